@@ -1,0 +1,5 @@
+import sys
+
+from minivan.cli import main
+
+sys.exit(main())

@@ -1,0 +1,64 @@
+"""python -m minivan: arguments in, text or JSON out.
+
+Each command is a module with `add_arguments(parser)` and `run(args) -> exit status`. A command's module is imported
+only when it is called, and imports what it computes with inside `run`: `--help` stays quick.
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import os
+import sys
+
+COMMANDS = {  # name -> what `--help` says of it
+    "classify": "name what a photo shows",
+    "summary": "a variant stage by stage: shapes, parameters, multiply-adds",
+    "convert": "turn a checkpoint into minivan's safetensors",
+}
+
+
+class UserError(Exception):
+    """A mistake the user can mend; the message is one line, the exit status 1."""
+
+
+def parser(called: str | None = None) -> argparse.ArgumentParser:
+    """Build the command line; only the command that is called gets its arguments, the others their line of help."""
+    top = argparse.ArgumentParser(
+        prog="minivan", description="The Visual Attention Network in NumPy and Numba.", allow_abbrev=False
+    )
+    top.add_argument("--version", action="store_true", help="print the version and exit")
+    commands = top.add_subparsers(dest="command", metavar="COMMAND", title="commands")
+    for name, summary in COMMANDS.items():
+        command = commands.add_parser(name, help=summary, description=summary, allow_abbrev=False)
+        if name == called:
+            module = importlib.import_module(f"minivan.cli.{name.replace('-', '_')}")
+            module.add_arguments(command)
+            command.set_defaults(run=module.run)
+    return top
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Run one command; return 0, 1 for an input that could not be used, 2 for a wrong call, 130 when interrupted."""
+    argv = sys.argv[1:] if argv is None else argv
+    called = next((word for word in argv if not word.startswith("-")), None)
+    top = parser(called)
+    args = top.parse_args(argv)
+    if args.version:
+        from minivan import __version__
+
+        print(f"minivan {__version__}")
+        return 0
+    if args.command is None:
+        top.print_help(sys.stderr)
+        return 2
+    try:
+        return args.run(args)
+    except UserError as error:
+        print(f"minivan: {error}", file=sys.stderr)
+        return 1
+    except BrokenPipeError:  # `| head` closed the pipe: not an error, and no second complaint at exit
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    except KeyboardInterrupt:
+        return 130

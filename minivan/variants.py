@@ -1,0 +1,119 @@
+"""The paper's table: seven published shapes of one network, and any shape of your own."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+PATCH_KERNELS = (7, 3, 3, 3)  # overlapping patch embedding: kernel of each stage's strided convolution
+PATCH_STRIDES = (4, 2, 2, 2)  # so a stage works at 1/4, 1/8, 1/16 and 1/32 of the input
+LARGEST_DIMENSION = 1 << 16  # far above any VAN; a shape beyond it is a damaged file, not a network
+
+
+@dataclass(frozen=True)
+class Config:
+    """The shape of a VAN: everything the forward pass needs to know besides the tensors."""
+
+    dims: tuple[int, ...]  # channels of each stage
+    depths: tuple[int, ...]  # blocks of each stage
+    mlp_ratios: tuple[int, ...] = (8, 8, 4, 4)  # hidden channels of the MLP over dims
+    classes: int = 1000
+    layer_norm_eps: float = 1e-6  # 1e-6 in the authors' and Hugging Face's code, 1e-5 in OpenMMLab's
+    batch_norm_eps: float = 1e-5  # torch.nn.BatchNorm2d's default in all three
+
+    def __post_init__(self):
+        for field in ("dims", "depths", "mlp_ratios"):
+            object.__setattr__(self, field, tuple(int(v) for v in getattr(self, field)))
+        if not self.dims or not len(self.dims) == len(self.depths) == len(self.mlp_ratios) <= len(PATCH_KERNELS):
+            raise ValueError(
+                f"a VAN has one to four stages, each with a dim, a depth and an MLP ratio; "
+                f"got dims {self.dims}, depths {self.depths}, mlp_ratios {self.mlp_ratios}"
+            )
+        for value in (*self.dims, *self.depths, *self.mlp_ratios, self.classes):
+            if not 1 <= value <= LARGEST_DIMENSION:
+                raise ValueError(f"every dim, depth, MLP ratio and class count lies in 1..{LARGEST_DIMENSION}; got {self}")
+
+    @property
+    def stages(self) -> int:
+        return len(self.dims)
+
+
+# Guo et al. 2022, table 3 (b0-b6); b0-b3 are the authors' van_tiny, van_small, van_base and van_large.
+VARIANTS = {
+    "b0": Config((32, 64, 160, 256), (3, 3, 5, 2)),
+    "b1": Config((64, 128, 320, 512), (2, 2, 4, 2)),
+    "b2": Config((64, 128, 320, 512), (3, 3, 12, 3)),
+    "b3": Config((64, 128, 320, 512), (3, 5, 27, 3)),
+    "b4": Config((64, 128, 320, 512), (3, 6, 40, 3)),
+    "b5": Config((96, 192, 480, 768), (3, 3, 24, 3)),
+    "b6": Config((96, 192, 384, 768), (6, 6, 90, 6)),
+}
+ALIASES = {"tiny": "b0", "small": "b1", "base": "b2", "large": "b3"}
+
+# ImageNet-1k top-1 in per cent, as published: b0-b4 trained on ImageNet-1k, b5 and b6 pretrained on ImageNet-22k.
+PUBLISHED_TOP1 = {"b0": 75.4, "b1": 81.1, "b2": 82.8, "b3": 83.9, "b4": 84.2, "b5": 86.3, "b6": 86.9}
+
+
+def canonical(name: str) -> str:
+    """Return 'b0'..'b6' for a variant's name or alias ('B0', 'van_b0', 'van-tiny', 'tiny'); ValueError for any other."""
+    short = name.lower().removeprefix("van").lstrip("_-")
+    short = ALIASES.get(short, short)
+    if short not in VARIANTS:
+        known = ", ".join([*VARIANTS, *ALIASES])
+        raise ValueError(f"no VAN variant is called {name!r}; the variants are {known}")
+    return short
+
+
+def variant(name: str) -> Config:
+    """Return the published shape of a variant ('b0'..'b6', or the old names tiny, small, base, large)."""
+    return VARIANTS[canonical(name)]
+
+
+def variant_of(config: Config) -> str | None:
+    """Return the variant whose dims, depths and ratios these are ('b0'..'b6'), or None for a shape of one's own."""
+    shape = (config.dims, config.depths, config.mlp_ratios)
+    return next((n for n, c in VARIANTS.items() if (c.dims, c.depths, c.mlp_ratios) == shape), None)
+
+
+def parameter_shapes(config: Config) -> Iterator[tuple[str, tuple[int, ...]]]:
+    """Yield every tensor of the network in order: its name in the authors' checkpoint, and its shape.
+
+    BatchNorm's `num_batches_tracked` counters are left out: inference has no use for them.
+    """
+    c_in = 3
+    for i, (dim, depth, ratio) in enumerate(zip(config.dims, config.depths, config.mlp_ratios, strict=True), start=1):
+        kernel = PATCH_KERNELS[i - 1]
+        yield from _conv(f"patch_embed{i}.proj", dim, c_in, kernel)
+        yield from _batch_norm(f"patch_embed{i}.norm", dim)
+        for j in range(depth):
+            yield from _block(f"block{i}.{j}", dim, ratio * dim)
+        yield f"norm{i}.weight", (dim,)
+        yield f"norm{i}.bias", (dim,)
+        c_in = dim
+    yield "head.weight", (config.classes, c_in)
+    yield "head.bias", (config.classes,)
+
+
+def _block(name, dim, hidden):
+    yield f"{name}.layer_scale_1", (dim,)
+    yield f"{name}.layer_scale_2", (dim,)
+    yield from _batch_norm(f"{name}.norm1", dim)
+    yield from _conv(f"{name}.attn.proj_1", dim, dim, 1)
+    yield from _conv(f"{name}.attn.spatial_gating_unit.conv0", dim, 1, 5)
+    yield from _conv(f"{name}.attn.spatial_gating_unit.conv_spatial", dim, 1, 7)
+    yield from _conv(f"{name}.attn.spatial_gating_unit.conv1", dim, dim, 1)
+    yield from _conv(f"{name}.attn.proj_2", dim, dim, 1)
+    yield from _batch_norm(f"{name}.norm2", dim)
+    yield from _conv(f"{name}.mlp.fc1", hidden, dim, 1)
+    yield from _conv(f"{name}.mlp.dwconv.dwconv", hidden, 1, 3)
+    yield from _conv(f"{name}.mlp.fc2", dim, hidden, 1)
+
+
+def _conv(name, c_out, c_in, kernel):
+    yield f"{name}.weight", (c_out, c_in, kernel, kernel)
+    yield f"{name}.bias", (c_out,)
+
+
+def _batch_norm(name, channels):
+    for part in ("weight", "bias", "running_mean", "running_var"):
+        yield f"{name}.{part}", (channels,)
