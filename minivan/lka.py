@@ -1,0 +1,274 @@
+"""Large kernel attention as arithmetic: what a K x K kernel costs in three forms, what it reads, what it equals.
+
+A large kernel of side K is split by a dilation d into three cheap steps (Guo et al. 2022, section 3.1, figure 2):
+a depthwise kernel of side 2d - 1, a depthwise kernel of side ceil(K/d) whose taps lie d pixels apart, and a 1x1.
+The 21 x 21 of the paper, with d = 3, is a 5 x 5, a 7 x 7 with dilation 3, and a 1x1. Biases are counted only where a
+function says so: the paper's formulas leave them out.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+
+def local_side(d: int) -> int:
+    """Return the side of the first, undilated kernel: 2d - 1, wide enough to leave no gap between dilated taps."""
+    return 2 * d - 1
+
+
+def dilated_side(K: int, d: int) -> int:
+    """Return the side of the second kernel, in taps: ceil(K/d). Raises ValueError unless 1 <= d <= K."""
+    _check(K, d)
+    return -(-K // d)
+
+
+def support(K: int, d: int) -> int:
+    """Return the side of the square that an output really reads: (2d - 1) + d (ceil(K/d) - 1).
+
+    It is never K itself unless d = 1: where d divides K it is K + d - 1, so 23 for the paper's K = 21, d = 3.
+    """
+    return local_side(d) + d * (dilated_side(K, d) - 1)
+
+
+def dense_parameters(C: int, K: int) -> int:
+    """Return the weights of an ordinary K x K convolution from C channels to C: every output reads every channel."""
+    _check(K)
+    return _positive("C", C) ** 2 * K * K
+
+
+def mobilenet_parameters(C: int, K: int) -> int:
+    """Return the weights of MobileNet's form (Howard et al. 2017): one K x K kernel per channel, then a 1x1."""
+    _check(K)
+    return _positive("C", C) * K * K + C * C
+
+
+def lka_parameters(C: int, K: int, d: int) -> int:
+    """Return the weights of large kernel attention: P(K, d) = C (ceil(K/d)^2 + (2d - 1)^2 + C), paper, section 3.1."""
+    return _positive("C", C) * (spatial_weights(K, d) + C)
+
+
+def spatial_weights(K: int, d: int) -> int:
+    """Return the part of LKA's weights that depends on d, per channel: ceil(K/d)^2 + (2d - 1)^2."""
+    return dilated_side(K, d) ** 2 + local_side(d) ** 2
+
+
+def multiply_adds(parameters: int, height: int, width: int) -> int:
+    """Return the multiply-adds of a convolution that keeps the map's size: each weight works once per position.
+
+    Taps that fall on the padding are counted, as is the custom.
+    """
+    return parameters * _positive("height", height) * _positive("width", width)
+
+
+def self_attention_multiply_adds(C: int, positions: int) -> int:
+    """Return the multiply-adds of one self-attention layer over `positions` places of C channels.
+
+    Four C x C projections (query, key, value, output) at every place, then every place scored against every place and
+    every value weighted: 4 N C^2 + 2 N^2 C. Softmax is not counted.
+    """
+    return 4 * _positive("positions", positions) * _positive("C", C) ** 2 + 2 * positions**2 * C
+
+
+def smooth_spatial_weights(K: float, d: float) -> float:
+    """Return `spatial_weights` without the ceiling, so that d may be any positive number: (K/d)^2 + (2d - 1)^2."""
+    return (K / d) ** 2 + (2 * d - 1) ** 2
+
+
+def slope(K: float, d: float) -> float:
+    """Return the derivative of `smooth_spatial_weights` by d: -2 K^2 / d^3 + 4 (2d - 1)."""
+    return -2 * K**2 / d**3 + 4 * (2 * d - 1)
+
+
+def continuous_best_dilation(K: float) -> float:
+    """Return the d > 0 at which the slope is zero: the one positive root of 4 d^4 - 2 d^3 - K^2.
+
+    Setting -2 K^2 / d^3 + 4 (2d - 1) = 0 and multiplying by d^3 / 2 gives the polynomial. It is negative at d = 1/2,
+    positive at d = K + 1 and rises in between, so halving the interval finds the root; halving stops when no
+    float64 lies between its ends. For K = 21 it is 3.37. Raises ValueError unless K is positive.
+    """
+    if not K > 0:
+        raise ValueError(f"the kernel's side K is positive; got {K!r}")
+    low, high = 0.5, K + 1.0
+    while low < (middle := (low + high) / 2) < high:
+        if 4 * middle**4 - 2 * middle**3 < K * K:
+            low = middle
+        else:
+            high = middle
+    return low
+
+
+def best_dilation(K: int) -> int:
+    """Return the whole d with the fewest weights for side K, the smallest such d where two tie.
+
+    The ceiling makes the true cost a staircase, so every d from 1 to K is tried rather than the root rounded.
+    """
+    _check(K)
+    return min(range(1, K + 1), key=lambda d: (spatial_weights(K, d), d))
+
+
+def tap_offsets(side: int, dilation: int = 1) -> np.ndarray:
+    """Return the positions, relative to the output's own, that a kernel reads along one axis: int64 (side,).
+
+    Centred where that is possible; an even span leans one pixel to the right.
+    """
+    reach = dilation * (side - 1)
+    return dilation * np.arange(side) - reach // 2
+
+
+def footprint(K: int, d: int) -> np.ndarray:
+    """Return how many of the second kernel's taps see each input pixel: int64 (S, S) with S = support(K, d).
+
+    The output pixel sits at index (S - 1) // 2 on both axes. Every count is at least 1: the two steps leave no hole.
+    """
+    first, second = tap_offsets(local_side(d)), tap_offsets(dilated_side(K, d), d)
+    reached = np.add.outer(second, first)  # (dilated taps, local taps) -> offset of the input pixel
+    paths = np.bincount((reached - reached.min()).ravel())  # along one axis
+    return np.multiply.outer(paths, paths)  # the axes are independent
+
+
+def read_by(K: int, d: int) -> dict[str, np.ndarray]:
+    """Return, for each step, which pixels of the support it reads for the output at the centre: bool (S, S) each.
+
+    'local' is the first depthwise kernel, 'dilated' the second, 'both' the two after one another, 'pointwise' the 1x1.
+    """
+    S = support(K, d)
+    local, dilated = tap_offsets(local_side(d)), tap_offsets(dilated_side(K, d), d)
+    centre = -int(local[0] + dilated[0])
+    masks = {"both": np.ones((S, S), bool)}
+    for step, offsets in {"local": local, "dilated": dilated, "pointwise": np.zeros(1, int)}.items():
+        masks[step] = np.zeros((S, S), bool)
+        masks[step][np.ix_(centre + offsets, centre + offsets)] = True
+    return masks
+
+
+def equivalent_kernel(conv0: np.ndarray, conv_spatial: np.ndarray, dilation: int) -> np.ndarray:
+    """Compose two depthwise kernels into the one depthwise kernel that does the work of both.
+
+    conv0 (C, 1, k, k) runs first; conv_spatial (C, 1, s, s) runs on its result with `dilation`. Returns
+    (C, 1, S, S), S = k + dilation (s - 1), in the kernels' common dtype: each dilated tap stamps a copy of conv0,
+    scaled by its own weight, and copies that overlap add up. Raises ValueError for kernels that are not square and
+    depthwise.
+    """
+    C, k = _depthwise(conv0, "conv0")
+    channels, s = _depthwise(conv_spatial, "conv_spatial")
+    if channels != C:
+        raise ValueError(f"both kernels have the same channels; got {conv0.shape} and {conv_spatial.shape}")
+    S = k + _positive("dilation", dilation) * (s - 1)
+    composed = np.zeros((C, 1, S, S), np.result_type(conv0, conv_spatial))
+    for row in range(s):
+        for column in range(s):
+            top, left = row * dilation, column * dilation
+            composed[:, :, top : top + k, left : left + k] += conv_spatial[:, :, row, column, None, None] * conv0
+    return composed
+
+
+def equivalent_bias(bias0: np.ndarray, conv_spatial: np.ndarray, bias_spatial: np.ndarray) -> np.ndarray:
+    """Return the composed kernel's bias (C,): bias0 passes through every dilated tap, then bias_spatial is added."""
+    return bias0 * conv_spatial.sum(axis=(1, 2, 3)) + bias_spatial
+
+
+def depthwise(x: np.ndarray, kernel: np.ndarray, dilation: int = 1) -> np.ndarray:
+    """Slide one kernel per channel over a map with zeros around it; the size stays.
+
+    x (C, H, W), kernel (C, 1, k, k) -> (C, H, W) in their common dtype, so integers stay exact. An output at (r, c)
+    reads (r + tap_offsets, c + tap_offsets). Raises ValueError where the channels differ.
+    """
+    C, k = _depthwise(kernel, "kernel")
+    if x.ndim != 3 or x.shape[0] != C:
+        raise ValueError(f"x is (C, H, W) with the kernel's C; got x {x.shape} and kernel {kernel.shape}")
+    before = -int(tap_offsets(k, dilation)[0])
+    after = dilation * (k - 1) - before
+    return _slide(np.pad(x, ((0, 0), (before, after), (before, after))), kernel, dilation)
+
+
+def two_steps(u: np.ndarray, conv0: np.ndarray, conv_spatial: np.ndarray, dilation: int) -> np.ndarray:
+    """Apply the two depthwise kernels after one another, as the network does, each with zeros around its own input."""
+    return depthwise(depthwise(u, conv0), conv_spatial, dilation)
+
+
+def one_step(u: np.ndarray, conv0: np.ndarray, conv_spatial: np.ndarray, dilation: int) -> np.ndarray:
+    """Apply the composed kernel once. It equals `two_steps` except where `border_affected` says so.
+
+    Both are the same sum of products regrouped: equal to the last bit on integers, up to rounding otherwise.
+    """
+    before, after = _margins(conv0, conv_spatial, dilation)
+    padded = np.pad(u, ((0, 0), (before, after), (before, after)))
+    return _slide(padded, equivalent_kernel(conv0, conv_spatial, dilation), 1)
+
+
+def border_difference(u: np.ndarray, conv0: np.ndarray, conv_spatial: np.ndarray, dilation: int) -> np.ndarray:
+    """Return one_step - two_steps, computed from its cause: what the second zero padding throws away, (C, H, W).
+
+    Just outside the map the first kernel still overlaps it and gives a value; `two_steps` puts zero there, the composed
+    kernel does not. So: compute the first step outside the map too, keep only those values, apply the second step.
+    """
+    _, H, W = u.shape
+    before, after = _margins(conv0, conv_spatial, dilation)
+    outside = _slide(np.pad(u, ((0, 0), (before, after), (before, after))), conv0, 1)
+    top = -int(tap_offsets(conv_spatial.shape[-1], dilation)[0])  # the map begins here in `outside`
+    outside[:, top : top + H, top : top + W] = 0
+    return _slide(outside, conv_spatial, dilation)
+
+
+def border_affected(height: int, width: int, K: int, d: int) -> np.ndarray:
+    """Return where `one_step` and `two_steps` may differ on a map, bool (height, width); elsewhere they never do.
+
+    A position is affected when one of its dilated taps lands outside the map but within reach of the first kernel. With
+    d = 3 that is a frame two pixels wide, which taps three apart can step over: rows 1, 2, 4, 5, 7, 8 from the top
+    are affected, rows 0, 3, 6 and all from 9 on are not.
+    """
+    first, second = tap_offsets(local_side(d)), tap_offsets(dilated_side(K, d), d)
+    inside, near = [], []  # per axis: some tap on the map; some tap off the map whose window still overlaps it
+    for length in (_positive("height", height), _positive("width", width)):
+        taps = np.add.outer(np.arange(length), second)
+        on_map = (taps >= 0) & (taps < length)
+        overlaps = (taps + first[-1] >= 0) & (taps + first[0] < length)
+        inside.append(on_map.any(1))
+        near.append((overlaps & ~on_map).any(1))
+    rows, columns = near
+    return (rows[:, None] & (columns | inside[1])) | (inside[0][:, None] & columns)
+
+
+def taps_on_map(side: int, dilation: int, length: int) -> np.ndarray:
+    """Return how many of a kernel's taps, along one axis, fall on the map from each position: int64 (length,)."""
+    taps = np.add.outer(np.arange(_positive("length", length)), tap_offsets(side, dilation))
+    return ((taps >= 0) & (taps < length)).sum(axis=1)
+
+
+def _slide(padded, kernel, dilation):
+    """Sum shifted, scaled copies of a padded map: the taps in row-major order, the output only where all taps fit."""
+    k = kernel.shape[-1]
+    reach = dilation * (k - 1)
+    C, H, W = padded.shape[0], padded.shape[1] - reach, padded.shape[2] - reach
+    out = np.zeros((C, H, W), np.result_type(padded, kernel))
+    for row in range(k):
+        for column in range(k):
+            top, left = row * dilation, column * dilation
+            out += kernel[:, :, row, column, None] * padded[:, top : top + H, left : left + W]
+    return out
+
+
+def _margins(conv0, conv_spatial, dilation) -> Sequence[int]:
+    """Return how far the two steps together reach to the left and to the right of an output."""
+    first, second = tap_offsets(conv0.shape[-1]), tap_offsets(conv_spatial.shape[-1], dilation)
+    return -int(first[0] + second[0]), int(first[-1] + second[-1])
+
+
+def _depthwise(kernel, name):
+    if kernel.ndim != 4 or kernel.shape[1] != 1 or kernel.shape[2] != kernel.shape[3] or not kernel.size:
+        raise ValueError(f"{name} is a square depthwise kernel (C, 1, k, k); got {kernel.shape}")
+    return kernel.shape[0], kernel.shape[-1]
+
+
+def _positive(name, value):
+    if value < 1 or value != int(value):
+        raise ValueError(f"{name} is a whole number of at least 1; got {value!r}")
+    return int(value)
+
+
+def _check(K, d=1):
+    _positive("K", K)
+    if not (1 <= d <= K and d == int(d)):
+        raise ValueError(f"the dilation d is a whole number from 1 to K = {K}; got {d!r}")
