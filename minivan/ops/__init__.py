@@ -1,0 +1,31 @@
+"""The operators in Numba, with the same bits on every machine: the engine called 'exact'.
+
+Tensors are float32 and contiguous between operators; inside one, every sum is kept in float64, added up by one thread in
+one written order (bias, input channel, kernel row, kernel column), and rounded to float32 once. The product of two
+float32 numbers is exact in float64, so a machine with fused multiply-add gets the same sum as one without. Nothing here
+depends on the number of threads, the batch or the instruction set.
+"""
+
+from .activation import erf, erfc, exp, gelu, softmax
+from .conv import conv2d, dense_conv2d
+from .depthwise import depthwise_conv2d, dilated_depthwise_conv2d
+from .norm import batch_norm, layer_norm
+from .pointwise import linear, pointwise_conv2d
+from .pool import global_average_pool
+
+__all__ = [
+    "batch_norm",
+    "conv2d",
+    "dense_conv2d",
+    "depthwise_conv2d",
+    "dilated_depthwise_conv2d",
+    "erf",
+    "erfc",
+    "exp",
+    "gelu",
+    "global_average_pool",
+    "layer_norm",
+    "linear",
+    "pointwise_conv2d",
+    "softmax",
+]

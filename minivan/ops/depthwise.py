@@ -1,0 +1,88 @@
+"""Depthwise convolution: each channel has a kernel of its own and looks at nothing but itself."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from .. import shapes
+from .jit import launch, njit, prange
+from .taps import reach
+
+
+def depthwise_conv2d(x, weight, bias=None, stride=1, padding=0):
+    """Convolve (N, C, H, W) with (M * C, 1, K, K), channel by channel, M outputs each (M = 1 in VAN); float32."""
+    (s_h, s_w), (p_h, p_w), _, (h, w) = shapes.check_conv2d(x, weight, bias, stride, padding, 1, x.shape[1])
+    y = np.empty((x.shape[0], weight.shape[0], h, w), np.float32)
+    bias = np.zeros(weight.shape[0], np.float32) if bias is None else shapes.float32(bias)
+    with launch:
+        _depthwise(shapes.float32(x), shapes.float32(weight), bias, s_h, s_w, p_h, p_w, y)
+    return y
+
+
+@njit(parallel=True)
+def _depthwise(x, weight, bias, s_h, s_w, p_h, p_w, y):
+    """For each image and channel, for each row:
+
+        acc[j] = bias;  for a, b:  acc[j] += weight[o, a, b] * x[c, i * stride - padding + a, j * stride - padding + b]
+    """
+    _, c_in, h_in, w_in = x.shape
+    n, c_out, h, w = y.shape
+    _, _, k_h, k_w = weight.shape
+    for item in prange(n * c_out):
+        image, o = item // c_out, item % c_out
+        c = o // (c_out // c_in)
+        acc = np.empty(w, np.float64)
+        for i in range(h):
+            acc[:] = bias[o]
+            for a in range(k_h):
+                row = i * s_h - p_h + a
+                if row < 0 or row >= h_in:
+                    continue
+                for b in range(k_w):
+                    low, high = reach(b - p_w, s_w, w_in, w)
+                    tap = np.float64(weight[o, 0, a, b])
+                    for j in range(low, high):
+                        acc[j] += tap * np.float64(x[image, c, row, j * s_w - p_w + b])
+            for j in range(w):
+                y[image, o, i, j] = acc[j]
+
+
+def dilated_depthwise_conv2d(x, weight, bias=None, stride=1, padding=0, dilation=3):
+    """The same with holes: neighbouring taps of the kernel read inputs `dilation` pixels apart; float32."""
+    (s_h, s_w), (p_h, p_w), (d_h, d_w), (h, w) = shapes.check_conv2d(
+        x, weight, bias, stride, padding, dilation, x.shape[1]
+    )
+    y = np.empty((x.shape[0], weight.shape[0], h, w), np.float32)
+    bias = np.zeros(weight.shape[0], np.float32) if bias is None else shapes.float32(bias)
+    with launch:
+        _dilated_depthwise(shapes.float32(x), shapes.float32(weight), bias, s_h, s_w, p_h, p_w, d_h, d_w, y)
+    return y
+
+
+@njit(parallel=True)
+def _dilated_depthwise(x, weight, bias, s_h, s_w, p_h, p_w, d_h, d_w, y):
+    """As `_depthwise`, where tap (a, b) reads row i * stride - padding + a * dilation, and the column likewise.
+
+    On a small map most taps of a 7x7 kernel with dilation 3 fall outside; `row` and `reach` leave them out.
+    """
+    _, c_in, h_in, w_in = x.shape
+    n, c_out, h, w = y.shape
+    _, _, k_h, k_w = weight.shape
+    for item in prange(n * c_out):
+        image, o = item // c_out, item % c_out
+        c = o // (c_out // c_in)
+        acc = np.empty(w, np.float64)
+        for i in range(h):
+            acc[:] = bias[o]
+            for a in range(k_h):
+                row = i * s_h - p_h + a * d_h
+                if row < 0 or row >= h_in:
+                    continue
+                for b in range(k_w):
+                    offset = b * d_w - p_w
+                    low, high = reach(offset, s_w, w_in, w)
+                    tap = np.float64(weight[o, 0, a, b])
+                    for j in range(low, high):
+                        acc[j] += tap * np.float64(x[image, c, row, j * s_w + offset])
+            for j in range(w):
+                y[image, o, i, j] = acc[j]

@@ -1,0 +1,83 @@
+"""BatchNorm with its stored statistics, and LayerNorm over the channels of each position."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+
+from .. import shapes
+from .jit import launch, njit, prange
+
+TILE = 64  # positions whose means and variances are summed together
+
+
+def batch_norm(x, running_mean, running_var, weight, bias, eps=1e-5):
+    """Inference form on (N, C, H, W), float32: (x - running_mean) / sqrt(running_var + eps) * weight + bias.
+
+    The statistics and parameters are (C,); ValueError otherwise.
+    """
+    shapes.check_floating(x=x, running_mean=running_mean, running_var=running_var, weight=weight, bias=bias)
+    n, c, h, w = shapes.check_feature_map(x)
+    shapes.check_channels(c, x, running_mean=running_mean, running_var=running_var, weight=weight, bias=bias)
+    y = np.empty((n, c, h, w), np.float32)
+    parameters = [shapes.float32(v) for v in (running_mean, running_var, weight, bias)]
+    with launch:
+        _batch_norm(shapes.float32(x).reshape(n, c, h * w), *parameters, eps, y.reshape(n, c, h * w))
+    return y
+
+
+@njit(parallel=True)
+def _batch_norm(x, running_mean, running_var, weight, bias, eps, y):
+    """For each image and channel: y[p] = (x[p] - mean) / deviation * weight + bias, in float64."""
+    n, channels, positions = x.shape
+    for item in prange(n * channels):
+        image, c = item // channels, item % channels
+        mean, scale, shift = np.float64(running_mean[c]), np.float64(weight[c]), np.float64(bias[c])
+        deviation = math.sqrt(np.float64(running_var[c]) + eps)
+        for p in range(positions):
+            y[image, c, p] = (np.float64(x[image, c, p]) - mean) / deviation * scale + shift
+
+
+def layer_norm(x, weight, bias, eps=1e-6):
+    """Over the channels of each position of (N, C, H, W), float32: (x - mean) / sqrt(var + eps) * weight + bias.
+
+    `weight` and `bias` are (C,), ValueError otherwise. The variance divides by C, not C - 1.
+    """
+    shapes.check_floating(x=x, weight=weight, bias=bias)
+    n, c, h, w = shapes.check_feature_map(x)
+    shapes.check_channels(c, x, weight=weight, bias=bias)
+    y = np.empty((n, c, h, w), np.float32)
+    x = shapes.float32(x).reshape(n, c, h * w)
+    with launch:
+        _layer_norm(x, shapes.float32(weight), shapes.float32(bias), eps, y.reshape(n, c, h * w))
+    return y
+
+
+@njit(parallel=True)
+def _layer_norm(x, weight, bias, eps, y):
+    """For a tile of positions p, three passes over the channels:
+
+        mean[p] = sum x[c, p] / C;   deviation[p] = sqrt(sum (x[c, p] - mean[p])^2 / C + eps);   y
+    """
+    n, channels, positions = x.shape
+    tiles = (positions + TILE - 1) // TILE
+    for item in prange(n * tiles):
+        image, start = item // tiles, item % tiles * TILE
+        size = min(TILE, positions - start)
+        mean, deviation = np.zeros(TILE, np.float64), np.zeros(TILE, np.float64)
+        for c in range(channels):
+            for p in range(size):
+                mean[p] += np.float64(x[image, c, start + p])
+        for p in range(size):
+            mean[p] /= channels
+        for c in range(channels):
+            for p in range(size):
+                centred = np.float64(x[image, c, start + p]) - mean[p]
+                deviation[p] += centred * centred
+        for p in range(size):
+            deviation[p] = math.sqrt(deviation[p] / channels + eps)
+        for c in range(channels):
+            scale, shift = np.float64(weight[c]), np.float64(bias[c])
+            for p in range(size):
+                y[image, c, start + p] = (np.float64(x[image, c, start + p]) - mean[p]) / deviation[p] * scale + shift

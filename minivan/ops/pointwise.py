@@ -1,0 +1,56 @@
+"""Pointwise (1x1) convolution and the linear layer: weighted sums over channels, position by position."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from .. import shapes
+from .jit import launch, njit, prange
+
+TILE = 256  # positions summed together: their float64 sums fill 2 KiB, well inside the first-level cache
+GROUP = 16  # output channels that one thread computes in a row for a tile, while the tile's inputs are still in cache
+
+
+def pointwise_conv2d(x, weight, bias=None):
+    """Mix the channels of each position: (N, C_in, H, W) with (C_out, C_in, 1, 1) gives (N, C_out, H, W), float32."""
+    shapes.check_conv2d(x, weight, bias, 1, 0, 1, 1)
+    if weight.shape[2:] != (1, 1):
+        raise ValueError(f"a pointwise weight has the shape (C_out, C_in, 1, 1), got {weight.shape}")
+    n, c_in, h, w = x.shape
+    y = np.empty((n, weight.shape[0], h, w), np.float32)
+    bias = np.zeros(weight.shape[0], np.float32) if bias is None else shapes.float32(bias)
+    x = shapes.float32(x).reshape(n, c_in, h * w)
+    with launch:
+        _pointwise(x, shapes.float32(weight).reshape(-1, c_in), bias, y.reshape(n, -1, h * w))
+    return y
+
+
+def linear(x, weight, bias=None):
+    """(N, C) -> (N, classes): y = x weight^T + bias, float32; ValueError where the shapes do not match."""
+    shapes.check_linear(x, weight, bias)
+    return pointwise_conv2d(x[:, :, None, None], weight[:, :, None, None], bias)[:, :, 0, 0]
+
+
+@njit(parallel=True)
+def _pointwise(x, weight, bias, y):
+    """For each image and output channel, for a tile of positions p:
+
+        acc[p] = bias;  for c:  acc[p] += weight[o, c] * x[c, p]
+    """
+    _, c_in, positions = x.shape
+    n, c_out, _ = y.shape
+    tiles, groups = (positions + TILE - 1) // TILE, (c_out + GROUP - 1) // GROUP
+    for item in prange(n * tiles * groups):
+        image, start = item // (tiles * groups), item // groups % tiles * TILE
+        size = min(TILE, positions - start)
+        acc = np.empty(TILE, np.float64)
+        first = item % groups * GROUP
+        for o in range(first, min(first + GROUP, c_out)):
+            acc[:size] = bias[o]
+            for c in range(c_in):
+                tap = np.float64(weight[o, c])
+                row = x[image, c, start : start + size]
+                for p in range(size):
+                    acc[p] += tap * np.float64(row[p])
+            for p in range(size):
+                y[image, o, start + p] = acc[p]

@@ -1,0 +1,30 @@
+"""Global average pooling: a feature map becomes one number a channel."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from .. import shapes
+from .jit import launch, njit, prange
+
+
+def global_average_pool(x):
+    """(N, C, H, W) -> (N, C): the mean over positions, float32."""
+    shapes.check_floating(x=x)
+    n, c, h, w = shapes.check_feature_map(x)
+    y = np.empty((n, c), np.float32)
+    with launch:
+        _pool(shapes.float32(x).reshape(n, c, h * w), y)
+    return y
+
+
+@njit(parallel=True)
+def _pool(x, y):
+    """For each image and channel: the positions summed in order, divided by their number."""
+    n, channels, positions = x.shape
+    for item in prange(n * channels):
+        image, c = item // channels, item % channels
+        total = 0.0
+        for p in range(positions):
+            total += np.float64(x[image, c, p])
+        y[image, c] = total / positions

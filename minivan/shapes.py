@@ -1,0 +1,77 @@
+"""What operators demand of their arguments, checked once for every engine."""
+
+from __future__ import annotations
+
+import numpy as np
+
+
+def pair(value, name: str, least: int) -> tuple[int, int]:
+    """Return a stride, padding or dilation as (rows, columns); an int stands for both. ValueError below `least`."""
+    both = (value, value) if isinstance(value, (int, np.integer)) else tuple(value)
+    if len(both) != 2 or not all(isinstance(v, (int, np.integer)) and v >= least for v in both):
+        raise ValueError(f"{name} must be an int, or a pair of them, of at least {least}; got {value!r}")
+    return int(both[0]), int(both[1])
+
+
+def check_floating(**arrays) -> None:
+    """Raise ValueError for any array that is not floating; None is let through."""
+    for name, array in arrays.items():
+        if array is not None and not np.issubdtype(np.asarray(array).dtype, np.floating):
+            raise ValueError(f"{name} must be floating, got dtype {np.asarray(array).dtype} and shape {np.shape(array)}")
+
+
+def check_feature_map(x) -> tuple[int, int, int, int]:
+    """Return N, C, H, W of a feature map; ValueError for any other rank."""
+    if x.ndim != 4:
+        raise ValueError(f"x must have the shape (N, C, H, W), got {x.shape}")
+    return x.shape
+
+
+def check_channels(channels: int, x, **parameters) -> None:
+    """Raise ValueError unless every parameter is a vector of one value per channel of x; None is let through."""
+    for name, vector in parameters.items():
+        if vector is not None and vector.shape != (channels,):
+            raise ValueError(f"{name} must have the shape ({channels},) for x of shape {x.shape}, got {vector.shape}")
+
+
+def check_conv2d(x, weight, bias, stride, padding, dilation, groups):
+    """Check a convolution's arguments; return stride, padding and dilation as pairs, and the output's (H, W).
+
+    Raises ValueError for a wrong rank or dtype, channels that do not match, and a kernel larger than the padded input.
+    """
+    check_floating(x=x, weight=weight, bias=bias)
+    _, c_in, h, w = check_feature_map(x)
+    if weight.ndim != 4:
+        raise ValueError(f"weight must have the shape (C_out, C_in / groups, K, K), got {weight.shape} for x {x.shape}")
+    c_out, c_group, k_h, k_w = weight.shape
+    if groups < 1 or c_in % groups or c_out % groups or c_group * groups != c_in:
+        raise ValueError(
+            f"channels do not match: x {x.shape} has {c_in}, weight {weight.shape} reads {c_group} in each of {groups} group(s)"
+        )
+    if bias is not None and bias.shape != (c_out,):
+        raise ValueError(f"bias must have the shape ({c_out},) for weight {weight.shape}, got {bias.shape}")
+    stride, dilation = pair(stride, "stride", 1), pair(dilation, "dilation", 1)
+    padding = pair(padding, "padding", 0)
+    extent = dilation[0] * (k_h - 1) + 1, dilation[1] * (k_w - 1) + 1
+    padded = h + 2 * padding[0], w + 2 * padding[1]
+    if k_h < 1 or k_w < 1 or extent[0] > padded[0] or extent[1] > padded[1]:
+        raise ValueError(
+            f"the kernel spans {extent[0]} x {extent[1]} (weight {weight.shape}, dilation {dilation}), "
+            f"more than the padded input of {padded[0]} x {padded[1]} (x {x.shape}, padding {padding})"
+        )
+    out = (padded[0] - extent[0]) // stride[0] + 1, (padded[1] - extent[1]) // stride[1] + 1
+    return stride, padding, dilation, out
+
+
+def check_linear(x, weight, bias) -> None:
+    """Check (N, C) against (classes, C) and (classes,); ValueError where they do not match."""
+    check_floating(x=x, weight=weight, bias=bias)
+    if x.ndim != 2 or weight.ndim != 2 or x.shape[1] != weight.shape[1]:
+        raise ValueError(f"x must be (N, C) and weight (classes, C), got {x.shape} and {weight.shape}")
+    if bias is not None and bias.shape != (weight.shape[0],):
+        raise ValueError(f"bias must have the shape ({weight.shape[0]},) for weight {weight.shape}, got {bias.shape}")
+
+
+def float32(array) -> np.ndarray:
+    """Return an array as contiguous float32, without a copy where it is that already."""
+    return np.ascontiguousarray(array, np.float32)
