@@ -1,0 +1,27 @@
+import hashlib
+import os
+from pathlib import Path
+
+from hypothesis import HealthCheck, settings
+
+ROOT = Path(__file__).parent.parent
+
+
+def _kernel_cache() -> str:
+    """A folder of compiled kernels that belongs to this source text.
+
+    Numba notices a change in a kernel's own file, not in a kernel of another file that was compiled into it.
+    """
+    digest = hashlib.sha256()
+    for path in sorted((ROOT / "minivan").rglob("*.py")):
+        digest.update(path.read_bytes())
+    return str(ROOT / ".numba" / digest.hexdigest()[:16])
+
+
+os.environ.setdefault("NUMBA_CACHE_DIR", _kernel_cache())
+
+# The first example of a kernel compiles it: seconds, not milliseconds. CI draws the same examples every time.
+_shared = dict(deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large])
+settings.register_profile("ci", derandomize=True, max_examples=60, **_shared)
+settings.register_profile("explore", max_examples=500, **_shared)
+settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "ci"))

@@ -1,0 +1,16 @@
+"""Every tolerance of the tests, with its reason. 'Bit-equal' is not here: it is asserted on bytes."""
+
+# `exact` rounds a float64 sum once, so it can differ from the rounded float64 reference only where the two float64 sums
+# fall on different sides of a rounding boundary: one float32 step, on few elements. The second step is for results that
+# cancel to far below their terms, where the order of the float64 sum shows.
+EXACT_ULP = 2
+EXACT_BIT_EQUAL_SHARE = 0.999
+
+# PyTorch float32 sums in float32: its error grows with the length of the sum. Relative to the largest element.
+TORCH_FLOAT32_OPERATOR = 2e-6
+
+# Whole networks, relative to the largest logit: what float32 rounding between some 150 operators adds up to.
+LOGITS = 2e-5
+
+# Float64 against float64: the reference and the loops differ in the order of their sums alone.
+FLOAT64 = 1e-12
