@@ -9,7 +9,7 @@ import numpy as np
 
 
 def conv2d(x, weight, bias=None, stride=(1, 1), padding=(0, 0), dilation=(1, 1), groups=1):
-    n, c_in, h_in, w_in = x.shape
+    n, _, h_in, w_in = x.shape
     c_out, c_group, k_h, k_w = weight.shape
     h = (h_in + 2 * padding[0] - dilation[0] * (k_h - 1) - 1) // stride[0] + 1
     w = (w_in + 2 * padding[1] - dilation[1] * (k_w - 1) - 1) // stride[1] + 1

@@ -17,11 +17,12 @@ def pointwise_conv2d(x, weight, bias=None):
     if weight.shape[2:] != (1, 1):
         raise ValueError(f"a pointwise weight has the shape (C_out, C_in, 1, 1), got {weight.shape}")
     n, c_in, h, w = x.shape
-    y = np.empty((n, weight.shape[0], h, w), np.float32)
-    bias = np.zeros(weight.shape[0], np.float32) if bias is None else shapes.float32(bias)
+    c_out = weight.shape[0]
+    y = np.empty((n, c_out, h, w), np.float32)
+    bias = np.zeros(c_out, np.float32) if bias is None else shapes.float32(bias)
     x = shapes.float32(x).reshape(n, c_in, h * w)
     with launch:
-        _pointwise(x, shapes.float32(weight).reshape(-1, c_in), bias, y.reshape(n, -1, h * w))
+        _pointwise(x, shapes.float32(weight).reshape(c_out, c_in), bias, y.reshape(n, c_out, h * w))
     return y
 
 
