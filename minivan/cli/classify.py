@@ -1,0 +1,151 @@
+"""python -m minivan classify: name what photos show."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import sys
+import time
+
+from . import UserError
+from .images import find_images
+
+PROGRESS_FROM = 4  # images: fewer are done before a progress bar could be read
+BAR = 24  # characters of a bar at probability 1
+
+
+def add_arguments(parser) -> None:
+    parser.add_argument("paths", nargs="+", metavar="PATH", help="image files, folders, patterns, or - for standard input")
+    weights = parser.add_mutually_exclusive_group()
+    weights.add_argument("--model", metavar="NAME", help="which weights: b0, b1, ... (default: the best usable here)")
+    weights.add_argument("--weights", metavar="FILE", help="weights from a file: minivan's own, or any VAN checkpoint")
+    parser.add_argument("--engine", choices=["exact", "numpy"], default="exact", help="what computes (default: exact)")
+    parser.add_argument("--top-k", type=positive, default=5, metavar="K", help="how many classes to show (default: 5)")
+    parser.add_argument("--json", action="store_true", help="one JSON object per image and line")
+    parser.add_argument("--threads", type=positive, metavar="N", help="processor threads (default: all)")
+    parser.add_argument("--no-exif", action="store_true", help="do not turn the photo the way its EXIF data say")
+
+
+def positive(text: str) -> int:
+    """Read a whole number of at least 1 from the command line."""
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number of at least 1")
+    return int(text)
+
+
+def run(args) -> int:
+    images = find_images(args.paths)
+    use_threads(args.threads)
+    model = load_model(args)
+    show = print_json if args.json else print_text
+    failed = 0
+    for image in with_progress(images):
+        fault = image.fault
+        if not fault:
+            try:
+                show(classify(model, image, args.top_k, exif=not args.no_exif), model)
+            except (ValueError, OSError) as error:
+                fault = getattr(error, "strerror", None) or str(error)
+        if fault:
+            print(f"minivan: {image.name}: {fault}", file=sys.stderr)
+            failed += 1
+    return 1 if failed else 0
+
+
+def use_threads(threads: int | None) -> None:
+    """Have Numba start this many threads; it reads the number once, when it is first imported."""
+    if threads is None:
+        return
+    if "numba" not in sys.modules:
+        os.environ["NUMBA_NUM_THREADS"] = str(threads)
+    else:
+        import numba
+
+        numba.set_num_threads(min(threads, numba.config.NUMBA_NUM_THREADS))
+
+
+def load_model(args):
+    """Return the model that the flags ask for, its kernels compiled. UserError says what to do where there is none."""
+    import numpy as np
+
+    from minivan import load
+
+    try:
+        model = load(args.weights or args.model, engine=args.engine)
+    except (ValueError, OSError) as error:
+        raise UserError(str(error)) from None
+    model(np.zeros((1, 3, 32, 32), np.float32))  # so that the first image's time is not the compiler's
+    return model
+
+
+def classify(model, image, top_k: int, exif: bool) -> dict:
+    """Return what `--json` prints for one image; the time is that of decoding, preparing and running the network."""
+    import numpy as np
+
+    from minivan.image import prepare
+    from minivan.ops import softmax
+
+    start = time.perf_counter()
+    x = prepare(image.source(), model.card.preprocessing, exif=exif)
+    probabilities = softmax(model(x[None]))[0]
+    milliseconds = (time.perf_counter() - start) * 1000
+    top = []
+    for index in np.argsort(-probabilities, kind="stable")[:top_k]:
+        label = model.card.label(int(index))
+        probability = round(float(probabilities[index]), 6)
+        top.append({"index": int(index), "wnid": label.wnid, "label": label.name, "probability": probability})
+    return {
+        "image": image.name,
+        "model": model.card.name,
+        "engine": model.engine,
+        "milliseconds": round(milliseconds, 1),
+        "top": top,
+    }
+
+
+def print_json(result: dict, model) -> None:
+    print(json.dumps(result, ensure_ascii=False), flush=True)
+
+
+def print_text(result: dict, model) -> None:
+    """A table with a bar per class, then which weights answered and how long they took."""
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    block = "█" if (sys.stdout.encoding or "").lower().startswith("utf") else "#"
+    table = Table(box=None, show_header=False, padding=(0, 1))
+    table.add_column(justify="right")
+    table.add_column(overflow="ellipsis", no_wrap=True, max_width=40)
+    table.add_column(justify="right")
+    table.add_column(no_wrap=True, min_width=BAR)
+    for rank, entry in enumerate(result["top"], 1):
+        bar = block * round(entry["probability"] * BAR)
+        table.add_row(str(rank), Text(entry["label"]), f"{entry['probability']:.1%}", Text(bar, style="cyan"))
+    console = Console(highlight=False)
+    console.print(Text(result["image"], style="bold"))
+    console.print(table)
+    console.print(Text(f"  {describe(model)} · {result['milliseconds']:.0f} ms\n", style="dim"))
+
+
+def describe(model) -> str:
+    """Say which weights answered, for how many classes, on which engine."""
+    from minivan.variants import variant_of
+
+    variant = variant_of(model.config)
+    shape = f"VAN-{variant.upper()}" if variant else "VAN"
+    return f"{model.card.name} ({shape}, {model.config.classes} classes) · engine {model.engine}"
+
+
+def with_progress(images):
+    """Yield the images, with a progress bar on standard error where there are more than a few and someone is watching."""
+    if len(images) < PROGRESS_FROM or not sys.stderr.isatty():
+        yield from images
+        return
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+    columns = TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TextColumn("images"), TimeRemainingColumn()
+    with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
+        yield from progress.track(images, description="classifying")
