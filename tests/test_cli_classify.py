@@ -1,0 +1,187 @@
+"""The command line as a user meets it: right answers, right files, one line for every mistake."""
+
+import io
+import json
+import os
+import shutil
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+import torch
+import torch_van
+from conftest import ROOT
+from PIL import Image
+from test_image import png_header
+
+import minivan
+from minivan import image
+from minivan.cli import main
+
+EXAMPLES = ROOT / "examples"
+
+
+@pytest.fixture
+def run(capsys, monkeypatch):
+    """Run a command in this process; returns exit status, standard output and standard error."""
+
+    def call(*argv, stdin=None):
+        if stdin is not None:
+            monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(stdin)))
+        try:
+            status = main([str(a) for a in argv])
+        except SystemExit as stop:
+            status = stop.code
+        out, err = capsys.readouterr()
+        assert "Traceback" not in out + err
+        return status, out, err
+
+    return call
+
+
+def results(out):
+    return [json.loads(line) for line in out.splitlines()]
+
+
+def test_coffee_is_espresso_and_the_cat_gets_pytorchs_classes(run):
+    status, out, err = run("classify", EXAMPLES / "coffee.jpg", EXAMPLES / "cat.jpg", "--json")
+    assert (status, err) == (0, "")
+    coffee, cat = results(out)
+    assert list(coffee) == ["image", "model", "engine", "milliseconds", "top"]
+    assert coffee["model"] == minivan.load().card.name and coffee["milliseconds"] > 0
+    assert list(coffee["top"][0]) == ["index", "wnid", "label", "probability"]
+    assert coffee["top"][0]["label"].startswith("espresso") and coffee["top"][0]["wnid"] == "n07920052"
+    assert coffee["top"][0]["probability"] > 0.9
+    model = minivan.load()
+    net = torch_van.load(model.config, {k: np.asarray(v, np.float32) for k, v in model.tensors.items()})
+    with torch.no_grad():
+        x = torch.from_numpy(image.prepare(EXAMPLES / "cat.jpg", model.card.preprocessing))
+        probabilities = net(x[None]).softmax(-1)[0]
+    best = probabilities.topk(5)
+    assert [entry["index"] for entry in cat["top"]] == best.indices.tolist()
+    assert [entry["probability"] for entry in cat["top"]] == pytest.approx(best.values.tolist(), abs=1e-4)
+
+
+def test_text_shows_a_bar_the_weights_and_the_time(run):
+    status, out, _ = run("classify", EXAMPLES / "coffee.jpg")
+    assert status == 0
+    assert "espresso" in out and "█" in out
+    assert minivan.load().card.name in out and "200 classes" in out and " ms" in out
+    assert all(len(line) <= 80 for line in out.splitlines())
+
+
+def test_engines_agree(run):
+    _, out, _ = run("classify", EXAMPLES / "coffee.jpg", "--json", "--engine", "exact")
+    _, slow, _ = run("classify", EXAMPLES / "coffee.jpg", "--json", "--engine", "numpy")
+    exact, numpy = results(out)[0], results(slow)[0]
+    assert (exact["engine"], numpy["engine"]) == ("exact", "numpy")
+    for a, b in zip(exact["top"], numpy["top"], strict=True):
+        assert a["index"] == b["index"] and a["probability"] == pytest.approx(b["probability"], abs=2e-6)
+
+
+def test_folders_patterns_and_standard_input(run, tmp_path, monkeypatch):
+    (tmp_path / "deep" / "er").mkdir(parents=True)
+    shutil.copy(EXAMPLES / "cat.jpg", tmp_path / "deep" / "er" / "CAT.JPG")
+    shutil.copy(EXAMPLES / "coffee.jpg", tmp_path / "deep" / "coffee.jpg")
+    (tmp_path / "deep" / "notes.txt").write_text("not an image, and not asked for")
+    monkeypatch.chdir(tmp_path)
+    status, out, err = run("classify", "deep", "--json", "--top-k", 1)
+    assert (status, err) == (0, "")
+    assert [r["image"] for r in results(out)] == [os.path.join("deep", "coffee.jpg"), os.path.join("deep", "er", "CAT.JPG")]
+    assert [len(r["top"]) for r in results(out)] == [1, 1]
+    status, out, _ = run("classify", "deep/*.jpg", "deep", "--json")
+    assert status == 0 and len(results(out)) == 2
+    status, out, _ = run("classify", "-", "--json", stdin=(EXAMPLES / "coffee.jpg").read_bytes())
+    assert results(out)[0]["image"] == "-" and results(out)[0]["top"][0]["label"].startswith("espresso")
+
+
+def test_what_cannot_be_read_is_named_and_the_rest_is_classified(run, tmp_path):
+    faults = {
+        "empty.jpg": b"",
+        "text.jpg": b"hello",
+        "truncated.jpg": (EXAMPLES / "cat.jpg").read_bytes()[:9000],
+        "huge.png": png_header(20000, 20000),
+    }
+    for name, data in faults.items():
+        (tmp_path / name).write_bytes(data)
+    good = EXAMPLES / "coffee.jpg"
+    status, out, err = run("classify", *[tmp_path / name for name in faults], tmp_path / "missing.jpg", good, "--json")
+    assert status == 1
+    assert [r["image"] for r in results(out)] == [str(good)]
+    lines = err.splitlines()
+    assert len(lines) == 5
+    for line, name in zip(lines, [*faults, "missing.jpg"], strict=True):
+        assert line.startswith(f"minivan: {tmp_path / name}: ")
+    assert sorted(p.name for p in tmp_path.iterdir()) == sorted(faults)
+
+
+def test_an_empty_folder_and_an_unmatched_pattern(run, tmp_path):
+    status, _, err = run("classify", tmp_path, tmp_path / "*.png")
+    assert status == 1
+    assert "no images in this folder" in err and "no such file" in err
+
+
+def test_exif_orientation_can_be_switched_off(run, tmp_path):
+    exif = Image.Exif()
+    exif[0x0112] = 3
+    Image.open(EXAMPLES / "coffee.jpg").rotate(180).save(tmp_path / "turned.jpg", exif=exif, quality=95)
+    _, upright, _ = run("classify", tmp_path / "turned.jpg", "--json")
+    _, turned, _ = run("classify", tmp_path / "turned.jpg", "--json", "--no-exif")
+    assert results(upright)[0]["top"][0]["label"].startswith("espresso")
+    assert results(upright)[0]["top"] != results(turned)[0]["top"]
+
+
+@pytest.mark.parametrize(
+    "argv",
+    [
+        ["classify"],
+        ["classify", "x.jpg", "--top-k", "0"],
+        ["classify", "x.jpg", "--threads", "none"],
+        ["classify", "x.jpg", "--engine", "warp"],
+        ["classify", "x.jpg", "--model", "b0", "--weights", "w"],
+        ["classify", "x.jpg", "--surprise"],
+        ["clasify", "x.jpg"],
+        [],
+    ],
+)
+def test_a_wrong_call_exits_2(run, argv):
+    status, out, err = run(*argv)
+    assert status == 2 and out == "" and "usage" in err
+
+
+def test_more_classes_than_there_are(run):
+    _, out, _ = run("classify", EXAMPLES / "coffee.jpg", "--json", "--top-k", 1000)
+    top = results(out)[0]["top"]
+    assert len(top) == minivan.load().config.classes
+    assert sum(entry["probability"] for entry in top) == pytest.approx(1, abs=1e-3)
+
+
+def test_the_help_needs_neither_numba_nor_pillow():
+    code = "import sys; from minivan.cli import main\ntry: main(['--help'])\nexcept SystemExit: pass\n"
+    code += "assert not {'numba', 'PIL', 'numpy', 'rich', 'torch'} & set(sys.modules), set(sys.modules)"
+    subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=True, capture_output=True)
+
+
+def test_classify_needs_no_test_dependency_and_opens_no_connection(tmp_path):
+    code = """
+import socket, sys
+def refuse(*a, **k): raise AssertionError("a connection was opened")
+socket.socket.connect = refuse
+from minivan.cli import main
+status = main(["classify", sys.argv[1], "--threads", "1"])
+loaded = {"torch", "onnxruntime", "openvino", "matplotlib", "hypothesis", "pytest"} & set(sys.modules)
+assert not loaded, loaded
+sys.exit(status)
+"""
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    command = [sys.executable, "-c", code, str(EXAMPLES / "coffee.jpg")]
+    done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, encoding="utf-8", check=False)
+    assert done.returncode == 0, done.stderr
+    assert "espresso" in done.stdout
+
+
+def test_a_pipe_closed_early_is_no_error():
+    command = f"{sys.executable} -m minivan classify examples/cat.jpg examples/coffee.jpg --json | head -c 1"
+    done = subprocess.run(command, shell=True, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.stderr == ""
