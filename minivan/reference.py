@@ -32,7 +32,12 @@ def conv2d(x, weight, bias=None, stride=1, padding=0, dilation=1, groups=1):
             tap = x[..., rows : rows + (h - 1) * s_h + 1 : s_h, columns : columns + (w - 1) * s_w + 1 : s_w]
             y += np.einsum("ngchw,goc->ngohw", tap, weight[..., a, b])
     y = y.reshape(n, c_out, h, w)
-    return y if bias is None else y + np.asarray(bias, np.float64)[:, None, None]
+    return y if bias is None else y + _per_channel(bias)[0]
+
+
+def _per_channel(*vectors):
+    """(C,) -> (C, 1, 1) each, so that they meet the channels of (N, C, H, W)."""
+    return [np.asarray(v, np.float64)[:, None, None] for v in vectors]
 
 
 def batch_norm(x, running_mean, running_var, weight, bias, eps=1e-5):
@@ -40,7 +45,7 @@ def batch_norm(x, running_mean, running_var, weight, bias, eps=1e-5):
     shapes.check_floating(x=x, running_mean=running_mean, running_var=running_var, weight=weight, bias=bias)
     channels = shapes.check_feature_map(x)[1]
     shapes.check_channels(channels, x, running_mean=running_mean, running_var=running_var, weight=weight, bias=bias)
-    mean, var, weight, bias = (np.float64(v)[:, None, None] for v in (running_mean, running_var, weight, bias))
+    mean, var, weight, bias = _per_channel(running_mean, running_var, weight, bias)
     return (np.asarray(x, np.float64) - mean) / np.sqrt(var + eps) * weight + bias
 
 
@@ -51,7 +56,8 @@ def layer_norm(x, weight, bias, eps=1e-6):
     x = np.asarray(x, np.float64)
     centred = x - x.mean(axis=1, keepdims=True)
     var = (centred * centred).mean(axis=1, keepdims=True)
-    return centred / np.sqrt(var + eps) * np.float64(weight)[:, None, None] + np.float64(bias)[:, None, None]
+    weight, bias = _per_channel(weight, bias)
+    return centred / np.sqrt(var + eps) * weight + bias
 
 
 _erfc = np.frompyfunc(math.erfc, 1, 1)
