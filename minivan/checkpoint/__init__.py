@@ -1,0 +1,19 @@
+"""Checkpoints in, weights out: PyTorch files read without PyTorch, safetensors, and minivan's own."""
+
+from .error import CheckpointError
+from .hub import find
+from .weights import Weights, digest, read, resolve_folder, with_digest, write
+
+__all__ = ["CheckpointError", "Weights", "digest", "find", "load", "read", "resolve_folder", "with_digest", "write"]
+
+
+def load(name_or_path=None, engine="exact"):
+    """Return a VAN with the weights of a name ('b0', 'van_b0_tiny_imagenet200') or of any file that `read` takes.
+
+    None means the default weights: what was fetched last, or else the bundled ones. Raises CheckpointError for a file
+    that is no VAN and for a name whose weights are not here, with the command that fetches them.
+    """
+    from ..model import VAN
+
+    weights = read(find(name_or_path))
+    return VAN(weights.config, weights.tensors, engine, weights.card)

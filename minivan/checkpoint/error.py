@@ -1,0 +1,34 @@
+"""The one exception for a file that is not what it claims to be."""
+
+from __future__ import annotations
+
+LONGEST_QUOTE = 80  # characters of a name from a file that a message repeats
+
+
+class CheckpointError(ValueError):
+    """A checkpoint that cannot be used. Its text is one line: where, what was found, why that will not do.
+
+    `what`, `why` and `where` (the file, then the place in it) are also attributes; `where` is filled in from the inside
+    out as the error passes through `within`.
+    """
+
+    def __init__(self, what: str, why: str = "", where: str = ""):
+        super().__init__(what, why, where)
+        self.what, self.why, self.where = what, why, where
+
+    def __str__(self):
+        text = ": ".join(part for part in (self.where, self.what, self.why) if part)
+        return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
+
+    def within(self, place) -> CheckpointError:
+        """Return the same error with `place` put before what `where` says already."""
+        return type(self)(self.what, self.why, f"{place}, {self.where}" if self.where else str(place))
+
+
+def quote(name) -> str:
+    """Return a name read from a file as it may stand in a message: quoted, escaped, cut to 80 characters."""
+    if not isinstance(name, (str, int, float, type(None))):
+        return f"a {type(name).__name__}"
+    if isinstance(name, str):
+        name = name if len(name) <= LONGEST_QUOTE else f"{name[:LONGEST_QUOTE]}..."
+    return repr(name)

@@ -1,0 +1,196 @@
+"""The names a checkpoint may use, and the harmless value that minivan puts in the place of each.
+
+A pickle builds objects by naming a class or a function and calling it. Here a name is looked up in the tables below and
+nowhere else: nothing is imported, no attribute is fetched, no function of the file's choosing is called. What the
+tables do not list is refused.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from .error import CheckpointError, quote
+from .tensor import ITEM_SIZES, Storage
+
+
+class Record:
+    """An object that carries nothing minivan reads: an argparse.Namespace, say. What the file puts in is let go."""
+
+    __slots__ = ("path",)
+
+    def __init__(self, path: str):
+        self.path = path
+
+
+@dataclass(frozen=True)
+class Name:
+    """A class or function as the file names it, 'collections.OrderedDict', with what stands in for calling it."""
+
+    path: str
+    build: Callable
+    dtype: str = ""  # of a storage class ('torch.FloatStorage') or a dtype ('torch.float32')
+
+
+class Unread:
+    """A tensor of a kind minivan does not read (sparse, quantised, on no device); harmless until somebody wants it."""
+
+    __slots__ = ("path",)
+
+    def __init__(self, path: str):
+        self.path = path
+
+
+def find(module: str, name: str) -> Name:
+    """Return the stand-in for a name in the tables; CheckpointError for any other."""
+    stand_in = NAMES.get(f"{module}.{name}")
+    if stand_in is None:
+        raise CheckpointError(f"the file names {quote(f'{module}.{name}')}", "not on the list of what a checkpoint needs")
+    return stand_in
+
+
+def _dictionary(path):
+    def build(*args):
+        """OrderedDict(), OrderedDict([[key, value], ...]), defaultdict(factory), ConfigDict({...})"""
+        if not args or isinstance(args[-1], (Name, Record)):
+            return {}
+        if len(args) == 1 and isinstance(args[0], dict):
+            return dict(args[0])
+        pairs = args[0]
+        if len(args) != 1 or not isinstance(pairs, list):
+            raise CheckpointError(f"{path} built from {quote(args[-1])}")
+        if not all(isinstance(pair, (list, tuple)) and len(pair) == 2 and isinstance(pair[0], str) for pair in pairs):
+            raise CheckpointError(f"{path} built from something else than pairs with text as keys")
+        return dict(pairs)
+
+    return build
+
+
+def _record(path):
+    return lambda *args: Record(path)
+
+
+def _unread(path):
+    return lambda *args: Unread(path)
+
+
+def _refused(path):
+    def build(*args):
+        raise CheckpointError(f"the file calls {path}", "a class, not a function")
+
+    return build
+
+
+def _size(*args):
+    if len(args) == 1 and isinstance(args[0], (tuple, list)):
+        return tuple(args[0])
+    raise CheckpointError(f"torch.Size of {len(args)} arguments", "one tuple")
+
+
+def _tensor(storage=None, offset=None, shape=None, strides=None, *rest):
+    """torch._utils._rebuild_tensor and _v2: what follows the strides is requires_grad, hooks, metadata"""
+    return _view(storage, offset, shape, strides, None)
+
+
+def _tensor_v3(storage=None, offset=None, shape=None, strides=None, requires_grad=None, hooks=None, dtype=None, *rest):
+    """torch._utils._rebuild_tensor_v3: an untyped storage, and the dtype by itself"""
+    if not (isinstance(dtype, Name) and dtype.dtype):
+        raise CheckpointError("a tensor without a dtype")
+    return _view(storage, offset, shape, strides, dtype.dtype)
+
+
+def _view(storage, offset, shape, strides, dtype):
+    if not isinstance(storage, Storage):
+        raise CheckpointError(f"a tensor whose storage is {quote(storage)}")
+    return storage.view(offset, shape, strides, dtype)
+
+
+def _parameter(data=None, *rest):
+    """torch.nn.Parameter is its tensor, as far as numbers go"""
+    return data
+
+
+def _from_type(function=None, kind=None, args=None, *rest):
+    """torch._tensor._rebuild_from_type_v2: a tensor subclass, or one with attributes, by the function that rebuilds it"""
+    if not (isinstance(function, Name) and function.path.startswith("torch._utils._rebuild") and isinstance(args, tuple)):
+        raise CheckpointError("a tensor rebuilt by something that rebuilds no tensors")
+    return function.build(*args)
+
+
+def _attribute(owner=None, name=None, *rest):
+    """MMEngine's log buffers are pickled with references to their own averaging methods; no other getattr is let by"""
+    if isinstance(owner, Name) and owner.path == HISTORY_BUFFER and name in ("min", "max", "mean", "current"):
+        return Record(f"{owner.path}.{name}")
+    raise CheckpointError("the file calls getattr", "nothing that is looked up by name is ever used")
+
+
+HISTORY_BUFFER = "mmengine.logging.history_buffer.HistoryBuffer"
+
+BUILDERS = {
+    "torch._utils._rebuild_tensor": _tensor,
+    "torch._utils._rebuild_tensor_v2": _tensor,
+    "torch._utils._rebuild_tensor_v3": _tensor_v3,
+    "torch._utils._rebuild_parameter": _parameter,
+    "torch._utils._rebuild_parameter_with_state": _parameter,
+    "torch._tensor._rebuild_from_type": _from_type,
+    "torch._tensor._rebuild_from_type_v2": _from_type,
+    "torch.Size": _size,
+    "builtins.getattr": _attribute,
+    "__builtin__.getattr": _attribute,
+}
+
+DICTIONARIES = (
+    "collections.OrderedDict", "collections.defaultdict", "collections.Counter", "addict.addict.Dict", "easydict.EasyDict",
+    "mmcv.utils.config.ConfigDict", "mmengine.config.config.ConfigDict", "yacs.config.CfgNode",
+    "builtins.dict", "__builtin__.dict",
+)  # fmt: skip
+
+UNREAD_TENSORS = tuple(
+    f"torch._utils._rebuild_{kind}"
+    for kind in (
+        "sparse_tensor", "sparse_csr_tensor", "nested_tensor", "qtensor", "meta_tensor_no_storage", "wrapper_subclass",
+        "xla_tensor", "mlc_tensor", "device_tensor_from_numpy", "device_tensor_from_cpu_tensor",
+    )
+)  # fmt: skip
+
+PLAIN = (
+    "set", "frozenset", "list", "tuple", "int", "float", "bool", "str", "bytes", "bytearray", "complex", "slice", "range",
+    "object",
+)  # fmt: skip
+NUMPY = ("core.multiarray.scalar", "core.multiarray._reconstruct", "core.numeric._frombuffer")
+RECORDS = (
+    "argparse.Namespace", "types.SimpleNamespace", "_codecs.encode", "copyreg._reconstructor", "copy_reg._reconstructor",
+    *(f"{module}.{name}" for module in ("builtins", "__builtin__") for name in PLAIN),
+    *(f"pathlib{at}.{kind}Path" for at in ("", "._local") for kind in ("", "Posix", "PurePosix", "Windows", "PureWindows")),
+    *(f"datetime.{name}" for name in ("datetime", "date", "time", "timedelta", "timezone")),
+    "decimal.Decimal", "fractions.Fraction", "uuid.UUID", "collections.deque",
+    "numpy.ndarray", "numpy.dtype", *(f"numpy.{path}" for path in NUMPY), *(f"numpy._{path}" for path in NUMPY),
+    *(f"numpy.{kind}{bits}" for kind in ("float", "int", "uint") for bits in (8, 16, 32, 64)), "numpy.bool_", "numpy.bool",
+    *(f"numpy.dtypes.{kind}{bits}DType" for kind in ("Float", "Int", "UInt") for bits in (8, 16, 32, 64)),
+    "numpy.dtypes.BoolDType",
+    "torch.device", "torch.torch_version.TorchVersion", "torch.serialization._get_layout", "torch.Generator",
+    "torch.Tensor", "torch.nn.parameter.Parameter", "torch.nn.parameter.Buffer", "torch._C._TensorBase",
+    HISTORY_BUFFER, "mmengine.logging.message_hub.MessageHub", "mmcv.runner.log_buffer.LogBuffer",
+)  # fmt: skip
+
+STORAGES = {
+    "DoubleStorage": "float64", "FloatStorage": "float32", "HalfStorage": "float16", "BFloat16Storage": "bfloat16",
+    "LongStorage": "int64", "IntStorage": "int32", "ShortStorage": "int16", "CharStorage": "int8", "ByteStorage": "uint8",
+    "BoolStorage": "bool", "ComplexDoubleStorage": "complex128", "ComplexFloatStorage": "complex64",
+    "QInt8Storage": "qint8", "QUInt8Storage": "quint8", "QInt32Storage": "qint32",
+    "QUInt4x2Storage": "quint4x2", "QUInt2x4Storage": "quint2x4",
+}  # fmt: skip
+
+NAMES = (
+    {path: Name(path, build) for path, build in BUILDERS.items()}
+    | {path: Name(path, _dictionary(path)) for path in DICTIONARIES}
+    | {path: Name(path, _unread(path)) for path in UNREAD_TENSORS}
+    | {path: Name(path, _record(path)) for path in RECORDS}
+    | {f"torch.{name}": Name(f"torch.{name}", _refused(f"torch.{name}"), name) for name in ITEM_SIZES}
+    | {
+        path: Name(path, _refused(path), dtype)
+        for name, dtype in STORAGES.items()
+        for path in (f"torch.{name}", f"torch.cuda.{name}")
+    }
+    | {path: Name(path, _refused(path), "uint8") for path in ("torch.storage.UntypedStorage", "torch.UntypedStorage")}
+)

@@ -1,0 +1,441 @@
+"""Pickle's little machine, cut down to what a PyTorch checkpoint needs.
+
+The opcodes are those of pickle's protocols 1 to 5 (CPython's Lib/pickletools.py describes each), less every one that
+could reach outside: no EXT, no INST, no OBJ, no buffers, no text opcodes that only protocol 0 writes. An opcode that is
+not in the table is refused, and what GLOBAL, REDUCE, NEWOBJ and BUILD may do is decided by `inert`.
+"""
+
+from __future__ import annotations
+
+import struct
+import sys
+from collections.abc import Callable
+from typing import BinaryIO
+
+from . import inert
+from .error import CheckpointError, quote
+from .tensor import StoredTensor, is_natural
+
+DEEPEST = 100  # containers inside one another; a checkpoint with its optimizer needs about six
+MOST_MEMO = 1 << 22
+MOST_MEMORY = 256 << 20  # bytes of Python objects; a B6 with optimizer and averaged weights takes about 60 MB
+LONGEST_TEXT = 16 << 20  # bytes of one text or bytes object
+LONGEST_LINE = 512  # bytes of a module's or a class's name
+LONGEST_INTEGER = 255  # bytes
+MOST_ARGUMENTS = 64
+CONTAINERS = (tuple, list, dict)
+
+MARK = object()
+
+
+class Cursor:
+    """The bytes of `file` from `position` up to `end`, taken in order; running out of them is a CheckpointError."""
+
+    def __init__(self, file: BinaryIO, position: int, end: int):
+        self.file, self.position, self.end = file, position, end
+        file.seek(position)
+
+    def take(self, size: int) -> bytes:
+        if size > self.end - self.position:
+            raise CheckpointError(f"the data ends {size - (self.end - self.position)} bytes early")
+        self.position += size
+        data = self.file.read(size)
+        if len(data) != size:
+            raise CheckpointError("the file became shorter while it was read")
+        return data
+
+    def number(self, size: int) -> int:
+        return int.from_bytes(self.take(size), "little")
+
+    def line(self) -> str:
+        data = self.file.readline(min(LONGEST_LINE, self.end - self.position))
+        self.position += len(data)
+        if not data.endswith(b"\n"):
+            raise CheckpointError("a name without an end")
+        try:
+            return data[:-1].decode("utf-8")
+        except UnicodeDecodeError:
+            raise CheckpointError("a name that is not UTF-8") from None
+
+
+class Interpreter:
+    """One pickle, from its first byte to STOP.
+
+    `storage(identifier)` makes a storage of a persistent id. Raises CheckpointError with the byte it happened at.
+    """
+
+    def __init__(self, cursor: Cursor, storage: Callable | None = None):
+        self.cursor, self.storage = cursor, storage
+        self.stack: list = []
+        self.memo: dict[int, object] = {}
+        self.depths: dict[int, int] = {}  # id of a container -> how deep it goes; all of them stay alive in `kept`
+        self.kept: list = []
+        self.memory = 0
+
+    def run(self):
+        start = self.cursor.position
+        while True:
+            at = self.cursor.position
+            try:
+                code = self.cursor.take(1)[0]
+                if code == STOP:
+                    return self.stop()
+                operation = OPERATIONS.get(code)
+                if operation is None:
+                    raise CheckpointError(f"pickle opcode {chr(code)!r}", "not one that a checkpoint needs")
+                operation(self)
+            except CheckpointError as error:
+                raise error.within(f"byte {at - start} of the pickle") from None
+
+    # what the operations share
+
+    def spend(self, size: int):
+        self.memory += size
+        if self.memory > MOST_MEMORY:
+            raise CheckpointError("the pickle's objects need too much memory", f"the limit is {MOST_MEMORY >> 20} MiB")
+
+    def push(self, value):
+        self.spend(8)
+        self.stack.append(value)
+
+    def push_new(self, value):
+        self.spend(sys.getsizeof(value))
+        self.push(value)
+
+    def push_container(self, value, children=()):
+        self.kept.append(value)
+        self.spend(100)  # for `kept` and `depths`
+        self.deepen(value, children)
+        self.push_new(value)
+
+    def deepen(self, container, children):
+        depth = self.depths.get(id(container), 1)
+        for child in children:
+            if isinstance(child, CONTAINERS):
+                depth = max(depth, 1 + self.depths.get(id(child), 0))
+        if depth > DEEPEST:
+            raise CheckpointError(f"containers nested more than {DEEPEST} deep")
+        self.depths[id(container)] = depth
+
+    def pop(self):
+        if not self.stack or self.stack[-1] is MARK:
+            raise CheckpointError("the pickle takes a value from an empty stack")
+        return self.stack.pop()
+
+    def top(self):
+        if not self.stack or self.stack[-1] is MARK:
+            raise CheckpointError("the pickle needs a value on an empty stack")
+        return self.stack[-1]
+
+    def pop_to_mark(self) -> list:
+        for index in range(len(self.stack) - 1, -1, -1):
+            if self.stack[index] is MARK:
+                items = self.stack[index + 1 :]
+                del self.stack[index:]
+                return items
+        raise CheckpointError("the pickle closes a mark it never set")
+
+    # frame and end
+
+    def protocol(self):
+        version = self.cursor.number(1)
+        if version > 5:
+            raise CheckpointError(f"pickle protocol {version}", "1 to 5 are known")
+
+    def frame(self):
+        self.cursor.take(8)
+
+    def stop(self):
+        value = self.pop()
+        if self.stack:
+            raise CheckpointError(f"the pickle stops with {len(self.stack)} values left over")
+        return value
+
+    # stack and memo
+
+    def mark(self):
+        self.push(MARK)
+
+    def drop(self):
+        if self.stack and self.stack[-1] is MARK:
+            self.stack.pop()
+        else:
+            self.pop()
+
+    def drop_to_mark(self):
+        self.pop_to_mark()
+
+    def duplicate(self):
+        self.push(self.top())
+
+    def put(self, index):
+        if index in self.memo:
+            raise CheckpointError(f"memo entry {index} is written twice")
+        if index >= MOST_MEMO:
+            raise CheckpointError(f"memo entry {index}", f"the limit is {MOST_MEMO}")
+        self.spend(100)
+        self.memo[index] = self.top()
+
+    def get(self, index):
+        if index not in self.memo:
+            raise CheckpointError(f"memo entry {index} is read before it is written")
+        self.push(self.memo[index])
+
+    def put_1(self):
+        self.put(self.cursor.number(1))
+
+    def put_4(self):
+        self.put(self.cursor.number(4))
+
+    def memoize(self):
+        self.put(len(self.memo))
+
+    def get_1(self):
+        self.get(self.cursor.number(1))
+
+    def get_4(self):
+        self.get(self.cursor.number(4))
+
+    # numbers and text
+
+    def none(self):
+        self.push(None)
+
+    def true(self):
+        self.push(True)
+
+    def false(self):
+        self.push(False)
+
+    def integer_1(self):
+        self.push(self.cursor.number(1))
+
+    def integer_2(self):
+        self.push(self.cursor.number(2))
+
+    def integer_4(self):
+        self.push_new(int.from_bytes(self.cursor.take(4), "little", signed=True))
+
+    def integer_line(self):
+        """Protocol 1 writes True, False and long integers as a line of digits."""
+        line = self.cursor.line()
+        if line in ("00", "01"):
+            return self.push(line == "01")
+        digits = line.removesuffix("L")
+        if not (digits.isascii() and digits.removeprefix("-").isdigit()):
+            raise CheckpointError(f"{quote(line)} in the place of an integer")
+        self.push_new(int(digits))
+
+    def long(self, size):
+        if size > LONGEST_INTEGER:
+            raise CheckpointError(f"an integer of {size} bytes", f"the limit is {LONGEST_INTEGER}")
+        self.push_new(int.from_bytes(self.cursor.take(size), "little", signed=True))
+
+    def long_1(self):
+        self.long(self.cursor.number(1))
+
+    def long_4(self):
+        self.long(self.cursor.number(4))
+
+    def real(self):
+        self.push_new(struct.unpack(">d", self.cursor.take(8))[0])
+
+    def bytes_of(self, width) -> bytes:
+        size = self.cursor.number(width)
+        if size > LONGEST_TEXT:
+            raise CheckpointError(f"a text of {size} bytes", f"the limit is {LONGEST_TEXT}")
+        self.spend(size)  # before it is read
+        return self.cursor.take(size)
+
+    def text(self, width):
+        try:
+            self.push_new(self.bytes_of(width).decode("utf-8", "surrogatepass"))
+        except UnicodeDecodeError:
+            raise CheckpointError("a text that is not UTF-8") from None
+
+    def text_1(self):
+        self.text(1)
+
+    def text_4(self):
+        self.text(4)
+
+    def text_8(self):
+        self.text(8)
+
+    def old_text_1(self):
+        self.push_new(self.bytes_of(1).decode("latin-1"))  # Python 2's str
+
+    def old_text_4(self):
+        self.push_new(self.bytes_of(4).decode("latin-1"))
+
+    def binary_1(self):
+        self.push_new(self.bytes_of(1))
+
+    def binary_4(self):
+        self.push_new(self.bytes_of(4))
+
+    def binary_8(self):
+        self.push_new(self.bytes_of(8))
+
+    # containers
+
+    def empty_tuple(self):
+        self.push(())
+
+    def tuple_of(self, items):
+        self.push_container(tuple(items), items)
+
+    def tuple_to_mark(self):
+        self.tuple_of(self.pop_to_mark())
+
+    def tuple_1(self):
+        self.tuple_of([self.pop()])
+
+    def tuple_2(self):
+        self.tuple_of([self.pop(), self.pop()][::-1])
+
+    def tuple_3(self):
+        self.tuple_of([self.pop(), self.pop(), self.pop()][::-1])
+
+    def empty_list(self):
+        self.push_container([])
+
+    def list_to_mark(self):
+        items = self.pop_to_mark()
+        self.push_container(items, items)
+
+    def empty_dict(self):
+        self.push_container({})
+
+    def dict_to_mark(self):
+        items = self.pop_to_mark()
+        self.push_container({})
+        self.set_items(items)
+
+    def empty_set(self):
+        self.push_new(inert.Record("builtins.set"))
+
+    def frozen_set(self):
+        self.pop_to_mark()
+        self.push_new(inert.Record("builtins.frozenset"))
+
+    def extend(self, items):
+        target = self.top()
+        if isinstance(target, inert.Record):
+            return
+        if not isinstance(target, list):
+            raise CheckpointError(f"items appended to {quote(target)}")
+        self.spend(8 * len(items))
+        self.deepen(target, items)
+        target.extend(items)
+
+    def append(self):
+        self.extend([self.pop()])
+
+    def extend_to_mark(self):
+        self.extend(self.pop_to_mark())
+
+    def add_to_mark(self):
+        self.pop_to_mark()
+        if not isinstance(self.top(), inert.Record):
+            raise CheckpointError(f"items added to {quote(self.top())}")
+
+    def set_items(self, items):
+        target = self.top()
+        if len(items) % 2:
+            raise CheckpointError("a key without a value")
+        if isinstance(target, inert.Record):
+            return
+        if not isinstance(target, dict):
+            raise CheckpointError(f"items set in {quote(target)}")
+        self.spend(104 * len(items) // 2)
+        self.deepen(target, items)
+        for key, value in zip(items[::2], items[1::2], strict=True):
+            target[check_key(key)] = value
+
+    def set_item(self):
+        value = self.pop()
+        self.set_items([self.pop(), value])
+
+    def set_to_mark(self):
+        self.set_items(self.pop_to_mark())
+
+    # names and calls
+
+    def name(self):
+        self.push(inert.find(self.cursor.line(), self.cursor.line()))
+
+    def name_from_stack(self):
+        name, module = self.pop(), self.pop()
+        if not (isinstance(name, str) and isinstance(module, str)):
+            raise CheckpointError(f"{quote(module)} and {quote(name)} in the place of a module's and a class's name")
+        self.push(inert.find(module, name))
+
+    def call(self, callee, args):
+        if not isinstance(callee, inert.Name):
+            raise CheckpointError(f"the file calls {quote(callee)}")
+        if not isinstance(args, tuple) or len(args) > MOST_ARGUMENTS:
+            raise CheckpointError(f"{callee.path} is called with something else than up to {MOST_ARGUMENTS} arguments")
+        value = callee.build(*args)
+        if isinstance(value, CONTAINERS):
+            self.push_container(value, value.values() if isinstance(value, dict) else value)
+        else:
+            self.push(value)
+            self.spend(200)  # a tensor's description
+
+    def reduce(self):
+        args = self.pop()
+        self.call(self.pop(), args)
+
+    new_object = reduce
+
+    def new_object_keywords(self):
+        keywords, args = self.pop(), self.pop()
+        if not isinstance(keywords, dict):
+            raise CheckpointError(f"{quote(keywords)} in the place of keyword arguments")
+        self.call(self.pop(), args)
+
+    def build(self):
+        """Set an object's state: an OrderedDict's `_metadata`, a Namespace's fields. Nothing reads them; they are let go."""
+        self.pop()
+        if not isinstance(self.top(), (dict, inert.Record, inert.Unread, StoredTensor)):
+            raise CheckpointError(f"a state set on {quote(self.top())}")
+
+    def persistent(self):
+        if self.storage is None:
+            raise CheckpointError("a storage where none belongs")
+        self.push(self.storage(self.pop()))
+        self.spend(200)
+
+
+def check_key(key):
+    """Return a dictionary's key if it is text, None or a 64-bit integer; hashing some others could take for ever."""
+    if isinstance(key, (str, bytes, bool, type(None))) or is_natural(key) or (isinstance(key, int) and is_natural(-key)):
+        return key
+    raise CheckpointError(f"a dictionary's key is {quote(key)}")
+
+
+STOP = ord(".")
+OPERATIONS = {
+    0x80: Interpreter.protocol, 0x95: Interpreter.frame,
+    ord("("): Interpreter.mark, ord("0"): Interpreter.drop, ord("1"): Interpreter.drop_to_mark, ord("2"): Interpreter.duplicate,
+    ord("q"): Interpreter.put_1, ord("r"): Interpreter.put_4, 0x94: Interpreter.memoize,
+    ord("h"): Interpreter.get_1, ord("j"): Interpreter.get_4,
+    ord("N"): Interpreter.none, 0x88: Interpreter.true, 0x89: Interpreter.false,
+    ord("K"): Interpreter.integer_1, ord("M"): Interpreter.integer_2, ord("J"): Interpreter.integer_4,
+    ord("I"): Interpreter.integer_line, ord("L"): Interpreter.integer_line,
+    0x8A: Interpreter.long_1, 0x8B: Interpreter.long_4, ord("G"): Interpreter.real,
+    0x8C: Interpreter.text_1, ord("X"): Interpreter.text_4, 0x8D: Interpreter.text_8,
+    ord("U"): Interpreter.old_text_1, ord("T"): Interpreter.old_text_4,
+    ord("C"): Interpreter.binary_1, ord("B"): Interpreter.binary_4, 0x8E: Interpreter.binary_8,
+    ord(")"): Interpreter.empty_tuple, ord("t"): Interpreter.tuple_to_mark,
+    0x85: Interpreter.tuple_1, 0x86: Interpreter.tuple_2, 0x87: Interpreter.tuple_3,
+    ord("]"): Interpreter.empty_list, ord("l"): Interpreter.list_to_mark,
+    ord("}"): Interpreter.empty_dict, ord("d"): Interpreter.dict_to_mark,
+    0x8F: Interpreter.empty_set, 0x91: Interpreter.frozen_set,
+    ord("a"): Interpreter.append, ord("e"): Interpreter.extend_to_mark, 0x90: Interpreter.add_to_mark,
+    ord("s"): Interpreter.set_item, ord("u"): Interpreter.set_to_mark,
+    ord("c"): Interpreter.name, 0x93: Interpreter.name_from_stack,
+    ord("R"): Interpreter.reduce, 0x81: Interpreter.new_object, 0x92: Interpreter.new_object_keywords,
+    ord("b"): Interpreter.build, ord("Q"): Interpreter.persistent,
+}  # fmt: skip

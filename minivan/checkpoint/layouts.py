@@ -1,0 +1,217 @@
+"""Three libraries, three sets of names, one network: the key maps, and the network's shape read from its tensors.
+
+minivan's own names are the authors'. Sources: classification/models/van.py of the authors' repository;
+transformers/models/van/modeling_van.py; mmpretrain/models/backbones/van.py.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+
+from ..variants import Config, parameter_shapes
+from .error import CheckpointError, quote
+from .tensor import StoredTensor
+
+# The authors' module -> the same module elsewhere. {i} is the stage from 1, {s} the stage from 0, {j} the block from 0.
+# Each carries its parameters along: weight and bias, and running_mean and running_var where it is a BatchNorm.
+HUGGING_FACE = {
+    "patch_embed{i}.proj": "van.encoder.stages.{s}.embeddings.convolution",
+    "patch_embed{i}.norm": "van.encoder.stages.{s}.embeddings.normalization",
+    "block{i}.{j}.norm1": "van.encoder.stages.{s}.layers.{j}.pre_normomalization",  # their spelling
+    "block{i}.{j}.norm2": "van.encoder.stages.{s}.layers.{j}.post_normalization",
+    "block{i}.{j}.attn.proj_1": "van.encoder.stages.{s}.layers.{j}.attention.pre_projection.conv",
+    "block{i}.{j}.attn.proj_2": "van.encoder.stages.{s}.layers.{j}.attention.post_projection",
+    "block{i}.{j}.attn.spatial_gating_unit.conv0":
+        "van.encoder.stages.{s}.layers.{j}.attention.attention_layer.attention.depth_wise",
+    "block{i}.{j}.attn.spatial_gating_unit.conv_spatial":
+        "van.encoder.stages.{s}.layers.{j}.attention.attention_layer.attention.depth_wise_dilated",
+    "block{i}.{j}.attn.spatial_gating_unit.conv1":
+        "van.encoder.stages.{s}.layers.{j}.attention.attention_layer.attention.point_wise",
+    "block{i}.{j}.mlp.fc1": "van.encoder.stages.{s}.layers.{j}.mlp.in_dense",
+    "block{i}.{j}.mlp.dwconv.dwconv": "van.encoder.stages.{s}.layers.{j}.mlp.depth_wise",
+    "block{i}.{j}.mlp.fc2": "van.encoder.stages.{s}.layers.{j}.mlp.out_dense",
+    "block{i}.{j}.layer_scale_1": "van.encoder.stages.{s}.layers.{j}.attention_scaling.weight",
+    "block{i}.{j}.layer_scale_2": "van.encoder.stages.{s}.layers.{j}.mlp_scaling.weight",
+    "norm{i}": "van.encoder.stages.{s}.normalization",
+    "head": "classifier",
+}  # fmt: skip
+OPENMMLAB = {
+    "patch_embed{i}.proj": "backbone.patch_embed{i}.projection",
+    "patch_embed{i}.norm": "backbone.patch_embed{i}.norm",
+    "block{i}.{j}.norm1": "backbone.blocks{i}.{j}.norm1",
+    "block{i}.{j}.norm2": "backbone.blocks{i}.{j}.norm2",
+    "block{i}.{j}.attn.proj_1": "backbone.blocks{i}.{j}.attn.proj_1",
+    "block{i}.{j}.attn.proj_2": "backbone.blocks{i}.{j}.attn.proj_2",
+    "block{i}.{j}.attn.spatial_gating_unit.conv0": "backbone.blocks{i}.{j}.attn.spatial_gating_unit.DW_conv",
+    "block{i}.{j}.attn.spatial_gating_unit.conv_spatial": "backbone.blocks{i}.{j}.attn.spatial_gating_unit.DW_D_conv",
+    "block{i}.{j}.attn.spatial_gating_unit.conv1": "backbone.blocks{i}.{j}.attn.spatial_gating_unit.conv1",
+    "block{i}.{j}.mlp.fc1": "backbone.blocks{i}.{j}.mlp.fc1",
+    "block{i}.{j}.mlp.dwconv.dwconv": "backbone.blocks{i}.{j}.mlp.dwconv",
+    "block{i}.{j}.mlp.fc2": "backbone.blocks{i}.{j}.mlp.fc2",
+    "block{i}.{j}.layer_scale_1": "backbone.blocks{i}.{j}.layer_scale_1",
+    "block{i}.{j}.layer_scale_2": "backbone.blocks{i}.{j}.layer_scale_2",
+    "norm{i}": "backbone.norm{i}",
+    "head": "head.fc",
+}
+AUTHORS = {module: module for module in OPENMMLAB}
+
+
+@dataclass(frozen=True)
+class Layout:
+    """One library's names, and what goes with a checkpoint that uses them."""
+
+    name: str
+    title: str
+    modules: Mapping[str, str]  # the authors' module -> this library's
+    layer_norm_eps: float
+    preset: str  # of minivan.image.PRESETS
+    backbone: str = ""  # the prefix that a bare backbone, saved by itself, lacks
+    ignored: tuple[str, ...] = ()  # tensors the network has but its output does not need
+
+    def authors_name(self, key: str) -> str | None:
+        """Return the authors' name of the tensor this library calls `key`, None where it has no such name."""
+        for pattern, template in self._patterns:
+            match = pattern.fullmatch(key)
+            if match:
+                found = match.groupdict()
+                i = int(found["s"]) + 1 if "s" in found else found.get("i")
+                return template.format(i=i, j=found.get("j")) + found["parameter"]
+        return None
+
+    def ignores(self, key: str) -> bool:
+        """True for a tensor that inference does not need: BatchNorm's counters, a LayerNorm that no output passes."""
+        return key.endswith(".num_batches_tracked") or key.removeprefix(self.backbone) in self.ignored
+
+    @cached_property
+    def _patterns(self) -> list[tuple[re.Pattern, str]]:
+        return [(_pattern(theirs, self.backbone), authors) for authors, theirs in self.modules.items()]
+
+
+def _pattern(template: str, backbone: str) -> re.Pattern:
+    """Turn 'backbone.norm{i}' into a regular expression that also knows a tensor's own name at the end."""
+    body = re.escape(template.removeprefix(backbone))
+    for field, digits in (("i", "[1-4]"), ("s", "[0-3]"), ("j", "0|[1-9][0-9]{0,4}")):
+        body = body.replace(re.escape(f"{{{field}}}"), f"(?P<{field}>{digits})")
+    prefix = f"(?:{re.escape(backbone)})?" if template.startswith(backbone) else ""
+    suffix = "" if "scal" in template.rpartition("}.")[2] else r"\.(?:weight|bias|running_mean|running_var)"
+    return re.compile(f"{prefix}{body}(?P<parameter>{suffix})")
+
+
+LAYOUTS = {
+    layout.name: layout
+    for layout in (
+        Layout("authors", "the authors'", AUTHORS, 1e-6, "official"),
+        Layout("huggingface", "Hugging Face", HUGGING_FACE, 1e-6, "hf", "van.", ("layernorm.weight", "layernorm.bias")),
+        # mmpretrain/configs/van: 248 then 224, mean = std = 127.5, which is the authors' preprocessing
+        Layout("openmmlab", "OpenMMLab", OPENMMLAB, 1e-5, "official", "backbone."),
+    )
+}
+WRAPPERS = ("module.", "_orig_mod.", "model.")  # DataParallel, torch.compile, a training script's own module
+
+
+def understand(state: Mapping[str, object]) -> tuple[Layout, Config, dict[str, StoredTensor]]:
+    """Find the layout of a state dict, the network's shape, and its tensors under the authors' names in order.
+
+    Raises CheckpointError for a state dict that is no VAN's, or has tensors missing, left over or misshapen: each is
+    named, with the shape it should have and the shape found.
+    """
+    state = unwrap(state)
+    layout, named, strangers = detect(state)
+    bare = layout.backbone and not any(key.startswith(layout.backbone) for key in state)
+    headless = bare and not any(name.startswith("head.") for name in named)
+    config = shape_of(named, layout, headless)
+    return layout, config, complete(config, named, strangers)
+
+
+def complete(config: Config, named: Mapping[str, object], strangers: Iterable[str] = ()) -> dict[str, StoredTensor]:
+    """Return a network's tensors in order, or raise CheckpointError naming each that is missing, unknown or misshapen."""
+    expected = dict(parameter_shapes(config))
+    faults = [f"{quote(key)} is unknown" for key in (*strangers, *(name for name in named if name not in expected))]
+    for name, shape in expected.items():
+        tensor = named.get(name)
+        if name not in named:
+            faults.append(f"{name} {shape} is missing")
+        elif not isinstance(tensor, StoredTensor):
+            faults.append(f"{name} is not a tensor that can be read")
+        elif tensor.shape != shape and not (".layer_scale_" in name and tensor.shape == (*shape, 1, 1)):
+            faults.append(f"{name} has the shape {tensor.shape}, not {shape}")
+    if faults:
+        more = f" (and {len(faults) - MOST_FAULTS} more)" if len(faults) > MOST_FAULTS else ""
+        found = f"dims {config.dims}, depths {config.depths}, {config.classes} classes"
+        raise CheckpointError(f"not a complete VAN with {found}", "; ".join(faults[:MOST_FAULTS]) + more)
+    return {name: named[name] for name in expected}
+
+
+def unwrap(state: Mapping) -> dict[str, object]:
+    """Drop the prefixes that training scripts put before every key."""
+    keys = {str(key): value for key, value in state.items()}
+    while keys:
+        prefix = next((p for p in WRAPPERS if all(key.startswith(p) for key in keys)), None)
+        if prefix is None:
+            break
+        keys = {key.removeprefix(prefix): value for key, value in keys.items()}
+    return keys
+
+
+def detect(state: Mapping[str, object]) -> tuple[Layout, dict[str, object], list[str]]:
+    """Return the layout that knows most of the keys, its tensors by the authors' names, and the keys it does not know."""
+    best = max(LAYOUTS.values(), key=lambda layout: sum(layout.authors_name(key) is not None for key in state))
+    named, strangers = {}, []
+    for key, value in state.items():
+        name = best.authors_name(key)
+        if name is not None:
+            if name in named:
+                raise CheckpointError(f"two tensors stand for {name}", f"{quote(key)} is the second")
+            named[name] = value
+        elif not best.ignores(key):
+            strangers.append(key)
+    if not named:
+        first = f", {quote(next(iter(state)))} first" if state else ""
+        titles = ", ".join(layout.title for layout in LAYOUTS.values())
+        raise CheckpointError(f"not a VAN: {len(state)} entries{first}", f"none has a name known to {titles}")
+    return best, named, strangers
+
+
+def shape_of(named: Mapping[str, object], layout: Layout, headless: bool) -> Config:
+    """Read dims, depths, MLP ratios and classes from the tensors' shapes.
+
+    Each number is the one that most of the tensors agree on, so that a single wrong tensor is named as such afterwards.
+    """
+    votes: dict[str, Counter] = {}
+    depths = Counter()
+    for name, tensor in named.items():
+        shape = tensor.shape if isinstance(tensor, StoredTensor) else ()
+        block = re.match(r"block([1-4])\.([0-9]+)\.", name)
+        if block:
+            depths[block[1]] = max(depths[block[1]], int(block[2]) + 1)
+        for what, pattern in VOTERS:
+            match = re.fullmatch(pattern, name)
+            if match and shape:
+                votes.setdefault(what.format(*match.groups()), Counter())[shape[0]] += 1
+    stages = [str(i) for i in range(1, 1 + max([int(i) for i in depths], default=0))]
+    lost = next((i for i in stages if not (depths[i] and f"dim {i}" in votes and f"hidden {i}" in votes)), None)
+    if not stages or lost:
+        raise CheckpointError("not a complete VAN", f"stage {lost or 1} has no block, or no patch embedding")
+    dims, hidden = ([votes[f"{what} {i}"].most_common(1)[0][0] for i in stages] for what in ("dim", "hidden"))
+    uneven = next((i for i, d, h in zip(stages, dims, hidden, strict=True) if d < 1 or h % d), None)
+    if uneven or sum(depths.values()) > len(named):
+        why = f"stage {uneven}: dims {dims}, hidden channels of the MLPs {hidden}" if uneven else "blocks without tensors"
+        raise CheckpointError("not a VAN", why)
+    classes = 0 if headless else votes.get("classes", Counter({1: 1})).most_common(1)[0][0]
+    try:
+        ratios = [h // d for d, h in zip(dims, hidden, strict=True)]
+        return Config(dims, [depths[i] for i in stages], ratios, classes, layout.layer_norm_eps)
+    except ValueError as error:
+        raise CheckpointError("not a VAN that can be run", str(error)) from None
+
+
+MOST_FAULTS = 12  # named in one message
+VOTERS = (
+    ("dim {0}", r"(?:norm|patch_embed)([1-4])\.(?:proj\.|norm\.)?(?:weight|bias|running_mean|running_var)"),
+    ("hidden {0}", r"block([1-4])\.[0-9]+\.mlp\.(?:fc1|dwconv\.dwconv)\.(?:weight|bias)"),
+    ("classes", r"head\.(?:weight|bias)"),
+)

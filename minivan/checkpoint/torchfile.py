@@ -1,0 +1,189 @@
+"""PyTorch's own files without PyTorch: the zip files of torch.save since 1.6 and the plain ones before.
+
+`open_torch(path)` gives the pickled value with everything in it made inert, and tensors that are read one by one when
+they are asked for. What nobody asks for, an optimizer's state say, is stepped over. Formats: torch/serialization.py,
+`_save` and `_legacy_save`.
+"""
+
+from __future__ import annotations
+
+from contextlib import contextmanager
+from pathlib import Path
+from typing import BinaryIO
+
+import numpy as np
+
+from .archive import Archive, read_into
+from .error import CheckpointError, quote
+from .inert import Name
+from .interpreter import Cursor, Interpreter
+from .tensor import ITEM_SIZES, Storage, is_natural
+
+MAGIC = 0x1950A86A20F9469CFC6C  # torch.serialization.MAGIC_NUMBER
+LEGACY_VERSION = 1001  # torch.serialization.PROTOCOL_VERSION
+LARGEST_PICKLE = 64 << 20  # bytes of data.pkl
+BYTE_ORDERS = {b"little": "<", b"big": ">"}
+
+
+class ZipFile:
+    """A file of torch.save since PyTorch 1.6: NAME/data.pkl, and each storage in a record NAME/data/KEY."""
+
+    format = "PyTorch zip"
+
+    def __init__(self, file: BinaryIO, size: int):
+        self.archive = Archive(file, size)
+        self.folder = self._folder()
+        self.byteorder = self._byteorder()
+        name = f"{self.folder}/data.pkl"
+        length = self.archive.entries[name].size
+        if length > LARGEST_PICKLE:
+            raise CheckpointError(f"zip record {quote(name)} of {length} bytes", f"the limit is {LARGEST_PICKLE}")
+        start = self.archive.start(name)
+        try:
+            self.contents = Interpreter(Cursor(file, start, start + length), self._storage).run()
+        except CheckpointError as error:
+            raise error.within(name) from None
+
+    def _folder(self) -> str:
+        """The one folder that all records lie in, named after the file that torch.save was given."""
+        names = list(self.archive.entries)
+        pickles = [name for name in names if name.endswith("/data.pkl") and name.count("/") == 1]
+        if not pickles:
+            raise CheckpointError(f"a zip file of {describe_zip(names)}", "not what torch.save writes: it has no data.pkl")
+        folder = pickles[0].removesuffix("/data.pkl")
+        stranger = next((name for name in names if not name.startswith(f"{folder}/")), None)
+        if stranger is not None:
+            raise CheckpointError(f"zip record {quote(stranger)} outside {quote(folder)}", "torch.save writes one folder")
+        if f"{folder}/constants.pkl" in self.archive.entries:
+            raise CheckpointError("a TorchScript program", "save the model's state_dict with torch.save instead")
+        return folder
+
+    def _byteorder(self) -> str:
+        name = f"{self.folder}/byteorder"
+        if name not in self.archive.entries:
+            return "<"  # files from before PyTorch 2.1, as torch.load takes them
+        word = self.archive.read(name, 0, min(16, self.archive.entries[name].size)).tobytes()
+        if word not in BYTE_ORDERS:
+            raise CheckpointError(f"byte order {quote(word.decode('latin-1'))}", "little or big")
+        return BYTE_ORDERS[word]
+
+    def _storage(self, identifier) -> Storage:
+        dtype, key, count, _ = check_identifier(identifier)
+        storage = Storage(key, dtype, count, self._fetch, byteorder=self.byteorder)
+        entry = self.archive.entries.get(f"{self.folder}/data/{key}")
+        if entry is None:
+            raise CheckpointError(f"storage {quote(key)} has no record")
+        if storage.size > entry.size:
+            raise CheckpointError(f"storage {quote(key)} claims {storage.size} bytes", f"its record has {entry.size}")
+        return storage
+
+    def _fetch(self, key, start, size) -> np.ndarray:
+        return self.archive.read(f"{self.folder}/data/{key}", start, size)
+
+
+class LegacyFile:
+    """A file of torch.save before PyTorch 1.6: five pickles in a row, then every storage with its length before it."""
+
+    format = "PyTorch legacy"
+
+    def __init__(self, file: BinaryIO, size: int):
+        self.file, self.size = file, size
+        self.storages: dict[str, Storage] = {}
+        self.records: dict[str, int] = {}  # key -> where its bytes begin
+        position = 0
+
+        def pickled(place, storage=None):
+            nonlocal position
+            cursor = Cursor(file, position, size)
+            try:
+                value = Interpreter(cursor, storage).run()
+            except CheckpointError as error:
+                raise error.within(place) from None
+            position = cursor.position
+            return value
+
+        if pickled("the magic number") != MAGIC:
+            raise CheckpointError("a pickle that torch.save did not write")
+        version = pickled("the version")
+        if version != LEGACY_VERSION:
+            raise CheckpointError(f"version {quote(version)} of PyTorch's file format", f"{LEGACY_VERSION} is known")
+        pickled("the system's sizes")  # the bytes that follow are little-endian on every system
+        self.contents = pickled("the contents", self._storage)
+        self._find(pickled("the list of storages"), position)
+
+    def _storage(self, identifier) -> Storage:
+        dtype, key, count, view = check_identifier(identifier)
+        whole = self.storages.setdefault(key, Storage(key, dtype, count, self._fetch))
+        if (whole.dtype, whole.count) != (dtype, count):
+            raise CheckpointError(f"storage {quote(key)} is described in two ways")
+        if view is None:
+            return whole
+        _, first, length = view
+        if not (is_natural(first) and is_natural(length) and first + length <= count):
+            raise CheckpointError(f"a view of storage {quote(key)} reaches beyond it")
+        return Storage(key, dtype, length, self._fetch, first)
+
+    def _find(self, keys, position):
+        """Note where each storage begins, reading only its length."""
+        if not isinstance(keys, list):
+            raise CheckpointError(f"{quote(keys)} in the place of the list of storages")
+        for key in keys:
+            storage = self.storages.get(key) if isinstance(key, str) else None
+            if storage is None or key in self.records:
+                raise CheckpointError(f"storage {quote(key)} in the list", "described nowhere, or listed twice")
+            count = Cursor(self.file, position, self.size).number(8)
+            if count != storage.count:
+                raise CheckpointError(f"storage {quote(key)} claims {storage.count} elements", f"its record has {count}")
+            self.records[key] = position + 8
+            position += 8 + storage.size
+            if position > self.size:
+                raise CheckpointError(f"storage {quote(key)} ends {position - self.size} bytes after the file", "cut short")
+        if position != self.size:
+            raise CheckpointError(f"{self.size - position} bytes follow the last storage", "torch.save writes none")
+
+    def _fetch(self, key, start, size) -> np.ndarray:
+        storage = self.storages[key]
+        if key not in self.records:
+            raise CheckpointError(f"storage {quote(key)} has no record")
+        if start < 0 or start + size > storage.size:
+            raise CheckpointError(f"storage {quote(key)}", f"bytes {start} to {start + size} of {storage.size} are wanted")
+        return read_into(self.file, self.records[key] + start, size)
+
+
+def check_identifier(identifier) -> tuple[str, str, int, tuple | None]:
+    """Return dtype, key, element count and view of a persistent id ('storage', class, key, location, count[, view])."""
+    if not (isinstance(identifier, tuple) and identifier and isinstance(identifier[0], str)):
+        raise CheckpointError("a persistent id that is no storage")
+    if identifier[0] == "module":
+        raise CheckpointError("a whole pickled module", "its class would have to be imported; save its state_dict instead")
+    if identifier[0] != "storage" or len(identifier) not in (5, 6):
+        raise CheckpointError(f"a persistent id of the kind {quote(identifier[0])}", "only storages are known")
+    kind, key, _, count = identifier[1:5]
+    view = identifier[5] if len(identifier) == 6 else None
+    if not (isinstance(kind, Name) and kind.dtype in ITEM_SIZES):
+        raise CheckpointError(f"a storage of the class {quote(kind.path if isinstance(kind, Name) else kind)}")
+    if not isinstance(key, str) or not is_natural(count):
+        raise CheckpointError(f"a storage with the key {quote(key)} and {quote(count)} elements")
+    if view is not None and not (isinstance(view, tuple) and len(view) == 3):
+        raise CheckpointError(f"a view of storage {quote(key)} that is not key, offset and size")
+    return kind.dtype, key, count, view
+
+
+def describe_zip(names: list[str]) -> str:
+    """Say what a zip file without a data.pkl holds."""
+    if names and all(name.endswith(".npy") for name in names):
+        return "NumPy arrays (.npz)"
+    return f"{len(names)} records" + (f", {quote(names[0])} first" if names else "")
+
+
+@contextmanager
+def open_torch(path: Path):
+    """Open a PyTorch file of either kind and give it; its tensors can be read until the block ends.
+
+    Raises CheckpointError for what is neither, or damaged, or asks for more than inert values; OSError where the file
+    cannot be opened.
+    """
+    with open(path, "rb") as file:
+        size = file.seek(0, 2)
+        file.seek(0)
+        yield (ZipFile if file.read(4) == b"PK\3\4" else LegacyFile)(file, size)
