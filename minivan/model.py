@@ -140,8 +140,10 @@ class VAN:
 
         `tap(path, array)` is shown every operator's output under its path in the checkpoint, 'block1.0.attn.proj_1' say,
         in order; an array that it returns takes the place of the one it was shown. Raises ValueError for another shape
-        or dtype.
+        or dtype, and for a bare backbone, which has features but no classes.
         """
+        if not self.config.classes:
+            raise ValueError("these weights are a backbone without a head: they give features, not classes")
         tap = Tap(tap)
         maps = features(self.ops, tap, check_images(x), self.parameters, self.config)
         return np.asarray(head(self.ops, tap, maps[-1], self.parameters), np.float32)

@@ -17,7 +17,7 @@ class Config:
     dims: tuple[int, ...]  # channels of each stage
     depths: tuple[int, ...]  # blocks of each stage
     mlp_ratios: tuple[int, ...] = (8, 8, 4, 4)  # hidden channels of the MLP over dims
-    classes: int = 1000
+    classes: int = 1000  # 0 is a bare backbone: feature maps and no head
     layer_norm_eps: float = 1e-6  # 1e-6 in the authors' and Hugging Face's code, 1e-5 in OpenMMLab's
     batch_norm_eps: float = 1e-5  # torch.nn.BatchNorm2d's default in all three
 
@@ -29,7 +29,7 @@ class Config:
                 f"a VAN has one to four stages, each with a dim, a depth and an MLP ratio; "
                 f"got dims {self.dims}, depths {self.depths}, mlp_ratios {self.mlp_ratios}"
             )
-        for value in (*self.dims, *self.depths, *self.mlp_ratios, self.classes):
+        for value in (*self.dims, *self.depths, *self.mlp_ratios, self.classes or 1):
             if not 1 <= value <= LARGEST_DIMENSION:
                 raise ValueError(f"every dim, depth, MLP ratio and class count lies in 1..{LARGEST_DIMENSION}; got {self}")
 
@@ -90,8 +90,9 @@ def parameter_shapes(config: Config) -> Iterator[tuple[str, tuple[int, ...]]]:
         yield f"norm{i}.weight", (dim,)
         yield f"norm{i}.bias", (dim,)
         c_in = dim
-    yield "head.weight", (config.classes, c_in)
-    yield "head.bias", (config.classes,)
+    if config.classes:
+        yield "head.weight", (config.classes, c_in)
+        yield "head.bias", (config.classes,)
 
 
 def _block(name, dim, hidden):

@@ -73,9 +73,9 @@ def load_model(args):
 
     try:
         model = load(args.weights or args.model, engine=args.engine)
+        model(np.zeros((1, 3, 32, 32), np.float32))  # so that the first image's time is not the compiler's
     except (ValueError, OSError) as error:
         raise UserError(str(error)) from None
-    model(np.zeros((1, 3, 32, 32), np.float32))  # so that the first image's time is not the compiler's
     return model
 
 
