@@ -72,7 +72,7 @@ def test_unknown_names_list_the_known():
         dict(dims=(8,), depths=(1, 2)),
         dict(dims=(8, 8, 8, 8, 8), depths=(1,) * 5, mlp_ratios=(1,) * 5),
         dict(dims=(8, 0, 8, 8), depths=(1,) * 4),
-        dict(dims=(8, 8, 8, 8), depths=(1,) * 4, classes=0),
+        dict(dims=(8, 8, 8, 8), depths=(1,) * 4, classes=-1),
         dict(dims=(8, 8, 8, 1 << 40), depths=(1,) * 4),
     ],
 )
@@ -98,3 +98,8 @@ def test_the_summary_as_text_shows_the_totals(capsys):
     with pytest.raises(SystemExit) as stop:
         main(["summary", "b0", "--size", "12"])
     assert stop.value.code == 2
+
+
+def test_no_classes_is_a_backbone_without_a_head():
+    names = [name for name, _ in parameter_shapes(Config((8,), (1,), (2,), classes=0))]
+    assert names[-1] == "norm1.bias" and not any(name.startswith("head") for name in names)
