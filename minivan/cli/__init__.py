@@ -14,6 +14,7 @@ import sys
 COMMANDS = {  # name -> what `--help` says of it
     "classify": "name what a photo shows",
     "summary": "a variant stage by stage: shapes, parameters, multiply-adds",
+    "lka": "a lesson: large kernel attention, step by step",
     "convert": "turn a checkpoint into minivan's safetensors",
 }
 

@@ -1,0 +1,1 @@
+"""The lesson that `python -m minivan lka` tells: `numbers` computes, `chapters` tells, `pictures` draws in characters."""
