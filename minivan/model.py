@@ -153,6 +153,18 @@ class VAN:
         maps = features(self.ops, Tap(tap), check_images(x), self.parameters, self.config)
         return [np.asarray(y, np.float32) for y in maps]
 
+    def gradients(self, x: np.ndarray, target=None, wrt=("input",)) -> dict[str, np.ndarray]:
+        """Return the derivative of a logit by the images ('input') and by any array that a tap sees: path -> array.
+
+        x is as for a call. `target` is a class, one class per image (N,), or floating weights of the logits, (classes,)
+        or (N, classes), whose weighted sum is then derived; without it, each image's top class. Every derivative has the
+        shape of the array it belongs to. The backward pass stops at the deepest of `wrt`. Raises ValueError for an
+        unknown path or class.
+        """
+        from .grad import backward
+
+        return backward.gradients(self, x, target, wrt).gradients
+
 
 def check_images(x) -> np.ndarray:
     """Return x as float32 (N, 3, H, W); ValueError for another shape, a dtype that is not floating, or a side below 32."""

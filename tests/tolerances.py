@@ -14,3 +14,12 @@ LOGITS = 2e-5
 
 # Float64 against float64: the reference and the loops differ in the order of their sums alone.
 FLOAT64 = 1e-12
+
+# A derivative of `exact` is a float64 sum of float32 factors, rounded once: half a step, of the largest element.
+GRADIENT_OPERATOR = 2.0**-23
+
+# Derivatives of whole networks, relative to the largest one: float32 rounding forward, then back again.
+GRADIENT_NETWORK = 5e-6
+
+# Central differences (f(x + h) - f(x - h)) / 2h in float64: the third derivative's share h^2 and rounding's share 1e-16 / h.
+CENTRAL_DIFFERENCES = 1e-7

@@ -1,0 +1,126 @@
+"""The derivatives of BatchNorm with its stored statistics, and of LayerNorm over channels."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+
+from .. import ops, shapes
+from ..ops.jit import launch, njit, prange
+from .checks import check_same_shape
+from .conv import conv2d_bias
+
+TILE = 64  # positions whose means are summed together
+
+
+def batch_norm_input(dy, running_var, weight, eps=1e-5):
+    """The derivative by x of batch_norm: dy * weight / sqrt(running_var + eps), per channel; (N, C, H, W), float32.
+
+    In inference form the statistics are constants, so neither x nor the mean matters.
+    """
+    shapes.check_floating(dy=dy, running_var=running_var, weight=weight)
+    n, c, h, w = shapes.check_feature_map(dy)
+    shapes.check_channels(c, dy, running_var=running_var, weight=weight)
+    dx = np.empty((n, c, h, w), np.float32)
+    dy = shapes.float32(dy).reshape(n, c, h * w)
+    with launch:
+        _batch_norm_input(dy, shapes.float32(running_var), shapes.float32(weight), eps, dx.reshape(n, c, h * w))
+    return dx
+
+
+@njit(parallel=True)
+def _batch_norm_input(dy, running_var, weight, eps, dx):
+    """For each image and channel: dx[p] = dy[p] * weight / deviation, in float64."""
+    n, channels, positions = dy.shape
+    for item in prange(n * channels):
+        image, c = item // channels, item % channels
+        scale = np.float64(weight[c]) / math.sqrt(np.float64(running_var[c]) + eps)
+        for p in range(positions):
+            dx[image, c, p] = np.float64(dy[image, c, p]) * scale
+
+
+def batch_norm_parameters(dy, x, running_mean, running_var, eps=1e-5):
+    """The derivatives by weight and by bias of batch_norm: the sums of dy * (x - mean) / deviation and of dy; (C,) each."""
+    shapes.check_floating(dy=dy, x=x, running_mean=running_mean, running_var=running_var)
+    check_same_shape(dy, x.shape, "x")
+    n, c, h, w = shapes.check_feature_map(x)
+    shapes.check_channels(c, x, running_mean=running_mean, running_var=running_var)
+    dweight = np.empty(c, np.float32)
+    maps = [shapes.float32(v).reshape(n, c, h * w) for v in (dy, x)]
+    with launch:
+        _scaled_sums(*maps, shapes.float32(running_mean), shapes.float32(running_var), eps, dweight)
+    return dweight, conv2d_bias(dy)
+
+
+@njit(parallel=True)
+def _scaled_sums(dy, x, mean, var, eps, dweight):
+    """For each channel: the sum over images and positions of dy * (x - mean) / sqrt(var + eps)."""
+    n, channels, positions = dy.shape
+    for c in prange(channels):
+        centre, deviation = np.float64(mean[c]), math.sqrt(np.float64(var[c]) + eps)
+        total = 0.0
+        for image in range(n):
+            for p in range(positions):
+                total += np.float64(dy[image, c, p]) * ((np.float64(x[image, c, p]) - centre) / deviation)
+        dweight[c] = total
+
+
+def layer_norm_input(dy, x, weight, eps=1e-6):
+    """The derivative by x of layer_norm over the channels of each position, (N, C, H, W), float32.
+
+    With z = (x - mean) / deviation and g = weight * dy:  dx = (g - mean(g) - z * mean(g * z)) / deviation.
+    """
+    shapes.check_floating(dy=dy, x=x, weight=weight)
+    check_same_shape(dy, x.shape, "x")
+    n, c, h, w = shapes.check_feature_map(x)
+    shapes.check_channels(c, x, weight=weight)
+    dx = np.empty((n, c, h, w), np.float32)
+    maps = [shapes.float32(v).reshape(n, c, h * w) for v in (dy, x)]
+    with launch:
+        _layer_norm_input(*maps, shapes.float32(weight), eps, dx.reshape(n, c, h * w))
+    return dx
+
+
+@njit(parallel=True)
+def _layer_norm_input(dy, x, weight, eps, dx):
+    """For a tile of positions p, four passes over the channels: the mean, the deviation, the two means of g, dx."""
+    n, channels, positions = x.shape
+    tiles = (positions + TILE - 1) // TILE
+    for item in prange(n * tiles):
+        image, start = item // tiles, item % tiles * TILE
+        size = min(TILE, positions - start)
+        mean, deviation = np.zeros(TILE, np.float64), np.zeros(TILE, np.float64)
+        mean_g, mean_gz = np.zeros(TILE, np.float64), np.zeros(TILE, np.float64)
+        for c in range(channels):
+            for p in range(size):
+                mean[p] += np.float64(x[image, c, start + p])
+        for p in range(size):
+            mean[p] /= channels
+        for c in range(channels):
+            for p in range(size):
+                centred = np.float64(x[image, c, start + p]) - mean[p]
+                deviation[p] += centred * centred
+        for p in range(size):
+            deviation[p] = math.sqrt(deviation[p] / channels + eps)
+        for c in range(channels):
+            scale = np.float64(weight[c])
+            for p in range(size):
+                g = scale * np.float64(dy[image, c, start + p])
+                mean_g[p] += g / channels
+                mean_gz[p] += g * ((np.float64(x[image, c, start + p]) - mean[p]) / deviation[p]) / channels
+        for c in range(channels):
+            scale = np.float64(weight[c])
+            for p in range(size):
+                g = scale * np.float64(dy[image, c, start + p])
+                z = (np.float64(x[image, c, start + p]) - mean[p]) / deviation[p]
+                dx[image, c, start + p] = (g - mean_g[p] - z * mean_gz[p]) / deviation[p]
+
+
+def layer_norm_parameters(dy, x, eps=1e-6):
+    """The derivatives by weight and by bias of layer_norm: the sums of dy * z and of dy, with z normalised x; (C,) each."""
+    check_same_shape(dy, x.shape, "x")
+    c = shapes.check_feature_map(x)[1]
+    zeros, ones = np.zeros(c, np.float32), np.ones(c, np.float32)
+    z = ops.layer_norm(x, ones, zeros, eps)
+    return batch_norm_parameters(dy, z, zeros, ones, eps=0.0)

@@ -1,0 +1,27 @@
+"""The derivative of global average pooling: every position gets an equal share."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from .. import shapes
+from ..ops.jit import njit
+
+
+def global_average_pool_input(dy, size):
+    """(N, C) -> (N, C, *size): dy / (H * W) at each position, float32; `size` is the map's (H, W)."""
+    shapes.check_floating(dy=dy)
+    if dy.ndim != 2 or len(size) != 2 or min(size) < 1:
+        raise ValueError(f"dy must be (N, C) and size (H, W) of at least 1, got {dy.shape} and {tuple(size)}")
+    dx = np.empty((*dy.shape, *size), np.float32)
+    _pool_input(shapes.float32(dy), dx)
+    return dx
+
+
+@njit()
+def _pool_input(dy, dx):
+    """For each image and channel: one share, written to every position."""
+    n, channels, h, w = dx.shape
+    for image in range(n):
+        for c in range(channels):
+            dx[image, c, :, :] = np.float32(np.float64(dy[image, c]) / (h * w))
