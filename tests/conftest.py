@@ -19,6 +19,8 @@ def _kernel_cache() -> str:
 
 
 os.environ.setdefault("NUMBA_CACHE_DIR", _kernel_cache())
+# Threads that spin while they wait halve the speed of everything else on a machine of two cores.
+os.environ.setdefault("OMP_WAIT_POLICY", "passive")
 
 # The first example of a kernel compiles it: seconds, not milliseconds. CI draws the same examples every time.
 _shared = dict(deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large])

@@ -41,6 +41,7 @@ def test_as_many_are_right_as_pytorch_gets_right_and_as_the_readme_claims(labell
     right = [top_k_right(logits, targets, k) for k in (1, 5)]
     print(f"exact: top-1 {right[0]} of 1,000, top-5 {right[1]} of 1,000")
     assert right == [top_k_right(judged, targets, k) for k in (1, 5)]
-    claimed = re.search(r"\*\*([\d.]+) %\*\* top-1", (ROOT / "weights" / "README.md").read_text(encoding="utf-8"))
-    assert claimed, "weights/README.md states the accuracy as '**NN.N %** top-1'"
+    readme = (ROOT / "weights" / "README.md").read_text(encoding="utf-8")
+    claimed = re.search(r"1,000 labelled validation images: \d+ right \(([\d.]+) %\)", readme)
+    assert claimed, "weights/README.md states the accuracy as '1,000 labelled validation images: N right (N.N %)'"
     assert right[0] / 10 >= float(claimed[1]) - 2

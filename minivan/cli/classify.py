@@ -45,6 +45,8 @@ def run(args) -> int:
         if not fault:
             try:
                 show(classify(model, image, args.top_k, exif=not args.no_exif), model)
+            except BrokenPipeError:
+                raise
             except (ValueError, OSError) as error:
                 fault = getattr(error, "strerror", None) or str(error)
         if fault:
@@ -117,8 +119,8 @@ def print_text(result: dict, model) -> None:
     block = "█" if (sys.stdout.encoding or "").lower().startswith("utf") else "#"
     table = Table(box=None, show_header=False, padding=(0, 1))
     table.add_column(justify="right")
-    table.add_column(overflow="ellipsis", no_wrap=True, max_width=40)
-    table.add_column(justify="right")
+    table.add_column(overflow="ellipsis", no_wrap=True, width=32)
+    table.add_column(justify="right", width=6)
     table.add_column(no_wrap=True, min_width=BAR)
     for rank, entry in enumerate(result["top"], 1):
         bar = block * round(entry["probability"] * BAR)
