@@ -72,10 +72,11 @@ def load_model(args):
     import numpy as np
 
     from minivan import load
+    from minivan.ops import softmax
 
     try:
         model = load(args.weights or args.model, engine=args.engine)
-        model(np.zeros((1, 3, 32, 32), np.float32))  # so that the first image's time is not the compiler's
+        softmax(model(np.zeros((1, 3, 32, 32), np.float32)))  # so that the first image's time is not the compiler's
     except (ValueError, OSError) as error:
         raise UserError(str(error)) from None
     return model
