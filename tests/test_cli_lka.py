@@ -107,7 +107,7 @@ def test_the_photo_is_the_networks(text):
     model = minivan.load(bundled()[0], engine="exact")
     x = image.prepare(photo.example(), model.card.preprocessing)[None]
     seen = {}
-    probabilities = reference.softmax(model(x, tap=lambda path, array: seen.update({path: array}) and None))[0]
+    probabilities = reference.softmax(model(x, tap=lambda path, array: seen.update({path: array})))[0]
     assert f"The network's answer is {model.card.label(int(probabilities.argmax())).short}," in words(text)
     assert f"with probability {probabilities.max():.3f}" in words(text)
     attentions = [array for path, array in seen.items() if path.endswith("spatial_gating_unit.conv1")]

@@ -145,9 +145,9 @@ def chapter(w: dict) -> Iterator[str]:
         f"""Now {w["image"]}, through a network that was really trained ({w["weights"]}): it tells {w["classes"]} kinds of
         things apart, its *classes*. It has {w["blocks"]} *blocks*, each one LKA with pointwise layers around it and always
         K = 21 and d = {D}, in {w["stages"]} *stages*, each with smaller maps than the last. The photo goes in at
-        {w["input"][0]} x {w["input"][1]}; the first layer makes a map of {H} x {W} positions with {w["channels"]} channels.
-        On the left the photo at that size. On the right channel {w["channel"]} of the first block's attention: '#' far above zero, '+' above, blank near
-        zero, '-' below, '=' far below."""
+        {w["input"][0]} x {w["input"][1]}; the first layer makes a map of {H} x {W} positions with {w["channels"]}
+        channels. On the left the photo at that size. On the right channel {w["channel"]} of the first block's attention:
+        '#' far above zero, '+' above, blank near zero, '-' below, '=' far below."""
     )
     yield ""
     light = np.asarray(w["maps"]["seen"].convert("L").resize((W, H), Image.Resampling.BOX)) / 255

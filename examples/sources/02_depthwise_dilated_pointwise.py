@@ -1,0 +1,152 @@
+# %% [markdown]
+# # 2. Depthwise, dilated, pointwise
+#
+# After these ten minutes you will be able to
+#
+# - tell the three cheap relatives of a convolution apart, and say what each of them reads;
+# - compute what each costs, in weights and in multiply-adds;
+# - show what a dilated kernel is blind to, and how to cure it.
+
+# %%
+import matplotlib.pyplot as plt
+import numpy as np
+from PIL import Image
+
+from minivan import lka, variants
+from minivan.summary import stage_sizes
+
+plt.style.use("minivan.mplstyle")
+
+# %% [markdown]
+# ## Channels change the price
+#
+# A map in a network has many **channels**: at every position it holds C numbers, not one. An ordinary, **dense**
+# convolution reads all C of them at every place its kernel covers, and has its own weights for each of the C new
+# channels: C x C x K x K.
+#
+# - **depthwise**: each channel has one kernel and sees only itself. C x K x K weights.
+# - **pointwise**: a 1 x 1 kernel. It sees every channel, but no neighbour. C x C weights.
+# - **dilated**: the weights of any of these are set d apart. The reach grows, the number of weights does not.
+
+# %%
+C, K = 64, 7
+weights = {
+    "dense 7 x 7": C * C * K * K,
+    "depthwise 7 x 7": C * K * K,
+    "depthwise 7 x 7, 3 apart": C * K * K,
+    "pointwise": C * C,
+}
+reach = {"dense 7 x 7": 7, "depthwise 7 x 7": 7, "depthwise 7 x 7, 3 apart": 3 * 6 + 1, "pointwise": 1}
+for name, count in weights.items():
+    print(f"{name:26s} {count:8,d} weights, spans {reach[name]:2d} x {reach[name]:2d}")
+
+# %% [markdown]
+# On a map with H x W positions every weight works once at each position, so the multiply-adds are the weights times H x
+# W.
+#
+# Now the pictures: which positions does the output in the middle read?
+
+# %%
+masks = {
+    "depthwise 7 x 7": lka.tap_offsets(7),
+    "3 apart": lka.tap_offsets(7, 3),
+    "pointwise": lka.tap_offsets(1),
+}
+fig, axes = plt.subplots(1, 3, figsize=(9, 3.2))
+for ax, (name, offsets) in zip(axes, masks.items(), strict=True):
+    read = np.zeros((21, 21))
+    read[np.ix_(offsets + 10, offsets + 10)] = 1
+    ax.imshow(read, cmap="Blues", vmin=0, vmax=1.3)
+    ax.set_title(f"{name}: {int(read.sum())} positions")
+    ax.set_xticks(np.arange(22) - 0.5, [])
+    ax.set_yticks(np.arange(22) - 0.5, [])
+    ax.tick_params(length=0)
+    ax.grid(color="white", linewidth=0.7)
+    ax.spines[:].set_visible(False)
+plt.show()
+
+# %% [markdown]
+# ## What a dilated kernel cannot see
+#
+# It looks as if the dilated kernel had the large reach for nothing. It has not: there are holes. Take the outputs in
+# every third row and column. Together they read only every third pixel. So let us replace **all the others** with
+# noise:
+
+# %%
+cat = np.asarray(Image.open("cat.jpg").convert("L").crop((100, 10, 340, 250)).resize((120, 120)), float)
+rng = np.random.default_rng(3)
+noisy = rng.integers(0, 256, cat.shape).astype(float)
+noisy[::3, ::3] = cat[::3, ::3]
+print(f"pixels replaced: {100 * (1 - 1 / 9):.0f} %")
+
+kernel = rng.integers(-2, 4, (1, 1, 7, 7))
+dilated = [lka.depthwise(picture[None], kernel, 3)[0] for picture in (cat, noisy)]
+same = dilated[0][::3, ::3] == dilated[1][::3, ::3]
+print(f"outputs in every third row and column that changed: {np.count_nonzero(~same)} of {same.size}")
+
+fig, axes = plt.subplots(1, 4, figsize=(9, 2.6))
+pictures = (cat, noisy, dilated[0][::3, ::3], dilated[1][::3, ::3])
+titles = ("the cat", "8 of 9 pixels noise", "output for the cat", "output for the noise")
+for ax, picture, title in zip(axes, pictures, titles, strict=True):
+    ax.imshow(picture, cmap="gray")
+    ax.set_title(title)
+    ax.axis("off")
+plt.show()
+
+# %% [markdown]
+# Nobody would find a cat in the second picture. To these outputs it is **the same picture** as the first, to the last
+# digit. A dilated convolution alone has nine such blind grids, which never hear of each other.
+#
+# The cure: blur first. A small dense-in-space kernel, 5 x 5 for d = 3, carries every pixel's news to a place that is
+# read.
+
+# %%
+local = rng.integers(1, 4, (1, 1, 5, 5))
+both = [lka.two_steps(picture[None], local, kernel, 3)[0] for picture in (cat, noisy)]
+changed = both[0][::3, ::3] != both[1][::3, ::3]
+print(f"with a 5 x 5 before it, outputs that changed: {np.count_nonzero(changed)} of {changed.size}")
+print("ways from each pixel of a row to the output:", lka.footprint(21, 3)[11][:12], "...")
+
+# %% [markdown]
+# The width 5 is no accident: 2d - 1. Every pixel has at least one way to the output, and that is the pair LKA is made
+# of.
+#
+# ## Where the multiply-adds go
+#
+# One would think that a network for images spends its time looking at neighbourhoods. Count them in VAN-B0, at 224 x
+# 224:
+
+# %%
+config = variants.variant("b0")
+sizes = stage_sizes(config, 224, 224)
+spent = {}
+for name, shape in variants.parameter_shapes(config):
+    if len(shape) == 4:
+        stage = int(name.split(".")[0][-1])
+        side = shape[-1]
+        kind = f"depthwise {side} x {side}" if shape[1] == 1 and side > 1 else "pointwise" if side == 1 else "patch embedding"
+        spent[kind] = spent.get(kind, 0) + np.prod(shape) * np.prod(sizes[stage - 1])
+total = sum(spent.values())
+for kind, count in sorted(spent.items(), key=lambda item: -item[1]):
+    print(f"{kind:18s} {count / 1e6:6.1f} million multiply-adds, {100 * count / total:4.1f} %")
+
+fig, ax = plt.subplots(figsize=(8, 2.4))
+for row, (kind, count) in enumerate(sorted(spent.items(), key=lambda item: item[1])):
+    ax.barh(row, 100 * count / total, color="#0072B2" if kind != "pointwise" else "#D55E00")
+    ax.text(100 * count / total + 1, row, kind, va="center")
+ax.set(yticks=[], xlabel="per cent of VAN-B0's multiply-adds", xlim=(0, 105))
+plt.show()
+
+# %% [markdown]
+# Four fifths of the work are pointwise: kernels that see **no neighbour at all**. All the looking around, the large
+# kernels included, costs about a tenth. That is the economy on which VAN is built, and why its large kernels are
+# affordable.
+#
+# ## Exercises
+#
+# The answers are in `answers/lesson_02.py`, and minivan's tests check them.
+#
+# 1. For C = 64, how many times as many weights has a dense 7 x 7 as a depthwise 7 x 7 followed by a pointwise?
+# 2. A 3 x 3 kernel shall span 9 x 9 positions. Which dilation does that?
+# 3. With dilation 2, what share of the pixels could one replace by noise without changing the outputs in every second
+#    row and column?

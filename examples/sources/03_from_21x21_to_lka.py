@@ -1,0 +1,180 @@
+# %% [markdown]
+# # 3. From 21 x 21 to large kernel attention
+#
+# After these ten minutes you will be able to
+#
+# - derive the three steps of LKA from one large kernel, and its cost from two letters, K and d;
+# - find the best d by setting a derivative to zero;
+# - say what the three steps cannot do, and how large their reach really is.
+
+# %%
+import matplotlib.pyplot as plt
+import numpy as np
+
+import minivan
+from minivan import lka
+
+plt.style.use("minivan.mplstyle")
+
+# %% [markdown]
+# ## One large kernel, three prices
+#
+# A 21 x 21 kernel sees far. **Dense**, it has C x C x 441 weights. MobileNet's way is a depthwise 21 x 21 and a
+# pointwise. **LKA** splits the depthwise kernel once more: a small one of side 2d - 1, and one of side K/d, rounded up,
+# whose weights are d apart.
+
+# %%
+print("   C        dense   MobileNet       LKA")
+for C in (32, 64, 128, 256, 512):
+    counts = lka.dense_parameters(C, 21), lka.mobilenet_parameters(C, 21), lka.lka_parameters(C, 21, 3)
+    print("{:4d} {:12,d} {:11,d} {:9,d}".format(C, *counts))
+
+# %% [markdown]
+# These are the numbers of the paper (Guo et al. 2022, section 3.1).
+#
+# ## Which d?
+#
+# Per channel the two depthwise kernels have $\lceil K/d \rceil^2 + (2d-1)^2$ weights. Without the rounding this is a
+# smooth curve; at its lowest point its slope $-2K^2/d^3 + 4(2d-1)$ is zero, that is, $4d^4 - 2d^3 = K^2$.
+
+# %%
+K = 21
+best = lka.continuous_best_dilation(K)
+print(f"slope zero at d = {best:.4f}: 4 d^4 - 2 d^3 = {4 * best**4 - 2 * best**3:.3f} = {K}^2")
+print("best whole d for K = 7, 14, 21, 28, 35:", [lka.best_dilation(K) for K in (7, 14, 21, 28, 35)])
+
+fig, axes = plt.subplots(1, 2, figsize=(9, 3))
+d = np.linspace(0.9, 8.2, 200)
+axes[0].plot(d, lka.smooth_spatial_weights(21, d), color="gray")
+whole = range(1, 9)
+axes[0].plot(whole, [lka.spatial_weights(21, d) for d in whole], "o")
+axes[0].plot([best], [lka.smooth_spatial_weights(21, best)], "D")
+axes[0].set(xlabel="d", ylabel="weights per channel", title="K = 21", ylim=(0, 460))
+sides = range(3, 100, 2)
+axes[1].plot(sides, [K * K for K in sides], label="one depthwise K x K")
+axes[1].plot(sides, [lka.spatial_weights(K, lka.best_dilation(K)) for K in sides], label="LKA's pair, best d")
+axes[1].set(xlabel="K", ylabel="weights per channel", title="growing kernels", yscale="log")
+axes[1].legend()
+plt.show()
+
+# %% [markdown]
+# For large K the best d is near $\sqrt{K/2}$, where both terms are about $2K$. So the pair grows **in proportion to
+# K**, the single kernel with its square: twice as wide costs twice as much, not four times. Check it: weights divided
+# by K.
+
+# %%
+for K in (21, 51, 101, 501, 1001):
+    print(f"K = {K:4d}: pair / K = {lka.spatial_weights(K, lka.best_dilation(K)) / K:.2f}   one kernel / K = {K}")
+
+# %% [markdown]
+# ## 21 is really 23
+#
+# The dilated kernel spans d (ceil(K/d) - 1) + 1 = 19 positions, and at both ends stands a 5 x 5 that sees two further.
+# The two kernels compose into **one**, which can be written out. This is a trained one, from the default weights:
+
+# %%
+model = minivan.load(engine="numpy")
+unit = "block1.0.attn.spatial_gating_unit"
+conv0, far = (model.tensors[f"{unit}.{name}.weight"].astype(float) for name in ("conv0", "conv_spatial"))
+whole = lka.equivalent_kernel(conv0, far, 3)
+print(f"{conv0.shape[2:]} and {far.shape[2:]}, 3 apart, make {whole.shape[2:]}:", end=" ")
+print(f"{conv0[0].size + far[0].size} numbers decide {whole[0].size} weights per channel")
+
+strength = np.abs(whole).sum(axis=(0, 1))
+outside = 1 - strength[1:-1, 1:-1].sum() / strength.sum()
+print(f"share of the weight outside the nominal 21 x 21: {100 * outside:.1f} %")
+energy = (whole**2).sum(axis=(0, 1))
+print(f"share of the energy outside the middle 7 x 7: {100 * (1 - energy[8:15, 8:15].sum() / energy.sum()):.0f} %")
+
+fig, axes = plt.subplots(1, 5, figsize=(9, 2.2))
+spread = (whole[:, 0] ** 2).sum(axis=(1, 2))
+for ax, channel in zip(axes, np.argsort(-spread)[:5], strict=True):
+    k = whole[channel, 0]
+    ax.imshow(k, cmap="RdBu_r", vmin=-abs(k).max(), vmax=abs(k).max())
+    ax.set_title(f"channel {channel}")
+    ax.axis("off")
+plt.show()
+
+# %% [markdown]
+# Most of what these kernels weigh lies far from the middle: the network does use the reach. The five largest all show
+# the same fabric: one small 5 x 5 pattern repeated at 49 places, brighter or darker. **That is all the pair can make.**
+#
+# ## What it cannot make
+#
+# How much does one lose? Take four kernels of 23 x 23 and let the pair imitate each as well as it can. With one kernel
+# of the pair fixed, the best other one is a linear least-squares problem; so fix them in turns.
+
+
+# %%
+def imitate(target, rounds=60):
+    """Find conv0 (5 x 5) and far (7 x 7) whose composition is closest to a 23 x 23 target."""
+    far = np.ones((1, 1, 7, 7))
+    for _ in range(rounds):
+        near = solve(target, lambda basis, far=far: lka.equivalent_kernel(basis, far, 3), 5)
+        far = solve(target, lambda basis, near=near: lka.equivalent_kernel(near, basis, 3), 7)
+    return lka.equivalent_kernel(near, far, 3)[0, 0]
+
+
+def solve(target, compose, side):
+    """Least squares: the composition is linear in the kernel that is not fixed."""
+    columns = [compose(one.reshape(1, 1, side, side)).ravel() for one in np.eye(side * side)]
+    best, *_ = np.linalg.lstsq(np.array(columns).T, target.ravel(), rcond=None)
+    return best.reshape(1, 1, side, side)
+
+
+axis = np.arange(23) - 11
+radius = np.hypot(*np.meshgrid(axis, axis))
+targets = {
+    "a blur": np.exp(-((radius / 6) ** 2)),
+    "a ring": np.exp(-(((radius - 7) / 2) ** 2)),
+    "stripes": np.cos(axis * 2 * np.pi / 6)[:, None] * np.exp(-((radius / 8) ** 2)),
+    "noise": np.random.default_rng(0).standard_normal((23, 23)),
+}
+fig, axes = plt.subplots(2, 4, figsize=(8, 4.2))
+for column, (name, target) in zip(axes.T, targets.items(), strict=True):
+    copy = imitate(target)
+    captured = 1 - ((target - copy) ** 2).sum() / (target**2).sum()
+    print(f"{name:8s} {100 * captured:5.1f} % captured")
+    for ax, k in zip(column, (target, copy), strict=True):
+        ax.imshow(k, cmap="RdBu_r", vmin=-abs(target).max(), vmax=abs(target).max())
+        ax.axis("off")
+    column[0].set_title(name)
+    column[1].set_title(f"the pair: {100 * captured:.0f} %")
+plt.show()
+
+# %% [markdown]
+# 74 numbers instead of 529, and the blur loses nearly nothing, while noise is mostly lost. Smooth, wide patterns are
+# what a large kernel is wanted for; for fine detail there are the small kernels. That is the bet of the paper.
+#
+# ## Stripes at the border
+#
+# One 23 x 23 convolution and the two steps agree **exactly** in the interior. At the border they do not, since each of
+# the two steps puts its own zeros around its input. Feed a map of ones, and subtract:
+
+# %%
+ones = np.ones((1, 40, 40), int)
+near, wide = np.ones((1, 1, 5, 5), int), np.ones((1, 1, 7, 7), int)
+difference = (lka.one_step(ones, near, wide, 3) - lka.two_steps(ones, near, wide, 3))[0]
+print("positions that differ:", np.count_nonzero(difference), "of", difference.size)
+print("rows that differ, in the middle column:", np.flatnonzero(difference[:, 20]).tolist())
+assert (difference != 0).tolist() == lka.border_affected(40, 40, 21, 3).tolist()
+
+fig, ax = plt.subplots(figsize=(4.4, 3.4))
+shown = ax.imshow(difference, vmin=0)
+ax.set(xticks=[], yticks=[], title="one step minus two steps")
+fig.colorbar(shown, ax=ax)
+plt.show()
+
+# %% [markdown]
+# A tartan, though every input and every weight is 1. The dilated weights are 3 apart, and only the two rows just
+# outside the map hold something to lose: from row 0 the weights step over them (they land on -3, -6, -9), from row 1
+# one lands on -2.
+#
+# ## Exercises
+#
+# The answers are in `answers/lesson_03.py`, and minivan's tests check them.
+#
+# 1. You want K = 35. Which d is best, and how many positions wide is the square that an output then really reads?
+# 2. How many multiply-adds does one LKA (K = 21, d = 3, C = 64) take on a 56 x 56 map? How many a dense 21 x 21?
+# 3. For which rows from the top does a pair with d = 2 (a 3 x 3, then an 11 x 11 with its weights 2 apart) differ from
+#    its composed kernel?
