@@ -13,7 +13,7 @@ from numba import carray, types
 from numba.extending import intrinsic, overload
 
 from ..ops.jit import njit
-from .simd import SHAPES, Emit, Loop, Plain, doubles_at, floats_at, int_, shape_of
+from .simd import Emit, Loop, PLAIN_LANES, Plain, doubles_at, floats_at, int_, shape_of
 
 
 @njit(nogil=True)
@@ -134,7 +134,7 @@ def compile_layer_norm(lanes, x, x_step, blocks, channels, eps, weight, bias, ou
 
 
 def plain_layer_norm(lanes, x, x_step, blocks, channels, eps, weight, bias, out, out_step, first, last):
-    v = SHAPES[Plain].lanes
+    v = PLAIN_LANES
     w, b = carray(floats_at(weight), (blocks, v)), carray(floats_at(bias), (blocks, v))
     for p in range(first, last):
         total, squares = 0.0, 0.0

@@ -16,7 +16,7 @@ from numba import carray, types
 from numba.extending import intrinsic, overload
 
 from ..ops.jit import njit
-from .simd import Emit, Loop, Plain, SHAPES, floats_at, gelu, int_, shape_of
+from .simd import Emit, Loop, PLAIN_LANES, Plain, floats_at, gelu, int_, shape_of
 
 
 @intrinsic(prefer_literal=True)
@@ -80,7 +80,7 @@ def compile_strips(lanes, count, activate, x, x_row, x_tap, w, w_row, rows, colu
 
 
 def plain_strips(lanes, count, activate, x, x_row, x_tap, w, w_row, rows, columns, bias, out):
-    v = PLAIN.lanes
+    v = PLAIN_LANES
     b = carray(floats_at(bias), (v,))
     for p in range(count):
         y = carray(floats_at(out + p * v), (v,))
@@ -97,7 +97,6 @@ def plain_strips(lanes, count, activate, x, x_row, x_tap, w, w_row, rows, column
                 y[i] = gelu(y[i])
 
 
-PLAIN = SHAPES[Plain]
 
 
 @njit(nogil=True)

@@ -15,9 +15,8 @@ from numba import carray, types
 from numba.extending import intrinsic, overload
 
 from ..ops.jit import njit
-from .simd import PAIR, SHAPES, Emit, Loop, Plain, floats_at, gelu, int_, shape_of
+from .simd import PAIR, Emit, Loop, PLAIN_LANES, Plain, floats_at, gelu, int_, shape_of
 
-PLAIN = SHAPES[Plain]
 
 # What happens to a sum while it is still in its register.
 STORE, GELU, GATE, RESIDUAL = range(4)  # sum; gelu(sum); sum * other; sum + other * scale
@@ -135,7 +134,7 @@ def copy(to, source, count):
 def plain_matmul(
     lanes, ending, a, a_step, blocks, w, bias, out, out_step, other, other_step, scale, first, last, pair, end, spare
 ):
-    v = PLAIN.lanes
+    v = PLAIN_LANES
     sums = carray(floats_at(spare), (v,))
     for n in range(2 * pair, 2 * end):
         b, s = carray(floats_at(bias + n * v), (v,)), carray(floats_at(scale + n * v), (v,))

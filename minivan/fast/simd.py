@@ -56,6 +56,7 @@ class Shape(NamedTuple):
 
 # 14 x 2 + 2 + 1 = 31 of 32 registers; every map of a 224 image is a multiple of 7 positions. 6 x 2 + 2 + 1 = 15 of 16.
 SHAPES = {Lanes16: Shape(16, 14), Lanes8: Shape(8, 6), Lanes4: Shape(4, 6), Plain: Shape(8, 6)}
+PLAIN_LANES = SHAPES[Plain].lanes
 PAIR = 2  # vectors of outputs that a matrix tile computes side by side
 
 
