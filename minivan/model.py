@@ -7,6 +7,7 @@ authors' classification/models/van.py.
 
 from __future__ import annotations
 
+import functools
 import importlib
 from collections.abc import Callable
 
@@ -17,7 +18,7 @@ from .variants import PATCH_STRIDES, Config, parameter_shapes
 
 SMALLEST_SIDE = 32  # pixels: the last stage works at 1/32 of the input
 
-ENGINES = {"numpy": "minivan.reference", "exact": "minivan.ops"}
+ENGINES = {"numpy": "minivan.reference", "exact": "minivan.ops", "fast": "minivan.fast"}
 
 
 class Tap:
@@ -123,7 +124,9 @@ class VAN:
     """A VAN with its weights, on one engine.
 
     `tensors` maps the names of `variants.parameter_shapes(config)` to floating arrays of those shapes; ValueError names
-    what is missing, unknown or misshapen. `engine` is 'exact', 'numpy', or any module that supplies the operators.
+    what is missing, unknown or misshapen. `engine` is 'exact', 'numpy', 'fast', or any module that supplies the operators.
+    'fast' compiles the network as a whole: what needs the arrays between its operators, a tap or a gradient, is computed
+    by the operators of 'exact'.
     """
 
     def __init__(self, config: Config, tensors: dict, engine="exact", card: Card | None = None):
@@ -132,8 +135,17 @@ class VAN:
         self.engine = engine if isinstance(engine, str) else engine.__name__
         if isinstance(engine, str) and engine not in ENGINES:
             raise ValueError(f"no engine is called {engine!r}; the engines are {', '.join(ENGINES)}")
-        self.ops = importlib.import_module(ENGINES[engine]) if isinstance(engine, str) else engine
         self.parameters = tree(self.tensors)
+        self.plan = None
+        if engine == "fast":
+            self.plan = importlib.import_module(ENGINES[engine]).Plan(config, self.tensors)
+        elif not isinstance(engine, str):
+            self.ops = engine
+
+    @functools.cached_property
+    def ops(self):
+        """The module of operators that this model calls, imported when it is first needed."""
+        return importlib.import_module(ENGINES["exact" if self.engine == "fast" else self.engine])
 
     def __call__(self, x: np.ndarray, tap: Callable | None = None) -> np.ndarray:
         """Return float32 logits (N, classes) for float32 images (N, 3, H, W) with H, W >= 32, already normalised.
@@ -144,12 +156,16 @@ class VAN:
         """
         if not self.config.classes:
             raise ValueError("these weights are a backbone without a head: they give features, not classes")
+        if self.plan and tap is None:
+            return self.plan(check_images(x))
         tap = Tap(tap)
         maps = features(self.ops, tap, check_images(x), self.parameters, self.config)
         return np.asarray(head(self.ops, tap, maps[-1], self.parameters), np.float32)
 
     def features(self, x: np.ndarray, tap: Callable | None = None) -> list[np.ndarray]:
         """Return each stage's output after its LayerNorm, (N, C, H / 4, W / 4) first; arguments as for a call."""
+        if self.plan and tap is None:
+            return self.plan.features(check_images(x))
         maps = features(self.ops, Tap(tap), check_images(x), self.parameters, self.config)
         return [np.asarray(y, np.float32) for y in maps]
 

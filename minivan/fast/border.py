@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import math
 
+import numpy as np
 from llvmlite import ir
 from numba import carray, types
 from numba.extending import intrinsic, overload
 
 from ..ops.jit import njit
-from .simd import Emit, Loop, PLAIN_LANES, Plain, doubles_at, floats_at, int_, shape_of
+from .simd import PLAIN_LANES, Emit, Loop, Plain, doubles_at, floats_at, shape_of
 
 
 @njit(nogil=True)
@@ -142,7 +143,7 @@ def plain_layer_norm(lanes, x, x_step, blocks, channels, eps, weight, bias, out,
             values = carray(floats_at(x + block * x_step + p * v), (v,))
             for i in range(v):
                 total += values[i]
-                squares += float(values[i]) * float(values[i])
+                squares += np.float64(values[i]) * values[i]
         mean = total / channels
         deviation = math.sqrt(max(squares / channels - mean * mean, 0.0) + eps)
         for block in range(blocks):
@@ -172,7 +173,7 @@ def head(pooled, channels, weight, classes, bias, sums, logits, first, last):
     for j in range(first, last):
         total[j] = b[j]
     for c in range(channels):
-        value = float(x[c])
+        value = np.float64(x[c])
         for j in range(first, last):
             total[j] += value * w[c, j]
     for j in range(first, last):

@@ -16,7 +16,7 @@ from numba import carray, types
 from numba.extending import intrinsic, overload
 
 from ..ops.jit import njit
-from .simd import Emit, Loop, PLAIN_LANES, Plain, floats_at, gelu, int_, shape_of
+from .simd import PLAIN_LANES, Emit, Loop, Plain, floats_at, gelu, shape_of
 
 
 @intrinsic(prefer_literal=True)

@@ -15,8 +15,7 @@ from numba import carray, types
 from numba.extending import intrinsic, overload
 
 from ..ops.jit import njit
-from .simd import PAIR, Emit, Loop, PLAIN_LANES, Plain, floats_at, gelu, int_, shape_of
-
+from .simd import PAIR, PLAIN_LANES, Emit, Loop, Plain, floats_at, gelu, int_, shape_of
 
 # What happens to a sum while it is still in its register.
 STORE, GELU, GATE, RESIDUAL = range(4)  # sum; gelu(sum); sum * other; sum + other * scale

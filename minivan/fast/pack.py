@@ -133,7 +133,8 @@ def pack(config: Config, tensors: dict, lanes: int):
             fold_block(packer, blocks[index], get, f"block{i}.{j}", tensors, config.batch_norm_eps)
             index += 1
     network["stages"], network["classes"], network["eps"] = config.stages, config.classes, config.layer_norm_eps
-    network["head_w"], network["head_b"] = packer.add(get("head.weight").T), packer.add(get("head.bias"))
+    if config.classes:
+        network["head_w"], network["head_b"] = packer.add(get("head.weight").T), packer.add(get("head.bias"))
     weights = packer.finish()
     base = weights.ctypes.data // 4
     for records in (network, stages, blocks):

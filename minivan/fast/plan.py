@@ -24,11 +24,12 @@ class Plan:
     """`plan(x)` is VAN's forward pass for one set of weights; see VAN for what x may be.
 
     The bits of an image's logits depend on the weights, the image and the vector width, not on the number of threads nor on
-    the batch that the image is in. Calls from several Python threads take turns.
+    the batch that the image is in. Calls from several Python threads take turns. `lanes` is a vector width of simd.py, for tests; this
+    machine's otherwise.
     """
 
-    def __init__(self, config: Config, tensors: dict):
-        self.config, self.lanes = config, host_lanes()
+    def __init__(self, config: Config, tensors: dict, lanes=None):
+        self.config, self.lanes = config, host_lanes() if lanes is None else lanes
         self.shape = SHAPES[type(self.lanes)]
         self.weights, self.network, self.stages, self.blocks = pack(config, tensors, self.shape.lanes)
         self._lock, self._team = threading.Lock(), Team()
