@@ -52,8 +52,8 @@ def test_every_variant_gives_the_logits_of_exact(name):
 def integers(config, seed):
     """Return small integers for every tensor, so chosen that no sum of the network is ever rounded.
 
-    One or two weights per output; GELU sees 0 or numbers above 6, which it returns as they are; BatchNorm divides by 1 or 2; every
-    LayerNorm but the last gives a constant per channel.
+    One or two weights per output; GELU sees numbers above 6, which it returns as they are; BatchNorm divides by 1 or 2;
+    every LayerNorm but the last gives a constant per channel.
     """
     rng = np.random.default_rng(seed)
     tensors = {}

@@ -21,8 +21,8 @@ from .simd import PLAIN_LANES, Emit, Loop, Plain, doubles_at, floats_at, shape_o
 def gather_image(v, image, height, width, columns, width_out, first, last):
     """The stem's windows: positions first..last of the 7x7 stride 4 padding 3 convolution on an image (3, height, width).
 
-    columns: [22 * 8 / V][last - first][V], 3 x 7 kernel rows filled up to 8 with a zero, and a row of zeros: the seven pixels of a
-    row lie together in the image, and a row of 8 never crosses a block of 8 or 16 channels.
+    columns: [22 * 8 / V][last - first][V]. 3 x 7 kernel rows, each filled up to 8 with a zero, and a row of zeros: the seven
+    pixels of a row lie together in the image, and a row of 8 never crosses a block of 8 or 16 channels.
     """
     count = last - first
     pixels = carray(floats_at(image), (3, height, width))
@@ -169,7 +169,8 @@ def pool(v, x, x_step, channels, positions, pooled):
 def head(pooled, channels, weight, classes, bias, sums, logits, first, last):
     """Logits first..last of one image; weight: [channels][classes], so that lanes run over classes."""
     w, b = carray(floats_at(weight), (channels, classes)), carray(floats_at(bias), (classes,))
-    x, y, total = carray(floats_at(pooled), (channels,)), carray(floats_at(logits), (classes,)), carray(doubles_at(sums), (classes,))
+    x, y = carray(floats_at(pooled), (channels,)), carray(floats_at(logits), (classes,))
+    total = carray(doubles_at(sums), (classes,))
     for j in range(first, last):
         total[j] = b[j]
     for c in range(channels):

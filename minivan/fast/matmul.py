@@ -84,8 +84,8 @@ def simd_tile(typing_context, lanes, rows, ending, a, a_step, blocks, w, bias, o
 def matmul(lanes, ending, a, a_step, blocks, w, bias, out, out_step, other, other_step, scale, first, last, pair, end, spare):
     """Positions first..last of the output pairs pair..end; a `pair` is 2 V channels. Compiled code calls it; see `overload`.
 
-    a, out, other: maps as addresses, with the distance of their blocks; w: [pairs][blocks * V][2][V]; bias, scale: [pairs][2][V].
-    spare: room for one tile. `out` may be `other`. Reads up to a tile beyond `last`, writes nothing there.
+    a, out, other: maps as addresses, with the distance of their blocks; w: [pairs][blocks * V][2][V]; bias, scale:
+    [pairs][2][V]; spare: room for one tile. `out` may be `other`. Reads up to a tile beyond `last`, writes nothing there.
 
     The pair is the outer loop: its weights (128 bytes per input channel) stay in the first-level cache while the
     positions stream through. Each output is summed in one order whatever its tile, so its bits depend on nothing else.
@@ -94,7 +94,9 @@ def matmul(lanes, ending, a, a_step, blocks, w, bias, out, out_step, other, othe
 
 
 @overload(matmul)
-def compile_matmul(lanes, ending, a, a_step, blocks, w, bias, out, out_step, other, other_step, scale, first, last, pair, end, spare):
+def compile_matmul(
+    lanes, ending, a, a_step, blocks, w, bias, out, out_step, other, other_step, scale, first, last, pair, end, spare
+):
     if lanes.instance_class is Plain:
         return plain_matmul
     v, rows = shape_of(lanes)

@@ -114,8 +114,8 @@ def attention(lanes, v, rows, me, stage, block, x, x_step, images, h, w):
         first, last, pair, end, me.spare,
     )  # fmt: skip
     meet(me)
-    item, stop = share(images * blocks, me)
-    for item in range(item, stop):
+    start, stop = share(images * blocks, me)
+    for item in range(start, stop):
         c, at = item % blocks, item // blocks * h * w * v + item % blocks * step
         conv0, spatial = block.conv0_w + c * 25 * v, block.spatial_w + c * 49 * v
         depthwise(lanes, v, 5, 1, 0, me.u + at, 0, h, w, conv0, block.conv0_b + c * v, me.near + at, 0, h)

@@ -77,11 +77,12 @@ class Packer:
         return self.matrix(whole.reshape(len(weight), -1))
 
     def rows_of_three(self, weight) -> int:
-        """(N, C, 3, 3) -> three matrices, one per kernel row, over (kernel column, channel)"""
+        """(N, C, 3, 3) -> three matrices one behind the other, one per kernel row, over (kernel column, channel)"""
         n, c = weight.shape[:2]
         whole = np.zeros((n, 3, 3, self.padded(c)))
         whole[..., :c] = weight.transpose(0, 2, 3, 1)
-        return [self.matrix(whole[:, row].reshape(n, -1)) for row in range(3)][0]
+        first, _, _ = (self.matrix(whole[:, row].reshape(n, -1)) for row in range(3))
+        return first
 
     def finish(self) -> np.ndarray:
         """Return the array, its first float at a multiple of 64 bytes."""

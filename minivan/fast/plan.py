@@ -24,8 +24,8 @@ class Plan:
     """`plan(x)` is VAN's forward pass for one set of weights; see VAN for what x may be.
 
     The bits of an image's logits depend on the weights, the image and the vector width, not on the number of threads nor on
-    the batch that the image is in. Calls from several Python threads take turns. `lanes` is a vector width of simd.py, for tests; this
-    machine's otherwise.
+    the batch that the image is in. Calls from several Python threads take turns. `lanes` is a vector width of simd.py;
+    without it, this machine's.
     """
 
     def __init__(self, config: Config, tensors: dict, lanes=None):
@@ -60,7 +60,7 @@ class Plan:
                         self._unpack(team[0], first, images, h, w, maps)
 
     def _jobs(self, teams, x, logits):
-        """Lay out a workspace for some teams that run side by side; return their threads' arguments, and each team's members."""
+        """Lay out a workspace for teams that run side by side; return their threads' arguments, and each team's members."""
         _, _, h, w = x.shape
         layouts = [self._layout(images, h, w) for _, images, _ in teams]
         self.stages["chunk"], self.stages["band"] = layouts[0][2], layouts[0][3]
