@@ -16,6 +16,7 @@ COMMANDS = {  # name -> what `--help` says of it
     "summary": "a variant stage by stage: shapes, parameters, multiply-adds",
     "lka": "a lesson: large kernel attention, step by step",
     "convert": "turn a checkpoint into minivan's safetensors",
+    "oracle": "check a port: record every layer, compare, write test vectors",
 }
 
 

@@ -1,0 +1,58 @@
+"""Record a VAN written in PyTorch under minivan's layer names, to be compared with minivan's trace:
+
+    python -m minivan oracle record cat.jpg --model WEIGHTS -o trace.safetensors
+    python examples/trace_adapters/record_pytorch.py trace.safetensors my_van.py -o port.npz
+    python -m minivan oracle compare trace.safetensors port.npz
+
+my_van.py defines `build()`, which returns the torch.nn.Module with its weights loaded. Modules that carry the authors' names
+(`block1.0.attn.proj_1`) need nothing else; for others give `compare` a --map. Results that no module of its own makes
+(`layer_scale_1`, `pool`) are left out; everything else is compared. The input is the trace's own.
+"""
+
+import argparse
+import runpy
+
+import numpy as np
+import torch
+
+from minivan.oracle.sources import read_trace
+
+
+def record(net: torch.nn.Module, x: np.ndarray) -> dict[str, np.ndarray]:
+    """Run a network on images and return the output of each of its modules under the module's name, in order."""
+    outputs, handles = {"input": x}, []
+    for name, module in net.named_modules():
+
+        def keep(module, inputs, output, name=name):
+            if isinstance(output, tuple):  # the authors' patch embedding returns (x, height, width)
+                output = output[0]
+            values = output.detach().cpu()
+            outputs[name] = (values.float() if values.dtype == torch.bfloat16 else values).numpy()  # NumPy has no bfloat16
+
+        if name:
+            handles.append(module.register_forward_hook(keep))
+    try:
+        with torch.inference_mode():
+            net.eval()(torch.from_numpy(x))
+    finally:
+        for handle in handles:
+            handle.remove()
+    return outputs
+
+
+def main():
+    parser = argparse.ArgumentParser(description="Record a VAN written in PyTorch under minivan's layer names.")
+    parser.add_argument("trace", help="a trace of minivan's: its input is used, and its layers' names")
+    parser.add_argument("model", help="a Python file that defines build() -> torch.nn.Module")
+    parser.add_argument("-o", "--output", required=True, help="the .npz to write")
+    parser.add_argument("--all", action="store_true", help="keep modules whose names are not in the trace, for a --map")
+    args = parser.parse_args()
+    trace = read_trace(args.trace)
+    layers = record(runpy.run_path(args.model)["build"](), trace.input)
+    kept = {name: array for name, array in layers.items() if args.all or name in trace.layers or name == "input"}
+    np.savez(args.output, **kept)
+    print(f"{args.output}: {len(kept)} of {len(layers)} arrays; the trace has {len(trace.layers)} layers")
+
+
+if __name__ == "__main__":
+    main()

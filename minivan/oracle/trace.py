@@ -1,0 +1,144 @@
+"""Recording: every operator's output of one forward pass, under its path in the checkpoint, with a SHA-256 each.
+
+A trace is a safetensors file. Its tensors are the layers, and the network's input under the name 'input'. Its metadata
+(text, as safetensors demands) says the rest; see `Trace`.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from fnmatch import fnmatchcase
+from pathlib import Path
+
+import numpy as np
+
+from ..checkpoint.store import replacing
+
+FORMAT = "minivan-trace 1"
+INPUT = "input"  # the name of the network's input among the tensors
+DTYPES = {"float32": "F32", "float64": "F64"}  # what engines hand over: NumPy's name -> safetensors'
+
+
+@dataclass(frozen=True)
+class Trace:
+    """What a network computed: `layers` in the order they were made, `input` where it was kept.
+
+    `metadata` holds text: 'format', 'minivan' (version), 'engine', 'model' (as the user named it), 'config' (JSON),
+    'weights_sha256' (see `tensors_digest`), 'weights_file_sha256' (where the weights came from a file), 'order' (JSON list
+    of paths), 'shapes' and 'sha256' (JSON, path -> shape and digest, the input included).
+    """
+
+    layers: dict[str, np.ndarray]
+    input: np.ndarray | None
+    metadata: dict[str, str]
+
+
+def digest(array: np.ndarray) -> str:
+    """Return the SHA-256 of an array's numbers: little-endian, in C order, without its shape.
+
+    Every NaN counts as the quiet positive one: which NaN inf - inf gives is the processor's choice (x86 sets the sign, ARM
+    does not), and the contract says NaN, not which.
+    """
+    array = np.ascontiguousarray(array)
+    if np.isnan(array).any():
+        array = np.where(np.isnan(array), array.dtype.type(np.nan), array)
+    return hashlib.sha256(array.astype(array.dtype.newbyteorder("<"), copy=False).tobytes()).hexdigest()
+
+
+def tensors_digest(tensors: dict[str, np.ndarray]) -> str:
+    """Return one SHA-256 for a network's weights, whatever file they came in.
+
+    Of one line per tensor, in the network's order: name, shape and the digest of its float32 values, ended by a newline.
+    """
+    lines = (f"{n} {shape_text(t.shape)} {digest(np.asarray(t, np.float32))}\n" for n, t in tensors.items())
+    return hashlib.sha256("".join(lines).encode()).hexdigest()
+
+
+def shape_text(shape: Sequence[int]) -> str:
+    """Return a shape as '1x32x56x56'."""
+    return "x".join(str(side) for side in shape)
+
+
+def record(model, x: np.ndarray, layers: Sequence[str] = ("*",), source: str = "") -> Trace:
+    """Run a VAN on images (N, 3, H, W) and keep the output of every operator whose path matches one of the globs `layers`.
+
+    `source` is how the model is found again (a name or a file), for hints that need the weights. Raises ValueError
+    where no path matches.
+    """
+    from .. import __version__
+
+    seen, kept = [], {}
+
+    def tap(path, array):
+        seen.append(path)
+        if any(fnmatchcase(path, glob) for glob in layers):
+            kept[path] = np.asarray(array)
+
+    model(x, tap)
+    if not kept:
+        raise ValueError(f"no layer matches {', '.join(layers)}; the paths run from {seen[0]} to {seen[-1]}")
+    x = np.asarray(x, np.float32)
+    named = {INPUT: x, **kept}
+    return Trace(
+        kept,
+        x,
+        {
+            "format": FORMAT,
+            "minivan": __version__,
+            "engine": model.engine,
+            "model": source or model.card.name,
+            "config": json.dumps(asdict(model.config)),
+            "weights_sha256": tensors_digest(model.tensors),
+            "weights_file_sha256": model.card.sha256,
+            "order": json.dumps(list(kept)),
+            "shapes": json.dumps({path: array.shape for path, array in named.items()}),
+            "sha256": json.dumps({path: digest(array) for path, array in named.items()}),
+        },
+    )
+
+
+def write(trace: Trace, path: str | Path) -> None:
+    """Write a trace as safetensors, complete or not at all; equal traces give equal bytes. OSError where it cannot be."""
+    tensors = {} if trace.input is None else {INPUT: trace.input}
+    tensors |= trace.layers
+    header, end = {"__metadata__": dict(sorted(trace.metadata.items()))}, 0
+    for name, array in tensors.items():
+        header[name] = {"dtype": DTYPES[array.dtype.name], "shape": array.shape, "data_offsets": [end, end + array.nbytes]}
+        end += array.nbytes
+    text = json.dumps(header, separators=(",", ":")).encode()
+    text += b" " * (-len(text) % 8)  # tensors begin at a multiple of eight
+    with replacing(Path(path)) as file:
+        file.write(len(text).to_bytes(8, "little") + text)
+        for array in tensors.values():
+            file.write(np.ascontiguousarray(array, array.dtype.newbyteorder("<")).data)
+
+
+def from_tensors(tensors: dict[str, np.ndarray], metadata: dict[str, str], name: str) -> Trace:
+    """Put a trace together from a file's tensors and metadata.
+
+    Raises ValueError, naming the file, for another format, for an order that is not that of its tensors, and for a tensor
+    that its own SHA-256 does not fit.
+    """
+    if metadata.get("format") != FORMAT:
+        raise ValueError(f"{name}: not a trace (its metadata does not say format = {FORMAT!r}); record one with `oracle record`")
+    try:
+        order, digests = json.loads(metadata["order"]), json.loads(metadata["sha256"])
+        layers = {path: tensors[path] for path in order}
+    except (KeyError, TypeError, ValueError) as error:
+        raise ValueError(f"{name}: damaged trace, its order or digests cannot be read ({error})") from None
+    for path, array in tensors.items():
+        if digests.get(path) != digest(array):
+            raise ValueError(f"{name}: damaged trace, {path} does not have the SHA-256 it was recorded with")
+    return Trace(layers, tensors.get(INPUT), dict(metadata))
+
+
+def hashes(trace: Trace) -> str:
+    """Return a trace's digests as text to commit: comment lines, then SHA-256, shape, dtype and path per layer, in order."""
+    m = trace.metadata
+    lines = [f"# {m['format']}, engine {m['engine']}, model {m['model']}", f"# weights {m['weights_sha256']}"]
+    named = {INPUT: trace.input, **trace.layers} if trace.input is not None else trace.layers
+    lines += [f"{digest(a)} {shape_text(a.shape)} {a.dtype} {path}" for path, a in named.items()]
+    return "\n".join(lines) + "\n"

@@ -1,0 +1,108 @@
+"""Writing the test vectors to a folder that any language can read, and reading one back as something to compare with."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterable
+from pathlib import Path
+
+import numpy as np
+
+from .. import ops
+from .cases import CLASSES, Array, Case, all_cases, runner
+from .stream import GENERATOR
+from .trace import Trace, digest
+
+FORMAT = "minivan-vectors 1"
+MANIFEST = "manifest.json"
+GUIDE = Path(__file__).parent / "FORMAT.md"
+
+
+def write(folder: str | Path, operators: Iterable[str] | None = None) -> int:
+    """Write the test vectors of all operators, or of those named, with their manifest and its description; return how many.
+
+    Raises ValueError for a name that is no operator's, OSError where the folder cannot be written.
+    """
+    folder, cases = Path(folder), list(all_cases())
+    known = list(dict.fromkeys(case.operator for case in cases))
+    for name in operators or ():
+        if name not in known:
+            raise ValueError(f"no operator is called {name!r}; test vectors exist for {', '.join(known)}")
+    chosen = [case for case in cases if not operators or case.operator in operators]
+    manifest = {
+        "format": FORMAT,
+        "generator": GENERATOR,
+        "classes": CLASSES,
+        "cases": [_write_case(folder, case) for case in chosen],
+    }
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / MANIFEST).write_text(json.dumps(manifest, indent=1) + "\n", encoding="utf-8")
+    (folder / GUIDE.name).write_text(GUIDE.read_text(encoding="utf-8"), encoding="utf-8")
+    return len(chosen)
+
+
+def compute(case: Case) -> dict[str, np.ndarray]:
+    """Return a case's outputs on the engine `exact`, in order."""
+    outputs = {}
+
+    def tap(path, array):
+        if path != "input":
+            outputs[path] = array
+
+    parameters = {name: array.values for name, array in case.parameters.items()}
+    runner(case.operator, case.x.values, parameters, case.attributes)(ops, tap)
+    return outputs
+
+
+def _write_case(folder: Path, case: Case) -> dict:
+    """Write one case's arrays and return its entry in the manifest."""
+    home = f"{case.operator}/{case.name}"
+    outputs = {name: Array(values) for name, values in compute(case).items()}
+    entry = {"name": home, "operator": case.operator, "attributes": case.attributes, "class": case.tolerance, "note": case.note}
+    for role, arrays in (("inputs", {"x": case.x}), ("parameters", case.parameters), ("outputs", outputs)):
+        entry[role] = {}
+        for name, array in arrays.items():
+            file = f"{home}/{role}/{name}.npy"
+            (folder / file).parent.mkdir(parents=True, exist_ok=True)
+            np.save(folder / file, np.ascontiguousarray(array.values, "<f4"))
+            entry[role][name] = {
+                "file": file,
+                "shape": array.values.shape,
+                "dtype": "float32",
+                "sha256": digest(array.values),
+                **({"stream": array.stream} if array.stream else {}),
+            }
+    return entry
+
+
+def read_case(folder: str | Path) -> tuple[Trace, Callable]:
+    """Read one test vector, such as DIR/lka/real, as a trace, and return also the function that runs it (for `replay`).
+
+    Raises ValueError, naming the folder or file, where it is no test vector or its numbers are not the manifest's; OSError.
+    """
+    folder = Path(folder).resolve()
+    name, path = f"{folder.parent.name}/{folder.name}", folder.parent.parent / MANIFEST
+    if not path.is_file():
+        raise ValueError(f"{folder}: not a test vector's folder (such as DIR/lka/real, with DIR/{MANIFEST}), and not a trace")
+    try:
+        manifest = json.loads(path.read_text(encoding="utf-8"))
+        entry = next((case for case in manifest["cases"] if case["name"] == name), None)
+        if entry is None:
+            raise ValueError(f"it has no test vector called {name}")
+        arrays = {role: _read_arrays(path.parent, entry[role]) for role in ("inputs", "parameters", "outputs")}
+        x, outputs = arrays["inputs"]["x"], arrays["outputs"]
+        metadata = {"format": manifest["format"], "engine": "exact", "model": name, "weights_sha256": ""}
+        return Trace(outputs, x, metadata), runner(entry["operator"], x, arrays["parameters"], entry["attributes"])
+    except (KeyError, TypeError) as error:
+        raise ValueError(f"{path}: damaged manifest ({error!r})") from None
+    except ValueError as error:
+        raise ValueError(f"{path}: {error}") from None
+
+
+def _read_arrays(home: Path, entries: dict) -> dict[str, np.ndarray]:
+    arrays = {}
+    for name, entry in entries.items():
+        arrays[name] = np.load(home / entry["file"], allow_pickle=False)
+        if digest(arrays[name]) != entry["sha256"]:
+            raise ValueError(f"{entry['file']} does not have its SHA-256: write the vectors anew")
+    return arrays
