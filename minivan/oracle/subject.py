@@ -47,6 +47,8 @@ def network(trace: Trace, model: str | None) -> tuple[Callable | None, str]:
         return None, f"the weights of {name} are not those of the trace; name them with --model to have more faults tried"
 
     def run(engine, tap):
-        VAN(weights.config, weights.tensors, engine)(tap(INPUT, trace.input), tap)
+        model = VAN(weights.config, weights.tensors, engine)
+        forward = model if model.config.classes else model.features
+        forward(tap(INPUT, trace.input), tap)
 
     return run, ""

@@ -77,7 +77,8 @@ def record(model, x: np.ndarray, layers: Sequence[str] = ("*",), source: str = "
         if any(fnmatchcase(path, glob) for glob in layers):
             kept[path] = np.asarray(array)
 
-    model(x, tap)
+    forward = model if model.config.classes else model.features  # a bare backbone has no logits
+    forward(x, tap)
     if not kept:
         raise ValueError(f"no layer matches {', '.join(layers)}; the paths run from {seen[0]} to {seen[-1]}")
     x = np.asarray(x, np.float32)
