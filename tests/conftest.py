@@ -1,7 +1,10 @@
 import hashlib
+import io
 import os
+import sys
 from pathlib import Path
 
+import pytest
 from hypothesis import HealthCheck, settings
 
 ROOT = Path(__file__).parent.parent
@@ -27,3 +30,22 @@ _shared = dict(deadline=None, suppress_health_check=[HealthCheck.too_slow, Healt
 settings.register_profile("ci", derandomize=True, max_examples=60, **_shared)
 settings.register_profile("explore", max_examples=500, **_shared)
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "ci"))
+
+
+@pytest.fixture
+def run(capsys, monkeypatch):
+    """Run a command in this process; returns exit status, standard output and standard error."""
+    from minivan.cli import main
+
+    def call(*argv, stdin=None):
+        if stdin is not None:
+            monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(stdin)))
+        try:
+            status = main([str(a) for a in argv])
+        except SystemExit as stop:
+            status = stop.code
+        out, err = capsys.readouterr()
+        assert "Traceback" not in out + err
+        return status, out, err
+
+    return call

@@ -1,6 +1,5 @@
 """The command line as a user meets it: right answers, right files, one line for every mistake."""
 
-import io
 import json
 import os
 import shutil
@@ -17,27 +16,8 @@ from test_image import png_header
 
 import minivan
 from minivan import image
-from minivan.cli import main
 
 EXAMPLES = ROOT / "examples"
-
-
-@pytest.fixture
-def run(capsys, monkeypatch):
-    """Run a command in this process; returns exit status, standard output and standard error."""
-
-    def call(*argv, stdin=None):
-        if stdin is not None:
-            monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(stdin)))
-        try:
-            status = main([str(a) for a in argv])
-        except SystemExit as stop:
-            status = stop.code
-        out, err = capsys.readouterr()
-        assert "Traceback" not in out + err
-        return status, out, err
-
-    return call
 
 
 def results(out):
@@ -168,7 +148,6 @@ def test_classify_needs_no_test_dependency_and_opens_no_connection(tmp_path):
 import socket, sys
 def refuse(*a, **k): raise AssertionError("a connection was opened")
 socket.socket.connect = refuse
-from minivan.cli import main
 status = main(["classify", sys.argv[1], "--threads", "1"])
 loaded = {"torch", "onnxruntime", "openvino", "matplotlib", "hypothesis", "pytest"} & set(sys.modules)
 assert not loaded, loaded

@@ -8,7 +8,18 @@ import torch
 import torch.nn.functional as F
 import torch_ops
 from ports import (
-    CONFIG, PLANTED, TENSORS, Faulty, as_port, half_sums, instead, recorded_layers, reference, run, shifted, torch_conv,
+    CONFIG,
+    PLANTED,
+    TENSORS,
+    Faulty,
+    as_port,
+    half_sums,
+    instead,
+    recorded_layers,
+    reference,
+    run,
+    shifted,
+    torch_conv,
     with_tensor,
 )  # fmt: skip
 
@@ -63,7 +74,7 @@ def training_mode(x, running_mean, running_var, weight, bias, eps):
 
 def gelu(function):
     """GELU has no weights: the layer after MLP's depthwise convolution is replaced."""
-    return lambda array, layers: function(torch.from_numpy(layers[f"{PLANTED}.mlp.dwconv.dwconv"])).numpy()
+    return lambda a, layers: function(torch.from_numpy(layers[f"{PLANTED}.mlp.dwconv.dwconv"])).numpy()
 
 
 def folded_before(layer, norm):
@@ -107,6 +118,8 @@ def from_nhwc(array, layers):
 
 
 NORM, FC1, FC2, PROJ = f"{PLANTED}.norm1", f"{PLANTED}.mlp.fc1", f"{PLANTED}.mlp.fc2", f"{PLANTED}.attn.proj_1"
+ACT, ATTENTION, SCALED = f"{PLANTED}.mlp.act", f"{PLANTED}.attn", f"{PLANTED}.layer_scale_1"
+GATED, PROJ_2 = f"{PLANTED}.attn.activation", f"{PLANTED}.attn.proj_2"
 SPATIAL, CONV0, EMBED = f"{GATE}.conv_spatial", f"{GATE}.conv0", "patch_embed2.proj"
 
 PLANTS = {  # what the hint must say -> where it is planted, how
@@ -123,10 +136,10 @@ PLANTS = {  # what the hint must say -> where it is planted, how
     "the kernel is turned by 180 degrees": (CONV0, weight(CONV0, lambda w: w[:, :, ::-1, ::-1])),
     f"BatchNorm unfolded twice: {NORM} is folded into": (PROJ, folded_before(PROJ, NORM)),
     "BatchNorm unfolded twice: patch_embed2.norm is folded into": (EMBED, folded_after(EMBED, "patch_embed2.norm")),
-    f"{NORM} was left out": (PROJ, layer(PROJ, lambda array, layers: torch_conv(
+    f"{NORM} was left out": (PROJ, layer(PROJ, lambda a, layers: torch_conv(
         layers["block2.0"], TENSORS[f"{PROJ}.weight"], TENSORS[f"{PROJ}.bias"]))),
-    "BatchNorm unfolded twice: it is applied to its own output": (NORM, engine("batch_norm", NORM, lambda x, **p: torch_ops.batch_norm(
-        torch_ops.batch_norm(x, **p), **p))),
+    "BatchNorm unfolded twice: it is applied to its own output": (NORM, engine(
+        "batch_norm", NORM, lambda x, **p: torch_ops.batch_norm(torch_ops.batch_norm(x, **p), **p))),
     "missing bias: beta is not added": (NORM, bias(NORM, np.zeros_like)),
     "missing scale: gamma is not applied": (NORM, engine("batch_norm", NORM, normalise(weight=np.ones(16, np.float32)))),
     "the running mean is not subtracted": (NORM, engine("batch_norm", NORM, normalise(running_mean=np.zeros(16, np.float32)))),
@@ -134,41 +147,41 @@ PLANTS = {  # what the hint must say -> where it is planted, how
     "the square root is missing": (NORM, engine("batch_norm", NORM, normalise(
         running_var=TENSORS[f"{NORM}.running_var"] ** 2, eps=0.0))),
     "wrong eps: 0.001 instead of 1e-05": (NORM, engine("batch_norm", NORM, normalise(eps=1e-3))),
-    "tanh GELU instead of erf": (f"{PLANTED}.mlp.act", layer(f"{PLANTED}.mlp.act", gelu(lambda x: F.gelu(x, approximate="tanh")))),
-    "GELU as x * sigmoid(1.702 x)": (f"{PLANTED}.mlp.act", layer(f"{PLANTED}.mlp.act", gelu(lambda x: x * torch.sigmoid(1.702 * x)))),
-    "SiLU instead of GELU": (f"{PLANTED}.mlp.act", layer(f"{PLANTED}.mlp.act", gelu(F.silu))),
-    "ReLU instead of GELU": (f"{PLANTED}.mlp.act", layer(f"{PLANTED}.mlp.act", gelu(F.relu))),
+    "tanh GELU instead of erf": (ACT, layer(ACT, gelu(lambda x: F.gelu(x, approximate="tanh")))),
+    "GELU as x * sigmoid(1.702 x)": (ACT, layer(ACT, gelu(lambda x: x * torch.sigmoid(1.702 * x)))),
+    "SiLU instead of GELU": (ACT, layer(ACT, gelu(F.silu))),
+    "ReLU instead of GELU": (ACT, layer(ACT, gelu(F.relu))),
     "mean and variance over channels and positions": ("norm2", engine("layer_norm", "norm2", layer_norm((1, 2, 3), 0))),
     "the variance divides by C - 1": ("norm2", engine("layer_norm", "norm2", layer_norm((1,), 1))),
-    "the attention is not multiplied": (GATE, layer(GATE, lambda array, layers: layers[f"{GATE}.conv1"])),
-    "the attention is added to its input": (GATE, layer(GATE, lambda array, layers: layers[f"{PLANTED}.attn.activation"]
+    "the attention is not multiplied": (GATE, layer(GATE, lambda a, layers: layers[f"{GATE}.conv1"])),
+    "the attention is added to its input": (GATE, layer(GATE, lambda a, layers: layers[GATED]
                                                         + layers[f"{GATE}.conv1"])),
-    "a sigmoid on the attention": (GATE, layer(GATE, lambda array, layers: layers[f"{PLANTED}.attn.activation"]
+    "a sigmoid on the attention": (GATE, layer(GATE, lambda a, layers: layers[GATED]
                                                * torch.sigmoid(torch.from_numpy(layers[f"{GATE}.conv1"])).numpy())),
-    "missing inner residual": (f"{PLANTED}.attn", layer(f"{PLANTED}.attn", lambda array, layers: layers[f"{PLANTED}.attn.proj_2"])),
-    "wrong inner residual": (f"{PLANTED}.attn", layer(f"{PLANTED}.attn", lambda array, layers: layers["block2.0"]
-                                                      + layers[f"{PLANTED}.attn.proj_2"])),
-    "the inner residual is added twice": (f"{PLANTED}.attn", layer(f"{PLANTED}.attn", lambda array, layers: array + layers[NORM])),
-    "missing outer residual: the block's input is not added to attention's": (f"{PLANTED}.layer_scale_1", layer(
-        f"{PLANTED}.layer_scale_1", lambda array, layers: scale("layer_scale_1") * layers[f"{PLANTED}.attn"])),
+    "missing inner residual": (ATTENTION, layer(ATTENTION, lambda a, layers: layers[PROJ_2])),
+    "wrong inner residual": (ATTENTION, layer(ATTENTION, lambda a, layers: layers["block2.0"]
+                                                      + layers[PROJ_2])),
+    "the inner residual is added twice": (ATTENTION, layer(ATTENTION, lambda a, layers: a + layers[NORM])),
+    "missing outer residual: the block's input is not added to attention's": (SCALED, layer(
+        SCALED, lambda a, layers: scale("layer_scale_1") * layers[ATTENTION])),
     "missing outer residual: the block's input is not added to the MLP's": (PLANTED, layer(
-        PLANTED, lambda array, layers: scale("layer_scale_2") * layers[FC2])),
-    "missing layer_scale_1": (f"{PLANTED}.layer_scale_1", layer(
-        f"{PLANTED}.layer_scale_1", lambda array, layers: layers["block2.0"] + layers[f"{PLANTED}.attn"])),
-    "missing layer_scale_2": (PLANTED, layer(PLANTED, lambda array, layers: layers[f"{PLANTED}.layer_scale_1"] + layers[FC2])),
+        PLANTED, lambda a, layers: scale("layer_scale_2") * layers[FC2])),
+    "missing layer_scale_1": (SCALED, layer(
+        SCALED, lambda a, layers: layers["block2.0"] + layers[ATTENTION])),
+    "missing layer_scale_2": (PLANTED, layer(PLANTED, lambda a, layers: layers[SCALED] + layers[FC2])),
     "channels-last (NHWC) memory was read as if it were NCHW": (FC1, layer(FC1, transposed)),
     "NCHW memory was read as if it were channels-last (NHWC)": (FC1, layer(FC1, from_nhwc)),
-    "the map is upside down": (FC1, layer(FC1, lambda array, layers: array[:, :, ::-1])),
-    "the map is mirrored": (FC1, layer(FC1, lambda array, layers: array[..., ::-1])),
-    f"these are the numbers of {PLANTED}.mlp.dwconv.dwconv": (f"{PLANTED}.mlp.act", layer(
-        f"{PLANTED}.mlp.act", lambda array, layers: layers[f"{PLANTED}.mlp.dwconv.dwconv"])),
-    "the maximum over positions": ("pool", layer("pool", lambda array, layers: layers["norm4"].max((2, 3)))),
-    "the sum over positions": ("pool", layer("pool", lambda array, layers: layers["norm4"].sum((2, 3)))),
+    "the map is upside down": (FC1, layer(FC1, lambda a, layers: a[:, :, ::-1])),
+    "the map is mirrored": (FC1, layer(FC1, lambda a, layers: a[..., ::-1])),
+    f"these are the numbers of {PLANTED}.mlp.dwconv.dwconv": (ACT, layer(
+        ACT, lambda a, layers: layers[f"{PLANTED}.mlp.dwconv.dwconv"])),
+    "the maximum over positions": ("pool", layer("pool", lambda a, layers: layers["norm4"].max((2, 3)))),
+    "the sum over positions": ("pool", layer("pool", lambda a, layers: layers["norm4"].sum((2, 3)))),
     "the weight matrix is transposed": ("head", weight("head", np.transpose)),
-    "softmax is applied already": ("head", layer("head", lambda array, layers: torch.softmax(torch.from_numpy(array), -1).numpy())),
+    "softmax is applied already": ("head", layer("head", lambda a, layers: torch_ops.softmax(a))),
     "float16 accumulation": (FC1, engine("conv2d", FC1, half_sums)),
-    "float16 rounding": (FC1, layer(FC1, lambda array, layers: array.astype(np.float16))),
-    "bfloat16 rounding": (FC1, layer(FC1, lambda array, layers: torch.from_numpy(array).bfloat16().float().numpy())),
+    "float16 rounding": (FC1, layer(FC1, lambda a, layers: a.astype(np.float16))),
+    "bfloat16 rounding": (FC1, layer(FC1, lambda a, layers: torch.from_numpy(a).bfloat16().float().numpy())),
 }  # fmt: skip
 
 
@@ -240,7 +253,7 @@ def test_errors_that_came_from_earlier_layers_are_not_blamed_on_this_one():
 
 def test_an_unknown_fault_is_not_given_a_name():
     rng = np.random.default_rng(1)
-    layers = recorded_layers(**layer(FC1, lambda array, layers: rng.normal(size=array.shape)))
+    layers = recorded_layers(**layer(FC1, lambda a, layers: rng.normal(size=a.shape)))
     assert verdict(layers) == (FC1, "")
 
 

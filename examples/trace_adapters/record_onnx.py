@@ -28,8 +28,8 @@ def layers_of(graph: onnx.GraphProto) -> dict[str, str]:
         scopes.add(layer)
         if not layer and node.op_type in ("ReduceMean", "GlobalAveragePool"):
             layer = "pool"
-        if node.op_type == "Add" and layer.startswith("block") and layer.count(".") == 1 and f"{layer}.layer_scale_1" not in named:
-            named[f"{layer}.layer_scale_1"] = node.output[0]  # a block's first sum; its second is the block's output
+        if node.op_type == "Add" and layer.startswith("block") and layer.count(".") == 1:
+            named.setdefault(f"{layer}.layer_scale_1", node.output[0])  # a block's first sum; its second is the block's output
         if layer and node.op_type != "Constant":
             named[layer] = node.output[0]
     for layer in list(named):
@@ -62,7 +62,7 @@ def main():
     parser.add_argument("trace", help="a trace of minivan's: its input is used, and its layers' names")
     parser.add_argument("model", help="an ONNX file")
     parser.add_argument("-o", "--output", required=True, help="the .npz to write")
-    parser.add_argument("--optimise", type=int, choices=[0, 1], default=1, help="let onnxruntime rewrite the graph (default: 1)")
+    parser.add_argument("--optimise", type=int, choices=[0, 1], default=1, help="let onnxruntime fuse operators (default: 1)")
     parser.add_argument("--all", action="store_true", help="keep layers whose names are not in the trace, for a --map")
     args = parser.parse_args()
     trace = read_trace(args.trace)

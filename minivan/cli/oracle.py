@@ -18,7 +18,7 @@ def add_arguments(parser) -> None:
     add = dict(allow_abbrev=False)
 
     record = commands.add_parser("record", help="run a network and keep every operator's output", **add)
-    record.add_argument("input", metavar="INPUT", help="an image, or a .npy tensor (3, H, W) or (N, 3, H, W), already normalised")
+    record.add_argument("input", metavar="INPUT", help="an image, or a normalised tensor (3, H, W) or (N, 3, H, W) as .npy")
     record.add_argument("-o", "--output", metavar="FILE", help="the trace to write, safetensors")
     record.add_argument("--model", metavar="NAME", help="a name (b0, ...) or a file of weights (default: the best usable here)")
     record.add_argument("--engine", default="exact", help="what computes (default: exact)")
@@ -35,12 +35,12 @@ def add_arguments(parser) -> None:
     )
     compare.add_argument("trace", metavar="TRACE", help="a trace, a file of `record --hashes`, or a test vector's folder")
     compare.add_argument("other", metavar="OTHER", help="a trace or other safetensors, an .npz, or a folder of .npy")
-    compare.add_argument("--rtol", type=tolerance, help="allowed error relative to max(|value|, the layer's root mean square)")
+    compare.add_argument("--rtol", type=tolerance, help="allowed error, relative to max(|value|, the layer's RMS)")
     compare.add_argument("--atol", type=tolerance, help="allowed absolute error (default 0)")
-    compare.add_argument("--max-ulp", type=tolerance, metavar="N", help="also allow N units in the last place; alone: only that")
-    compare.add_argument("--map", metavar="FILE", help="lines 'checkpoint path = name in OTHER'; '*' stands for one part of a path")
+    compare.add_argument("--max-ulp", type=tolerance, metavar="N", help="or allow N units in the last place; alone, only that")
+    compare.add_argument("--map", metavar="FILE", help="lines 'checkpoint path = name in OTHER'; '*' is one part of a path")
     compare.add_argument("--layout", choices=["auto", "nchw", "nhwc"], default="auto", help="of OTHER (default: detected)")
-    compare.add_argument("--model", metavar="NAME", help="where the trace's weights are, for hints (default: what the trace says)")
+    compare.add_argument("--model", metavar="NAME", help="the trace's weights, for hints (default: what the trace says)")
     compare.add_argument("--json", action="store_true", help="print one JSON object; infinities and NaN are null in it")
 
     vectors = commands.add_parser("vectors", help="write small test vectors for every operator", **add)
@@ -173,8 +173,8 @@ def print_report(report, hint: str) -> None:
         if row.fault:
             print(f"{head} {row.fault}")
         else:
-            print(f"{head} {share(row.bit_equal):>7} {row.max_abs:9.2e} {row.max_rel:9.2e} {row.max_ulp:9.5g} {row.ulp_999:8.5g} "
-                  f"{row.snr_db:7.1f} {row.cosine:11.8f}")  # fmt: skip
+            print(f"{head} {share(row.bit_equal):>7} {row.max_abs:9.2e} {row.max_rel:9.2e} {count(row.max_ulp):>9} "
+                  f"{count(row.ulp_999):>8} {row.snr_db:7.1f} {row.cosine:11.8f}")  # fmt: skip
     if report.missing:
         print(f"not in the port: {len(report.missing)} layers ({some(report.missing)})")
     if report.unknown:
@@ -194,6 +194,11 @@ def print_report(report, hint: str) -> None:
 def share(value: float) -> str:
     """A share in per cent that says 100% only of all."""
     return "100%" if value == 1 else f"{min(value, 0.9999):.2%}"
+
+
+def count(ulps: float) -> str:
+    """A number of ULP: whole while it is short, then as a power of ten."""
+    return f"{ulps:.0f}" if ulps < 1e7 else f"{ulps:.1e}"
 
 
 def at(difference) -> str:

@@ -90,7 +90,8 @@ def _convolution(operator, name, shape, weight, note="", real=False, **attribute
         "weight": drawn(f"{key}/weight", weight, low, high, shift),
         "bias": drawn(f"{key}/bias", weight[:1], low, high, shift),
     }
-    return Case(operator, name, "rounded" if real else "exact", drawn(f"{key}/x", shape, low, high, shift), parameters, attributes, note)
+    x = drawn(f"{key}/x", shape, low, high, shift)
+    return Case(operator, name, "rounded" if real else "exact", x, parameters, attributes, note)
 
 
 def convolutions() -> Iterator[Case]:
@@ -111,7 +112,7 @@ def convolutions() -> Iterator[Case]:
 
     dilated, geometry = "dilated_depthwise_conv2d", dict(padding=9, dilation=3)
     yield _convolution(dilated, "integers_7x7_dilation3", (1, 3, 21, 20), (3, 1, 7, 7), "VAN's conv_spatial", **geometry)
-    yield _convolution(dilated, "dilation_past_the_border", (1, 2, 7, 5), (2, 1, 7, 7), "most taps lie outside the map", **geometry)
+    yield _convolution(dilated, "dilation_past_the_border", (1, 2, 7, 5), (2, 1, 7, 7), "most taps miss the map", **geometry)
     yield _convolution(dilated, "one_pixel", (1, 2, 1, 1), (2, 1, 7, 7), **geometry)
     yield _convolution(dilated, "real_7x7_dilation3", (1, 3, 14, 14), (3, 1, 7, 7), real=True, **geometry)
 
@@ -138,7 +139,8 @@ def convolutions() -> Iterator[Case]:
 
 def norms() -> Iterator[Case]:
     def statistics(key, channels):
-        return {part: drawn(f"{key}/{part}", (channels,), *seeded.RULES[part]) for part in ("running_mean", "running_var", "weight", "bias")}
+        parts = ("running_mean", "running_var", "weight", "bias")
+        return {part: drawn(f"{key}/{part}", (channels,), *seeded.RULES[part]) for part in parts}
 
     yield Case(
         "batch_norm", "integers", "exact", drawn("batch_norm/integers/x", (2, 4, 3, 3), -8, 8),
@@ -148,7 +150,8 @@ def norms() -> Iterator[Case]:
         },
         {"eps": 0.0}, "every deviation is a power of two",
     )  # fmt: skip
-    yield Case("batch_norm", "real", "rounded", drawn("batch_norm/real/x", (1, 6, 5, 4), -2048, 2047, 9), statistics("batch_norm/real", 6), {"eps": 1e-5})
+    x = drawn("batch_norm/real/x", (1, 6, 5, 4), -2048, 2047, 9)
+    yield Case("batch_norm", "real", "rounded", x, statistics("batch_norm/real", 6), {"eps": 1e-5})
     yield Case(
         "batch_norm", "small_variance", "rounded", drawn("batch_norm/small_variance/x", (1, 3, 2, 2), -8, 8, 10),
         statistics("batch_norm/small_variance", 3) | {"running_var": written(0.0, 1e-6, 1e-5)}, {"eps": 1e-5},
@@ -168,7 +171,8 @@ def norms() -> Iterator[Case]:
         {"weight": written(1, 2, 3), "bias": written(0.5, -1, 2)}, {"eps": 1e-6}, "no variance: the bias remains",
     )  # fmt: skip
     affine = {part: drawn(f"layer_norm/real/{part}", (32,), *seeded.RULES[part]) for part in ("weight", "bias")}
-    yield Case("layer_norm", "real", "rounded", drawn("layer_norm/real/x", (2, 32, 3, 3), -2048, 2047, 9), affine, {"eps": 1e-6})
+    x = drawn("layer_norm/real/x", (2, 32, 3, 3), -2048, 2047, 9)
+    yield Case("layer_norm", "real", "rounded", x, affine, {"eps": 1e-6})
     yield Case(
         "layer_norm", "small_variance", "rounded", drawn("layer_norm/small_variance/x", (1, 32, 2, 2), -8, 8, 12), affine,
         {"eps": 1e-6}, "1e-5 instead of 1e-6 shows at once",
@@ -184,7 +188,8 @@ def activations() -> Iterator[Case]:
     )  # fmt: skip
     yield Case("softmax", "equal", "exact", written(*[3.0] * 8, shape=(2, 4)))
     yield Case("softmax", "real", "rounded", drawn("softmax/real/x", (3, 10), -2048, 2047, 8))
-    yield Case("softmax", "large", "exact", written(-1000.0, 1000.0, 0.0, -np.inf, shape=(1, 4)), note="exp of it would overflow")
+    large = written(-1000.0, 1000.0, 0.0, -np.inf, shape=(1, 4))
+    yield Case("softmax", "large", "exact", large, note="exp of it would overflow")
 
 
 def sums() -> Iterator[Case]:
@@ -194,11 +199,15 @@ def sums() -> Iterator[Case]:
     )  # fmt: skip
     yield Case(
         "linear", "real", "rounded", drawn("linear/real/x", (1, 256), -2048, 2047, 10),
-        {"weight": drawn("linear/real/weight", (10, 256), -1024, 1023, 13), "bias": drawn("linear/real/bias", (10,), -128, 127, 10)},
+        {
+            "weight": drawn("linear/real/weight", (10, 256), -1024, 1023, 13),
+            "bias": drawn("linear/real/bias", (10,), -128, 127, 10),
+        },
     )  # fmt: skip
-    yield Case("global_average_pool", "integers", "exact", drawn("global_average_pool/integers/x", (2, 3, 4, 4), -8, 8))
-    yield Case("global_average_pool", "one_pixel", "exact", drawn("global_average_pool/one_pixel/x", (1, 4, 1, 1), -8, 8))
-    yield Case("global_average_pool", "real", "rounded", drawn("global_average_pool/real/x", (1, 5, 7, 7), -2048, 2047, 10))
+    pool = "global_average_pool"
+    yield Case(pool, "integers", "exact", drawn(f"{pool}/integers/x", (2, 3, 4, 4), -8, 8))
+    yield Case(pool, "one_pixel", "exact", drawn(f"{pool}/one_pixel/x", (1, 4, 1, 1), -8, 8))
+    yield Case(pool, "real", "rounded", drawn(f"{pool}/real/x", (1, 5, 7, 7), -2048, 2047, 10))
 
 
 def composites() -> Iterator[Case]:
@@ -210,8 +219,10 @@ def composites() -> Iterator[Case]:
             yield f"{name}.weight", drawn(f"{key}/{name}.weight", shape, low, high, shift)
             yield f"{name}.bias", drawn(f"{key}/{name}.bias", shape[:1], low, high, shift)
 
-    yield Case("lka", "integers", "exact", drawn("lka/integers/x", (1, 4, 12, 11), -3, 3), dict(gate("lka/integers", 4, -2, 2, 0)))
-    yield Case("lka", "real", "rounded", drawn("lka/real/x", (1, 8, 14, 14), -2048, 2047, 10), dict(gate("lka/real", 8, -1024, 1023, 12)))
+    x = drawn("lka/integers/x", (1, 4, 12, 11), -3, 3)
+    yield Case("lka", "integers", "exact", x, dict(gate("lka/integers", 4, -2, 2, 0)))
+    x = drawn("lka/real/x", (1, 8, 14, 14), -2048, 2047, 10)
+    yield Case("lka", "real", "rounded", x, dict(gate("lka/real", 8, -1024, 1023, 12)))
     weights = {name: drawn(name, shape, *seeded.rule(name, shape)) for name, shape in parameter_shapes(TINY)}
     block = {name.removeprefix(f"{BLOCK}."): array for name, array in weights.items() if name.startswith(f"{BLOCK}.")}
     x = drawn("block/real/x", (1, TINY.dims[1], 7, 6), -2048, 2047, 10)

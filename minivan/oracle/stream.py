@@ -1,8 +1,8 @@
 """Numbers that any language can make again: whole numbers from SplitMix64, scaled by powers of two.
 
 A library's random stream may change with its next version; these twenty lines cannot. Every value is a whole number of
-at most twelve bits times a power of two, so it is exact in float32 and in every wider format. The text in GENERATOR goes into the
-test vectors' manifest and is all that a port needs to make the same tensors.
+at most twelve bits times a power of two, so it is exact in float32 and in every wider format. The text in GENERATOR goes
+into the test vectors' manifest and is all that a port needs to make the same tensors.
 """
 
 from __future__ import annotations

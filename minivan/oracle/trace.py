@@ -124,7 +124,7 @@ def from_tensors(tensors: dict[str, np.ndarray], metadata: dict[str, str], name:
     that its own SHA-256 does not fit.
     """
     if metadata.get("format") != FORMAT:
-        raise ValueError(f"{name}: not a trace (its metadata does not say format = {FORMAT!r}); record one with `oracle record`")
+        raise ValueError(f"{name}: not a trace (its metadata do not say {FORMAT!r}); record one with `oracle record`")
     try:
         order, digests = json.loads(metadata["order"]), json.loads(metadata["sha256"])
         layers = {path: tensors[path] for path in order}
