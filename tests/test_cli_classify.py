@@ -148,6 +148,7 @@ def test_classify_needs_no_test_dependency_and_opens_no_connection(tmp_path):
 import socket, sys
 def refuse(*a, **k): raise AssertionError("a connection was opened")
 socket.socket.connect = refuse
+from minivan.cli import main
 status = main(["classify", sys.argv[1], "--threads", "1"])
 loaded = {"torch", "onnxruntime", "openvino", "matplotlib", "hypothesis", "pytest"} & set(sys.modules)
 assert not loaded, loaded
