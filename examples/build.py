@@ -15,7 +15,6 @@ import sys
 import tempfile
 from pathlib import Path
 
-import draw_diagrams
 import nbformat
 from nbclient import NotebookClient
 
@@ -60,9 +59,11 @@ def parse(source: Path) -> nbformat.NotebookNode:
 
 
 def execute(notebook: nbformat.NotebookNode) -> nbformat.NotebookNode:
-    """Run a notebook in examples/, keep outputs only where they are the cell's own; an error in a cell is raised."""
+    """Run a notebook in examples/ with this clone's minivan and its bundled weights; an error in a cell is raised."""
     client = NotebookClient(notebook, timeout=SECONDS_PER_CELL, resources={"metadata": {"path": str(HERE)}})
-    client.execute()
+    path = os.pathsep.join(filter(None, (str(HERE.parent), os.environ.get("PYTHONPATH"))))
+    with tempfile.TemporaryDirectory() as nothing_fetched:
+        client.execute(env=os.environ | {"PYTHONPATH": path, "MINIVAN_HOME": nothing_fetched})
     for cell in notebook.cells:
         cell.metadata.pop("execution", None)  # time stamps
         if cell.cell_type == "code":
@@ -86,13 +87,9 @@ def joined(outputs: list) -> list:
 
 def main(numbers: list[str]) -> None:
     if not numbers:
+        import draw_diagrams
+
         draw_diagrams.draw_all(HERE / "diagrams")
-    with tempfile.TemporaryDirectory() as nothing_fetched:
-        os.environ["MINIVAN_HOME"] = nothing_fetched  # the kernels inherit it
-        write_notebooks(numbers)
-
-
-def write_notebooks(numbers):
     for source in sources(numbers):
         notebook = execute(parse(source))
         nbformat.validate(notebook)

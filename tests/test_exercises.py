@@ -121,6 +121,33 @@ def test_lesson_6():
     assert a.exercise_3() == pytest.approx(p[0] / p[1])
 
 
+def test_lesson_7():
+    a = answers(7)
+    meet = [
+        sum(0 <= r + i < 2 and 0 <= c + j < 2 for i, j in itertools.product(range(-9, 10, 3), repeat=2))
+        for r, c in itertools.product(range(2), repeat=2)
+    ]
+    assert a.exercise_1() == np.mean(meet) == 1
+    assert a.exercise_2() == pytest.approx(17.28448)
+    row = np.empty((512, 28), np.float32).nbytes
+    assert a.exercise_3() * row <= 1 << 20 < (a.exercise_3() + 1) * row
+
+
+def test_lesson_8():
+    a = answers(8)
+    signal = np.ones(1000)
+    error = np.full(1000, a.exercise_1())
+    assert 10 * math.log10((signal @ signal) / (error @ error)) == pytest.approx(60)
+    steps = np.float32(1.0001).view(np.int32) - np.float32(1.0).view(np.int32)
+    assert a.exercise_2() == steps == 839
+    from minivan import reference
+
+    x = np.array([0.1, -0.1, 0.1, -0.1]).reshape(1, 4, 1, 1)  # variance 0.01
+    ones, zeros = np.ones(4), np.zeros(4)
+    ratio = reference.layer_norm(x, ones, zeros, 1e-5) / reference.layer_norm(x, ones, zeros, 1e-6)
+    np.testing.assert_allclose(ratio, a.exercise_3(), rtol=1e-12)
+
+
 def test_every_lesson_has_three_exercises_and_their_answers():
     for source in sorted((EXAMPLES / "sources").glob("*.py")):
         tail = source.read_text(encoding="utf-8").split("# ## Exercises")[1]

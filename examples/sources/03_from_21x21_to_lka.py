@@ -106,7 +106,7 @@ plt.show()
 
 
 # %%
-def imitate(target, rounds=60):
+def imitate(target, rounds=20):
     """Find conv0 (5 x 5) and far (7 x 7) whose composition is closest to a 23 x 23 target."""
     far = np.ones((1, 1, 7, 7))
     for _ in range(rounds):
