@@ -12,10 +12,10 @@ import importlib
 
 __version__ = "0.1.0"
 
-_MODULES = ("checkpoint", "image", "labels", "model", "ops", "reference", "summary", "variants")
+_MODULES = ("checkpoint", "explain", "grad", "image", "labels", "model", "ops", "reference", "summary", "variants")
 _NAMES = {"VAN": "model", "load": "checkpoint"}
 
-__all__ = ["VAN", "checkpoint", "image", "labels", "load", "model", "ops", "reference", "summary", "variants"]
+__all__ = ["VAN", "load", *_MODULES]
 
 
 def __getattr__(name):

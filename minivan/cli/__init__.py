@@ -15,6 +15,8 @@ COMMANDS = {  # name -> what `--help` says of it
     "classify": "name what a photo shows",
     "summary": "a variant stage by stage: shapes, parameters, multiply-adds",
     "lka": "a lesson: large kernel attention, step by step",
+    "explain": "where the network looks, as a picture",
+    "receptive-field": "how far the network sees, in theory and in fact",
     "convert": "turn a checkpoint into minivan's safetensors",
     "oracle": "check a port: record every layer, compare, write test vectors",
 }

@@ -14,6 +14,8 @@ from typing import NamedTuple
 
 import numpy as np
 
+from ..model import Tap
+from ..model import head as head_of_model
 from ..variants import PATCH_STRIDES
 
 INPUT = "input"  # the path of the images themselves
@@ -120,6 +122,12 @@ def features(grad, dy, last, saved, parameters, config):
     yield INPUT, dy
 
 
+def from_blocks(grad, dy, i, saved, parameters, config):
+    """From the derivative by stage i's last block, before the LayerNorm, down to the images."""
+    dy = yield from blocks(grad, dy, i, saved, parameters, config)
+    yield from features(grad, dy, i - 1, saved, parameters, config)
+
+
 def head(grad, dy, saved, config, head):
     """(N, classes) -> (N, C) -> (N, C, H, W)"""
     yield "head", dy
@@ -153,20 +161,30 @@ def gradients(model, x, target=None, wrt=(INPUT,)) -> Gradients:
     if model.engine == "numpy":
         from . import reference as grad
     wrt = [wrt] if isinstance(wrt, str) else list(wrt)
-    first = min((lowest_stage(path) for path in wrt), default=1)
+    saved = forward(model, x, wrt)
+    target = weights_of(target, saved["head"])
+    found = take(network(grad, target, saved, model.parameters, model.config), wrt)
+    return Gradients(saved["head"], target, {path: saved[path] for path in wrt}, {path: found[path] for path in wrt})
+
+
+def forward(model, x, wrt) -> dict:
+    """Run the network on images x; return path -> array for what the backward pass to `wrt` needs, 'head' in any case."""
+    last = f"norm{model.config.stages}"
     known, saved = {INPUT: None}, {INPUT: np.asarray(x)}
+    first = min((lowest_stage(path) for path in wrt), default=1)
 
     def keep(path, array):
         known[path] = None
         if lowest_stage(path) >= first:
             saved[path] = array
 
-    model(x, tap=keep)
-    check_paths(wrt, known)
-    logits = saved["head"]
-    target = weights_of(target, logits)
-    found = take(network(grad, target, saved, model.parameters, model.config), wrt)
-    return Gradients(logits, target, {path: saved[path] for path in wrt}, {path: found[path] for path in wrt})
+    if model.engine == "fast" and set(wrt) <= {last, "pool", "head"}:  # it has the stages' outputs, nothing between
+        saved[last] = model.features(x)[-1]
+        head_of_model(model.ops, Tap(keep), saved[last], model.parameters)
+    else:
+        model(x, tap=keep)
+        check_paths(wrt, known)
+    return saved
 
 
 def lowest_stage(path) -> int:

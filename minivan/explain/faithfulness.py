@@ -1,0 +1,62 @@
+"""Does a map show what the network uses? Take away what it marks, or bring it back, and watch the class's probability.
+
+Petsiuk et al. 2018, "RISE" (arXiv 1806.07421), section 4.3: deletion and insertion. A map at the input's resolution
+orders the pixels; a good one makes the probability fall fast on deletion and rise fast on insertion.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from ..ops import softmax
+
+BLUR = 11  # pixels: radius of the box blur that insertion starts from
+
+
+def ranks(pixels) -> np.ndarray:
+    """Return each pixel's rank in its own map, 0 the highest: (N, H, W) -> integers of the same shape."""
+    flat = pixels.reshape(len(pixels), -1)
+    order = np.argsort(-flat, axis=1, kind="stable")
+    places = np.empty_like(order)
+    np.put_along_axis(places, order, np.arange(flat.shape[1])[None], axis=1)
+    return places.reshape(pixels.shape)
+
+
+def probability(model, x, target) -> np.ndarray:
+    """Return the probability of each image's class: x (N, 3, H, W), target (N,) -> (N,)."""
+    return softmax(model(x))[np.arange(len(x)), target]
+
+
+def occlude(x, rank, share: float) -> np.ndarray:
+    """Return the images with the first share of their pixels, by rank, set to 0: the mean colour once normalised."""
+    return np.where((rank < round(share * rank[0].size))[:, None], np.float32(0), x)
+
+
+def deletion(model, x, target, rank, steps: int = 10) -> np.ndarray:
+    """Return the probability as pixels are taken away, the highest first, in equal parts: (steps + 1, N)."""
+    return np.stack([probability(model, occlude(x, rank, k / steps), target) for k in range(steps + 1)])
+
+
+def insertion(model, x, target, rank, steps: int = 10) -> np.ndarray:
+    """Return the probability as pixels come back into a blurred copy, the highest first: (steps + 1, N)."""
+    blurred = blur(x)
+    shown = [rank < round(k / steps * rank[0].size) for k in range(steps + 1)]
+    return np.stack([probability(model, np.where(mask[:, None], x, blurred), target) for mask in shown])
+
+
+def area(curve) -> np.ndarray:
+    """Return the area under curves (steps + 1, N), by trapezoids, of a base of length 1: (N,)."""
+    return (curve[:-1] + curve[1:]).mean(axis=0) / 2
+
+
+def blur(x, radius: int = BLUR) -> np.ndarray:
+    """Return images with each pixel the mean of the (2 radius + 1)^2 around it, edges repeated; twice, which is smoother."""
+    for _ in range(2):
+        for axis in (2, 3):
+            ends = [(0, 0)] * 4
+            ends[axis] = (radius + 1, radius)
+            sums = np.pad(x, ends, mode="edge").astype(np.float64).cumsum(axis=axis)
+            width = 2 * radius + 1
+            high, low = (np.take(sums, np.arange(k, k + x.shape[axis]), axis=axis) for k in (width, 0))
+            x = ((high - low) / width).astype(np.float32)
+    return x
