@@ -1,10 +1,25 @@
 """Checkpoints in, weights out: PyTorch files read without PyTorch, safetensors, and minivan's own."""
 
 from .error import CheckpointError
-from .hub import find
-from .weights import Weights, digest, read, resolve_folder, with_digest, write
+from .hub import fetch, find
+from .published import SOURCES, published
+from .weights import Weights, digest, opened, read, resolve_folder, with_digest, write
 
-__all__ = ["CheckpointError", "Weights", "digest", "find", "load", "read", "resolve_folder", "with_digest", "write"]
+__all__ = [
+    "SOURCES",
+    "CheckpointError",
+    "Weights",
+    "digest",
+    "fetch",
+    "find",
+    "load",
+    "opened",
+    "published",
+    "read",
+    "resolve_folder",
+    "with_digest",
+    "write",
+]
 
 
 def load(name_or_path=None, engine="exact"):

@@ -18,11 +18,16 @@ class CheckpointError(ValueError):
 
     def __str__(self):
         text = ": ".join(part for part in (self.where, self.what, self.why) if part)
-        return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
+        return printable(text)
 
     def within(self, place) -> CheckpointError:
         """Return the same error with `place` put before what `where` says already."""
         return type(self)(self.what, self.why, f"{place}, {self.where}" if self.where else str(place))
+
+
+def printable(text: str) -> str:
+    """Return a text without characters that would move a terminal's cursor: those are written as escapes."""
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
 
 
 def quote(name) -> str:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from ..labels import Label, imagenet1k
 from ..variants import PATCH_STRIDES, Config
-from .error import CheckpointError, quote
+from .error import CheckpointError, printable, quote
 from .layouts import LAYOUTS, unwrap
 from .store import parse_json
 from .tensor import StoredTensor
@@ -96,5 +96,5 @@ def label_names(names) -> tuple[Label, ...]:
         return ()
     known = imagenet1k() if len(names) == 1000 else ()
     return tuple(
-        known[i] if known and known[i].name.lower() == name.lower() else Label("", name) for i, name in enumerate(names)
+        known[i] if known and known[i].name.lower() == name.lower() else Label("", printable(name)) for i, name in enumerate(names)
     )

@@ -46,7 +46,7 @@ def open_safetensors(path: Path):
         size = file.seek(0, 2)
         header, start = _header(file, size)
         _check_structure(path)
-        metadata = header.pop("__metadata__", {})
+        metadata = header.pop("__metadata__", None) or {}
         tensors = {name: _tensor(file, start, name, entry) for name, entry in header.items()}
         yield tensors, metadata
 
@@ -154,7 +154,7 @@ def understand(metadata: Mapping[str, str], name: str) -> tuple[Config, Card]:
         if labels and len(labels) != config.classes:
             raise ValueError(f"{len(labels)} labels for {config.classes} classes")
         part = "layout, source or source_sha256"
-        texts = [metadata[key] for key in ("layout", "source", "source_sha256")]
+        texts = [_text(metadata[key]) for key in ("layout", "source", "source_sha256")]
     except CheckpointError:
         raise
     except KeyError as error:
@@ -177,9 +177,15 @@ def _epsilon(value) -> float:
 
 
 def _pair(pair) -> list[str]:
-    if not (isinstance(pair, list) and len(pair) == 2 and all(isinstance(text, str) for text in pair)):
+    if not (isinstance(pair, list) and len(pair) == 2):
         raise ValueError("a label is a list of two texts: WordNet id and names")
-    return pair
+    return [_text(text) for text in pair]
+
+
+def _text(value) -> str:
+    if not isinstance(value, str) or not value.isprintable():
+        raise ValueError(f"{quote(value)} in the place of a text on one line")
+    return value
 
 
 def write(path: Path, tensors: Mapping[str, np.ndarray], metadata: Mapping[str, str], dtype: str = "float32"):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -22,6 +23,7 @@ from .tensor import StoredTensor
 from .torchfile import open_torch
 
 LARGEST_READING = 8  # a file's tensors may span this many times its size: some share bytes, none needs more
+OWN = "minivan's own"
 HUGGING_FACE_FILES = ("model.safetensors", "pytorch_model.bin")
 SUFFIXES = (".tar", ".pth", ".pt", ".bin", ".ckpt", ".safetensors")
 
@@ -44,6 +46,17 @@ class Weights:
         return f"{title}, {self.config.classes} classes, {count:,} parameters"
 
 
+@dataclass(frozen=True)
+class Checkpoint:
+    """An open checkpoint, understood: `stored` has the network's tensors by the authors' names, each read when asked."""
+
+    format: str
+    config: Config
+    card: Card
+    stored: dict[str, StoredTensor]
+    notes: tuple[str, ...] = ()
+
+
 def read(path: str | Path, key: str | None = None) -> Weights:
     """Read a VAN checkpoint of any layout and format; nothing in the file can run.
 
@@ -52,18 +65,30 @@ def read(path: str | Path, key: str | None = None) -> Weights:
     rounded to the nearest float32, the engines' type; every narrower type is exact in it. Raises CheckpointError for
     anything that is not a complete VAN, and OSError where the file cannot be opened.
     """
+    with opened(path, key) as checkpoint:
+        tensors, rounded = _numbers(Path(path), checkpoint.stored)
+    notes = checkpoint.notes
+    if rounded:
+        notes += (f"{rounded} float64 tensors were rounded to float32, the engines' type",)
+    card = checkpoint.card
+    if checkpoint.format == OWN:
+        card = replace(card, sha256=digest(path))
+    return Weights(checkpoint.config, tensors, card, notes)
+
+
+@contextmanager
+def opened(path: str | Path, key: str | None = None):
+    """Open a checkpoint and give what `read` would read of it, no tensor read yet. Arguments and errors as for `read`."""
     path = resolve_folder(Path(path))
     try:
         if kind_of(path) == "safetensors":
             with open_safetensors(path) as (tensors, metadata):
-                if store.is_own(metadata):
-                    return _own(path, tensors, metadata)
-                return _foreign(path, tensors, {}, ())
-        with open_torch(path) as file:
-            state, chosen = state_dict(file.contents, key)
-            labels = openmmlab_labels(file.contents)
-            notes = (f"{quote(chosen)} was read, averaged weights",) if chosen in AVERAGED else ()
-            return _foreign(path, state, labels, notes)
+                yield _own(path, tensors, metadata) if store.is_own(metadata) else _foreign(path, "safetensors", tensors)
+        else:
+            with open_torch(path) as file:
+                state, chosen = state_dict(file.contents, key)
+                notes = (f"{quote(chosen)} was read, the averaged weights",) if chosen in AVERAGED else ()
+                yield _foreign(path, file.format, state, openmmlab_labels(file.contents), notes)
     except CheckpointError as error:
         raise error.within(path) from None
 
@@ -115,29 +140,27 @@ def digest(path: str | Path) -> str:
     return sha256.hexdigest()
 
 
-def _own(path, tensors, metadata) -> Weights:
+def _own(path, tensors, metadata) -> Checkpoint:
     config, card = store.understand(metadata, name_of(path))
-    return Weights(config, _numbers(path, layouts.complete(config, tensors))[0], replace(card, sha256=digest(path)))
+    return Checkpoint(OWN, config, card, layouts.complete(config, tensors))
 
 
-def _foreign(path, state, labels, notes) -> Weights:
+def _foreign(path, kind, state, labels=(), notes=()) -> Checkpoint:
+    """Set what the layout implies: eps, preprocessing, class names."""
     layout, config, stored = layouts.understand(state)
     if layout.name == "huggingface":
         config, labels = huggingface_config(path.parent / "config.json", config)
+    if labels and len(labels) != config.classes:
+        notes += (f"its {len(labels)} class names are left out: it has {config.classes} classes",)
+        labels = ()
     if config.classes == 1000 and not labels:
         labels = imagenet1k()
-    if labels and len(labels) != config.classes:
-        notes += (f"its {len(labels)} labels are left out: there are {config.classes} classes",)
-        labels = ()
-    tensors, rounded = _numbers(path, stored)
-    if rounded:
-        notes += (f"{rounded} float64 tensors were rounded to float32, the engines' type",)
-    return Weights(config, tensors, Card(name_of(path), PRESETS[layout.preset], labels, layout.name, path.name), notes)
+    return Checkpoint(kind, config, Card(name_of(path), PRESETS[layout.preset], labels, layout.name, path.name), stored, notes)
 
 
 def _numbers(path, stored: Mapping[str, StoredTensor]) -> tuple[dict[str, np.ndarray], int]:
     """Read the tensors as float32 and count those that lost digits on the way."""
-    size, wanted = path.stat().st_size, sum(tensor.extent_bytes for tensor in stored.values())
+    size, wanted = resolve_folder(path).stat().st_size, sum(tensor.extent_bytes for tensor in stored.values())
     if wanted > LARGEST_READING * size:
         limit = f"at most {LARGEST_READING} times its size is read"
         raise CheckpointError(f"tensors that span {wanted} bytes in a file of {size}", limit)

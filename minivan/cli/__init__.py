@@ -18,6 +18,8 @@ COMMANDS = {  # name -> what `--help` says of it
     "explain": "where the network looks, as a picture",
     "receptive-field": "how far the network sees, in theory and in fact",
     "convert": "turn a checkpoint into minivan's safetensors",
+    "fetch": "download a published checkpoint",
+    "weights": "list the weights that are here, or show one file",
     "oracle": "check a port: record every layer, compare, write test vectors",
 }
 

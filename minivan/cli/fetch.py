@@ -1,0 +1,80 @@
+"""python -m minivan fetch: a published checkpoint, downloaded, checked and converted; the one command that uses the network."""
+
+from __future__ import annotations
+
+import argparse
+import re
+import sys
+
+from . import UserError
+
+CONNECTING = "connecting"
+
+
+def add_arguments(parser):
+    parser.epilog = "Afterwards these weights are the default. MINIVAN_HOME says where they are kept."
+    parser.add_argument("name", metavar="NAME", help="b0, b1, b2, b3 or b4; with --url any name")
+    parser.add_argument("--from", dest="library", choices=("authors", "huggingface", "openmmlab"), help=(
+        "whose checkpoint (the authors', where they published one)"))  # fmt: skip
+    parser.add_argument("--url", help="another address of a checkpoint, in any layout and format that convert reads")
+    parser.add_argument("--sha256", metavar="HEX", type=sha256, help="what the download's SHA-256 has to be")
+
+
+def sha256(text: str) -> str:
+    """Read a SHA-256 from the command line."""
+    if not re.fullmatch("[0-9a-fA-F]{64}", text):
+        raise argparse.ArgumentTypeError(f"{text!r} is not 64 hex digits")
+    return text.lower()
+
+
+def run(args) -> int:
+    """Fetch one checkpoint; UserError where the address, the download or the file is at fault."""
+    from minivan.checkpoint import fetch
+
+    try:
+        with ProgressBar() as bar:
+            fetched = fetch(args.name, args.library, args.url, args.sha256, bar)
+    except ValueError as error:
+        raise UserError(str(error)) from None
+    except OSError as error:
+        raise UserError(f"{error.filename or 'the cache'}: {error.strerror or error}") from None
+    for note in fetched.weights.notes:
+        print(f"note: {note}", file=sys.stderr)
+    print(f"{fetched.weights.card.source}: {fetched.checked}")
+    print(f"{fetched.weights.card.name}: {fetched.weights.summary}, now the default; kept as {fetched.path}")
+    return 0
+
+
+class ProgressBar:
+    """A bar on standard error with the interface pooch asks for: `total`, `update`, `reset`, `close`."""
+
+    def __enter__(self):
+        from rich.console import Console
+        from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn, TransferSpeedColumn
+
+        columns = TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TransferSpeedColumn(), TimeRemainingColumn()
+        screen = Console(stderr=True)
+        self.progress = Progress(*columns, console=screen, transient=True, disable=not screen.is_terminal)
+        self.task = self.progress.add_task(CONNECTING, total=None)
+        self.progress.start()
+        return self
+
+    def __exit__(self, *_):
+        self.progress.stop()
+
+    @property
+    def total(self):
+        return self.progress.tasks[0].total
+
+    @total.setter
+    def total(self, size):
+        self.progress.update(self.task, total=size or None, description="downloading")
+
+    def update(self, size):
+        self.progress.advance(self.task, size)
+
+    def reset(self):
+        self.progress.reset(self.task, total=self.total)
+
+    def close(self):
+        self.progress.update(self.task, description="converting")
