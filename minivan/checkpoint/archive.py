@@ -31,8 +31,11 @@ CHUNK = 1 << 20
 class Entry:
     name: str
     header: int  # where its local header begins
-    size: int
+    packed: int  # bytes in the file
+    size: int  # bytes of content, the same where it is stored as it is
     crc: int
+    flags: int
+    method: int
 
 
 class Archive:
@@ -89,13 +92,12 @@ class Archive:
             extra = data[position + n_name : position + n_name + n_extra]
             position += n_name + n_extra + n_comment
             size, packed, header = _from_extra(name, extra, size, packed, header)
-            _check_flags(name, flags, method)
-            if size != packed or disk:
-                raise CheckpointError(f"zip record {quote(name)}", f"{packed} bytes for {size}: not stored as it is")
+            if disk:
+                raise CheckpointError("a zip file in several volumes")
             if name.lower() in seen:
                 raise CheckpointError(f"zip record {quote(name)}", "there are two of that name, apart from case")
             seen.add(name.lower())
-            entries.append(Entry(name, header, size, crc))
+            entries.append(Entry(name, header, packed, size, crc, flags, method))
         if len(entries) != count:
             raise CheckpointError(f"a zip directory of {len(entries)} entries that claims {count}")
         self._check_order(entries)
@@ -107,9 +109,16 @@ class Archive:
         for index, entry in enumerate(sorted(entries, key=lambda entry: entry.header)):
             if entry.header < end or (index == 0 and entry.header != 0):
                 raise CheckpointError(f"zip record {quote(entry.name)}", "it does not follow the one before it")
-            end = entry.header + LOCAL.size + len(entry.name) + entry.size
+            end = entry.header + LOCAL.size + len(entry.name) + entry.packed
         if end > self.directory:
             raise CheckpointError("a zip file whose records reach beyond its directory")
+
+    def check_stored(self):
+        """Every record is stored as it is: neither compressed nor encrypted."""
+        for entry in self.entries.values():
+            _check_flags(entry.name, entry.flags, entry.method)
+            if entry.size != entry.packed:
+                raise CheckpointError(f"zip record {quote(entry.name)}", f"{entry.packed} bytes for {entry.size}")
 
     def start(self, name: str) -> int:
         """Return the position of a record's first byte, once its local header and its checksum agree with the directory."""

@@ -119,12 +119,13 @@ def _from_type(function=None, kind=None, args=None, *rest):
 
 def _attribute(owner=None, name=None, *rest):
     """MMEngine's log buffers are pickled with references to their own averaging methods; no other getattr is let by"""
-    if isinstance(owner, Name) and owner.path == HISTORY_BUFFER and name in ("min", "max", "mean", "current"):
+    if isinstance(owner, Name) and owner.path == HISTORY_BUFFER and name in STATISTICS:
         return Record(f"{owner.path}.{name}")
     raise CheckpointError("the file calls getattr", "nothing that is looked up by name is ever used")
 
 
 HISTORY_BUFFER = "mmengine.logging.history_buffer.HistoryBuffer"
+STATISTICS = ("min", "max", "mean", "current")
 
 BUILDERS = {
     "torch._utils._rebuild_tensor": _tensor,
@@ -170,7 +171,9 @@ RECORDS = (
     "numpy.dtypes.BoolDType",
     "torch.device", "torch.torch_version.TorchVersion", "torch.serialization._get_layout", "torch.Generator",
     "torch.Tensor", "torch.nn.parameter.Parameter", "torch.nn.parameter.Buffer", "torch._C._TensorBase",
-    HISTORY_BUFFER, "mmengine.logging.message_hub.MessageHub", "mmcv.runner.log_buffer.LogBuffer",
+    *(f"torch.per_{kind}" for kind in ("tensor_affine", "tensor_symmetric", "channel_affine", "channel_symmetric")),
+    HISTORY_BUFFER, *(f"{HISTORY_BUFFER}.{name}" for name in STATISTICS),
+    "mmengine.logging.message_hub.MessageHub", "mmcv.runner.log_buffer.LogBuffer",
 )  # fmt: skip
 
 STORAGES = {

@@ -18,7 +18,7 @@ from .tensor import StoredTensor, is_natural
 
 DEEPEST = 100  # containers inside one another; a checkpoint with its optimizer needs about six
 MOST_MEMO = 1 << 22
-MOST_MEMORY = 256 << 20  # bytes of Python objects; a B6 with optimizer and averaged weights takes about 60 MB
+MOST_MEMORY = 128 << 20  # bytes of Python objects; a B6 with optimizer and averaged weights takes 32 MiB
 LONGEST_TEXT = 16 << 20  # bytes of one text or bytes object
 LONGEST_LINE = 512  # bytes of a module's or a class's name
 LONGEST_INTEGER = 255  # bytes
@@ -82,7 +82,7 @@ class Interpreter:
                     return self.stop()
                 operation = OPERATIONS.get(code)
                 if operation is None:
-                    raise CheckpointError(f"pickle opcode {chr(code)!r}", "not one that a checkpoint needs")
+                    raise CheckpointError(f"pickle opcode {chr(code)!a}", "not one that a checkpoint needs")
                 operation(self)
             except CheckpointError as error:
                 raise error.within(f"byte {at - start} of the pickle") from None

@@ -129,6 +129,8 @@ def understand(state: Mapping[str, object]) -> tuple[Layout, Config, dict[str, S
 
 def complete(config: Config, named: Mapping[str, object], strangers: Iterable[str] = ()) -> dict[str, StoredTensor]:
     """Return a network's tensors in order, or raise CheckpointError naming each that is missing, unknown or misshapen."""
+    if sum(config.depths) * BLOCK_TENSORS > 2 * len(named):  # before a list of all that is missing takes any time
+        raise CheckpointError("not a complete VAN", f"depths {config.depths} with {len(named)} tensors: most are missing")
     expected = dict(parameter_shapes(config))
     faults = [f"{quote(key)} is unknown" for key in (*strangers, *(name for name in named if name not in expected))]
     for name, shape in expected.items():
@@ -139,6 +141,9 @@ def complete(config: Config, named: Mapping[str, object], strangers: Iterable[st
             faults.append(f"{name} is not a tensor that can be read")
         elif tensor.shape != shape and not (".layer_scale_" in name and tensor.shape == (*shape, 1, 1)):
             faults.append(f"{name} has the shape {tensor.shape}, not {shape}")
+            weight = named.get("head.weight")
+            if name == "head.bias" and isinstance(weight, StoredTensor) and weight.shape[:1] == shape:  # either may be wrong
+                faults[-1] += f" as head.weight {weight.shape} has it"
     if faults:
         more = f" (and {len(faults) - MOST_FAULTS} more)" if len(faults) > MOST_FAULTS else ""
         found = f"dims {config.dims}, depths {config.depths}, {config.classes} classes"
@@ -198,9 +203,8 @@ def shape_of(named: Mapping[str, object], layout: Layout, headless: bool) -> Con
         raise CheckpointError("not a complete VAN", f"stage {lost or 1} has no block, or no patch embedding")
     dims, hidden = ([votes[f"{what} {i}"].most_common(1)[0][0] for i in stages] for what in ("dim", "hidden"))
     uneven = next((i for i, d, h in zip(stages, dims, hidden, strict=True) if d < 1 or h % d), None)
-    if uneven or sum(depths.values()) > len(named):
-        why = f"stage {uneven}: dims {dims}, hidden channels of the MLPs {hidden}" if uneven else "blocks without tensors"
-        raise CheckpointError("not a VAN", why)
+    if uneven:
+        raise CheckpointError("not a VAN", f"stage {uneven}: dims {dims}, hidden channels of the MLPs {hidden}")
     classes = 0 if headless else votes.get("classes", Counter({1: 1})).most_common(1)[0][0]
     try:
         ratios = [h // d for d, h in zip(dims, hidden, strict=True)]
@@ -210,6 +214,7 @@ def shape_of(named: Mapping[str, object], layout: Layout, headless: bool) -> Con
 
 
 MOST_FAULTS = 12  # named in one message
+BLOCK_TENSORS = 26  # of one block
 VOTERS = (
     ("dim {0}", r"(?:norm|patch_embed)([1-4])\.(?:proj\.|norm\.)?(?:weight|bias|running_mean|running_var)"),
     ("hidden {0}", r"block([1-4])\.[0-9]+\.mlp\.(?:fc1|dwconv\.dwconv)\.(?:weight|bias)"),

@@ -95,6 +95,8 @@ def label_names(names) -> tuple[Label, ...]:
     if not all(isinstance(name, str) and name for name in names):
         return ()
     known = imagenet1k() if len(names) == 1000 else ()
-    return tuple(
-        known[i] if known and known[i].name.lower() == name.lower() else Label("", printable(name)) for i, name in enumerate(names)
-    )
+    labels = [Label("", printable(name)) for name in names]
+    for index, label in enumerate(known):
+        if label.name.lower() == labels[index].name.lower():
+            labels[index] = label
+    return tuple(labels)

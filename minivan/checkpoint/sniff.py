@@ -21,32 +21,32 @@ OTHERS = (
     (b"\x89PNG", "a PNG image", "weights are wanted"),
     (b"version https://git-lfs", "a Git LFS pointer", "the file itself is still to be fetched (git lfs pull)"),
 )
+PROTOCOL_1 = b"L119547037146038801333356L\n"  # torch.save's magic number in pickle protocol 1, which has no mark of its own
 PAGE = (b"<!doctype", b"<html", b"<?xml")
 
 
 def kind_of(path: Path) -> str:
     """Return 'torch' for a PyTorch file, zip or legacy, and 'safetensors'; CheckpointError says what any other file is."""
+    if path.exists() and not path.is_file():
+        raise CheckpointError("not a file", "a pipe, a device or the like")
     with open(path, "rb") as file:
         head = file.read(512)
         size = file.seek(0, 2)
     if not head:
         raise CheckpointError("the file is empty")
-    if head.startswith((b"PK\3\4", b"\x80")) or _is_protocol_1(head):
+    if head.startswith(b"PK\3\4"):
+        return "torch"
+    if head[8:9] == b"{" and int.from_bytes(head[:8], "little") <= max(size, 1 << 32):
+        return "safetensors"  # asked before the others: the length it begins with may look like any of them
+    if head.startswith((b"\x80", PROTOCOL_1)):
         return "torch"
     for start, what, why in OTHERS:
         if head.startswith(start):
             raise CheckpointError(what, why)
     if head[257:262] == b"ustar":
         raise CheckpointError("a tar file", "PyTorch's format before 0.1.10, or an archive: save it again with a newer PyTorch")
-    if head[8:9] == b"{" and int.from_bytes(head[:8], "little") <= max(size, 1 << 32):
-        return "safetensors"
     if head.lstrip().lower().startswith(PAGE):
         raise CheckpointError("a web page", "the download's address shows a page, not the file")
     if not any(head.count(c) for c in range(9)):
         raise CheckpointError("a text file", "PyTorch and safetensors files are read")
     raise CheckpointError("neither a PyTorch nor a safetensors file", f"it begins with the bytes {head[:8].hex(' ')}")
-
-
-def _is_protocol_1(head: bytes) -> bool:
-    """torch.save's magic number in pickle protocol 1: a line of digits, with no header of its own."""
-    return head.startswith(b"L119547037146038801333356L\n")

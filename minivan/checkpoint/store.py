@@ -73,7 +73,7 @@ def _check_structure(path):
         with safe_open(path, framework="numpy"):
             pass
     except SafetensorError as error:
-        raise CheckpointError("a damaged safetensors file", " ".join(str(error).split())) from None
+        raise CheckpointError("a damaged safetensors file", " ".join(str(error).split())[:200]) from None
 
 
 def _tensor(file, start, name, entry) -> StoredTensor:
@@ -209,7 +209,7 @@ def write(path: Path, tensors: Mapping[str, np.ndarray], metadata: Mapping[str, 
 def narrow(name: str, tensor: np.ndarray, dtype: str) -> np.ndarray:
     """Return a tensor rounded to `dtype`, in C order; CheckpointError where a finite number would not fit."""
     with np.errstate(over="ignore"):
-        narrowed = np.ascontiguousarray(tensor, dtype)
+        narrowed = np.asarray(tensor, dtype, order="C")
     if narrowed.dtype.itemsize < tensor.dtype.itemsize and (np.isinf(narrowed) & np.isfinite(tensor)).any():
         raise CheckpointError(f"{name} has numbers up to {np.abs(tensor).max():g}", f"too large for {dtype}")
     return narrowed

@@ -65,7 +65,7 @@ class StoredTensor:
         values = self.fetch(self.offset * item, self.extent_bytes).view(dtype)
         if self.strides is not None and self.count:
             values = np.lib.stride_tricks.as_strided(values, self.shape, tuple(s * item for s in self.strides), writeable=False)
-        values = np.ascontiguousarray(values.reshape(self.shape))
+        values = np.asarray(values.reshape(self.shape), order="C")
         values = values.astype(values.dtype.newbyteorder("="), copy=False)
         if self.dtype == "bfloat16":  # the upper half of a float32, so widening is exact
             values = (values.astype(np.uint32) << 16).view(np.float32)

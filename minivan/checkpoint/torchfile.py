@@ -33,6 +33,7 @@ class ZipFile:
     def __init__(self, file: BinaryIO, size: int):
         self.archive = Archive(file, size)
         self.folder = self._folder()
+        self.archive.check_stored()
         self.byteorder = self._byteorder()
         name = f"{self.folder}/data.pkl"
         length = self.archive.entries[name].size
