@@ -4,6 +4,7 @@ import os
 import sys
 from pathlib import Path
 
+import loopback
 import pytest
 from hypothesis import HealthCheck, settings
 
@@ -22,6 +23,8 @@ def _kernel_cache() -> str:
 
 
 os.environ.setdefault("NUMBA_CACHE_DIR", _kernel_cache())
+# The bundled weights are the default here, whatever the person who runs the tests has fetched.
+os.environ["MINIVAN_HOME"] = str(ROOT / "tests" / "no-such-home")
 # Threads that spin while they wait halve the speed of everything else on a machine of two cores.
 os.environ.setdefault("OMP_WAIT_POLICY", "passive")
 
@@ -49,3 +52,18 @@ def run(capsys, monkeypatch):
         return status, out, err
 
     return call
+
+
+@pytest.fixture
+def home(tmp_path, monkeypatch):
+    """An empty place for fetched weights."""
+    monkeypatch.setenv("MINIVAN_HOME", str(tmp_path / "home"))
+    return tmp_path / "home"
+
+
+@pytest.fixture
+def server(monkeypatch):
+    """An HTTP server on this machine that serves a small checkpoint."""
+    monkeypatch.setenv("NO_PROXY", "127.0.0.1")
+    with loopback.serving() as server:
+        yield server
