@@ -1,5 +1,9 @@
 import sys
 
-from minivan.cli import main
+try:
+    from minivan.cli import main
 
-sys.exit(main())
+    status = main()
+except KeyboardInterrupt:  # pressed while modules were still being imported
+    status = 130
+sys.exit(status)

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from .image import PRESETS, Preprocessing
 from .labels import Label
+from .preprocessing import PRESETS, Preprocessing
 
 
 @dataclass(frozen=True)

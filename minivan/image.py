@@ -3,46 +3,26 @@
 from __future__ import annotations
 
 import io
+import re
 import warnings
-from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
 
 import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
 
+from .preprocessing import PRESETS, Preprocessing
+
+__all__ = [
+    "PRESETS", "ImageError", "Preprocessing", "centre_crop", "decode", "normalise", "prepare", "resize", "to_rgb", "view",
+]  # fmt: skip
+
 SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff", ".ppm", ".pgm", ".avif", ".jp2")
-LARGEST_PIXELS = 178_956_970  # Pillow's own limit for a decompression bomb, as an error instead of a warning
+LARGEST_PIXELS = 178_956_970  # where Pillow begins to warn of a decompression bomb: some 1.2 GB while it is decoded
 
 
 class ImageError(ValueError):
     """An image that cannot be used; the message is one line that says why."""
-
-
-@dataclass(frozen=True)
-class Preprocessing:
-    """How a photo becomes the tensor a network was trained on."""
-
-    crop: int = 224  # side of the square the network sees
-    resize: int = 248  # length the photo's shorter side is scaled to first
-    mean: tuple[float, float, float] = (0.5, 0.5, 0.5)  # per RGB channel, on the scale 0..1
-    std: tuple[float, float, float] = (0.5, 0.5, 0.5)
-
-    def __post_init__(self):
-        object.__setattr__(self, "mean", tuple(float(v) for v in self.mean))
-        object.__setattr__(self, "std", tuple(float(v) for v in self.std))
-        if not (1 <= self.crop <= 8192 and 1 <= self.resize <= 8192):
-            raise ValueError(f"crop and resize lie in 1..8192 pixels; got crop {self.crop}, resize {self.resize}")
-        if len(self.mean) != 3 or len(self.std) != 3 or not all(s > 0 for s in self.std):
-            raise ValueError(f"mean and std are three numbers each, std positive; got mean {self.mean}, std {self.std}")
-
-
-PRESETS = {
-    # timm 0.4.12's default for a vision transformer, which the authors trained with: floor(224 / 0.9) = 248.
-    "official": Preprocessing(224, 248, (0.5, 0.5, 0.5), (0.5, 0.5, 0.5)),
-    # Hugging Face's image processor: it differs from the training, but their published logits need it.
-    "hf": Preprocessing(224, 256, (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)),
-}
 
 
 def decode(source: str | Path | bytes | IO[bytes], exif: bool = True) -> Image.Image:
@@ -69,8 +49,9 @@ def decode(source: str | Path | bytes | IO[bytes], exif: bool = True) -> Image.I
                 return to_rgb(picture)
     except UnidentifiedImageError:
         raise ImageError("not an image that Pillow can read") from None
-    except Image.DecompressionBombError:
-        raise ImageError(f"more than the limit of {LARGEST_PIXELS:,} pixels") from None
+    except Image.DecompressionBombError as error:  # Pillow's own limit: it names the number of pixels
+        pixels = re.search(r"\d+", str(error))
+        raise ImageError(f"{int(pixels[0]):,} pixels is more than the limit of {LARGEST_PIXELS:,} pixels") from None
     except ImageError:
         raise
     except OSError as error:

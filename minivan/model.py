@@ -33,8 +33,14 @@ class Tap:
     def __call__(self, name: str, array):
         if self.callback is None:
             return array
-        replacement = self.callback(self.under(name).path if name else self.path, array)
-        return array if replacement is None else replacement
+        path = self.under(name).path if name else self.path
+        replacement = self.callback(path, array)
+        if replacement is None:
+            return array
+        replacement = np.asarray(replacement, array.dtype)
+        if replacement.shape != array.shape:
+            raise ValueError(f"what replaces {path} must have its shape {array.shape}, got {replacement.shape}")
+        return replacement
 
 
 def patch_embed(ops, tap, x, stride, proj, norm, eps):
@@ -123,18 +129,18 @@ def tree(tensors: dict) -> dict:
 class VAN:
     """A VAN with its weights, on one engine.
 
-    `tensors` maps the names of `variants.parameter_shapes(config)` to floating arrays of those shapes; ValueError names
-    what is missing, unknown or misshapen. `engine` is 'exact', 'numpy', 'fast', or any module that supplies the operators.
-    'fast' compiles the network as a whole: what needs the arrays between its operators, a tap or a gradient, is computed
-    by the operators of 'exact'.
+    `tensors` maps the names of `variants.parameter_shapes(config)` to floating arrays of those shapes, which are rounded to
+    float32; ValueError names what is missing, unknown, misshapen or not floating. `engine` is 'exact', 'numpy', 'fast', or
+    any module that supplies the operators. 'fast' compiles the network as a whole: what needs the arrays between its
+    operators, a tap or a gradient, is computed by the operators of 'exact'.
     """
 
     def __init__(self, config: Config, tensors: dict, engine="exact", card: Card | None = None):
-        self.config, self.card = config, card or Card("unnamed")
-        self.tensors = {name: tensors[name] for name in check_tensors(config, tensors)}
-        self.engine = engine if isinstance(engine, str) else engine.__name__
-        if isinstance(engine, str) and engine not in ENGINES:
+        if engine not in ENGINES and not hasattr(engine, "conv2d"):
             raise ValueError(f"no engine is called {engine!r}; the engines are {', '.join(ENGINES)}")
+        self.config, self.card = config, card or Card("unnamed")
+        self.engine = engine if isinstance(engine, str) else engine.__name__
+        self.tensors = {name: np.asarray(tensors[name], np.float32) for name in check_tensors(config, tensors)}
         self.parameters = tree(self.tensors)
         self.plan = None
         if engine == "fast":
@@ -198,12 +204,13 @@ def check_tensors(config: Config, tensors: dict) -> list[str]:
     """Return the names of a network's tensors in order; ValueError where `tensors` does not hold exactly these."""
     shapes = dict(parameter_shapes(config))
     faults = [f"{name} is missing" for name in shapes if name not in tensors]
-    faults += [f"{name} is unknown" for name in tensors if name not in shapes]
-    faults += [
-        f"{name} has the shape {tuple(tensors[name].shape)}, not {shape}"
-        for name, shape in shapes.items()
-        if name in tensors and tuple(tensors[name].shape) != shape
-    ]
+    for name, tensor in tensors.items():
+        if name not in shapes:
+            faults.append(f"{name} is unknown")
+        elif np.shape(tensor) != shapes[name]:
+            faults.append(f"{name} has the shape {np.shape(tensor)}, not {shapes[name]}")
+        elif not np.issubdtype(np.asarray(tensor).dtype, np.floating):
+            faults.append(f"{name} has the dtype {np.asarray(tensor).dtype}, which is not floating")
     if faults:
         more = f" (and {len(faults) - 5} more)" if len(faults) > 5 else ""
         raise ValueError(f"these tensors are not a VAN of {config}: {'; '.join(faults[:5])}{more}")

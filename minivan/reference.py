@@ -16,8 +16,8 @@ from . import shapes
 def conv2d(x, weight, bias=None, stride=1, padding=0, dilation=1, groups=1):
     """Cross-correlation with zero padding; groups == C_in is depthwise, K == 1 pointwise.
 
-    y[n, o, i, j] = bias[o] + sum over c, a, b of weight[o, c, a, b] * x[n, c', i * stride - padding + a * dilation, ...]
-    where c' runs over the input channels of o's group.
+    y[n, o, i, j] = bias[o] + sum over c, a, b of weight[o, c, a, b] * x[n, g + c, i * s - p + a * d, j * s - p + b * d]
+    where s, p, d are stride, padding and dilation, g is the first channel of o's group, and x is 0 outside its map.
     """
     (s_h, s_w), (p_h, p_w), (d_h, d_w), (h, w) = shapes.check_conv2d(x, weight, bias, stride, padding, dilation, groups)
     n = x.shape[0]
@@ -90,7 +90,7 @@ def global_average_pool(x):
 
 def softmax(x):
     """Over the last axis: exp(x - max) / sum exp(x - max)."""
-    shapes.check_floating(x=x)
+    shapes.check_softmax(x)
     x = np.asarray(x, np.float64)
     with np.errstate(invalid="ignore"):  # inf - inf
         e = np.exp(x - x.max(axis=-1, keepdims=True))

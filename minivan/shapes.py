@@ -7,17 +7,21 @@ import numpy as np
 
 def pair(value, name: str, least: int) -> tuple[int, int]:
     """Return a stride, padding or dilation as (rows, columns); an int stands for both. ValueError below `least`."""
-    both = (value, value) if isinstance(value, (int, np.integer)) else tuple(value)
+    both = value if isinstance(value, (tuple, list)) else (value, value)
     if len(both) != 2 or not all(isinstance(v, (int, np.integer)) and v >= least for v in both):
         raise ValueError(f"{name} must be an int, or a pair of them, of at least {least}; got {value!r}")
     return int(both[0]), int(both[1])
 
 
 def check_floating(**arrays) -> None:
-    """Raise ValueError for any array that is not floating; None is let through."""
+    """Raise ValueError for anything but a floating NumPy array; a bias alone may be None."""
     for name, array in arrays.items():
-        if array is not None and not np.issubdtype(np.asarray(array).dtype, np.floating):
-            raise ValueError(f"{name} must be floating, got dtype {np.asarray(array).dtype} and shape {np.shape(array)}")
+        if array is None and name == "bias":
+            continue
+        if not isinstance(array, np.ndarray):
+            raise ValueError(f"{name} must be a NumPy array, got {type(array).__name__}")
+        if not np.issubdtype(array.dtype, np.floating):
+            raise ValueError(f"{name} must be floating, got dtype {array.dtype} and shape {array.shape}")
 
 
 def check_feature_map(x) -> tuple[int, int, int, int]:
@@ -28,10 +32,10 @@ def check_feature_map(x) -> tuple[int, int, int, int]:
 
 
 def check_channels(channels: int, x, **parameters) -> None:
-    """Raise ValueError unless every parameter is a vector of one value per channel of x; None is let through."""
+    """Raise ValueError unless every parameter is a vector of one value per channel of x."""
     for name, vector in parameters.items():
-        if vector is not None and vector.shape != (channels,):
-            raise ValueError(f"{name} must have the shape ({channels},) for x of shape {x.shape}, got {vector.shape}")
+        if np.shape(vector) != (channels,):
+            raise ValueError(f"{name} must have the shape ({channels},) for x of shape {x.shape}, got {np.shape(vector)}")
 
 
 def check_conv2d(x, weight, bias, stride, padding, dilation, groups):
@@ -44,7 +48,9 @@ def check_conv2d(x, weight, bias, stride, padding, dilation, groups):
     if weight.ndim != 4:
         raise ValueError(f"weight must have the shape (C_out, C_in / groups, K, K), got {weight.shape} for x {x.shape}")
     c_out, c_group, k_h, k_w = weight.shape
-    if groups < 1 or c_in % groups or c_out % groups or c_group * groups != c_in:
+    if not isinstance(groups, (int, np.integer)) or groups < 1:
+        raise ValueError(f"groups must be a whole number of at least 1, got {groups!r}")
+    if c_in % groups or c_out % groups or c_group * groups != c_in:
         raise ValueError(
             f"channels do not match: x {x.shape} has {c_in}, weight {weight.shape} reads {c_group} in each of {groups} group(s)"
         )
@@ -72,6 +78,13 @@ def check_linear(x, weight, bias) -> None:
         raise ValueError(f"bias must have the shape ({weight.shape[0]},) for weight {weight.shape}, got {bias.shape}")
 
 
+def check_softmax(x) -> None:
+    """Raise ValueError unless x has a last axis with something on it."""
+    check_floating(x=x)
+    if x.ndim == 0 or x.shape[-1] == 0:
+        raise ValueError(f"softmax needs a last axis with something on it, got the shape {x.shape}")
+
+
 def float32(array) -> np.ndarray:
     """Return an array as contiguous float32, without a copy where it is that already."""
-    return np.ascontiguousarray(array, np.float32)
+    return np.asarray(array, np.float32, order="C")

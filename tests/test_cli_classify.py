@@ -5,6 +5,7 @@ import os
 import shutil
 import subprocess
 import sys
+import threading
 
 import numpy as np
 import pytest
@@ -78,12 +79,12 @@ def test_folders_patterns_and_standard_input(run, tmp_path, monkeypatch):
 
 def test_what_cannot_be_read_is_named_and_the_rest_is_classified(run, tmp_path):
     faults = {
-        "empty.jpg": b"",
-        "text.jpg": b"hello",
-        "truncated.jpg": (EXAMPLES / "cat.jpg").read_bytes()[:9000],
-        "huge.png": png_header(20000, 20000),
+        "empty.jpg": (b"", "the file is empty"),
+        "text.jpg": (b"hello", "not an image that Pillow can read"),
+        "truncated.jpg": ((EXAMPLES / "cat.jpg").read_bytes()[:9000], "damaged image: image file is truncated"),
+        "huge.png": (png_header(20000, 20000), "400,000,000 pixels is more than the limit"),
     }
-    for name, data in faults.items():
+    for name, (data, _) in faults.items():
         (tmp_path / name).write_bytes(data)
     good = EXAMPLES / "coffee.jpg"
     status, out, err = run("classify", *[tmp_path / name for name in faults], tmp_path / "missing.jpg", good, "--json")
@@ -91,8 +92,9 @@ def test_what_cannot_be_read_is_named_and_the_rest_is_classified(run, tmp_path):
     assert [r["image"] for r in results(out)] == [str(good)]
     lines = err.splitlines()
     assert len(lines) == 5
-    for line, name in zip(lines, [*faults, "missing.jpg"], strict=True):
-        assert line.startswith(f"minivan: {tmp_path / name}: ")
+    said = {**{name: reason for name, (_, reason) in faults.items()}, "missing.jpg": "no such file"}
+    for line, (name, reason) in zip(lines, said.items(), strict=True):
+        assert line.startswith(f"minivan: {tmp_path / name}: {reason}")
     assert sorted(p.name for p in tmp_path.iterdir()) == sorted(faults)
 
 
@@ -100,6 +102,44 @@ def test_an_empty_folder_and_an_unmatched_pattern(run, tmp_path):
     status, _, err = run("classify", tmp_path, tmp_path / "*.png")
     assert status == 1
     assert "no images in this folder" in err and "no such file" in err
+
+
+def test_links_loops_and_pipes(run, tmp_path):
+    (tmp_path / "dead.jpg").symlink_to("nowhere")
+    (tmp_path / "a.jpg").symlink_to("b.jpg")
+    (tmp_path / "b.jpg").symlink_to("a.jpg")
+    shutil.copy(EXAMPLES / "coffee.jpg", tmp_path / "good.jpg")
+    for path in [tmp_path, tmp_path / "*.jpg"]:
+        status, out, err = run("classify", path, "--json")
+        assert status == 1 and [r["image"] for r in results(out)] == [str(tmp_path / "good.jpg")]
+        assert err.count("a link that leads nowhere") == 3
+    status, _, err = run("classify", os.devnull)
+    assert status == 1 and "neither a file nor a folder" in err
+    os.mkfifo(tmp_path / "pipe")
+    writer = threading.Thread(target=lambda: (tmp_path / "pipe").write_bytes((EXAMPLES / "coffee.jpg").read_bytes()))
+    writer.start()
+    status, out, _ = run("classify", tmp_path / "pipe", "--json")
+    writer.join()
+    assert status == 0 and results(out)[0]["top"][0]["label"].startswith("espresso")
+
+
+def test_a_path_given_twice_is_classified_once(run, tmp_path, monkeypatch):
+    shutil.copy(EXAMPLES / "coffee.jpg", tmp_path / "coffee.jpg")
+    monkeypatch.chdir(tmp_path)
+    _, out, _ = run("classify", "coffee.jpg", "./coffee.jpg", ".", "--json")
+    assert [r["image"] for r in results(out)] == ["coffee.jpg"]
+
+
+def test_control_characters_in_a_name_do_not_reach_the_terminal(run, tmp_path):
+    (tmp_path / "\x1b[31m\nred.jpg").write_text("no image")
+    status, _, err = run("classify", tmp_path)
+    assert status == 1 and len(err.splitlines()) == 1 and "\\x1b[31m\\nred.jpg" in err and "\x1b" not in err
+
+
+def test_an_empty_name_is_not_the_default(run):
+    for flag in ["--model", "--weights"]:
+        status, out, err = run("classify", EXAMPLES / "coffee.jpg", flag, "")
+        assert (status, out) == (1, "") and len(err.splitlines()) == 1
 
 
 def test_exif_orientation_can_be_switched_off(run, tmp_path):
@@ -161,7 +201,31 @@ sys.exit(status)
     assert "espresso" in done.stdout
 
 
-def test_a_pipe_closed_early_is_no_error():
-    command = f"{sys.executable} -m minivan classify examples/cat.jpg examples/coffee.jpg --json | head -c 1"
-    done = subprocess.run(command, shell=True, cwd=ROOT, capture_output=True, text=True, check=False)
-    assert done.stderr == ""
+CLASSIFY = f"{sys.executable} -m minivan classify examples/coffee.jpg"
+
+
+@pytest.mark.parametrize(
+    ("command", "status", "said"),
+    [
+        (f"set -o pipefail; {CLASSIFY} --json | true", 0, ""),
+        (f"{CLASSIFY} >&-", 0, ""),
+        (f"{CLASSIFY} >/dev/full", 1, "minivan: [Errno 28] No space left on device\n"),
+        (f"{CLASSIFY} - <&-", 1, "minivan: -: standard input is closed\n"),
+        (f"LC_ALL=C PYTHONUTF8=0 PYTHONCOERCECLOCALE=0 {CLASSIFY} | grep -q '#'", 0, ""),
+        (f"{CLASSIFY} --threads 100000 >/dev/null", 0, ""),
+    ],
+    ids=["closed pipe", "closed output", "full disk", "closed input", "ASCII terminal", "too many threads"],
+)
+def test_what_the_shell_does_to_the_streams(command, status, said):
+    done = subprocess.run(["bash", "-c", command], cwd=ROOT, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (status, said)
+
+
+def test_damaged_weights_do_not_answer(run, tmp_path):
+    from minivan.checkpoint import Weights, write
+
+    model = minivan.load()
+    tensors = {**model.tensors, "head.bias": np.full_like(model.tensors["head.bias"], np.nan)}
+    write(Weights(model.config, tensors, model.card), tmp_path / "nan.safetensors")
+    status, out, err = run("classify", EXAMPLES / "coffee.jpg", "--json", "--weights", tmp_path / "nan.safetensors")
+    assert (status, out) == (1, "") and len(err.splitlines()) == 1

@@ -129,7 +129,7 @@ def png_header(width, height):
 
 
 def test_a_decompression_bomb_is_an_error():
-    with pytest.raises(ImageError, match=r"20000 x 20000|limit"):
+    with pytest.raises(ImageError, match="400,000,000 pixels is more than the limit of 178,956,970"):
         image.decode(png_header(20000, 20000))
 
 
@@ -172,7 +172,12 @@ def test_a_hairline_is_not_blown_up_beyond_memory():
         image.prepare(encode(Image.new("RGB", (60000, 1))), PRESETS["official"])
 
 
-@pytest.mark.parametrize("wrong", [dict(crop=0), dict(resize=100000), dict(std=(1, 0, 1)), dict(mean=(0, 0))])
+NAN = float("nan")
+
+
+@pytest.mark.parametrize(
+    "wrong", [dict(crop=0), dict(resize=10**5), dict(std=(1, 0, 1)), dict(mean=(0, 0)), dict(mean=(0, 0, NAN))]
+)
 def test_impossible_preprocessing_is_refused(wrong):
     with pytest.raises(ValueError):
         Preprocessing(**wrong)

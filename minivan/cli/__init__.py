@@ -47,26 +47,53 @@ def parser(called: str | None = None) -> argparse.ArgumentParser:
 def main(argv: list[str] | None = None) -> int:
     """Run one command; return 0, 1 for an input that could not be used, 2 for a wrong call, 130 when interrupted."""
     argv = sys.argv[1:] if argv is None else argv
+    prepare_streams()
     called = next((word for word in argv if not word.startswith("-")), None)
-    top = parser(called)
-    args = top.parse_args(argv)
-    if args.version:
-        from minivan import __version__
-
-        print(f"minivan {__version__}")
-        return 0
-    if args.command is None:
-        top.print_help(sys.stderr)
-        return 2
-    # OpenMP's threads spin while they wait unless told to sleep: on a busy machine that costs up to ten times the work.
-    os.environ.setdefault("OMP_WAIT_POLICY", "passive")
     try:
-        return args.run(args)
+        top = parser(called)
+        args = top.parse_args(argv)
+        if args.version:
+            from minivan import __version__
+
+            print(f"minivan {__version__}")
+            return 0
+        if args.command is None:
+            top.print_help(sys.stderr)
+            return 2
+        # OpenMP's threads spin while they wait unless told to sleep: on a busy machine that costs up to ten times the work.
+        os.environ.setdefault("OMP_WAIT_POLICY", "passive")
+        status = args.run(args)
+        sys.stdout.flush()
+        return status
     except UserError as error:
-        print(f"minivan: {error}", file=sys.stderr)
+        print(f"minivan: {printable(error)}", file=sys.stderr)
         return 1
-    except BrokenPipeError:  # `| head` closed the pipe: not an error, and no second complaint at exit
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    except BrokenPipeError:  # `| head` closed the pipe: not an error
+        discard_output()
         return 0
+    except OSError as error:
+        print(f"minivan: {printable(error)}", file=sys.stderr)
+        discard_output()
+        return 1
     except KeyboardInterrupt:
         return 130
+
+
+def prepare_streams() -> None:
+    """Make printing safe: a closed stream swallows what is written, a character it cannot encode is written as its code."""
+    for name in ("stdout", "stderr"):
+        stream = getattr(sys, name)
+        if stream is None:
+            setattr(sys, name, open(os.devnull, "w"))  # noqa: SIM115 - it stays open as long as the process
+        elif hasattr(stream, "reconfigure"):
+            stream.reconfigure(errors="backslashreplace")
+
+
+def discard_output() -> None:
+    """Send what is still buffered nowhere, so that Python does not complain a second time on its way out."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+def printable(text) -> str:
+    """Return text as one line that a terminal can show: control characters and lone surrogates as their codes."""
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in str(text))

@@ -7,12 +7,14 @@ import json
 import os
 import sys
 import time
+from pathlib import Path
 
-from . import UserError
+from . import UserError, printable
 from .images import find_images
 
 PROGRESS_FROM = 4  # images: fewer are done before a progress bar could be read
 BAR = 24  # characters of a bar at probability 1
+NARROWEST = 72  # columns that rank, label, percentage and bar need
 
 
 def add_arguments(parser) -> None:
@@ -41,24 +43,25 @@ def run(args) -> int:
     show = print_json if args.json else print_text
     failed = 0
     for image in with_progress(images):
-        fault = image.fault
+        fault, result = image.fault, None
         if not fault:
             try:
-                show(classify(model, image, args.top_k, exif=not args.no_exif), model)
-            except BrokenPipeError:
-                raise
+                result = classify(model, image, args.top_k, exif=not args.no_exif)
             except (ValueError, OSError) as error:
                 fault = getattr(error, "strerror", None) or str(error)
         if fault:
-            print(f"minivan: {image.name}: {fault}", file=sys.stderr)
+            print(f"minivan: {printable(image.name)}: {printable(fault)}", file=sys.stderr)
             failed += 1
+        else:
+            show(result, model)
     return 1 if failed else 0
 
 
 def use_threads(threads: int | None) -> None:
-    """Have Numba start this many threads; it reads the number once, when it is first imported."""
+    """Have Numba start this many threads, one per processor at most; it reads the number when it is first imported."""
     if threads is None:
         return
+    threads = min(threads, os.cpu_count() or 1)
     if "numba" not in sys.modules:
         os.environ["NUMBA_NUM_THREADS"] = str(threads)
     else:
@@ -75,7 +78,7 @@ def load_model(args):
     from minivan.ops import softmax
 
     try:
-        model = load(args.weights or args.model, engine=args.engine)
+        model = load(args.model if args.weights is None else Path(args.weights), engine=args.engine)
         softmax(model(np.zeros((1, 3, 32, 32), np.float32)))  # so that the first image's time is not the compiler's
     except (ValueError, OSError) as error:
         raise UserError(str(error)) from None
@@ -93,6 +96,8 @@ def classify(model, image, top_k: int, exif: bool) -> dict:
     x = prepare(image.source(), model.card.preprocessing, exif=exif)
     probabilities = softmax(model(x[None]))[0]
     milliseconds = (time.perf_counter() - start) * 1000
+    if not np.isfinite(probabilities).all():
+        raise UserError(f"the weights {model.card.name} give logits that are no numbers: they are damaged")
     top = []
     for index in np.argsort(-probabilities, kind="stable")[:top_k]:
         label = model.card.label(int(index))
@@ -108,7 +113,12 @@ def classify(model, image, top_k: int, exif: bool) -> dict:
 
 
 def print_json(result: dict, model) -> None:
-    print(json.dumps(result, ensure_ascii=False), flush=True)
+    print(json.dumps(result, ensure_ascii=not utf8(), allow_nan=False), flush=True)
+
+
+def utf8() -> bool:
+    """Whether standard output takes every character."""
+    return (sys.stdout.encoding or "").lower().replace("-", "").startswith("utf")
 
 
 def print_text(result: dict, model) -> None:
@@ -117,7 +127,7 @@ def print_text(result: dict, model) -> None:
     from rich.table import Table
     from rich.text import Text
 
-    block = "█" if (sys.stdout.encoding or "").lower().startswith("utf") else "#"
+    block, dot = ("█", "·") if utf8() else ("#", "-")
     table = Table(box=None, show_header=False, padding=(0, 1))
     table.add_column(justify="right")
     table.add_column(overflow="ellipsis", no_wrap=True, width=32)
@@ -125,20 +135,22 @@ def print_text(result: dict, model) -> None:
     table.add_column(no_wrap=True, min_width=BAR)
     for rank, entry in enumerate(result["top"], 1):
         bar = block * round(entry["probability"] * BAR)
-        table.add_row(str(rank), Text(entry["label"]), f"{entry['probability']:.1%}", Text(bar, style="cyan"))
+        table.add_row(str(rank), Text(printable(entry["label"])), f"{entry['probability']:.1%}", Text(bar, style="cyan"))
     console = Console(highlight=False)
-    console.print(Text(result["image"], style="bold"))
+    console.width = max(console.width, NARROWEST)  # below it the terminal wraps lines, where rich would drop columns
+    console.print(Text(printable(result["image"]), style="bold"))
     console.print(table)
-    console.print(Text(f"  {describe(model)} · {result['milliseconds']:.0f} ms\n", style="dim"))
+    said = f"{describe(model)} {dot} engine {model.engine} {dot} {result['milliseconds']:.0f} ms"
+    console.print(Text(f"  {printable(said)}\n", style="dim"))
 
 
 def describe(model) -> str:
-    """Say which weights answered, for how many classes, on which engine."""
+    """Say which weights answered, and for how many classes."""
     from minivan.variants import variant_of
 
     variant = variant_of(model.config)
     shape = f"VAN-{variant.upper()}" if variant else "VAN"
-    return f"{model.card.name} ({shape}, {model.config.classes} classes) · engine {model.engine}"
+    return f"{model.card.name} ({shape}, {model.config.classes} classes)"
 
 
 def with_progress(images):

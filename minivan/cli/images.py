@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import glob
+import os
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -18,8 +19,13 @@ class Found(NamedTuple):
     fault: str = ""
 
     def source(self):
-        """Return what `minivan.image.decode` reads: the path, or the bytes of standard input."""
-        return sys.stdin.buffer.read() if self.name == STANDARD_INPUT else Path(self.name)
+        """Return what `minivan.image.decode` reads: a path, or the bytes of standard input or of another pipe."""
+        if self.name == STANDARD_INPUT:
+            if sys.stdin is None:
+                raise OSError("standard input is closed")
+            return sys.stdin.buffer.read()
+        path = Path(self.name)
+        return path.read_bytes() if path.is_fifo() else path
 
 
 def find_images(paths: list[str]) -> list[Found]:
@@ -27,26 +33,39 @@ def find_images(paths: list[str]) -> list[Found]:
 
     A path that names nothing is returned with its fault: the others can still be used.
     """
-    found: dict[str, Found] = {}
+    found: dict[tuple[str, str], Found] = {}
     for path in paths:
         for image in _expand(path):
-            found.setdefault(image.name, image)
+            found.setdefault((os.path.normpath(image.name), image.fault), image)
     return list(found.values())
 
 
 def _expand(path: str) -> Iterator[Found]:
-    from ..image import SUFFIXES
-
-    if path == STANDARD_INPUT or Path(path).is_file():
+    if path == STANDARD_INPUT:
         yield Found(path)
-    elif Path(path).is_dir():
-        inside = sorted(str(p) for p in Path(path).rglob("*") if p.suffix.lower() in SUFFIXES and p.is_file())
-        yield from map(Found, inside)
-        if not inside:
-            yield Found(path, f"no images in this folder (looked for {' '.join(SUFFIXES)})")
+    elif os.path.lexists(path):
+        yield from _existing(path)
     else:
         matches = sorted(glob.glob(path, recursive=True))
         for match in matches:
-            yield from _expand(match)
+            yield from _existing(match)
         if not matches:
             yield Found(path, "no such file or folder")
+
+
+def _existing(path: str) -> Iterator[Found]:
+    from ..image import SUFFIXES
+
+    if not Path(path).is_dir():
+        yield _file(path)
+        return
+    inside = sorted(str(p) for p in Path(path).rglob("*") if p.suffix.lower() in SUFFIXES and not p.is_dir())
+    yield from map(_file, inside)
+    if not inside:
+        yield Found(path, f"no images in this folder (looked for {' '.join(SUFFIXES)})")
+
+
+def _file(path: str) -> Found:
+    if Path(path).is_file() or Path(path).is_fifo():  # a pipe is what `classify <(command)` hands over
+        return Found(path)
+    return Found(path, "a link that leads nowhere" if Path(path).is_symlink() else "neither a file nor a folder")

@@ -18,8 +18,7 @@ def conv2d(x, weight, bias=None, stride=1, padding=0, dilation=1, groups=1):
     one. Raises ValueError, with both shapes, for ranks, channels or dtypes that do not fit and for a kernel larger than
     the padded input.
     """
-    geometry = shapes.check_conv2d(x, weight, bias, stride, padding, dilation, groups)
-    stride, padding, dilation, _ = geometry
+    stride, padding, dilation, _ = shapes.check_conv2d(x, weight, bias, stride, padding, dilation, groups)
     if groups == x.shape[1]:
         if dilation == (1, 1):
             return depthwise_conv2d(x, weight, bias, stride, padding)

@@ -63,7 +63,8 @@ def dilated_depthwise_conv2d(x, weight, bias=None, stride=1, padding=0, dilation
 def _dilated_depthwise(x, weight, bias, s_h, s_w, p_h, p_w, d_h, d_w, y):
     """As `_depthwise`, where tap (a, b) reads row i * stride - padding + a * dilation, and the column likewise.
 
-    On a small map most taps of a 7x7 kernel with dilation 3 fall outside; `row` and `reach` leave them out.
+    One factor more, and no slower: the two stand apart so that the plain one can be read first. On a small map most taps
+    of a 7x7 kernel with dilation 3 fall outside; `row` and `reach` leave them out.
     """
     _, c_in, h_in, w_in = x.shape
     n, c_out, h, w = y.shape

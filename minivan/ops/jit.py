@@ -1,4 +1,8 @@
-"""How minivan compiles: Numba with a disk cache that never stands in the way, and one launch at a time."""
+"""How minivan compiles: Numba with a disk cache that never stands in the way, and one launch at a time.
+
+Without `fastmath`, LLVM keeps every float operation as it is written: it does not reorder sums and does not fuse a product
+and a sum that the source has apart. `exact` rests on that, and a test looks for fused instructions in what is compiled.
+"""
 
 from __future__ import annotations
 

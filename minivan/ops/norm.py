@@ -58,14 +58,14 @@ def layer_norm(x, weight, bias, eps=1e-6):
 def _layer_norm(x, weight, bias, eps, y):
     """For a tile of positions p, three passes over the channels:
 
-        mean[p] = sum x[c, p] / C;   deviation[p] = sqrt(sum (x[c, p] - mean[p])^2 / C + eps);   y
+        mean[p] = sum x[c, p] / C;   variance[p] = sum (x[c, p] - mean[p])^2 / C;   y = (x - mean) / sqrt(variance + eps) ...
     """
     n, channels, positions = x.shape
     tiles = (positions + TILE - 1) // TILE
     for item in prange(n * tiles):
         image, start = item // tiles, item % tiles * TILE
         size = min(TILE, positions - start)
-        mean, deviation = np.zeros(TILE, np.float64), np.zeros(TILE, np.float64)
+        mean, variance, deviation = np.zeros(TILE, np.float64), np.zeros(TILE, np.float64), np.empty(TILE, np.float64)
         for c in range(channels):
             for p in range(size):
                 mean[p] += np.float64(x[image, c, start + p])
@@ -74,9 +74,9 @@ def _layer_norm(x, weight, bias, eps, y):
         for c in range(channels):
             for p in range(size):
                 centred = np.float64(x[image, c, start + p]) - mean[p]
-                deviation[p] += centred * centred
+                variance[p] += centred * centred
         for p in range(size):
-            deviation[p] = math.sqrt(deviation[p] / channels + eps)
+            deviation[p] = math.sqrt(variance[p] / channels + eps)
         for c in range(channels):
             scale, shift = np.float64(weight[c]), np.float64(bias[c])
             for p in range(size):
