@@ -12,7 +12,7 @@ import importlib
 
 __version__ = "0.1.0"
 
-_MODULES = ("checkpoint", "explain", "grad", "image", "labels", "model", "ops", "reference", "summary", "variants")
+_MODULES = ("checkpoint", "explain", "grad", "image", "labels", "model", "ops", "oracle", "reference", "summary", "variants")
 _NAMES = {"VAN": "model", "load": "checkpoint"}
 
 __all__ = ["VAN", "load", *_MODULES]
