@@ -22,11 +22,11 @@ ROOT = Path(__file__).parent.parent
 if __name__ == "__main__":
     sys.path.insert(0, str(ROOT))
 
-import minivan
-from minivan.card import Card
-from minivan.model import VAN
-from minivan.oracle import cases, seeded, trace
-from minivan.variants import Config, variant
+import minivan  # noqa: E402  as a script, from the checkout it stands in
+from minivan.card import Card  # noqa: E402
+from minivan.model import VAN  # noqa: E402
+from minivan.oracle import cases, seeded, trace  # noqa: E402
+from minivan.variants import Config, variant  # noqa: E402
 
 FOLDER = Path(__file__).parent / "digests"
 LAYERS = ("norm?", "head")  # each stage's output, and the logits
@@ -41,6 +41,10 @@ NETWORKS = {  # name -> (shape, or the name of bundled weights; the input's heig
     "b3": (variant("b3"), 64, 64),
     "b0-224": (variant("b0"), 224, 224),
 }
+REGISTERS = {
+    "xmm": r"%xmm\d", "ymm": r"%ymm\d", "zmm": r"%zmm\d", "mask": r"%k[1-7]", "neon": r"\bv\d+\.2d\b",
+    "fma": r"\bvfn?m(?:add|sub)|\bfn?m(?:add|sub|la|ls)\b",
+}  # fmt: skip
 
 
 @functools.lru_cache(maxsize=1)
@@ -75,9 +79,7 @@ def registers() -> dict[str, int]:
     from minivan.ops import pointwise
 
     code = "".join(getattr(pointwise._pointwise, "inspect_asm", dict)().values())
-    return {kind: len(re.findall(pattern, code)) for kind, pattern in {
-        "xmm": r"%xmm\d", "ymm": r"%ymm\d", "zmm": r"%zmm\d", "mask": r"%k[1-7]", "neon": r"\bv\d+\.2d\b", "fma": r"\bvfn?m(?:add|sub)",
-    }.items()}  # fmt: skip
+    return {kind: len(re.findall(pattern, code)) for kind, pattern in REGISTERS.items()}
 
 
 def verify(names, batch: bool, threads) -> int:
