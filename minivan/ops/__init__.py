@@ -4,6 +4,15 @@ Tensors are float32 and contiguous between operators; inside one, every sum is k
 one written order (bias, input channel, kernel row, kernel column), and rounded to float32 once. The product of two
 float32 numbers is exact in float64, so a machine with fused multiply-add gets the same sum as one without. Nothing here
 depends on the number of threads, the batch or the instruction set.
+
+Special values follow IEEE 754 through that order, and so PyTorch where it computes in the same one:
+
+- NaN and infinities propagate. softmax of a row with NaN or +infinity is NaN throughout; layer_norm likewise, per position.
+- gelu(-infinity) is NaN, gelu(infinity) infinity. An infinite BatchNorm weight gives infinity, where PyTorch's folded form
+  gives NaN.
+- Padding is never multiplied: an infinite weight over the border gives no NaN there.
+- Zeros keep their sign as IEEE adds them: a sum starts at its bias, or at +0 without one.
+- Denormals are kept. A sum overflows only if its float32 result does. Which NaN, of the many, is the processor's choice.
 """
 
 from .activation import erf, erfc, exp, gelu, softmax
