@@ -10,6 +10,7 @@ from compare import ulp_distance
 from ports import CONFIG, TENSORS, X, as_port, recorded_layers, reference
 from safetensors.torch import save_file
 
+from minivan.model import VAN
 from minivan.oracle import sources, trace, ulp
 from minivan.oracle.compare import Tolerance, compare, measure
 from minivan.oracle.trace import Trace
@@ -38,6 +39,13 @@ def test_an_unchanged_trace_is_bit_equal():
 def test_pytorch_passes_at_the_tolerance_of_float32_but_not_bit_for_bit():
     assert compare(TRACE, as_port(PORT)).first_divergence is None
     assert compare(TRACE, as_port(PORT), EXACT).first_divergence.path == "patch_embed1.proj"
+
+
+def test_the_fast_engine_passes_at_the_tolerance_of_float32():
+    fast = trace.record(VAN(CONFIG, TENSORS, engine="fast"), X)
+    report = compare(TRACE, as_port(fast.layers))
+    assert [row.path for row in report.rows] == ["norm1", "norm2", "norm3", "norm4", "head"]
+    assert report.first_divergence is None
 
 
 def test_the_measures_of_a_row_by_hand():

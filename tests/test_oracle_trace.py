@@ -153,3 +153,12 @@ def test_what_cannot_be_recorded_is_said_in_one_line(run, tmp_path, monkeypatch,
     np.save(tmp_path / "flat.npy", np.zeros((4, 4), np.float32))
     status, said, err = run("oracle", "record", *arguments)
     assert (status, said) == (1, "") and text in err and err.count("\n") == 1
+
+
+def test_the_fast_engine_records_what_it_computes_itself():
+    model = VAN(CONFIG, TENSORS, engine="fast")
+    recorded = trace.record(model, X)
+    assert list(recorded.layers) == ["norm1", "norm2", "norm3", "norm4", "head"] and recorded.metadata["engine"] == "fast"
+    assert recorded.layers["head"].tobytes() == model(X).tobytes()
+    assert recorded.layers["head"].tobytes() != VAN(CONFIG, TENSORS)(X).tobytes()
+    assert list(trace.record(model, X, ["head"]).layers) == ["head"]

@@ -65,22 +65,17 @@ def shape_text(shape: Sequence[int]) -> str:
 def record(model, x: np.ndarray, layers: Sequence[str] = ("*",), source: str = "") -> Trace:
     """Run a VAN on images (N, 3, H, W) and keep the output of every operator whose path matches one of the globs `layers`.
 
-    `source` is how the model is found again (a name or a file), for hints that need the weights. Raises ValueError
-    where no path matches.
+    Engine 'fast' has no operators to show: its traces hold the four stages' outputs and the logits. `source` is how the
+    model is found again (a name or a file), for hints that need the weights. Raises ValueError where no path matches.
     """
     from .. import __version__
 
-    seen, kept = [], {}
-
-    def tap(path, array):
-        seen.append(path)
-        if any(fnmatchcase(path, glob) for glob in layers):
-            kept[path] = np.asarray(array)
-
-    forward = model if model.config.classes else model.features  # a bare backbone has no logits
-    forward(x, tap)
+    layers_of = _whole if model.engine == "fast" else _every
+    everything = layers_of(model, x)
+    kept = {path: array for path, array in everything.items() if any(fnmatchcase(path, glob) for glob in layers)}
     if not kept:
-        raise ValueError(f"no layer matches {', '.join(layers)}; the paths run from {seen[0]} to {seen[-1]}")
+        first, *_, last = everything
+        raise ValueError(f"no layer matches {', '.join(layers)}; the paths run from {first} to {last}")
     x = np.asarray(x, np.float32)
     named = {INPUT: x, **kept}
     return Trace(
@@ -99,6 +94,24 @@ def record(model, x: np.ndarray, layers: Sequence[str] = ("*",), source: str = "
             "sha256": json.dumps({path: digest(array) for path, array in named.items()}),
         },
     )
+
+
+def _every(model, x) -> dict[str, np.ndarray]:
+    """Every operator's output, through a tap."""
+    everything = {}
+
+    def tap(path, array):
+        everything[path] = np.asarray(array)
+
+    forward = model if model.config.classes else model.features  # a bare backbone has no logits
+    forward(x, tap)
+    return everything
+
+
+def _whole(model, x) -> dict[str, np.ndarray]:
+    """What an engine that compiles the network as a whole can show: each stage's output, and the logits."""
+    stages = {f"norm{i}": array for i, array in enumerate(model.features(x), start=1)}
+    return {**stages, "head": model(x)} if model.config.classes else stages
 
 
 def write(trace: Trace, path: str | Path) -> None:
