@@ -1,0 +1,89 @@
+"""Make every recorded figure again that depends on the bundled weights. After these change:
+
+    python benchmarks/record.py
+
+The accuracy and the SHA-256 are written into weights/README.md and the classify transcript into README.md; then the scripts
+that own the other figures are run: the recorded bits of `exact`, the pictures, the notebooks, the ablations. It takes some
+twenty minutes on two cores and needs the extras `test` and `examples`.
+"""
+
+import hashlib
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).parent.parent
+sys.path[:0] = [str(ROOT), str(ROOT / "tests")]
+
+import torch  # noqa: E402
+import torch_van  # noqa: E402
+from labelled import logits, photographs, right  # noqa: E402
+
+import minivan  # noqa: E402
+from minivan import image  # noqa: E402
+from minivan.checkpoint.hub import bundled  # noqa: E402
+from minivan.ops import softmax  # noqa: E402
+
+OWNERS = [
+    ["tests/reproduce.py", "--write"],
+    ["examples/draw_diagrams.py"],
+    ["examples/build.py"],
+    ["examples/ablations/ablate.py"],
+]
+
+
+def rewrite(path, pattern, line):
+    """Replace what the pattern matches, once, in a text file; SystemExit where it does not match."""
+    text = path.read_text(encoding="utf-8")
+    text, found = re.subn(pattern, lambda _: line, text, flags=re.DOTALL)
+    if found != 1:
+        sys.exit(f"{path}: the pattern {pattern!r} was found {found} times, not once")
+    path.write_text(text, encoding="utf-8")
+
+
+def accuracy(model):
+    """Say how many of the labelled photographs `exact` gets right, and how many PyTorch does."""
+    inputs, targets = photographs(model.card)
+    net = torch_van.load(model.config, model.tensors)
+    ours = logits(model, inputs)
+    with torch.inference_mode():
+        judged = logits(lambda x: net(torch.from_numpy(x)), inputs)
+    (one, five), theirs = ([right(y, targets, k) for k in (1, 5)] for y in (ours, judged))
+    same = f"the same {one}" if theirs[0] == one else f"{theirs[0]}"
+    said = f"{one} right ({one / 10:.1f} %), {five} among the first five ({five / 10:.1f} %)"
+    return one, f"{said}; PyTorch on the same weights: {same}"
+
+
+def likeliest(model, name):
+    """Return the usual name and the probability of the likeliest class of a photograph in examples/."""
+    x = image.prepare(ROOT / "examples" / name, model.card.preprocessing)
+    probabilities = softmax(model(x[None]))[0]
+    best = int(probabilities.argmax())
+    return model.card.label(best).short, float(probabilities[best])
+
+
+def main():
+    path = bundled()[0]
+    model = minivan.load(path)
+    readme = ROOT / "weights" / "README.md"
+    one, said = accuracy(model)
+    rewrite(readme, r"1,000 labelled validation images: [^|]*(?= \|)", f"1,000 labelled validation images: {said}")
+    answers = [f"{name} is {label} at {p:.2f}" for name in ("coffee.jpg", "cat.jpg") for label, p in [likeliest(model, name)]]
+    rewrite(readme, r"(?<=\| photographs \| )[^;|]*(?=; )", ", ".join(answers))
+    digest = hashlib.sha256(path.read_bytes()).hexdigest()
+    rewrite(readme, r"(?<=\| this file \| SHA-256 `)[0-9a-f]{64}", digest)
+    rewrite(readme, r"(?<=SHA-256 `)[0-9a-f]{64}(?=` \|\n\| this file)", model.card.source_sha256)
+    rewrite(ROOT / "README.md", r"(?<=They get \[)[\d.]+ %", f"{one / 10:.1f} %")
+    command = [sys.executable, "-m", "minivan", "classify", "examples/coffee.jpg"]
+    transcript = subprocess.run(command, cwd=ROOT, check=True, capture_output=True, encoding="utf-8").stdout
+    shown = "\n".join(line.rstrip() for line in transcript.strip("\n").splitlines())
+    rewrite(ROOT / "README.md", r"(?<=\$ python -m minivan classify examples/coffee\.jpg\n).*?(?=\n```)", shown)
+    print(said, *answers, sep="\n")
+    for owner in OWNERS:
+        print("python", *owner, flush=True)
+        subprocess.run([sys.executable, *owner], cwd=ROOT, check=True)
+
+
+if __name__ == "__main__":
+    main()
