@@ -56,6 +56,14 @@ def test_the_bundled_weights_are_what_their_readme_says():
     assert [f"{label.wnid}\t{label.name}" for label in bundled.card.labels] == labels
 
 
+@pytest.mark.parametrize(("out", "said"), [("no/such/folder/x", "No such file"), ("", "Is a directory")])
+def test_an_output_that_cannot_be_written_is_named_as_the_user_typed_it(run, tmp_path, out, said):
+    status, _, errors = run("convert", FILES / "official.pth.tar", tmp_path / out)
+    assert status == 1 and len(errors.splitlines()) == 1
+    assert errors.startswith(f"minivan: {tmp_path / out}: {said}")
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_convert_float16_labels_eps_and_preprocessing(run, tmp_path):
     out = tmp_path / "net.safetensors"
     (tmp_path / "names.txt").write_text("".join(f"n{i}\tname {i}\n" for i in range(10)))

@@ -8,6 +8,7 @@ equal input shall give equal bytes. Format: https://github.com/huggingface/safet
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import struct
@@ -217,9 +218,17 @@ def narrow(name: str, tensor: np.ndarray, dtype: str) -> np.ndarray:
 
 @contextmanager
 def replacing(path: Path):
-    """Give a binary file that takes `path`'s place when the block ends well, and leaves no trace when it does not."""
+    """Give a binary file that takes `path`'s place when the block ends well, and leaves no trace when it does not.
+
+    Raises OSError, naming `path`, where no file can be put there.
+    """
     path = Path(path)
-    handle, temporary = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".part", dir=path.parent)
+    if path.is_dir():
+        raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(path))
+    try:
+        handle, temporary = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".part", dir=path.parent)
+    except OSError as error:
+        raise OSError(error.errno, os.strerror(error.errno), str(path)) from None
     try:
         with os.fdopen(handle, "wb") as file:
             yield file

@@ -36,7 +36,7 @@ def run(args) -> int:
         source = checkpoint.resolve_folder(checkpoint.find(args.input))
         if args.output.exists() and args.output.samefile(source):
             raise UserError(f"{args.output}: this is the file to be converted; give another name")
-        weights = revise(checkpoint.with_digest(checkpoint.read(source, args.key), source), args)
+        weights = revise(read(source, args.key), args)
         checkpoint.write(weights, args.output, args.dtype, args.to)
     except ValueError as error:
         raise UserError(str(error)) from None
@@ -47,6 +47,16 @@ def run(args) -> int:
     print(f"{args.output}: {weights.summary}, {args.dtype}, {args.output.stat().st_size:,} bytes")
     print(f"sha256 {checkpoint.digest(args.output)}")
     return 0
+
+
+def read(source, key):
+    """Return a file's weights with its SHA-256; an error of the disk names the file."""
+    from minivan import checkpoint
+
+    try:
+        return checkpoint.with_digest(checkpoint.read(source, key), source)
+    except OSError as error:
+        raise UserError(f"{source}: {error.strerror or error}") from None
 
 
 def revise(weights, args):
