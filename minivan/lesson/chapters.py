@@ -74,6 +74,8 @@ def prices(n):
     """What looking far costs"""
     C, K = n["C"], n["K"]
     here = n["growth"][1]
+    small = n["growth"][0]["multiply_adds"]["lka"] < 100_000
+    unit, divisor, digits = ("Multiply-adds", 1, 0) if small else ("In millions of multiply-adds", 1e6, 1)
     yield from paragraph(
         f"""*Self-attention*, the way of the *transformers* behind chat programs, lets every position look at every other:
         each pair gets a score. {here["positions"]:,} positions make {here["positions"]:,} x {here["positions"]:,} =
@@ -86,13 +88,13 @@ def prices(n):
         {K} x {K} = {K * K:,} positions, reads all {C} channels there, and has a set of weights of its own for each of the
         {C} new channels: {K * K:,} x {C} x {C} = {n["forms"]["parameters"]["dense"]:,} weights, each used once per position.
         *LKA*, large kernel attention, is what this lesson builds, from
-        {n["forms"]["parameters"]["lka"]:,} weights. In millions of multiply-adds for one layer:"""
+        {n["forms"]["parameters"]["lka"]:,} weights. {unit} for one layer:"""
     )
     yield ""
     rows = []
     for row in n["growth"]:
         costs = row["multiply_adds"]
-        cells = (_millions(costs[form]) for form in ("self_attention", "dense", "lka"))
+        cells = (f"{costs[form] / divisor:,.{digits}f}" for form in ("self_attention", "dense", "lka"))
         rows.append([f"{row['side']} x {row['side']}", f"{row['positions']:,}", *cells])
     yield from table(["map", "positions", "self-attention", f"dense {K} x {K}", "LKA"], rows)
     yield ""
@@ -114,8 +116,8 @@ def three_steps(n):
     masks = lka.read_by(K, d)
     middle = tuple(int(i[0]) for i in np.nonzero(masks["pointwise"]))
     yield from paragraph(
-        """The pictures show which positions one step reads ('#') to make the one number at '@'. The dots are not
-        read."""
+        f"""The pictures show which positions one step reads ('#') to make the one number at '@'. The dots are not
+        read.{" Where that step does not read the place itself, it is an 'o'." if s % 2 == 0 else ""}"""
     )
     room = WIDTH - 2
     if room < S:
@@ -124,16 +126,17 @@ def three_steps(n):
     yield ""
     yield from beside(
         grid(taps(masks["local"], middle), room),
-        f"""STEP 1: NEAR. A {k} x {k} kernel, {k * k} weights. It is *depthwise*: each channel is worked on by itself,
-        with its own {k * k} weights. {C} channels: {f["local_parameters"]:,} weights.""",
+        f"""STEP 1: NEAR. A {k} x {k} kernel, {_count(k * k, "weight")}. It is *depthwise*: each channel is worked on
+        by itself, with weights of its own. {C} channels: {f["local_parameters"]:,} weights.""",
     )
     yield ""
-    spread = f"between two of them {_count(d - 1, 'position')} {'is' if d == 2 else 'are'} skipped" if d > 1 else "none skipped"
+    skipped = f"between two of them {_count(d - 1, 'position')} {'is' if d == 2 else 'are'} skipped"
+    spread = f"its weights are set {d} apart, {skipped}" if d > 1 else "with d = 1 its weights stand side by side"
     yield from beside(
         grid(taps(masks["dilated"], middle), room),
-        f"""STEP 2: FAR. A {s} x {s} kernel, {s * s} weights, depthwise too, but *dilated* by d = {d}: its weights are set
-        {d} apart, {spread}. It reads the map that step 1 made, where every number already sums up a {k} x {k} square, so
-        what it skips is not lost. {C} channels: {f["dilated_parameters"]:,} weights.""",
+        f"""STEP 2: FAR. A {s} x {s} kernel, {_count(s * s, "weight")}, depthwise too, but *dilated* by d = {d}:
+        {spread}. It reads the map that step 1 made, where every number already sums up a {k} x {k} square, so
+        nothing in between is lost. {C} channels: {f["dilated_parameters"]:,} weights.""",
     )
     yield ""
     tile = np.full((5, 5), ".")
@@ -234,7 +237,7 @@ def why_this_d(n):
 
 
 def true_square(n):
-    """The square is larger than K x K"""
+    """How far it really sees"""
     K, d = n["K"], n["d"]
     k, s, S = n["local_side"], n["dilated_side"], n["support"]
     fp = n["footprint"]
@@ -242,11 +245,11 @@ def true_square(n):
         f"""How far does '@' see through both steps? Step 2's {s} weights in a row are {d} apart: from the first to the
         last it is {d} x {s - 1} = {d * (s - 1)} positions. At each end stands a number of step 1, which sees
         {(k - 1) // 2} further. So {d * (s - 1)} + 1 + 2 x {(k - 1) // 2} = {S}: an output reads {S} x {S} = {fp["pixels"]:,}
-        positions, not {K} x {K} = {K * K:,}. """
+        positions. """
         + (
-            f"""The name says {K}; the truth is {S}. """
+            f"""The name says {K} x {K}, which would be {K * K:,}; the truth is {S} x {S}. """
             if S != K
-            else "With d = 1 there is nothing to skip, and the two are the same. "
+            else "With d = 1 that is what the name says; with any other d it is more. "
         )
         + f"""Each digit counts the ways from that position to '@', which stands in the middle: the number of step 2's
         weights whose {k} x {k} square covers it."""
@@ -333,10 +336,6 @@ def _count(number, noun):
 
 def _none(number):
     return "not one" if number == 0 else f"{number:,}"
-
-
-def _millions(number):
-    return f"{number / 1e6:,.1f}"
 
 
 def _stripes(rows):
