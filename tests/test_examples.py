@@ -42,6 +42,7 @@ def printed(cell):
     texts, pictures = [], 0
     for output in cell.get("outputs", ()):
         if output.output_type == "stream":
+            assert output.name == "stdout", f"a warning in {cell.id}: {output.text}"
             texts.append(output.text)
         elif "image/png" in output.data:
             pictures += 1
