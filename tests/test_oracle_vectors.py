@@ -169,6 +169,16 @@ def test_the_tiny_network_and_the_block_are_the_models_own(folder):
     assert_close("numpy", VAN(cases.TINY, tensors, engine="numpy")(x), outputs["head"], 1e-6)
 
 
+@pytest.mark.parametrize("operator, wrong, right", [("layer_norm", 1e-5, 1e-6), ("batch_norm", 1e-3, 1e-5)])
+def test_small_variances_betray_a_wrong_eps(folder, tmp_path, run, operator, wrong, right):
+    """On features of ordinary size PyTorch's default of 1e-5 in a LayerNorm hides below rounding errors; here it cannot."""
+    case = CASES[f"{operator}/small_variance"]
+    parameters = {name: array.values for name, array in case.parameters.items()}
+    np.save(tmp_path / "y.npy", getattr(truth, operator)(case.x.values, **parameters, eps=wrong).astype(np.float32))
+    status, out, _ = run("oracle", "compare", folder / operator / "small_variance", tmp_path)
+    assert status == 1 and f"hint: wrong eps: {wrong:g} instead of {right:g}" in out
+
+
 def test_one_operator_alone(tmp_path, run):
     status, out, err = run("oracle", "vectors", "-o", tmp_path / "v", "--op", "gelu", "--op", "softmax")
     assert (status, err) == (0, "") and out.startswith(f"{tmp_path / 'v'}: 5 test vectors")

@@ -33,7 +33,7 @@ def add_arguments(parser) -> None:
         epilog="Exit status: 0 within tolerance, 1 beyond it, 2 for an input that cannot be used.",
         **add,
     )
-    compare.add_argument("trace", metavar="TRACE", help="a trace, a file of `record --hashes`, or a test vector's folder")
+    compare.add_argument("trace", metavar="TRACE", help="a trace, or a test vector's folder")
     compare.add_argument("other", metavar="OTHER", help="a trace or other safetensors, an .npz, or a folder of .npy")
     compare.add_argument("--rtol", type=tolerance, help="allowed error, relative to max(|value|, the layer's RMS)")
     compare.add_argument("--atol", type=tolerance, help="allowed absolute error (default 0)")
