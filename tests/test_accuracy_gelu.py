@@ -133,6 +133,29 @@ def test_the_truth_in_c_is_mpmaths(library):
         assert errors(library, name, wide, np.nextafter(got, 9)).max() > 0.99
 
 
+def interpolate(function, nodes):
+    """The polynomial through a function's values at these points, lowest power first."""
+    powers = mpmath.matrix([[u**k for k in range(len(nodes))] for u in nodes])
+    return [float(c) for c in mpmath.lu_solve(powers, mpmath.matrix([function(u) for u in nodes]))]
+
+
+def test_the_polynomials_coefficients_are_made_again():
+    mpmath.mp.dps = 60
+
+    def scaled(u):
+        t = 4 * (1 + u) / (1 - u)
+        return (1 + 2 * t) * mpmath.exp(t * t) * mpmath.erfc(t)
+
+    def chebyshev(n):
+        return [mpmath.cos(mpmath.pi * (2 * k + 1) / (2 * n)) for k in range(n)]
+
+    n = len(activation.ERFC_SCALED)
+    assert interpolate(scaled, chebyshev(n)) == list(activation.ERFC_SCALED[::-1])
+    squares = [(1 + u) / 2 for u in chebyshev(len(activation.ERF_OVER_X))]  # x^2 in 0..1
+    over_x = interpolate(lambda v: mpmath.erf(mpmath.sqrt(v)) / mpmath.sqrt(v), squares)
+    assert over_x == list(activation.ERF_OVER_X[::-1])
+
+
 def test_a_worse_gelu_is_noticed(library):
     """The usual forms fail what `exact` passes: 1 + erf cancels in the tail, and tanh is another function."""
     x = sweep(step=100_003)

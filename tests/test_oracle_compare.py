@@ -10,6 +10,7 @@ from compare import ulp_distance
 from ports import CONFIG, TENSORS, X, as_port, recorded_layers, reference
 from safetensors.torch import save_file
 
+import minivan
 from minivan.model import VAN
 from minivan.oracle import sources, trace, ulp
 from minivan.oracle.compare import Tolerance, compare, measure
@@ -267,7 +268,7 @@ def test_weights_given_by_name_let_more_faults_be_tried(files, run):
     command = ["oracle", "compare", files / "trace.safetensors", files / "wrong.npz"]
     assert "hint: name the trace's weights with --model" in run(*command)[1]
     assert "hint: missing bias" in run(*command, "--model", files / "small.safetensors")[1]
-    assert "are not those of the trace" in run(*command, "--model", "van_b0_tiny_imagenet200")[1]
+    assert "are not those of the trace" in run(*command, "--model", minivan.load().card.name)[1]
 
 
 def broken_files(folder):

@@ -4,6 +4,7 @@ import os
 import re
 import subprocess
 import sys
+from collections import Counter
 from pathlib import Path
 
 import numpy as np
@@ -44,9 +45,9 @@ def reproduce_in_a_fresh_process(tmp_path, *arguments, level="host", **settings)
     return done.stdout
 
 
-def used_registers(output) -> dict[str, int]:
+def used_registers(output) -> Counter:
     found = output.splitlines()[-1].rpartition("registers ")[2]
-    return {kind: int(count) for kind, count in re.findall(r"(\w+) (\d+)", found)}
+    return Counter({kind: int(count) for kind, count in re.findall(r"(\w+) (\d+)", found)})
 
 
 def check(output, level, runs):

@@ -22,7 +22,7 @@ ROUND_BITS = np.int64(np.float64(ROUND).view(np.int64))
 EXP_SERIES = tuple(1.0 / math.factorial(k) for k in range(13, -1, -1))
 
 # (1 + 2t) exp(t^2) erfc(t) as a polynomial in u = (t - 4) / (t + 4), which maps t = 0..infinity to -1..1, and
-# erf(x) / x as one in x^2 on -1..1: both interpolated at Chebyshev nodes with mpmath at 60 digits, listed lowest power first.
+# erf(x) / x as one in x^2 on 0..1: both interpolated at Chebyshev nodes with mpmath at 60 digits, listed lowest power first.
 # The scaled form is that of Shepherd and Laframboise, Mathematics of Computation 36 (1981); a test makes the numbers again.
 ERFC_SCALED = (
     1.2329951186255526, -0.139621116840557, 0.015379652102618402, 0.06809705425420673, -0.10103906603618064,
@@ -93,8 +93,8 @@ def gelu(x):
 
     Computed as x/2 * erfc(-x / sqrt 2), which is the same and keeps its digits for x < -5. The result is the float32 nearest
     to the true value, at most 0.5 ULP off: measured for all 2^32 inputs, denormals included (the tests repeat every 1,001st,
-    with -m slow all). gelu(-0) is -0; gelu(-infinity) is NaN, as in PyTorch; gelu(infinity) is infinity, as in PyTorch's float64
-    (its vectorised float32 code gives NaN there).
+    with -m slow all). gelu(-0) is -0; gelu(-infinity) is NaN, as in PyTorch; gelu(infinity) is infinity, as in PyTorch's
+    float64 (its vectorised float32 code gives NaN there).
     """
     shapes.check_floating(x=x)
     x = shapes.float32(x)
