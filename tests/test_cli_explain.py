@@ -27,7 +27,8 @@ def test_a_figure_for_the_top_class(tmp_path, capsys):
     out = tmp_path / "out.png"
     assert main(["explain", COFFEE, "-o", str(out)]) == 0
     said = capsys.readouterr().out
-    assert said.startswith(f"{out}: gradcam at norm4 · seen at 128 x 128 pixels, trained at 64 x 64 · ")
+    seen = "seen at 128 x 128 pixels, class and probability at 64 x 64 as trained"
+    assert said.startswith(f"{out}: gradcam at norm4 · {seen} · ")
     assert said.count("\n") == 1
     with Image.open(out) as picture:
         assert picture.width > 500 and picture.height > 300
@@ -52,15 +53,22 @@ def test_json_holds_the_arrays_of_the_package(capsys):
     (found,) = lines(capsys)
     model = load()
     args = type("Args", (), {"size": None, "no_exif": False})
-    x = see(find_images([CAT])[0], model, args).x
+    seen = see(find_images([CAT])[0], model, args)
     assert [entry["label"].split(",")[0] for entry in found["classes"]] == ["tabby", "Egyptian cat"]
     for entry in found["classes"]:
-        maps = explain.maps(model, x, entry["index"], "layercam", explain.stages(model))
+        maps = explain.maps(model, seen.x, entry["index"], "layercam", explain.stages(model))
         assert list(entry["maps"]) == ["norm1", "norm2", "norm3", "norm4"]
         for (path, values), stride in zip(maps.maps.items(), (4, 8, 16, 32), strict=True):
             assert entry["maps"][path]["stride"] == stride
             np.testing.assert_allclose(entry["maps"][path]["values"], values[0], rtol=1e-5, atol=1e-12)
-        assert abs(entry["probability"] - maps.probabilities[0, entry["index"]]) < 1e-6
+        assert abs(entry["probability"] - seen.probabilities[entry["index"]]) < 1e-6
+
+
+def test_the_default_class_and_its_probability_are_those_of_classify(run):
+    _, explained, _ = run("explain", CAT, "--json")
+    _, classified, _ = run("classify", CAT, "--json", "--engine", "exact")
+    (entry,), top = json.loads(explained)["classes"], json.loads(classified)["top"][0]
+    assert [entry[key] for key in ("index", "label", "probability")] == [top[key] for key in ("index", "label", "probability")]
 
 
 @pytest.mark.parametrize(

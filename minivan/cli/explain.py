@@ -24,6 +24,7 @@ class Seen(NamedTuple):
     name: str
     x: object  # (1, 3, H, W) float32
     photo: object  # the same square, uint8 (H, W, 3) with at least DISPLAY pixels a side
+    probabilities: object  # (classes,) float32: what `classify` says, at the size the weights were trained for
 
 
 def add_arguments(parser) -> None:
@@ -105,13 +106,15 @@ def see(image, model, args) -> Seen:
     import numpy as np
 
     from minivan.image import decode, normalise, view
+    from minivan.ops import softmax
 
     if image.fault:
         raise ValueError(image.fault)
     photo = decode(image.source(), exif=not args.no_exif)
     side, trained = view_side(model, args), model.card.preprocessing
-    x = normalise(view(photo, scaled(trained, side)), trained.mean, trained.std)[None]
-    return Seen(image.name, x, np.asarray(view(photo, scaled(trained, max(side, DISPLAY)))))
+    x, usual = (normalise(view(photo, scaled(trained, s)), trained.mean, trained.std)[None] for s in (side, trained.crop))
+    probabilities = softmax(model(usual))[0]
+    return Seen(image.name, x, np.asarray(view(photo, scaled(trained, max(side, DISPLAY)))), probabilities)
 
 
 def scaled(preprocessing, side: int):
@@ -135,11 +138,12 @@ def map_rows(seen: Seen, model, args):
     from minivan.explain.figure import Panel, Row
 
     layers = explain.stages(model) if args.layer == "all" else [args.layer] if args.layer else None
-    classes = [explain.choose(text, model.card.labels, model.config.classes) for text in args.classes] or [None]
+    classes = [explain.choose(text, model.card.labels, model.config.classes) for text in args.classes]
+    classes = classes or [int(seen.probabilities.argmax())]
     panels, entries = [], []
     for target in classes:
         found = explain.maps(model, seen.x, target, args.method, layers)
-        entry = class_entry(found, model)
+        entry = class_entry(found, seen.probabilities, model)
         rank = f", rank {entry['rank']} of {model.config.classes}" if entry["rank"] > 1 else ""
         chance = f"{entry['probability']:.1%}{rank}" if entry["probability"] >= 0.001 else f"under 0.1%{rank}"
         name = model.card.label(entry["index"]).short
@@ -163,11 +167,11 @@ def zoom(seen: Seen) -> float:
     return seen.photo.shape[0] / seen.x.shape[2]
 
 
-def class_entry(found, model) -> dict:
-    """Return what `--json` says of one class: its probability, its rank, its map at each layer."""
+def class_entry(found, probabilities, model) -> dict:
+    """Return what `--json` says of one class: its probability and rank, as `classify` gives them, its map at each layer."""
     from minivan.explain.figure import stride_of
 
-    index, probabilities = int(found.target[0]), found.probabilities[0]
+    index = int(found.target[0])
     label = model.card.label(index)
     return {
         "index": index,
@@ -214,7 +218,9 @@ def digits(values):
 def footnote(model, args) -> str:
     """Say what the figure shows, how it was made and at which size the network saw the photo."""
     side, trained = view_side(model, args), model.card.preprocessing.crop
-    seen = f"seen at {side} x {side} pixels" + (f", trained at {trained} x {trained}" if side != trained else "")
+    seen = f"seen at {side} x {side} pixels"
+    if side != trained:
+        seen += f", class and probability at {trained} x {trained} as trained"
     if args.attention:
         what = "factors that large kernel attention multiplies its input by (signed, unbounded; each scale centred on zero)"
     else:

@@ -202,7 +202,7 @@ def number(value: float) -> str:
 def save(figure, path) -> None:
     """Write a figure as .png, .pdf or .svg. ValueError for another ending, OSError where nothing can be written."""
     check_ending(path)
-    figure.savefig(path)
+    figure.savefig(path, bbox_inches="tight", pad_inches=0.08)  # a title of three lines may stand out of the layout
 
 
 def check_ending(path) -> None:
