@@ -243,8 +243,11 @@ def _slide(padded, kernel, dilation):
     reach = dilation * (k - 1)
     C, H, W = padded.shape[0], padded.shape[1] - reach, padded.shape[2] - reach
     out = np.zeros((C, H, W), np.result_type(padded, kernel))
-    for row in range(k):
-        for column in range(k):
+    steps = range(0, reach + 1, dilation)
+    rows = [row for row, top in enumerate(steps) if padded[:, top : top + H].any()]  # a tap that meets only zeros adds
+    columns = [column for column, left in enumerate(steps) if padded[:, :, left : left + W].any()]  # nothing
+    for row in rows:
+        for column in columns:
             top, left = row * dilation, column * dilation
             out += kernel[:, :, row, column, None] * padded[:, top : top + H, left : left + W]
     return out

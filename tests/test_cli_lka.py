@@ -9,10 +9,13 @@ from PIL import Image
 
 from minivan import lka
 from minivan.cli import main
-from minivan.lesson import pictures
+from minivan.lesson import chapters, pictures
 from minivan.lesson.numbers import numbers
 
-COMBINATIONS = [(21, 3, 64, 56), (7, 2, 32, 14), (1, 1, 1, 1), (21, 1, 8, 7), (21, 21, 16, 28), (99, 5, 64, 300), (12, 3, 2, 5)]
+COMBINATIONS = [
+    (21, 3, 64, 56), (7, 2, 32, 14), (1, 1, 1, 1), (21, 1, 8, 7), (21, 21, 16, 28), (99, 5, 64, 300), (12, 3, 2, 5),
+    (999, 23, 65536, 4096), (300, 300, 1, 9),
+]
 
 
 @pytest.fixture(scope="module")
@@ -52,6 +55,19 @@ def test_every_page_is_ascii_within_80_columns_and_says_its_numbers(K, d, C, siz
         assert f"{number:,}" in page, number
     assert f"holds at d = {lka.continuous_best_dilation(K):.4f}" in page
     assert "None" not in page and "nan" not in page and "{" not in page
+    assert not re.search(r"(?<![\d,.x] )(?<![\d,.])1 (positions|weights|channels|scores|layers|outputs|ways)\b", page)
+
+
+def test_what_holds_for_the_papers_kernel_is_not_said_of_others(text):
+    for arguments, absent in {
+        (21, 21): ("Looking far is nearly free", "that only"),
+        (1, 1): ("starts high", "layers will do"),
+        (999, 1): ("Looking far is nearly free",),
+    }.items():
+        page = words("\n".join(chapters.lesson(numbers(*arguments, C=64, size=8))))
+        assert not any(claim in page for claim in absent), arguments
+    assert all(claim in words(text) for claim in ("Looking far is nearly free", "starts high: 205 times", "3 layers will do"))
+    assert "that only" in text
 
 
 def test_the_papers_table_is_on_the_page(text):

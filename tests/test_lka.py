@@ -187,6 +187,15 @@ def test_the_bias_of_the_composed_kernel():
     assert (one != two).any()
 
 
+def test_a_kernel_far_wider_than_its_map_skips_only_what_meets_zeros():
+    conv0, conv_spatial = kernels(40, 13)
+    u = np.random.default_rng(8).integers(-4, 5, (2, 9, 8))
+    u[:, 1] = 0
+    two = convolve(convolve(u, conv0, 1, -12), conv_spatial, 13, -19)
+    np.testing.assert_array_equal(lka.two_steps(u, conv0, conv_spatial, 13), two)
+    assert (two != 0).any()
+
+
 def test_inputs_are_left_alone():
     conv0, conv_spatial = kernels(9, 3)
     u = np.random.default_rng(7).integers(-4, 5, (2, 9, 9))

@@ -56,6 +56,11 @@ def words(n):
 def neighbours(n):
     """Why attention needs many neighbours"""
     r, size = n["reach"], n["size"]
+    if n["support"] == 1:
+        ours = "The kernel of this lesson sees 1 position, its own: however many follow one another, they see no further."
+    else:
+        ours = f"""With the kernel of this lesson, which sees {r["seen_by_lka"]:,} positions at once,
+        {_count(r["layers_of_lka"], "layer")} will do."""
     yield from paragraph(
         """*Attention* means: at each position, decide from the surroundings how much each number there matters, and
         scale it by that. A dark dot may be a cat's pupil or a hole in a wall; the dot itself does not say which. So
@@ -65,8 +70,7 @@ def neighbours(n):
     yield from paragraph(
         f"""A 3 x 3 kernel sees {r["seen_by_3x3"]} positions. A second 3 x 3 on top of it sees one more on each side, and
         so on: before one number in the middle of our {size} x {size} map depends on both of its edges,
-        {_count(r["layers_of_3x3"], "layer")} must follow one another. With the kernel of this lesson, which
-        sees {r["seen_by_lka"]:,} positions at once, {_count(r["layers_of_lka"], "layer")} will do."""
+        {_count(r["layers_of_3x3"], "layer")} must follow one another. {ours}"""
     )
 
 
@@ -74,19 +78,21 @@ def prices(n):
     """What looking far costs"""
     C, K = n["C"], n["K"]
     here = n["growth"][1]
-    small = n["growth"][0]["multiply_adds"]["lka"] < 100_000
-    unit, divisor, digits = ("Multiply-adds", 1, 0) if small else ("In millions of multiply-adds", 1e6, 1)
+    unit, divisor = _unit(min(n["growth"][0]["multiply_adds"].values()))
+    digits = int(divisor > 1)
     yield from paragraph(
         f"""*Self-attention*, the way of the *transformers* behind chat programs, lets every position look at every other:
-        each pair gets a score. {here["positions"]:,} positions make {here["positions"]:,} x {here["positions"]:,} =
-        {here["scores"]:,} scores; each takes C = {C} multiply-adds to make and as many to use, and every position takes
-        4 x {C} x {C} more to prepare and to finish. That is {here["multiply_adds"]["self_attention"]:,}."""
+        each pair gets a score. {_count(here["positions"], "position")} {"makes" if here["positions"] == 1 else "make"}
+        {here["positions"]:,} x {here["positions"]:,} = {_count(here["scores"], "score")}; each takes
+        C = {_count(C, "multiply-add")} to make and as many to use, and every position takes
+        4 x {C:,} x {C:,} more to prepare and to finish. That is {here["multiply_adds"]["self_attention"]:,}."""
     )
     yield ""
     yield from paragraph(
         f"""A *dense* K x K kernel looks at a square of
-        {K} x {K} = {K * K:,} positions, reads all {C} channels there, and has a set of weights of its own for each of the
-        {C} new channels: {K * K:,} x {C} x {C} = {n["forms"]["parameters"]["dense"]:,} weights, each used once per position.
+        {K} x {K} = {_count(K * K, "position")}, reads {_all(C)} there, and has a set of weights of its own for each of the
+        {C:,} new ones: {K * K:,} x {C:,} x {C:,} = {_count(n["forms"]["parameters"]["dense"], "weight")}, each used once per
+        position.
         *LKA*, large kernel attention, is what this lesson builds, from
         {n["forms"]["parameters"]["lka"]:,} weights. {unit} for one layer:"""
     )
@@ -99,12 +105,16 @@ def prices(n):
     yield from table(["map", "positions", "self-attention", f"dense {K} x {K}", "LKA"], rows)
     yield ""
     last, half = n["growth"][2]["multiply_adds"], n["growth"][1]["multiply_adds"]
+    times = half["dense"] / half["lka"]
+    compared = f"""The dense kernel grows gently but starts high: {times:,.0f} times LKA. How LKA gets away with so little is
+        next."""
+    if times < 1.5:
+        compared = "Here LKA saves next to nothing; it pays for large kernels and many channels, and how is next."
     yield from paragraph(
         f"""Going from {n["size"]} to {2 * n["size"]}, the map has 4 times the positions. The dense kernel and LKA then
         cost {last["lka"] / half["lka"]:.1f} times as much: *linear* growth. Self-attention costs
         {last["self_attention"] / half["self_attention"]:.1f} times as much, on the way to 16: *quadratic* growth, the pairs
-        being the square of the positions. The dense kernel grows gently but starts high: {half["dense"] / half["lka"]:,.0f}
-        times LKA. How LKA gets away with so little is next."""
+        being the square of the positions. {compared}"""
     )
 
 
@@ -127,16 +137,18 @@ def three_steps(n):
     yield from beside(
         grid(taps(masks["local"], middle), room),
         f"""STEP 1: NEAR. A {k} x {k} kernel, {_count(k * k, "weight")}. It is *depthwise*: each channel is worked on
-        by itself, with weights of its own. {C} channels: {f["local_parameters"]:,} weights.""",
+        by itself, with weights of its own. {_count(C, "channel")}: {_count(f["local_parameters"], "weight")}.""",
     )
     yield ""
     skipped = f"between two of them {_count(d - 1, 'position')} {'is' if d == 2 else 'are'} skipped"
-    spread = f"its weights are set {d} apart, {skipped}" if d > 1 else "with d = 1 its weights stand side by side"
+    spread = f": its weights are set {d} apart, {skipped}" if d > 1 else ", so that its weights stand side by side"
+    if s == 1:
+        spread = f": it could set its weights {d} apart, but with d = K it has only one" if d > 1 else ""
     yield from beside(
         grid(taps(masks["dilated"], middle), room),
-        f"""STEP 2: FAR. A {s} x {s} kernel, {_count(s * s, "weight")}, depthwise too, but *dilated* by d = {d}:
-        {spread}. It reads the map that step 1 made, where every number already sums up a {k} x {k} square, so
-        nothing in between is lost. {C} channels: {f["dilated_parameters"]:,} weights.""",
+        f"""STEP 2: FAR. A {s} x {s} kernel, {_count(s * s, "weight")}, depthwise too, but *dilated* by
+        d = {d}{spread}. It reads the map that step 1 made, where every number already sums up a {k} x {k} square, so
+        nothing in between is lost. {_count(C, "channel")}: {_count(f["dilated_parameters"], "weight")}.""",
     )
     yield ""
     tile = np.full((5, 5), ".")
@@ -151,8 +163,8 @@ def three_steps(n):
     picture = columns(*stacks[: min(C, 3)], *([dots] if C > 3 else []), ["new", *grid(result, 20)], gap=3)
     yield from beside(
         picture,
-        f"""STEP 3: MIX. A 1 x 1 kernel, or *pointwise*: it stays at its position and reads all {C} channels there, with
-        {C} weights for each of the {C} new channels: {f["pointwise_parameters"]:,} weights.""",
+        f"""STEP 3: MIX. A 1 x 1 kernel, or *pointwise*: it stays at its position and reads {_all(C)} there, with
+        {_count(C, "weight")} for each of the {C:,} new ones: {_count(f["pointwise_parameters"], "weight")}.""",
     )
     yield ""
     total = f["parameters"]["lka"]
@@ -185,12 +197,16 @@ def cost_table(n):
     yield ""
     narrow, wide = n["paper_table"][0], n["paper_table"][-1]
     shares = [100 * row["pointwise_parameters"] / row["parameters"]["lka"] for row in (narrow, wide)]
-    yield from paragraph(
-        f"""{"For K = 21 and d = 3 these are the paper's own numbers, to the digit. " if (K, d) == (21, 3) else ""}What
-        may surprise: the large kernel soon is the small part of the bill. At C = {narrow["C"]} the 1 x 1 has
-        {shares[0]:.0f} % of LKA's weights, at C = {wide["C"]} it has {shares[1]:.0f} %. Looking far is nearly free; mixing
-        channels is what costs."""
-    )
+    told = f"""At C = {narrow["C"]} the 1 x 1 has {shares[0]:.0f} % of LKA's weights, at C = {wide["C"]} it has
+        {shares[1]:.0f} %."""
+    if shares[1] > 50:
+        told = f"""What may surprise: the large kernel soon is the small part of the bill. {told} Looking far is nearly free;
+        mixing channels is what costs."""
+    else:
+        told = f"""{told} With these two kernels looking far stays the larger part of the bill; for K = 21 and d = 3 it soon is
+        the smaller one."""
+    own = "For K = 21 and d = 3 these are the paper's own numbers, to the digit. " if (K, d) == (21, 3) else ""
+    yield from paragraph(own + told)
 
 
 def why_this_d(n):
@@ -241,17 +257,22 @@ def true_square(n):
     K, d = n["K"], n["d"]
     k, s, S = n["local_side"], n["dilated_side"], n["support"]
     fp = n["footprint"]
+    middle = "" if S % 2 else ", as far as an even width has one"
+    numbers = k * k + s * s
+    decided = f"that {'only ' if numbers < fp['pixels'] else ''}{numbers:,} numbers decide"
+    row = f"Step 2's {s} weights in a row are {d} apart" if s > 1 else "Step 2 has one weight"
+    nothing_lost = f"squares {k} wide set {d} apart leave no gap" if s > 1 else "step 1 has no gap"
     yield from paragraph(
-        f"""How far does '@' see through both steps? Step 2's {s} weights in a row are {d} apart: from the first to the
-        last it is {d} x {s - 1} = {d * (s - 1)} positions. At each end stands a number of step 1, which sees
-        {(k - 1) // 2} further. So {d * (s - 1)} + 1 + 2 x {(k - 1) // 2} = {S}: an output reads {S} x {S} = {fp["pixels"]:,}
-        positions. """
+        f"""How far does '@' see through both steps? {row}: from the first to the last it is
+        {d} x {s - 1} = {_count(d * (s - 1), "position")}. At each end stands a number of step 1, which
+        sees {(k - 1) // 2} further. So {d * (s - 1)} + 1 + 2 x {(k - 1) // 2} = {S}: an output reads {S} x {S} =
+        {_count(fp["pixels"], "position")}. """
         + (
             f"""The name says {K} x {K}, which would be {K * K:,}; the truth is {S} x {S}. """
             if S != K
             else "With d = 1 that is what the name says; with any other d it is more. "
         )
-        + f"""Each digit counts the ways from that position to '@', which stands in the middle: the number of step 2's
+        + f"""Each digit counts the ways from that position to '@', which stands in the middle{middle}: the number of step 2's
         weights whose {k} x {k} square covers it."""
     )
     yield ""
@@ -260,9 +281,9 @@ def true_square(n):
     spread = ", ".join(f"{pixels:,} by {_count(paths, 'way')}" for paths, pixels in fp["pixels_by_paths"].items())
     yield from beside(
         picture,
-        f"""No position is missed, since squares {k} wide set {d} apart leave no gap. Reached: {spread}; together
-        {fp["paths"]:,} = {s * s} x {k * k} ways. The two kernels work as one {S} x {S} kernel with {fp["pixels"]:,} weights
-        that only {k * k + s * s:,} numbers decide.""",
+        f"""No position is missed, since {nothing_lost}. Reached: {spread}; together {s * s:,} x {k * k:,} =
+        {_count(fp["paths"], "way")}. The two kernels work as one {S} x {S} kernel with {_count(fp["pixels"], "weight")}
+        {decided}.""",
     )
 
 
@@ -273,19 +294,23 @@ def border(n):
     yield from paragraph(
         f"""That one {S} x {S} kernel can be written out (`minivan.lka.equivalent_kernel`): every weight of step 2 stamps a
         copy of step 1's kernel, scaled, and overlapping copies add up. Is it really the same? Tried just now, on a
-        {side} x {side} map of random whole numbers, where no rounding can blur the answer: of {b["positions"]:,} outputs
-        {b["equal"]:,} are equal to the last digit and {b["differ"]:,} differ."""
+        {side} x {side} map of random whole numbers, where no rounding can blur the answer: of
+        {_count(b["positions"], "output")} {b["equal"]:,} {"is" if b["equal"] == 1 else "are"} equal to the last digit and
+        {b["differ"]:,} {"differs" if b["differ"] == 1 else "differ"}."""
     )
     if not b["differ"]:
         return
     yield ""
     rows = b["rows_from_top"]
     listed = ", ".join(map(str, rows[:-1])) + (" and " if len(rows) > 1 else "") + str(rows[-1])
+    if rows == list(range(rows[-1] + 1)) and len(rows) > 2:
+        listed = f"0 to {rows[-1]}"
+    where = f"The {b['differ']:,} near the edge differ, and" if b["equal"] else "On so small a map the edge is near everywhere;"
     yield from paragraph(
-        f"""Those {b["differ"]:,} lie near the edge, and the reason is the padding. Two steps pad twice: step 2 finds zeros
+        f"""{where} the reason is the padding. Two steps pad twice: step 2 finds zeros
         all around step 1's map. But just outside, within {_count(d - 1, "position")} of the edge, step 1's square
         would still overlap the map and give a number; the one big kernel counts it, the two steps do not. Computed from
-        that cause, exactly {b["foreseen"]:,} positions should differ, and {_none(b["differ_unforeseen"])} outside them
+        that cause, exactly {_count(b["foreseen"], "position")} should differ, and {_none(b["differ_unforeseen"])} outside
         does. Down the middle of the map the rows that differ are, from the top, {listed}{_stripes(rows)}."""
     )
 
@@ -332,6 +357,18 @@ def gate(n):
 
 def _count(number, noun):
     return f"{number:,} {noun}{'' if number == 1 else 's'}"
+
+
+def _all(channels):
+    return "its one channel" if channels == 1 else f"all {channels:,} channels"
+
+
+def _unit(smallest):
+    """Return the name and the size of the unit that keeps a table with this smallest number narrow."""
+    for name, size in (("billions", 1e15), ("millions", 1e12), ("thousands", 1e9)):
+        if smallest >= 10 * size:
+            return f"In {name} of millions of multiply-adds", size
+    return ("In millions of multiply-adds", 1e6) if smallest >= 1e6 else ("Multiply-adds", 1)
 
 
 def _none(number):
