@@ -9,7 +9,7 @@ def exercise_1():
 
 
 def exercise_2(left_mean=7.25):
-    """Mean plus bias; with half of the positions at zero the mean halves, if both halves had the same one."""
+    """Mean plus bias; with half of the positions at zero the mean halves."""
     bias = -0.5
     return 7.25 + bias, left_mean / 2 + bias
 

@@ -57,7 +57,7 @@ for ax, (name, offsets) in zip(axes, masks.items(), strict=True):
     read = np.zeros((21, 21))
     read[np.ix_(offsets + 10, offsets + 10)] = 1
     ax.imshow(read, cmap="Blues", vmin=0, vmax=1.3)
-    ax.set_title(f"{name}: {int(read.sum())} positions")
+    ax.set_title(f"{name}: {int(read.sum())} read")
     ax.set_xticks(np.arange(22) - 0.5, [])
     ax.set_yticks(np.arange(22) - 0.5, [])
     ax.tick_params(length=0)
@@ -68,9 +68,9 @@ plt.show()
 # %% [markdown]
 # ## What a dilated kernel cannot see
 #
-# It looks as if the dilated kernel had the large reach for nothing. It has not: there are holes. Take the outputs in
-# every third row and column. Together they read only every third pixel. So let us replace **all the others** with
-# noise:
+# It looks as if the dilated kernel got its large reach for free. It did not: there are holes. Take the outputs in every
+# third row and column. Together they read only every third pixel of every third row. So let us replace **all the
+# others** with noise:
 
 # %%
 cat = np.asarray(Image.open("cat.jpg").convert("L").crop((100, 10, 340, 250)).resize((120, 120)), float)
@@ -113,8 +113,9 @@ print("ways from each pixel of a row to the output:", lka.footprint(21, 3)[11][:
 #
 # ## Where the multiply-adds go
 #
-# One would think that a network for images spends its time looking at neighbourhoods. Count them in VAN-B0, at 224 x
-# 224:
+# One would think that a network for images spends its time looking at neighbourhoods. Count them in VAN-B0, the smallest
+# of the family, at 224 x 224. (A **patch embedding** is a dense convolution with a stride; four of them make the map
+# smaller on its way through the network, see lesson 5.)
 
 # %%
 config = variants.variant("b0")
@@ -138,9 +139,9 @@ ax.set(yticks=[], xlabel="per cent of VAN-B0's multiply-adds", xlim=(0, 105))
 plt.show()
 
 # %% [markdown]
-# Four fifths of the work are pointwise: kernels that see **no neighbour at all**. All the looking around, the large
-# kernels included, costs about a tenth. That is the economy on which VAN is built, and why its large kernels are
-# affordable.
+# Four fifths of the work are pointwise: kernels that see **no neighbour at all**. All the depthwise kernels together cost
+# a tenth, and the two of the large kernel, 5 x 5 and dilated 7 x 7, hardly more than half of that. That is the economy
+# on which VAN is built, and why its large kernels are affordable.
 #
 # ## Exercises
 #

@@ -84,7 +84,9 @@ strength = np.abs(whole).sum(axis=(0, 1))
 outside = 1 - strength[1:-1, 1:-1].sum() / strength.sum()
 print(f"share of the weight outside the nominal 21 x 21: {100 * outside:.1f} %")
 energy = (whole**2).sum(axis=(0, 1))
-print(f"share of the energy outside the middle 7 x 7: {100 * (1 - energy[8:15, 8:15].sum() / energy.sum()):.0f} %")
+outside = 1 - energy[8:15, 8:15].sum() / energy.sum()
+print(f"share of the squared weights outside the middle 7 x 7: {100 * outside:.0f} %", end="; ")
+print(f"if all were equal: {100 * (1 - 7 * 7 / energy.size):.0f} %")
 
 fig, axes = plt.subplots(1, 5, figsize=(9, 2.2))
 spread = (whole[:, 0] ** 2).sum(axis=(1, 2))
@@ -96,8 +98,10 @@ for ax, channel in zip(axes, np.argsort(-spread)[:5], strict=True):
 plt.show()
 
 # %% [markdown]
-# Most of what these kernels weigh lies far from the middle: the network does use the reach. The five largest all show
-# the same fabric: one small 5 x 5 pattern repeated at 49 places, brighter or darker. **That is all the pair can make.**
+# These kernels are nearly as spread out as if every weight mattered alike: training did not shrink them to their middle.
+# The five largest all show the same fabric: one small 5 x 5 pattern repeated at 49 places, brighter or darker. **That is
+# all the pair can make.** (How much the far weights are worth to the answer is another question: `ablations/` takes
+# them away.)
 #
 # ## What it cannot make
 #
@@ -148,8 +152,9 @@ plt.show()
 #
 # ## Stripes at the border
 #
-# One 23 x 23 convolution and the two steps agree **exactly** in the interior. At the border they do not, since each of
-# the two steps puts its own zeros around its input. Feed a map of ones, and subtract:
+# One 23 x 23 convolution and the two steps agree **exactly** in the interior, on whole numbers (others are rounded). At
+# the border they do not, since each of the two steps puts its own zeros around its input. Feed a map of ones, and
+# subtract:
 
 # %%
 ones = np.ones((1, 40, 40), int)
@@ -174,7 +179,8 @@ plt.show()
 #
 # The answers are in `answers/lesson_03.py`, and minivan's tests check them.
 #
-# 1. You want K = 35. Which d is best, and how many positions wide is the square that an output then really reads?
+# 1. You want K = 35. Which d is best (the smaller, if two tie), and how many positions wide is the square that an output
+#    then really reads?
 # 2. How many multiply-adds does one LKA (K = 21, d = 3, C = 64) take on a 56 x 56 map? How many a dense 21 x 21?
 # 3. For which rows from the top does a pair with d = 2 (a 3 x 3, then an 11 x 11 with its weights 2 apart) differ from
 #    its composed kernel?

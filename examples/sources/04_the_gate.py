@@ -110,9 +110,10 @@ ax.legend()
 plt.show()
 
 # %% [markdown]
-# LKA answers a stronger signal with the square of it: the gate makes it a polynomial of degree two, and a stack of n
-# blocks one of degree 2^n. Softmax, for all its fame, is close to slope 1: its weights add up to 1, so its output can
-# never leave the range of its input. What keeps LKA's numbers from exploding is the BatchNorm before every block.
+# LKA answers a stronger signal with the square of it: the gate makes it a polynomial of degree two, and n gates on top
+# of one another make one of degree 2^n. Self-attention, for all its fame, soon runs along slope 1: softmax's weights add
+# up to 1, so its output can never leave the range of its input. Nothing of the kind bounds LKA. That its numbers stay in
+# hand is a matter of training, and of the BatchNorm before every attention, which learns the scale of what comes in.
 #
 # ## The price, as the map grows
 

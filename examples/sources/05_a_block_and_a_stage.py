@@ -22,7 +22,10 @@ print(x.shape)
 
 # %% [markdown]
 # Arrays are (N, C, H, W): images, channels, height, width. Here is one block as the model itself draws it
-# (`draw_diagrams.py`):
+# (`draw_diagrams.py`), for a photo of 224 x 224. Orange is large kernel attention, and a green line carries an earlier
+# array past some steps. **GELU** bends each number by itself: it keeps large ones and dims those below zero, and without
+# such a bend between them two convolutions would be no more than one. **BatchNorm** and **LayerNorm** shift and scale
+# numbers to a common size; the **MLP** is the right half, which works on each position nearly by itself.
 
 # %%
 Image("diagrams/block.png", width=760)
@@ -41,8 +44,8 @@ for path, array in seen.items():
         print(f"{path:52s} {array.shape}")
 
 # %% [markdown]
-# The block changes no shape: 32 channels go in and 32 come out, whatever happens between. Only `fc1` is wider, by the
-# **MLP ratio**.
+# The block changes no shape: 32 channels go in and 32 come out, whatever happens between. Only from `fc1` to `fc2` is it
+# wider, by the **MLP ratio**, here 8.
 #
 # ## The residuals, checked
 #

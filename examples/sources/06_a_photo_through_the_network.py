@@ -38,9 +38,10 @@ for index in probabilities.argsort()[::-1][:5]:
 # %% [markdown]
 # ## Four stages
 #
-# Each stage halves the map and adds channels. Too many channels to look at one by one; so paint the three directions in
-# which they vary most (the principal components) in red, green and blue. Similar colour, similar meaning. To see more
-# we show the photo larger than the network was trained on: it takes any size.
+# The first stage makes the map a quarter as wide as the photo, each other one halves it, and all add channels. Too many
+# channels to look at one by one; so paint the three directions in which they vary most (the principal components) in
+# red, green and blue. Similar colour, similar meaning. To see more we show the photo larger than the network was
+# trained on: it takes any size.
 
 
 # %%
@@ -139,6 +140,6 @@ plt.show()
 # The answers are in `answers/lesson_06.py`, and minivan's tests check them.
 #
 # 1. At which side does the last stage's map have exactly 49 positions?
-# 2. A class map has a mean of 7.25, and the class's bias is -0.5. What is the logit? What if the photo's right half
-#    were replaced by one whose map is zero, the left half staying as it was?
+# 2. A class map has a mean of 7.25, the same in its left half as in its right, and the class's bias is -0.5. What is the
+#    logit? What would it be if the right half of the map were zero?
 # 3. Two classes have logits 6 and 3. How many times as probable is the first, whatever the other classes do?
