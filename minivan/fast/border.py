@@ -14,54 +14,69 @@ from numba import carray, types
 from numba.extending import intrinsic, overload
 
 from ..ops.jit import njit
-from .simd import PLAIN_LANES, Emit, Loop, Plain, doubles_at, floats_at, shape_of
+from .simd import PLAIN_LANES, Emit, Loop, Plain, doubles_at, floats_at, shape_of, width
 
 
 @njit(nogil=True)
-def gather_image(v, image, height, width, columns, width_out, first, last):
-    """The stem's windows: positions first..last of the 7x7 stride 4 padding 3 convolution on an image (3, height, width).
+def gather_image(lanes, image, height, columns_in, columns, columns_out, first, last):
+    """The stem's windows: positions first..last of the 7x7 stride 4 padding 3 convolution on an image.
 
     columns: [22 * 8 / V][last - first][V]. 3 x 7 kernel rows, each filled up to 8 with a zero, and a row of zeros: the seven
     pixels of a row lie together in the image, and a row of 8 never crosses a block of 8 or 16 channels.
     """
-    count = last - first
-    pixels = carray(floats_at(image), (3, height, width))
-    for p in range(first, last):
-        top, left = p // width_out * 4 - 3, p % width_out * 4 - 3
-        for row in range(22):
-            y = top + row % 7
-            for part in range(0, 8, min(v, 8)):
-                k = row * 8 + part
-                to = carray(floats_at(columns + (k // v * count + p - first) * v + k % v), (min(v, 8),))
-                inside = row < 21 and 0 <= y < height
-                for i in range(min(v, 8)):
-                    x = left + part + i
-                    to[i] = pixels[row // 7, y, x] if inside and part + i < 7 and 0 <= x < width else 0
+    v, count = width(lanes), last - first
+    pixels = carray(floats_at(image), (3 * height, columns_in))
+    part = min(v, 8)
+    for k in range(0, 22 * 8, part):
+        row, offset = k // 8, k % 8
+        to = carray(floats_at(columns + k // v * count * v + k % v), ((count - 1) * v + part,))
+        p = first
+        while p < last:
+            line = p // columns_out
+            stop = min(last, (line + 1) * columns_out)
+            y = line * 4 - 3 + row % 7
+            inside = row < 21 and 0 <= y < height
+            at = (p - first) * v
+            for left in range((p - line * columns_out) * 4 - 3, (stop - line * columns_out) * 4 - 3, 4):
+                if inside and part == 8 and left >= 0 and left + 7 <= columns_in:
+                    for i in range(7):
+                        to[at + i] = pixels[row // 7 * height + y, left + i]
+                    to[at + 7] = 0
+                else:
+                    for i in range(part):
+                        x = left + offset + i
+                        valid = inside and offset + i < 7 and 0 <= x < columns_in
+                        to[at + i] = pixels[row // 7 * height + y, x] if valid else 0
+                at += v
+            p = stop
 
 
 @njit(nogil=True)
-def gather_row(v, x, x_step, blocks, height, width, tap_row, columns, height_out, width_out, first, last):
+def gather_row(lanes, x, x_step, blocks, height, columns_in, tap_row, columns, height_out, columns_out, first, last):
     """One row of three taps of a 3x3 stride 2 padding 1 convolution, for positions first..last over all images.
 
     columns: [3 * blocks][last - first][V], column by column of the kernel; zeros where the tap lies outside the map.
     """
-    count = last - first
-    for p in range(first, last):
-        image = p // (height_out * width_out)
-        q = p % (height_out * width_out)
-        top, left = q // width_out * 2 - 1 + tap_row, q % width_out * 2 - 1
+    v, count = width(lanes), last - first
+    p = first
+    while p < last:
+        line = p // columns_out  # rows of the output, those of all images counted on
+        stop = min(last, (line + 1) * columns_out)
+        image, top = line // height_out, line % height_out * 2 - 1 + tap_row
+        source = x + (image * height + top) * columns_in * v
         for column in range(3):
-            inside = 0 <= top < height and 0 <= left + column < width
-            source = x + ((image * height + top) * width + left + column) * v
             for block in range(blocks):
-                to = carray(floats_at(columns + ((column * blocks + block) * count + p - first) * v), (v,))
-                if inside:
-                    values = carray(floats_at(source + block * x_step), (v,))
-                    for i in range(v):
-                        to[i] = values[i]
-                else:
-                    for i in range(v):
-                        to[i] = 0
+                to = carray(floats_at(columns + ((column * blocks + block) * count + p - first) * v), (stop - p, v))
+                values = carray(floats_at(source + block * x_step), (columns_in, v))
+                for q in range(stop - p):
+                    left = (p - line * columns_out + q) * 2 - 1 + column
+                    if 0 <= top < height and 0 <= left < columns_in:
+                        for i in range(v):
+                            to[q, i] = values[left, i]
+                    else:
+                        for i in range(v):
+                            to[q, i] = 0
+        p = stop
 
 
 @intrinsic

@@ -80,7 +80,7 @@ def embed(lanes, v, rows, me, stage, first_stage, source, source_step, blocks, i
             while first < last:
                 end = min(last, (image + 1) * h * w)
                 gather_image(
-                    v, source + image * 3 * height * width, height, width, me.columns, w,
+                    lanes, source + image * 3 * height * width, height, width, me.columns, w,
                     first - image * h * w, end - image * h * w,
                 )  # fmt: skip
                 matmul(
@@ -95,7 +95,7 @@ def embed(lanes, v, rows, me, stage, first_stage, source, source_step, blocks, i
         to = out + first * v
         for row in range(3):
             weights = stage.embed_w + row * stage.pairs * 3 * blocks * v * 2 * v
-            gather_row(v, source, source_step, blocks, height, width, row, me.columns, h, w, first, last)
+            gather_row(lanes, source, source_step, blocks, height, width, row, me.columns, h, w, first, last)
             ending, bias = (STORE, stage.embed_b) if row == 0 else (RESIDUAL, stage.zeros)
             matmul(
                 lanes, ending, me.columns, (last - first) * v, 3 * blocks, weights, bias,

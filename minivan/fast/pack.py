@@ -149,8 +149,10 @@ def fold_block(packer, record, get, name, tensors, eps) -> None:
     """Fold and pack one block's tensors; note where they lie."""
     attn, lka, mlp = f"{name}.attn", f"{name}.attn.spatial_gating_unit", f"{name}.mlp"
 
+    matrices = {}
+
     def pointwise(field, weight, bias):
-        record[f"{field}_w"], record[f"{field}_b"] = packer.pointwise(weight), packer.vector(bias)
+        matrices[f"{field}_w"], record[f"{field}_b"] = weight, packer.vector(bias)
 
     def depthwise(field, path):
         record[f"{field}_w"] = packer.depthwise(get(f"{path}.weight"))
@@ -174,3 +176,5 @@ def fold_block(packer, record, get, name, tensors, eps) -> None:
     after_norm("fc1", f"{mlp}.fc1", a, b)
     depthwise("dwconv", f"{mlp}.dwconv.dwconv")
     pointwise("fc2", get(f"{mlp}.fc2.weight")[:, :, 0, 0] * s[:, None], s * get(f"{mlp}.fc2.bias"))
+    for field, weight in matrices.items():  # one behind the other in the order of their use: see matmul on what lies ahead
+        record[field] = packer.pointwise(weight)

@@ -24,7 +24,7 @@ from llvmlite import ir
 from numba import types
 from numba.core import cgutils
 from numba.core.registry import cpu_target
-from numba.extending import intrinsic
+from numba.extending import intrinsic, overload
 
 from ..ops.jit import njit
 
@@ -81,6 +81,17 @@ def shape_of(lanes_type) -> Shape:
     return SHAPES[lanes_type.instance_class]
 
 
+def width(lanes):
+    """The floats in a vector, a constant to the compiler. Compiled code calls it; see `overload`."""
+    return SHAPES[type(lanes)].lanes
+
+
+@overload(width)
+def compile_width(lanes):
+    v = shape_of(lanes).lanes
+    return lambda lanes: v
+
+
 class Emit:
     """The vector instructions of a micro-kernel, over an LLVM IR builder."""
 
@@ -90,6 +101,14 @@ class Emit:
 
     def pointer(self, address):
         return self.builder.inttoptr(self.builder.shl(address, int_(2)), FLOAT.as_pointer())
+
+    def prefetch(self, pointer):
+        """Ask for the cache line there, into the second-level cache; nothing happens where there is none."""
+        byte, number = ir.IntType(8).as_pointer(), ir.IntType(32)
+        signature = ir.FunctionType(ir.VoidType(), [byte, number, number, number])
+        function = cgutils.get_or_insert_function(self.builder.module, signature, "llvm.prefetch.p0")
+        read, second_level, data = (ir.Constant(number, value) for value in (0, 2, 1))
+        self.builder.call(function, [self.builder.bitcast(pointer, byte), read, second_level, data])
 
     def at(self, pointer, offset):
         return self.builder.gep(pointer, [offset if isinstance(offset, ir.Value) else int_(offset)])
