@@ -229,3 +229,30 @@ def test_damaged_weights_do_not_answer(run, tmp_path):
     write(Weights(model.config, tensors, model.card), tmp_path / "nan.safetensors")
     status, out, err = run("classify", EXAMPLES / "coffee.jpg", "--json", "--weights", tmp_path / "nan.safetensors")
     assert (status, out) == (1, "") and len(err.splitlines()) == 1
+
+
+def test_the_default_engine_is_fast_and_agrees_with_exact(run):
+    _, out, _ = run("classify", EXAMPLES, "--json")
+    _, slow, _ = run("classify", EXAMPLES, "--json", "--engine", "exact")
+    assert len(results(out)) >= 2
+    for fast, exact in zip(results(out), results(slow), strict=True):
+        assert (fast["engine"], exact["engine"], fast["image"]) == ("fast", "exact", exact["image"])
+        for a, b in zip(fast["top"], exact["top"], strict=True):
+            assert a["index"] == b["index"] and a["probability"] == pytest.approx(b["probability"], abs=5e-6)
+
+
+def test_more_images_than_a_batch_keep_their_order_and_their_faults(run, tmp_path):
+    names = [f"{i:02}.jpg" for i in range(21)]
+    for i, name in enumerate(names):
+        if i in (3, 9, 20):
+            (tmp_path / name).write_bytes(b"not an image")
+        else:
+            shutil.copy(EXAMPLES / ("cat.jpg" if i % 2 else "coffee.jpg"), tmp_path / name)
+    status, out, err = run("classify", tmp_path, "--json", "--threads", 2)
+    assert status == 1
+    good = results(out)
+    assert [os.path.basename(r["image"]) for r in good] == [n for i, n in enumerate(names) if i not in (3, 9, 20)]
+    assert [os.path.basename(line.split(": ")[1]) for line in err.splitlines()] == ["03.jpg", "09.jpg", "20.jpg"]
+    for kind in (0, 1):
+        tops = [r["top"] for r in good if int(os.path.basename(r["image"])[:2]) % 2 == kind]
+        assert all(top == tops[0] for top in tops)  # the same image in another batch: the same bits

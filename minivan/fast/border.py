@@ -10,10 +10,9 @@ import math
 
 import numpy as np
 from llvmlite import ir
-from numba import carray, types
+from numba import carray, njit, types
 from numba.extending import intrinsic, overload
 
-from ..ops.jit import njit
 from .simd import PLAIN_LANES, Emit, Loop, Plain, doubles_at, floats_at, shape_of, width
 
 

@@ -14,10 +14,9 @@ dilation 3 has 5.9 of 49 taps inside, on stage 3's 14x14 map 19.6.
 from __future__ import annotations
 
 from llvmlite import ir
-from numba import carray, types
+from numba import carray, njit, types
 from numba.extending import intrinsic, overload
 
-from ..ops.jit import njit
 from .simd import PLAIN_LANES, Emit, Loop, Plain, floats_at, gelu, shape_of
 
 

@@ -11,10 +11,9 @@ pointers do not fit into the 16 integer registers.
 from __future__ import annotations
 
 from llvmlite import ir
-from numba import carray, types
+from numba import carray, njit, types
 from numba.extending import intrinsic, overload
 
-from ..ops.jit import njit
 from .simd import PAIR, PLAIN_LANES, Emit, Loop, Plain, floats_at, gelu, int_, shape_of
 
 # What happens to a sum while it is still in its register.
@@ -90,8 +89,9 @@ def matmul(lanes, ending, a, a_step, blocks, w, bias, out, out_step, other, othe
     [pairs][2][V]; spare: room for one tile. `out` may be `other`. Reads up to a tile beyond `last`, writes nothing there.
 
     The pair is the outer loop: its weights (128 bytes per input channel) stay in the first-level cache while the
-    positions stream through, and its first tiles ask for the next pair's weights, which lie behind these: without that the
-    network waits for memory a tenth of its time, as its weights are larger than the second-level cache. Each output is summed in one order whatever its tile, so its bits depend on nothing else.
+    positions stream through. Its first tiles ask for the next pair's weights, which lie behind these: without that the
+    network waits for memory a tenth of its time, as its weights are larger than the second-level cache. Each output is
+    summed in one order whatever its tile, so its bits depend on nothing else.
     """
     raise NotImplementedError("matmul is called from compiled code")
 

@@ -13,8 +13,9 @@ inside attention.
 from __future__ import annotations
 
 import numpy as np
+from numba import njit
 
-from ..ops.jit import njit
+from ..ops import jit
 from .border import gather_image, gather_row, head, layer_norm, pool
 from .depthwise import depthwise
 from .matmul import GATE, GELU, RESIDUAL, STORE, copy, matmul
@@ -206,7 +207,7 @@ def mlp_by_channels(lanes, v, rows, me, stage, block, x, x_step, y, y_step, imag
     meet(me)
 
 
-@njit(nogil=True)
+@jit.njit(nogil=True)  # the only one that is cached: the others are compiled into it
 def run(lanes, v, rows, network, stages, all_blocks, member, images, height, width, image, logits):
     """One thread's part of a forward pass: `images` images (3, height, width) at `image`, to `images` rows of logits.
 

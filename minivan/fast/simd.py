@@ -21,12 +21,10 @@ from typing import NamedTuple
 
 import numpy as np
 from llvmlite import ir
-from numba import types
+from numba import njit, types
 from numba.core import cgutils
 from numba.core.registry import cpu_target
 from numba.extending import intrinsic, overload
-
-from ..ops.jit import njit
 
 FLOAT, INT = ir.FloatType(), ir.IntType(64)
 
