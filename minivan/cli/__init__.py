@@ -21,6 +21,8 @@ COMMANDS = {  # name -> what `--help` says of it
     "fetch": "download a published checkpoint",
     "weights": "list the weights that are here, or show one file",
     "oracle": "check a port: record every layer, compare, write test vectors",
+    "bench": "how fast this machine runs a network",
+    "warmup": "compile everything now, so that later commands start at once",
 }
 
 

@@ -7,6 +7,7 @@ import threading
 import numba
 import numpy as np
 
+from ..summary import stage_sizes
 from ..variants import Config
 from .network import MEMBER, run
 from .pack import PAIR, STEM_ROW, STEM_ROWS, aligned, pack
@@ -46,7 +47,8 @@ class Plan:
     def features(self, x: np.ndarray) -> list[np.ndarray]:
         """Each stage's output after its LayerNorm, float32 (N, C, H / 4, W / 4) first."""
         n, _, h, w = x.shape
-        maps = [np.empty((n, c, *size), np.float32) for c, size in zip(self.config.dims, sizes(self.config, h, w), strict=True)]
+        shapes = zip(self.config.dims, stage_sizes(self.config, h, w), strict=True)
+        maps = [np.empty((n, c, *size), np.float32) for c, size in shapes]
         self._run(x, np.empty((n, self.config.classes), np.float32), maps)
         return maps
 
@@ -105,7 +107,7 @@ class Plan:
         largest = dict.fromkeys(("x", "y", "u", "near", "far", "hidden", "columns", "wide", "active"), 0)
         features, chunks, bands = 0, [], []
         before = 0
-        for s, (height, width) in enumerate(sizes(self.config, h, w)):
+        for s, (height, width) in enumerate(stage_sizes(self.config, h, w)):
             positions = height * width
             channels, hidden = int(self.stages[s]["pairs"]) * pair, int(self.stages[s]["hidden_pairs"]) * pair
             chunk = max(1, min(images, CHUNK // positions))
@@ -139,20 +141,13 @@ class Plan:
         """Copy a team's stage outputs, [blocks][positions][V], into (N, C, H, W) arrays."""
         at = int(member["features"][0]) - self._room.ctypes.data // 4
         v = self.shape.lanes
-        for s, (height, width) in enumerate(sizes(self.config, h, w)):
+        for s, (height, width) in enumerate(stage_sizes(self.config, h, w)):
             blocks = PAIR * int(self.stages[s]["pairs"])
             size = blocks * images * height * width * v
             packed = self._room[at : at + size].reshape(blocks, images, height, width, v)
             whole = packed.transpose(1, 0, 4, 2, 3).reshape(images, blocks * v, height, width)
             maps[s][first : first + images] = whole[:, : self.config.dims[s]]
             at += size
-
-
-def sizes(config: Config, height: int, width: int):
-    """Yield each stage's map size: windows of 7 or 3, padded by half, at every 4th or 2nd pixel."""
-    for stride in (4, 2, 2, 2)[: config.stages]:
-        height, width = (height - 1) // stride + 1, (width - 1) // stride + 1
-        yield height, width
 
 
 def rounds(images: int, height: int, width: int, threads: int):
