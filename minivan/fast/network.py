@@ -105,6 +105,20 @@ def embed(lanes, v, rows, me, stage, first_stage, source, source_step, blocks, i
 
 
 @njit(nogil=True)
+def conv0(lanes, v, x, h, w, block, c, out, top, bottom):
+    """Rows top..bottom of one block of channels, 5x5."""
+    weight, bias = block.conv0_w + c * 25 * v, block.conv0_b + c * v
+    depthwise(lanes, v, 5, 1, 0, x, 0, h, w, weight, bias, out + top * w * v, top, bottom)
+
+
+@njit(nogil=True)
+def conv_spatial(lanes, v, x, h, w, block, c, out, top, bottom):
+    """Rows top..bottom of one block of channels, 7x7 with dilation 3."""
+    weight, bias = block.spatial_w + c * 49 * v, block.spatial_b + c * v
+    depthwise(lanes, v, 7, 3, 0, x, 0, h, w, weight, bias, out + top * w * v, top, bottom)
+
+
+@njit(nogil=True)
 def attention(lanes, v, rows, me, stage, block, x, x_step, images, h, w):
     """x = x * scale + proj_2(u * conv1(conv_spatial(conv0 u))), u = gelu(proj_1 x), on the maps of some images."""
     positions = images * h * w
@@ -115,13 +129,23 @@ def attention(lanes, v, rows, me, stage, block, x, x_step, images, h, w):
         first, last, pair, end, me.spare,
     )  # fmt: skip
     meet(me)
-    start, stop = share(images * blocks, me)
+    # Each thread's rows of every map, so that what one operator wrote is in the cache of the core that reads it next; or,
+    # where that balances better, all rows of its maps: then conv_spatial reads what the same thread wrote.
+    maps = images * blocks
+    by_maps = me.size == 1 or -(-maps // me.size) * h < -(-h // me.size) * maps
+    start, stop = share(maps, me) if by_maps else (0, maps)
+    top, bottom = (0, h) if by_maps else share(h, me)
     for item in range(start, stop):
         c, at = item % blocks, item // blocks * h * w * v + item % blocks * step
-        conv0, spatial = block.conv0_w + c * 25 * v, block.spatial_w + c * 49 * v
-        depthwise(lanes, v, 5, 1, 0, me.u + at, 0, h, w, conv0, block.conv0_b + c * v, me.near + at, 0, h)
-        depthwise(lanes, v, 7, 3, 0, me.near + at, 0, h, w, spatial, block.spatial_b + c * v, me.far + at, 0, h)
+        conv0(lanes, v, me.u + at, h, w, block, c, me.near + at, top, bottom)
+        if by_maps:
+            conv_spatial(lanes, v, me.near + at, h, w, block, c, me.far + at, top, bottom)
     meet(me)
+    if not by_maps:
+        for item in range(start, stop):
+            c, at = item % blocks, item // blocks * h * w * v + item % blocks * step
+            conv_spatial(lanes, v, me.near + at, h, w, block, c, me.far + at, top, bottom)
+        meet(me)
     part = 16 * rows  # few enough positions for the gated map to stay in the second-level cache
     if pair > 0 or end < stage.pairs:  # split by channels: proj_2 needs those of the others
         part = positions

@@ -17,7 +17,9 @@ from .team import YIELD, Team
 # Bytes of the wide map that a band of rows may take, both before and after its 3x3 convolution. Bands of 1, 3, 4 and 6 rows
 # of VAN-B2's first stage: 2333, 2227, 2151 and 2186 microseconds; no bands, by channels: 2190.
 CACHE = 1200 << 10
-SMALL_MAP = 4 << 20  # bytes of a whole wide map that is computed at once, by channels; VAN-B0's first stage 633 against 653
+# Bytes of a whole wide map that is computed at once, by channels. One thread: VAN-B0's first stage 633 against 653
+# microseconds by rows. A team then passes half of the map from core to core: 6.8 against 6.0 milliseconds for the network.
+SMALL_MAP, SMALL_SHARED_MAP = 4 << 20, 1 << 20
 CHUNK = 784  # positions of a stage that are worked on at once: small maps of several images together
 SOLO_IMAGES = 4  # images that a thread takes through the network at once
 SOLO_POSITIONS = 4 * 56 * 56  # and positions of the first stage: larger images are shared by the team
@@ -66,7 +68,7 @@ class Plan:
     def _jobs(self, teams, x, logits):
         """Lay out a workspace for teams that run side by side; return their threads' arguments, and each team's members."""
         _, _, h, w = x.shape
-        layouts = [self._layout(images, h, w) for _, images, _ in teams]
+        layouts = [self._layout(images, size, h, w) for _, images, size in teams]
         self.stages["chunk"], self.stages["band"] = layouts[0][2], layouts[0][3]
         needed = sum(
             sum(shared.values()) + size * sum(own.values())
@@ -99,8 +101,8 @@ class Plan:
             members[-1].append(counter)
         return jobs, members
 
-    def _layout(self, images, h, w):
-        """Floats of each buffer for a team that takes `images` images: shared, of each thread; and each stage's tiling."""
+    def _layout(self, images, size, h, w):
+        """Floats of each buffer for a team of `size` threads that takes `images` images: shared, of each thread; and each stage's tiling."""
         v, rows = self.shape
         slack = rows * v  # a tile may read that far beyond the last position
         pair = PAIR * v
@@ -112,7 +114,7 @@ class Plan:
             channels, hidden = int(self.stages[s]["pairs"]) * pair, int(self.stages[s]["hidden_pairs"]) * pair
             chunk = max(1, min(images, CHUNK // positions))
             band = 0
-            if 4 * hidden * positions > SMALL_MAP:
+            if 4 * hidden * positions > (SMALL_MAP if size == 1 else SMALL_SHARED_MAP):
                 chunk = 1
                 band = min(height, max(1, (CACHE // (4 * hidden * width) - 2) // 2))
             chunks.append(chunk)

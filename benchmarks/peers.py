@@ -1,0 +1,198 @@
+"""minivan against PyTorch, ONNX Runtime and OpenVINO: the same weights, input and number of threads, interleaved in one run.
+
+    python benchmarks/peers.py [--variants b0,b1,b2] [--batches 1,8] [--threads 1,2] [--sizes 224,384] [--json peers.json]
+
+All outputs are compared before anything is timed. Then the engines take turns: in each round each one runs once to warm up
+and a few times by the clock. Needs torch, onnx, onnxruntime and openvino; --engines leaves some out.
+"""
+
+import argparse
+import json
+import os
+import platform
+import statistics
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+os.environ.setdefault("OMP_WAIT_POLICY", "passive")  # threads of one engine do not spin while the next one is timed
+os.environ.setdefault("KMP_BLOCKTIME", "0")
+
+ROOT = Path(__file__).parent.parent
+sys.path[:0] = [str(ROOT), str(ROOT / "tests")]
+
+import numba  # noqa: E402
+import numpy as np  # noqa: E402
+import torch  # noqa: E402
+import torch_van  # noqa: E402
+from networks import images, random_tensors  # noqa: E402
+
+from minivan.fast.peak import numpys, ours  # noqa: E402
+from minivan.model import VAN  # noqa: E402
+from minivan.summary import summarise, totals  # noqa: E402
+from minivan.variants import VARIANTS  # noqa: E402
+
+AGREE = 1e-4  # of the largest logit
+OURS = ("fast", "exact")
+
+
+def minivans(engine):
+    def build(case):
+        model = VAN(VARIANTS[case["variant"]], case["tensors"], engine=engine)
+        return lambda x: model(x)
+
+    return build
+
+
+def pytorch(case, compiled=False):
+    model = case["module"]
+    if compiled:
+        model = torch.compile(model)
+
+    def run(x):
+        with torch.inference_mode():
+            return model(torch.from_numpy(x)).numpy()
+
+    return run
+
+
+def onnx_runtime(case):
+    import onnxruntime
+
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads, options.inter_op_num_threads = case["threads"], 1
+    session = onnxruntime.InferenceSession(case["onnx"], options, providers=["CPUExecutionProvider"])
+    return lambda x: session.run(None, {"x": x})[0]
+
+
+def openvino(case):
+    import openvino
+
+    settings = {"INFERENCE_NUM_THREADS": case["threads"], "NUM_STREAMS": 1, "INFERENCE_PRECISION_HINT": "f32"}
+    model = openvino.Core().compile_model(case["onnx"], "CPU", settings)
+    request = model.create_infer_request()
+    return lambda x: request.infer({0: x})[0]
+
+
+ENGINES = {
+    "fast": minivans("fast"),
+    "exact": minivans("exact"),
+    "torch": pytorch,
+    "torch compiled": lambda case: pytorch(case, compiled=True),
+    "onnxruntime": onnx_runtime,
+    "openvino": openvino,
+}
+
+
+def export(module, x, folder) -> str:
+    """Write the network as ONNX for this batch and size; return the file's path."""
+    path = str(Path(folder) / "van.onnx")
+    torch.onnx.export(module, torch.from_numpy(x), path, dynamo=False, input_names=["x"], opset_version=17)
+    return path
+
+
+def measure(variant, batch, threads, size, engines, seconds, folder) -> dict:
+    """Time every engine on one case; milliseconds per call, after checking that all outputs agree."""
+    config = VARIANTS[variant]
+    tensors, x = random_tensors(config), images(batch, size)
+    module = torch_van.load(config, tensors)
+    case = {"variant": variant, "tensors": tensors, "module": module, "threads": threads, "onnx": export(module, x, folder)}
+    numba.set_num_threads(threads)
+    torch.set_num_threads(threads)
+    calls = {name: ENGINES[name](case) for name in engines}
+    outputs = {name: np.array(call(x)) for name, call in calls.items()}
+    expected = outputs[engines[0]]
+    for name, got in outputs.items():
+        difference = float(np.abs(got - expected).max() / np.abs(expected).max())
+        if not difference <= AGREE:
+            raise SystemExit(f"{name} and {engines[0]} differ by {difference:.1e} of the largest logit on {variant}")
+    times = {name: [] for name in calls}
+    once = {}
+    for name, call in calls.items():
+        start = time.perf_counter()
+        call(x)
+        once[name] = time.perf_counter() - start
+    peak = ours(threads)
+    rounds = max(3, min(15, int(seconds / (3 * sum(once.values())))))
+    for turn in range(rounds):
+        for name, call in calls.items():
+            if turn >= 3 and once[name] > 8 * min(once.values()):
+                continue  # an engine far behind: three rounds say it as well
+            time.sleep(0.01)
+            call(x)
+            for _ in range(3):
+                start = time.perf_counter()
+                call(x)
+                times[name].append(1000 * (time.perf_counter() - start))
+    peak = max(peak, ours(threads))
+    work = 2e-9 * batch * totals(summarise(config, size, size))[1]
+    peers = {name: min(taken) for name, taken in times.items() if name not in OURS}
+    fastest = min(peers, key=peers.get) if peers else None
+    return {
+        "variant": variant, "batch": batch, "threads": threads, "size": size, "gflop": work, "peak_gflops": peak,
+        "milliseconds": {name: {"min": min(t), "median": statistics.median(t), "runs": len(t)} for name, t in times.items()},
+        "fastest_peer": fastest,
+        "ratio": peers[fastest] / min(times["fast"]) if peers and "fast" in times else None,
+        "ratio_of_medians": statistics.median(times[fastest]) / statistics.median(times["fast"])
+        if peers and "fast" in times else None,
+    }  # fmt: skip
+
+
+def show(case) -> None:
+    peak = case["peak_gflops"]
+    print(f"\n{case['variant']}, batch {case['batch']}, {case['threads']} thread(s), {case['size']} x {case['size']}; "
+          f"a matrix product alone reaches {peak:.0f} GFLOP/s")  # fmt: skip
+    for name, taken in sorted(case["milliseconds"].items(), key=lambda item: item[1]["min"]):
+        speed = case["gflop"] / taken["min"] * 1000
+        print(f"  {name:15} min {taken['min']:9.2f}  median {taken['median']:9.2f} ms  {speed:6.1f} GFLOP/s  {speed / peak:4.0%}")
+    if case["ratio"]:
+        print(f"  fast is {case['ratio']:.2f} times as fast as {case['fastest_peer']} (medians: {case['ratio_of_medians']:.2f})")
+    sys.stdout.flush()
+
+
+def machine() -> dict:
+    """What the numbers belong to."""
+    name = platform.processor() or platform.machine()
+    if Path("/proc/cpuinfo").exists():
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+        name = next((line.split(":")[1].strip() for line in lines if line.startswith("model name")), name)
+    import onnxruntime
+    import openvino as ov
+
+    versions = {"numba": numba.__version__, "torch": torch.__version__, "onnxruntime": onnxruntime.__version__,
+                "openvino": ov.__version__}  # fmt: skip
+    return {"processor": name, "cores": os.cpu_count(), "system": platform.platform(), **versions}
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--variants", default="b0,b1,b2")
+    parser.add_argument("--batches", default="1,8")
+    parser.add_argument("--threads", default="1,2")
+    parser.add_argument("--sizes", default="224,384")
+    parser.add_argument("--engines", default=",".join(ENGINES))
+    parser.add_argument("--seconds", type=float, default=20, help="roughly, for each case (20)")
+    parser.add_argument("--json", metavar="FILE", help="write every number there")
+    args = parser.parse_args()
+    variants, engines = args.variants.split(","), args.engines.split(",")
+    batches, threads, sizes = ([int(v) for v in getattr(args, name).split(",")] for name in ("batches", "threads", "sizes"))
+    print(machine())
+    blas = numpys()
+    print(f"NumPy's matrix product, all threads: {blas:.0f} GFLOP/s")
+    cases = []
+    with tempfile.TemporaryDirectory() as folder:
+        for size in sizes:
+            for variant in variants:
+                for batch in batches:
+                    for count in threads:
+                        case = measure(variant, batch, count, size, engines, args.seconds, folder)
+                        show(case)
+                        cases.append(case)
+                        if args.json:
+                            result = {"machine": machine(), "numpy_gflops": blas, "cases": cases}
+                            Path(args.json).write_text(json.dumps(result, indent=1) + "\n")
+
+
+if __name__ == "__main__":
+    main()
