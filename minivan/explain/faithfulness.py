@@ -27,9 +27,12 @@ def probability(model, x, target) -> np.ndarray:
     return softmax(model(x))[np.arange(len(x)), target]
 
 
-def occlude(x, rank, share: float) -> np.ndarray:
-    """Return the images with the first share of their pixels, by rank, set to 0: the mean colour once normalised."""
-    return np.where((rank < round(share * rank[0].size))[:, None], np.float32(0), x)
+def occlude(x, rank, share: float, filler=0.0) -> np.ndarray:
+    """Return the images with the first share of their pixels, by rank, replaced.
+
+    By 0, the mean colour once normalised, or by the pixels of other images, such as blurred copies: those leave no edge.
+    """
+    return np.where((rank < round(share * rank[0].size))[:, None], np.float32(filler), x)
 
 
 def deletion(model, x, target, rank, steps: int = 10) -> np.ndarray:
@@ -40,8 +43,7 @@ def deletion(model, x, target, rank, steps: int = 10) -> np.ndarray:
 def insertion(model, x, target, rank, steps: int = 10) -> np.ndarray:
     """Return the probability as pixels come back into a blurred copy, the highest first: (steps + 1, N)."""
     blurred = blur(x)
-    shown = [rank < round(k / steps * rank[0].size) for k in range(steps + 1)]
-    return np.stack([probability(model, np.where(mask[:, None], x, blurred), target) for mask in shown])
+    return np.stack([probability(model, occlude(blurred, rank, k / steps, x), target) for k in range(steps + 1)])
 
 
 def area(curve) -> np.ndarray:
