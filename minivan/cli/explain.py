@@ -113,7 +113,7 @@ def see(image, model, args) -> Seen:
     photo = decode(image.source(), exif=not args.no_exif)
     side, trained = view_side(model, args), model.card.preprocessing
     x, usual = (normalise(view(photo, scaled(trained, s)), trained.mean, trained.std)[None] for s in (side, trained.crop))
-    probabilities = softmax(model(usual))[0]
+    probabilities = None if args.attention else softmax(model(usual))[0]  # attention has no need of a class, nor of a head
     return Seen(image.name, x, np.asarray(view(photo, scaled(trained, max(side, DISPLAY)))), probabilities)
 
 
