@@ -4,15 +4,20 @@ import argparse
 import datetime
 import io
 import pathlib
+import sys
+import tracemalloc
+import types
 from collections import Counter, OrderedDict, defaultdict
 
 import numpy as np
 import pytest
 import saved
 import torch
+import torch_van
 
 from minivan.checkpoint import read
 from minivan.checkpoint.torchfile import open_torch
+from minivan.variants import Config
 
 FORMATS = pytest.mark.parametrize("legacy", [False, True], ids=["zip", "legacy"])
 
@@ -119,6 +124,12 @@ def _with_attribute(state):
     return changed
 
 
+def _loaded(state):
+    net = torch_van.TorchVAN(saved.SMALL)
+    net.load_state_dict(state)
+    return net
+
+
 def _prefixed(prefix):
     return lambda state: OrderedDict((prefix + name, tensor) for name, tensor in state.items())
 
@@ -129,6 +140,7 @@ WRAPPED = {
     "module.": _prefixed("module."),
     "_orig_mod.": _prefixed("_orig_mod."),
     "module._orig_mod.": _prefixed("module._orig_mod."),
+    "averaged by torch": lambda state: torch.optim.swa_utils.AveragedModel(_loaded(state)).state_dict(),
     "plain dict": dict,
     "under model": lambda state: {"model": state, "optimizer": {}},
     "under a key of its own": lambda state: {"network": state, "other": {"a": torch.ones(2)}},
@@ -205,9 +217,6 @@ def test_what_else_lies_in_a_checkpoint_is_passed_over(tmp_path, legacy, extra, 
 @FORMATS
 @pytest.mark.parametrize("protocol", [2, 4])
 def test_mmengine_log_buffers_are_passed_over(tmp_path, legacy, protocol, monkeypatch):
-    import sys
-    import types
-
     for name in ("mmengine", "mmengine.logging", "mmengine.logging.history_buffer"):
         monkeypatch.setitem(sys.modules, name, types.ModuleType(name))
     sys.modules["mmengine.logging.history_buffer"].HistoryBuffer = HistoryBuffer
@@ -291,6 +300,23 @@ def test_storages_that_nobody_asks_for_are_never_read(tmp_path, legacy, monkeypa
     data = path.read_bytes()
     assert sum(size for _, size in asked) <= wanted + 16
     assert not any(nan in data[position : position + size] for position, size in asked)
+
+
+@FORMATS
+def test_peak_memory_is_near_the_model_s_own_size(tmp_path, legacy):
+    state = saved.state_dict(Config((64, 64, 96, 128), (1, 1, 2, 1)))
+    model = sum(tensor.numel() * 4 for tensor in state.values() if tensor.is_floating_point())
+    moments = {i: {"exp_avg": torch.ones(2_000_000)} for i in range(4)}
+    path = saved.save({"optimizer": {"state": moments}, "state_dict": state}, tmp_path / "net.pth", legacy)
+    read(path)
+    tracemalloc.start()
+    try:
+        weights = read(path)
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert path.stat().st_size > 9 * model
+    assert sum(tensor.nbytes for tensor in weights.tensors.values()) <= peak < 1.25 * model + 500_000
 
 
 def test_an_integer_where_a_weight_belongs_is_refused_by_name(tmp_path):

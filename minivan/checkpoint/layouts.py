@@ -152,8 +152,8 @@ def complete(config: Config, named: Mapping[str, object], strangers: Iterable[st
 
 
 def unwrap(state: Mapping) -> dict[str, object]:
-    """Drop the prefixes that training scripts put before every key."""
-    keys = {str(key): value for key, value in state.items()}
+    """Drop the prefixes that training scripts put before every key, and the counter of torch's AveragedModel."""
+    keys = {str(key): value for key, value in state.items() if key != "n_averaged"}
     while keys:
         prefix = next((p for p in WRAPPERS if all(key.startswith(p) for key in keys)), None)
         if prefix is None:
