@@ -83,7 +83,8 @@ class Interpreter:
                 operation = OPERATIONS.get(code)
                 if operation is None:
                     raise CheckpointError(f"pickle opcode {chr(code)!a}", "not one that a checkpoint needs")
-                operation(self)
+                function, *argument = operation
+                function(self, *argument)
             except CheckpointError as error:
                 raise error.within(f"byte {at - start} of the pickle") from None
 
@@ -153,22 +154,22 @@ class Interpreter:
 
     # stack and memo
 
-    def mark(self):
-        self.push(MARK)
-
     def drop(self):
         if self.stack and self.stack[-1] is MARK:
             self.stack.pop()
         else:
             self.pop()
 
-    def drop_to_mark(self):
-        self.pop_to_mark()
-
     def duplicate(self):
         self.push(self.top())
 
-    def put(self, index):
+    def put(self, width):
+        self.remember(self.cursor.number(width))
+
+    def memoize(self):
+        self.remember(len(self.memo))
+
+    def remember(self, index):
         if index in self.memo:
             raise CheckpointError(f"memo entry {index} is written twice")
         if index >= MOST_MEMO:
@@ -176,45 +177,19 @@ class Interpreter:
         self.spend(100)
         self.memo[index] = self.top()
 
-    def get(self, index):
+    def get(self, width):
+        index = self.cursor.number(width)
         if index not in self.memo:
             raise CheckpointError(f"memo entry {index} is read before it is written")
         self.push(self.memo[index])
 
-    def put_1(self):
-        self.put(self.cursor.number(1))
-
-    def put_4(self):
-        self.put(self.cursor.number(4))
-
-    def memoize(self):
-        self.put(len(self.memo))
-
-    def get_1(self):
-        self.get(self.cursor.number(1))
-
-    def get_4(self):
-        self.get(self.cursor.number(4))
-
     # numbers and text
 
-    def none(self):
-        self.push(None)
+    def natural(self, width):
+        self.push_new(self.cursor.number(width))
 
-    def true(self):
-        self.push(True)
-
-    def false(self):
-        self.push(False)
-
-    def integer_1(self):
-        self.push(self.cursor.number(1))
-
-    def integer_2(self):
-        self.push(self.cursor.number(2))
-
-    def integer_4(self):
-        self.push_new(int.from_bytes(self.cursor.take(4), "little", signed=True))
+    def integer(self, width):
+        self.push_new(int.from_bytes(self.cursor.take(width), "little", signed=True))
 
     def integer_line(self):
         """Protocol 1 writes True, False and long integers as a line of digits."""
@@ -226,16 +201,11 @@ class Interpreter:
             raise CheckpointError(f"{quote(line)} in the place of an integer")
         self.push_new(int(digits))
 
-    def long(self, size):
+    def long(self, width):
+        size = self.cursor.number(width)
         if size > LONGEST_INTEGER:
             raise CheckpointError(f"an integer of {size} bytes", f"the limit is {LONGEST_INTEGER}")
-        self.push_new(int.from_bytes(self.cursor.take(size), "little", signed=True))
-
-    def long_1(self):
-        self.long(self.cursor.number(1))
-
-    def long_4(self):
-        self.long(self.cursor.number(4))
+        self.integer(size)
 
     def real(self):
         self.push_new(struct.unpack(">d", self.cursor.take(8))[0])
@@ -253,49 +223,21 @@ class Interpreter:
         except UnicodeDecodeError:
             raise CheckpointError("a text that is not UTF-8") from None
 
-    def text_1(self):
-        self.text(1)
+    def old_text(self, width):
+        self.push_new(self.bytes_of(width).decode("latin-1"))  # Python 2's str
 
-    def text_4(self):
-        self.text(4)
-
-    def text_8(self):
-        self.text(8)
-
-    def old_text_1(self):
-        self.push_new(self.bytes_of(1).decode("latin-1"))  # Python 2's str
-
-    def old_text_4(self):
-        self.push_new(self.bytes_of(4).decode("latin-1"))
-
-    def binary_1(self):
-        self.push_new(self.bytes_of(1))
-
-    def binary_4(self):
-        self.push_new(self.bytes_of(4))
-
-    def binary_8(self):
-        self.push_new(self.bytes_of(8))
+    def binary(self, width):
+        self.push_new(self.bytes_of(width))
 
     # containers
 
-    def empty_tuple(self):
-        self.push(())
-
-    def tuple_of(self, items):
+    def tuple_to_mark(self):
+        items = self.pop_to_mark()
         self.push_container(tuple(items), items)
 
-    def tuple_to_mark(self):
-        self.tuple_of(self.pop_to_mark())
-
-    def tuple_1(self):
-        self.tuple_of([self.pop()])
-
-    def tuple_2(self):
-        self.tuple_of([self.pop(), self.pop()][::-1])
-
-    def tuple_3(self):
-        self.tuple_of([self.pop(), self.pop(), self.pop()][::-1])
+    def tuple_of(self, count):
+        items = [self.pop() for _ in range(count)][::-1]
+        self.push_container(tuple(items), items)
 
     def empty_list(self):
         self.push_container([])
@@ -384,10 +326,9 @@ class Interpreter:
             self.spend(200)  # a tensor's description
 
     def reduce(self):
+        """REDUCE calls a function, NEWOBJ a class: the same here, where neither is more than a name."""
         args = self.pop()
         self.call(self.pop(), args)
-
-    new_object = reduce
 
     def new_object_keywords(self):
         keywords, args = self.pop(), self.pop()
@@ -416,26 +357,27 @@ def check_key(key):
 
 
 STOP = ord(".")
-OPERATIONS = {
-    0x80: Interpreter.protocol, 0x95: Interpreter.frame,
-    ord("("): Interpreter.mark, ord("0"): Interpreter.drop, ord("1"): Interpreter.drop_to_mark, ord("2"): Interpreter.duplicate,
-    ord("q"): Interpreter.put_1, ord("r"): Interpreter.put_4, 0x94: Interpreter.memoize,
-    ord("h"): Interpreter.get_1, ord("j"): Interpreter.get_4,
-    ord("N"): Interpreter.none, 0x88: Interpreter.true, 0x89: Interpreter.false,
-    ord("K"): Interpreter.integer_1, ord("M"): Interpreter.integer_2, ord("J"): Interpreter.integer_4,
-    ord("I"): Interpreter.integer_line, ord("L"): Interpreter.integer_line,
-    0x8A: Interpreter.long_1, 0x8B: Interpreter.long_4, ord("G"): Interpreter.real,
-    0x8C: Interpreter.text_1, ord("X"): Interpreter.text_4, 0x8D: Interpreter.text_8,
-    ord("U"): Interpreter.old_text_1, ord("T"): Interpreter.old_text_4,
-    ord("C"): Interpreter.binary_1, ord("B"): Interpreter.binary_4, 0x8E: Interpreter.binary_8,
-    ord(")"): Interpreter.empty_tuple, ord("t"): Interpreter.tuple_to_mark,
-    0x85: Interpreter.tuple_1, 0x86: Interpreter.tuple_2, 0x87: Interpreter.tuple_3,
-    ord("]"): Interpreter.empty_list, ord("l"): Interpreter.list_to_mark,
-    ord("}"): Interpreter.empty_dict, ord("d"): Interpreter.dict_to_mark,
-    0x8F: Interpreter.empty_set, 0x91: Interpreter.frozen_set,
-    ord("a"): Interpreter.append, ord("e"): Interpreter.extend_to_mark, 0x90: Interpreter.add_to_mark,
-    ord("s"): Interpreter.set_item, ord("u"): Interpreter.set_to_mark,
-    ord("c"): Interpreter.name, 0x93: Interpreter.name_from_stack,
-    ord("R"): Interpreter.reduce, 0x81: Interpreter.new_object, 0x92: Interpreter.new_object_keywords,
-    ord("b"): Interpreter.build, ord("Q"): Interpreter.persistent,
+OPERATIONS = {  # opcode -> what it does, and the argument it does it with
+    0x80: (Interpreter.protocol,), 0x95: (Interpreter.frame,),
+    ord("("): (Interpreter.push, MARK), ord("0"): (Interpreter.drop,), ord("1"): (Interpreter.pop_to_mark,),
+    ord("2"): (Interpreter.duplicate,), 0x94: (Interpreter.memoize,),
+    ord("q"): (Interpreter.put, 1), ord("r"): (Interpreter.put, 4),
+    ord("h"): (Interpreter.get, 1), ord("j"): (Interpreter.get, 4),
+    ord("N"): (Interpreter.push, None), 0x88: (Interpreter.push, True), 0x89: (Interpreter.push, False),
+    ord("K"): (Interpreter.natural, 1), ord("M"): (Interpreter.natural, 2), ord("J"): (Interpreter.integer, 4),
+    ord("I"): (Interpreter.integer_line,), ord("L"): (Interpreter.integer_line,),
+    0x8A: (Interpreter.long, 1), 0x8B: (Interpreter.long, 4), ord("G"): (Interpreter.real,),
+    0x8C: (Interpreter.text, 1), ord("X"): (Interpreter.text, 4), 0x8D: (Interpreter.text, 8),
+    ord("U"): (Interpreter.old_text, 1), ord("T"): (Interpreter.old_text, 4),
+    ord("C"): (Interpreter.binary, 1), ord("B"): (Interpreter.binary, 4), 0x8E: (Interpreter.binary, 8),
+    ord(")"): (Interpreter.tuple_of, 0), ord("t"): (Interpreter.tuple_to_mark,),
+    0x85: (Interpreter.tuple_of, 1), 0x86: (Interpreter.tuple_of, 2), 0x87: (Interpreter.tuple_of, 3),
+    ord("]"): (Interpreter.empty_list,), ord("l"): (Interpreter.list_to_mark,),
+    ord("}"): (Interpreter.empty_dict,), ord("d"): (Interpreter.dict_to_mark,),
+    0x8F: (Interpreter.empty_set,), 0x91: (Interpreter.frozen_set,),
+    ord("a"): (Interpreter.append,), ord("e"): (Interpreter.extend_to_mark,), 0x90: (Interpreter.add_to_mark,),
+    ord("s"): (Interpreter.set_item,), ord("u"): (Interpreter.set_to_mark,),
+    ord("c"): (Interpreter.name,), 0x93: (Interpreter.name_from_stack,),
+    ord("R"): (Interpreter.reduce,), 0x81: (Interpreter.reduce,), 0x92: (Interpreter.new_object_keywords,),
+    ord("b"): (Interpreter.build,), ord("Q"): (Interpreter.persistent,),
 }  # fmt: skip
