@@ -11,11 +11,12 @@ import safetensors.numpy
 import saved
 from loopback import OFFICIAL_SHA256
 
-from minivan.checkpoint import digest, find, read
+from minivan.checkpoint import digest, find, hub, read
 from minivan.image import Preprocessing
 
 FILES = Path(__file__).parent / "checkpoints"
 ROOT = Path(__file__).parent.parent
+BUNDLED = hub.bundled()[0]
 SOURCES = ["official.pth.tar", "official_legacy.pth.tar", "huggingface", "huggingface/pytorch_model.bin", "mmpretrain.pth"]
 
 
@@ -50,7 +51,7 @@ def test_convert_is_deterministic_in_other_processes_too(tmp_path):
 def test_the_bundled_weights_are_what_their_readme_says():
     """The file's SHA-256 stands in the README, and the file names its source's."""
     readme = (ROOT / "weights" / "README.md").read_text()
-    bundled = read(find())
+    bundled = read(BUNDLED)
     assert bundled.card.sha256 in readme and bundled.card.source_sha256 in readme
     labels = (ROOT / "weights" / "tiny_imagenet200.tsv").read_text().splitlines()
     assert [f"{label.wnid}\t{label.name}" for label in bundled.card.labels] == labels
@@ -142,12 +143,11 @@ def test_convert_does_not_overwrite_its_source(run, tmp_path):
 def test_weights_lists_the_bundled_file(run):
     status, out, errors = run("weights")
     assert status == 0 and errors == ""
-    path = find()
     lines = out.splitlines()
-    assert lines[0] == f"{path.stem}: bundled, the default"
+    assert lines[0] == f"{BUNDLED.stem}: bundled, the default"
     assert [line.split()[0] for line in lines[1:6]] == ["variant", "classes", "source", "file", "sha256"]
-    assert lines[1].split()[1] == "b0" and lines[2].split()[1] == "200" and lines[5].split()[1] == digest(path)
-    assert f"{path.stat().st_size:,} bytes" in lines[4]
+    assert lines[1].split()[1] == "b0" and lines[2].split()[1] == "200" and lines[5].split()[1] == digest(BUNDLED)
+    assert f"{BUNDLED.stat().st_size:,} bytes" in lines[4]
     assert lines[-1] == "to fetch: b0, b1, b2, b3, b4 (python -m minivan fetch NAME)"
 
 
@@ -160,13 +160,12 @@ def test_fetch_then_weights_then_classify(run, home, server):
         f"van_b0_url: VAN (8, 16, 24, 32) x (1, 1, 2, 1), 10 classes, 58,018 parameters, now the default; kept as {path}",
     ]
     lines = run("weights")[1].splitlines()
-    assert lines[0] == "van_b0_url: fetched, the default" and lines[6] == "van_b0_tiny_imagenet200: bundled"
+    assert lines[0] == "van_b0_url: fetched, the default" and lines[6] == f"{BUNDLED.stem}: bundled"
     assert lines[1].split(maxsplit=1)[1] == "dims 8 16 24 32, depths 1 1 2 1" and server.url() in lines[3]
     photo = ROOT / "examples" / "coffee.jpg"
     assert '"model": "van_b0_url"' in run("classify", photo, "--json")[1]
     assert '"model": "van_b0_url"' in run("classify", photo, "--json", "--model", "b0")[1]
-    bundled = run("classify", photo, "--json", "--model", "van_b0_tiny_imagenet200")[1]
-    assert '"model": "van_b0_tiny_imagenet200"' in bundled
+    assert f'"model": "{BUNDLED.stem}"' in run("classify", photo, "--json", "--model", BUNDLED.stem)[1]
     status, out, errors = run("classify", photo, "--model", "b2")
     assert status == 1 and out == ""
     assert errors == "minivan: the weights of b2 are not here: fetch them: python -m minivan fetch b2\n"
@@ -177,7 +176,7 @@ def test_an_unusable_file_in_the_cache_is_named(run, home):
     (home / "weights").mkdir(parents=True)
     (home / "weights" / "van_b1_authors.safetensors").write_bytes(b"half a file")
     status, out, errors = run("weights")
-    assert status == 1 and "van_b0_tiny_imagenet200: bundled" in out
+    assert status == 1 and f"{BUNDLED.stem}: bundled" in out
     assert errors.startswith("minivan: unusable: ") and "van_b1_authors.safetensors" in errors and errors.count("\n") == 1
 
 
@@ -196,9 +195,11 @@ def test_weights_show_prints_metadata_and_tensors(run, source):
 
 
 def test_weights_show_of_minivan_s_own_by_name(run):
-    out = run("weights", "show", "van_b0_tiny_imagenet200")[1]
-    assert "minivan's own" in out and "200 (goldfish, European fire salamander, bullfrog, ...)" in out
-    assert "f4193176c3debaba3314ebe60a0da5e59c99c53d42aad37f0cdad2c51829fbbe" in out and "float16" in out
+    card = read(BUNDLED).card
+    out = run("weights", "show", BUNDLED.stem)[1]
+    assert f"{BUNDLED}: minivan's own, " in out and "float16" in out
+    assert f"{len(card.labels)} ({', '.join(label.short for label in card.labels[:3])}, ...)" in out
+    assert card.sha256 in out and card.source in out and card.source_sha256 in out
 
 
 @pytest.mark.parametrize("name", ["nothing", "b3", "FILES/config.json", "FILES"])

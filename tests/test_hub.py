@@ -251,7 +251,7 @@ def test_the_published_sources():
 
 
 def test_bundled_weights_are_the_default_where_nothing_was_fetched(home):
-    assert find() == find("van_b0_tiny_imagenet200") and find().parent == hub.bundled_folder()
+    assert find() == find(hub.bundled()[0].stem) and find().parent == hub.bundled_folder()
     assert not home.exists(), "looking for weights makes no folder"
 
 
