@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from ..variants import canonical
+from ..variants import canonical, variant_of
 from .error import CheckpointError, quote
 from .published import published
 from .weights import Weights, digest, read, write
@@ -125,7 +125,11 @@ def fetch(name: str, library: str | None = None, url: str | None = None, sha256:
         except CheckpointError as error:
             place = error.where.removeprefix(str(download))
             raise CheckpointError(error.what, error.why, _shown(address) + place) from None
-        weights = replace(weights, card=replace(weights.card, name=stem, source=_shown(address), source_sha256=seen))
+        notes = weights.notes
+        if variant_named(name) not in (None, variant_of(weights.config)):
+            notes += (f"these weights have another shape than the published {variant_named(name)}",)
+        card = replace(weights.card, name=stem, source=_shown(address), source_sha256=seen)
+        weights = replace(weights, card=card, notes=notes)
         converted = folder / "converted"
         write(weights, converted)
         path = home_folder() / "weights" / f"{stem}.safetensors"

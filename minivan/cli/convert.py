@@ -8,6 +8,8 @@ from pathlib import Path
 
 from . import UserError
 
+AUTHORS_EPS = 1e-6  # a file of tensors alone cannot say another
+
 
 def add_arguments(parser):
     parser.add_argument("input", metavar="IN", help="a PyTorch or safetensors file in any layout, or a Hugging Face folder")
@@ -42,7 +44,10 @@ def run(args) -> int:
         raise UserError(str(error)) from None
     except OSError as error:
         raise UserError(f"{error.filename or args.output}: {error.strerror or error}") from None
-    for note in weights.notes:
+    notes = list(weights.notes)
+    if args.to == "authors" and weights.config.layer_norm_eps != AUTHORS_EPS:
+        notes.append(f"the authors' code has LayerNorm eps {AUTHORS_EPS:g}, these weights {weights.config.layer_norm_eps:g}")
+    for note in notes:
         print(f"note: {note}", file=sys.stderr)
     print(f"{args.output}: {weights.summary}, {args.dtype}, {args.output.stat().st_size:,} bytes")
     print(f"sha256 {checkpoint.digest(args.output)}")
