@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import safetensors.numpy
 import saved
+import torch
 from loopback import OFFICIAL_SHA256
 
 from minivan.checkpoint import digest, find, hub, read
@@ -126,6 +127,25 @@ def test_convert_of_what_cannot_be_is_one_line(run, tmp_path, monkeypatch, argum
     assert status == 1 and out == ""
     assert errors.startswith("minivan: ") and errors.count("\n") == 1 and words in errors
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("command", ["convert", "classify"])
+@pytest.mark.parametrize("fault", ["missing", "extra", "misshapen"])
+def test_incomplete_weights_are_one_line_and_nothing_is_written(run, tmp_path, command, fault):
+    state = saved.state_dict()
+    if fault == "missing":
+        del state["norm4.bias"]
+    elif fault == "extra":
+        state["norm5.bias"] = state["norm4.bias"]
+    else:
+        state["norm4.bias"] = torch.ones(9)
+    words = {"missing": "norm4.bias (8,) is missing", "extra": "'norm5.bias' is unknown", "misshapen": "(9,), not (8,)"}[fault]
+    path = saved.save(state, tmp_path / "net.pth")
+    photo = ROOT / "examples" / "cat.jpg"
+    arguments = [path, tmp_path / "out"] if command == "convert" else [photo, "--weights", path]
+    status, out, errors = run(command, *arguments)
+    assert status == 1 and out == "" and errors.count("\n") == 1 and words in errors
+    assert list(tmp_path.iterdir()) == [path]
 
 
 @pytest.mark.parametrize("flag", ["--dtype=int8", "--to=torch", "--preset=mine", "--mean=1", "--crop=x", "--nonsense"])

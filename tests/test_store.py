@@ -12,7 +12,7 @@ import safetensors.torch
 import saved
 import torch
 from networks import random_tensors
-from watch import watching
+from watch import refused
 
 from minivan.card import Card
 from minivan.checkpoint import CheckpointError, Weights, digest, opened, read, with_digest, write
@@ -129,19 +129,6 @@ def test_the_source_s_sha256_goes_with_the_weights_and_stays(tmp_path):
 
 
 # hostile files
-
-
-def refused(path, data, *words):
-    path.write_bytes(data)
-    with pytest.raises(CheckpointError):
-        read(path)
-    with watching() as seen, pytest.raises(CheckpointError) as raised:
-        read(path)
-    assert not seen
-    message = str(raised.value)
-    assert message.startswith(str(path)) and "\n" not in message and len(message) < 1200
-    for word in words:
-        assert word in message, message
 
 
 def split(data):

@@ -12,24 +12,10 @@ import pytest
 import saved
 import torch
 import torch_van
-from watch import watching
+from watch import refused, watching
 
 from minivan.checkpoint import CheckpointError, interpreter, read
 from minivan.checkpoint.torchfile import LEGACY_VERSION, MAGIC
-
-
-def refused(path, data, *words):
-    """Read a file of these bytes: it must be refused in one line with these words in it, and nothing may happen meanwhile."""
-    path.write_bytes(data)
-    with pytest.raises(CheckpointError):
-        read(path)  # once beforehand: whatever minivan itself imports is imported now
-    with watching() as seen, pytest.raises(CheckpointError) as raised:
-        read(path)
-    assert not seen
-    message = str(raised.value)
-    assert message.startswith(str(path)) and "\n" not in message and len(message) < 600
-    for word in words:
-        assert word in message, message
 
 
 @pytest.fixture

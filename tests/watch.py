@@ -3,6 +3,10 @@
 import sys
 from contextlib import contextmanager
 
+import pytest
+
+from minivan.checkpoint import CheckpointError, read
+
 WATCHED = {
     "import", "exec", "compile", "os.system", "os.exec", "os.posix_spawn", "os.fork", "subprocess.Popen", "socket.connect",
     "pickle.find_class", "marshal.loads", "code.__new__", "ctypes.dlopen",
@@ -29,3 +33,17 @@ def watching():
         yield seen
     finally:
         _seen = None
+
+
+def refused(path, data, *words):
+    """Read a file of these bytes: it must be refused in one line with these words in it, and nothing may happen meanwhile."""
+    path.write_bytes(data)
+    with pytest.raises(CheckpointError):
+        read(path)  # once beforehand: whatever minivan itself imports is imported now
+    with watching() as seen, pytest.raises(CheckpointError) as raised:
+        read(path)
+    assert not seen
+    message = str(raised.value)
+    assert message.startswith(str(path)) and "\n" not in message and len(message) < 1200
+    for word in words:
+        assert word in message, message

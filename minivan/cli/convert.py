@@ -8,8 +8,6 @@ from pathlib import Path
 
 from . import UserError
 
-AUTHORS_EPS = 1e-6  # a file of tensors alone cannot say another
-
 
 def add_arguments(parser):
     parser.add_argument("input", metavar="IN", help="a PyTorch or safetensors file in any layout, or a Hugging Face folder")
@@ -33,6 +31,7 @@ def add_arguments(parser):
 def run(args) -> int:
     """Convert one checkpoint; UserError for one that cannot be read, labels that do not fit, a file that cannot be written."""
     from minivan import checkpoint
+    from minivan.checkpoint.layouts import LAYOUTS
 
     try:
         source = checkpoint.resolve_folder(checkpoint.find(args.input))
@@ -45,8 +44,9 @@ def run(args) -> int:
     except OSError as error:
         raise UserError(f"{error.filename or args.output}: {error.strerror or error}") from None
     notes = list(weights.notes)
-    if args.to == "authors" and weights.config.layer_norm_eps != AUTHORS_EPS:
-        notes.append(f"the authors' code has LayerNorm eps {AUTHORS_EPS:g}, these weights {weights.config.layer_norm_eps:g}")
+    theirs, ours = LAYOUTS["authors"].layer_norm_eps, weights.config.layer_norm_eps
+    if args.to == "authors" and ours != theirs:  # a file of tensors alone cannot say so
+        notes.append(f"the authors' code has LayerNorm eps {theirs:g}, these weights {ours:g}")
     for note in notes:
         print(f"note: {note}", file=sys.stderr)
     print(f"{args.output}: {weights.summary}, {args.dtype}, {args.output.stat().st_size:,} bytes")
