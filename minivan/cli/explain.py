@@ -219,7 +219,7 @@ def footnote(model, args) -> str:
     """Say what the figure shows, how it was made and at which size the network saw the photo."""
     side, trained = view_side(model, args), model.card.preprocessing.crop
     seen = f"seen at {side} x {side} pixels"
-    if side != trained:
+    if side != trained and not args.attention:
         seen += f", class and probability at {trained} x {trained} as trained"
     if args.attention:
         what = "factors that large kernel attention multiplies its input by (signed, unbounded; each scale centred on zero)"

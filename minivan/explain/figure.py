@@ -17,10 +17,10 @@ from .receptive import SHARES, square
 MAGNITUDE, SIGNED = "viridis", "PuOr_r"
 PANEL = 3.1  # inches
 DOTS = 110  # per inch
-TITLE = 30  # characters of a title's line, on a panel of that width
+TITLE = 36  # characters of a title's line, on a panel of that width
 SELECTIVE = 4  # channels shown beside the mean
 DECADES = 4  # of the effective field, which falls off like a bell curve
-SHARE_NAMES = "/".join(f"{share:.0%}" for share in SHARES)
+SHARE_NAMES = ", ".join(f"{100 * share:.0f}" for share in SHARES) + " %"
 ENDINGS = (".png", ".pdf", ".svg")
 
 
@@ -148,8 +148,8 @@ def receptive_figure(theory, responses: dict, effective: dict, ratios: dict, not
         bar.outline.set_visible(False)
         for share in SHARES:
             outline(axis, square(field, share), field.shape, share)
-        said = ", ".join(f"{100 * ratio:.2g}%" for ratio in ratios[path])
-        title(axis, f"{path}: can see {sides[path]} pixels", f"{SHARE_NAMES} of it in", f"{said} of the area")
+        said = ", ".join(f"{100 * ratio:.2g}" for ratio in ratios[path])
+        title(axis, f"{path}: can see {sides[path]} pixels", f"{SHARE_NAMES} of it lie in", f"{said} % of the area")
     return figure
 
 
