@@ -3,18 +3,24 @@
 import builtins
 import json
 import shutil
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 from conftest import ROOT
 from matplotlib.backends.backend_agg import FigureCanvasAgg
+from networks import random_tensors
 from PIL import Image
 
 from minivan import explain, load
+from minivan.card import Card
+from minivan.cli import explain as cli
 from minivan.cli import main
 from minivan.cli.explain import see
 from minivan.cli.images import find_images
 from minivan.explain import figure
+from minivan.model import VAN
+from minivan.variants import Config
 
 CAT, COFFEE = (str(ROOT / "examples" / f"{name}.jpg") for name in ("cat", "coffee"))
 
@@ -52,8 +58,7 @@ def test_json_holds_the_arrays_of_the_package(capsys):
     assert main(["explain", CAT, "--json", *flags]) == 0
     (found,) = lines(capsys)
     model = load()
-    args = type("Args", (), {"size": None, "no_exif": False})
-    seen = see(find_images([CAT])[0], model, args)
+    seen = see(find_images([CAT])[0], model, SimpleNamespace(size=None, no_exif=False, attention=False))
     assert [entry["label"].split(",")[0] for entry in found["classes"]] == ["tabby", "Egyptian cat"]
     for entry in found["classes"]:
         maps = explain.maps(model, seen.x, entry["index"], "layercam", explain.stages(model))
@@ -142,6 +147,14 @@ def test_attention_as_json(capsys):
     assert list(found["blocks"]) == ["block4.0", "block4.1"]
     block = found["blocks"]["block4.1"]
     assert block["lowest"] < 0 < block["highest"] and np.shape(block["mean"]) == (4, 4) and len(block["most_selective"]) == 4
+
+
+def test_the_attention_of_a_backbone_without_a_head(monkeypatch, capsys):
+    config = Config((4, 6), (1, 1), (1, 1), classes=0)
+    model = VAN(config, random_tensors(config), card=Card("backbone"))
+    monkeypatch.setattr(cli, "load_model", lambda args: model)
+    assert main(["explain", COFFEE, "--attention", "--json", "--size", "64"]) == 0
+    assert list(lines(capsys)[0]["blocks"]) == ["block1.0", "block2.0"]
 
 
 @pytest.mark.parametrize(
