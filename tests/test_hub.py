@@ -267,6 +267,13 @@ def test_paths(home, tmp_path, monkeypatch):
         find("nothing")
 
 
+def test_the_folder_one_stands_in_may_be_a_hugging_face_folder(home, monkeypatch):
+    monkeypatch.chdir(FILES / "huggingface")
+    assert read(find(".")).card.name == "huggingface"
+    with pytest.raises(CheckpointError, match="an empty name"):
+        find("")
+
+
 def test_nothing_is_downloaded_by_looking(home, monkeypatch):
     def connect(*_):
         raise AssertionError("the network was used")

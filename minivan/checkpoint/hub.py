@@ -67,7 +67,7 @@ def find(name_or_path: str | Path | None = None) -> Path:
             raise CheckpointError("no weights are here", "fetch some: python -m minivan fetch b0")
         return here[0]
     name = str(name_or_path)
-    if name in ("", "."):  # Path("") is "."
+    if not name:
         raise CheckpointError("an empty name", "name weights, or leave the name out for the default")
     if isinstance(name_or_path, str):
         for path in here:
