@@ -145,9 +145,11 @@ def show(case) -> None:
           f"a matrix product alone reaches {peak:.0f} GFLOP/s")  # fmt: skip
     for name, taken in sorted(case["milliseconds"].items(), key=lambda item: item[1]["min"]):
         speed = case["gflop"] / taken["min"] * 1000
-        print(f"  {name:15} min {taken['min']:9.2f}  median {taken['median']:9.2f} ms  {speed:6.1f} GFLOP/s  {speed / peak:4.0%}")
+        least, median = taken["min"], taken["median"]
+        print(f"  {name:15} min {least:9.2f}  median {median:9.2f} ms  {speed:6.1f} GFLOP/s  {speed / peak:4.0%}")
     if case["ratio"]:
-        print(f"  fast is {case['ratio']:.2f} times as fast as {case['fastest_peer']} (medians: {case['ratio_of_medians']:.2f})")
+        medians = case["ratio_of_medians"]
+        print(f"  fast is {case['ratio']:.2f} times as fast as {case['fastest_peer']} (medians: {medians:.2f})")
     sys.stdout.flush()
 
 

@@ -8,13 +8,17 @@ import threading
 import numba
 import numpy as np
 import pytest
+import torch
 from compare import assert_bit_equal, assert_close
 from conftest import ROOT
 from networks import images, random_tensors
 from tolerances import FAST
 
 from minivan.fast import Plan
-from minivan.fast.simd import Lanes4, Lanes8, Lanes16, Plain
+from minivan.fast.depthwise import DILATION, depthwise
+from minivan.fast.matmul import GELU, matmul
+from minivan.fast.pack import aligned
+from minivan.fast.simd import SHAPES, Lanes4, Lanes8, Lanes16, Plain
 from minivan.model import VAN
 from minivan.variants import VARIANTS, Config, parameter_shapes
 
@@ -210,3 +214,55 @@ def test_the_environment_chooses_the_vector_width():
         assert run_script(script, MINIVAN_VECTOR=asked) == [expected]
     script = "from minivan.fast.simd import host_lanes\ntry: host_lanes()\nexcept ValueError as e: print(e)"
     assert run_script(script, MINIVAN_VECTOR="12")[:2] == ["MINIVAN_VECTOR", "is"]
+
+
+@pytest.mark.parametrize("lanes", WIDTHS, ids=lambda lanes: type(lanes).__name__)
+@pytest.mark.parametrize("taps", [3, 5, 7])
+def test_depthwise_rows_of_every_width_are_pytorchs_and_stay_within_the_map(lanes, taps):
+    v, dilation = SHAPES[type(lanes)].lanes, DILATION[taps]
+    rng = np.random.default_rng(taps)
+    for width in (*range(1, 48), 56, 61):
+        height = 2 + width % 11
+        x, out = aligned((height * width + 32) * v), aligned((height * width + 32) * v)
+        weight, bias = aligned(taps * taps * v), aligned(v)
+        for array in (x, weight, bias):
+            array[:] = rng.normal(size=array.size)
+        out[:] = 7
+        at = [array.ctypes.data // 4 for array in (x, weight, bias, out)]
+        depthwise(lanes, taps, at[0], 0, height, width, at[1], at[2], at[3], 0, height)
+        size = height * width * v
+        maps, kernel = torch.from_numpy(x[:size].astype(np.float64)), torch.from_numpy(weight.astype(np.float64))
+        expected = torch.nn.functional.conv2d(
+            maps.reshape(1, height, width, v).permute(0, 3, 1, 2), kernel.reshape(taps, taps, 1, v).permute(3, 2, 0, 1),
+            torch.from_numpy(bias.astype(np.float64)), padding=taps // 2 * dilation, dilation=dilation, groups=v,
+        )  # fmt: skip
+        expected = torch.nn.functional.gelu(expected) if taps == 3 else expected
+        got = out[:size].reshape(height, width, v).transpose(2, 0, 1)
+        assert_close(f"{taps} taps, {height} x {width}", got, expected[0].numpy(), FAST)
+        assert (out[size:] == 7).all()
+
+
+@pytest.mark.parametrize("lanes", WIDTHS, ids=lambda lanes: type(lanes).__name__)
+def test_gelu_is_within_6e_7_of_the_truth_and_the_identity_from_6_on(lanes):
+    shape = SHAPES[type(lanes)]
+    v, count = shape.lanes, 4096
+    x = np.concatenate([np.linspace(-12, 12, count * v - 4), [0.0, 6.0, 1e4, -1e4]]).astype(np.float32)
+    maps, out, spare = aligned(x.size + 256), aligned(2 * x.size), aligned(512)
+    weight, zeros = aligned(2 * v * v), aligned(2 * v)
+    maps[: x.size] = x
+    weight.reshape(v, 2, v)[:, 0] = np.eye(v)  # the first block of outputs is the input
+    at = [array.ctypes.data // 4 for array in (maps, weight, zeros, out, spare)]
+    run_matmul(lanes, GELU, at[0], count * v, 1, at[1], at[2], at[3], count * v, at[3], count * v, at[2], 0, count, 0, 1, at[4])
+    expected = torch.nn.functional.gelu(torch.from_numpy(x.astype(np.float64))).numpy()
+    assert np.abs(out[: x.size] - expected).max() < 6e-7 + 1e4 * 2**-24
+    small = np.abs(x) <= 12
+    assert np.abs(out[: x.size] - expected)[small].max() < 6e-7
+    assert np.array_equal(out[: x.size][x >= 6], x[x >= 6])
+    assert (out[x.size :] == 0).all()
+
+
+@numba.njit
+def run_matmul(
+    lanes, ending, a, a_step, blocks, w, bias, out, out_step, other, other_step, scale, first, last, pair, end, spare
+):
+    matmul(lanes, ending, a, a_step, blocks, w, bias, out, out_step, other, other_step, scale, first, last, pair, end, spare)

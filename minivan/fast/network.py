@@ -108,14 +108,14 @@ def embed(lanes, v, rows, me, stage, first_stage, source, source_step, blocks, i
 def conv0(lanes, v, x, h, w, block, c, out, top, bottom):
     """Rows top..bottom of one block of channels, 5x5."""
     weight, bias = block.conv0_w + c * 25 * v, block.conv0_b + c * v
-    depthwise(lanes, v, 5, 1, 0, x, 0, h, w, weight, bias, out + top * w * v, top, bottom)
+    depthwise(lanes, 5, x, 0, h, w, weight, bias, out + top * w * v, top, bottom)
 
 
 @njit(nogil=True)
 def conv_spatial(lanes, v, x, h, w, block, c, out, top, bottom):
     """Rows top..bottom of one block of channels, 7x7 with dilation 3."""
     weight, bias = block.spatial_w + c * 49 * v, block.spatial_b + c * v
-    depthwise(lanes, v, 7, 3, 0, x, 0, h, w, weight, bias, out + top * w * v, top, bottom)
+    depthwise(lanes, 7, x, 0, h, w, weight, bias, out + top * w * v, top, bottom)
 
 
 @njit(nogil=True)
@@ -191,7 +191,7 @@ def mlp_by_rows(lanes, v, rows, me, stage, block, x, x_step, y, y_step, h, w):
         done, top_before = need, top
         for c in range(hidden):
             depthwise(
-                lanes, v, 3, 1, 1, me.wide + c * wide_step, top, h, w, block.dwconv_w + c * 9 * v, block.dwconv_b + c * v,
+                lanes, 3, me.wide + c * wide_step, top, h, w, block.dwconv_w + c * 9 * v, block.dwconv_b + c * v,
                 me.active + c * active_step, first, last,
             )  # fmt: skip
         matmul(
@@ -219,7 +219,7 @@ def mlp_by_channels(lanes, v, rows, me, stage, block, x, x_step, y, y_step, imag
         for c in range(2 * pair, 2 * pair + 2):
             for image in range(images):
                 depthwise(
-                    lanes, v, 3, 1, 1, me.wide + (c - 2 * pair) * step + image * h * w * v, 0, h, w,
+                    lanes, 3, me.wide + (c - 2 * pair) * step + image * h * w * v, 0, h, w,
                     block.dwconv_w + c * 9 * v, block.dwconv_b + c * v, me.hidden + c * step + image * h * w * v, 0, h,
                 )  # fmt: skip
     meet(me)

@@ -102,7 +102,7 @@ class Plan:
         return jobs, members
 
     def _layout(self, images, size, h, w):
-        """Floats of each buffer for a team of `size` threads that takes `images` images: shared, of each thread; and each stage's tiling."""
+        """Floats of each buffer for `size` threads and some images: shared, then each thread's own; every stage's tiling."""
         v, rows = self.shape
         slack = rows * v  # a tile may read that far beyond the last position
         pair = PAIR * v
