@@ -29,7 +29,7 @@ def gradcam(activation, gradient):
 
 
 def gradcam_plus_plus(activation, gradient):
-    """Chattopadhay et al. 2018, "Grad-CAM++: Improved Visual Explanations" (WACV), equations 5, 10 and 19.
+    """Chattopadhay et al. 2018, "Grad-CAM++: Improved Visual Explanations" (WACV).
 
     Like Grad-CAM, but a place's derivative counts more where few places carry its channel, so that several objects of one
     class all show. The paper derives exp(logit); its factor exp(logit) scales the whole map and is left out.
@@ -42,7 +42,7 @@ def gradcam_plus_plus(activation, gradient):
 
 
 def hirescam(activation, gradient):
-    """Draelos and Carin 2020, "Use HiResCAM instead of Grad-CAM" (arXiv 2011.08891), equation 5.
+    """Draelos and Carin 2020, "Use HiResCAM instead of Grad-CAM" (arXiv 2011.08891).
 
     Activation times derivative, place by place: nothing is averaged, so a place that the network did not use stays dark.
     """
@@ -50,7 +50,7 @@ def hirescam(activation, gradient):
 
 
 def layercam(activation, gradient):
-    """Jiang et al. 2021, "LayerCAM: Exploring Hierarchical Class Activation Maps" (TIP), equations 5 and 6.
+    """Jiang et al. 2021, "LayerCAM: Exploring Hierarchical Class Activation Maps" (IEEE TIP 30).
 
     Each place weighs its own positive derivative: made for early stages, where the average derivative says little.
     """

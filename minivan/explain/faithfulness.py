@@ -1,6 +1,6 @@
 """Does a map show what the network uses? Take away what it marks, or bring it back, and watch the class's probability.
 
-Petsiuk et al. 2018, "RISE" (arXiv 1806.07421), section 4.3: deletion and insertion. A map at the input's resolution
+Petsiuk et al. 2018, "RISE" (arXiv 1806.07421): deletion and insertion. A map at the input's resolution
 orders the pixels; a good one makes the probability fall fast on deletion and rise fast on insertion.
 """
 

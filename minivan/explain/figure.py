@@ -94,7 +94,7 @@ def overlay(figure, axis, row: Row, panel: Panel) -> None:
     """Draw a map over the photo in grey, the stronger the more it covers; where it is zero everywhere, say so."""
     axis.imshow(row.photo.mean(axis=2), cmap="gray", vmin=0, vmax=255)
     values = spread(panel.values, stride_of(panel.path) * row.zoom, *row.photo.shape[:2])
-    # Single pixels stick out of a map of pixels; Smilkov et al. 2017, section 3, cap them too.
+    # Single pixels stick out of a map of pixels; Smilkov et al. 2017 cap them too.
     high = np.percentile(values, 99.5) if panel.path == "input" and not panel.signed else np.abs(values).max()
     draw(figure, axis, values, panel.signed, high, alpha=0.4 + 0.35 * np.minimum(np.abs(values) / (high or 1.0), 1))
     if not values.any():
