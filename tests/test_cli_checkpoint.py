@@ -139,7 +139,7 @@ def test_incomplete_weights_are_one_line_and_nothing_is_written(run, tmp_path, c
         state["norm5.bias"] = state["norm4.bias"]
     else:
         state["norm4.bias"] = torch.ones(9)
-    words = {"missing": "norm4.bias (8,) is missing", "extra": "'norm5.bias' is unknown", "misshapen": "(9,), not (8,)"}[fault]
+    words = {"missing": "bias (8,) is missing", "extra": "'norm5.bias' (8,) is unknown", "misshapen": "(9,), not (8,)"}[fault]
     path = saved.save(state, tmp_path / "net.pth")
     photo = ROOT / "examples" / "cat.jpg"
     arguments = [path, tmp_path / "out"] if command == "convert" else [photo, "--weights", path]

@@ -156,10 +156,10 @@ def test_tensors_left_over_are_named(tmp_path):
     state = saved.state_dict()
     state["decode_head.conv.weight"] = state["norm1.weight2"] = torch.ones(2)
     message = fault(tmp_path, state)
-    assert "'decode_head.conv.weight' is unknown; 'norm1.weight2' is unknown" in message
+    assert "'decode_head.conv.weight' (2,) is unknown; 'norm1.weight2' (2,) is unknown" in message
     state = saved.state_dict()
     state["norm4.running_mean"] = torch.ones(8)
-    assert "'norm4.running_mean' is unknown" in fault(tmp_path, state)
+    assert "'norm4.running_mean' (8,) is unknown" in fault(tmp_path, state)
 
 
 def test_of_many_faults_the_first_dozen_are_named_and_the_rest_counted(tmp_path):

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -127,12 +127,16 @@ def understand(state: Mapping[str, object]) -> tuple[Layout, Config, dict[str, S
     return layout, config, complete(config, named, strangers)
 
 
-def complete(config: Config, named: Mapping[str, object], strangers: Iterable[str] = ()) -> dict[str, StoredTensor]:
-    """Return a network's tensors in order, or raise CheckpointError naming each that is missing, unknown or misshapen."""
+def complete(config: Config, named: Mapping[str, object], strangers: dict[str, object] | None = None) -> dict[str, StoredTensor]:
+    """Return a network's tensors in order, or raise CheckpointError naming each that is missing, unknown or misshapen.
+
+    `strangers` are tensors without a name of the authors', by the names they have.
+    """
     if sum(config.depths) * BLOCK_TENSORS > 2 * len(named):  # before a list of all that is missing takes any time
         raise CheckpointError("not a complete VAN", f"depths {config.depths} with {len(named)} tensors: most are missing")
     expected = dict(parameter_shapes(config))
-    faults = [f"{quote(key)} is unknown" for key in (*strangers, *(name for name in named if name not in expected))]
+    unknown = (strangers or {}) | {name: tensor for name, tensor in named.items() if name not in expected}
+    faults = [f"{quote(key)} {getattr(tensor, 'shape', '(no tensor)')} is unknown" for key, tensor in unknown.items()]
     for name, shape in expected.items():
         tensor = named.get(name)
         if name not in named:
@@ -162,10 +166,10 @@ def unwrap(state: Mapping) -> dict[str, object]:
     return keys
 
 
-def detect(state: Mapping[str, object]) -> tuple[Layout, dict[str, object], list[str]]:
-    """Return the layout that knows most of the keys, its tensors by the authors' names, and the keys it does not know."""
+def detect(state: Mapping[str, object]) -> tuple[Layout, dict[str, object], dict[str, object]]:
+    """Return the layout that knows most of the keys, its tensors by the authors' names, and those it does not know."""
     best = max(LAYOUTS.values(), key=lambda layout: sum(layout.authors_name(key) is not None for key in state))
-    named, strangers = {}, []
+    named, strangers = {}, {}
     for key, value in state.items():
         name = best.authors_name(key)
         if name is not None:
@@ -173,7 +177,7 @@ def detect(state: Mapping[str, object]) -> tuple[Layout, dict[str, object], list
                 raise CheckpointError(f"two tensors stand for {name}", f"{quote(key)} is the second")
             named[name] = value
         elif not best.ignores(key):
-            strangers.append(key)
+            strangers[key] = value
     if not named:
         first = f", {quote(next(iter(state)))} first" if state else ""
         titles = ", ".join(layout.title for layout in LAYOUTS.values())
