@@ -127,7 +127,7 @@ def understand(state: Mapping[str, object]) -> tuple[Layout, Config, dict[str, S
     return layout, config, complete(config, named, strangers)
 
 
-def complete(config: Config, named: Mapping[str, object], strangers: dict[str, object] | None = None) -> dict[str, StoredTensor]:
+def complete(config: Config, named: Mapping[str, object], strangers: Mapping | None = None) -> dict[str, StoredTensor]:
     """Return a network's tensors in order, or raise CheckpointError naming each that is missing, unknown or misshapen.
 
     `strangers` are tensors without a name of the authors', by the names they have.
@@ -135,7 +135,7 @@ def complete(config: Config, named: Mapping[str, object], strangers: dict[str, o
     if sum(config.depths) * BLOCK_TENSORS > 2 * len(named):  # before a list of all that is missing takes any time
         raise CheckpointError("not a complete VAN", f"depths {config.depths} with {len(named)} tensors: most are missing")
     expected = dict(parameter_shapes(config))
-    unknown = (strangers or {}) | {name: tensor for name, tensor in named.items() if name not in expected}
+    unknown = dict(strangers or {}) | {name: tensor for name, tensor in named.items() if name not in expected}
     faults = [f"{quote(key)} {getattr(tensor, 'shape', '(no tensor)')} is unknown" for key, tensor in unknown.items()]
     for name, shape in expected.items():
         tensor = named.get(name)
