@@ -5,24 +5,39 @@ import re
 import pytest
 import torch
 import torch_van
+from compare import assert_close
 from conftest import ROOT
 from labelled import logits, photographs, right
+from tolerances import FAST
 
 import minivan
 from minivan.checkpoint.hub import bundled
 
 
 @pytest.fixture(scope="module")
-def measured():
-    """Return how many of the 1,000 `exact` and PyTorch get right on the same weights, top-1 and top-5."""
-    model = minivan.load(bundled()[0])
+def answers():
+    """Return the model, the 1,000 inputs, their classes and the logits that `exact` gives."""
+    model = minivan.load(bundled()[0], engine="exact")
     inputs, targets = photographs(model.card)
     assert len(inputs) == 1000
+    return model, inputs, targets, logits(model, inputs)
+
+
+@pytest.fixture(scope="module")
+def measured(answers):
+    """Return how many of the 1,000 `exact` and PyTorch get right on the same weights, top-1 and top-5."""
+    model, inputs, targets, ours = answers
     net = torch_van.load(model.config, model.tensors)
     with torch.inference_mode():
         judged = logits(lambda x: net(torch.from_numpy(x)), inputs)
-    ours = logits(model, inputs)
     return [[right(y, targets, k) for k in (1, 5)] for y in (ours, judged)]
+
+
+def test_the_fast_engine_gives_every_photograph_the_class_that_exact_gives(answers):
+    _, inputs, _, exact = answers
+    fast = logits(minivan.load(bundled()[0], engine="fast"), inputs)
+    assert_close("logits", fast, exact, FAST)
+    assert (fast.argmax(axis=1) == exact.argmax(axis=1)).all()
 
 
 def test_as_many_are_right_as_pytorch_gets_right(measured):
