@@ -1,0 +1,115 @@
+"""The grammar of paths: how the authors' checkpoint names a network's tensors, and every array between its operators.
+
+    input                                      the images
+    patch_embed{i}.proj, .norm                 stage i = 1..4
+    block{i}.{j}.norm1, .norm2                 block j = 0.. of stage i; `block{i}.{j}` itself is its output
+    block{i}.{j}.attn.proj_1, .activation, .proj_2
+    block{i}.{j}.attn.spatial_gating_unit.conv0, .conv_spatial, .conv1
+    block{i}.{j}.mlp.fc1, .dwconv.dwconv, .act, .fc2
+    block{i}.{j}.layer_scale_1, .layer_scale_2
+    norm{i}                                    the stage's output
+    pool, head
+"""
+
+from __future__ import annotations
+
+import difflib
+import re
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from .geometry import stage_stride
+
+INPUT, POOL, HEAD = "input", "pool", "head"
+UNIT = "attn.spatial_gating_unit"  # LKA, under a block's path
+FACTOR = f"{UNIT}.conv1"  # what LKA multiplies its input by
+
+_STAGED = re.compile(r"(patch_embed|block|norm)([1-9])(?:\.|$)")
+_BLOCK = re.compile(r"(block[1-9]\.[0-9]+)(?:\.|$)")
+
+
+def patch_embed(stage: int) -> str:
+    return f"patch_embed{stage}"
+
+
+def block(stage: int, index: int) -> str:
+    """Return the path of a block: stage from 1, index from 0."""
+    return f"block{stage}.{index}"
+
+
+def norm(stage: int) -> str:
+    """Return the path of a stage's LayerNorm, whose output is the stage's."""
+    return f"norm{stage}"
+
+
+def norms(stages: int) -> list[str]:
+    """Return the paths of the stages' outputs: norm1 first."""
+    return [norm(i) for i in range(1, stages + 1)]
+
+
+def blocks(depths: Iterable[int]) -> list[list[str]]:
+    """Return the paths of every stage's blocks, a list a stage."""
+    return [[block(i, j) for j in range(depth)] for i, depth in enumerate(depths, start=1)]
+
+
+def last_blocks(depths: Iterable[int]) -> list[str]:
+    """Return the path of each stage's last block, what its LayerNorm reads."""
+    return [paths[-1] for paths in blocks(depths)]
+
+
+def stage_of(path: str) -> int | None:
+    """Return the stage, from 1, that a path belongs to; None for the input, the pooling and the head."""
+    match = _STAGED.match(path)
+    return int(match[2]) if match else None
+
+
+def block_of(path: str) -> str | None:
+    """Return the path of the block that a path lies in, or is; None outside the blocks."""
+    match = _BLOCK.match(path)
+    return match[1] if match else None
+
+
+def stride_of(path: str) -> int:
+    """Return how many input pixels lie between neighbouring positions of the array at a path: 1 for the input.
+
+    Raises ValueError for a path without positions.
+    """
+    if path == INPUT:
+        return 1
+    stage = stage_of(path)
+    if stage is None:
+        raise ValueError(f"{path} has no positions")
+    return stage_stride(stage)
+
+
+def needed_from(path: str) -> int:
+    """Return the lowest stage, from 1, whose arrays a backward pass needs to reach `path`; 5 where it needs none.
+
+    A stage's LayerNorm is read by the next stage: below that, nothing is needed.
+    """
+    stage = stage_of(path)
+    if stage is not None:
+        return stage + path.startswith("norm")
+    return 1 if path == INPUT else 5
+
+
+def nested(tensors: Mapping[str, Any]) -> dict[str, Any]:
+    """Turn {'block1.0.attn.proj_1.weight': w} into {'block1': {'0': {'attn': {'proj_1': {'weight': w}}}}}."""
+    root: dict[str, Any] = {}
+    for path, tensor in tensors.items():
+        *branches, leaf = path.split(".")
+        node = root
+        for branch in branches:
+            node = node.setdefault(branch, {})
+        node[leaf] = tensor
+    return root
+
+
+def check_known(wanted: Iterable[str], known: Iterable[str]) -> None:
+    """Raise ValueError for a wanted path that is not among the known ones, with those that come near it."""
+    paths = list(known)
+    for path in wanted:
+        if path not in paths:
+            near = difflib.get_close_matches(str(path), paths, n=4, cutoff=0.5)
+            hint = f"near it are {', '.join(near)}" if near else f"they begin with {', '.join(paths[:3])}"
+            raise ValueError(f"no layer is called {path!r}; {hint}")
