@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # The recorded bits on AArch64, emulated: Debian's Python for arm64 and PyPI's arm64 wheels of this installation's own versions
-# of NumPy, Numba and llvmlite, run by QEMU. Arguments go to tests/reproduce.py (default: minute tiny bundled b0). Needs
+# of NumPy, Numba and llvmlite, run by QEMU. Arguments go to tests/support/reproduce.py (default: minute tiny bundled b0). Needs
 # Debian as root, `apt-get install qemu-user-static debootstrap`, Python 3.11 and its pip. Ten minutes, most of them
 # Numba compiling in emulation.
 set -euo pipefail
@@ -26,4 +26,4 @@ if [ ! -e "$work/ready" ]; then
 fi
 [ $# -gt 0 ] || set -- minute tiny bundled b0
 export PYTHONPATH="$work/site" NUMBA_CACHE_DIR="$work/cache" NUMBA_NUM_THREADS=2 PYTHONDONTWRITEBYTECODE=1
-exec qemu-aarch64-static -L "$work/debian" "$work/debian/usr/bin/python3.11" "$root/tests/reproduce.py" "$@"
+exec qemu-aarch64-static -L "$work/debian" "$work/debian/usr/bin/python3.11" "$root/tests/support/reproduce.py" "$@"

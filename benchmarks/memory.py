@@ -17,7 +17,7 @@ def peak():
 import numba
 imported = peak()
 from minivan.cli.bench import random_tensors
-from minivan.model import VAN
+from minivan.van import VAN
 from minivan.variants import variant
 config = variant(sys.argv[1])
 model = VAN(config, random_tensors(config), engine='fast')

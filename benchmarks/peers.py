@@ -25,12 +25,12 @@ sys.path[:0] = [str(ROOT), str(ROOT / "tests")]
 import numba  # noqa: E402
 import numpy as np  # noqa: E402
 import torch  # noqa: E402
-import torch_van  # noqa: E402
-from networks import images, random_tensors  # noqa: E402
+from support import torch_van  # noqa: E402
+from support.networks import images, random_tensors  # noqa: E402
 
 from minivan.fast.peak import numpys, ours  # noqa: E402
-from minivan.model import VAN  # noqa: E402
 from minivan.summary import summarise, totals  # noqa: E402
+from minivan.van import VAN  # noqa: E402
 from minivan.variants import VARIANTS  # noqa: E402
 
 AGREE = 1e-4  # of the largest logit

@@ -17,8 +17,8 @@ ROOT = Path(__file__).parent.parent
 sys.path[:0] = [str(ROOT), str(ROOT / "tests")]
 
 import torch  # noqa: E402
-import torch_van  # noqa: E402
-from labelled import logits, photographs, right  # noqa: E402
+from support import torch_van  # noqa: E402
+from support.labelled import logits, photographs, right  # noqa: E402
 
 import minivan  # noqa: E402
 from minivan import image  # noqa: E402
@@ -26,7 +26,7 @@ from minivan.checkpoint.hub import bundled  # noqa: E402
 from minivan.ops import softmax  # noqa: E402
 
 OWNERS = [
-    ["tests/reproduce.py", "--write"],
+    ["tests/support/reproduce.py", "--write"],
     ["examples/draw_diagrams.py"],
     ["examples/build.py"],
     ["examples/ablations/ablate.py"],

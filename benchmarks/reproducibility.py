@@ -45,9 +45,9 @@ NAMES = {
 def export(path: str, batch: int, size: int) -> None:
     """Write VAN-B0 as ONNX, for this batch."""
     import torch
-    import torch_van
+    from support import torch_van
 
-    from minivan.oracle import seeded
+    from minivan import seeded
     from minivan.variants import variant
 
     warnings.simplefilter("ignore")
@@ -70,14 +70,14 @@ def forward(engine: str, threads: int, x: np.ndarray, onnx_file: str) -> np.ndar
         core = openvino.Core()
         settings = {"INFERENCE_NUM_THREADS": threads, "INFERENCE_PRECISION_HINT": "f32"}
         return core.compile_model(onnx_file, "CPU", settings)(x)[0]
-    from minivan.model import VAN
-    from minivan.oracle import seeded
+    from minivan import seeded
+    from minivan.van import VAN
     from minivan.variants import variant
 
     tensors = seeded.tensors(variant("b0"))
     if engine == "pytorch":
         import torch
-        import torch_van
+        from support import torch_van
 
         torch.set_num_threads(threads)
         with torch.inference_mode():
@@ -103,7 +103,7 @@ def logits(engine: str, size: int, folder: str, threads=1, batch=1, start=(), en
 
 def run(engine: str, threads: str, batch: str, size: str, onnx_file: str) -> None:
     """The child process: compute, and print the first image's logits."""
-    from minivan.oracle import seeded
+    from minivan import seeded
 
     x = seeded.images((8, 3, int(size), int(size)))[: int(batch)]
     y = np.ascontiguousarray(forward(engine, int(threads), x, onnx_file)[0], np.float32)

@@ -32,7 +32,7 @@ STYLE = {"svg.hashsalt": "minivan", "font.family": "DejaVu Sans", "text.color": 
 def shapes_of(model) -> dict[str, tuple[int, ...]]:
     """Return path -> (C, H, W) of everything that a tap sees during one forward pass of a SIDE x SIDE image."""
     shapes = {}
-    model(np.zeros((1, 3, SIDE, SIDE), np.float32), tap=lambda path, array: shapes.update({path: array.shape[1:]}))
+    model(np.zeros((1, 3, SIDE, SIDE), np.float32), hook=lambda path, array: shapes.update({path: array.shape[1:]}))
     return shapes
 
 
@@ -163,7 +163,7 @@ def impulse_responses(model, side=35) -> dict[str, np.ndarray]:
             kept[path] = array[0]
             return near if path == "conv0" else None  # in place of what conv0 gave, where that is asked for
 
-        van.lka(reference, van.Tap(keep), u, **unit)
+        van.lka(reference, van.Hook(keep), u, **unit)
         return kept
 
     both = {path: respond(impulse)[path] - respond(nothing)[path] for path in ("conv0", "conv_spatial")}

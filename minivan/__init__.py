@@ -9,16 +9,20 @@ Names below are imported when they are first used: the command line's help needs
 """
 
 import importlib
+from typing import Any
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 
-_MODULES = ("checkpoint", "explain", "grad", "image", "labels", "model", "ops", "oracle", "reference", "summary", "variants")
-_NAMES = {"VAN": "model", "load": "checkpoint"}
+_MODULES = (
+    "backward", "card", "checkpoint", "engines", "explain", "geometry", "grad", "image", "lka", "model", "ops",
+    "oracle", "paths", "predict", "reference", "seeded", "summary", "van", "variants",
+)  # fmt: skip
+_NAMES = {"VAN": "van", "load": "checkpoint"}
 
 __all__ = ["VAN", "load", *_MODULES]
 
 
-def __getattr__(name):
+def __getattr__(name: str) -> Any:
     if name in _MODULES:
         return importlib.import_module(f"minivan.{name}")
     if name in _NAMES:
@@ -26,5 +30,5 @@ def __getattr__(name):
     raise AttributeError(f"module 'minivan' has no attribute {name!r}")
 
 
-def __dir__():
+def __dir__() -> list[str]:
     return [*globals(), *__all__]

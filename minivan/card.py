@@ -1,11 +1,74 @@
-"""What a set of weights says about itself: name, preprocessing, class names, origin."""
+"""What a set of weights says about itself: its name, its origin, how it wants a photo prepared, what its classes are called."""
 
 from __future__ import annotations
 
+import math
+from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
+from typing import NamedTuple
 
-from .labels import Label
-from .preprocessing import PRESETS, Preprocessing
+
+class Label(NamedTuple):
+    """One class: `wnid` is its WordNet id ('n07920052'), `name` its names, the usual one first ('espresso')."""
+
+    wnid: str
+    name: str
+
+    @property
+    def short(self) -> str:
+        return self.name.split(",")[0].strip()
+
+
+def read_labels(path: str | Path) -> tuple[Label, ...]:
+    """Read class names in index order, one line a class: 'wnid<TAB>names', or names alone.
+
+    Raises ValueError for a file that is not UTF-8 text or has an empty line, with the line's number.
+    """
+    try:
+        lines = Path(path).read_text(encoding="utf-8").splitlines()
+    except UnicodeDecodeError:
+        raise ValueError(f"{path}: class names must be UTF-8 text, one class a line") from None
+    labels = []
+    for number, line in enumerate(lines, start=1):
+        wnid, tab, name = line.partition("\t")
+        wnid, name = (wnid.strip(), name.strip()) if tab else ("", wnid.strip())
+        if not name:
+            raise ValueError(f"{path}, line {number}: no class name")
+        labels.append(Label(wnid, name))
+    return tuple(labels)
+
+
+def imagenet1k() -> tuple[Label, ...]:
+    """The 1,000 classes of ImageNet-1k (ILSVRC 2012) in index order."""
+    return read_labels(Path(__file__).parent / "imagenet1k.tsv")
+
+
+@dataclass(frozen=True)
+class Preprocessing:
+    """How a photo becomes the tensor a network was trained on."""
+
+    crop: int = 224  # side of the square the network sees
+    resize: int = 248  # length the photo's shorter side is scaled to first
+    mean: Sequence[float] = (0.5, 0.5, 0.5)  # per RGB channel, on the scale 0..1
+    std: Sequence[float] = (0.5, 0.5, 0.5)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "mean", tuple(float(v) for v in self.mean))
+        object.__setattr__(self, "std", tuple(float(v) for v in self.std))
+        if not (1 <= self.crop <= 8192 and 1 <= self.resize <= 8192):
+            raise ValueError(f"crop and resize lie in 1..8192 pixels; got crop {self.crop}, resize {self.resize}")
+        numbers = (*self.mean, *self.std)
+        if len(self.mean) != 3 or len(self.std) != 3 or not all(map(math.isfinite, numbers)) or min(self.std) <= 0:
+            raise ValueError(f"mean and std are three numbers each, std positive; got mean {self.mean}, std {self.std}")
+
+
+PRESETS = {
+    # timm 0.4.12's default for a vision transformer, which the authors trained with: floor(224 / 0.9) = 248.
+    "official": Preprocessing(224, 248, (0.5, 0.5, 0.5), (0.5, 0.5, 0.5)),
+    # Hugging Face's image processor: it differs from the training, but their published logits need it.
+    "hf": Preprocessing(224, 256, (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)),
+}
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ from typing import IO
 import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
 
-from .preprocessing import PRESETS, Preprocessing
+from .card import PRESETS, Preprocessing
 
 __all__ = [
     "PRESETS", "ImageError", "Preprocessing", "centre_crop", "decode", "normalise", "prepare", "resize", "to_rgb", "view",

@@ -1,14 +1,14 @@
 """The grammar of paths: how the authors' checkpoint names a network's tensors, and every array between its operators.
 
-    input                                      the images
-    patch_embed{i}.proj, .norm                 stage i = 1..4
-    block{i}.{j}.norm1, .norm2                 block j = 0.. of stage i; `block{i}.{j}` itself is its output
-    block{i}.{j}.attn.proj_1, .activation, .proj_2
-    block{i}.{j}.attn.spatial_gating_unit.conv0, .conv_spatial, .conv1
-    block{i}.{j}.mlp.fc1, .dwconv.dwconv, .act, .fc2
-    block{i}.{j}.layer_scale_1, .layer_scale_2
-    norm{i}                                    the stage's output
-    pool, head
+input                                      the images
+patch_embed{i}.proj, .norm                 stage i = 1..4
+block{i}.{j}.norm1, .norm2                 block j = 0.. of stage i; `block{i}.{j}` itself is its output
+block{i}.{j}.attn.proj_1, .activation, .proj_2
+block{i}.{j}.attn.spatial_gating_unit.conv0, .conv_spatial, .conv1
+block{i}.{j}.mlp.fc1, .dwconv.dwconv, .act, .fc2
+block{i}.{j}.layer_scale_1, .layer_scale_2
+norm{i}                                    the stage's output
+pool, head
 """
 
 from __future__ import annotations
@@ -103,6 +103,23 @@ def nested(tensors: Mapping[str, Any]) -> dict[str, Any]:
             node = node.setdefault(branch, {})
         node[leaf] = tensor
     return root
+
+
+_IN_BLOCK = (
+    "norm1", "attn.proj_1", "attn.activation", f"{UNIT}.conv0", f"{UNIT}.conv_spatial", f"{UNIT}.conv1", UNIT, "attn.proj_2",
+    "attn", "layer_scale_1", "norm2", "mlp.fc1", "mlp.dwconv.dwconv", "mlp.act", "mlp.fc2",
+)  # fmt: skip
+
+
+def all_paths(depths: Iterable[int], head: bool = True) -> list[str]:
+    """Return the path of every array that a hook sees, in the order in which they are made, the input first."""
+    found = [INPUT]
+    for i, inside in enumerate(blocks(depths), start=1):
+        found += [f"{patch_embed(i)}.proj", f"{patch_embed(i)}.norm"]
+        for path in inside:
+            found += [*(f"{path}.{name}" for name in _IN_BLOCK), path]
+        found.append(norm(i))
+    return [*found, POOL, HEAD] if head else found
 
 
 def check_known(wanted: Iterable[str], known: Iterable[str]) -> None:

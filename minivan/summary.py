@@ -5,7 +5,9 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-from .variants import PATCH_KERNELS, PATCH_STRIDES, Config, parameter_shapes
+from . import paths
+from .geometry import stage_sizes
+from .variants import Config, parameter_shapes
 
 
 @dataclass(frozen=True)
@@ -19,15 +21,6 @@ class Row:
     multiply_adds: int
 
 
-def stage_sizes(config: Config, height: int, width: int) -> list[tuple[int, int]]:
-    """Return the (H, W) of each stage's maps for an input of this many pixels."""
-    sizes = []
-    for kernel, stride in zip(PATCH_KERNELS[: config.stages], PATCH_STRIDES, strict=False):
-        height, width = ((side + 2 * (kernel // 2) - kernel) // stride + 1 for side in (height, width))
-        sizes.append((height, width))
-    return sizes
-
-
 def summarise(config: Config, height: int = 224, width: int = 224) -> list[Row]:
     """Return a row per stage and one for the head.
 
@@ -35,17 +28,19 @@ def summarise(config: Config, height: int = 224, width: int = 224) -> list[Row]:
     convolutions and the head for one image, zero padding included, as the paper counts them; normalisation, GELU and the
     gate are left out.
     """
-    sizes = stage_sizes(config, height, width)
+    sizes = stage_sizes(config.stages, height, width)
     parameters, multiply_adds = [0] * (config.stages + 1), [0] * (config.stages + 1)
     for name, shape in parameter_shapes(config):
-        place = config.stages if name.startswith("head") else int(name.split(".")[0][-1]) - 1
+        stage = paths.stage_of(name)
+        place = config.stages if stage is None else stage - 1
         if not name.endswith(("running_mean", "running_var")):
             parameters[place] += math.prod(shape)
         if len(shape) == 4:  # (C_out, C_in / groups, K, K): as many products at each output position
             multiply_adds[place] += math.prod(shape) * math.prod(sizes[place])
         elif len(shape) == 2:
             multiply_adds[place] += math.prod(shape)
-    outputs = [(dim, *size) for dim, size in zip(config.dims, sizes, strict=True)] + [(config.classes,)]
+    outputs: list[tuple[int, ...]] = [(dim, *size) for dim, size in zip(config.dims, sizes, strict=True)]
+    outputs.append((config.classes,))
     names = [f"stage {i}" for i in range(1, config.stages + 1)] + ["head"]
     return [Row(*row) for row in zip(names, outputs, [*config.depths, 0], parameters, multiply_adds, strict=True)]
 

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from typing import Any
 
-PATCH_KERNELS = (7, 3, 3, 3)  # overlapping patch embedding: kernel of each stage's strided convolution
-PATCH_STRIDES = (4, 2, 2, 2)  # so a stage works at 1/4, 1/8, 1/16 and 1/32 of the input
+import numpy as np
+
+from . import paths
+from .geometry import CONV0, CONV_SPATIAL, DWCONV, PATCH_EMBEDS, POINTWISE, Kernel
+
+MOST_FAULTS = 12  # named in one message
 LARGEST_DIMENSION = 1 << 16  # far above any VAN; a shape beyond it is a damaged file, not a network
 
 
@@ -21,10 +26,10 @@ class Config:
     layer_norm_eps: float = 1e-6  # 1e-6 in the authors' and Hugging Face's code, 1e-5 in OpenMMLab's
     batch_norm_eps: float = 1e-5  # torch.nn.BatchNorm2d's default in all three
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         for field in ("dims", "depths", "mlp_ratios"):
             object.__setattr__(self, field, tuple(int(v) for v in getattr(self, field)))
-        if not self.dims or not len(self.dims) == len(self.depths) == len(self.mlp_ratios) <= len(PATCH_KERNELS):
+        if not self.dims or not len(self.dims) == len(self.depths) == len(self.mlp_ratios) <= len(PATCH_EMBEDS):
             raise ValueError(
                 f"a VAN has one to four stages, each with a dim, a depth and an MLP ratio; "
                 f"got dims {self.dims}, depths {self.depths}, mlp_ratios {self.mlp_ratios}"
@@ -82,39 +87,76 @@ def parameter_shapes(config: Config) -> Iterator[tuple[str, tuple[int, ...]]]:
     """
     c_in = 3
     for i, (dim, depth, ratio) in enumerate(zip(config.dims, config.depths, config.mlp_ratios, strict=True), start=1):
-        kernel = PATCH_KERNELS[i - 1]
-        yield from _conv(f"patch_embed{i}.proj", dim, c_in, kernel)
-        yield from _batch_norm(f"patch_embed{i}.norm", dim)
+        yield from _conv(f"{paths.patch_embed(i)}.proj", dim, c_in, PATCH_EMBEDS[i - 1])
+        yield from _batch_norm(f"{paths.patch_embed(i)}.norm", dim)
         for j in range(depth):
-            yield from _block(f"block{i}.{j}", dim, ratio * dim)
-        yield f"norm{i}.weight", (dim,)
-        yield f"norm{i}.bias", (dim,)
+            yield from _block(paths.block(i, j), dim, ratio * dim)
+        yield f"{paths.norm(i)}.weight", (dim,)
+        yield f"{paths.norm(i)}.bias", (dim,)
         c_in = dim
     if config.classes:
         yield "head.weight", (config.classes, c_in)
         yield "head.bias", (config.classes,)
 
 
-def _block(name, dim, hidden):
+def _block(name: str, dim: int, hidden: int) -> Iterator[tuple[str, tuple[int, ...]]]:
+    unit = f"{name}.{paths.UNIT}"
     yield f"{name}.layer_scale_1", (dim,)
     yield f"{name}.layer_scale_2", (dim,)
     yield from _batch_norm(f"{name}.norm1", dim)
-    yield from _conv(f"{name}.attn.proj_1", dim, dim, 1)
-    yield from _conv(f"{name}.attn.spatial_gating_unit.conv0", dim, 1, 5)
-    yield from _conv(f"{name}.attn.spatial_gating_unit.conv_spatial", dim, 1, 7)
-    yield from _conv(f"{name}.attn.spatial_gating_unit.conv1", dim, dim, 1)
-    yield from _conv(f"{name}.attn.proj_2", dim, dim, 1)
+    yield from _conv(f"{name}.attn.proj_1", dim, dim, POINTWISE)
+    yield from _conv(f"{unit}.conv0", dim, 1, CONV0)
+    yield from _conv(f"{unit}.conv_spatial", dim, 1, CONV_SPATIAL)
+    yield from _conv(f"{unit}.conv1", dim, dim, POINTWISE)
+    yield from _conv(f"{name}.attn.proj_2", dim, dim, POINTWISE)
     yield from _batch_norm(f"{name}.norm2", dim)
-    yield from _conv(f"{name}.mlp.fc1", hidden, dim, 1)
-    yield from _conv(f"{name}.mlp.dwconv.dwconv", hidden, 1, 3)
-    yield from _conv(f"{name}.mlp.fc2", dim, hidden, 1)
+    yield from _conv(f"{name}.mlp.fc1", hidden, dim, POINTWISE)
+    yield from _conv(f"{name}.mlp.dwconv.dwconv", hidden, 1, DWCONV)
+    yield from _conv(f"{name}.mlp.fc2", dim, hidden, POINTWISE)
 
 
-def _conv(name, c_out, c_in, kernel):
-    yield f"{name}.weight", (c_out, c_in, kernel, kernel)
+def _conv(name: str, c_out: int, c_in: int, kernel: Kernel) -> Iterator[tuple[str, tuple[int, ...]]]:
+    yield f"{name}.weight", (c_out, c_in, kernel.side, kernel.side)
     yield f"{name}.bias", (c_out,)
 
 
-def _batch_norm(name, channels):
+def _batch_norm(name: str, channels: int) -> Iterator[tuple[str, tuple[int, ...]]]:
     for part in ("weight", "bias", "running_mean", "running_var"):
         yield f"{name}.{part}", (channels,)
+
+
+def tensor_faults(config: Config, found: Mapping[str, tuple[int, ...] | None]) -> list[str]:
+    """Say what is missing, unknown or misshapen in a network's tensors: a phrase each, in the network's order.
+
+    `found` maps names to shapes; None stands for something that is no tensor of numbers.
+    """
+    expected, faults = dict(parameter_shapes(config)), []
+    for name, shape in found.items():
+        if name not in expected:
+            faults.append(f"{name} is unknown" if shape is None else f"{name} {shape} is unknown")
+    for name, shape in expected.items():
+        if name not in found:
+            faults.append(f"{name} {shape} is missing")
+        elif found[name] is None:
+            faults.append(f"{name} is not a tensor that can be read")
+        elif found[name] != shape:
+            faults.append(f"{name} has the shape {found[name]}, not {shape}")
+    return faults
+
+
+def listed(faults: list[str]) -> str:
+    """Return faults as one line, which says how many more there are where they are many."""
+    more = f" (and {len(faults) - MOST_FAULTS} more)" if len(faults) > MOST_FAULTS else ""
+    return "; ".join(faults[:MOST_FAULTS]) + more
+
+
+def check_tensors(config: Config, tensors: Mapping[str, Any]) -> list[str]:
+    """Return the names of a network's tensors in order; ValueError where `tensors` does not hold exactly these, floating."""
+    faults = tensor_faults(config, {name: np.shape(tensor) for name, tensor in tensors.items()})
+    for name, tensor in tensors.items():
+        dtype = np.asarray(tensor).dtype
+        if not np.issubdtype(dtype, np.floating):
+            faults.append(f"{name} has the dtype {dtype}, which is not floating")
+    if faults:
+        raise ValueError(f"these tensors are not a VAN of {config}: {listed(faults)}")
+    return [name for name, _ in parameter_shapes(config)]

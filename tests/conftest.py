@@ -4,9 +4,9 @@ import os
 import sys
 from pathlib import Path
 
-import loopback
 import pytest
 from hypothesis import HealthCheck, settings
+from support import loopback
 
 ROOT = Path(__file__).parent.parent
 

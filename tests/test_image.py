@@ -6,11 +6,12 @@ import zlib
 
 import numpy as np
 import pytest
-from conftest import ROOT
 from PIL import Image
+from support import ROOT
 
 from minivan import image
-from minivan.image import PRESETS, ImageError, Preprocessing
+from minivan.card import PRESETS, Preprocessing
+from minivan.image import ImageError
 
 CAT = ROOT / "examples" / "cat.jpg"
 

@@ -5,7 +5,8 @@ import pytest
 
 import minivan.ops as exact
 import minivan.reference as reference
-from minivan.model import Tap, lka
+from minivan.hooks import Hook
+from minivan.model import lka
 
 ENGINES = pytest.mark.parametrize("ops", [exact, reference], ids=["exact", "numpy"])
 
@@ -92,7 +93,7 @@ def test_a_large_kernel_attention_by_hand(ops):
     seen = {}
     zero = np.zeros(1, np.float32)
     parameters = [dict(weight=w.astype(np.float32), bias=zero) for w in (ones5, ones7, two)]
-    y = lka(ops, Tap(seen.__setitem__, "lka"), u, *parameters)
+    y = lka(ops, Hook(seen.__setitem__, "lka"), u, *parameters)
     print("5x5 of ones:", *seen["lka.conv0"][0, 0].astype(int), sep="\n")
     print("then 7x7 of ones, 3 apart:", *seen["lka.conv_spatial"][0, 0].astype(int), sep="\n")
     assert (seen["lka.conv0"] == 1).all()  # every pixel of a 5 x 5 map has the middle within two steps

@@ -5,7 +5,7 @@ import math
 
 import pytest
 import torch
-import torch_van
+from support import torch_van
 
 from minivan.cli import main
 from minivan.summary import summarise, totals
@@ -41,9 +41,9 @@ def test_names_and_shapes_are_those_of_the_network_in_pytorch(name):
 
 def test_stage_sizes_are_those_of_the_network_for_odd_inputs():
     import numpy as np
-    from networks import random_tensors
+    from support.networks import random_tensors
 
-    from minivan.model import VAN
+    from minivan.van import VAN
 
     config = Config((4, 4, 4, 4), (1, 1, 1, 1), (1, 1, 1, 1), classes=2)
     for height, width in [(32, 32), (33, 47), (101, 64)]:

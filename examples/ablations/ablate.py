@@ -113,7 +113,7 @@ def labelled(model, limit: int) -> tuple[np.ndarray, np.ndarray]:
 def logits(model, x, change=None) -> np.ndarray:
     """Run all images in batches, with a change or as the network is."""
     tap = change and replace(model, change)
-    return np.concatenate([model(x[i : i + BATCH], tap=tap) for i in range(0, len(x), BATCH)])
+    return np.concatenate([model(x[i : i + BATCH], hook=hook) for i in range(0, len(x), BATCH)])
 
 
 def footprint(model, change, side=41) -> int:

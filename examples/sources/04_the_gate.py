@@ -28,7 +28,7 @@ x = image.prepare("coffee.jpg", card.preprocessing)[None]
 
 # %%
 seen = {}
-logits = model(x, tap=lambda path, array: seen.update({path: array[0]}))
+logits = model(x, hook=lambda path, array: seen.update({path: array[0]}))
 attention = {path.split(".spatial")[0]: array for path, array in seen.items() if path.endswith("spatial_gating_unit.conv1")}
 every = np.concatenate([a.ravel() for a in attention.values()])
 print(f"{len(attention)} blocks, {every.size:,} attention values from {every.min():.1f} to {every.max():.1f}")
@@ -136,8 +136,8 @@ for side in (7, 14, 28, 56, 112, 224):
 
 
 # %%
-def answer(tap=None):
-    p = reference.softmax(model(x, tap=tap).astype(float))[0]
+def answer(hook=None):
+    p = reference.softmax(model(x, hook=hook).astype(float))[0]
     return f"{card.label(int(p.argmax())).short} ({p.max():.2f})"
 
 

@@ -37,7 +37,7 @@ Image("diagrams/block.png", width=760)
 
 # %%
 seen = {}
-logits = model(x, tap=lambda path, array: seen.update({path: array}))
+logits = model(x, hook=lambda path, array: seen.update({path: array}))
 print(f"{'image':52s} {x.shape}")
 for path, array in seen.items():
     if path.startswith(("patch_embed1", "block1.0", "norm1")):
@@ -78,7 +78,7 @@ def as_in_the_figure(path, array):
 
 
 kept = {}
-wrong = model(x, tap=as_in_the_figure)
+wrong = model(x, hook=as_in_the_figure)
 names = ("the network", "without the inner residual")
 for name, row in zip(names, reference.softmax(np.concatenate([logits, wrong]).astype(float)), strict=True):
     print(f"{name:28s} {model.card.label(int(row.argmax())).short} ({row.max():.2f})")

@@ -20,12 +20,12 @@ card = model.card
 photo = image.decode("coffee.jpg")
 
 
-def look(photo, size, tap=None):
+def look(photo, size, hook=None):
     """Return the logits and the four stage outputs for a photo whose shorter side is scaled to `size`."""
     seen = image.centre_crop(image.resize(photo, size), size)
     x = image.normalise(seen, card.preprocessing.mean, card.preprocessing.std)[None]
     stages = {}
-    logits = model(x, tap=lambda path, array: stages.update({path: array[0]}))
+    logits = model(x, hook=lambda path, array: stages.update({path: array[0]}))
     return logits[0].astype(float), [stages[f"norm{i}"] for i in range(1, model.config.stages + 1)]
 
 

@@ -22,8 +22,8 @@ import numpy as np
 
 import minivan
 from minivan import oracle, reference
-from minivan.model import VAN
-from minivan.oracle.sources import read
+from minivan.oracle.recorded import read
+from minivan.van import VAN
 
 plt.style.use("minivan.mplstyle")
 work = Path(tempfile.mkdtemp())
@@ -124,7 +124,7 @@ def run(*arguments):
 
 def record(port, name):
     arrays = {}
-    port(photo, tap=lambda path, array: arrays.update({path: array}))
+    port(photo, hook=lambda path, array: arrays.update({path: array}))
     np.savez(work / name, **arrays)
 
 

@@ -15,7 +15,7 @@ import numpy as np
 import onnx
 import onnxruntime
 
-from minivan.oracle.sources import read_trace
+from minivan.oracle.recorded import read_trace
 
 
 def layers_of(graph: onnx.GraphProto) -> dict[str, str]:

@@ -15,7 +15,7 @@ import runpy
 import numpy as np
 import torch
 
-from minivan.oracle.sources import read_trace
+from minivan.oracle.recorded import read_trace
 
 
 def record(net: torch.nn.Module, x: np.ndarray) -> dict[str, np.ndarray]:

@@ -14,7 +14,8 @@ from typing import BinaryIO
 
 import numpy as np
 
-from .error import CheckpointError, quote
+from ..errors import quote
+from .error import CheckpointError
 
 LOCAL = struct.Struct("<4s5H3L2H")
 CENTRAL = struct.Struct("<4s6H3L5H2L")

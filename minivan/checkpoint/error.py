@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-LONGEST_QUOTE = 80  # characters of a name from a file that a message repeats
+from ..errors import printable
 
 
 class CheckpointError(ValueError):
@@ -23,17 +23,3 @@ class CheckpointError(ValueError):
     def within(self, place) -> CheckpointError:
         """Return the same error with `place` put before what `where` says already."""
         return type(self)(self.what, self.why, f"{place}, {self.where}" if self.where else str(place))
-
-
-def printable(text: str) -> str:
-    """Return a text without characters that would move a terminal's cursor: those are written as escapes."""
-    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
-
-
-def quote(name) -> str:
-    """Return a name read from a file as it may stand in a message: quoted, escaped, cut to 80 characters."""
-    if not isinstance(name, (str, int, float, type(None))):
-        return f"a {type(name).__name__}"
-    if isinstance(name, str):
-        name = name if len(name) <= LONGEST_QUOTE else f"{name[:LONGEST_QUOTE]}..."
-    return repr(name)

@@ -12,8 +12,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from urllib.parse import urlsplit
 
+from ..errors import quote
 from ..variants import canonical, variant_of
-from .error import CheckpointError, quote
+from .error import CheckpointError
 from .published import published
 from .weights import Weights, digest, read, write
 

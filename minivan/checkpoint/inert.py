@@ -10,7 +10,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from .error import CheckpointError, quote
+from ..errors import quote
+from .error import CheckpointError
 from .tensor import ITEM_SIZES, Storage
 
 

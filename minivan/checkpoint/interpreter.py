@@ -12,8 +12,9 @@ import sys
 from collections.abc import Callable
 from typing import BinaryIO
 
+from ..errors import quote
 from . import inert
-from .error import CheckpointError, quote
+from .error import CheckpointError
 from .tensor import StoredTensor, is_natural
 
 DEEPEST = 100  # containers inside one another; a checkpoint with its optimizer needs about six

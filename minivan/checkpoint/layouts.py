@@ -12,8 +12,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 
+from ..errors import quote
 from ..variants import Config, parameter_shapes
-from .error import CheckpointError, quote
+from .error import CheckpointError
 from .tensor import StoredTensor
 
 # The authors' module -> the same module elsewhere. {i} is the stage from 1, {s} the stage from 0, {j} the block from 0.

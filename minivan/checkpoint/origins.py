@@ -6,11 +6,13 @@ from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 
-from ..labels import Label, imagenet1k
-from ..variants import PATCH_STRIDES, Config
-from .error import CheckpointError, printable, quote
+from ..card import Label, imagenet1k
+from ..errors import printable, quote
+from ..geometry import PATCH_STRIDES
+from ..variants import Config
+from .error import CheckpointError
 from .layouts import LAYOUTS, unwrap
-from .store import parse_json
+from .safetensors_file import parse_json
 from .tensor import StoredTensor
 
 # Where a training script keeps the network, in the order in which timm's `load_state_dict` looks (timm/models/_helpers.py):

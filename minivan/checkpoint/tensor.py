@@ -9,7 +9,8 @@ from math import prod
 
 import numpy as np
 
-from .error import CheckpointError, quote
+from ..errors import quote
+from .error import CheckpointError
 
 MOST_DIMENSIONS = 8  # NumPy allows 64, a VAN's tensors have at most four
 

@@ -13,8 +13,9 @@ from typing import BinaryIO
 
 import numpy as np
 
+from ..errors import quote
 from .archive import Archive, read_into
-from .error import CheckpointError, quote
+from .error import CheckpointError
 from .inert import Name
 from .interpreter import Cursor, Interpreter
 from .tensor import ITEM_SIZES, Storage, is_natural

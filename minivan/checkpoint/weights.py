@@ -10,15 +10,15 @@ from pathlib import Path
 
 import numpy as np
 
-from ..card import Card
-from ..image import PRESETS
-from ..labels import imagenet1k
+from ..card import PRESETS, Card, imagenet1k
+from ..errors import quote
 from ..variants import Config, variant_of
-from . import layouts, store
-from .error import CheckpointError, quote
+from . import layouts
+from . import safetensors_file as store
+from .error import CheckpointError
 from .origins import AVERAGED, huggingface_config, openmmlab_labels, state_dict
+from .safetensors_file import narrow, open_safetensors
 from .sniff import kind_of
-from .store import narrow, open_safetensors
 from .tensor import StoredTensor
 from .torchfile import open_torch
 

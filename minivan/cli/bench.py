@@ -51,8 +51,8 @@ def measure(config, args) -> dict:
     import numpy as np
 
     from minivan.fast.peak import ours
-    from minivan.model import VAN
     from minivan.summary import summarise, totals
+    from minivan.van import VAN
 
     def clock():
         start = time.perf_counter()

@@ -10,9 +10,9 @@ import sys
 import time
 from pathlib import Path
 
+from ..predict.ahead import batches, prepare_ahead
+from ..predict.images import find_images
 from . import UserError, printable
-from .ahead import batches, prepare_ahead
-from .images import find_images
 
 PROGRESS_FROM = 4  # images: fewer are done before a progress bar could be read
 BATCH = 8  # images that the engine `fast` is given at once; the others answer image by image
@@ -118,7 +118,7 @@ def describe_answer(model, image, probabilities, seconds: float, top_k: int) -> 
     return {
         "image": image.name,
         "model": model.card.name,
-        "engine": model.engine,
+        "engine": model.engine.name,
         "milliseconds": round(seconds * 1000, 1),
         "top": top,
     }

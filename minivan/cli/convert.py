@@ -66,8 +66,7 @@ def read(source, key):
 
 def revise(weights, args):
     """Return the weights with what the user knows better than the file: labels, eps, preprocessing."""
-    from minivan.image import PRESETS
-    from minivan.labels import read_labels
+    from minivan.card import PRESETS, read_labels
 
     card, config = weights.card, weights.config
     preprocessing = PRESETS[args.preset] if args.preset else card.preprocessing

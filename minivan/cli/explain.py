@@ -7,9 +7,9 @@ import sys
 from dataclasses import replace
 from typing import NamedTuple
 
+from ..predict.images import find_images
 from . import UserError
 from .classify import describe, load_model, positive, use_threads
-from .images import find_images
 
 METHODS = ("gradcam", "cam", "hirescam", "layercam", "gradcam++", "smoothgrad", "occlusion")
 DISPLAY = 384  # pixels a side at which a photo is drawn, or as many as the network sees
@@ -124,7 +124,7 @@ def scaled(preprocessing, side: int):
 
 def view_side(model, args) -> int:
     """Return the side of the square that the network sees."""
-    from minivan.model import SMALLEST_SIDE
+    from minivan.geometry import SMALLEST_SIDE
 
     side = args.size or max(model.card.preprocessing.crop, SMALLEST_VIEW)
     if not SMALLEST_SIDE <= side <= LARGEST_VIEW:

@@ -112,17 +112,17 @@ def described(error: Exception) -> str:
 
 
 def run_compare(args) -> int:
-    from ..oracle import hints, sources
+    from ..oracle import hints, recorded
+    from ..oracle.baseline import open_subject
     from ..oracle.compare import Tolerance, compare
-    from ..oracle.subject import open_subject
 
     allowed = None
     if args.max_ulp is not None or args.rtol is not None or args.atol is not None:
         allowed = Tolerance(args.rtol or 0.0, args.atol or 0.0, args.max_ulp)
     try:
         subject = open_subject(args.trace, args.model)
-        names = sources.read_names(args.map) if args.map else []
-        report = compare(subject.trace, sources.read(args.other), allowed, names, args.layout)
+        names = recorded.read_names(args.map) if args.map else []
+        report = compare(subject.trace, recorded.read(args.other), allowed, names, args.layout)
     except (ValueError, OSError) as error:
         print(f"minivan: {described(error)}", file=sys.stderr)
         return UNUSABLE

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import json
 
+from ..predict.images import find_images
 from . import UserError
 from .classify import describe, load_model, positive, use_threads
 from .explain import LARGEST_VIEW, scaled, write
-from .images import find_images
 
 IMAGES = 8  # of noise, where no photos are given
 SIDE = 257  # pixels: 64 n + 1, so that every stage has a position in the very centre
@@ -65,8 +65,8 @@ def images(args, model):
     import numpy as np
 
     from minivan.explain.receptive import noise_images
+    from minivan.geometry import SMALLEST_SIDE
     from minivan.image import decode, normalise, view
-    from minivan.model import SMALLEST_SIDE
 
     if not SMALLEST_SIDE <= args.size <= LARGEST_VIEW:
         raise UserError(f"--size lies in {SMALLEST_SIDE}..{LARGEST_VIEW} pixels; got {args.size}")

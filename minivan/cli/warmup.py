@@ -13,7 +13,7 @@ def run(args) -> int:
     import numpy as np
 
     from minivan.cli.bench import random_tensors
-    from minivan.model import VAN
+    from minivan.van import VAN
     from minivan.variants import Config
 
     config = Config((8, 8, 8, 8), (1, 1, 1, 1), (2, 2, 2, 2), classes=2)

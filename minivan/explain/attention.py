@@ -21,7 +21,7 @@ def attention_maps(model, x) -> dict[str, np.ndarray]:
         if path.endswith(FACTOR):
             found[path.removesuffix(FACTOR)] = array
 
-    model.features(x, tap=keep)
+    model.features(x, hook=keep)
     return found
 
 

@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from ..variants import PATCH_STRIDES
+from ..paths import stride_of
 from .attention import most_selective
 from .receptive import SHARES, square
 
@@ -35,13 +35,6 @@ def matplotlib_figure():
     except ImportError:
         raise MissingPlots("figures need Matplotlib: pip install 'minivan[plots]'") from None
     return Figure
-
-
-def stride_of(path: str) -> int:
-    """Return how many input pixels lie between neighbouring positions of the array at `path`."""
-    if path == "input":
-        return 1
-    return int(np.prod(PATCH_STRIDES[: int(path.split(".")[0][-1])]))
 
 
 def spread(values: np.ndarray, stride: float, height: int, width: int) -> np.ndarray:

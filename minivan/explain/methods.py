@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from ..grad import backward
+from .. import backward
 from ..ops import softmax
 from . import cam, perturb
 
@@ -49,7 +49,7 @@ def maps(model, x, target=None, method: str = "gradcam", layers=None) -> Maps:
     x = np.asarray(x)
     wrt = [last] if layers is None else list(layers)
     if method in LAYER_METHODS:
-        found = backward.gradients(model, x, target, wrt)
+        found = model.derive(x, target, wrt)
         for path in wrt:
             if found.values[path].ndim != 4:
                 raise ValueError(f"{path} has no positions, its shape is {found.values[path].shape}: choose another layer")
@@ -57,9 +57,9 @@ def maps(model, x, target=None, method: str = "gradcam", layers=None) -> Maps:
         pictures = {path: of(found.values[path], found.gradients[path]) for path in wrt}
         logits, classes = found.logits, found.target.argmax(axis=1)
     else:
-        seen = backward.forward(model, x, [last])
+        seen = model.arrays(x, [last])
         logits = seen["head"]
-        weights = backward.weights_of(target, logits)
+        weights = backward.logit_weights(target, logits)
         classes = weights.argmax(axis=1)
         if method == "cam":
             pictures = {last: cam.cam(seen[last], model.tensors["head.weight"][classes])}

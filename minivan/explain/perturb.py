@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from ..grad import backward
 from ..ops import softmax
+from ..paths import INPUT
 
 BATCH = 8  # images a forward pass takes at once
 
@@ -21,7 +21,7 @@ def smoothgrad(model, x, target, samples: int = 16, noise: float = 0.15, seed: i
     total = np.zeros(x.shape, np.float64)
     for _ in range(samples):
         noisy = (x + spread * rng.standard_normal(x.shape)).astype(np.float32)
-        total += backward.gradients(model, noisy, target).gradients["input"]
+        total += model.gradients(noisy, target)[INPUT]
     return np.abs(total / samples).sum(axis=1).astype(np.float32)
 
 

@@ -6,12 +6,12 @@ from typing import NamedTuple
 
 import numpy as np
 
-from .. import grad, lka
-from ..grad import backward
-from ..variants import PATCH_KERNELS, PATCH_STRIDES, Config
+from .. import backward, lka, paths
+from ..geometry import CONV0, CONV_SPATIAL, DWCONV, PATCH_EMBEDS
+from ..variants import Config
 
-LKA_REACH = (5 - 1) + 3 * (7 - 1)  # 5x5, then 7x7 with dilation 3: a position's own place and 22 more
-MLP_REACH = 3 - 1  # the 3x3 between fc1 and fc2
+LKA_REACH = 2 * (CONV0.reach + CONV_SPATIAL.reach)  # a position's own place and 22 more
+MLP_REACH = 2 * DWCONV.reach  # the 3x3 between fc1 and fc2
 SHARES = (0.2, 0.3, 0.5, 0.99)  # those of Ding et al. 2022 (arXiv 2203.06717)
 
 
@@ -31,12 +31,13 @@ def theoretical(config: Config) -> list[Field]:
     """
     fields, side, stride = [], 1, 1
     for i, depth in enumerate(config.depths, 1):
-        side += (PATCH_KERNELS[i - 1] - 1) * stride
-        stride *= PATCH_STRIDES[i - 1]
-        fields.append(Field(f"patch_embed{i}", stride, side))
+        embed = PATCH_EMBEDS[i - 1]
+        side += (embed.side - 1) * stride
+        stride *= embed.stride
+        fields.append(Field(paths.patch_embed(i), stride, side))
         for j in range(depth):
             side += (LKA_REACH + MLP_REACH) * stride
-            fields.append(Field(f"block{i}.{j}", stride, side))
+            fields.append(Field(paths.block(i, j), stride, side))
     return fields
 
 
@@ -47,9 +48,9 @@ def impulse_response(model, block: str) -> np.ndarray:
     response[c] turned by half a turn: the convolutions look, the impulse is seen. Borders, where the map's zero padding
     cuts in between the two steps, differ (see minivan.lka.border_affected).
     """
-    unit = f"{block}.attn.spatial_gating_unit"
+    unit = f"{block}.{paths.UNIT}"
     conv0, conv_spatial = (model.tensors[f"{unit}.{name}.weight"] for name in ("conv0", "conv_spatial"))
-    return lka.equivalent_kernel(conv0, conv_spatial, 3)[:, 0]
+    return lka.equivalent_kernel(conv0, conv_spatial, CONV_SPATIAL.dilation)[:, 0]
 
 
 def effective(model, x) -> dict[str, np.ndarray]:
@@ -60,15 +61,14 @@ def effective(model, x) -> dict[str, np.ndarray]:
     the images x (N, 3, H, W). It is taken before the stage's LayerNorm, which ties the channels' sum down. With
     sides of 64 n + 1 pixels the centre position of every stage is centred on the image's centre.
     """
-    saved = {backward.INPUT: np.asarray(x)}
-    model.features(x, tap=saved.__setitem__)
+    saved = {paths.INPUT: np.asarray(x)}
+    model.features(x, hook=saved.__setitem__)
     fields = {}
-    for i, depth in enumerate(model.config.depths, 1):
-        path = f"block{i}.{depth - 1}"
+    for i, path in enumerate(paths.last_blocks(model.config.depths), 1):
         seed = np.zeros_like(saved[path])
         seed[:, :, seed.shape[2] // 2, seed.shape[3] // 2] = 1
-        steps = backward.from_blocks(grad, seed, i, saved, model.parameters, model.config)
-        by_pixel = backward.take(steps, [backward.INPUT])[backward.INPUT]
+        steps = backward.from_blocks(model.engine.grad, seed, i, saved, model.parameters, model.config)
+        by_pixel = backward.take(steps, [paths.INPUT])[paths.INPUT]
         fields[path] = np.abs(by_pixel, dtype=np.float64).sum(axis=1).mean(axis=0)
     return fields
 

@@ -28,17 +28,13 @@ def record(integers: str, floats: str = "") -> np.dtype:
 
 # What compiled code knows of a network. Addresses count floats; a block is V channels, a pair two blocks.
 NETWORK = record("stages classes head_w head_b", "eps")
-STAGE = record(
-    "channels pairs hidden_pairs depth first_block chunk band embed_w embed_b embed_blocks zeros ones norm_w norm_b"
-)
+STAGE = record("channels pairs hidden_pairs depth first_block chunk band embed_w embed_b embed_blocks zeros ones norm_w norm_b")
 BLOCK = record(
     "proj_1_w proj_1_b conv0_w conv0_b spatial_w spatial_b conv1_w conv1_b proj_2_w proj_2_b scale "
     "fc1_w fc1_b dwconv_w dwconv_b fc2_w fc2_b"
 )
 # One thread's place in its team, the maps that the team shares (x to features) and its own scratch (columns to sums).
-MEMBER = record(
-    "rank size counter give_way arrived x y u near far hidden features columns wide active spare pooled sums"
-)
+MEMBER = record("rank size counter give_way arrived x y u near far hidden features columns wide active spare pooled sums")
 
 
 @njit(nogil=True)
@@ -261,9 +257,7 @@ def run(lanes, v, rows, network, stages, all_blocks, member, images, height, wid
                     mlp_by_channels(lanes, v, rows, me, stage, all_blocks[j], x + at, step, y + at, step, count, h, w)
             x, y = y, x
         start, stop = share(images * h * w, me)
-        layer_norm(
-            lanes, x, step, blocks, stage.channels, net.eps, stage.norm_w, stage.norm_b, features, step, start, stop
-        )
+        layer_norm(lanes, x, step, blocks, stage.channels, net.eps, stage.norm_w, stage.norm_b, features, step, start, stop)
         meet(me)
         source, source_step = features, step
         features += blocks * step

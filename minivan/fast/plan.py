@@ -7,7 +7,7 @@ import threading
 import numba
 import numpy as np
 
-from ..summary import stage_sizes
+from ..geometry import stage_sizes
 from ..variants import Config
 from .network import MEMBER, run
 from .pack import PAIR, STEM_ROW, STEM_ROWS, aligned, pack
@@ -49,7 +49,7 @@ class Plan:
     def features(self, x: np.ndarray) -> list[np.ndarray]:
         """Each stage's output after its LayerNorm, float32 (N, C, H / 4, W / 4) first."""
         n, _, h, w = x.shape
-        shapes = zip(self.config.dims, stage_sizes(self.config, h, w), strict=True)
+        shapes = zip(self.config.dims, stage_sizes(self.config.stages, h, w), strict=True)
         maps = [np.empty((n, c, *size), np.float32) for c, size in shapes]
         self._run(x, np.empty((n, self.config.classes), np.float32), maps)
         return maps
@@ -109,7 +109,7 @@ class Plan:
         largest = dict.fromkeys(("x", "y", "u", "near", "far", "hidden", "columns", "wide", "active"), 0)
         features, chunks, bands = 0, [], []
         before = 0
-        for s, (height, width) in enumerate(stage_sizes(self.config, h, w)):
+        for s, (height, width) in enumerate(stage_sizes(self.config.stages, h, w)):
             positions = height * width
             channels, hidden = int(self.stages[s]["pairs"]) * pair, int(self.stages[s]["hidden_pairs"]) * pair
             chunk = max(1, min(images, CHUNK // positions))
@@ -143,7 +143,7 @@ class Plan:
         """Copy a team's stage outputs, [blocks][positions][V], into (N, C, H, W) arrays."""
         at = int(member["features"][0]) - self._room.ctypes.data // 4
         v = self.shape.lanes
-        for s, (height, width) in enumerate(stage_sizes(self.config, h, w)):
+        for s, (height, width) in enumerate(stage_sizes(self.config.stages, h, w)):
             blocks = PAIR * int(self.stages[s]["pairs"])
             size = blocks * images * height * width * v
             packed = self._room[at : at + size].reshape(blocks, images, height, width, v)

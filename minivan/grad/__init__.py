@@ -2,8 +2,8 @@
 
 Each function is a vector-Jacobian product: `dy` is the derivative of some number by the operator's output, the result that
 number's derivative by the argument in the function's name, with that argument's shape. The numbers are those of
-minivan.ops: float32 tensors, every sum in float64 by one thread in one written order, rounded once. minivan.grad.reference
-has the same functions in NumPy, and minivan.grad.backward the whole network's backward pass.
+minivan.ops: float32 tensors, every sum in float64 by one thread in one written order, rounded once.
+minivan.reference.derivatives has the same functions in NumPy, minivan.backward the whole network's backward pass.
 """
 
 from .activation import gelu_input, softmax_input

@@ -4,17 +4,16 @@ from __future__ import annotations
 
 import numpy as np
 
-from .. import shapes
+from .. import checks
 from ..ops.activation import CHUNK, erfc, exp
 from ..ops.jit import launch, njit, prange
-from .checks import check_same_shape
 
 
 def gelu_input(dy, x):
     """The derivative of gelu: dy * (P(Z <= x) + x * density(x)) for a standard normal Z; float32, any shape."""
-    shapes.check_floating(dy=dy, x=x)
-    check_same_shape(dy, x.shape, "x")
-    dy, x = shapes.float32(dy), shapes.float32(x)
+    checks.check_floating(dy=dy, x=x)
+    checks.check_same_shape(dy, x.shape, "x")
+    dy, x = checks.float32(dy), checks.float32(x)
     dx = np.empty_like(x)
     with launch:
         _gelu_input(dy.reshape(-1), x.reshape(-1), dx.reshape(-1))
@@ -33,11 +32,11 @@ def _gelu_input(dy, x, dx):
 
 def softmax_input(dy, y):
     """The derivative of softmax from its result y: y * (dy - sum(dy * y)) over the last axis; float32."""
-    shapes.check_floating(dy=dy, y=y)
-    check_same_shape(dy, y.shape, "y")
+    checks.check_floating(dy=dy, y=y)
+    checks.check_same_shape(dy, y.shape, "y")
     if y.ndim == 0 or y.shape[-1] == 0:
         raise ValueError(f"softmax needs a last axis with something on it, got the shape {y.shape}")
-    dy, y = shapes.float32(dy), shapes.float32(y)
+    dy, y = checks.float32(dy), checks.float32(y)
     dx = np.empty_like(y)
     _softmax_input(*(v.reshape(-1, y.shape[-1]) for v in (dy, y, dx)))
     return dx

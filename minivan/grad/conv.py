@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import numpy as np
 
-from .. import shapes
+from .. import checks
 from ..ops.jit import launch, njit, prange
-from .checks import check_conv2d, stand_in
 from .depthwise import depthwise_input, depthwise_weight
+from .one_channel import collect, hand_back
 from .pointwise import pointwise_input, pointwise_weight
-from .taps import collect, hand_back
 
 
 def conv2d_input(dy, weight, size, stride=1, padding=0, dilation=1, groups=1):
@@ -19,8 +18,8 @@ def conv2d_input(dy, weight, size, stride=1, padding=0, dilation=1, groups=1):
     convolution's output.
     """
     x_shape = (dy.shape[0], weight.shape[1] * groups, *size) if dy.ndim == weight.ndim == 4 else ()
-    geometry = check_conv2d(dy, x_shape, weight, stride, padding, dilation, groups)
-    dy, weight = shapes.float32(dy), shapes.float32(weight)
+    geometry = checks.check_conv2d_derivative(dy, x_shape, weight, stride, padding, dilation, groups)
+    dy, weight = checks.float32(dy), checks.float32(weight)
     if _is_pointwise(weight.shape, *geometry, groups):
         return pointwise_input(dy, weight)
     dx = np.empty(x_shape, np.float32)
@@ -37,10 +36,10 @@ def conv2d_weight(dy, x, kernel, stride=1, padding=0, dilation=1, groups=1):
 
     `kernel` is the weight's (K, K). Raises ValueError where dy is not the shape of the convolution's output.
     """
-    shapes.check_floating(x=x)
+    checks.check_floating(x=x)
     weight_shape = (dy.shape[1], x.shape[1] // max(groups, 1), *kernel) if dy.ndim == x.ndim == 4 else ()
-    geometry = check_conv2d(dy, x.shape, stand_in(weight_shape), stride, padding, dilation, groups)
-    dy, x = shapes.float32(dy), shapes.float32(x)
+    geometry = checks.check_conv2d_derivative(dy, x.shape, checks.stand_in(weight_shape), stride, padding, dilation, groups)
+    dy, x = checks.float32(dy), checks.float32(x)
     dweight = np.empty(weight_shape, np.float32)
     if _is_pointwise(weight_shape, *geometry, groups):
         pointwise_weight(dy, x, dweight)
@@ -54,11 +53,11 @@ def conv2d_weight(dy, x, kernel, stride=1, padding=0, dilation=1, groups=1):
 
 def conv2d_bias(dy):
     """The derivative by the bias: each channel's dy summed over images and positions, (N, C, H, W) -> (C,), float32."""
-    shapes.check_floating(dy=dy)
-    n, c, h, w = shapes.check_feature_map(dy)
+    checks.check_floating(dy=dy)
+    n, c, h, w = checks.check_feature_map(dy)
     dbias = np.empty(c, np.float32)
     with launch:
-        _channel_sums(shapes.float32(dy).reshape(n, c, h * w), dbias)
+        _channel_sums(checks.float32(dy).reshape(n, c, h * w), dbias)
     return dbias
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 import numpy as np
 
 from ..ops.jit import launch, njit, prange
-from .taps import collect, hand_back
+from .one_channel import collect, hand_back
 
 
 def depthwise_input(dy, weight, stride, padding, dilation, dx):

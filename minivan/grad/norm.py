@@ -6,9 +6,8 @@ import math
 
 import numpy as np
 
-from .. import ops, shapes
+from .. import checks, ops
 from ..ops.jit import launch, njit, prange
-from .checks import check_same_shape
 from .conv import conv2d_bias
 
 TILE = 64  # positions whose means are summed together
@@ -19,13 +18,13 @@ def batch_norm_input(dy, running_var, weight, eps=1e-5):
 
     In inference form the statistics are constants, so neither x nor the mean matters.
     """
-    shapes.check_floating(dy=dy, running_var=running_var, weight=weight)
-    n, c, h, w = shapes.check_feature_map(dy)
-    shapes.check_channels(c, dy, running_var=running_var, weight=weight)
+    checks.check_floating(dy=dy, running_var=running_var, weight=weight)
+    n, c, h, w = checks.check_feature_map(dy)
+    checks.check_channels(c, dy, running_var=running_var, weight=weight)
     dx = np.empty((n, c, h, w), np.float32)
-    dy = shapes.float32(dy).reshape(n, c, h * w)
+    dy = checks.float32(dy).reshape(n, c, h * w)
     with launch:
-        _batch_norm_input(dy, shapes.float32(running_var), shapes.float32(weight), eps, dx.reshape(n, c, h * w))
+        _batch_norm_input(dy, checks.float32(running_var), checks.float32(weight), eps, dx.reshape(n, c, h * w))
     return dx
 
 
@@ -42,14 +41,14 @@ def _batch_norm_input(dy, running_var, weight, eps, dx):
 
 def batch_norm_parameters(dy, x, running_mean, running_var, eps=1e-5):
     """The derivatives by weight and by bias of batch_norm: the sums of dy * (x - mean) / deviation and of dy; (C,) each."""
-    shapes.check_floating(dy=dy, x=x, running_mean=running_mean, running_var=running_var)
-    check_same_shape(dy, x.shape, "x")
-    n, c, h, w = shapes.check_feature_map(x)
-    shapes.check_channels(c, x, running_mean=running_mean, running_var=running_var)
+    checks.check_floating(dy=dy, x=x, running_mean=running_mean, running_var=running_var)
+    checks.check_same_shape(dy, x.shape, "x")
+    n, c, h, w = checks.check_feature_map(x)
+    checks.check_channels(c, x, running_mean=running_mean, running_var=running_var)
     dweight = np.empty(c, np.float32)
-    maps = [shapes.float32(v).reshape(n, c, h * w) for v in (dy, x)]
+    maps = [checks.float32(v).reshape(n, c, h * w) for v in (dy, x)]
     with launch:
-        _scaled_sums(*maps, shapes.float32(running_mean), shapes.float32(running_var), eps, dweight)
+        _scaled_sums(*maps, checks.float32(running_mean), checks.float32(running_var), eps, dweight)
     return dweight, conv2d_bias(dy)
 
 
@@ -71,14 +70,14 @@ def layer_norm_input(dy, x, weight, eps=1e-6):
 
     With z = (x - mean) / deviation and g = weight * dy:  dx = (g - mean(g) - z * mean(g * z)) / deviation.
     """
-    shapes.check_floating(dy=dy, x=x, weight=weight)
-    check_same_shape(dy, x.shape, "x")
-    n, c, h, w = shapes.check_feature_map(x)
-    shapes.check_channels(c, x, weight=weight)
+    checks.check_floating(dy=dy, x=x, weight=weight)
+    checks.check_same_shape(dy, x.shape, "x")
+    n, c, h, w = checks.check_feature_map(x)
+    checks.check_channels(c, x, weight=weight)
     dx = np.empty((n, c, h, w), np.float32)
-    maps = [shapes.float32(v).reshape(n, c, h * w) for v in (dy, x)]
+    maps = [checks.float32(v).reshape(n, c, h * w) for v in (dy, x)]
     with launch:
-        _layer_norm_input(*maps, shapes.float32(weight), eps, dx.reshape(n, c, h * w))
+        _layer_norm_input(*maps, checks.float32(weight), eps, dx.reshape(n, c, h * w))
     return dx
 
 
@@ -119,8 +118,8 @@ def _layer_norm_input(dy, x, weight, eps, dx):
 
 def layer_norm_parameters(dy, x, eps=1e-6):
     """The derivatives by weight and by bias of layer_norm: the sums of dy * z and of dy, with z normalised x; (C,) each."""
-    check_same_shape(dy, x.shape, "x")
-    c = shapes.check_feature_map(x)[1]
+    checks.check_same_shape(dy, x.shape, "x")
+    c = checks.check_feature_map(x)[1]
     zeros, ones = np.zeros(c, np.float32), np.ones(c, np.float32)
     z = ops.layer_norm(x, ones, zeros, eps)
     return batch_norm_parameters(dy, z, zeros, ones, eps=0.0)

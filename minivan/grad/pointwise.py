@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from .. import shapes
+from .. import checks
 from ..ops import pointwise_conv2d
 from ..ops.jit import launch, njit, prange
 
@@ -24,15 +24,15 @@ def pointwise_weight(dy, x, dweight):
 
 def linear_input(dy, weight):
     """The derivative by x of linear(x, weight): (N, classes) with (classes, C) -> (N, C), float32."""
-    shapes.check_linear(dy, weight.T, None)
-    return pointwise_input(shapes.float32(dy)[:, :, None, None], weight[:, :, None, None])[:, :, 0, 0]
+    checks.check_linear(dy, weight.T, None)
+    return pointwise_input(checks.float32(dy)[:, :, None, None], weight[:, :, None, None])[:, :, 0, 0]
 
 
 def linear_weight(dy, x):
     """The derivative by the weight: dy (N, classes) and x (N, C) -> (classes, C), float32."""
-    shapes.check_linear(dy.T, x.T, None)
+    checks.check_linear(dy.T, x.T, None)
     dweight = np.empty((dy.shape[1], x.shape[1], 1, 1), np.float32)
-    pointwise_weight(shapes.float32(dy)[:, :, None, None], shapes.float32(x)[:, :, None, None], dweight)
+    pointwise_weight(checks.float32(dy)[:, :, None, None], checks.float32(x)[:, :, None, None], dweight)
     return dweight[:, :, 0, 0]
 
 

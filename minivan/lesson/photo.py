@@ -9,7 +9,7 @@ import numpy as np
 from PIL import Image
 
 from minivan import image, lka, reference
-from minivan.model import VAN
+from minivan.van import VAN
 
 from .pictures import columns, framed, grey, paragraph, signed, table
 
@@ -43,14 +43,14 @@ def walk(model: VAN, path: str | Path) -> dict:
             nonlocal last
             last = array.shape[2:]
 
-    probabilities = reference.softmax(model(x, tap=keep).astype(np.float64))[0]
+    probabilities = reference.softmax(model(x, hook=keep).astype(np.float64))[0]
     u, attention = kept[f"{BLOCK}.activation"], kept[f"{UNIT}.conv1"]
     channel = most_divided(attention)
     place = np.unravel_index(abs(attention[channel]).argmax(), attention.shape[1:])
     steps = by_hand(model.tensors, u, channel, place)
     network = {name: kept[f"{UNIT}.{name}"][channel][place] for name in ("conv0", "conv_spatial", "conv1")}
     network |= {"gated": kept[UNIT][channel][place]}
-    open_gates = reference.softmax(model(x, tap=hold_gates_open).astype(np.float64))[0]
+    open_gates = reference.softmax(model(x, hook=hold_gates_open).astype(np.float64))[0]
     every = np.concatenate(signs)
     return {
         "image": Path(path).name,
@@ -127,7 +127,7 @@ def most_divided(attention: np.ndarray) -> int:
 
 
 def hold_gates_open(name: str, array: np.ndarray) -> np.ndarray | None:
-    """A tap that makes every attention value 1, so that each gate passes what came in."""
+    """A hook that makes every attention value 1, so that each gate passes what came in."""
     return np.ones_like(array) if name.endswith("spatial_gating_unit.conv1") else None
 
 
@@ -169,9 +169,7 @@ def chapter(w: dict) -> Iterator[str]:
     yield f"  {f'the other {len(rest)}':<18}  {'':<27} = {sum(v * k for _, _, v, k in rest):+.5f}"
     yield f"  {'and the bias':<18}  {'':<27} = {hand['near_bias']:+.5f}"
     yield ""
-    yield from paragraph(
-        "And so on through all the steps, computed by hand on the left, as the network had it on the right:"
-    )
+    yield from paragraph("And so on through all the steps, computed by hand on the left, as the network had it on the right:")
     yield ""
     names = {
         "conv0": "step 1, near",

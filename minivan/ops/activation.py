@@ -10,7 +10,7 @@ import math
 
 import numpy as np
 
-from .. import shapes
+from .. import checks
 from .jit import launch, njit, prange
 
 CHUNK = 4096  # elements a thread takes at once
@@ -25,11 +25,29 @@ EXP_SERIES = tuple(1.0 / math.factorial(k) for k in range(13, -1, -1))
 # erf(x) / x as one in x^2 on 0..1: both interpolated at Chebyshev nodes with mpmath at 60 digits, listed lowest power first.
 # The scaled form is that of Shepherd and Laframboise, Mathematics of Computation 36 (1981); a test makes the numbers again.
 ERFC_SCALED = (
-    1.2329951186255526, -0.139621116840557, 0.015379652102618402, 0.06809705425420673, -0.10103906603618064,
-    0.0937328350110569, -0.06633036581541651, 0.03716751538360477, -0.016197734020451597, 0.005031971017234254,
-    -0.0007577735257382458, -0.0001992610018544279, 0.00015062257137043143, -2.4387691264306046e-05,
-    -1.1224122281497544e-05, 5.6894090899650724e-06, 2.968409172531307e-07, -8.019174684327191e-07,
-    7.202517584836005e-08, 9.290772873032215e-08, -1.673812797437216e-08, -6.984021100158542e-09, 1.6403183696752708e-09,
+    1.2329951186255526,
+    -0.139621116840557,
+    0.015379652102618402,
+    0.06809705425420673,
+    -0.10103906603618064,
+    0.0937328350110569,
+    -0.06633036581541651,
+    0.03716751538360477,
+    -0.016197734020451597,
+    0.005031971017234254,
+    -0.0007577735257382458,
+    -0.0001992610018544279,
+    0.00015062257137043143,
+    -2.4387691264306046e-05,
+    -1.1224122281497544e-05,
+    5.6894090899650724e-06,
+    2.968409172531307e-07,
+    -8.019174684327191e-07,
+    7.202517584836005e-08,
+    9.290772873032215e-08,
+    -1.673812797437216e-08,
+    -6.984021100158542e-09,
+    1.6403183696752708e-09,
 )[::-1]
 ERF_OVER_X = (
     1.1283791670955126, -0.37612638903183754, 0.1128379167095512, -0.02686617064512984, 0.0052239776254232985,
@@ -96,8 +114,8 @@ def gelu(x):
     with -m slow all). gelu(-0) is -0; gelu(-infinity) is NaN, as in PyTorch; gelu(infinity) is infinity, as in PyTorch's
     float64 (its vectorised float32 code gives NaN there).
     """
-    shapes.check_floating(x=x)
-    x = shapes.float32(x)
+    checks.check_floating(x=x)
+    x = checks.float32(x)
     y = np.empty_like(x)
     with launch:
         _gelu(x.reshape(-1), y.reshape(-1))
@@ -115,8 +133,8 @@ def _gelu(x, y):
 
 def softmax(x):
     """Over the last axis, float32: exp(x - max) / sum exp(x - max)."""
-    shapes.check_softmax(x)
-    x = shapes.float32(x)
+    checks.check_softmax(x)
+    x = checks.float32(x)
     y = np.empty_like(x)
     _softmax(x.reshape(-1, x.shape[-1]), y.reshape(-1, x.shape[-1]))
     return y

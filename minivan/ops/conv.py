@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import numpy as np
 
-from .. import shapes
+from .. import checks
 from .depthwise import depthwise_conv2d, dilated_depthwise_conv2d
 from .jit import launch, njit, prange
 from .pointwise import pointwise_conv2d
-from .taps import reach
+from .reach import reach
 
 
 def conv2d(x, weight, bias=None, stride=1, padding=0, dilation=1, groups=1):
@@ -18,7 +18,7 @@ def conv2d(x, weight, bias=None, stride=1, padding=0, dilation=1, groups=1):
     one. Raises ValueError, with both shapes, for ranks, channels or dtypes that do not fit and for a kernel larger than
     the padded input.
     """
-    stride, padding, dilation, _ = shapes.check_conv2d(x, weight, bias, stride, padding, dilation, groups)
+    stride, padding, dilation, _ = checks.check_conv2d(x, weight, bias, stride, padding, dilation, groups)
     if groups == x.shape[1]:
         if dilation == (1, 1):
             return depthwise_conv2d(x, weight, bias, stride, padding)
@@ -30,11 +30,11 @@ def conv2d(x, weight, bias=None, stride=1, padding=0, dilation=1, groups=1):
 
 def dense_conv2d(x, weight, bias=None, stride=1, padding=0, dilation=1, groups=1):
     """The general convolution: every output channel reads every input channel of its group."""
-    (s_h, s_w), (p_h, p_w), (d_h, d_w), (h, w) = shapes.check_conv2d(x, weight, bias, stride, padding, dilation, groups)
+    (s_h, s_w), (p_h, p_w), (d_h, d_w), (h, w) = checks.check_conv2d(x, weight, bias, stride, padding, dilation, groups)
     y = np.empty((x.shape[0], weight.shape[0], h, w), np.float32)
-    bias = np.zeros(weight.shape[0], np.float32) if bias is None else shapes.float32(bias)
+    bias = np.zeros(weight.shape[0], np.float32) if bias is None else checks.float32(bias)
     with launch:
-        _dense(shapes.float32(x), shapes.float32(weight), bias, s_h, s_w, p_h, p_w, d_h, d_w, groups, y)
+        _dense(checks.float32(x), checks.float32(weight), bias, s_h, s_w, p_h, p_w, d_h, d_w, groups, y)
     return y
 
 

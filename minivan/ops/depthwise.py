@@ -4,18 +4,18 @@ from __future__ import annotations
 
 import numpy as np
 
-from .. import shapes
+from .. import checks
 from .jit import launch, njit, prange
-from .taps import reach
+from .reach import reach
 
 
 def depthwise_conv2d(x, weight, bias=None, stride=1, padding=0):
     """Convolve (N, C, H, W) with (M * C, 1, K, K), channel by channel, M outputs each (M = 1 in VAN); float32."""
-    (s_h, s_w), (p_h, p_w), _, (h, w) = shapes.check_conv2d(x, weight, bias, stride, padding, 1, x.shape[1])
+    (s_h, s_w), (p_h, p_w), _, (h, w) = checks.check_conv2d(x, weight, bias, stride, padding, 1, x.shape[1])
     y = np.empty((x.shape[0], weight.shape[0], h, w), np.float32)
-    bias = np.zeros(weight.shape[0], np.float32) if bias is None else shapes.float32(bias)
+    bias = np.zeros(weight.shape[0], np.float32) if bias is None else checks.float32(bias)
     with launch:
-        _depthwise(shapes.float32(x), shapes.float32(weight), bias, s_h, s_w, p_h, p_w, y)
+        _depthwise(checks.float32(x), checks.float32(weight), bias, s_h, s_w, p_h, p_w, y)
     return y
 
 
@@ -23,7 +23,7 @@ def depthwise_conv2d(x, weight, bias=None, stride=1, padding=0):
 def _depthwise(x, weight, bias, s_h, s_w, p_h, p_w, y):
     """For each image and channel, for each row:
 
-        acc[j] = bias;  for a, b:  acc[j] += weight[o, a, b] * x[c, i * stride - padding + a, j * stride - padding + b]
+    acc[j] = bias;  for a, b:  acc[j] += weight[o, a, b] * x[c, i * stride - padding + a, j * stride - padding + b]
     """
     _, c_in, h_in, w_in = x.shape
     n, c_out, h, w = y.shape
@@ -49,13 +49,11 @@ def _depthwise(x, weight, bias, s_h, s_w, p_h, p_w, y):
 
 def dilated_depthwise_conv2d(x, weight, bias=None, stride=1, padding=0, dilation=3):
     """The same with holes: neighbouring taps of the kernel read inputs `dilation` pixels apart; float32."""
-    (s_h, s_w), (p_h, p_w), (d_h, d_w), (h, w) = shapes.check_conv2d(
-        x, weight, bias, stride, padding, dilation, x.shape[1]
-    )
+    (s_h, s_w), (p_h, p_w), (d_h, d_w), (h, w) = checks.check_conv2d(x, weight, bias, stride, padding, dilation, x.shape[1])
     y = np.empty((x.shape[0], weight.shape[0], h, w), np.float32)
-    bias = np.zeros(weight.shape[0], np.float32) if bias is None else shapes.float32(bias)
+    bias = np.zeros(weight.shape[0], np.float32) if bias is None else checks.float32(bias)
     with launch:
-        _dilated_depthwise(shapes.float32(x), shapes.float32(weight), bias, s_h, s_w, p_h, p_w, d_h, d_w, y)
+        _dilated_depthwise(checks.float32(x), checks.float32(weight), bias, s_h, s_w, p_h, p_w, d_h, d_w, y)
     return y
 
 

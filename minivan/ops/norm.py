@@ -6,7 +6,7 @@ import math
 
 import numpy as np
 
-from .. import shapes
+from .. import checks
 from .jit import launch, njit, prange
 
 TILE = 64  # positions whose means and variances are summed together
@@ -17,13 +17,13 @@ def batch_norm(x, running_mean, running_var, weight, bias, eps=1e-5):
 
     The statistics and parameters are (C,); ValueError otherwise.
     """
-    shapes.check_floating(x=x, running_mean=running_mean, running_var=running_var, weight=weight, bias=bias)
-    n, c, h, w = shapes.check_feature_map(x)
-    shapes.check_channels(c, x, running_mean=running_mean, running_var=running_var, weight=weight, bias=bias)
+    checks.check_floating(x=x, running_mean=running_mean, running_var=running_var, weight=weight, bias=bias)
+    n, c, h, w = checks.check_feature_map(x)
+    checks.check_channels(c, x, running_mean=running_mean, running_var=running_var, weight=weight, bias=bias)
     y = np.empty((n, c, h, w), np.float32)
-    parameters = [shapes.float32(v) for v in (running_mean, running_var, weight, bias)]
+    parameters = [checks.float32(v) for v in (running_mean, running_var, weight, bias)]
     with launch:
-        _batch_norm(shapes.float32(x).reshape(n, c, h * w), *parameters, eps, y.reshape(n, c, h * w))
+        _batch_norm(checks.float32(x).reshape(n, c, h * w), *parameters, eps, y.reshape(n, c, h * w))
     return y
 
 
@@ -44,13 +44,13 @@ def layer_norm(x, weight, bias, eps=1e-6):
 
     `weight` and `bias` are (C,), ValueError otherwise. The variance divides by C, not C - 1.
     """
-    shapes.check_floating(x=x, weight=weight, bias=bias)
-    n, c, h, w = shapes.check_feature_map(x)
-    shapes.check_channels(c, x, weight=weight, bias=bias)
+    checks.check_floating(x=x, weight=weight, bias=bias)
+    n, c, h, w = checks.check_feature_map(x)
+    checks.check_channels(c, x, weight=weight, bias=bias)
     y = np.empty((n, c, h, w), np.float32)
-    x = shapes.float32(x).reshape(n, c, h * w)
+    x = checks.float32(x).reshape(n, c, h * w)
     with launch:
-        _layer_norm(x, shapes.float32(weight), shapes.float32(bias), eps, y.reshape(n, c, h * w))
+        _layer_norm(x, checks.float32(weight), checks.float32(bias), eps, y.reshape(n, c, h * w))
     return y
 
 
@@ -58,7 +58,7 @@ def layer_norm(x, weight, bias, eps=1e-6):
 def _layer_norm(x, weight, bias, eps, y):
     """For a tile of positions p, three passes over the channels:
 
-        mean[p] = sum x[c, p] / C;   variance[p] = sum (x[c, p] - mean[p])^2 / C;   y = (x - mean) / sqrt(variance + eps) ...
+    mean[p] = sum x[c, p] / C;   variance[p] = sum (x[c, p] - mean[p])^2 / C;   y = (x - mean) / sqrt(variance + eps) ...
     """
     n, channels, positions = x.shape
     tiles = (positions + TILE - 1) // TILE

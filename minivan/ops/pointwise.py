@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from .. import shapes
+from .. import checks
 from .jit import launch, njit, prange
 
 TILE = 256  # positions summed together: their float64 sums fill 2 KiB, well inside the first-level cache
@@ -13,22 +13,22 @@ GROUP = 16  # output channels that one thread computes in a row for a tile, whil
 
 def pointwise_conv2d(x, weight, bias=None):
     """Mix the channels of each position: (N, C_in, H, W) with (C_out, C_in, 1, 1) gives (N, C_out, H, W), float32."""
-    shapes.check_conv2d(x, weight, bias, 1, 0, 1, 1)
+    checks.check_conv2d(x, weight, bias, 1, 0, 1, 1)
     if weight.shape[2:] != (1, 1):
         raise ValueError(f"a pointwise weight has the shape (C_out, C_in, 1, 1), got {weight.shape}")
     n, c_in, h, w = x.shape
     c_out = weight.shape[0]
     y = np.empty((n, c_out, h, w), np.float32)
-    bias = np.zeros(c_out, np.float32) if bias is None else shapes.float32(bias)
-    x = shapes.float32(x).reshape(n, c_in, h * w)
+    bias = np.zeros(c_out, np.float32) if bias is None else checks.float32(bias)
+    x = checks.float32(x).reshape(n, c_in, h * w)
     with launch:
-        _pointwise(x, shapes.float32(weight).reshape(c_out, c_in), bias, y.reshape(n, c_out, h * w))
+        _pointwise(x, checks.float32(weight).reshape(c_out, c_in), bias, y.reshape(n, c_out, h * w))
     return y
 
 
 def linear(x, weight, bias=None):
     """(N, C) -> (N, classes): y = x weight^T + bias, float32; ValueError where the shapes do not match."""
-    shapes.check_linear(x, weight, bias)
+    checks.check_linear(x, weight, bias)
     return pointwise_conv2d(x[:, :, None, None], weight[:, :, None, None], bias)[:, :, 0, 0]
 
 
@@ -36,7 +36,7 @@ def linear(x, weight, bias=None):
 def _pointwise(x, weight, bias, y):
     """For each image and output channel, for a tile of positions p:
 
-        acc[p] = bias;  for c:  acc[p] += weight[o, c] * x[c, p]
+    acc[p] = bias;  for c:  acc[p] += weight[o, c] * x[c, p]
     """
     _, c_in, positions = x.shape
     n, c_out, _ = y.shape

@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import numpy as np
 
-from .. import shapes
+from .. import checks
 from .jit import launch, njit, prange
 
 
 def global_average_pool(x):
     """(N, C, H, W) -> (N, C): the mean over positions, float32."""
-    shapes.check_floating(x=x)
-    n, c, h, w = shapes.check_feature_map(x)
+    checks.check_floating(x=x)
+    n, c, h, w = checks.check_feature_map(x)
     y = np.empty((n, c), np.float32)
     with launch:
-        _pool(shapes.float32(x).reshape(n, c, h * w), y)
+        _pool(checks.float32(x).reshape(n, c, h * w), y)
     return y
 
 

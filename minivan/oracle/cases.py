@@ -11,10 +11,12 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from .. import model
+from .. import model, seeded
+from ..hooks import Hook
+from ..paths import INPUT, nested
+from ..splitmix import values
+from ..van import VAN
 from ..variants import Config, parameter_shapes
-from . import seeded
-from .stream import values
 
 TINY = Config((4, 8, 12, 16), (1, 2, 1, 1), (2, 2, 2, 2), classes=10)
 BLOCK = "block2.0"  # of TINY: the test vector of one block
@@ -51,7 +53,7 @@ class Array:
 
 @dataclass(frozen=True)
 class Case:
-    """One test vector: `x` and the parameters go in, the layers that `run(engine, tap, x, parameters)` taps come out."""
+    """One test vector: `x` and the parameters go in, the layers that `runner` shows to a hook come out."""
 
     operator: str
     name: str
@@ -235,22 +237,21 @@ def composites() -> Iterator[Case]:
 
 
 def runner(operator: str, x: np.ndarray, parameters: dict[str, np.ndarray], attributes: dict) -> Callable:
-    """Return `run(engine, tap)`: computes a case and hands every layer of it to tap, the input first under 'input'."""
-    tree = model.tree(parameters)
+    """Return `run(engine, hook)`: computes a case and hands every layer of it to hook, the input first under 'input'."""
+    tree = nested(parameters)
 
-    def run(engine, tap):
-        given = tap("input", x)
+    def run(engine, hook):
+        given = hook(INPUT, x)
         given = x if given is None else given
         if operator == "lka":
-            model.lka(engine, model.Tap(lambda path, array: tap(path or "lka", array)), given, **tree)
+            model.lka(engine.ops, Hook(lambda path, array: hook(path or "lka", array)), given, **tree)
         elif operator == "block":
-            renamed = {"mlp_parameters" if name == "mlp" else name: value for name, value in tree.items()}
-            model.block(engine, model.Tap(tap, BLOCK), given, **renamed, **attributes)
+            model.block(engine.ops, Hook(hook, BLOCK), given, **tree, **attributes)
         elif operator == "network":
-            model.VAN(Config(**attributes), parameters, engine)(given, tap)
+            VAN(Config(**attributes), parameters, engine)(given, hook)
         else:
             name = "conv2d" if operator in CONVOLUTIONS else operator
             groups = {"groups": x.shape[1]} if operator in DEPTHWISE else {}
-            tap("y", getattr(engine, name)(given, **tree, **attributes, **groups))
+            hook("y", getattr(engine.ops, name)(given, **tree, **attributes, **groups))
 
     return run

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from . import layout as layouts
-from .sources import Recorded, rename
+from .recorded import Recorded, rename
 from .trace import INPUT, Trace
 from .ulp import distance, same_bits
 
@@ -94,7 +94,7 @@ def compare(
 ) -> Report:
     """Compare what a port recorded with a trace, layer by layer, the input first where both have it.
 
-    `tolerance` None takes that of each layer's format in DEFAULTS; `names` is a map as `sources.read_names` returns it;
+    `tolerance` None takes that of each layer's format in DEFAULTS; `names` is a map as `recorded.read_names` returns it;
     `layout` is 'nchw', 'nhwc' or 'auto'. Raises ValueError where the two have no layer in common.
     """
     ours = dict(trace.layers) if trace.input is None else {INPUT: trace.input, **trace.layers}

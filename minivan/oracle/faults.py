@@ -60,8 +60,9 @@ def _convolution_faults(call: Call, seen: Replay) -> Iterator[Fault]:
     yield from _dilation_faults(call, kernel)
     yield from _padding_faults(call, x)
     yield "the kernel's rows and columns are swapped", lambda: call.again(weight=weight.transpose(0, 1, 3, 2))
-    yield "the kernel is turned by 180 degrees: a convolution, not a cross-correlation", lambda: call.again(
-        weight=np.ascontiguousarray(weight[:, :, ::-1, ::-1])
+    yield (
+        "the kernel is turned by 180 degrees: a convolution, not a cross-correlation",
+        lambda: call.again(weight=np.ascontiguousarray(weight[:, :, ::-1, ::-1])),
     )
 
 

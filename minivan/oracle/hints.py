@@ -24,7 +24,7 @@ NOISE = 3.0  # rounding errors are compared in size, not one by one: alike withi
 def explain(report: Report, trace: Trace, run: Callable | None) -> str:
     """Return one sentence on why the first diverging layer of a report differs, or '' where no known fault gives its numbers.
 
-    `run(engine, tap)` runs the trace's network on its input (see `replay`); without it only the faults that need no
+    `run(engine, hook)` runs the trace's network on its input (see `replay`); without it only the faults that need no
     weights are tried.
     """
     row = report.first_divergence

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from .. import ops
+from ..engines import Engine
 
 
 @dataclass
@@ -42,9 +43,7 @@ class Replay:
 
 
 class _Witness:
-    """The engine `exact`, noting each call."""
-
-    __name__ = "exact"
+    """The operators of `exact`, noting each call."""
 
     def __init__(self):
         self.last = None
@@ -67,14 +66,14 @@ class _Witness:
 
 
 def replay(run: Callable, substitutes: dict[str, np.ndarray]) -> Replay:
-    """Call `run(engine, tap)`, which runs a network on its input, and return how each layer came about.
+    """Call `run(engine, hook)`, which runs a network on its input, and return how each layer came about.
 
     Where `substitutes` has a layer, the layers after it are computed from that instead: given a port's own layers, every
     operator is judged on what the port fed it, and an earlier error does not blur a later one.
     """
     witness, seen = _Witness(), Replay()
 
-    def tap(path, array):
+    def hook(path, array):
         if witness.last is not None and witness.last[1] is array:
             call = witness.last[0]
             call.path = path
@@ -90,5 +89,5 @@ def replay(run: Callable, substitutes: dict[str, np.ndarray]) -> Replay:
         witness.kept.append(given)
         return given
 
-    run(witness, tap)
+    run(Engine("exact, witnessed", witness), hook)
     return seen

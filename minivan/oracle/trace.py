@@ -15,7 +15,7 @@ from pathlib import Path
 
 import numpy as np
 
-from ..checkpoint.store import replacing
+from ..checkpoint.safetensors_file import replacing
 
 FORMAT = "minivan-trace 1"
 INPUT = "input"  # the name of the network's input among the tensors
@@ -65,12 +65,13 @@ def shape_text(shape: Sequence[int]) -> str:
 def record(model, x: np.ndarray, layers: Sequence[str] = ("*",), source: str = "") -> Trace:
     """Run a VAN on images (N, 3, H, W) and keep the output of every operator whose path matches one of the globs `layers`.
 
-    Engine 'fast' has no operators to show: its traces hold the four stages' outputs and the logits. `source` is how the
-    model is found again (a name or a file), for hints that need the weights. Raises ValueError where no path matches.
+    An engine that compiles the network as a whole has no operators to show: its traces hold the stages' outputs and the
+    logits. `source` is how the model is found again (a name or a file), for hints that need the weights. Raises ValueError
+    where no path matches.
     """
     from .. import __version__
 
-    layers_of = _whole if model.engine == "fast" else _every
+    layers_of = _every if model.engine.hooks else _whole
     everything = layers_of(model, x)
     kept = {path: array for path, array in everything.items() if any(fnmatchcase(path, glob) for glob in layers)}
     if not kept:
@@ -84,7 +85,7 @@ def record(model, x: np.ndarray, layers: Sequence[str] = ("*",), source: str = "
         {
             "format": FORMAT,
             "minivan": __version__,
-            "engine": model.engine,
+            "engine": model.engine.name,
             "model": source or model.card.name,
             "config": json.dumps(asdict(model.config)),
             "weights_sha256": tensors_digest(model.tensors),
@@ -97,14 +98,14 @@ def record(model, x: np.ndarray, layers: Sequence[str] = ("*",), source: str = "
 
 
 def _every(model, x) -> dict[str, np.ndarray]:
-    """Every operator's output, through a tap."""
+    """Every operator's output, through a hook."""
     everything = {}
 
-    def tap(path, array):
+    def hook(path, array):
         everything[path] = np.asarray(array)
 
     forward = model if model.config.classes else model.features  # a bare backbone has no logits
-    forward(x, tap)
+    forward(x, hook)
     return everything
 
 

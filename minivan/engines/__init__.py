@@ -1,0 +1,55 @@
+"""Who computes: the built-in engines, and `Engine` for one of your own.
+
+A new engine is a value; a model takes it in the place of a name:
+
+>>> from minivan import reference
+>>> from minivan.engines import Engine
+>>> class Loud:
+...     def __getattr__(self, operator):
+...         print(operator)
+...         return getattr(reference, operator)
+>>> loud = Engine("loud", ops=Loud())
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import cast
+
+import numpy as np
+import numpy.typing as npt
+
+from ..operators import Derivatives, Operators
+from ..variants import Config
+from .engine import Deferred, Engine, Plan
+
+__all__ = ["ENGINES", "EXACT", "FAST", "NUMPY", "Engine", "Plan", "find"]
+
+
+def _compile_fast(config: Config, tensors: Mapping[str, npt.NDArray[np.float32]]) -> Plan:
+    from .. import fast
+
+    return fast.Plan(config, tensors)
+
+
+_EXACT_OPS = cast(Operators, Deferred("minivan.ops"))
+_EXACT_GRAD = cast(Derivatives, Deferred("minivan.grad"))
+
+NUMPY = Engine(  # what an operator means: plain NumPy, float64
+    "numpy",
+    ops=cast(Operators, Deferred("minivan.reference.operators")),
+    grad=cast(Derivatives, Deferred("minivan.reference.derivatives")),
+)
+EXACT = Engine("exact", ops=_EXACT_OPS, grad=_EXACT_GRAD)  # Numba, float64 sums in one written order: the same bits anywhere
+FAST = Engine("fast", ops=_EXACT_OPS, grad=_EXACT_GRAD, compile=_compile_fast)  # the network as one compiled function
+
+ENGINES = {engine.name: engine for engine in (FAST, EXACT, NUMPY)}
+
+
+def find(engine: str | Engine) -> Engine:
+    """Return the built-in engine of a name; an engine of your own as it is. ValueError for any other."""
+    if isinstance(engine, Engine):
+        return engine
+    if engine not in ENGINES:
+        raise ValueError(f"no engine is called {engine!r}; the engines are {', '.join(ENGINES)}, or an Engine of your own")
+    return ENGINES[engine]

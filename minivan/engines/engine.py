@@ -1,0 +1,76 @@
+"""An engine: who computes a network's operators, and what else it can do."""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+from ..operators import Array, Derivatives, Operators
+from ..variants import Config
+
+
+class Plan(Protocol):
+    """A network compiled as a whole, for one set of weights."""
+
+    def __call__(self, x: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+        """Return logits (N, classes) for normalised images (N, 3, H, W)."""
+        ...
+
+    def features(self, x: npt.NDArray[np.float32]) -> list[npt.NDArray[np.float32]]:
+        """Return each stage's output, (N, C, H / 4, W / 4) first."""
+        ...
+
+
+@dataclass(frozen=True)
+class Engine:
+    """Who computes. The name is for people: nothing is decided by it.
+
+    `ops` are the operators that minivan.model calls and `grad`, where there are any, their derivatives: modules, or anything
+    with these functions (see minivan.operators). Where an engine has `compile(config, tensors)`, the plan that it returns
+    gives logits and features; what needs the arrays between operators, a hook or a derivative, is computed by `ops`.
+    """
+
+    name: str
+    ops: Operators
+    grad: Derivatives | None = None
+    compile: Callable[[Config, Mapping[str, npt.NDArray[np.float32]]], Plan] | None = None
+    array: Callable[[npt.NDArray[np.float32]], Array] = np.asarray  # from NumPy to the engine's own kind of array
+    size: tuple[int, int] | None = None  # the one (H, W) that it takes, where it takes only one
+
+    def __str__(self) -> str:
+        return self.name
+
+    @property
+    def hooks(self) -> bool:
+        """Whether its answers come from operators that a hook sees, not from a network compiled as a whole."""
+        return self.compile is None
+
+    @property
+    def gradients(self) -> bool:
+        """Whether it has derivatives."""
+        return self.grad is not None
+
+    @property
+    def any_size(self) -> bool:
+        """Whether it takes images of any height and width from 32 pixels on."""
+        return self.size is None
+
+
+class Deferred:
+    """A module that is imported when the first of its functions is asked for: a table of engines costs nothing to make."""
+
+    def __init__(self, module: str) -> None:
+        self._module = module
+
+    def __getattr__(self, name: str) -> Any:
+        if name.startswith("__"):  # copying and pickling ask for what a module need not have
+            raise AttributeError(name)
+        return getattr(importlib.import_module(self._module), name)
+
+    def __repr__(self) -> str:
+        return f"<{self._module}>"

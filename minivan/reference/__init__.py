@@ -1,0 +1,8 @@
+"""What every operator means, in plain NumPy and float64: the engine called 'numpy'.
+
+`operators` has the forward pass, `derivatives` the backward pass; the operators are here by name.
+"""
+
+from .operators import batch_norm, conv2d, gelu, global_average_pool, layer_norm, linear, softmax
+
+__all__ = ["batch_norm", "conv2d", "gelu", "global_average_pool", "layer_norm", "linear", "softmax"]

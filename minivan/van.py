@@ -1,0 +1,142 @@
+"""A VAN with its weights, on one engine: images in; logits, features and derivatives out."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from . import backward, model, paths
+from .card import Card
+from .engines import Engine, find
+from .geometry import SMALLEST_SIDE
+from .hooks import Callback, Hook, renamed
+from .operators import Array
+from .variants import Config, check_tensors
+
+Float32 = npt.NDArray[np.float32]
+
+
+class VAN:
+    """A VAN with its weights, on one engine.
+
+    `tensors` maps the names of `variants.parameter_shapes(config)` to floating arrays of those shapes, which are rounded to
+    float32; ValueError names what is missing, unknown, misshapen or not floating. `engine` is 'exact', 'numpy', 'fast', or
+    an Engine of your own (see minivan.engines). 'fast' compiles the network as a whole: what needs the arrays between its
+    operators, a hook or a gradient, is computed by the operators of 'exact'.
+    """
+
+    def __init__(
+        self, config: Config, tensors: Mapping[str, Any], engine: str | Engine = "exact", card: Card | None = None
+    ) -> None:
+        self.engine = find(engine)
+        self.config, self.card = config, card or Card("unnamed")
+        self.tensors: dict[str, Float32] = {
+            name: np.asarray(tensors[name], np.float32) for name in check_tensors(config, tensors)
+        }
+        self.parameters = paths.nested({name: self.engine.array(tensor) for name, tensor in self.tensors.items()})
+        self.plan = self.engine.compile(config, self.tensors) if self.engine.compile else None
+
+    def __call__(self, x: npt.ArrayLike, hook: Callback | None = None, *, tap: Callback | None = None) -> Float32:
+        """Return float32 logits (N, classes) for float32 images (N, 3, H, W) with H, W >= 32, already normalised.
+
+        `hook(path, array)` is shown every operator's output under its path in the checkpoint, 'block1.0.attn.proj_1' say,
+        in order; an array that it returns takes the place of the one it was shown. Both are of the engine's own kind.
+        Raises ValueError for another shape or dtype, and for a bare backbone, which has features but no classes. `tap` is
+        the old name of `hook`.
+        """
+        hook = renamed(hook, tap)
+        if not self.config.classes:
+            raise ValueError("these weights are a backbone without a head: they give features, not classes")
+        images = self._images(x)
+        if self.plan is not None and hook is None:
+            return self.plan(images)
+        maps = self._features(images, hook)
+        logits = model.classifier(self.engine.ops, Hook(hook), maps[-1], head=self.parameters["head"])
+        return np.asarray(logits, np.float32)
+
+    def features(self, x: npt.ArrayLike, hook: Callback | None = None, *, tap: Callback | None = None) -> list[Float32]:
+        """Return each stage's output after its LayerNorm, (N, C, H / 4, W / 4) first; arguments as for a call."""
+        hook = renamed(hook, tap)
+        images = self._images(x)
+        if self.plan is not None and hook is None:
+            return self.plan.features(images)
+        return [np.asarray(y, np.float32) for y in self._features(images, hook)]
+
+    def gradients(
+        self, x: npt.ArrayLike, target: npt.ArrayLike | None = None, wrt: str | Iterable[str] = (paths.INPUT,)
+    ) -> dict[str, Array]:
+        """Return the derivative of a logit by the images ('input') and by any array that a hook sees: path -> array.
+
+        x is as for a call. `target` is a class, one class per image (N,), or floating weights of the logits, (classes,)
+        or (N, classes), whose weighted sum is then derived; without it, each image's top class. Every derivative has the
+        shape of the array it belongs to. The backward pass stops at the deepest of `wrt`. Raises ValueError for an
+        unknown path or class, and for an engine without derivatives.
+        """
+        return self.derive(x, target, wrt).gradients
+
+    def derive(
+        self, x: npt.ArrayLike, target: npt.ArrayLike | None = None, wrt: str | Iterable[str] = (paths.INPUT,)
+    ) -> backward.Gradients:
+        """Run the network forward, and as far backward as `wrt` needs: `gradients` with the logits and the arrays there."""
+        if self.engine.grad is None:
+            raise ValueError(f"the engine {self.engine} has no derivatives; take exact, fast or numpy")
+        wanted = [wrt] if isinstance(wrt, str) else list(wrt)
+        saved = self.arrays(x, wanted)
+        logits = saved[paths.HEAD]
+        weights = backward.logit_weights(target, logits)
+        steps = backward.network(self.engine.grad, weights, saved, self.parameters, self.config)
+        found = backward.take(steps, wanted)
+        values = {path: saved[path] for path in wanted}
+        return backward.Gradients(logits, weights, values, {path: found[path] for path in wanted})
+
+    def arrays(self, x: npt.ArrayLike, wanted: Iterable[str] = ()) -> dict[str, Array]:
+        """Return the arrays at the wanted paths, the logits under 'head', and all that a backward pass to them needs.
+
+        x is as for a call; the images are under 'input'. Raises ValueError for a path that no hook sees.
+        """
+        wanted = list(wanted)
+        paths.check_known(wanted, self.paths())
+        first = min((paths.needed_from(path) for path in wanted), default=1)
+        saved: dict[str, Array] = {paths.INPUT: np.asarray(x)}
+
+        def keep(path: str, array: Array) -> None:
+            if paths.needed_from(path) >= first:
+                saved[path] = array
+
+        last = paths.norm(self.config.stages)
+        if self.plan is not None and set(wanted) <= {last, paths.POOL, paths.HEAD}:  # it has the stages' outputs
+            saved[last] = self.features(x)[-1]
+            model.classifier(self.engine.ops, Hook(keep), saved[last], head=self.parameters["head"])
+        else:
+            self(x, keep)
+        return saved
+
+    def paths(self) -> list[str]:
+        """Return the path of every array that a hook sees, in order, with the images' own before them."""
+        return paths.all_paths(self.config.depths, bool(self.config.classes))
+
+    def _features(self, images: Float32, hook: Callback | None) -> list[Array]:
+        x = self.engine.array(images)
+        return model.features(self.engine.ops, Hook(hook), x, self.parameters, self.config)
+
+    def _images(self, x: npt.ArrayLike) -> Float32:
+        images = check_images(x)
+        if self.engine.size is not None and images.shape[2:] != self.engine.size:
+            height, width = self.engine.size
+            raise ValueError(f"the engine {self.engine} takes images of {height} x {width} pixels, got {images.shape}")
+        return images
+
+
+def check_images(x: npt.ArrayLike) -> Float32:
+    """Return x as float32 (N, 3, H, W); ValueError for another shape, a dtype that is not floating, or a side below 32."""
+    x = np.asarray(x)
+    if x.ndim != 4 or x.shape[1] != 3:
+        raise ValueError(f"images must have the shape (N, 3, H, W), got {x.shape}")
+    if not np.issubdtype(x.dtype, np.floating):
+        raise ValueError(f"images must be floating and normalised (see minivan.image.prepare), got dtype {x.dtype}")
+    if min(x.shape[2:]) < SMALLEST_SIDE:
+        raise ValueError(f"images must be at least {SMALLEST_SIDE} x {SMALLEST_SIDE} pixels, got {x.shape[2]} x {x.shape[3]}")
+    return x.astype(np.float32, copy=False)

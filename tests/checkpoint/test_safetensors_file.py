@@ -1,0 +1,291 @@
+"""minivan's own file and other safetensors files: written the same way each time, read with suspicion."""
+
+import json
+import os
+import struct
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import safetensors.numpy
+import safetensors.torch
+import torch
+from support import saved
+from support.networks import random_tensors
+from support.watch import refused
+
+from minivan.card import Card, Label
+from minivan.checkpoint import CheckpointError, Weights, digest, opened, read, with_digest, write
+from minivan.image import Preprocessing
+
+LABELS = tuple(Label(f"n{i}", f"größe {i}, other") for i in range(5))
+PREPROCESSING = Preprocessing(64, 70, (0.1, 0.2, 0.3), (0.4, 0.5, 0.6))
+CARD = Card("net", PREPROCESSING, LABELS, "openmmlab", "https://example.org/net.pth", "ab" * 32)
+CONFIG = replace(saved.SMALL, layer_norm_eps=1e-5, batch_norm_eps=1e-3)
+
+
+@pytest.fixture
+def weights():
+    return Weights(CONFIG, random_tensors(CONFIG), CARD)
+
+
+@pytest.fixture
+def file(tmp_path, weights):
+    write(weights, tmp_path / "net.safetensors")
+    return tmp_path / "net.safetensors"
+
+
+def test_what_is_written_is_read_again(file, weights):
+    again = read(file)
+    assert again.config == CONFIG
+    assert again.card == replace(CARD, sha256=digest(file))
+    assert list(again.tensors) == list(weights.tensors)
+    for name, tensor in again.tensors.items():
+        assert tensor.dtype == np.float32 and tensor.tobytes() == weights.tensors[name].tobytes()
+
+
+def test_float16_is_rounded_once_and_read_as_float32(tmp_path, weights):
+    write(weights, tmp_path / "half.safetensors", "float16")
+    again = read(tmp_path / "half.safetensors")
+    for name, tensor in again.tensors.items():
+        assert tensor.dtype == np.float32
+        assert np.array_equal(tensor, weights.tensors[name].astype(np.float16).astype(np.float32))
+    write(again, tmp_path / "twice.safetensors", "float16")
+    assert (tmp_path / "twice.safetensors").read_bytes() == (tmp_path / "half.safetensors").read_bytes()
+
+
+def test_float16_that_would_overflow_is_refused_and_nothing_is_written(tmp_path, weights):
+    weights.tensors["norm1.bias"][2] = 70_000
+    with pytest.raises(CheckpointError, match=r"norm1\.bias has numbers up to 70000: too large for float16"):
+        write(weights, tmp_path / "half.safetensors", "float16")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_file_that_cannot_be_finished_leaves_the_old_one(file, weights, monkeypatch):
+    before = file.read_bytes()
+    weights.tensors["head.bias"] = "not an array"
+    with pytest.raises(Exception, match="has no attribute"):
+        write(weights, file)
+    assert file.read_bytes() == before and [path.name for path in file.parent.iterdir()] == [file.name]
+
+
+def test_equal_weights_give_equal_bytes(tmp_path, file, weights):
+    """Whatever the order in which things were put together; the hash is recorded, so that a change would be noticed."""
+    shuffled = dict(sorted(weights.tensors.items()))
+    ordered = {name: shuffled[name] for name in weights.tensors}
+    write(replace(weights, tensors=ordered), tmp_path / "again")
+    assert (tmp_path / "again").read_bytes() == file.read_bytes()
+    values = {name: np.full(tensor.shape, 0.25, np.float32) for name, tensor in weights.tensors.items()}
+    write(replace(weights, tensors=values), tmp_path / "quarter", "float16")
+    assert digest(tmp_path / "quarter") == "14819f7321014ac3c8b18a82803845e2a960bc5e6becd0eb94a93e87df3ca46f"
+
+
+def test_the_format_s_own_library_reads_the_file(file, weights):
+    tensors = safetensors.numpy.load_file(file)
+    assert set(tensors) == set(weights.tensors)
+    assert all(np.array_equal(tensors[name], weights.tensors[name]) for name in tensors)
+    with safetensors.safe_open(file, "numpy") as opened_file:
+        metadata = opened_file.metadata()
+    assert json.loads(metadata["shape"])["dims"] == list(CONFIG.dims) and metadata["source_sha256"] == CARD.source_sha256
+
+
+def test_to_authors_is_the_source_s_tensors_bit_for_bit(tmp_path):
+    state = saved.state_dict()
+    source = saved.save(saved.training_checkpoint(state), tmp_path / "net.pth.tar")
+    write(read(source), tmp_path / "own.safetensors")
+    write(read(tmp_path / "own.safetensors"), tmp_path / "authors.safetensors", to="authors")
+    back = safetensors.torch.load_file(tmp_path / "authors.safetensors")
+    expected = {name: tensor for name, tensor in state.items() if "num_batches" not in name}
+    assert set(back) == set(expected)
+    for name, tensor in expected.items():
+        assert back[name].dtype == tensor.dtype and back[name].numpy().tobytes() == tensor.numpy().tobytes()
+    from support import torch_van
+
+    torch_van.TorchVAN(saved.SMALL).load_state_dict(back)  # strict: the counters are filled in by BatchNorm itself
+    assert read(tmp_path / "authors.safetensors").card.layout == "authors"
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float64])
+def test_other_libraries_files_in_other_floating_types(tmp_path, dtype):
+    state = {name: tensor.to(dtype) for name, tensor in saved.state_dict().items() if tensor.is_floating_point()}
+    safetensors.torch.save_file(state, tmp_path / "net.safetensors", metadata={"format": "pt"})
+    weights = read(tmp_path / "net.safetensors")
+    assert weights.config == saved.SMALL and weights.notes == ()
+    for name, tensor in state.items():
+        assert np.array_equal(weights.tensors[name], tensor.float().numpy())
+    with opened(tmp_path / "net.safetensors") as checkpoint:
+        assert {tensor.dtype for tensor in checkpoint.stored.values()} == {str(dtype).removeprefix("torch.")}
+
+
+def test_the_source_s_sha256_goes_with_the_weights_and_stays(tmp_path):
+    source = saved.save(saved.state_dict(), tmp_path / "net.pth")
+    write(with_digest(read(source), source), tmp_path / "a")
+    first = read(tmp_path / "a")
+    assert first.card.source_sha256 == digest(source) and first.card.source == "net.pth"
+    write(with_digest(first, tmp_path / "a"), tmp_path / "b", "float16")
+    assert read(tmp_path / "b").card.source_sha256 == digest(source)
+    assert read(source).card.source_sha256 == ""
+
+
+# hostile files
+
+
+def split(data):
+    length = struct.unpack("<Q", data[:8])[0]
+    return json.loads(data[8 : 8 + length]), data[8 + length :]
+
+
+def joined(header, tensors=b""):
+    text = header if isinstance(header, bytes) else json.dumps(header).encode()
+    return struct.pack("<Q", len(text)) + text + tensors
+
+
+@pytest.mark.parametrize("length", [1 << 63, (1 << 64) - 1, 1 << 40, 9 << 20])
+def test_an_absurd_header_length(file, length):
+    refused(file, struct.pack("<Q", length) + b'{"a":1}' + bytes(100))
+
+
+def test_a_header_of_ten_megabytes(file):
+    refused(file, joined(b'{"a":' + b" " * (10 << 20) + b"1}"), "a safetensors header of", "the limit is")
+
+
+def test_cut_short_anywhere(file):
+    whole = file.read_bytes()
+    for size in [*range(0, 200, 3), *range(200, len(whole), 211), *range(len(whole) - 20, len(whole))]:
+        file.write_bytes(whole[:size])
+        with pytest.raises(CheckpointError):
+            read(file)
+
+
+def test_bytes_left_over(file):
+    refused(file, file.read_bytes() + b"x", "a damaged safetensors file")
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda header: header["head.bias"].update(data_offsets=[0, 20]),
+        lambda header: header["head.bias"].update(data_offsets=[header["head.bias"]["data_offsets"][0], 1 << 60]),
+        lambda header: header["head.bias"].update(data_offsets=[-4, 16]),
+        lambda header: header["head.bias"].update(data_offsets=[20, 0]),
+        lambda header: header["head.bias"].update(data_offsets=[0]),
+        lambda header: header["head.bias"].update(dtype="F64"),
+        lambda header: header["head.bias"].update(dtype="U32X"),
+        lambda header: header["head.bias"].update(dtype=4),
+        lambda header: header["head.bias"].update(shape=[1 << 62, 1 << 62]),
+        lambda header: header["head.bias"].update(shape=[-5]),
+        lambda header: header["head.bias"].update(shape="5"),
+        lambda header: header.update(extra={"dtype": "F32", "shape": [0], "data_offsets": [0, 0]}),
+        lambda header: header.update(extra=3),
+        lambda header: header["head.bias"].clear(),
+        lambda header: header.pop("head.bias"),
+    ],
+)
+def test_a_header_that_lies(file, change):
+    header, tensors = split(file.read_bytes())
+    change(header)
+    refused(file, joined(header, tensors))
+
+
+def test_integers_where_weights_belong(file):
+    header, tensors = split(file.read_bytes())
+    header["head.bias"]["dtype"] = "I32"
+    refused(file, joined(header, tensors), "head.bias: a tensor of int32: weights are float64, float32")
+
+
+def test_a_key_twice(file):
+    header, tensors = split(file.read_bytes())
+    text, again = json.dumps(header).encode(), json.dumps(header["head.bias"]).encode()
+    refused(file, joined(text[:-1] + b',"head.bias":' + again + b"}", tensors), "'head.bias' twice")
+    refused(file, joined(text[:-1] + b',"__metadata__":{}}', tensors), "'__metadata__' twice")
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        b'{"a":' + b"[" * 1_000_000, b'{"a":' * 100_000, b"{", b"{}x", b'{"\xff":1}', b'{"a":NaN}', b"{a}",
+        b'{"a":' + b"9" * 5000 + b"}", b'{"a":1e999}', b'{"a":null}', b'{"a":"' + b"\\u0000" * 1000 + b'"}',
+    ],
+    ids=lambda text: text[:12].decode("latin-1"),
+)  # fmt: skip
+def test_a_header_that_is_no_safetensors_header(file, text):
+    refused(file, joined(text))
+
+
+def test_a_header_whose_length_looks_like_another_format(file):
+    """The first eight bytes are a number: one that begins with pickle's, gzip's or a JPEG's first byte is still a length."""
+    header, tensors = split(file.read_bytes())
+    text = json.dumps(header).encode()
+    for start in (b"\x80", b"\x1f\x8b", b"\xff\xd8\xff", b"BZh", b"PK\5\6"[:2]):
+        size = int.from_bytes(start, "little")
+        while size < len(text):
+            size += 1 << 8 * len(start)
+        if size < 8 << 20:
+            file.write_bytes(joined(text.ljust(size), tensors))
+            assert file.read_bytes().startswith(start) and read(file).config == CONFIG
+
+
+def test_no_metadata_at_all(file):
+    header, tensors = split(file.read_bytes())
+    for metadata in (None, {}):
+        header["__metadata__"] = metadata
+        file.write_bytes(joined(header, tensors))
+        assert read(file).card.layout == "authors"  # the names alone say that much
+    del header["__metadata__"]
+    file.write_bytes(joined(header, tensors))
+    assert read(file).config.layer_norm_eps == 1e-6
+    header["__metadata__"] = {"minivan": 1}
+    refused(file, joined(header, tensors))
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "words"),
+    [
+        ("minivan", "2", "minivan's format '2': a later one wrote it"),
+        ("shape", None, "shape: 'shape' is missing"),
+        ("shape", "{}", "shape: 'dims' is missing"),
+        ("shape", "3", "shape"),
+        ("shape", "{", "the metadata's shape is not JSON"),
+        ("shape", "[" * 100_000, "the metadata's shape is nested too deep"),
+        ("shape", '{"dims": [4], "dims": [4]}', "'dims' twice"),
+        ("shape", '{"dims": [4,6,6,8.5], "depths": [1,2,1,1], "mlp_ratios": [3,2,2,1], "classes": 5}', "a whole number"),
+        ("shape", '{"dims": [4,6,6,true], "depths": [1,2,1,1], "mlp_ratios": [3,2,2,1], "classes": 5}', "a whole number"),
+        ("shape", '{"dims": [4,6,6,8], "depths": [1,2,1,1], "mlp_ratios": [3,2,2,1], "classes": 99999999999}', "classes"),
+        ("shape", '{"dims": [4,6,6,8], "depths": [1,2,2,1], "mlp_ratios": [3,2,2,1], "classes": 5}', "(and 14 more)"),
+        ("shape", '{"dims": [4,6,6,8], "depths": [1,2,1,1], "mlp_ratios": [3,2,2,1], "classes": 6}', "5 labels for 6 classes"),
+        ("shape", '{"dims": [4,6,6,8], "depths": [1,65536,1,1], "mlp_ratios": [3,2,2,1], "classes": 5}', "most are missing"),
+        ("eps", '{"layer_norm": 0.0, "batch_norm": 1e-5}', "an eps of 0.0"),
+        ("eps", '{"layer_norm": NaN, "batch_norm": 1e-5}', "the number NaN"),
+        ("eps", '{"layer_norm": "1", "batch_norm": 1e-5}', "an eps of '1'"),
+        ("eps", '{"layer_norm": 1e-5}', "'batch_norm' is missing"),
+        ("eps", "[]", "eps"),
+        ("preprocessing", '{"crop": 0, "resize": 64, "mean": [0,0,0], "std": [1,1,1]}', "crop"),
+        ("preprocessing", '{"crop": 64, "resize": 1e9, "mean": [0,0,0], "std": [1,1,1]}', "a whole number"),
+        ("preprocessing", '{"crop": 64, "resize": 64, "mean": [0,0], "std": [1,1,1]}', "three numbers"),
+        ("preprocessing", '{"crop": 64, "resize": 64, "mean": [0,0,0], "std": [1,0,1]}', "std positive"),
+        ("preprocessing", '{"crop": 64, "resize": 64, "mean": [0,0,0], "std": "abc"}', "preprocessing"),
+        ("preprocessing", '{"crop": 64, "resize": 64, "mean": [[],0,0], "std": [1,1,1]}', "preprocessing"),
+        ("labels", '[["a","b"]]', "1 labels for 5 classes"),
+        ("labels", '["a","b","c","d","e"]', "a label is a list of two texts"),
+        ("labels", '[["a",1],["a","b"],["a","b"],["a","b"],["a","b"]]', "1 in the place of a text"),
+        ("labels", '[["a","\\u001b[2J"],["a","b"],["a","b"],["a","b"],["a","b"]]', "in the place of a text on one line"),
+        ("labels", "{}x", "labels is not JSON"),
+        ("labels", "null", "labels"),
+        ("source", None, "'source' is missing"),
+        ("source", "a\nb", "in the place of a text on one line"),
+        ("layout", None, "'layout' is missing"),
+    ],
+)
+def test_metadata_that_make_no_sense(file, key, value, words):
+    header, tensors = split(file.read_bytes())
+    if value is None:
+        del header["__metadata__"][key]
+    else:
+        header["__metadata__"][key] = value
+    refused(file, joined(header, tensors), words)
+
+
+def test_a_pipe_is_not_a_file(tmp_path):
+    os.mkfifo(tmp_path / "pipe")
+    with pytest.raises(CheckpointError, match="pipe: not a file: a pipe, a device or the like"):
+        read(tmp_path / "pipe")

@@ -1,0 +1,257 @@
+"""The command line as a user meets it: right answers, right files, one line for every mistake."""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+import threading
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from support import ROOT, torch_van
+from test_image import png_header
+
+import minivan
+from minivan import image
+
+EXAMPLES = ROOT / "examples"
+
+
+def results(out):
+    return [json.loads(line) for line in out.splitlines()]
+
+
+def test_coffee_is_espresso_and_the_cat_gets_pytorchs_classes(run):
+    status, out, err = run("classify", EXAMPLES / "coffee.jpg", EXAMPLES / "cat.jpg", "--json")
+    assert (status, err) == (0, "")
+    coffee, cat = results(out)
+    assert list(coffee) == ["image", "model", "engine", "milliseconds", "top"]
+    assert coffee["model"] == minivan.load().card.name and coffee["milliseconds"] > 0
+    assert list(coffee["top"][0]) == ["index", "wnid", "label", "probability"]
+    assert coffee["top"][0]["label"].startswith("espresso") and coffee["top"][0]["wnid"] == "n07920052"
+    assert coffee["top"][0]["probability"] > 0.9
+    model = minivan.load()
+    net = torch_van.load(model.config, {k: np.asarray(v, np.float32) for k, v in model.tensors.items()})
+    with torch.no_grad():
+        x = torch.from_numpy(image.prepare(EXAMPLES / "cat.jpg", model.card.preprocessing))
+        probabilities = net(x[None]).softmax(-1)[0]
+    best = probabilities.topk(5)
+    assert [entry["index"] for entry in cat["top"]] == best.indices.tolist()
+    assert [entry["probability"] for entry in cat["top"]] == pytest.approx(best.values.tolist(), abs=1e-4)
+
+
+def test_text_shows_a_bar_the_weights_and_the_time(run):
+    status, out, _ = run("classify", EXAMPLES / "coffee.jpg")
+    assert status == 0
+    assert "espresso" in out and "█" in out
+    assert minivan.load().card.name in out and "200 classes" in out and " ms" in out
+    assert all(len(line) <= 80 for line in out.splitlines())
+
+
+def test_engines_agree(run):
+    _, out, _ = run("classify", EXAMPLES / "coffee.jpg", "--json", "--engine", "exact")
+    _, slow, _ = run("classify", EXAMPLES / "coffee.jpg", "--json", "--engine", "numpy")
+    exact, numpy = results(out)[0], results(slow)[0]
+    assert (exact["engine"], numpy["engine"]) == ("exact", "numpy")
+    for a, b in zip(exact["top"], numpy["top"], strict=True):
+        assert a["index"] == b["index"] and a["probability"] == pytest.approx(b["probability"], abs=2e-6)
+
+
+def test_folders_patterns_and_standard_input(run, tmp_path, monkeypatch):
+    (tmp_path / "deep" / "er").mkdir(parents=True)
+    shutil.copy(EXAMPLES / "cat.jpg", tmp_path / "deep" / "er" / "CAT.JPG")
+    shutil.copy(EXAMPLES / "coffee.jpg", tmp_path / "deep" / "coffee.jpg")
+    (tmp_path / "deep" / "notes.txt").write_text("not an image, and not asked for")
+    monkeypatch.chdir(tmp_path)
+    status, out, err = run("classify", "deep", "--json", "--top-k", 1)
+    assert (status, err) == (0, "")
+    assert [r["image"] for r in results(out)] == [os.path.join("deep", "coffee.jpg"), os.path.join("deep", "er", "CAT.JPG")]
+    assert [len(r["top"]) for r in results(out)] == [1, 1]
+    status, out, _ = run("classify", "deep/*.jpg", "deep", "--json")
+    assert status == 0 and len(results(out)) == 2
+    status, out, _ = run("classify", "-", "--json", stdin=(EXAMPLES / "coffee.jpg").read_bytes())
+    assert results(out)[0]["image"] == "-" and results(out)[0]["top"][0]["label"].startswith("espresso")
+
+
+def test_what_cannot_be_read_is_named_and_the_rest_is_classified(run, tmp_path):
+    faults = {
+        "empty.jpg": (b"", "the file is empty"),
+        "text.jpg": (b"hello", "not an image that Pillow can read"),
+        "truncated.jpg": ((EXAMPLES / "cat.jpg").read_bytes()[:9000], "damaged image: image file is truncated"),
+        "huge.png": (png_header(20000, 20000), "400,000,000 pixels is more than the limit"),
+    }
+    for name, (data, _) in faults.items():
+        (tmp_path / name).write_bytes(data)
+    good = EXAMPLES / "coffee.jpg"
+    status, out, err = run("classify", *[tmp_path / name for name in faults], tmp_path / "missing.jpg", good, "--json")
+    assert status == 1
+    assert [r["image"] for r in results(out)] == [str(good)]
+    lines = err.splitlines()
+    assert len(lines) == 5
+    said = {**{name: reason for name, (_, reason) in faults.items()}, "missing.jpg": "no such file"}
+    for line, (name, reason) in zip(lines, said.items(), strict=True):
+        assert line.startswith(f"minivan: {tmp_path / name}: {reason}")
+    assert sorted(p.name for p in tmp_path.iterdir()) == sorted(faults)
+
+
+def test_an_empty_folder_and_an_unmatched_pattern(run, tmp_path):
+    status, _, err = run("classify", tmp_path, tmp_path / "*.png")
+    assert status == 1
+    assert "no images in this folder" in err and "no such file" in err
+
+
+def test_links_loops_and_pipes(run, tmp_path):
+    (tmp_path / "dead.jpg").symlink_to("nowhere")
+    (tmp_path / "a.jpg").symlink_to("b.jpg")
+    (tmp_path / "b.jpg").symlink_to("a.jpg")
+    shutil.copy(EXAMPLES / "coffee.jpg", tmp_path / "good.jpg")
+    for path in [tmp_path, tmp_path / "*.jpg"]:
+        status, out, err = run("classify", path, "--json")
+        assert status == 1 and [r["image"] for r in results(out)] == [str(tmp_path / "good.jpg")]
+        assert err.count("a link that leads nowhere") == 3
+    status, _, err = run("classify", os.devnull)
+    assert status == 1 and "neither a file nor a folder" in err
+    os.mkfifo(tmp_path / "pipe")
+    writer = threading.Thread(target=lambda: (tmp_path / "pipe").write_bytes((EXAMPLES / "coffee.jpg").read_bytes()))
+    writer.start()
+    status, out, _ = run("classify", tmp_path / "pipe", "--json")
+    writer.join()
+    assert status == 0 and results(out)[0]["top"][0]["label"].startswith("espresso")
+
+
+def test_a_path_given_twice_is_classified_once(run, tmp_path, monkeypatch):
+    shutil.copy(EXAMPLES / "coffee.jpg", tmp_path / "coffee.jpg")
+    monkeypatch.chdir(tmp_path)
+    _, out, _ = run("classify", "coffee.jpg", "./coffee.jpg", ".", "--json")
+    assert [r["image"] for r in results(out)] == ["coffee.jpg"]
+
+
+def test_control_characters_in_a_name_do_not_reach_the_terminal(run, tmp_path):
+    (tmp_path / "\x1b[31m\nred.jpg").write_text("no image")
+    status, _, err = run("classify", tmp_path)
+    assert status == 1 and len(err.splitlines()) == 1 and "\\x1b[31m\\nred.jpg" in err and "\x1b" not in err
+
+
+def test_an_empty_name_is_not_the_default(run):
+    for flag in ["--model", "--weights"]:
+        status, out, err = run("classify", EXAMPLES / "coffee.jpg", flag, "")
+        assert (status, out) == (1, "") and len(err.splitlines()) == 1
+
+
+def test_exif_orientation_can_be_switched_off(run, tmp_path):
+    exif = Image.Exif()
+    exif[0x0112] = 3
+    Image.open(EXAMPLES / "coffee.jpg").rotate(180).save(tmp_path / "turned.jpg", exif=exif, quality=95)
+    _, upright, _ = run("classify", tmp_path / "turned.jpg", "--json")
+    _, turned, _ = run("classify", tmp_path / "turned.jpg", "--json", "--no-exif")
+    assert results(upright)[0]["top"][0]["label"].startswith("espresso")
+    assert results(upright)[0]["top"] != results(turned)[0]["top"]
+
+
+@pytest.mark.parametrize(
+    "argv",
+    [
+        ["classify"],
+        ["classify", "x.jpg", "--top-k", "0"],
+        ["classify", "x.jpg", "--threads", "none"],
+        ["classify", "x.jpg", "--engine", "warp"],
+        ["classify", "x.jpg", "--model", "b0", "--weights", "w"],
+        ["classify", "x.jpg", "--surprise"],
+        ["clasify", "x.jpg"],
+        [],
+    ],
+)
+def test_a_wrong_call_exits_2(run, argv):
+    status, out, err = run(*argv)
+    assert status == 2 and out == "" and "usage" in err
+
+
+def test_more_classes_than_there_are(run):
+    _, out, _ = run("classify", EXAMPLES / "coffee.jpg", "--json", "--top-k", 1000)
+    top = results(out)[0]["top"]
+    assert len(top) == minivan.load().config.classes
+    assert sum(entry["probability"] for entry in top) == pytest.approx(1, abs=1e-3)
+
+
+def test_the_help_needs_neither_numba_nor_pillow():
+    code = "import sys; from minivan.cli import main\ntry: main(['--help'])\nexcept SystemExit: pass\n"
+    code += "assert not {'numba', 'PIL', 'numpy', 'rich', 'torch'} & set(sys.modules), set(sys.modules)"
+    subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=True, capture_output=True)
+
+
+def test_classify_needs_no_test_dependency_and_opens_no_connection(tmp_path):
+    code = """
+import socket, sys
+def refuse(*a, **k): raise AssertionError("a connection was opened")
+socket.socket.connect = refuse
+from minivan.cli import main
+status = main(["classify", sys.argv[1], "--threads", "1"])
+loaded = {"torch", "onnxruntime", "openvino", "matplotlib", "hypothesis", "pytest"} & set(sys.modules)
+assert not loaded, loaded
+sys.exit(status)
+"""
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    command = [sys.executable, "-c", code, str(EXAMPLES / "coffee.jpg")]
+    done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, encoding="utf-8", check=False)
+    assert done.returncode == 0, done.stderr
+    assert "espresso" in done.stdout
+
+
+CLASSIFY = f"{sys.executable} -m minivan classify examples/coffee.jpg"
+
+
+@pytest.mark.parametrize(
+    ("command", "status", "said"),
+    [
+        (f"set -o pipefail; {CLASSIFY} --json | true", 0, ""),
+        (f"{CLASSIFY} >&-", 0, ""),
+        (f"{CLASSIFY} >/dev/full", 1, "minivan: [Errno 28] No space left on device\n"),
+        (f"{CLASSIFY} - <&-", 1, "minivan: -: standard input is closed\n"),
+        (f"LC_ALL=C PYTHONUTF8=0 PYTHONCOERCECLOCALE=0 {CLASSIFY} | grep -q '#'", 0, ""),
+        (f"{CLASSIFY} --threads 100000 >/dev/null", 0, ""),
+    ],
+    ids=["closed pipe", "closed output", "full disk", "closed input", "ASCII terminal", "too many threads"],
+)
+def test_what_the_shell_does_to_the_streams(command, status, said):
+    done = subprocess.run(["bash", "-c", command], cwd=ROOT, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (status, said)
+
+
+def test_damaged_weights_do_not_answer(run, tmp_path):
+    from minivan.checkpoint import Weights, write
+
+    model = minivan.load()
+    tensors = {**model.tensors, "head.bias": np.full_like(model.tensors["head.bias"], np.nan)}
+    write(Weights(model.config, tensors, model.card), tmp_path / "nan.safetensors")
+    status, out, err = run("classify", EXAMPLES / "coffee.jpg", "--json", "--weights", tmp_path / "nan.safetensors")
+    assert (status, out) == (1, "") and len(err.splitlines()) == 1
+
+
+def test_the_default_engine_is_fast_and_agrees_with_exact(run):
+    _, out, _ = run("classify", EXAMPLES, "--json")
+    _, slow, _ = run("classify", EXAMPLES, "--json", "--engine", "exact")
+    assert len(results(out)) >= 2
+    for fast, exact in zip(results(out), results(slow), strict=True):
+        assert (fast["engine"], exact["engine"], fast["image"]) == ("fast", "exact", exact["image"])
+        for a, b in zip(fast["top"], exact["top"], strict=True):
+            assert a["index"] == b["index"] and a["probability"] == pytest.approx(b["probability"], abs=5e-6)
+
+
+def test_more_images_than_a_batch_keep_their_order_and_their_faults(run, tmp_path):
+    names = [f"{i:02}.jpg" for i in range(21)]
+    for i, name in enumerate(names):
+        if i in (3, 9, 20):
+            (tmp_path / name).write_bytes(b"not an image")
+        else:
+            shutil.copy(EXAMPLES / ("cat.jpg" if i % 2 else "coffee.jpg"), tmp_path / name)
+    status, out, err = run("classify", tmp_path, "--json", "--threads", 2)
+    assert status == 1
+    good = results(out)
+    assert [os.path.basename(r["image"]) for r in good] == [n for i, n in enumerate(names) if i not in (3, 9, 20)]
+    assert [os.path.basename(line.split(": ")[1]) for line in err.splitlines()] == ["03.jpg", "09.jpg", "20.jpg"]
+    for kind in (0, 1):
+        tops = [r["top"] for r in good if int(os.path.basename(r["image"])[:2]) % 2 == kind]
+        assert all(top == tops[0] for top in tops)  # the same image in another batch: the same bits

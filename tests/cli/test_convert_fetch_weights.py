@@ -1,0 +1,297 @@
+"""convert, weights and fetch as a user types them."""
+
+import shutil
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+import safetensors.numpy
+import torch
+from support import ROOT, saved
+from support.loopback import OFFICIAL_SHA256
+
+from minivan.checkpoint import digest, find, hub, read
+from minivan.image import Preprocessing
+
+FILES = ROOT / "tests" / "checkpoints"
+BUNDLED = hub.bundled()[0]
+SOURCES = ["official.pth.tar", "official_legacy.pth.tar", "huggingface", "huggingface/pytorch_model.bin", "mmpretrain.pth"]
+
+
+# convert
+
+
+@pytest.mark.parametrize("source", SOURCES)
+def test_convert_takes_every_layout_and_format(run, tmp_path, source):
+    out = tmp_path / "net.safetensors"
+    status, said, errors = run("convert", FILES / source, out)
+    assert status == 0 and errors == ""
+    assert said.splitlines() == [
+        f"{out}: VAN (8, 16, 24, 32) x (1, 1, 2, 1), 10 classes, 58,018 parameters, float32, {out.stat().st_size:,} bytes",
+        f"sha256 {digest(out)}",
+    ]
+    before, after = read(FILES / source), read(out)
+    assert after.config == before.config and after.card.layout == before.card.layout
+    assert all(np.array_equal(after.tensors[name], before.tensors[name]) for name in before.tensors)
+    file = FILES / source / "model.safetensors" if source == "huggingface" else FILES / source
+    assert after.card.source_sha256 == digest(file) and after.card.source == file.name
+
+
+def test_convert_is_deterministic_in_other_processes_too(tmp_path):
+    """Whatever Python's hash seed, the day, the name of the result; the hash is recorded to notice a change."""
+    for seed in ("0", "1", "12345"):
+        command = [sys.executable, "-m", "minivan", "convert", FILES / "official.pth.tar", tmp_path / seed]
+        subprocess.run(command, env={"PYTHONHASHSEED": seed, "PYTHONPATH": str(ROOT), "TZ": "Asia/Tokyo"}, check=True)
+    assert len({digest(tmp_path / seed) for seed in ("0", "1", "12345")}) == 1
+    assert digest(tmp_path / "0") == "94576747b4a413bc127d39578019c3d052591dd8cb34f30a6698a418d3955038"
+
+
+def test_the_bundled_weights_are_what_their_readme_says():
+    """The file's SHA-256 stands in the README, and the file names its source's."""
+    readme = (ROOT / "weights" / "README.md").read_text()
+    bundled = read(BUNDLED)
+    assert bundled.card.sha256 in readme and bundled.card.source_sha256 in readme
+    labels = (ROOT / "weights" / "tiny_imagenet200.tsv").read_text().splitlines()
+    assert [f"{label.wnid}\t{label.name}" for label in bundled.card.labels] == labels
+
+
+@pytest.mark.parametrize(("out", "said"), [("no/such/folder/x", "No such file"), ("", "Is a directory")])
+def test_an_output_that_cannot_be_written_is_named_as_the_user_typed_it(run, tmp_path, out, said):
+    status, _, errors = run("convert", FILES / "official.pth.tar", tmp_path / out)
+    assert status == 1 and len(errors.splitlines()) == 1
+    assert errors.startswith(f"minivan: {tmp_path / out}: {said}")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_convert_float16_labels_eps_and_preprocessing(run, tmp_path):
+    out = tmp_path / "net.safetensors"
+    (tmp_path / "names.txt").write_text("".join(f"n{i}\tname {i}\n" for i in range(10)))
+    flags = ["--dtype", "float16", "--labels", tmp_path / "names.txt", "--eps", "1e-5", "--preset", "hf", "--crop", "64"]
+    assert run("convert", FILES / "official.pth.tar", out, *flags, "--mean", "0.1", "0.2", "0.3")[0] == 0
+    weights = read(out)
+    assert weights.card.labels[3] == ("n3", "name 3") and weights.config.layer_norm_eps == 1e-5
+    assert weights.card.preprocessing == Preprocessing(64, 256, (0.1, 0.2, 0.3), (0.229, 0.224, 0.225))
+    assert {tensor.dtype for tensor in safetensors.numpy.load_file(out).values()} == {np.dtype(np.float16)}
+    again = tmp_path / "again.safetensors"
+    assert run("convert", out, again, "--dtype", "float16")[0] == 0
+    assert again.read_bytes() == out.read_bytes(), "from minivan's own file nothing is lost"
+
+
+@pytest.mark.parametrize("source", SOURCES)
+def test_round_trip_to_the_authors_names(run, tmp_path, source):
+    own, back = tmp_path / "own.safetensors", tmp_path / "back.safetensors"
+    assert run("convert", FILES / source, own)[0] == 0
+    status, _, errors = run("convert", own, back, "--to", "authors")
+    eps = "note: the authors' code has LayerNorm eps 1e-06, these weights 1e-05\n"
+    assert status == 0 and errors == (eps if source == "mmpretrain.pth" else "")
+    tensors, expected = safetensors.numpy.load_file(back), read(FILES / source).tensors
+    assert set(tensors) == set(expected)
+    assert all(tensors[name].tobytes() == expected[name].tobytes() for name in expected)
+
+
+def test_convert_says_what_a_person_should_know(run, tmp_path):
+    state = {name: tensor.double() + 1e-9 for name, tensor in saved.state_dict().items() if tensor.is_floating_point()}
+    source = saved.save({"state_dict_ema": state, "state_dict": {}}, tmp_path / "net.pth")
+    status, _, errors = run("convert", source, tmp_path / "out")
+    assert status == 0
+    assert errors.startswith("note: 'state_dict_ema' was read, the averaged weights\nnote: ")
+    assert errors.endswith("float64 tensors were rounded to float32, the engines' type\n")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["no-such-file.pth", "OUT"], "no file 'no-such-file.pth'"),
+        (["b0", "OUT"], "fetch them: python -m minivan fetch b0"),
+        (["FILES", "OUT"], "a folder without weights"),
+        (["FILES/expected.npz", "OUT"], "NumPy arrays (.npz)"),
+        (["FILES/config.json", "OUT"], "a text file"),
+        (["FILES/official.pth.tar", "nowhere/OUT"], "nowhere"),
+        (["FILES/official.pth.tar", "."], "."),
+        (["FILES/official.pth.tar", "OUT", "--labels", "FILES/config.json"], "1 labels for 10 classes"),
+        (["FILES/official.pth.tar", "OUT", "--labels", "missing.txt"], "missing.txt: No such file"),
+        (["FILES/official.pth.tar", "OUT", "--labels", "FILES/expected.npz"], "UTF-8"),
+        (["FILES/official.pth.tar", "OUT", "--eps", "2"], "--eps 2: it lies between 0 and 1"),
+        (["FILES/official.pth.tar", "OUT", "--eps", "nan"], "--eps nan"),
+        (["FILES/official.pth.tar", "OUT", "--crop", "0"], "crop and resize lie in 1..8192"),
+        (["FILES/official.pth.tar", "OUT", "--std", "1", "0", "1"], "std positive"),
+        (["FILES/official.pth.tar", "OUT", "--key", "model"], "no dictionary under 'model'"),
+    ],
+)
+def test_convert_of_what_cannot_be_is_one_line(run, tmp_path, monkeypatch, arguments, words):
+    monkeypatch.chdir(tmp_path)
+    status, out, errors = run("convert", *(word.replace("FILES", str(FILES)) for word in arguments))
+    assert status == 1 and out == ""
+    assert errors.startswith("minivan: ") and errors.count("\n") == 1 and words in errors
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("command", ["convert", "classify"])
+@pytest.mark.parametrize("fault", ["missing", "extra", "misshapen"])
+def test_incomplete_weights_are_one_line_and_nothing_is_written(run, tmp_path, command, fault):
+    state = saved.state_dict()
+    if fault == "missing":
+        del state["norm4.bias"]
+    elif fault == "extra":
+        state["norm5.bias"] = state["norm4.bias"]
+    else:
+        state["norm4.bias"] = torch.ones(9)
+    words = {"missing": "bias (8,) is missing", "extra": "'norm5.bias' (8,) is unknown", "misshapen": "(9,), not (8,)"}[fault]
+    path = saved.save(state, tmp_path / "net.pth")
+    photo = ROOT / "examples" / "cat.jpg"
+    arguments = [path, tmp_path / "out"] if command == "convert" else [photo, "--weights", path]
+    status, out, errors = run(command, *arguments)
+    assert status == 1 and out == "" and errors.count("\n") == 1 and words in errors
+    assert list(tmp_path.iterdir()) == [path]
+
+
+@pytest.mark.parametrize("flag", ["--dtype=int8", "--to=torch", "--preset=mine", "--mean=1", "--crop=x", "--nonsense"])
+def test_a_wrong_call_of_convert_exits_2(run, flag):
+    assert run("convert", "a", "b", flag)[0] == 2
+
+
+def test_convert_does_not_overwrite_its_source(run, tmp_path):
+    path = tmp_path / "net.pth"
+    shutil.copy(FILES / "official.pth.tar", path)
+    status, _, errors = run("convert", path, path)
+    assert status == 1 and "this is the file to be converted" in errors and digest(path) == OFFICIAL_SHA256
+
+
+# weights
+
+
+def test_weights_lists_the_bundled_file(run):
+    status, out, errors = run("weights")
+    assert status == 0 and errors == ""
+    lines = out.splitlines()
+    assert lines[0] == f"{BUNDLED.stem}: bundled, the default"
+    assert [line.split()[0] for line in lines[1:6]] == ["variant", "classes", "source", "file", "sha256"]
+    assert lines[1].split()[1] == "b0" and lines[2].split()[1] == "200" and lines[5].split()[1] == digest(BUNDLED)
+    assert f"{BUNDLED.stat().st_size:,} bytes" in lines[4]
+    assert lines[-1] == "to fetch: b0, b1, b2, b3, b4 (python -m minivan fetch NAME)"
+
+
+def test_fetch_then_weights_then_classify(run, home, server):
+    status, out, errors = run("fetch", "b0", "--url", server.url(), "--sha256", OFFICIAL_SHA256)
+    path = home / "weights" / "van_b0_url.safetensors"
+    assert status == 0 and errors == "note: these weights have another shape than the published b0\n"
+    assert out.splitlines() == [
+        f"{server.url()}: the SHA-256 {OFFICIAL_SHA256} is the given one",
+        f"van_b0_url: VAN (8, 16, 24, 32) x (1, 1, 2, 1), 10 classes, 58,018 parameters, now the default; kept as {path}",
+    ]
+    lines = run("weights")[1].splitlines()
+    assert lines[0] == "van_b0_url: fetched, the default" and lines[6] == f"{BUNDLED.stem}: bundled"
+    assert lines[1].split(maxsplit=1)[1] == "dims 8 16 24 32, depths 1 1 2 1" and server.url() in lines[3]
+    photo = ROOT / "examples" / "coffee.jpg"
+    assert '"model": "van_b0_url"' in run("classify", photo, "--json")[1]
+    assert '"model": "van_b0_url"' in run("classify", photo, "--json", "--model", "b0")[1]
+    assert f'"model": "{BUNDLED.stem}"' in run("classify", photo, "--json", "--model", BUNDLED.stem)[1]
+    status, out, errors = run("classify", photo, "--model", "b2")
+    assert status == 1 and out == ""
+    assert errors == "minivan: the weights of b2 are not here: fetch them: python -m minivan fetch b2\n"
+    assert len(server.asked) == 1, "only fetch uses the network"
+
+
+def test_an_unusable_file_in_the_cache_is_named(run, home):
+    (home / "weights").mkdir(parents=True)
+    (home / "weights" / "van_b1_authors.safetensors").write_bytes(b"half a file")
+    status, out, errors = run("weights")
+    assert status == 1 and f"{BUNDLED.stem}: bundled" in out
+    assert errors.startswith("minivan: unusable: ") and "van_b1_authors.safetensors" in errors and errors.count("\n") == 1
+
+
+@pytest.mark.parametrize("source", SOURCES)
+def test_weights_show_prints_metadata_and_tensors(run, source):
+    status, out, errors = run("weights", "show", FILES / source)
+    assert status == 0 and errors == ""
+    lines = out.splitlines()
+    kind = {"official_legacy.pth.tar": "PyTorch legacy", "huggingface": "safetensors"}.get(source, "PyTorch zip")
+    assert f": {kind}, " in lines[0]
+    rows = {key: value.strip() for key, value in (line.strip().split("  ", 1) for line in lines[1:10])}
+    assert rows["dims"] == "8 16 24 32" and rows["MLP ratios"] == "8 8 4 4" and rows["classes"].startswith("10 (")
+    assert rows["eps"] == f"LayerNorm {'1e-05' if 'mm' in source else '1e-06'}, BatchNorm 1e-05"
+    assert lines[-1].split() == ["164", "tensors", "58,594"]
+    assert ["head.weight", "float32", "10", "x", "32", "320"] in [line.split() for line in lines]
+
+
+def test_weights_show_of_minivan_s_own_by_name(run):
+    card = read(BUNDLED).card
+    out = run("weights", "show", BUNDLED.stem)[1]
+    assert f"{BUNDLED}: minivan's own, " in out and "float16" in out
+    assert f"{len(card.labels)} ({', '.join(label.short for label in card.labels[:3])}, ...)" in out
+    assert card.sha256 in out and card.source in out and card.source_sha256 in out
+
+
+@pytest.mark.parametrize("name", ["nothing", "b3", "FILES/config.json", "FILES"])
+def test_weights_show_of_what_is_none_is_one_line(run, name):
+    status, out, errors = run("weights", "show", name.replace("FILES", str(FILES)))
+    assert status == 1 and out == "" and errors.count("\n") == 1
+
+
+@pytest.mark.parametrize("arguments", [["show"], ["hide"], ["show", "a", "b"], ["--nonsense"]])
+def test_a_wrong_call_of_weights_exits_2(run, arguments):
+    assert run("weights", *arguments)[0] == 2
+
+
+# fetch
+
+
+@pytest.mark.parametrize("arguments", [[], ["b0", "--from", "me"], ["b0", "--sha256", "12"], ["b0", "--sha256", "g" * 64]])
+def test_a_wrong_call_of_fetch_exits_2(run, home, arguments):
+    assert run("fetch", *arguments)[0] == 2
+    assert not home.exists()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["b5"], "no address of b5 is known"),
+        (["b4", "--from", "huggingface"], "no address of b4 is known from huggingface"),
+        (["van-huge"], "no VAN variant is called 'van-huge'"),
+        (["b0", "--url", "ftp://127.0.0.1/x"], "http://"),
+    ],
+)
+def test_fetch_of_what_cannot_be_is_one_line(run, home, arguments, words):
+    status, out, errors = run("fetch", *arguments)
+    assert status == 1 and out == "" and words in errors and errors.count("\n") == 1
+    assert not home.exists()
+
+
+def test_fetch_without_a_known_hash_prints_the_one_it_saw(run, home, server):
+    out = run("fetch", "my-net", "--url", server.url())[1]
+    assert "no SHA-256 of this file is known" in out and OFFICIAL_SHA256 in out
+    assert find("my-net") == home / "weights" / "my-net.safetensors"
+
+
+def test_the_progress_bar_shows_what_came(home, server):
+    """On a terminal a bar is drawn on standard error; here its terminal is a pseudo one."""
+    import os
+    import pty
+
+    leader, follower = pty.openpty()
+    command = [sys.executable, "-m", "minivan", "fetch", "b0", "--url", server.url()]
+    environment = os.environ | {"MINIVAN_HOME": str(home), "TERM": "xterm", "COLUMNS": "100"}
+    child = subprocess.Popen(command, stderr=follower, stdout=subprocess.PIPE, env=environment)
+    os.close(follower)
+    seen = b""
+    while True:
+        try:
+            part = os.read(leader, 4096)
+        except OSError:  # the other end was closed
+            break
+        if not part:
+            break
+        seen += part
+    assert child.wait(timeout=60) == 0
+    os.close(leader)
+    assert "━".encode() in seen and b"kB" in seen
+
+
+def test_a_pipe_closed_early_is_no_error(tmp_path):
+    for arguments in (["weights"], ["weights", "show", FILES / "official.pth.tar"]):
+        command = [sys.executable, "-u", "-m", "minivan", *arguments]
+        child = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=ROOT)
+        child.stdout.readline()
+        child.stdout.close()
+        assert child.stderr.read() == "" and child.wait() == 0

@@ -1,0 +1,238 @@
+"""The commands explain and receptive-field: figures, JSON, near matches, and what goes wrong."""
+
+import builtins
+import json
+import shutil
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from minivan.cli.images import find_images
+from PIL import Image
+from support import ROOT
+from support.networks import random_tensors
+
+from minivan import explain, load
+from minivan.card import Card
+from minivan.cli import explain as cli
+from minivan.cli import main
+from minivan.cli.explain import see
+from minivan.explain import figure
+from minivan.van import VAN
+from minivan.variants import Config
+
+CAT, COFFEE = (str(ROOT / "examples" / f"{name}.jpg") for name in ("cat", "coffee"))
+
+
+def lines(capsys):
+    return [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+
+
+def test_a_figure_for_the_top_class(tmp_path, capsys):
+    out = tmp_path / "out.png"
+    assert main(["explain", COFFEE, "-o", str(out)]) == 0
+    said = capsys.readouterr().out
+    seen = "seen at 128 x 128 pixels, class and probability at 64 x 64 as trained"
+    assert said.startswith(f"{out}: gradcam at norm4 · {seen} · ")
+    assert said.count("\n") == 1
+    with Image.open(out) as picture:
+        assert picture.width > 500 and picture.height > 300
+        assert len(np.unique(np.asarray(picture.convert("RGB")).reshape(-1, 3), axis=0)) > 1000  # not a blank page
+
+
+def test_the_cup_is_lit_for_espresso(capsys):
+    assert main(["explain", COFFEE, "--json"]) == 0
+    (found,) = lines(capsys)
+    (entry,) = found["classes"]
+    assert (entry["label"], entry["rank"], found["input"]) == ("espresso", 1, [128, 128])
+    spread = figure.spread(np.array(entry["maps"]["norm4"]["values"]), entry["maps"]["norm4"]["stride"], 128, 128)
+    row, column = np.unravel_index(spread.argmax(), spread.shape)
+    assert 20 < row < 80 and 20 < column < 100, "the brightest place lies on the cup"
+    cup = spread[20:80, 25:95].mean()
+    assert cup > 1.3 * (spread.sum() - spread[20:80, 25:95].sum()) / (128 * 128 - 60 * 70)
+
+
+def test_json_holds_the_arrays_of_the_package(capsys):
+    flags = ["--class", "tabby", "--class", "n02124075", "--layer", "all", "--method", "layercam"]
+    assert main(["explain", CAT, "--json", *flags]) == 0
+    (found,) = lines(capsys)
+    model = load()
+    seen = see(find_images([CAT])[0], model, SimpleNamespace(size=None, no_exif=False, attention=False))
+    assert [entry["label"].split(",")[0] for entry in found["classes"]] == ["tabby", "Egyptian cat"]
+    for entry in found["classes"]:
+        maps = explain.maps(model, seen.x, entry["index"], "layercam", explain.stages(model))
+        assert list(entry["maps"]) == ["norm1", "norm2", "norm3", "norm4"]
+        for (path, values), stride in zip(maps.maps.items(), (4, 8, 16, 32), strict=True):
+            assert entry["maps"][path]["stride"] == stride
+            np.testing.assert_allclose(entry["maps"][path]["values"], values[0], rtol=1e-5, atol=1e-12)
+        assert abs(entry["probability"] - seen.probabilities[entry["index"]]) < 1e-6
+
+
+def test_the_default_class_and_its_probability_are_those_of_classify(run):
+    _, explained, _ = run("explain", CAT, "--json")
+    _, classified, _ = run("classify", CAT, "--json", "--engine", "exact")
+    (entry,), top = json.loads(explained)["classes"], json.loads(classified)["top"][0]
+    assert [entry[key] for key in ("index", "label", "probability")] == [top[key] for key in ("index", "label", "probability")]
+
+
+@pytest.mark.parametrize(
+    "flags",
+    [
+        ["--layer", "all"],
+        ["--class", "espresso", "--class", "wooden spoon", "--layer", "all", "--method", "hirescam"],
+        ["--class", "7", "--layer", "block3.4.mlp.act"],
+        ["--method", "cam", "--size", "64"],
+        ["--method", "gradcam++"],
+        ["--method", "smoothgrad", "--size", "64"],
+        ["--method", "occlusion", "--size", "64"],
+        ["--attention"],
+        ["--attention", "--block", "block3"],
+    ],
+    ids=" ".join,
+)
+def test_every_kind_of_figure_is_drawn_without_text_on_text(tmp_path, flags, monkeypatch):
+    out = tmp_path / "out.png"
+    drawn, save = [], figure.save
+    monkeypatch.setattr(figure, "save", lambda made, path: (drawn.append(made), save(made, path)))
+    assert main(["explain", COFFEE, CAT, "-o", str(out), *flags]) == 0
+    assert out.stat().st_size > 10_000
+    assert overlapping(drawn[0]) == []
+
+
+def overlapping(made):
+    """Return the pairs of texts, titles and tick labels of a figure that lie on one another or stick out of the page."""
+    renderer = FigureCanvasAgg(made).get_renderer()
+    texts = []
+    for axis in made.axes:
+        texts += [axis.title, *axis.texts]
+        if axis.axison:
+            texts += [*axis.get_xticklabels(), *axis.get_yticklabels()]
+    texts += [made._supxlabel] if made._supxlabel else []
+    boxes = [(t.get_text(), t.get_window_extent(renderer)) for t in texts if t.get_text()]
+    page = made.bbox
+    out = [(said, "the page") for said, box in boxes if box.x0 < page.x0 - 1 or box.x1 > page.x1 + 1 or box.y1 > page.y1 + 1]
+    for k, (said, box) in enumerate(boxes):
+        out += [(said, other) for other, second in boxes[k + 1 :] if box.overlaps(second)]
+    return out
+
+
+def test_names_of_any_length_fit(tmp_path):
+    long = tmp_path / ("a very long name of a photograph " * 4 + ".jpg")
+    shutil.copy(CAT, long)
+    rows = [figure.Row(str(long), np.zeros((90, 200, 3), np.uint8), 1.0,
+                       [figure.Panel(("American black bear, black bear, Ursus americanus, Euarctos americanus", "0.1%"),
+                                     np.ones((2, 2)), "norm4", signed) for signed in (False, True)])] * 2  # fmt: skip
+    made = figure.maps_figure(rows, "a footnote " * 40)
+    figure.save(made, tmp_path / "out.png")
+    assert overlapping(made) == []
+
+
+def test_an_image_without_the_class_still_works(tmp_path, capsys):
+    out = tmp_path / "out.png"
+    assert main(["explain", str(ROOT / "examples" / "rocket.jpg"), "--class", "Persian cat", "-o", str(out), "--json"]) == 0
+    (found,) = lines(capsys)
+    assert found["classes"][0]["rank"] > 1 and out.exists()
+
+
+def test_a_map_of_zeros_says_so():
+    row = figure.Row("photo", np.zeros((64, 64, 3), np.uint8), 1.0, [figure.Panel(("x",), np.zeros((2, 2)), "norm4", False)])
+    made = figure.maps_figure([row], "note")
+    assert any("nothing here speaks" in text.get_text() for axis in made.axes for text in axis.texts)
+
+
+def test_attention_as_json(capsys):
+    assert main(["explain", COFFEE, "--attention", "--json", "--block", "block4"]) == 0
+    (found,) = lines(capsys)
+    assert list(found["blocks"]) == ["block4.0", "block4.1"]
+    block = found["blocks"]["block4.1"]
+    assert block["lowest"] < 0 < block["highest"] and np.shape(block["mean"]) == (4, 4) and len(block["most_selective"]) == 4
+
+
+def test_the_attention_of_a_backbone_without_a_head(monkeypatch, capsys):
+    config = Config((4, 6), (1, 1), (1, 1), classes=0)
+    model = VAN(config, random_tensors(config), card=Card("backbone"))
+    monkeypatch.setattr(cli, "load_model", lambda args: model)
+    assert main(["explain", COFFEE, "--attention", "--json", "--size", "64"]) == 0
+    assert list(lines(capsys)[0]["blocks"]) == ["block1.0", "block2.0"]
+
+
+@pytest.mark.parametrize(
+    "arguments, said",
+    [
+        (["--class", "expresso"], "no class of these 200 is called 'expresso'; near it are espresso"),
+        (["--class", "cat"], "Egyptian cat"),
+        (["--class", "200"], "class 200 is not among the 200 classes, 0 to 199"),
+        (["--layer", "norm5"], "no layer is called 'norm5'; near it are norm"),
+        (["--layer", "head"], "head has no positions"),
+        (["--layer", "norm2", "--method", "cam"], "cam is defined at norm4"),
+        (["--attention", "--block", "block5.0"], "no block is called 'block5.0'; near it are block"),
+        (["--size", "16"], "--size lies in 32..2048 pixels; got 16"),
+        (["--model", "b9"], "b9"),
+    ],
+)
+def test_what_cannot_be_used_is_one_line(arguments, said, tmp_path, capsys):
+    assert main(["explain", COFFEE, "-o", str(tmp_path / "out.png"), *arguments]) == 1
+    error = capsys.readouterr().err
+    assert error.startswith("minivan: ") and said in error and error.count("\n") == 1
+
+
+@pytest.mark.parametrize("command", [["explain", COFFEE], ["receptive-field", "--size", "64"]], ids=lambda c: c[0])
+@pytest.mark.parametrize("name, said", [("out.bmp2", "written as .png, .pdf, .svg"), ("none/out.png", "No such file")])
+def test_an_output_that_cannot_be_written_is_one_line(command, name, said, tmp_path, capsys):
+    assert main([*command, "-o", str(tmp_path / name)]) == 1
+    error = capsys.readouterr().err
+    assert said in error and error.count("\n") == 1
+
+
+@pytest.mark.parametrize("command", [["explain", COFFEE], ["receptive-field"]], ids=lambda c: c[0])
+def test_without_matplotlib_the_error_says_how_to_get_it(command, tmp_path, capsys, monkeypatch):
+    real = builtins.__import__
+
+    def without(name, *args, **kwargs):
+        if name.startswith("matplotlib"):
+            raise ImportError(name)
+        return real(name, *args, **kwargs)
+
+    monkeypatch.setattr(builtins, "__import__", without)
+    assert main([*command, "-o", str(tmp_path / "out.png")]) == 1
+    assert capsys.readouterr().err == "minivan: figures need Matplotlib: pip install 'minivan[plots]'\n"
+
+
+def test_bad_images_are_named_and_the_others_drawn(tmp_path, capsys):
+    bad = tmp_path / "bad.jpg"
+    bad.write_bytes(b"no image")
+    assert main(["explain", str(bad), COFFEE, str(tmp_path / "none.jpg"), "-o", str(tmp_path / "out.png")]) == 1
+    error = capsys.readouterr().err.splitlines()
+    assert len(error) == 2 and "bad.jpg: not an image" in error[0] and "none.jpg: no such file" in error[1]
+    assert (tmp_path / "out.png").exists()
+
+
+@pytest.mark.parametrize(
+    "arguments, said",
+    [
+        ([], "-o OUT.png"),
+        (["--json", "--block", "block1.0"], "--block belongs to --attention"),
+        (["--json", "--attention", "--class", "tabby"], "no --class, --layer or --method"),
+        (["--json", "--method", "guess"], "invalid choice"),
+    ],
+)
+def test_wrong_calls_exit_with_2(arguments, said, capsys):
+    with pytest.raises(SystemExit) as stop:
+        main(["explain", COFFEE, *arguments])
+    assert stop.value.code == 2 and said in capsys.readouterr().err
+
+
+def test_receptive_fields_as_table_figure_and_json(tmp_path, capsys):
+    out = tmp_path / "fields.png"
+    assert main(["receptive-field", "--size", "129", "-o", str(out)]) == 0
+    said = capsys.readouterr().out
+    assert "block4.1" in said and "4383 x 4383" in said and "8 images of 1/f noise" in said and out.stat().st_size > 10_000
+    assert main(["receptive-field", COFFEE, CAT, "--size", "129", "--json"]) == 0
+    (found,) = lines(capsys)
+    assert found["images"] == 2 and found["theoretical"][0] == {"path": "patch_embed1", "stride": 4, "side": 7}
+    for path, shares in found["effective"].items():
+        sides = [shares[share]["side"] for share in ("20%", "30%", "50%", "99%")]
+        assert sides == sorted(sides) and shares["99%"]["area_ratio"] <= 1, path
+    halves = [shares["50%"]["area_ratio"] for shares in found["effective"].values()]
+    assert halves[0] < halves[1] < halves[2], "deeper stages use more of the image"

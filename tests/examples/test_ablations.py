@@ -1,0 +1,94 @@
+"""The ablations replace what they say, and their page is what was measured."""
+
+import json
+import sys
+
+import numpy as np
+import pytest
+from support import ROOT
+
+import minivan
+from minivan import lka, reference
+from minivan.checkpoint.hub import bundled
+
+FOLDER = ROOT / "examples" / "ablations"
+sys.path.insert(0, str(FOLDER))
+
+import ablate  # noqa: E402
+
+ROWS = json.loads((FOLDER / "results.json").read_text(encoding="utf-8"))
+
+
+@pytest.fixture(scope="module")
+def model():
+    return minivan.load(bundled()[0])
+
+
+@pytest.fixture(scope="module")
+def photos(model):
+    return ablate.labelled(model, 100)
+
+
+def test_putting_back_what_was_there_changes_no_bit(model, photos):
+    x = photos[0][:5]
+    change, _ = ablate.ablations()["as trained"]
+    assert ablate.logits(model, x, change).tobytes() == model(x).tobytes()
+
+
+@pytest.mark.parametrize("name", list(ablate.ablations())[1:])
+def test_every_change_changes_the_answer_and_reads_what_the_page_says(name, model, photos):
+    change, published = ablate.ablations()[name]
+    x = photos[0][:5]
+    assert (ablate.logits(model, x, change) != model(x)).any()
+    row = next(row for row in ROWS if row["name"] == name)
+    assert row["reads"] == ablate.footprint(model, change) and row["published_top1"] == published
+
+
+def test_the_reaches_follow_from_the_kernels(model):
+    for name, reach in ablate.REACHES.items():
+        taps, dilation = reach.get("taps", 7), reach.get("dilation", 3)
+        assert name.startswith(f"K = {taps * dilation}: ")
+        assert ablate.footprint(model, ablate.ablations()[name][0]) == 5 + dilation * (taps - 1), name
+    assert ablate.footprint(model, ablate.ablations()["as trained"][0]) == lka.support(21, 3)
+
+
+@pytest.mark.parametrize("name", ["as trained", "add instead of multiply", "K = 9: middle 3 x 3 of the far kernel"])
+def test_the_page_is_what_is_measured(name, model, photos):
+    x, targets = photos
+    row = next(row for row in ROWS if row["name"] == name)
+    right = (ablate.logits(model, x, ablate.ablations()[name][0]).argmax(1) == targets).sum()
+    assert right == row["right_of_first_100"] and row["images"] == 1000
+
+
+def test_the_page_is_made_from_the_results_and_marks_what_is_published(model):
+    page = (FOLDER / "README.md").read_text(encoding="utf-8")
+    assert page == ablate.report(model, ROWS)
+    assert page.count("| **published**, trained ") == 2
+    published = {"K = 7:": 74.8, "K = 14:": 75.3, "K = 21:": 75.4, "K = 28:": 75.4, "as trained": 75.4}
+    published |= {"sigmoid": 75.2, "add": 74.6, "no gate": 74.3, "no near": 74.9, "no far": 74.1, "no mixing": 74.6}
+    for start, top1 in published.items():  # Guo et al. 2022
+        row = next(line for line in page.splitlines() if line.startswith(f"| {start}"))
+        assert row.endswith(f"| {top1} % |")
+    assert [row["name"] for row in ROWS] == list(ablate.ablations())
+
+
+def test_the_changes_are_what_their_names_say(model):
+    p = model.parameters["block1"]["0"]["attn"]["spatial_gating_unit"]
+    u = np.random.default_rng(0).standard_normal((1, 32, 9, 9))
+    channels = u.shape[1]
+    near = reference.conv2d(u, **p["conv0"], padding=2, groups=channels)
+    far = reference.conv2d(near, **p["conv_spatial"], padding=9, dilation=3, groups=channels)
+    a = reference.conv2d(far, **p["conv1"])
+    expected = {
+        "as trained": u * a,
+        "sigmoid on the attention": u / (1 + np.exp(-a)),
+        "add instead of multiply": u + a,
+        "no gate: the attention alone": a,
+        "no near step (5 x 5)": u
+        * reference.conv2d(reference.conv2d(u, **p["conv_spatial"], padding=9, dilation=3, groups=channels), **p["conv1"]),
+        "no far step (7 x 7, dilated)": u * reference.conv2d(near, **p["conv1"]),
+        "no mixing step (1 x 1)": u * far,
+        "no attention: u passes": u,
+    }
+    for name, (change, _) in ablate.PARTS.items():
+        np.testing.assert_allclose(change(reference, u, p), expected[name], rtol=1e-12, atol=1e-12, err_msg=name)

@@ -1,0 +1,158 @@
+"""The lessons' answers, each against a count or a computation of its own that does not use minivan's formulas."""
+
+import importlib.util
+import itertools
+import math
+import re
+
+import numpy as np
+import pytest
+from support import ROOT
+
+EXAMPLES = ROOT / "examples"
+
+
+def answers(lesson):
+    """Import answers/lesson_NN.py from its path."""
+    path = EXAMPLES / "answers" / f"lesson_{lesson:02d}.py"
+    spec = importlib.util.spec_from_file_location(path.stem, path)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def test_lesson_1():
+    a = answers(1)
+    positions = [p for p in range(-3, 224 + 3 - 6) if (p + 3) % 4 == 0]  # the kernel's left edge, padding included
+    assert a.exercise_1() == len(positions) == 56
+    assert a.exercise_2() == sum(1 for _ in itertools.product(range(56), range(56))) * 32 * 3 * 49
+    impulse = np.zeros((9, 9))
+    impulse[4, 4] = 1
+    for _ in range(2):
+        impulse = sum(np.roll(impulse, shift, (0, 1)) for shift in itertools.product((-1, 0, 1), repeat=2)) / 9
+    assert a.exercise_3() == pytest.approx(impulse[4, 4]) == pytest.approx(1 / 9)
+
+
+def test_lesson_2():
+    a = answers(2)
+    assert a.exercise_1() == np.empty((64, 64, 7, 7)).size / (np.empty((64, 1, 7, 7)).size + np.empty((64, 64)).size)
+    assert len(range(2 * a.exercise_2() + 1)) == 9
+    read = np.zeros((12, 12), bool)
+    for row, column, i, j in itertools.product(range(0, 12, 2), range(0, 12, 2), (-2, 0, 2), (-2, 0, 2)):
+        if 0 <= row + i < 12 and 0 <= column + j < 12:
+            read[row + i, column + j] = True
+    assert a.exercise_3() == 1 - read.mean()
+
+
+def test_lesson_3():
+    a = answers(3)
+    cost = {d: math.ceil(35 / d) ** 2 + (2 * d - 1) ** 2 for d in range(1, 36)}
+    d, wide = a.exercise_1()
+    assert cost[d] == min(cost.values()) and d == min(k for k in cost if cost[k] == cost[d])
+    reached = {i * d + j for i in range(math.ceil(35 / d)) for j in range(2 * d - 1)}
+    assert wide == len(reached) == 39
+    assert a.exercise_2() == (64 * (25 + 49 + 64) * 3136, 64 * 64 * 441 * 3136)
+    ones, size = np.ones((40, 40)), 40
+
+    def slide(x, k, dilation):
+        r = dilation * (k // 2)
+        padded = np.pad(x, r)
+        shifts = itertools.product(range(0, 2 * r + 1, dilation), repeat=2)
+        return sum(padded[i : i + size, j : j + size] for i, j in shifts)
+
+    framed = np.pad(ones, 40)  # no border anywhere near: what one composed kernel gives
+    size = 120
+    one = slide(slide(framed, 3, 1), 11, 2)[40:80, 40:80]
+    size = 40
+    two = slide(slide(ones, 3, 1), 11, 2)
+    assert a.exercise_3() == np.flatnonzero(one[:20, 20] != two[:20, 20]).tolist()
+
+
+def test_lesson_4():
+    a = answers(4)
+    gated, squeezed = a.exercise_1()
+    assert gated == [0.5, -2, -3]
+    assert squeezed == pytest.approx([1 / (1 + math.exp(-0.5)), 2 / (1 + math.e), -1 / (1 + math.exp(-3))])
+    side, C = a.exercise_2(), 64
+
+    def attention(n):
+        return 4 * n * n * C * C + 2 * n**4 * C
+
+    assert attention(side) > (side * C * 21) ** 2 and attention(side - 1) <= ((side - 1) * C * 21) ** 2
+    rng = np.random.default_rng(0)
+    kernels = rng.standard_normal((3, 5))
+
+    def stack(u):
+        for kernel in kernels:
+            u = u * np.convolve(u, kernel, "same")
+        return u
+
+    u = rng.standard_normal(30)
+    np.testing.assert_allclose(stack(2 * u), a.exercise_3() * stack(u), rtol=1e-12)
+
+
+def test_lesson_5():
+    from minivan import variants
+    from minivan.van import VAN
+
+    a = answers(5)
+    config = variants.Config((32, 64, 160, 256), (1, 1, 1, 1), classes=2)
+    rng = np.random.default_rng(0)
+    tensors = {name: rng.random(shape, np.float32) * 0.01 for name, shape in variants.parameter_shapes(config)}
+    maps = VAN(config, tensors, "numpy").features(np.zeros((1, 3, 256, 320), np.float32))
+    assert a.exercise_1() == [m.shape[1:] for m in maps]
+    in_block = [v for k, v in tensors.items() if k.startswith("block1.0.") and "running" not in k]
+    assert a.exercise_2() == sum(tensor.size for tensor in in_block)
+    published = {"b0": 0.864, "b1": 2.495, "b2": 4.993, "b3": 8.925, "b4": 12.144, "b5": 17.129, "b6": 38.71}
+    assert a.exercise_3() == next(name for name, giga in published.items() if giga > 8.64)
+
+
+def test_lesson_6():
+    a = answers(6)
+    assert (a.exercise_1() / 32) ** 2 == 49
+    rng = np.random.default_rng(0)
+    half = rng.standard_normal((7, 4))
+    half += 7.25 - half.mean()
+    whole = np.concatenate([half, half], axis=1)
+    blanked = np.concatenate([half, np.zeros_like(half)], axis=1)
+    assert a.exercise_2() == pytest.approx((whole.mean() - 0.5, blanked.mean() - 0.5))
+    logits = np.array([6.0, 3.0, -1.0, 2.0])
+    p = np.exp(logits) / np.exp(logits).sum()
+    assert a.exercise_3() == pytest.approx(p[0] / p[1])
+
+
+def test_lesson_7():
+    a = answers(7)
+    meet = [
+        sum(0 <= r + i < 2 and 0 <= c + j < 2 for i, j in itertools.product(range(-9, 10, 3), repeat=2))
+        for r, c in itertools.product(range(2), repeat=2)
+    ]
+    assert a.exercise_1() == np.mean(meet) == 1
+    assert a.exercise_2() == pytest.approx(17.28448)
+    row = np.empty((512, 28), np.float32).nbytes
+    assert a.exercise_3() * row <= 1 << 20 < (a.exercise_3() + 1) * row
+
+
+def test_lesson_8():
+    a = answers(8)
+    signal = np.ones(1000)
+    error = np.full(1000, a.exercise_1())
+    assert 10 * math.log10((signal @ signal) / (error @ error)) == pytest.approx(60)
+    steps = np.float32(1.0001).view(np.int32) - np.float32(1.0).view(np.int32)
+    assert a.exercise_2() == steps == 839
+    from minivan import reference
+
+    x = np.array([0.1, -0.1, 0.1, -0.1]).reshape(1, 4, 1, 1)  # variance 0.01
+    ones, zeros = np.ones(4), np.zeros(4)
+    ratio = reference.layer_norm(x, ones, zeros, 1e-5) / reference.layer_norm(x, ones, zeros, 1e-6)
+    np.testing.assert_allclose(ratio, a.exercise_3(), rtol=1e-12)
+
+
+def test_every_lesson_has_three_exercises_and_their_answers():
+    for source in sorted((EXAMPLES / "sources").glob("*.py")):
+        tail = source.read_text(encoding="utf-8").split("# ## Exercises")[1]
+        number = int(source.name[:2])
+        assert f"answers/lesson_{number:02d}.py" in tail
+        assert re.findall(r"^# (\d)\. ", tail, re.MULTILINE) == ["1", "2", "3"], source.name
+        functions = [name for name in vars(answers(number)) if name.startswith("exercise_")]
+        assert functions == ["exercise_1", "exercise_2", "exercise_3"]

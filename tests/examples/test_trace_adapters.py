@@ -1,0 +1,124 @@
+"""Ports in PyTorch and ONNX, recorded by the adapters in examples/ and compared: two commands, as a user types them."""
+
+import os
+import subprocess
+import sys
+import warnings
+
+import numpy as np
+import pytest
+import torch
+from support import ROOT, torch_van
+from support.ports import CONFIG, TENSORS, X
+
+from minivan.card import Card
+from minivan.checkpoint import Weights, write
+from minivan.oracle import trace
+from minivan.van import VAN
+
+ADAPTERS = ROOT / "examples" / "trace_adapters"
+MODEL = """
+import sys
+sys.path.insert(0, {tests!r})
+from support import torch_van
+import minivan
+
+def build():
+    weights = minivan.checkpoint.read({weights!r})
+    net = torch_van.load(weights.config, weights.tensors)
+    {fault}
+    return net
+"""
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """Weights, and minivan's trace of them."""
+    folder = tmp_path_factory.mktemp("port")
+    write(Weights(CONFIG, TENSORS, Card("small")), folder / "small.safetensors")
+    trace.write(trace.record(VAN(CONFIG, TENSORS), X, source=str(folder / "small.safetensors")), folder / "trace.safetensors")
+    return folder
+
+
+def adapt(adapter, folder, model, *flags):
+    """Run an adapter on the trace and a model; return what it says."""
+    command = [sys.executable, ADAPTERS / adapter, folder / "trace.safetensors", model, "-o", folder / "port.npz", *flags]
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    done = subprocess.run([str(word) for word in command], capture_output=True, text=True, env=environment)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def pytorch_model(folder, fault="pass"):
+    path = folder / "my_van.py"
+    path.write_text(MODEL.format(tests=str(ROOT / "tests"), weights=str(folder / "small.safetensors"), fault=fault))
+    return path
+
+
+@pytest.fixture(scope="module")
+def onnx_file(folder):
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # the exporter that writes scopes is the older one, and says so
+        net = torch_van.load(CONFIG, TENSORS)
+        torch.onnx.export(net, (torch.from_numpy(X),), str(folder / "van.onnx"), dynamo=False, opset_version=17)
+    return folder / "van.onnx"
+
+
+def test_a_pytorch_port_is_within_float32_tolerance(folder, run):
+    said = adapt("record_pytorch.py", folder, pytorch_model(folder))
+    assert "the trace has 94 layers" in said
+    status, out, err = run("oracle", "compare", folder / "trace.safetensors", folder / "port.npz")
+    assert (status, err) == (0, ""), out
+    # layer_scale_1 of five blocks and the pooling have no module of their own
+    assert "not in the port: 6 layers (block1.0.layer_scale_1" in out and "89 layers compared" in out
+
+
+@pytest.mark.parametrize("fault, path, hint", [
+    ("net.block2[1].attn.activation = torch_van.nn.GELU(approximate='tanh')",
+     "block2.1.attn.activation", "tanh GELU instead of erf"),
+    ("net.block3[0].norm1.eps = 1e-3", "block3.0.norm1", "wrong eps: 0.001 instead of 1e-05"),
+    ("net.block1[0].attn.spatial_gating_unit.conv_spatial.dilation = (1, 1); "
+     "net.block1[0].attn.spatial_gating_unit.conv_spatial.padding = (3, 3)",
+     "block1.0.attn.spatial_gating_unit.conv_spatial", "missing dilation: 1 instead of 3"),
+    ("net.block4[0].mlp.fc2.bias = None", "block4.0.mlp.fc2", "missing bias"),
+])  # fmt: skip
+def test_a_faulty_pytorch_port_is_found_out(folder, run, fault, path, hint):
+    adapt("record_pytorch.py", folder, pytorch_model(folder, fault))
+    status, out, _ = run("oracle", "compare", folder / "trace.safetensors", folder / "port.npz")
+    assert status == 1 and f"first divergence: {path} (layer" in out and f"hint: {hint}" in out, out
+
+
+@pytest.mark.parametrize("optimise", ["0", "1"])
+def test_an_onnx_port_is_within_float32_tolerance(folder, onnx_file, run, optimise):
+    adapt("record_onnx.py", folder, onnx_file, "--optimise", optimise)
+    status, out, err = run("oracle", "compare", folder / "trace.safetensors", folder / "port.npz")
+    assert (status, err) == (0, ""), out
+    # the exporter folds the patch embeddings' BatchNorm into their convolutions
+    assert "not in the port: 4 layers (patch_embed1.proj" in out and "91 layers compared" in out
+
+
+def test_a_faulty_onnx_port_is_found_out(folder, onnx_file, run):
+    import onnx
+
+    model = onnx.load(onnx_file)
+    node = next(n for n in model.graph.node if n.name == "/block2.0/attn/spatial_gating_unit/conv_spatial/Conv")
+    for attribute in node.attribute:
+        if attribute.name == "pads":
+            attribute.ints[:] = [10, 10, 8, 8]
+    onnx.save(model, folder / "faulty.onnx")
+    adapt("record_onnx.py", folder, folder / "faulty.onnx")
+    status, out, _ = run("oracle", "compare", folder / "trace.safetensors", folder / "port.npz")
+    assert status == 1 and "first divergence: block2.0.attn.spatial_gating_unit.conv_spatial" in out
+    assert "hint: padding off by one: 10 above and 8 below, 10 left and 8 right" in out
+
+
+def test_hooks_are_taken_away_again():
+    sys.path.insert(0, str(ADAPTERS))
+    try:
+        import record_pytorch
+    finally:
+        sys.path.remove(str(ADAPTERS))
+    net = torch_van.load(CONFIG, TENSORS)
+    first, second = record_pytorch.record(net, X), record_pytorch.record(net, X)
+    assert not any(module._forward_hooks for module in net.modules())
+    assert list(first) == list(second) and np.array_equal(first["head"], second["head"])

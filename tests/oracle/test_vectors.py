@@ -1,0 +1,243 @@
+"""Test vectors: made from their own manifest alone, right by brute force, and read by a C program that is then broken."""
+
+import hashlib
+import json
+import shutil
+import subprocess
+
+import numpy as np
+import pytest
+import truth
+from support import ROOT
+from support.compare import assert_close
+
+from minivan.oracle import cases, seeded, stream, vectors
+from minivan.variants import parameter_shapes
+
+SOURCE = ROOT / "examples" / "check_a_port" / "lka.c"
+CASES = {f"{case.operator}/{case.name}": case for case in cases.all_cases()}
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("vectors")
+    assert vectors.write(folder) == len(CASES)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def manifest(folder):
+    return json.loads((folder / "manifest.json").read_text())
+
+
+def entries(manifest):
+    for case in manifest["cases"]:
+        for role in ("inputs", "parameters", "outputs"):
+            yield from case[role].values()
+
+
+def splitmix(seed, count):
+    """The generator as the manifest words it, in Python's own integers."""
+    for i in range(count):
+        z = (seed + (i + 1) * 0x9E3779B97F4A7C15) % 2**64
+        z = (z ^ (z >> 30)) * 0xBF58476D1CE4E5B9 % 2**64
+        z = (z ^ (z >> 27)) * 0x94D049BB133111EB % 2**64
+        yield z ^ (z >> 31)
+
+
+def fnv(name):
+    h = 0xCBF29CE484222325
+    for byte in name.encode():
+        h = (h ^ byte) * 0x100000001B3 % 2**64
+    return h
+
+
+def test_the_generator_is_splitmix64():
+    assert list(splitmix(0, 2)) == [0xE220A8397B1DCDAF, 0x6E789E6AA1B965F4]  # as published with the algorithm
+    assert fnv("a") == 0xAF63DC4C8601EC8C  # as published with FNV-1a
+    for seed in (0, 1, 2**64 - 1, fnv("head.weight")):
+        assert stream.words(seed, 100).tolist() == list(splitmix(seed, 100))
+    assert [stream.seed_of(name) for name in ("", "a", "block1.0.norm1.weight")] == [
+        fnv(name) for name in ("", "a", "block1.0.norm1.weight")
+    ]
+
+
+def test_the_integers_are_spread_over_their_range():
+    drawn = stream.integers("spread", (70_000,), -3, 3)
+    counts = np.bincount(drawn + 3)
+    assert len(counts) == 7 and counts.min() > 9_600 and counts.max() < 10_400
+
+
+def test_every_drawn_array_can_be_made_from_the_manifest_alone(folder, manifest):
+    assert manifest["generator"] == stream.GENERATOR
+    drawn = 0
+    for entry in entries(manifest):
+        if "stream" in entry:
+            s, size = entry["stream"], int(np.prod(entry["shape"]))
+            span = s["high"] - s["low"] + 1
+            numbers = [s["low"] + ((word >> 32) * span >> 32) for word in splitmix(fnv(s["name"]), size)]
+            expected = (np.array(numbers, np.float64) * 2.0 ** -s["shift"]).astype("<f4").reshape(entry["shape"])
+            assert np.load(folder / entry["file"]).tobytes() == expected.tobytes()
+            drawn += 1
+    assert drawn > 100
+
+
+def test_files_shapes_and_digests_are_the_manifests(folder, manifest):
+    files = {str(path.relative_to(folder)) for path in folder.rglob("*.npy")}
+    assert files == {entry["file"] for entry in entries(manifest)}
+    for entry in entries(manifest):
+        array = np.load(folder / entry["file"])
+        assert list(array.shape) == entry["shape"] and array.dtype == np.dtype("<f4")
+        clean = np.where(np.isnan(array), np.float32(np.nan), array)
+        assert hashlib.sha256(clean.tobytes()).hexdigest() == entry["sha256"], entry["file"]
+    assert (folder / "FORMAT.md").read_text().startswith("# Test vectors")
+
+
+def brute_force(case):
+    """A single operator's output by the loops of tests/truth.py."""
+    parameters = {name: array.values for name, array in case.parameters.items()}
+    attributes = dict(case.attributes)
+    if case.operator in cases.CONVOLUTIONS:
+        for name in ("stride", "padding", "dilation"):
+            attributes[name] = (attributes.get(name, int(name != "padding")),) * 2
+        if case.operator in cases.DEPTHWISE:
+            attributes["groups"] = case.x.values.shape[1]
+        return truth.conv2d(case.x.values, **parameters, **attributes)
+    return getattr(truth, case.operator)(case.x.values, **parameters, **attributes)
+
+
+BY_HAND = {
+    "pointwise_conv2d/signed_zeros", "pointwise_conv2d/infinities", "batch_norm/special", "gelu/special", "softmax/large",
+}  # fmt: skip
+SINGLE = [name for name, case in CASES.items() if case.operator not in ("lka", "block", "network") and name not in BY_HAND]
+
+
+@pytest.mark.parametrize("name", SINGLE)
+def test_every_operators_vectors_are_right(name):
+    case = CASES[name]
+    expected = brute_force(case).astype(np.float32)
+    got = vectors.compute(case)["y"]
+    if case.tolerance == "exact":
+        assert got.tobytes() == expected.tobytes()
+    else:
+        assert_close(name, got, expected, 1e-7)
+
+
+def test_the_exact_class_is_exact_in_any_order():
+    """Whole numbers: no sum of magnitudes reaches 2^24, so float32 in any order, fused or not, rounds nothing."""
+    for name, case in CASES.items():
+        if name.split("/")[1].startswith("integers") and case.operator in (*cases.CONVOLUTIONS, "linear"):
+            absolute = cases.Case(case.operator, name, "exact", cases.Array(np.abs(case.x.values)), {
+                key: cases.Array(np.abs(array.values)) for key, array in case.parameters.items()
+            }, case.attributes)  # fmt: skip
+            assert vectors.compute(absolute)["y"].max() < 2**24
+    gate = CASES["lka/integers"]
+    absolute = cases.Case("lka", "integers", "exact", cases.Array(np.abs(gate.x.values)), {
+        key: cases.Array(np.abs(array.values)) for key, array in gate.parameters.items()
+    })  # fmt: skip
+    assert max(array.max() for array in vectors.compute(absolute).values()) < 2**24
+
+
+def test_special_values_by_hand():
+    def y(name):
+        return vectors.compute(CASES[name])["y"]
+
+    zeros = y("pointwise_conv2d/signed_zeros")[0]
+    # rows: weight 0, -0, 1, -1; columns: x 0, -0, 1, -1; bias -0 throughout
+    negative = [[0, 1, 0, 1], [1, 0, 1, 0], [0, 1, 0, 1], [1, 0, 1, 0]]
+    assert np.signbit(zeros).reshape(4, 4).astype(int).tolist() == negative
+    infinities = y("pointwise_conv2d/infinities").reshape(3, 4)
+    np.testing.assert_array_equal(infinities, [[np.inf, -np.inf, np.nan, 2], [-np.inf, np.inf, np.nan, -2], [np.nan] * 3 + [1]])
+    np.testing.assert_array_equal(y("batch_norm/special").ravel(), [np.inf, -np.inf, np.nan, 0])
+    least = cases.SMALLEST
+    gelu = y("gelu/special").ravel()
+    np.testing.assert_array_equal(gelu, np.float32([0, 0, np.inf, np.nan, np.nan, least, -least, 20, 0]))
+    assert np.signbit(gelu[[1, 8]]).all() and not np.signbit(gelu[0])
+    np.testing.assert_array_equal(y("softmax/large"), [[0, 1, 0, 0]])
+
+
+def test_the_tiny_network_and_the_block_are_the_models_own(folder):
+    outputs = {p.stem: np.load(p) for p in (folder / "network" / "tiny" / "outputs").glob("*.npy")}
+    from minivan.van import VAN
+
+    tensors = seeded.tensors(cases.TINY)
+    x = np.load(folder / "network/tiny/inputs/x.npy")
+    assert outputs["head"].tobytes() == VAN(cases.TINY, tensors)(x).tobytes()
+    assert len(outputs) == 4 * 3 + 5 * 16 + 2 and set(tensors) == {name for name, _ in parameter_shapes(cases.TINY)}
+    block = {p.stem for p in (folder / "block" / "real" / "outputs").glob("*.npy")}
+    assert block == {name for name in outputs if name.startswith("block2.0")}
+    assert_close("numpy", VAN(cases.TINY, tensors, engine="numpy")(x), outputs["head"], 1e-6)
+
+
+@pytest.mark.parametrize("operator, wrong, right", [("layer_norm", 1e-5, 1e-6), ("batch_norm", 1e-3, 1e-5)])
+def test_small_variances_betray_a_wrong_eps(folder, tmp_path, run, operator, wrong, right):
+    """On features of ordinary size PyTorch's default of 1e-5 in a LayerNorm hides below rounding errors; here it cannot."""
+    case = CASES[f"{operator}/small_variance"]
+    parameters = {name: array.values for name, array in case.parameters.items()}
+    np.save(tmp_path / "y.npy", getattr(truth, operator)(case.x.values, **parameters, eps=wrong).astype(np.float32))
+    status, out, _ = run("oracle", "compare", folder / operator / "small_variance", tmp_path)
+    assert status == 1 and f"hint: wrong eps: {wrong:g} instead of {right:g}" in out
+
+
+def test_one_operator_alone(tmp_path, run):
+    status, out, err = run("oracle", "vectors", "-o", tmp_path / "v", "--op", "gelu", "--op", "softmax")
+    assert (status, err) == (0, "") and out.startswith(f"{tmp_path / 'v'}: 5 test vectors")
+    assert sorted(p.name for p in (tmp_path / "v").iterdir()) == ["FORMAT.md", "gelu", "manifest.json", "softmax"]
+    status, out, err = run("oracle", "vectors", "-o", tmp_path / "v", "--op", "conv3d")
+    assert (status, out) == (1, "") and "no operator is called 'conv3d'; test vectors exist for dense_conv2d" in err
+    (tmp_path / "file").write_text("")
+    status, out, err = run("oracle", "vectors", "-o", tmp_path / "file")
+    assert (status, out) == (1, "") and err.count("\n") == 1
+
+
+def test_damaged_vectors_are_refused(folder, tmp_path, run):
+    copy = tmp_path / "v"
+    shutil.copytree(folder, copy)
+    x = copy / "lka/real/inputs/x.npy"
+    np.save(x, np.load(x) + 1)
+    status, _, err = run("oracle", "compare", copy / "lka/real", copy / "lka/real/outputs")
+    assert status == 2 and "lka/real/inputs/x.npy does not have its SHA-256" in err
+    (copy / "manifest.json").write_text("{}")
+    assert run("oracle", "compare", copy / "lka/real", copy / "lka/real/outputs")[0] == 2
+    status, _, err = run("oracle", "compare", copy / "lka", copy / "lka/real/outputs")
+    assert status == 2 and "not a test vector's folder" in err
+
+
+def build(tmp_path, *flags):
+    program = tmp_path / "lka"
+    command = ["gcc", "-std=c99", "-O2", "-Wall", "-Wextra", "-Werror", "-pedantic", *flags, "-o", str(program), str(SOURCE)]
+    subprocess.run(command, check=True)
+    return program
+
+
+@pytest.mark.parametrize("flags", [("-ffp-contract=off",), ("-ffp-contract=fast", "-march=native", "-O3")])
+def test_the_c_port_gives_the_same_bits_with_fused_multiply_add_and_without(folder, tmp_path, run, flags):
+    program = build(tmp_path, *flags)
+    for case in ("integers", "real"):
+        out = tmp_path / case
+        out.mkdir()
+        done = subprocess.run([program, folder / "lka" / case, out], capture_output=True, text=True)
+        assert done.returncode == 0 and done.stdout.count(" 0 of ") == 4, done.stdout + done.stderr
+        status, said, err = run("oracle", "compare", folder / "lka" / case, out, "--max-ulp", 0)
+        assert (status, err) == (0, "") and "4 layers compared, layout nchw: bit-equal" in said
+
+
+@pytest.mark.parametrize("fault, layer, hint", [
+    ("MISSING_BIAS", "conv0", "missing bias"),
+    ("MISSING_DILATION", "conv_spatial", "missing dilation: 1 instead of 3"),
+    ("TRANSPOSED_WEIGHT", "conv1", "the weight matrix is transposed"),
+    ("NO_GATE", "lka", "the attention is not multiplied with its input"),
+])  # fmt: skip
+def test_the_c_port_broken_is_found_out(folder, tmp_path, run, fault, layer, hint):
+    program = build(tmp_path, f"-DFAULT_{fault}")
+    done = subprocess.run([program, folder / "lka" / "real", tmp_path], capture_output=True, text=True)
+    assert done.returncode == 1
+    status, said, err = run("oracle", "compare", folder / "lka" / "real", tmp_path)
+    assert (status, err) == (1, "") and f"first divergence: {layer} (layer " in said and f"hint: {hint}" in said
+
+
+def test_the_c_port_says_what_it_cannot_read(tmp_path):
+    program = build(tmp_path)
+    for arguments in ([], ["nowhere", "out"]):
+        done = subprocess.run([program, *arguments], capture_output=True, text=True)
+        assert done.returncode == 2 and done.stderr.count("\n") == 1

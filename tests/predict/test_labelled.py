@@ -1,0 +1,53 @@
+"""The bundled weights on 1,000 labelled photographs that no training has seen, with PyTorch as the judge."""
+
+import re
+
+import pytest
+import torch
+from support import ROOT, torch_van
+from support.compare import assert_close
+from support.labelled import logits, photographs, right
+from tolerances import FAST
+
+import minivan
+from minivan.checkpoint.hub import bundled
+
+
+@pytest.fixture(scope="module")
+def answers():
+    """Return the model, the 1,000 inputs, their classes and the logits that `exact` gives."""
+    model = minivan.load(bundled()[0], engine="exact")
+    inputs, targets = photographs(model.card)
+    assert len(inputs) == 1000
+    return model, inputs, targets, logits(model, inputs)
+
+
+@pytest.fixture(scope="module")
+def measured(answers):
+    """Return how many of the 1,000 `exact` and PyTorch get right on the same weights, top-1 and top-5."""
+    model, inputs, targets, ours = answers
+    net = torch_van.load(model.config, model.tensors)
+    with torch.inference_mode():
+        judged = logits(lambda x: net(torch.from_numpy(x)), inputs)
+    return [[right(y, targets, k) for k in (1, 5)] for y in (ours, judged)]
+
+
+def test_the_fast_engine_gives_every_photograph_the_class_that_exact_gives(answers):
+    _, inputs, _, exact = answers
+    fast = logits(minivan.load(bundled()[0], engine="fast"), inputs)
+    assert_close("logits", fast, exact, FAST)
+    assert (fast.argmax(axis=1) == exact.argmax(axis=1)).all()
+
+
+def test_as_many_are_right_as_pytorch_gets_right(measured):
+    exact, pytorch = measured
+    print(f"exact: top-1 {exact[0]} of 1,000, top-5 {exact[1]} of 1,000; PyTorch {pytorch}")
+    assert exact == pytorch
+
+
+def test_the_weights_readme_says_what_is_measured(measured):
+    readme = (ROOT / "weights" / "README.md").read_text(encoding="utf-8")
+    claimed = re.search(r"1,000 labelled validation images: (\d+) right \(([\d.]+) %\), (\d+) among the first five", readme)
+    assert claimed, "weights/README.md states the accuracy as '1,000 labelled validation images: N right (N.N %), ...'"
+    assert [int(claimed[1]), int(claimed[3])] == measured[0]
+    assert float(claimed[2]) == measured[0][0] / 10

@@ -1,0 +1,132 @@
+"""The recorded bits: what `exact` gives, and whether this process gives it too.
+
+    python tests/support/reproduce.py --write          record all networks anew, into tests/digests/
+    python tests/support/reproduce.py [NAME ...]       run networks: 1, 2 threads, batch 1, 8; exit status 1 if a bit differs
+
+It needs minivan's own dependencies alone, so it also runs on machines without PyTorch; the environment decides how Numba
+compiles (NUMBA_CPU_NAME, NUMBA_OPT, NUMBA_DISABLE_JIT).
+"""
+
+from __future__ import annotations
+
+import argparse
+import functools
+import platform
+import re
+import sys
+import warnings
+from pathlib import Path
+
+import numpy as np
+
+ROOT = Path(__file__).parents[2]
+if __name__ == "__main__":
+    sys.path.insert(0, str(ROOT))
+
+import minivan  # noqa: E402  as a script, from the checkout it stands in
+from minivan import seeded  # noqa: E402
+from minivan.card import Card  # noqa: E402
+from minivan.checkpoint.hub import bundled  # noqa: E402
+from minivan.oracle import cases, trace  # noqa: E402
+from minivan.van import VAN  # noqa: E402
+from minivan.variants import Config, variant  # noqa: E402
+
+FOLDER = ROOT / "tests" / "digests"
+LAYERS = ("norm?", "head")  # each stage's output, and the logits
+MINUTE = Config((2, 3, 4, 5), (1, 1, 1, 1), (1, 1, 1, 1), classes=3)  # small enough for Python's own loops
+NETWORKS = {  # name -> (shape, or a file of weights; the input's height and width)
+    "minute": (MINUTE, 32, 33),
+    "tiny": (cases.TINY, 40, 36),
+    "bundled": (bundled()[0], 64, 64),
+    "b0": (variant("b0"), 64, 64),
+    "b1": (variant("b1"), 64, 64),
+    "b2": (variant("b2"), 64, 64),
+    "b3": (variant("b3"), 64, 64),
+    "b0-224": (variant("b0"), 224, 224),
+}
+REGISTERS = {
+    "xmm": r"%xmm\d", "ymm": r"%ymm\d", "zmm": r"%zmm\d", "mask": r"%k[1-7]", "neon": r"\bv\d+\.2d\b",
+    "fma": r"\bvfn?m(?:add|sub)|\bfn?m(?:add|sub|la|ls)\b",
+}  # fmt: skip
+
+
+@functools.lru_cache(maxsize=1)
+def network(name: str) -> tuple[VAN, np.ndarray]:
+    """Return a network and a batch of eight images, the first of which is the one that is recorded."""
+    shape, height, width = NETWORKS[name]
+    model = minivan.load(shape) if isinstance(shape, Path) else VAN(shape, seeded.tensors(shape), card=Card(f"seeded {name}"))
+    return model, seeded.images((8, 3, height, width))
+
+
+def recorded(name: str) -> str:
+    return (FOLDER / f"{name}.txt").read_text(encoding="utf-8")
+
+
+def digests(name: str) -> str:
+    """Return a network's digests for one image, as they are committed."""
+    model, images = network(name)
+    return trace.hashes(trace.record(model, images[:1], LAYERS))
+
+
+def in_a_batch(name: str, place: int) -> str:
+    """Return the digests of the same image at another place in a batch of eight."""
+    model, images = network(name)
+    batch = np.roll(images, place, axis=0)
+    whole = trace.record(model, batch, LAYERS)
+    layers = {path: array[place : place + 1] for path, array in whole.layers.items()}
+    return trace.hashes(trace.Trace(layers, batch[place : place + 1], whole.metadata))
+
+
+def registers() -> dict[str, int]:
+    """Count the vector registers in the machine code of the pointwise kernel: what this process really compiled for."""
+    from minivan.ops import pointwise
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # a kernel from the cache cannot be looked into: then all counts are zero
+        code = "".join(getattr(pointwise._pointwise, "inspect_asm", dict)().values())
+    return {kind: len(re.findall(pattern, code)) for kind, pattern in REGISTERS.items()}
+
+
+def verify(names, batch: bool, threads) -> int:
+    """Run networks in every configuration of this process; print a line each and return how many gave other bits."""
+    import numba
+
+    wrong = 0
+    for name in names:
+        expected = recorded(name)
+        for count in threads:
+            numba.set_num_threads(count)
+            for label, got in [("batch 1", digests(name)), *([("batch 8", in_a_batch(name, 5))] if batch else [])]:
+                same = got == expected
+                wrong += not same
+                print(f"{'same' if same else 'OTHER'} bits: {name}, {count} threads, {label}", flush=True)
+                if not same:
+                    print("".join(f"  {b}\n" for a, b in zip(expected.splitlines(), got.splitlines(), strict=True) if a != b))
+    return wrong
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description="Verify the recorded bits in this process, or record them anew.")
+    parser.add_argument("names", nargs="*", metavar="NAME", help=f"of {', '.join(NETWORKS)} (default: all but minute)")
+    parser.add_argument("--write", action="store_true", help="record instead of verifying")
+    parser.add_argument("--no-batch", action="store_true", help="leave out the batch of eight")
+    args = parser.parse_args()
+    if unknown := set(args.names) - set(NETWORKS):
+        parser.error(f"unknown network {', '.join(sorted(unknown))}")
+    if args.write:
+        FOLDER.mkdir(exist_ok=True)
+        for name in args.names or NETWORKS:
+            (FOLDER / f"{name}.txt").write_text(digests(name), encoding="utf-8")
+        return 0
+    import numba
+
+    names = args.names or [name for name in NETWORKS if name != "minute"]
+    most = numba.config.NUMBA_NUM_THREADS
+    wrong = verify(names, not args.no_batch, [1, 2] if most > 1 else [1])
+    found = " ".join(f"{kind} {count}" for kind, count in registers().items() if count) or "not seen"
+    print(f"{platform.machine()}; NUMBA_CPU_NAME {numba.config.CPU_NAME}; NUMBA_OPT {numba.config.OPT}; registers {found}")
+    return 1 if wrong else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
