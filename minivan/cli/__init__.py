@@ -11,6 +11,9 @@ import importlib
 import os
 import sys
 
+from ..errors import WrongCall, printable, sentence
+from .arguments import INTERRUPTED, RIGHT, WRONG, prepare_compiler
+
 COMMANDS = {  # name -> what `--help` says of it
     "classify": "name what a photo shows",
     "summary": "a variant stage by stage: shapes, parameters, multiply-adds",
@@ -24,10 +27,6 @@ COMMANDS = {  # name -> what `--help` says of it
     "bench": "how fast this machine runs a network",
     "warmup": "compile everything now, so that later commands start at once",
 }
-
-
-class UserError(Exception):
-    """A mistake the user can mend; the message is one line, the exit status 1."""
 
 
 def parser(called: str | None = None) -> argparse.ArgumentParser:
@@ -47,7 +46,7 @@ def parser(called: str | None = None) -> argparse.ArgumentParser:
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Run one command; return 0, 1 for an input that could not be used, 2 for a wrong call, 130 when interrupted."""
+    """Run one command; return its exit status, one of those in `arguments`."""
     argv = sys.argv[1:] if argv is None else argv
     prepare_streams()
     called = next((word for word in argv if not word.startswith("-")), None)
@@ -58,27 +57,25 @@ def main(argv: list[str] | None = None) -> int:
             from minivan import __version__
 
             print(f"minivan {__version__}")
-            return 0
+            return RIGHT
         if args.command is None:
             top.print_help(sys.stderr)
-            return 2
+            return WRONG
         # OpenMP's threads spin while they wait unless told to sleep: on a busy machine that costs up to ten times the work.
         os.environ.setdefault("OMP_WAIT_POLICY", "passive")
-        status = args.run(args)
+        prepare_compiler(args)
+        status: int = args.run(args)
         sys.stdout.flush()
         return status
-    except UserError as error:
-        print(f"minivan: {printable(error)}", file=sys.stderr)
-        return 1
     except BrokenPipeError:  # `| head` closed the pipe: not an error
         discard_output()
-        return 0
-    except OSError as error:
-        print(f"minivan: {printable(error)}", file=sys.stderr)
+        return RIGHT
+    except (WrongCall, OSError) as error:
+        print(f"minivan: {printable(sentence(error))}", file=sys.stderr)
         discard_output()
-        return 1
+        return WRONG
     except KeyboardInterrupt:
-        return 130
+        return INTERRUPTED
 
 
 def prepare_streams() -> None:
@@ -94,8 +91,3 @@ def prepare_streams() -> None:
 def discard_output() -> None:
     """Send what is still buffered nowhere, so that Python does not complain a second time on its way out."""
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-
-
-def printable(text) -> str:
-    """Return text as one line that a terminal can show: control characters and lone surrogates as their codes."""
-    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in str(text))

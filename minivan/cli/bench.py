@@ -5,8 +5,8 @@ from __future__ import annotations
 import json
 import os
 
-from . import UserError
-from .classify import positive, use_threads
+from ..errors import WrongCall
+from .arguments import add_threads, positive
 from .summary import size
 
 
@@ -15,7 +15,7 @@ def add_arguments(parser) -> None:
     parser.add_argument("--engine", choices=["fast", "exact"], default="fast", help="what computes (default: fast)")
     parser.add_argument("--size", type=size, default=(224, 224), metavar="N", help="input pixels: N, or HxW (default: 224)")
     parser.add_argument("--batch", type=positive, default=1, metavar="N", help="images at once (default: 1)")
-    parser.add_argument("--threads", type=positive, metavar="N", help="processor threads (default: all)")
+    add_threads(parser)
     parser.add_argument("--runs", type=positive, default=30, metavar="N", help="timed runs (default: 30)")
     parser.add_argument("--json", action="store_true", help="as one JSON object")
 
@@ -26,8 +26,7 @@ def run(args) -> int:
     try:
         name, config = canonical(args.name), variant(args.name)
     except ValueError as error:
-        raise UserError(str(error)) from None
-    use_threads(args.threads)
+        raise WrongCall(str(error)) from None
     result = {"variant": name, "engine": args.engine, **measure(config, args)}
     if args.json:
         print(json.dumps(result))

@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import argparse
 import contextlib
 import json
-import os
 import sys
 import time
-from pathlib import Path
 
+from ..errors import WrongCall, printable
 from ..predict.ahead import batches, prepare_ahead
 from ..predict.images import find_images
-from . import UserError, printable
+from .arguments import add_exif, add_threads, add_weights, load_model, positive
 
 PROGRESS_FROM = 4  # images: fewer are done before a progress bar could be read
 BATCH = 8  # images that the engine `fast` is given at once; the others answer image by image
@@ -22,26 +20,16 @@ NARROWEST = 72  # columns that rank, label, percentage and bar need
 
 def add_arguments(parser) -> None:
     parser.add_argument("paths", nargs="+", metavar="PATH", help="image files, folders, patterns, or - for standard input")
-    weights = parser.add_mutually_exclusive_group()
-    weights.add_argument("--model", metavar="NAME", help="which weights: b0, b1, ... (default: the best usable here)")
-    weights.add_argument("--weights", metavar="FILE", help="weights from a file: minivan's own, or any VAN checkpoint")
+    add_weights(parser)
     parser.add_argument("--engine", choices=["fast", "exact", "numpy"], default="fast", help="what computes (default: fast)")
     parser.add_argument("--top-k", type=positive, default=5, metavar="K", help="how many classes to show (default: 5)")
     parser.add_argument("--json", action="store_true", help="one JSON object per image and line")
-    parser.add_argument("--threads", type=positive, metavar="N", help="processor threads (default: all)")
-    parser.add_argument("--no-exif", action="store_true", help="do not turn the photo the way its EXIF data say")
-
-
-def positive(text: str) -> int:
-    """Read a whole number of at least 1 from the command line."""
-    if not text.isdecimal() or int(text) < 1:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number of at least 1")
-    return int(text)
+    add_threads(parser)
+    add_exif(parser)
 
 
 def run(args) -> int:
     images = find_images(args.paths)
-    use_threads(args.threads)
     model = load_model(args)
     show = print_json if args.json else print_text
     size = BATCH if args.engine == "fast" else 1
@@ -59,33 +47,6 @@ def run(args) -> int:
     return 1 if failed else 0
 
 
-def use_threads(threads: int | None) -> None:
-    """Have Numba start this many threads, one per processor at most; it reads the number when it is first imported."""
-    if threads is None:
-        return
-    threads = min(threads, os.cpu_count() or 1)
-    if "numba" not in sys.modules:
-        os.environ["NUMBA_NUM_THREADS"] = str(threads)
-    else:
-        import numba
-
-        numba.set_num_threads(min(threads, numba.config.NUMBA_NUM_THREADS))
-
-
-def load_model(args):
-    """Return the model that the flags ask for, its kernels compiled. UserError says what to do where there is none."""
-    import numpy as np
-
-    from minivan import load
-
-    try:
-        model = load(args.model if args.weights is None else Path(args.weights), engine=args.engine)
-        model(np.zeros((1, 3, 32, 32), np.float32))  # so that the first image's time is not the compiler's
-    except (ValueError, OSError) as error:
-        raise UserError(str(error)) from None
-    return model
-
-
 def classify(model, batch, top_k: int):
     """Yield every image of a batch of `Prepared` with what `--json` prints for it, None for one that cannot be used.
 
@@ -100,7 +61,7 @@ def classify(model, batch, top_k: int):
     probabilities = softmax(model(np.stack(usable))) if usable else np.empty((0, model.config.classes))
     share = (time.perf_counter() - start) / max(1, len(usable))
     if not np.isfinite(probabilities).all():
-        raise UserError(f"the weights {model.card.name} give logits that are no numbers: they are damaged")
+        raise WrongCall(f"the weights {model.card.name} give logits that are no numbers: they are damaged")
     answers = iter(probabilities)
     for image in batch:
         yield image, None if image.fault else describe_answer(model, image, next(answers), image.seconds + share, top_k)

@@ -6,7 +6,7 @@ import sys
 from dataclasses import replace
 from pathlib import Path
 
-from . import UserError
+from ..errors import WrongCall
 
 
 def add_arguments(parser):
@@ -29,20 +29,20 @@ def add_arguments(parser):
 
 
 def run(args) -> int:
-    """Convert one checkpoint; UserError for one that cannot be read, labels that do not fit, a file that cannot be written."""
+    """Convert one checkpoint; WrongCall for one that cannot be read, labels that do not fit, a file that cannot be written."""
     from minivan import checkpoint
     from minivan.checkpoint.layouts import LAYOUTS
 
     try:
         source = checkpoint.resolve_folder(checkpoint.find(args.input))
         if args.output.exists() and args.output.samefile(source):
-            raise UserError(f"{args.output}: this is the file to be converted; give another name")
+            raise WrongCall(f"{args.output}: this is the file to be converted; give another name")
         weights = revise(read(source, args.key), args)
         checkpoint.write(weights, args.output, args.dtype, args.to)
     except ValueError as error:
-        raise UserError(str(error)) from None
+        raise WrongCall(str(error)) from None
     except OSError as error:
-        raise UserError(f"{error.filename or args.output}: {error.strerror or error}") from None
+        raise WrongCall(f"{error.filename or args.output}: {error.strerror or error}") from None
     notes = list(weights.notes)
     theirs, ours = LAYOUTS["authors"].layer_norm_eps, weights.config.layer_norm_eps
     if args.to == "authors" and ours != theirs:  # a file of tensors alone cannot say so
@@ -61,7 +61,7 @@ def read(source, key):
     try:
         return checkpoint.with_digest(checkpoint.read(source, key), source)
     except OSError as error:
-        raise UserError(f"{source}: {error.strerror or error}") from None
+        raise WrongCall(f"{source}: {error.strerror or error}") from None
 
 
 def revise(weights, args):
@@ -75,10 +75,10 @@ def revise(weights, args):
     if args.labels:
         labels = read_labels(args.labels)
         if len(labels) != config.classes:
-            raise UserError(f"{args.labels}: {len(labels)} labels for {config.classes} classes")
+            raise WrongCall(f"{args.labels}: {len(labels)} labels for {config.classes} classes")
         card = replace(card, labels=labels)
     if args.eps is not None:
         if not 0 < args.eps < 1:
-            raise UserError(f"--eps {args.eps:g}: it lies between 0 and 1")
+            raise WrongCall(f"--eps {args.eps:g}: it lies between 0 and 1")
         config = replace(config, layer_norm_eps=args.eps)
     return replace(weights, card=card, config=config)

@@ -7,9 +7,10 @@ import sys
 from dataclasses import replace
 from typing import NamedTuple
 
+from ..errors import WrongCall
 from ..predict.images import find_images
-from . import UserError
-from .classify import describe, load_model, positive, use_threads
+from .arguments import add_threads, add_weights, load_model, positive
+from .classify import describe
 
 METHODS = ("gradcam", "cam", "hirescam", "layercam", "gradcam++", "smoothgrad", "occlusion")
 DISPLAY = 384  # pixels a side at which a photo is drawn, or as many as the network sees
@@ -40,10 +41,8 @@ def add_arguments(parser) -> None:
     add("--size", type=positive, metavar="PIXELS",
         help=f"side of the square the network sees (default: as it was trained, at least {SMALLEST_VIEW})")  # fmt: skip
     add("--json", action="store_true", help="one JSON object per image and line, with the maps' values")
-    weights = parser.add_mutually_exclusive_group()
-    weights.add_argument("--model", metavar="NAME", help="which weights: b0, b1, ... (default: the best usable here)")
-    weights.add_argument("--weights", metavar="FILE", help="weights from a file: minivan's own, or any VAN checkpoint")
-    add("--threads", type=positive, metavar="N", help="processor threads (default: all)")
+    add_weights(parser)
+    add_threads(parser)
     add("--no-exif", action="store_true", help="do not turn the photo the way its EXIF data say")
     add("--engine", choices=["exact", "fast"], default="exact", help="what computes (default: exact); fast suits occlusion")
     parser.set_defaults(wrong_call=parser.error)
@@ -56,11 +55,10 @@ def run(args) -> int:
         args.wrong_call("--block belongs to --attention")
     if args.attention and (args.classes or args.layer or args.method != "gradcam"):
         args.wrong_call("--attention is the same for every class: it takes no --class, --layer or --method")
-    use_threads(args.threads)
     try:
         return explain(args)
     except ValueError as error:
-        raise UserError(str(error)) from None
+        raise WrongCall(str(error)) from None
 
 
 def explain(args) -> int:
@@ -92,13 +90,13 @@ def explain(args) -> int:
 
 
 def write(drawn, path: str) -> None:
-    """Write a figure; UserError where the file cannot be written."""
+    """Write a figure; WrongCall where the file cannot be written."""
     from minivan.explain.figure import save
 
     try:
         save(drawn, path)
     except OSError as error:
-        raise UserError(f"{path}: {error.strerror or error}") from None
+        raise WrongCall(f"{path}: {error.strerror or error}") from None
 
 
 def see(image, model, args) -> Seen:
@@ -128,7 +126,7 @@ def view_side(model, args) -> int:
 
     side = args.size or max(model.card.preprocessing.crop, SMALLEST_VIEW)
     if not SMALLEST_SIDE <= side <= LARGEST_VIEW:
-        raise UserError(f"--size lies in {SMALLEST_SIDE}..{LARGEST_VIEW} pixels; got {side}")
+        raise WrongCall(f"--size lies in {SMALLEST_SIDE}..{LARGEST_VIEW} pixels; got {side}")
     return side
 
 

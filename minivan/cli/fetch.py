@@ -6,7 +6,7 @@ import argparse
 import re
 import sys
 
-from . import UserError
+from ..errors import WrongCall
 
 CONNECTING = "connecting"
 
@@ -28,16 +28,16 @@ def sha256(text: str) -> str:
 
 
 def run(args) -> int:
-    """Fetch one checkpoint; UserError where the address, the download or the file is at fault."""
+    """Fetch one checkpoint; WrongCall where the address, the download or the file is at fault."""
     from minivan.checkpoint import fetch
 
     try:
         with ProgressBar() as bar:
             fetched = fetch(args.name, args.library, args.url, args.sha256, bar)
     except ValueError as error:
-        raise UserError(str(error)) from None
+        raise WrongCall(str(error)) from None
     except OSError as error:
-        raise UserError(f"{error.filename or 'the cache'}: {error.strerror or error}") from None
+        raise WrongCall(f"{error.filename or 'the cache'}: {error.strerror or error}") from None
     for note in fetched.weights.notes:
         print(f"note: {note}", file=sys.stderr)
     print(f"{fetched.weights.card.source}: {fetched.checked}")

@@ -6,7 +6,7 @@ import argparse
 import sys
 from pathlib import Path
 
-from minivan.cli import UserError
+from minivan.errors import WrongCall
 
 FIGURES = (".png", ".svg", ".pdf")
 
@@ -58,23 +58,23 @@ def follow(path: Path | None) -> dict:
         return photo.walk(minivan.load(bundled()[0], engine="numpy"), path)
     except (OSError, ValueError) as error:
         reason = error.strerror if isinstance(error, OSError) and error.strerror else error
-        raise UserError(f"{path}: {reason}") from None
+        raise WrongCall(f"{path}: {reason}") from None
 
 
 def plot(n: dict, path: Path) -> None:
     """Write the figure, or say in one line why not."""
     if path.suffix.lower() not in FIGURES:
-        raise UserError(f"--plot writes {', '.join(FIGURES)} files; got {str(path)!r}")
+        raise WrongCall(f"--plot writes {', '.join(FIGURES)} files; got {str(path)!r}")
     try:
         from minivan.lesson.figure import draw
 
         figure = draw(n)
     except ImportError:
-        raise UserError("--plot needs Matplotlib: pip install 'minivan[plots]'") from None
+        raise WrongCall("--plot needs Matplotlib: pip install 'minivan[plots]'") from None
     try:
         figure.savefig(path)
     except OSError as error:
-        raise UserError(f"{path}: {error.strerror or error}") from None
+        raise WrongCall(f"{path}: {error.strerror or error}") from None
 
 
 def _whole(largest):

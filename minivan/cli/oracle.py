@@ -7,7 +7,7 @@ import math
 import sys
 from pathlib import Path
 
-from . import UserError
+from ..errors import WrongCall
 
 BEYOND, UNUSABLE = 1, 2  # exit statuses of `compare`, as diff has them
 SHOWN = 3  # names of layers in one message
@@ -70,14 +70,14 @@ def run_record(args) -> int:
     from ..oracle import trace as traces
 
     if not args.output and not args.hashes:
-        raise UserError("say where the trace goes with -o FILE, or ask for its digests with --hashes")
+        raise WrongCall("say where the trace goes with -o FILE, or ask for its digests with --hashes")
     try:
         model = load(args.model, engine=args.engine)
         trace = traces.record(model, read_input(args.input, model), args.layers or ["*"], args.model or "")
         if args.output:
             traces.write(trace, args.output)
     except (ValueError, OSError) as error:
-        raise UserError(described(error)) from None
+        raise WrongCall(described(error)) from None
     if args.hashes:
         print(traces.hashes(trace), end="")
     else:
@@ -216,6 +216,6 @@ def run_vectors(args) -> int:
     try:
         count = vectors.write(args.output, args.op)
     except (ValueError, OSError) as error:
-        raise UserError(described(error)) from None
+        raise WrongCall(described(error)) from None
     print(f"{args.output}: {count} test vectors; manifest.json says what they are, FORMAT.md how to read them")
     return 0

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import json
 
+from ..errors import WrongCall
 from ..predict.images import find_images
-from . import UserError
-from .classify import describe, load_model, positive, use_threads
+from .arguments import add_threads, add_weights, load_model, positive
+from .classify import describe
 from .explain import LARGEST_VIEW, scaled, write
 
 IMAGES = 8  # of noise, where no photos are given
@@ -19,19 +20,16 @@ def add_arguments(parser) -> None:
     add("-o", "--output", metavar="FILE", help="a figure as well: .png, .pdf or .svg")
     add("--size", type=positive, default=SIDE, metavar="PIXELS", help=f"side of the images (default: {SIDE})")
     add("--json", action="store_true", help="one JSON object instead of a table")
-    weights = parser.add_mutually_exclusive_group()
-    weights.add_argument("--model", metavar="NAME", help="which weights: b0, b1, ... (default: the best usable here)")
-    weights.add_argument("--weights", metavar="FILE", help="weights from a file: minivan's own, or any VAN checkpoint")
-    add("--threads", type=positive, metavar="N", help="processor threads (default: all)")
+    add_weights(parser)
+    add_threads(parser)
     parser.set_defaults(engine="exact")
 
 
 def run(args) -> int:
-    use_threads(args.threads)
     try:
         return measure(args)
     except ValueError as error:
-        raise UserError(str(error)) from None
+        raise WrongCall(str(error)) from None
 
 
 def measure(args) -> int:
@@ -69,7 +67,7 @@ def images(args, model):
     from minivan.image import decode, normalise, view
 
     if not SMALLEST_SIDE <= args.size <= LARGEST_VIEW:
-        raise UserError(f"--size lies in {SMALLEST_SIDE}..{LARGEST_VIEW} pixels; got {args.size}")
+        raise WrongCall(f"--size lies in {SMALLEST_SIDE}..{LARGEST_VIEW} pixels; got {args.size}")
     if not args.paths:
         return noise_images(IMAGES, args.size), f"{IMAGES} images of 1/f noise"
     batch, as_trained = [], model.card.preprocessing
@@ -79,7 +77,7 @@ def images(args, model):
                 raise ValueError(image.fault)
             photo = view(decode(image.source()), scaled(as_trained, args.size))
         except (ValueError, OSError) as error:
-            raise UserError(f"{image.name}: {getattr(error, 'strerror', None) or error}") from None
+            raise WrongCall(f"{image.name}: {getattr(error, 'strerror', None) or error}") from None
         batch.append(normalise(photo, as_trained.mean, as_trained.std))
     return np.stack(batch), f"{len(batch)} photo{'s' if len(batch) > 1 else ''}"
 

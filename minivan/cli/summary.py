@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 
-from . import UserError
+from ..errors import WrongCall
 
 
 def add_arguments(parser) -> None:
@@ -29,7 +29,7 @@ def run(args) -> int:
     try:
         name, config = canonical(args.name), variant(args.name)
     except ValueError as error:
-        raise UserError(str(error)) from None
+        raise WrongCall(str(error)) from None
     rows = summarise(config, *args.size)
     parameters, multiply_adds = totals(rows)
     if args.json:

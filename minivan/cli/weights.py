@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 
-from . import UserError
+from ..errors import WrongCall
 
 
 def add_arguments(parser):
@@ -59,9 +59,9 @@ def show_file(name: str) -> int:
         with opened(path) as checkpoint:
             sha256 = digest(path)
     except ValueError as error:
-        raise UserError(str(error)) from None
+        raise WrongCall(str(error)) from None
     except OSError as error:
-        raise UserError(f"{error.filename}: {error.strerror}") from None
+        raise WrongCall(f"{error.filename}: {error.strerror}") from None
     print(f"{path}: {checkpoint.format}, {path.stat().st_size:,} bytes")
     print_rows({"sha256": sha256} | metadata(checkpoint))
     print_tensors(checkpoint.stored)
