@@ -188,7 +188,7 @@ def logit_weights(target: npt.ArrayLike | None, logits: npt.NDArray[np.floating]
         if target.size and (target.min() < 0 or target.max() >= classes):
             raise ValueError(f"the target is one of {classes} classes, 0 to {classes - 1}; got {target.tolist()}")
         chosen = target.reshape(-1, 1) == np.arange(classes)
-        return chosen.astype(logits.dtype) * np.ones((n, 1), logits.dtype)
+        return np.asarray(chosen * np.ones((n, 1), logits.dtype), logits.dtype)
     if np.issubdtype(target.dtype, np.floating) and target.shape in ((classes,), (n, classes)):
         return np.broadcast_to(target, (n, classes)).astype(logits.dtype)
     raise ValueError(

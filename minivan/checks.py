@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
 
 from .operators import Pair
 
-Floating = npt.NDArray[np.floating[Any]]
-Whole = tuple[int, int]
+Floating: TypeAlias = npt.NDArray[np.floating[Any]]
+Float32: TypeAlias = npt.NDArray[np.float32]
+Float64: TypeAlias = npt.NDArray[np.float64]
+Whole: TypeAlias = tuple[int, int]  # rows, columns
 
 
 def pair(value: Pair, name: str, least: int) -> Whole:
@@ -97,9 +99,14 @@ def check_softmax(x: Floating) -> None:
         raise ValueError(f"softmax needs a last axis with something on it, got the shape {x.shape}")
 
 
-def float32(array: npt.ArrayLike) -> npt.NDArray[np.float32]:
+def float32(array: npt.ArrayLike) -> Float32:
     """Return an array as contiguous float32, without a copy where it is that already."""
     return np.asarray(array, np.float32, order="C")
+
+
+def float64(array: npt.ArrayLike) -> Float64:
+    """Return an array as float64, without a copy where it is that already."""
+    return np.asarray(array, np.float64)
 
 
 def check_same_shape(dy: Floating, of: Sequence[int], name: str) -> None:

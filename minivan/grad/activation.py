@@ -5,11 +5,12 @@ from __future__ import annotations
 import numpy as np
 
 from .. import checks
+from ..checks import Float32, Floating
 from ..ops.activation import CHUNK, erfc, exp
 from ..ops.jit import launch, njit, prange
 
 
-def gelu_input(dy, x):
+def gelu_input(dy: Floating, x: Floating) -> Float32:
     """The derivative of gelu: dy * (P(Z <= x) + x * density(x)) for a standard normal Z; float32, any shape."""
     checks.check_floating(dy=dy, x=x)
     checks.check_same_shape(dy, x.shape, "x")
@@ -21,7 +22,7 @@ def gelu_input(dy, x):
 
 
 @njit(parallel=True)
-def _gelu_input(dy, x, dx):
+def _gelu_input(dy: Float32, x: Float32, dx: Float32) -> None:
     """For each element: dx = dy * (erfc(-x / sqrt 2) / 2 + x * exp(-x^2 / 2) / sqrt(2 pi))."""
     for chunk in prange((x.size + CHUNK - 1) // CHUNK):
         for p in range(chunk * CHUNK, min((chunk + 1) * CHUNK, x.size)):
@@ -30,7 +31,7 @@ def _gelu_input(dy, x, dx):
             dx[p] = np.float64(dy[p]) * slope
 
 
-def softmax_input(dy, y):
+def softmax_input(dy: Floating, y: Floating) -> Float32:
     """The derivative of softmax from its result y: y * (dy - sum(dy * y)) over the last axis; float32."""
     checks.check_floating(dy=dy, y=y)
     checks.check_same_shape(dy, y.shape, "y")
@@ -43,7 +44,7 @@ def softmax_input(dy, y):
 
 
 @njit()
-def _softmax_input(dy, y, dx):
+def _softmax_input(dy: Float32, y: Float32, dx: Float32) -> None:
     """For each row: the sum of dy * y, then dx."""
     rows, classes = y.shape
     for i in range(rows):

@@ -2,16 +2,28 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 
 from .. import checks
+from ..checks import Float32, Floating, Whole
+from ..operators import Pair
 from ..ops.jit import launch, njit, prange
 from .depthwise import depthwise_input, depthwise_weight
 from .one_channel import collect, hand_back
 from .pointwise import pointwise_input, pointwise_weight
 
 
-def conv2d_input(dy, weight, size, stride=1, padding=0, dilation=1, groups=1):
+def conv2d_input(
+    dy: Floating,
+    weight: Floating,
+    size: Sequence[int],
+    stride: Pair = 1,
+    padding: Pair = 0,
+    dilation: Pair = 1,
+    groups: int = 1,
+) -> Float32:
     """The derivative by x of conv2d(x, weight, ...): (N, C_out, H', W') -> (N, C_in, *size), float32.
 
     `size` is x's (H, W): a stride leaves more than one size possible. Raises ValueError where dy is not the shape of the
@@ -31,7 +43,9 @@ def conv2d_input(dy, weight, size, stride=1, padding=0, dilation=1, groups=1):
     return dx
 
 
-def conv2d_weight(dy, x, kernel, stride=1, padding=0, dilation=1, groups=1):
+def conv2d_weight(
+    dy: Floating, x: Floating, kernel: Sequence[int], stride: Pair = 1, padding: Pair = 0, dilation: Pair = 1, groups: int = 1
+) -> Float32:
     """The derivative by the weight: dy (N, C_out, H', W') and x (N, C_in, H, W) -> (C_out, C_in / groups, *kernel), float32.
 
     `kernel` is the weight's (K, K). Raises ValueError where dy is not the shape of the convolution's output.
@@ -51,7 +65,7 @@ def conv2d_weight(dy, x, kernel, stride=1, padding=0, dilation=1, groups=1):
     return dweight
 
 
-def conv2d_bias(dy):
+def conv2d_bias(dy: Floating) -> Float32:
     """The derivative by the bias: each channel's dy summed over images and positions, (N, C, H, W) -> (C,), float32."""
     checks.check_floating(dy=dy)
     n, c, h, w = checks.check_feature_map(dy)
@@ -61,12 +75,14 @@ def conv2d_bias(dy):
     return dbias
 
 
-def _is_pointwise(weight_shape, stride, padding, dilation, groups):
+def _is_pointwise(weight_shape: Sequence[int], stride: Whole, padding: Whole, dilation: Whole, groups: int) -> bool:
     return weight_shape[2:] == (1, 1) and groups == 1 and stride == (1, 1) and padding == (0, 0)
 
 
 @njit(parallel=True)
-def _dense_input(dy, weight, stride, padding, dilation, groups, dx):
+def _dense_input(
+    dy: Float32, weight: Float32, stride: Whole, padding: Whole, dilation: Whole, groups: int, dx: Float32
+) -> None:
     """For each image and input channel, for each row: every output channel of the group hands back its part."""
     n, c_in, h_in, w_in = dx.shape
     c_out, c_group, _, _ = weight.shape
@@ -84,7 +100,9 @@ def _dense_input(dy, weight, stride, padding, dilation, groups, dx):
 
 
 @njit(parallel=True)
-def _dense_weight(dy, x, stride, padding, dilation, groups, dweight):
+def _dense_weight(
+    dy: Float32, x: Float32, stride: Whole, padding: Whole, dilation: Whole, groups: int, dweight: Float32
+) -> None:
     """For each output channel and each input channel of its group: a kernel's derivative."""
     c_out, c_group, _, _ = dweight.shape
     for item in prange(c_out * c_group):
@@ -94,7 +112,7 @@ def _dense_weight(dy, x, stride, padding, dilation, groups, dweight):
 
 
 @njit(parallel=True)
-def _channel_sums(dy, dbias):
+def _channel_sums(dy: Float32, dbias: Float32) -> None:
     """For each channel: images in order, positions in order."""
     n, channels, positions = dy.shape
     for c in prange(channels):

@@ -7,24 +7,25 @@ from __future__ import annotations
 
 import numpy as np
 
+from ..checks import Float32, Floating, Whole
 from ..ops.jit import launch, njit, prange
 from .one_channel import collect, hand_back
 
 
-def depthwise_input(dy, weight, stride, padding, dilation, dx):
+def depthwise_input(dy: Floating, weight: Floating, stride: Whole, padding: Whole, dilation: Whole, dx: Floating) -> None:
     """Fill dx (N, C, H, W) from dy (N, M * C, H', W') and weight (M * C, 1, K, K), all float32 and contiguous."""
     with launch:
         _depthwise_input(dy, weight, stride, padding, dilation, dx)
 
 
-def depthwise_weight(dy, x, stride, padding, dilation, dweight):
+def depthwise_weight(dy: Floating, x: Floating, stride: Whole, padding: Whole, dilation: Whole, dweight: Floating) -> None:
     """Fill dweight (M * C, 1, K, K) from dy (N, M * C, H', W') and x (N, C, H, W), all float32 and contiguous."""
     with launch:
         _depthwise_weight(dy, x, stride, padding, dilation, dweight)
 
 
 @njit(parallel=True)
-def _depthwise_input(dy, weight, stride, padding, dilation, dx):
+def _depthwise_input(dy: Float32, weight: Float32, stride: Whole, padding: Whole, dilation: Whole, dx: Float32) -> None:
     """For each image and channel, for each row: the channel's own outputs hand back their parts.
 
     At stride 1 this is the forward pass with the kernel turned by half a turn.
@@ -43,7 +44,7 @@ def _depthwise_input(dy, weight, stride, padding, dilation, dx):
 
 
 @njit(parallel=True)
-def _depthwise_weight(dy, x, stride, padding, dilation, dweight):
+def _depthwise_weight(dy: Float32, x: Float32, stride: Whole, padding: Whole, dilation: Whole, dweight: Float32) -> None:
     """For each output channel: its kernel's derivative, from the one channel that it reads."""
     c_out, c_in = dweight.shape[0], x.shape[1]
     for o in prange(c_out):

@@ -7,13 +7,14 @@ import math
 import numpy as np
 
 from .. import checks, ops
+from ..checks import Float32, Floating
 from ..ops.jit import launch, njit, prange
 from .conv import conv2d_bias
 
 TILE = 64  # positions whose means are summed together
 
 
-def batch_norm_input(dy, running_var, weight, eps=1e-5):
+def batch_norm_input(dy: Floating, running_var: Floating, weight: Floating, eps: float = 1e-5) -> Float32:
     """The derivative by x of batch_norm: dy * weight / sqrt(running_var + eps), per channel; (N, C, H, W), float32.
 
     In inference form the statistics are constants, so neither x nor the mean matters.
@@ -29,7 +30,7 @@ def batch_norm_input(dy, running_var, weight, eps=1e-5):
 
 
 @njit(parallel=True)
-def _batch_norm_input(dy, running_var, weight, eps, dx):
+def _batch_norm_input(dy: Float32, running_var: Float32, weight: Float32, eps: float, dx: Float32) -> None:
     """For each image and channel: dx[p] = dy[p] * weight / deviation, in float64."""
     n, channels, positions = dy.shape
     for item in prange(n * channels):
@@ -39,7 +40,9 @@ def _batch_norm_input(dy, running_var, weight, eps, dx):
             dx[image, c, p] = np.float64(dy[image, c, p]) * scale
 
 
-def batch_norm_parameters(dy, x, running_mean, running_var, eps=1e-5):
+def batch_norm_parameters(
+    dy: Floating, x: Floating, running_mean: Floating, running_var: Floating, eps: float = 1e-5
+) -> tuple[Float32, Float32]:
     """The derivatives by weight and by bias of batch_norm: the sums of dy * (x - mean) / deviation and of dy; (C,) each."""
     checks.check_floating(dy=dy, x=x, running_mean=running_mean, running_var=running_var)
     checks.check_same_shape(dy, x.shape, "x")
@@ -53,7 +56,7 @@ def batch_norm_parameters(dy, x, running_mean, running_var, eps=1e-5):
 
 
 @njit(parallel=True)
-def _scaled_sums(dy, x, mean, var, eps, dweight):
+def _scaled_sums(dy: Float32, x: Float32, mean: Float32, var: Float32, eps: float, dweight: Float32) -> None:
     """For each channel: the sum over images and positions of dy * (x - mean) / sqrt(var + eps)."""
     n, channels, positions = dy.shape
     for c in prange(channels):
@@ -65,7 +68,7 @@ def _scaled_sums(dy, x, mean, var, eps, dweight):
         dweight[c] = total
 
 
-def layer_norm_input(dy, x, weight, eps=1e-6):
+def layer_norm_input(dy: Floating, x: Floating, weight: Floating, eps: float = 1e-6) -> Float32:
     """The derivative by x of layer_norm over the channels of each position, (N, C, H, W), float32.
 
     With z = (x - mean) / deviation and g = weight * dy:  dx = (g - mean(g) - z * mean(g * z)) / deviation.
@@ -82,7 +85,7 @@ def layer_norm_input(dy, x, weight, eps=1e-6):
 
 
 @njit(parallel=True)
-def _layer_norm_input(dy, x, weight, eps, dx):
+def _layer_norm_input(dy: Float32, x: Float32, weight: Float32, eps: float, dx: Float32) -> None:
     """For a tile of positions p, four passes over the channels: the mean, the deviation, the two means of g, dx."""
     n, channels, positions = x.shape
     tiles = (positions + TILE - 1) // TILE
@@ -116,7 +119,7 @@ def _layer_norm_input(dy, x, weight, eps, dx):
                 dx[image, c, start + p] = (g - mean_g[p] - z * mean_gz[p]) / deviation[p]
 
 
-def layer_norm_parameters(dy, x, eps=1e-6):
+def layer_norm_parameters(dy: Floating, x: Floating, eps: float = 1e-6) -> tuple[Float32, Float32]:
     """The derivatives by weight and by bias of layer_norm: the sums of dy * z and of dy, with z normalised x; (C,) each."""
     checks.check_same_shape(dy, x.shape, "x")
     c = checks.check_feature_map(x)[1]

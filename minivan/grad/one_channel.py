@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import numpy as np
 
+from ..checks import Float32, Float64, Whole
 from ..ops.jit import njit
 from ..ops.reach import reach
 
 
 @njit()
-def hand_back(dy, weight, row, stride, padding, dilation, acc):
+def hand_back(dy: Float32, weight: Float32, row: int, stride: Whole, padding: Whole, dilation: Whole, acc: Float64) -> None:
     """Add to one row of sums, float64 (W,), what one output channel's dy (H', W') owes it through its kernel (K, K).
 
     Output row i read this row through kernel row a where i * stride - padding + a * dilation = row; then
@@ -33,7 +34,7 @@ def hand_back(dy, weight, row, stride, padding, dilation, acc):
 
 
 @njit()
-def collect(dy, x, stride, padding, dilation, dweight):
+def collect(dy: Float32, x: Float32, stride: Whole, padding: Whole, dilation: Whole, dweight: Float32) -> None:
     """Fill a kernel's derivative (K, K) from dy (N, H', W') and x (N, H, W). For each tap (a, b):
 
     the sum over n, i, j of dy[n, i, j] * x[n, i * stride - padding + a * dilation, j * stride - padding + b * dilation]

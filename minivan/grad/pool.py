@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 
 from .. import checks
+from ..checks import Float32, Floating
 from ..ops.jit import njit
 
 
-def global_average_pool_input(dy, size):
+def global_average_pool_input(dy: Floating, size: Sequence[int]) -> Float32:
     """(N, C) -> (N, C, *size): dy / (H * W) at each position, float32; `size` is the map's (H, W)."""
     checks.check_floating(dy=dy)
     if dy.ndim != 2 or len(size) != 2 or min(size) < 1:
@@ -19,7 +22,7 @@ def global_average_pool_input(dy, size):
 
 
 @njit()
-def _pool_input(dy, dx):
+def _pool_input(dy: Float32, dx: Float32) -> None:
     """For each image and channel: one share, written to every position."""
     n, channels, h, w = dx.shape
     for image in range(n):

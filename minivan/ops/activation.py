@@ -11,6 +11,7 @@ import math
 import numpy as np
 
 from .. import checks
+from ..checks import Float32, Floating
 from .jit import launch, njit, prange
 
 CHUNK = 4096  # elements a thread takes at once
@@ -57,7 +58,7 @@ ERF_OVER_X = (
 
 
 @njit()
-def _polynomial(x, coefficients):
+def _polynomial(x: float, coefficients: tuple[float, ...]) -> float:
     """Horner's rule, highest power first in `coefficients`."""
     y = 0.0
     for c in coefficients:
@@ -66,14 +67,14 @@ def _polynomial(x, coefficients):
 
 
 @njit()
-def _power_of_two(k):
+def _power_of_two(k: float) -> float:
     """2^k for a whole number k in -1022..1023, by writing the exponent's bits. k + ROUND holds k in its lowest bits."""
     whole = np.float64(k + ROUND).view(np.int64) - ROUND_BITS
     return np.int64((whole + 1023) << 52).view(np.float64)
 
 
 @njit()
-def exp(x):
+def exp(x: float) -> float:
     """e^x in float64, within 1.2 ULP. With x = k ln 2 + r and |r| <= ln 2 / 2: 2^k times the series of e^r to r^13.
 
     The bounds here and below are the worst of a sweep: every 1,001st float32, and a million random float64.
@@ -87,7 +88,7 @@ def exp(x):
 
 
 @njit()
-def erfc(x):
+def erfc(x: float) -> float:
     """1 - erf(x) in float64, with its digits kept where it is tiny: for t = |x|, exp(-t^2) P(u) / (1 + 2t).
 
     Within 8 ULP for x <= 1; beyond, rounding t^2 costs 8 x^2 ULP at most (512 at x = 23, where erfc is 1e-233).
@@ -99,14 +100,14 @@ def erfc(x):
 
 
 @njit()
-def erf(x):
+def erf(x: float) -> float:
     """The error function in float64, within 1.8 ULP: x P(x^2) on -1..1, and 1 - erfc(x) outside."""
     if abs(x) <= 1.0:
         return x * _polynomial(x * x, ERF_OVER_X)
     return 1.0 - erfc(x)
 
 
-def gelu(x):
+def gelu(x: Floating) -> Float32:
     """x/2 * (1 + erf(x / sqrt 2)), float32, any shape; the exact form, not the tanh approximation.
 
     Computed as x/2 * erfc(-x / sqrt 2), which is the same and keeps its digits for x < -5. The result is the float32 nearest
@@ -123,7 +124,7 @@ def gelu(x):
 
 
 @njit(parallel=True)
-def _gelu(x, y):
+def _gelu(x: Float32, y: Float32) -> None:
     """For each element: y = x/2 * erfc(-x / sqrt 2)."""
     for chunk in prange((x.size + CHUNK - 1) // CHUNK):
         for p in range(chunk * CHUNK, min((chunk + 1) * CHUNK, x.size)):
@@ -131,7 +132,7 @@ def _gelu(x, y):
             y[p] = v * 0.5 * erfc(v * -0.7071067811865476)
 
 
-def softmax(x):
+def softmax(x: Floating) -> Float32:
     """Over the last axis, float32: exp(x - max) / sum exp(x - max)."""
     checks.check_softmax(x)
     x = checks.float32(x)
@@ -141,7 +142,7 @@ def softmax(x):
 
 
 @njit()
-def _softmax(x, y):
+def _softmax(x: Float32, y: Float32) -> None:
     """For each row: the largest value is taken away first, so that exp cannot overflow."""
     rows, classes = x.shape
     e = np.empty(classes, np.float64)

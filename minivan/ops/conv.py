@@ -5,13 +5,23 @@ from __future__ import annotations
 import numpy as np
 
 from .. import checks
+from ..checks import Float32, Floating, Whole
+from ..operators import Pair
 from .depthwise import depthwise_conv2d, dilated_depthwise_conv2d
 from .jit import launch, njit, prange
 from .pointwise import pointwise_conv2d
 from .reach import reach
 
 
-def conv2d(x, weight, bias=None, stride=1, padding=0, dilation=1, groups=1):
+def conv2d(
+    x: Floating,
+    weight: Floating,
+    bias: Floating | None = None,
+    stride: Pair = 1,
+    padding: Pair = 0,
+    dilation: Pair = 1,
+    groups: int = 1,
+) -> Float32:
     """Convolve (N, C_in, H, W) with (C_out, C_in / groups, K, K), as torch.nn.functional.conv2d does; float32 in and out.
 
     `groups == C_in` runs the depthwise kernel (dilated or not), a 1x1 kernel the pointwise one, anything else the dense
@@ -28,24 +38,35 @@ def conv2d(x, weight, bias=None, stride=1, padding=0, dilation=1, groups=1):
     return dense_conv2d(x, weight, bias, stride, padding, dilation, groups)
 
 
-def dense_conv2d(x, weight, bias=None, stride=1, padding=0, dilation=1, groups=1):
+def dense_conv2d(
+    x: Floating,
+    weight: Floating,
+    bias: Floating | None = None,
+    stride: Pair = 1,
+    padding: Pair = 0,
+    dilation: Pair = 1,
+    groups: int = 1,
+) -> Float32:
     """The general convolution: every output channel reads every input channel of its group."""
-    (s_h, s_w), (p_h, p_w), (d_h, d_w), (h, w) = checks.check_conv2d(x, weight, bias, stride, padding, dilation, groups)
+    stride, padding, dilation, (h, w) = checks.check_conv2d(x, weight, bias, stride, padding, dilation, groups)
     y = np.empty((x.shape[0], weight.shape[0], h, w), np.float32)
     bias = np.zeros(weight.shape[0], np.float32) if bias is None else checks.float32(bias)
     with launch:
-        _dense(checks.float32(x), checks.float32(weight), bias, s_h, s_w, p_h, p_w, d_h, d_w, groups, y)
+        _dense(checks.float32(x), checks.float32(weight), bias, stride, padding, dilation, groups, y)
     return y
 
 
 @njit(parallel=True)
-def _dense(x, weight, bias, s_h, s_w, p_h, p_w, d_h, d_w, groups, y):
+def _dense(
+    x: Float32, weight: Float32, bias: Float32, stride: Whole, padding: Whole, dilation: Whole, groups: int, y: Float32
+) -> None:
     """For each image and output channel, for each row:
 
         acc[j] = bias;  for c, a, b:  acc[j] += weight[o, c, a, b] * x[c, i * stride - padding + a * dilation, ...]
 
     One row of sums is kept in float64; the innermost loop runs along the row, never along a sum.
     """
+    (s_h, s_w), (p_h, p_w), (d_h, d_w) = stride, padding, dilation
     _, _, h_in, w_in = x.shape
     n, c_out, h, w = y.shape
     _, c_group, k_h, k_w = weight.shape

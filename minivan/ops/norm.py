@@ -7,12 +7,15 @@ import math
 import numpy as np
 
 from .. import checks
+from ..checks import Float32, Floating
 from .jit import launch, njit, prange
 
 TILE = 64  # positions whose means and variances are summed together
 
 
-def batch_norm(x, running_mean, running_var, weight, bias, eps=1e-5):
+def batch_norm(
+    x: Floating, running_mean: Floating, running_var: Floating, weight: Floating, bias: Floating, eps: float = 1e-5
+) -> Float32:
     """Inference form on (N, C, H, W), float32: (x - running_mean) / sqrt(running_var + eps) * weight + bias.
 
     The statistics and parameters are (C,); ValueError otherwise.
@@ -28,7 +31,9 @@ def batch_norm(x, running_mean, running_var, weight, bias, eps=1e-5):
 
 
 @njit(parallel=True)
-def _batch_norm(x, running_mean, running_var, weight, bias, eps, y):
+def _batch_norm(
+    x: Float32, running_mean: Float32, running_var: Float32, weight: Float32, bias: Float32, eps: float, y: Float32
+) -> None:
     """For each image and channel: y[p] = (x[p] - mean) / deviation * weight + bias, in float64."""
     n, channels, positions = x.shape
     for item in prange(n * channels):
@@ -39,7 +44,7 @@ def _batch_norm(x, running_mean, running_var, weight, bias, eps, y):
             y[image, c, p] = (np.float64(x[image, c, p]) - mean) / deviation * scale + shift
 
 
-def layer_norm(x, weight, bias, eps=1e-6):
+def layer_norm(x: Floating, weight: Floating, bias: Floating, eps: float = 1e-6) -> Float32:
     """Over the channels of each position of (N, C, H, W), float32: (x - mean) / sqrt(var + eps) * weight + bias.
 
     `weight` and `bias` are (C,), ValueError otherwise. The variance divides by C, not C - 1.
@@ -55,7 +60,7 @@ def layer_norm(x, weight, bias, eps=1e-6):
 
 
 @njit(parallel=True)
-def _layer_norm(x, weight, bias, eps, y):
+def _layer_norm(x: Float32, weight: Float32, bias: Float32, eps: float, y: Float32) -> None:
     """For a tile of positions p, three passes over the channels:
 
     mean[p] = sum x[c, p] / C;   variance[p] = sum (x[c, p] - mean[p])^2 / C;   y = (x - mean) / sqrt(variance + eps) ...

@@ -5,13 +5,14 @@ from __future__ import annotations
 import numpy as np
 
 from .. import checks
+from ..checks import Float32, Floating
 from .jit import launch, njit, prange
 
 TILE = 256  # positions summed together: their float64 sums fill 2 KiB, well inside the first-level cache
 GROUP = 16  # output channels that one thread computes in a row for a tile, while the tile's inputs are still in cache
 
 
-def pointwise_conv2d(x, weight, bias=None):
+def pointwise_conv2d(x: Floating, weight: Floating, bias: Floating | None = None) -> Float32:
     """Mix the channels of each position: (N, C_in, H, W) with (C_out, C_in, 1, 1) gives (N, C_out, H, W), float32."""
     checks.check_conv2d(x, weight, bias, 1, 0, 1, 1)
     if weight.shape[2:] != (1, 1):
@@ -26,14 +27,14 @@ def pointwise_conv2d(x, weight, bias=None):
     return y
 
 
-def linear(x, weight, bias=None):
+def linear(x: Floating, weight: Floating, bias: Floating | None = None) -> Float32:
     """(N, C) -> (N, classes): y = x weight^T + bias, float32; ValueError where the shapes do not match."""
     checks.check_linear(x, weight, bias)
     return pointwise_conv2d(x[:, :, None, None], weight[:, :, None, None], bias)[:, :, 0, 0]
 
 
 @njit(parallel=True)
-def _pointwise(x, weight, bias, y):
+def _pointwise(x: Float32, weight: Float32, bias: Float32, y: Float32) -> None:
     """For each image and output channel, for a tile of positions p:
 
     acc[p] = bias;  for c:  acc[p] += weight[o, c] * x[c, p]

@@ -5,10 +5,11 @@ from __future__ import annotations
 import numpy as np
 
 from .. import checks
+from ..checks import Float32, Floating
 from .jit import launch, njit, prange
 
 
-def global_average_pool(x):
+def global_average_pool(x: Floating) -> Float32:
     """(N, C, H, W) -> (N, C): the mean over positions, float32."""
     checks.check_floating(x=x)
     n, c, h, w = checks.check_feature_map(x)
@@ -19,7 +20,7 @@ def global_average_pool(x):
 
 
 @njit(parallel=True)
-def _pool(x, y):
+def _pool(x: Float32, y: Float32) -> None:
     """For each image and channel: the positions summed in order, divided by their number."""
     n, channels, positions = x.shape
     for item in prange(n * channels):

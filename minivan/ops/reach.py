@@ -4,7 +4,7 @@ from .jit import njit
 
 
 @njit()
-def reach(offset, stride, size_in, size_out):
+def reach(offset: int, stride: int, size_in: int, size_out: int) -> tuple[int, int]:
     """Return (first, end): for these outputs i, the input index i * stride + offset lies inside the map.
 
     `offset` is tap * dilation - padding. Taps that fall on the zero padding are thereby never visited.

@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 
 from .. import checks
+from ..checks import Float64, Floating, Whole, float64
+from ..operators import Pair
 from .operators import erfc
 
 
-def _taps(x, weight_shape, out, stride, dilation, groups):
+def _taps(
+    x: Float64, weight_shape: Sequence[int], out: Sequence[int], stride: Whole, dilation: Whole, groups: int
+) -> Iterator[tuple[int, int, Float64]]:
     """Yield, for each kernel position (a, b), the inputs it meets: a view (N, G, C / G, H', W') of the padded x."""
     x = x.reshape(x.shape[0], groups, weight_shape[1], *x.shape[2:])
     (s_h, s_w), (h, w) = stride, out
@@ -20,124 +25,137 @@ def _taps(x, weight_shape, out, stride, dilation, groups):
             yield a, b, x[..., top : top + (h - 1) * s_h + 1 : s_h, left : left + (w - 1) * s_w + 1 : s_w]
 
 
-def conv2d_input(dy, weight, size, stride=1, padding=0, dilation=1, groups=1):
+def conv2d_input(
+    dy: Floating,
+    weight: Floating,
+    size: Sequence[int],
+    stride: Pair = 1,
+    padding: Pair = 0,
+    dilation: Pair = 1,
+    groups: int = 1,
+) -> Float64:
     """Each output hands its dy back to every input it read, times the weight it read it with."""
     x_shape = (dy.shape[0], weight.shape[1] * groups, *size) if dy.ndim == weight.ndim == 4 else ()
     stride, (p_h, p_w), dilation = checks.check_conv2d_derivative(dy, x_shape, weight, stride, padding, dilation, groups)
     n, c_in, h, w = x_shape
     dx = np.zeros((n, c_in, h + 2 * p_h, w + 2 * p_w))
-    dy = np.asarray(dy, np.float64).reshape(n, groups, dy.shape[1] // groups, *dy.shape[2:])  # (N, G, C_out / G, H', W')
-    kernel = np.asarray(weight, np.float64).reshape(groups, dy.shape[2], *weight.shape[1:])  # (G, C_out / G, C / G, K, K)
+    dy = float64(dy).reshape(n, groups, dy.shape[1] // groups, *dy.shape[2:])  # (N, G, C_out / G, H', W')
+    kernel = float64(weight).reshape(groups, dy.shape[2], *weight.shape[1:])  # (G, C_out / G, C / G, K, K)
     for a, b, read in _taps(dx, weight.shape, dy.shape[3:], stride, dilation, groups):
         read += np.einsum("ngohw,goc->ngchw", dy, kernel[..., a, b])
     return dx[:, :, p_h : p_h + h, p_w : p_w + w]
 
 
-def conv2d_weight(dy, x, kernel, stride=1, padding=0, dilation=1, groups=1):
+def conv2d_weight(
+    dy: Floating, x: Floating, kernel: Sequence[int], stride: Pair = 1, padding: Pair = 0, dilation: Pair = 1, groups: int = 1
+) -> Float64:
     """Each weight collects, over all outputs, dy times the input it multiplied there."""
     checks.check_floating(x=x)
     weight_shape = (dy.shape[1], x.shape[1] // max(groups, 1), *kernel) if dy.ndim == x.ndim == 4 else ()
     stride, (p_h, p_w), dilation = checks.check_conv2d_derivative(
         dy, x.shape, checks.stand_in(weight_shape), stride, padding, dilation, groups
     )
-    x = np.pad(np.asarray(x, np.float64), ((0, 0), (0, 0), (p_h, p_h), (p_w, p_w)))
-    dy = np.asarray(dy, np.float64).reshape(dy.shape[0], groups, dy.shape[1] // groups, *dy.shape[2:])
+    x = np.pad(float64(x), ((0, 0), (0, 0), (p_h, p_h), (p_w, p_w)))
+    dy = float64(dy).reshape(dy.shape[0], groups, dy.shape[1] // groups, *dy.shape[2:])
     dweight = np.zeros((groups, weight_shape[0] // groups, *weight_shape[1:]))
     for a, b, read in _taps(x, weight_shape, dy.shape[3:], stride, dilation, groups):
         dweight[..., a, b] = np.einsum("ngohw,ngchw->goc", dy, read)
     return dweight.reshape(weight_shape)
 
 
-def conv2d_bias(dy):
+def conv2d_bias(dy: Floating) -> Float64:
     """The bias is added to every output of its channel."""
     checks.check_floating(dy=dy)
     checks.check_feature_map(dy)
-    return np.asarray(dy, np.float64).sum(axis=(0, 2, 3))
+    return float64(float64(dy).sum(axis=(0, 2, 3)))
 
 
-def batch_norm_input(dy, running_var, weight, eps=1e-5):
+def batch_norm_input(dy: Floating, running_var: Floating, weight: Floating, eps: float = 1e-5) -> Float64:
     """y is a straight line in x, with the slope weight / sqrt(running_var + eps)."""
     checks.check_floating(dy=dy, running_var=running_var, weight=weight)
     checks.check_channels(checks.check_feature_map(dy)[1], dy, running_var=running_var, weight=weight)
-    slope = np.float64(weight) / np.sqrt(np.float64(running_var) + eps)
-    return np.asarray(dy, np.float64) * slope[:, None, None]
+    slope = float64(weight) / np.sqrt(float64(running_var) + eps)
+    return float64(dy) * slope[:, None, None]
 
 
-def batch_norm_parameters(dy, x, running_mean, running_var, eps=1e-5):
+def batch_norm_parameters(
+    dy: Floating, x: Floating, running_mean: Floating, running_var: Floating, eps: float = 1e-5
+) -> tuple[Float64, Float64]:
     """(dweight, dbias): the weight multiplies the normalised x, the bias is added."""
     checks.check_floating(dy=dy, x=x, running_mean=running_mean, running_var=running_var)
     checks.check_same_shape(dy, x.shape, "x")
     checks.check_channels(checks.check_feature_map(x)[1], x, running_mean=running_mean, running_var=running_var)
-    mean, var = (np.float64(v)[:, None, None] for v in (running_mean, running_var))
-    z = (np.asarray(x, np.float64) - mean) / np.sqrt(var + eps)
-    return (np.float64(dy) * z).sum(axis=(0, 2, 3)), conv2d_bias(dy)
+    mean, var = (float64(v)[:, None, None] for v in (running_mean, running_var))
+    z = (float64(x) - mean) / np.sqrt(var + eps)
+    return (float64(dy) * z).sum(axis=(0, 2, 3)), conv2d_bias(dy)
 
 
-def _normalised(x, eps):
+def _normalised(x: Floating, eps: float) -> tuple[Float64, Float64]:
     """Return z = (x - mean) / deviation over the channels, and the deviation."""
-    x = np.asarray(x, np.float64)
+    x = float64(x)
     centred = x - x.mean(axis=1, keepdims=True)
     deviation = np.sqrt((centred * centred).mean(axis=1, keepdims=True) + eps)
     return centred / deviation, deviation
 
 
-def layer_norm_input(dy, x, weight, eps=1e-6):
+def layer_norm_input(dy: Floating, x: Floating, weight: Floating, eps: float = 1e-6) -> Float64:
     """dx = (g - mean(g) - z * mean(g * z)) / deviation with g = weight * dy: x also moves its own mean and deviation."""
     checks.check_floating(dy=dy, x=x, weight=weight)
     checks.check_same_shape(dy, x.shape, "x")
     checks.check_channels(checks.check_feature_map(x)[1], x, weight=weight)
     z, deviation = _normalised(x, eps)
-    g = np.asarray(dy, np.float64) * np.float64(weight)[:, None, None]
-    return (g - g.mean(axis=1, keepdims=True) - z * (g * z).mean(axis=1, keepdims=True)) / deviation
+    g = float64(dy) * float64(weight)[:, None, None]
+    mean_g, mean_gz = (float64(v.mean(axis=1, keepdims=True)) for v in (g, g * z))
+    return (g - mean_g - z * mean_gz) / deviation
 
 
-def layer_norm_parameters(dy, x, eps=1e-6):
+def layer_norm_parameters(dy: Floating, x: Floating, eps: float = 1e-6) -> tuple[Float64, Float64]:
     """(dweight, dbias), as for BatchNorm, with z normalised over the channels."""
     checks.check_floating(dy=dy, x=x)
     checks.check_same_shape(dy, x.shape, "x")
     checks.check_feature_map(x)
-    return (np.float64(dy) * _normalised(x, eps)[0]).sum(axis=(0, 2, 3)), conv2d_bias(dy)
+    return (float64(dy) * _normalised(x, eps)[0]).sum(axis=(0, 2, 3)), conv2d_bias(dy)
 
 
-def gelu_input(dy, x):
+def gelu_input(dy: Floating, x: Floating) -> Float64:
     """(x P(x))' = P(x) + x p(x), with the standard normal's distribution P and density p."""
     checks.check_floating(dy=dy, x=x)
     checks.check_same_shape(dy, x.shape, "x")
-    x = np.asarray(x, np.float64)
-    below = np.asarray(erfc(-x / math.sqrt(2)), np.float64) / 2
-    return np.asarray(dy, np.float64) * (below + x * np.exp(-x * x / 2) / math.sqrt(2 * math.pi))
+    x = float64(x)
+    below = float64(erfc(-x / math.sqrt(2))) / 2
+    return float64(dy) * (below + x * np.exp(-x * x / 2) / math.sqrt(2 * math.pi))
 
 
-def linear_input(dy, weight):
+def linear_input(dy: Floating, weight: Floating) -> Float64:
     """dx = dy weight."""
     checks.check_linear(dy, weight.T, None)
-    return np.asarray(dy, np.float64) @ np.asarray(weight, np.float64)
+    return float64(dy) @ float64(weight)
 
 
-def linear_weight(dy, x):
+def linear_weight(dy: Floating, x: Floating) -> Float64:
     """dweight = dy^T x."""
     checks.check_linear(dy.T, x.T, None)
-    return np.asarray(dy, np.float64).T @ np.asarray(x, np.float64)
+    return float64(dy).T @ float64(x)
 
 
-def linear_bias(dy):
+def linear_bias(dy: Floating) -> Float64:
     """(N, classes) -> (classes,): the sum over images."""
     checks.check_floating(dy=dy)
-    return np.asarray(dy, np.float64).sum(axis=0)
+    return float64(float64(dy).sum(axis=0))
 
 
-def global_average_pool_input(dy, size):
+def global_average_pool_input(dy: Floating, size: Sequence[int]) -> Float64:
     """Each position has a share of 1 / (H * W) in the mean."""
     checks.check_floating(dy=dy)
     if dy.ndim != 2 or len(size) != 2 or min(size) < 1:
         raise ValueError(f"dy must be (N, C) and size (H, W) of at least 1, got {dy.shape} and {tuple(size)}")
-    share = np.asarray(dy, np.float64) / (size[0] * size[1])
+    share = float64(dy) / (size[0] * size[1])
     return np.broadcast_to(share[:, :, None, None], (*dy.shape, *size)).copy()
 
 
-def softmax_input(dy, y):
+def softmax_input(dy: Floating, y: Floating) -> Float64:
     """From softmax's result y: y * (dy - sum(dy * y)), over the last axis."""
     checks.check_floating(dy=dy, y=y)
     checks.check_same_shape(dy, y.shape, "y")
-    dy, y = np.asarray(dy, np.float64), np.asarray(y, np.float64)
-    return y * (dy - (dy * y).sum(axis=-1, keepdims=True))
+    dy, y = float64(dy), float64(y)
+    return y * (dy - float64((dy * y).sum(axis=-1, keepdims=True)))
