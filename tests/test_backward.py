@@ -9,7 +9,7 @@ from support.compare import assert_bit_equal, assert_close
 from support.networks import images, random_tensors
 from tolerances import CENTRAL_DIFFERENCES, GRADIENT_NETWORK
 
-from minivan import backward, grad
+from minivan import grad
 from minivan.van import VAN
 from minivan.variants import VARIANTS, Config
 
@@ -19,12 +19,6 @@ SMALL = Config((8, 16, 24, 32), (1, 1, 2, 1), (8, 8, 4, 4), classes=10)
 @pytest.fixture(scope="module")
 def small():
     return random_tensors(SMALL, seed=1)
-
-
-def paths(model, x):
-    seen = []
-    model(x, hook=lambda path, array: seen.append(path))
-    return seen
 
 
 def torch_gradients(config, tensors, x, weights, wrt):
@@ -58,7 +52,7 @@ def test_b0_to_b2_against_pytorch(name):
     tensors = random_tensors(config, seed=7)
     model = VAN(config, tensors)
     weights = (np.arange(config.classes) == 3).astype(np.float32)
-    wrt = [path for path in ["input", *paths(model, x)] if not path.endswith(("layer_scale_1", "pool"))]
+    wrt = [path for path in model.paths() if not path.endswith(("layer_scale_1", "pool"))]
     _, expected = torch_gradients(config, tensors, x, weights, wrt)
     got = model.gradients(x, 3, wrt)
     assert list(got) == wrt and set(expected) == set(wrt)
@@ -74,9 +68,9 @@ def test_b0_to_b2_against_pytorch(name):
 def test_the_numpy_engine_to_the_last_digits(small, size):
     model, x = VAN(SMALL, small, engine="numpy"), images(2, *size)
     weights = np.random.default_rng(0).normal(size=(2, 10))
-    wrt = [path for path in ["input", *paths(model, x)] if not path.endswith(("layer_scale_1", "pool"))]
+    wrt = [path for path in model.paths() if not path.endswith(("layer_scale_1", "pool"))]
     logits, expected = torch_gradients(SMALL, small, x, weights, wrt)
-    result = backward.gradients(model, x, weights, wrt)
+    result = model.derive(x, weights, wrt)
     assert_close("logits", result.logits, logits, 1e-11)
     for path in wrt:
         assert_close(path, result.gradients[path], expected[path], 1e-11)
@@ -84,7 +78,7 @@ def test_the_numpy_engine_to_the_last_digits(small, size):
 
 @pytest.mark.parametrize("path", ["patch_embed1.proj", "patch_embed2.norm", "block1.0.attn", "block2.0.layer_scale_1", "norm3",
                                   "block4.0.attn.spatial_gating_unit.conv1", "block3.0.mlp.act", "pool"])  # fmt: skip
-def test_against_central_differences_through_the_tap(small, path):
+def test_against_central_differences_through_a_hook(small, path):
     """Push the array at one path a little along a random direction, by replacing it, and watch the logit."""
     model, x, h = VAN(SMALL, small, engine="numpy"), images(1, 32), 1e-4
     gradient = model.gradients(x, 4, [path])[path]
@@ -178,7 +172,7 @@ def test_values_come_with_the_derivatives(small, wrt):
     model, x, seen = VAN(SMALL, small), images(2, 32), {}
     seen["input"] = x
     model(x, hook=seen.__setitem__)
-    result = backward.gradients(model, x, wrt=wrt)
+    result = model.derive(x, wrt=wrt)
     assert_bit_equal(wrt, result.values[wrt], seen[wrt])
     assert result.gradients[wrt].shape == seen[wrt].shape
     assert_bit_equal("logits", result.logits, model(x))

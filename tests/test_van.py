@@ -15,6 +15,7 @@ from support.compare import assert_bit_equal, assert_close
 from support.networks import images, random_tensors
 from tolerances import LOGITS
 
+from minivan.engines import Engine
 from minivan.ops import activation, conv, depthwise, norm, pointwise, pool
 from minivan.van import VAN
 from minivan.variants import VARIANTS, Config
@@ -46,7 +47,10 @@ def test_stages_and_logits_are_pytorchs_and_closer_to_the_truth(name):
     assert ours < theirs
 
 
-@pytest.mark.parametrize("engine", ["exact", "numpy", torch_ops], ids=["exact", "numpy", "torch_ops"])
+PYTORCH = Engine("PyTorch between NumPy arrays", ops=torch_ops)
+
+
+@pytest.mark.parametrize("engine", ["exact", "numpy", PYTORCH], ids=str)
 @pytest.mark.parametrize("size", [(32, 32), (33, 61), (64, 32), (50, 97)])
 def test_every_engine_runs_the_same_model_on_any_size(small, engine, size):
     x = images(2, *size)
@@ -87,6 +91,7 @@ import hashlib, sys
 sys.path.insert(0, "tests")
 from support.networks import images, random_tensors
 from minivan.van import VAN
+from minivan.engines import Engine
 from minivan.ops import activation, conv, depthwise, norm, pointwise, pool
 from minivan.variants import VARIANTS
 import numba
@@ -132,7 +137,7 @@ def test_no_kernel_of_exact_is_compiled_with_fused_or_reordered_arithmetic():
         assert not re.search(r"\bf(?:add|mul|sub|div) (?:\w+ )*(?:fast|contract|reassoc)\b", source)
 
 
-def test_tap_sees_every_module_of_the_checkpoint_in_order(small):
+def test_a_hook_sees_every_module_of_the_checkpoint_in_order(small):
     seen = {}
     VAN(SMALL, small)(images(1, 32), hook=lambda path, array: seen.__setitem__(path, array))
     recorded, net = [], torch_van.load(SMALL, small)
@@ -156,7 +161,7 @@ def test_tap_sees_every_module_of_the_checkpoint_in_order(small):
     assert order == [path for path in paths if path in order]
 
 
-def test_what_tap_returns_replaces_what_it_saw(small):
+def test_what_a_hook_returns_replaces_what_it_saw(small):
     x, gate = images(1, 32), "block4.0.attn.spatial_gating_unit"
     seen = {}
     model = VAN(SMALL, small)
@@ -178,7 +183,7 @@ def test_wrong_tensors_are_named(small):
         VAN(SMALL, {**small, "head.weight": small["head.weight"].T})
     with pytest.raises(ValueError, match=r"norm4\.bias has the dtype int64"):
         VAN(SMALL, {**small, "norm4.bias": np.zeros(32, np.int64)})
-    for engine in ("warp", None):
+    for engine in ("warp", None, torch_ops):
         with pytest.raises(ValueError, match="no engine is called"):
             VAN(SMALL, small, engine=engine)
 

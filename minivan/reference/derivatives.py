@@ -55,10 +55,10 @@ def conv2d_weight(
     stride, (p_h, p_w), dilation = checks.check_conv2d_derivative(
         dy, x.shape, checks.stand_in(weight_shape), stride, padding, dilation, groups
     )
-    x = np.pad(float64(x), ((0, 0), (0, 0), (p_h, p_h), (p_w, p_w)))
+    padded = float64(np.pad(float64(x), ((0, 0), (0, 0), (p_h, p_h), (p_w, p_w))))
     dy = float64(dy).reshape(dy.shape[0], groups, dy.shape[1] // groups, *dy.shape[2:])
     dweight = np.zeros((groups, weight_shape[0] // groups, *weight_shape[1:]))
-    for a, b, read in _taps(x, weight_shape, dy.shape[3:], stride, dilation, groups):
+    for a, b, read in _taps(padded, weight_shape, dy.shape[3:], stride, dilation, groups):
         dweight[..., a, b] = np.einsum("ngohw,ngchw->goc", dy, read)
     return dweight.reshape(weight_shape)
 

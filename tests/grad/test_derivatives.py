@@ -12,7 +12,7 @@ from tolerances import CENTRAL_DIFFERENCES, FLOAT64, GRADIENT_OPERATOR
 
 import minivan.grad as exact
 import minivan.reference as operators
-from minivan.grad import reference
+from minivan.reference import derivatives as reference
 
 ENGINES = {"exact": (exact, GRADIENT_OPERATOR), "numpy": (reference, FLOAT64)}
 

@@ -24,7 +24,7 @@ CORRECTLY_ROUNDED = 0.500001  # ULP; half a unit, and what the measurement itsel
 @pytest.fixture(scope="module")
 def library(tmp_path_factory):
     path = tmp_path_factory.mktemp("quad") / "quad.so"
-    command = ["gcc", "-O2", "-shared", "-fPIC", "-o", str(path), str(ROOT / "tests" / "quad.c"), "-lquadmath", "-lm"]
+    command = ["gcc", "-O2", "-shared", "-fPIC", "-o", str(path), str(ROOT / "tests" / "ops" / "quad.c"), "-lquadmath", "-lm"]
     subprocess.run(command, check=True)
     library = ctypes.CDLL(str(path))
     library.worst_gelu.restype = ctypes.c_double
