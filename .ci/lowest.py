@@ -1,0 +1,16 @@
+"""Print pip constraints that hold minivan's dependencies, and those of its tests, at the lowest versions it supports.
+
+    python .ci/lowest.py > constraints.txt
+
+A tool that reads the source but never runs beside it (ruff, mypy, the docs' builders) stays at its newest.
+"""
+
+import re
+import tomllib
+from pathlib import Path
+
+project = tomllib.loads((Path(__file__).parents[1] / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+for requirement in [*project["dependencies"], *project["optional-dependencies"]["test"]]:
+    lowest = re.fullmatch(r"([A-Za-z0-9_.-]+)(?:\[[a-z,]+\])?\s*>=\s*([0-9.]+)", requirement)
+    if lowest:
+        print(f"{lowest[1]}=={lowest[2]}")

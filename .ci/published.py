@@ -1,0 +1,29 @@
+"""Check what would be published: sizes, and that nothing is in it that is not ours to hand on.
+
+    python .ci/published.py dist/*.whl dist/*.tar.gz
+"""
+
+import sys
+import tarfile
+import zipfile
+from pathlib import Path
+
+LARGEST = {".whl": 9_500_000, ".gz": 16_000_000}  # bytes; the bundled weights are 7.9 million of them
+OURS = {"cat.jpg", "coffee.jpg", "astronaut.jpg", "rocket.jpg"}  # the free photographs of examples/IMAGES.md
+
+for name in sys.argv[1:]:
+    path = Path(name)
+    if path.suffix == ".whl":
+        with zipfile.ZipFile(path) as archive:
+            members = archive.namelist()
+        for wanted in ("minivan/py.typed", "minivan/bundled/coffee.jpg", "minivan/imagenet1k.tsv"):
+            assert wanted in members, f"{path.name} lacks {wanted}"
+    else:
+        with tarfile.open(path) as archive:
+            members = archive.getnames()
+    photographs = [m for m in members if m.lower().endswith((".jpg", ".jpeg")) and Path(m).name not in OURS]
+    assert not photographs, f"{path.name} holds photographs that are not ours: {photographs[:3]}"
+    assert not any(m.endswith("tiny_imagenet_val_1000.zip") for m in members), f"{path.name} holds the labelled photographs"
+    size = path.stat().st_size
+    assert size <= LARGEST[path.suffix], f"{path.name}: {size:,} bytes, more than {LARGEST[path.suffix]:,}"
+    print(f"{path.name}: {size:,} bytes, {len(members)} files")
