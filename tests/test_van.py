@@ -175,7 +175,7 @@ def test_what_a_hook_returns_replaces_what_it_saw(small):
 
 def test_wrong_tensors_are_named(small):
     missing = {k: v for k, v in small.items() if k != "block3.1.mlp.fc1.bias"}
-    with pytest.raises(ValueError, match=r"block3\.1\.mlp\.fc1\.bias is missing"):
+    with pytest.raises(ValueError, match=r"block3\.1\.mlp\.fc1\.bias \(96,\) is missing"):
         VAN(SMALL, missing)
     with pytest.raises(ValueError, match="surprise is unknown"):
         VAN(SMALL, {**small, "surprise": np.zeros(1, np.float32)})
