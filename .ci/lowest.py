@@ -2,7 +2,7 @@
 
     python .ci/lowest.py > constraints.txt
 
-A tool that reads the source but never runs beside it (ruff, mypy, the docs' builders) stays at its newest.
+A tool that reads the source but never runs beside it (ruff, mypy, the docs' builders) stays at its newest, PyTorch at the one version it is pinned to.
 """
 
 import re

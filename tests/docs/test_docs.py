@@ -1,0 +1,139 @@
+"""What the documentation says in numbers is what the code holds."""
+
+import ast
+import re
+import subprocess
+import sys
+
+import pytest
+from support import ROOT
+
+import minivan
+from minivan import explain, lka
+from minivan.checkpoint import SOURCES
+from minivan.checkpoint.inert import NAMES
+from minivan.image import PRESETS
+from minivan.oracle import cases
+
+DOCS = ROOT / "docs"
+PAGES = [*ROOT.glob("*.md"), *DOCS.glob("*.md"), *(ROOT / "examples").rglob("README.md"), *(ROOT / "weights").glob("*.md")]
+
+
+def text(name: str) -> str:
+    return (ROOT / name).read_text(encoding="utf-8")
+
+
+def table(page: str, heading: str) -> list[list[str]]:
+    """Return the cells of the first table of a page whose first line holds `heading`, without its two head lines."""
+    lines = iter(page.splitlines())
+    next(line for line in lines if line.startswith("|") and heading in line)
+    rows = []
+    for line in lines:
+        if not line.startswith("|"):
+            break
+        rows.append([cell.strip() for cell in line.strip("|").split("|")])
+    return rows[1:]
+
+
+def test_the_readme_is_short():
+    assert len(text("README.md").splitlines()) <= 150
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_links_lead_somewhere(page):
+    for target in re.findall(r"\]\(([^)#\s]+)", page.read_text(encoding="utf-8")):
+        if not target.startswith("http"):
+            assert (page.parent / target).exists(), f"{page.name} links to {target}"
+
+
+def test_the_readme_s_speeds_are_those_of_the_measured_table():
+    measured = {tuple(row[:3]): [*row[3:8], row[9]] for row in table(text("docs/performance.md"), "OpenVINO")}
+    shown = table(text("README.md"), "OpenVINO")
+    assert len(shown) == 6
+    for row in shown:
+        assert measured[tuple(row[:3])] == row[3:]
+        fast, *peers, ahead = (float(cell.strip("*")) for cell in row[3:])
+        assert ahead == pytest.approx(min(peers) / fast, abs=0.02)  # of times that are rounded here
+
+
+def test_the_table_of_sources():
+    rows = table(text("docs/checkpoints.md"), "SHA-256")
+    assert len(rows) == len(SOURCES)
+    for (variant, library, file, _, known), source in zip(rows, SOURCES, strict=True):
+        assert (variant, library) == (source.variant, source.library)
+        assert re.search(r"\((.*)\)", file)[1] == source.url
+        digits = re.search(r"`([0-9a-f]+)…?`", known)
+        assert source.sha256.startswith(digits[1]) and source.sha256 if digits else not source.sha256
+
+
+def test_the_presets():
+    for name, resize, crop, mean, std in table(text("docs/checkpoints.md"), "shorter side to"):
+        preset = PRESETS[name.strip("`")]
+        assert (int(resize), int(crop)) == (preset.resize, preset.crop)
+        assert tuple(map(float, mean.split(","))) == preset.mean and tuple(map(float, std.split(","))) == preset.std
+
+
+def test_the_parameters_of_three_forms():
+    page = text("docs/lessons.md")
+    forms = [lka.dense_parameters, lka.mobilenet_parameters, lambda C, K: lka.lka_parameters(C, K, 3)]
+    for row, form in zip(table(page, "parameters of 21 x 21"), forms, strict=True):
+        assert [int(cell.replace(",", "")) for cell in row[1:]] == [form(C, 21) for C in (32, 64, 128, 256, 512)]
+
+
+def test_the_theoretical_receptive_fields():
+    model = minivan.load()
+    last = {field.path: field.side for field in explain.theoretical(model.config)}
+    sides = [last[f"block{i}.{depth - 1}"] for i, depth in enumerate(model.config.depths, 1)]
+    assert [int(row[1].replace(",", "")) for row in table(text("docs/explain.md"), "can see")] == sides
+
+
+def test_the_numbers_in_sentences():
+    fuzz = dict(re.findall(r"^(CASES|MORE) = ([\d_]+)", text("tests/checkpoint/test_fuzz.py"), re.MULTILINE))
+    page = text("docs/checkpoints.md")
+    assert f"{5 * int(fuzz['CASES']):,} damaged files" in page and f"{5 * int(fuzz['MORE']):,} more" in page
+    assert round(len(NAMES), -1) == int(re.search(r"a table of about (\d+)", " ".join(page.split()))[1])
+    count = len(list(cases.all_cases()))
+    assert f"writes {count} small test vectors" in text("docs/oracle.md") and f"{count} test vectors" in text("CHANGELOG.md")
+
+
+def test_the_example_of_an_engine_of_one_s_own(monkeypatch, capsys):
+    example = re.search(r"```python\n(.*?)```", text("docs/engines.md"), re.DOTALL)[1]
+    assert len([line for line in example.splitlines() if line]) <= 10
+    monkeypatch.chdir(ROOT)
+    exec(example, {})
+    assert capsys.readouterr().out.strip()
+
+
+def test_every_public_module_is_in_the_reference():
+    named = set(re.findall(r"automodule:: minivan\.(\w+)", text("docs/api.md")))
+    assert named >= set(minivan._MODULES)
+
+
+def test_the_picture_of_the_rooms_shows_what_is_imported():
+    subprocess.run([sys.executable, DOCS / "draw_architecture.py", "--check"], check=True)
+
+
+def test_the_first_version_of_the_changelog_is_this_one():
+    assert re.search(r"^## (\d[\d.]*)", text("CHANGELOG.md"), re.MULTILINE)[1] == minivan.__version__
+
+
+def _for_the_index():
+    """Return the function of hatch_build.py, which imports hatchling only for the class below it."""
+    tree = ast.parse(text("hatch_build.py"))
+    tree.body = [node for node in tree.body if not isinstance(node, ast.ClassDef) and "hatchling" not in ast.unparse(node)]
+    names = {}
+    exec(compile(tree, "hatch_build.py", "exec"), names)
+    return names["for_the_index"]
+
+
+def test_the_index_s_readme_has_addresses_or_no_links():
+    convert, readme = _for_the_index(), text("README.md")
+    link = r"\]\((?!https?://)"
+    assert re.search(link, readme)
+    there = convert(readme, "https://example.org/o/r/", "9.9")
+    assert not re.search(link, there)
+    assert "](https://example.org/o/r/raw/v9.9/examples/figures/coffee_gradcam.png)" in there
+    assert "](https://example.org/o/r/blob/v9.9/docs/oracle.md)" in there
+    nowhere = convert(readme, None, "9.9")
+    assert not re.search(link, nowhere)
+    assert "*Picture, in the source distribution as examples/figures/coffee_gradcam.png: Grad-CAM of espresso.*" in nowhere
