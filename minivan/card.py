@@ -2,11 +2,19 @@
 
 from __future__ import annotations
 
+import hashlib
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import NamedTuple
+
+
+def digest(path: str | Path) -> str:
+    """Return a file's SHA-256, 64 hex digits. Raises OSError."""
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 class Label(NamedTuple):
@@ -81,7 +89,16 @@ class Card:
     layout: str = "authors"  # the layout the checkpoint came in: authors, huggingface or openmmlab
     source: str = ""  # the file the weights were converted from
     source_sha256: str = ""  # and its SHA-256, 64 hex digits
-    sha256: str = ""  # SHA-256 of the file these weights were read from
+    file: Path | None = field(default=None, compare=False)  # where these weights were read from, if from a file
+
+    @cached_property
+    def sha256(self) -> str:
+        """The SHA-256 of `file` as it is when this is first asked for, 64 hex digits; '' for weights from no file.
+
+        It takes as long as reading the whole file, which is why nobody asks who does not show it. Raises OSError where the
+        file has gone.
+        """
+        return digest(self.file) if self.file else ""
 
     def label(self, index: int) -> Label:
         """Return the class at `index`, or a stand-in such as 'class 17' where names are not known."""

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from . import paths
+from .errors import quote
 from .geometry import CONV0, CONV_SPATIAL, DWCONV, PATCH_EMBEDS, POINTWISE, Kernel
 
 MOST_FAULTS = 12  # named in one message
@@ -125,22 +126,30 @@ def _batch_norm(name: str, channels: int) -> Iterator[tuple[str, tuple[int, ...]
         yield f"{name}.{part}", (channels,)
 
 
-def tensor_faults(config: Config, found: Mapping[str, tuple[int, ...] | None]) -> list[str]:
-    """Say what is missing, unknown or misshapen in a network's tensors: a phrase each, in the network's order.
+Shapes = Mapping[str, tuple[int, ...] | None]
 
-    `found` maps names to shapes; None stands for something that is no tensor of numbers.
+
+def tensor_faults(config: Config, found: Shapes, strangers: Shapes | None = None) -> list[str]:
+    """Say what is unknown, missing or misshapen in a network's tensors: a phrase each, in the network's order.
+
+    `found` maps names to shapes; None stands for something that is no tensor of numbers. `strangers` are what else there
+    is, under names that stand for no tensor of a VAN, though they may read like one.
     """
     expected, faults = dict(parameter_shapes(config)), []
-    for name, shape in found.items():
-        if name not in expected:
-            faults.append(f"{name} is unknown" if shape is None else f"{name} {shape} is unknown")
+    for name, shape in [*(strangers or {}).items(), *((n, s) for n, s in found.items() if n not in expected)]:
+        faults.append(f"{quote(name)} {'(no tensor)' if shape is None else shape} is unknown")
     for name, shape in expected.items():
         if name not in found:
             faults.append(f"{name} {shape} is missing")
-        elif found[name] is None:
+            continue
+        there = found[name]
+        if there is None:
             faults.append(f"{name} is not a tensor that can be read")
-        elif found[name] != shape:
-            faults.append(f"{name} has the shape {found[name]}, not {shape}")
+        elif there != shape:
+            faults.append(f"{name} has the shape {there}, not {shape}")
+            weight = found.get("head.weight")
+            if name == "head.bias" and weight is not None and weight[:1] == shape:  # either may be wrong
+                faults[-1] += f" as head.weight {weight} has it"
     return faults
 
 

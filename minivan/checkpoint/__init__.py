@@ -3,29 +3,35 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
 
+from ..card import digest
+from ..engines import Engine
+from ..van import VAN
+from .description import facts
+from .download import Fetched, fetch
 from .error import CheckpointError
-from .hub import fetch, find
+from .hub import Here, bundled, find, here
 from .published import SOURCES, published
-from .weights import Weights, digest, opened, read, resolve_folder, with_digest, write
-
-if TYPE_CHECKING:
-    from ..engines import Engine
-    from ..van import VAN
+from .weights import Checkpoint, Weights, opened, read, revise, with_digest, write
 
 __all__ = [
     "SOURCES",
+    "Checkpoint",
     "CheckpointError",
+    "Fetched",
+    "Here",
     "Weights",
+    "bundled",
     "digest",
+    "facts",
     "fetch",
     "find",
+    "here",
     "load",
     "opened",
     "published",
     "read",
-    "resolve_folder",
+    "revise",
     "with_digest",
     "write",
 ]
@@ -35,9 +41,8 @@ def load(name_or_path: str | Path | None = None, engine: str | Engine = "exact")
     """Return a VAN with the weights of a name ('b0', 'van_b0_tiny_imagenet200') or of any file that `read` takes.
 
     None means the default weights: what was fetched last, or else the bundled ones. Raises CheckpointError for a file
-    that is no VAN and for a name whose weights are not here, with the command that fetches them.
+    that is no VAN and for a name whose weights are not here, with the command that fetches them; OSError, naming the file,
+    where it cannot be read.
     """
-    from ..van import VAN
-
     weights = read(find(name_or_path))
     return VAN(weights.config, weights.tensors, engine, weights.card)

@@ -10,12 +10,13 @@ from __future__ import annotations
 import struct
 import zlib
 from dataclasses import dataclass
-from typing import BinaryIO
+from io import BufferedIOBase
 
 import numpy as np
 
 from ..errors import quote
 from .error import CheckpointError
+from .tensor import Bytes
 
 LOCAL = struct.Struct("<4s5H3L2H")
 CENTRAL = struct.Struct("<4s6H3L5H2L")
@@ -42,7 +43,7 @@ class Entry:
 class Archive:
     """The records of a zip file. Raises CheckpointError for a zip file that torch.save would not have written."""
 
-    def __init__(self, file: BinaryIO, size: int):
+    def __init__(self, file: BufferedIOBase, size: int) -> None:
         self.file, self.size = file, size
         self.directory, length, count = self._end()
         self.entries = {entry.name: entry for entry in self._directory(length, count)}
@@ -78,9 +79,11 @@ class Archive:
             raise CheckpointError(f"a zip directory of {length} bytes", f"the limit is {LARGEST_DIRECTORY}")
         return start, length, count
 
-    def _directory(self, length: int, count: int):
+    def _directory(self, length: int, count: int) -> list[Entry]:
         data = self._at(self.directory, length)
-        entries, seen, position = [], set(), 0
+        entries: list[Entry] = []
+        seen: set[str] = set()
+        position = 0
         while position < length:
             if position + CENTRAL.size > length:
                 raise CheckpointError("a zip directory that ends in the middle of an entry")
@@ -104,7 +107,7 @@ class Archive:
         self._check_order(entries)
         return entries
 
-    def _check_order(self, entries):
+    def _check_order(self, entries: list[Entry]) -> None:
         """Records may not overlap, nor lie outside; the first begins the file."""
         end = 0
         for index, entry in enumerate(sorted(entries, key=lambda entry: entry.header)):
@@ -114,7 +117,7 @@ class Archive:
         if end > self.directory:
             raise CheckpointError("a zip file whose records reach beyond its directory")
 
-    def check_stored(self):
+    def check_stored(self) -> None:
         """Every record is stored as it is: neither compressed nor encrypted."""
         for entry in self.entries.values():
             _check_flags(entry.name, entry.flags, entry.method)
@@ -140,7 +143,7 @@ class Archive:
             self._starts[name] = start
         return self._starts[name]
 
-    def _check_sum(self, entry, start):
+    def _check_sum(self, entry: Entry, start: int) -> None:
         if entry.crc == 0:  # torch.serialization.set_crc32_options(False) writes none
             return
         crc, left = 0, entry.size
@@ -153,7 +156,7 @@ class Archive:
         if crc != entry.crc:
             raise CheckpointError(f"zip record {quote(entry.name)}", "its checksum is wrong: the file is damaged")
 
-    def read(self, name: str, start: int = 0, size: int | None = None) -> np.ndarray:
+    def read(self, name: str, start: int = 0, size: int | None = None) -> Bytes:
         """Return `size` bytes of a record from `start` on (to its end), uint8 and writable."""
         position, whole = self.start(name), self.entries[name].size
         size = whole - start if size is None else size
@@ -162,11 +165,11 @@ class Archive:
         return read_into(self.file, position + start, size)
 
 
-def read_into(file: BinaryIO, position: int, size: int) -> np.ndarray:
+def read_into(file: BufferedIOBase, position: int, size: int) -> Bytes:
     """Return `size` bytes of `file` from `position` on, uint8 and writable, without a second copy of them."""
     data = np.empty(size, np.uint8)
     file.seek(position)
-    if file.readinto(data) != size:
+    if file.readinto(data.data) != size:
         raise CheckpointError("the file became shorter while it was read")
     return data
 
@@ -178,14 +181,14 @@ def _decode(name: bytes) -> str:
         raise CheckpointError(f"a zip record whose name is not UTF-8: {quote(name.decode('latin-1'))}") from None
 
 
-def _check_flags(name, flags, method):
+def _check_flags(name: str, flags: int, method: int) -> None:
     if flags & ENCRYPTED:
         raise CheckpointError(f"zip record {quote(name)} is encrypted", "torch.save encrypts none")
     if method:
         raise CheckpointError(f"zip record {quote(name)} is compressed", "torch.save compresses none")
 
 
-def _from_extra(name, extra, size, packed, header):
+def _from_extra(name: str, extra: bytes, size: int, packed: int, header: int) -> list[int]:
     """Sizes and offsets beyond 32 bits stand in the extra field with tag 1, each only if its own field is all ones."""
     fields = [size, packed, header]
     wanted = [i for i, value in enumerate(fields) if value == IN_EXTRA]

@@ -12,14 +12,14 @@ class CheckpointError(ValueError):
     out as the error passes through `within`.
     """
 
-    def __init__(self, what: str, why: str = "", where: str = ""):
+    def __init__(self, what: str, why: str = "", where: str = "") -> None:
         super().__init__(what, why, where)
         self.what, self.why, self.where = what, why, where
 
-    def __str__(self):
+    def __str__(self) -> str:
         text = ": ".join(part for part in (self.where, self.what, self.why) if part)
         return printable(text)
 
-    def within(self, place) -> CheckpointError:
+    def within(self, place: object) -> CheckpointError:
         """Return the same error with `place` put before what `where` says already."""
         return type(self)(self.what, self.why, f"{place}, {self.where}" if self.where else str(place))

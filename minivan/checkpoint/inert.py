@@ -9,10 +9,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any, NoReturn
 
 from ..errors import quote
 from .error import CheckpointError
-from .tensor import ITEM_SIZES, Storage
+from .tensor import ITEM_SIZES, Storage, StoredTensor
+
+Builder = Callable[..., object]  # what is called in the place of a class or function, with the arguments the file gives
 
 
 class Record:
@@ -20,7 +23,7 @@ class Record:
 
     __slots__ = ("path",)
 
-    def __init__(self, path: str):
+    def __init__(self, path: str) -> None:
         self.path = path
 
 
@@ -29,7 +32,7 @@ class Name:
     """A class or function as the file names it, 'collections.OrderedDict', with what stands in for calling it."""
 
     path: str
-    build: Callable
+    build: Builder
     dtype: str = ""  # of a storage class ('torch.FloatStorage') or a dtype ('torch.float32')
 
 
@@ -38,7 +41,7 @@ class Unread:
 
     __slots__ = ("path",)
 
-    def __init__(self, path: str):
+    def __init__(self, path: str) -> None:
         self.path = path
 
 
@@ -50,8 +53,8 @@ def find(module: str, name: str) -> Name:
     return stand_in
 
 
-def _dictionary(path):
-    def build(*args):
+def _dictionary(path: str) -> Builder:
+    def build(*args: object) -> dict[Any, object]:
         """OrderedDict(), OrderedDict([[key, value], ...]), defaultdict(factory), ConfigDict({...})"""
         if not args or isinstance(args[-1], (Name, Record)):
             return {}
@@ -67,58 +70,62 @@ def _dictionary(path):
     return build
 
 
-def _record(path):
+def _record(path: str) -> Builder:
     return lambda *args: Record(path)
 
 
-def _unread(path):
+def _unread(path: str) -> Builder:
     return lambda *args: Unread(path)
 
 
-def _refused(path):
-    def build(*args):
+def _refused(path: str) -> Builder:
+    def build(*args: object) -> NoReturn:
         raise CheckpointError(f"the file calls {path}", "a class, not a function")
 
     return build
 
 
-def _size(*args):
+def _size(*args: object) -> tuple[object, ...]:
     if len(args) == 1 and isinstance(args[0], (tuple, list)):
         return tuple(args[0])
     raise CheckpointError(f"torch.Size of {len(args)} arguments", "one tuple")
 
 
-def _tensor(storage=None, offset=None, shape=None, strides=None, *rest):
+def _tensor(
+    storage: object = None, offset: object = None, shape: object = None, strides: object = None, *rest: object
+) -> StoredTensor:
     """torch._utils._rebuild_tensor and _v2: what follows the strides is requires_grad, hooks, metadata"""
     return _view(storage, offset, shape, strides, None)
 
 
-def _tensor_v3(storage=None, offset=None, shape=None, strides=None, requires_grad=None, hooks=None, dtype=None, *rest):
+def _tensor_v3(*args: object) -> StoredTensor:
     """torch._utils._rebuild_tensor_v3: an untyped storage, and the dtype by itself"""
+    dtype = args[6] if len(args) > 6 else None  # after the four of `_tensor`, requires_grad and hooks
     if not (isinstance(dtype, Name) and dtype.dtype):
         raise CheckpointError("a tensor without a dtype")
+    storage, offset, shape, strides = args[:4]
     return _view(storage, offset, shape, strides, dtype.dtype)
 
 
-def _view(storage, offset, shape, strides, dtype):
+def _view(storage: object, offset: object, shape: object, strides: object, dtype: str | None) -> StoredTensor:
     if not isinstance(storage, Storage):
         raise CheckpointError(f"a tensor whose storage is {quote(storage)}")
     return storage.view(offset, shape, strides, dtype)
 
 
-def _parameter(data=None, *rest):
+def _parameter(data: object = None, *rest: object) -> object:
     """torch.nn.Parameter is its tensor, as far as numbers go"""
     return data
 
 
-def _from_type(function=None, kind=None, args=None, *rest):
+def _from_type(function: object = None, kind: object = None, args: object = None, *rest: object) -> object:
     """torch._tensor._rebuild_from_type_v2: a tensor subclass, or one with attributes, by the function that rebuilds it"""
     if not (isinstance(function, Name) and function.path.startswith("torch._utils._rebuild") and isinstance(args, tuple)):
         raise CheckpointError("a tensor rebuilt by something that rebuilds no tensors")
     return function.build(*args)
 
 
-def _attribute(owner=None, name=None, *rest):
+def _attribute(owner: object = None, name: object = None, *rest: object) -> Record:
     """MMEngine's log buffers are pickled with references to their own averaging methods; no other getattr is let by"""
     if isinstance(owner, Name) and owner.path == HISTORY_BUFFER and name in STATISTICS:
         return Record(f"{owner.path}.{name}")
@@ -128,7 +135,7 @@ def _attribute(owner=None, name=None, *rest):
 HISTORY_BUFFER = "mmengine.logging.history_buffer.HistoryBuffer"
 STATISTICS = ("min", "max", "mean", "current")
 
-BUILDERS = {
+BUILDERS: dict[str, Builder] = {
     "torch._utils._rebuild_tensor": _tensor,
     "torch._utils._rebuild_tensor_v2": _tensor,
     "torch._utils._rebuild_tensor_v3": _tensor_v3,

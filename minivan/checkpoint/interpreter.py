@@ -9,13 +9,14 @@ from __future__ import annotations
 
 import struct
 import sys
-from collections.abc import Callable
-from typing import BinaryIO
+from collections.abc import Callable, Hashable, Iterable
+from io import BufferedIOBase
+from typing import Any
 
 from ..errors import quote
 from . import inert
 from .error import CheckpointError
-from .tensor import StoredTensor, is_natural
+from .tensor import Storage, StoredTensor, is_natural
 
 DEEPEST = 100  # containers inside one another; a checkpoint with its optimizer needs about six
 MOST_MEMO = 1 << 22
@@ -32,7 +33,7 @@ MARK = object()
 class Cursor:
     """The bytes of `file` from `position` up to `end`, taken in order; running out of them is a CheckpointError."""
 
-    def __init__(self, file: BinaryIO, position: int, end: int):
+    def __init__(self, file: BufferedIOBase, position: int, end: int) -> None:
         self.file, self.position, self.end = file, position, end
         file.seek(position)
 
@@ -65,15 +66,15 @@ class Interpreter:
     `storage(identifier)` makes a storage of a persistent id. Raises CheckpointError with the byte it happened at.
     """
 
-    def __init__(self, cursor: Cursor, storage: Callable | None = None):
+    def __init__(self, cursor: Cursor, storage: Callable[[object], Storage] | None = None) -> None:
         self.cursor, self.storage = cursor, storage
-        self.stack: list = []
+        self.stack: list[Any] = []
         self.memo: dict[int, object] = {}
         self.depths: dict[int, int] = {}  # id of a container -> how deep it goes; all of them stay alive in `kept`
-        self.kept: list = []
+        self.kept: list[object] = []
         self.memory = 0
 
-    def run(self):
+    def run(self) -> Any:
         start = self.cursor.position
         while True:
             at = self.cursor.position
@@ -91,26 +92,26 @@ class Interpreter:
 
     # what the operations share
 
-    def spend(self, size: int):
+    def spend(self, size: int) -> None:
         self.memory += size
         if self.memory > MOST_MEMORY:
             raise CheckpointError("the pickle's objects need too much memory", f"the limit is {MOST_MEMORY >> 20} MiB")
 
-    def push(self, value):
+    def push(self, value: object) -> None:
         self.spend(8)
         self.stack.append(value)
 
-    def push_new(self, value):
+    def push_new(self, value: object) -> None:
         self.spend(sys.getsizeof(value))
         self.push(value)
 
-    def push_container(self, value, children=()):
+    def push_container(self, value: object, children: Iterable[object] = ()) -> None:
         self.kept.append(value)
         self.spend(100)  # for `kept` and `depths`
         self.deepen(value, children)
         self.push_new(value)
 
-    def deepen(self, container, children):
+    def deepen(self, container: object, children: Iterable[object]) -> None:
         depth = self.depths.get(id(container), 1)
         for child in children:
             if isinstance(child, CONTAINERS):
@@ -119,17 +120,17 @@ class Interpreter:
             raise CheckpointError(f"containers nested more than {DEEPEST} deep")
         self.depths[id(container)] = depth
 
-    def pop(self):
+    def pop(self) -> Any:
         if not self.stack or self.stack[-1] is MARK:
             raise CheckpointError("the pickle takes a value from an empty stack")
         return self.stack.pop()
 
-    def top(self):
+    def top(self) -> Any:
         if not self.stack or self.stack[-1] is MARK:
             raise CheckpointError("the pickle needs a value on an empty stack")
         return self.stack[-1]
 
-    def pop_to_mark(self) -> list:
+    def pop_to_mark(self) -> list[Any]:
         for index in range(len(self.stack) - 1, -1, -1):
             if self.stack[index] is MARK:
                 items = self.stack[index + 1 :]
@@ -139,15 +140,15 @@ class Interpreter:
 
     # frame and end
 
-    def protocol(self):
+    def protocol(self) -> None:
         version = self.cursor.number(1)
         if version > 5:
             raise CheckpointError(f"pickle protocol {version}", "1 to 5 are known")
 
-    def frame(self):
+    def frame(self) -> None:
         self.cursor.take(8)
 
-    def stop(self):
+    def stop(self) -> Any:
         value = self.pop()
         if self.stack:
             raise CheckpointError(f"the pickle stops with {len(self.stack)} values left over")
@@ -155,22 +156,22 @@ class Interpreter:
 
     # stack and memo
 
-    def drop(self):
+    def drop(self) -> None:
         if self.stack and self.stack[-1] is MARK:
             self.stack.pop()
         else:
             self.pop()
 
-    def duplicate(self):
+    def duplicate(self) -> None:
         self.push(self.top())
 
-    def put(self, width):
+    def put(self, width: int) -> None:
         self.remember(self.cursor.number(width))
 
-    def memoize(self):
+    def memoize(self) -> None:
         self.remember(len(self.memo))
 
-    def remember(self, index):
+    def remember(self, index: int) -> None:
         if index in self.memo:
             raise CheckpointError(f"memo entry {index} is written twice")
         if index >= MOST_MEMO:
@@ -178,7 +179,7 @@ class Interpreter:
         self.spend(100)
         self.memo[index] = self.top()
 
-    def get(self, width):
+    def get(self, width: int) -> None:
         index = self.cursor.number(width)
         if index not in self.memo:
             raise CheckpointError(f"memo entry {index} is read before it is written")
@@ -186,83 +187,84 @@ class Interpreter:
 
     # numbers and text
 
-    def natural(self, width):
+    def natural(self, width: int) -> None:
         self.push_new(self.cursor.number(width))
 
-    def integer(self, width):
+    def integer(self, width: int) -> None:
         self.push_new(int.from_bytes(self.cursor.take(width), "little", signed=True))
 
-    def integer_line(self):
+    def integer_line(self) -> None:
         """Protocol 1 writes True, False and long integers as a line of digits."""
         line = self.cursor.line()
         if line in ("00", "01"):
-            return self.push(line == "01")
+            self.push(line == "01")
+            return
         digits = line.removesuffix("L")
         if not (digits.isascii() and digits.removeprefix("-").isdigit()):
             raise CheckpointError(f"{quote(line)} in the place of an integer")
         self.push_new(int(digits))
 
-    def long(self, width):
+    def long(self, width: int) -> None:
         size = self.cursor.number(width)
         if size > LONGEST_INTEGER:
             raise CheckpointError(f"an integer of {size} bytes", f"the limit is {LONGEST_INTEGER}")
         self.integer(size)
 
-    def real(self):
+    def real(self) -> None:
         self.push_new(struct.unpack(">d", self.cursor.take(8))[0])
 
-    def bytes_of(self, width) -> bytes:
+    def bytes_of(self, width: int) -> bytes:
         size = self.cursor.number(width)
         if size > LONGEST_TEXT:
             raise CheckpointError(f"a text of {size} bytes", f"the limit is {LONGEST_TEXT}")
         self.spend(size)  # before it is read
         return self.cursor.take(size)
 
-    def text(self, width):
+    def text(self, width: int) -> None:
         try:
             self.push_new(self.bytes_of(width).decode("utf-8", "surrogatepass"))
         except UnicodeDecodeError:
             raise CheckpointError("a text that is not UTF-8") from None
 
-    def old_text(self, width):
+    def old_text(self, width: int) -> None:
         self.push_new(self.bytes_of(width).decode("latin-1"))  # Python 2's str
 
-    def binary(self, width):
+    def binary(self, width: int) -> None:
         self.push_new(self.bytes_of(width))
 
     # containers
 
-    def tuple_to_mark(self):
+    def tuple_to_mark(self) -> None:
         items = self.pop_to_mark()
         self.push_container(tuple(items), items)
 
-    def tuple_of(self, count):
+    def tuple_of(self, count: int) -> None:
         items = [self.pop() for _ in range(count)][::-1]
         self.push_container(tuple(items), items)
 
-    def empty_list(self):
+    def empty_list(self) -> None:
         self.push_container([])
 
-    def list_to_mark(self):
+    def list_to_mark(self) -> None:
         items = self.pop_to_mark()
         self.push_container(items, items)
 
-    def empty_dict(self):
+    def empty_dict(self) -> None:
         self.push_container({})
 
-    def dict_to_mark(self):
+    def dict_to_mark(self) -> None:
         items = self.pop_to_mark()
         self.push_container({})
         self.set_items(items)
 
-    def empty_set(self):
+    def empty_set(self) -> None:
         self.push_new(inert.Record("builtins.set"))
 
-    def frozen_set(self):
+    def frozen_set(self) -> None:
         self.pop_to_mark()
         self.push_new(inert.Record("builtins.frozenset"))
 
-    def extend(self, items):
+    def extend(self, items: list[Any]) -> None:
         target = self.top()
         if isinstance(target, inert.Record):
             return
@@ -272,18 +274,18 @@ class Interpreter:
         self.deepen(target, items)
         target.extend(items)
 
-    def append(self):
+    def append(self) -> None:
         self.extend([self.pop()])
 
-    def extend_to_mark(self):
+    def extend_to_mark(self) -> None:
         self.extend(self.pop_to_mark())
 
-    def add_to_mark(self):
+    def add_to_mark(self) -> None:
         self.pop_to_mark()
         if not isinstance(self.top(), inert.Record):
             raise CheckpointError(f"items added to {quote(self.top())}")
 
-    def set_items(self, items):
+    def set_items(self, items: list[Any]) -> None:
         target = self.top()
         if len(items) % 2:
             raise CheckpointError("a key without a value")
@@ -296,25 +298,25 @@ class Interpreter:
         for key, value in zip(items[::2], items[1::2], strict=True):
             target[check_key(key)] = value
 
-    def set_item(self):
+    def set_item(self) -> None:
         value = self.pop()
         self.set_items([self.pop(), value])
 
-    def set_to_mark(self):
+    def set_to_mark(self) -> None:
         self.set_items(self.pop_to_mark())
 
     # names and calls
 
-    def name(self):
+    def name(self) -> None:
         self.push(inert.find(self.cursor.line(), self.cursor.line()))
 
-    def name_from_stack(self):
+    def name_from_stack(self) -> None:
         name, module = self.pop(), self.pop()
         if not (isinstance(name, str) and isinstance(module, str)):
             raise CheckpointError(f"{quote(module)} and {quote(name)} in the place of a module's and a class's name")
         self.push(inert.find(module, name))
 
-    def call(self, callee, args):
+    def call(self, callee: object, args: object) -> None:
         if not isinstance(callee, inert.Name):
             raise CheckpointError(f"the file calls {quote(callee)}")
         if not isinstance(args, tuple) or len(args) > MOST_ARGUMENTS:
@@ -326,31 +328,31 @@ class Interpreter:
             self.push(value)
             self.spend(200)  # a tensor's description
 
-    def reduce(self):
+    def reduce(self) -> None:
         """REDUCE calls a function, NEWOBJ a class: the same here, where neither is more than a name."""
         args = self.pop()
         self.call(self.pop(), args)
 
-    def new_object_keywords(self):
+    def new_object_keywords(self) -> None:
         keywords, args = self.pop(), self.pop()
         if not isinstance(keywords, dict):
             raise CheckpointError(f"{quote(keywords)} in the place of keyword arguments")
         self.call(self.pop(), args)
 
-    def build(self):
+    def build(self) -> None:
         """Set an object's state: an OrderedDict's `_metadata`, a Namespace's fields. Nothing reads them; they are let go."""
         self.pop()
         if not isinstance(self.top(), (dict, inert.Record, inert.Unread, StoredTensor)):
             raise CheckpointError(f"a state set on {quote(self.top())}")
 
-    def persistent(self):
+    def persistent(self) -> None:
         if self.storage is None:
             raise CheckpointError("a storage where none belongs")
         self.push(self.storage(self.pop()))
         self.spend(200)
 
 
-def check_key(key):
+def check_key(key: object) -> Hashable:
     """Return a dictionary's key if it is text, None or a 64-bit integer; hashing some others could take for ever."""
     if isinstance(key, (str, bytes, bool, type(None))) or is_natural(key) or (isinstance(key, int) and is_natural(-key)):
         return key
@@ -358,7 +360,9 @@ def check_key(key):
 
 
 STOP = ord(".")
-OPERATIONS = {  # opcode -> what it does, and the argument it does it with
+Operation = tuple[Callable[..., object], *tuple[object, ...]]  # what an opcode does, and the argument it does it with
+
+OPERATIONS: dict[int, Operation] = {
     0x80: (Interpreter.protocol,), 0x95: (Interpreter.frame,),
     ord("("): (Interpreter.push, MARK), ord("0"): (Interpreter.drop,), ord("1"): (Interpreter.pop_to_mark,),
     ord("2"): (Interpreter.duplicate,), 0x94: (Interpreter.memoize,),

@@ -11,9 +11,10 @@ from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Any
 
 from ..errors import quote
-from ..variants import Config, parameter_shapes
+from ..variants import Config, listed, parameter_shapes, tensor_faults
 from .error import CheckpointError
 from .tensor import StoredTensor
 
@@ -69,7 +70,7 @@ class Layout:
     title: str
     modules: Mapping[str, str]  # the authors' module -> this library's
     layer_norm_eps: float
-    preset: str  # of minivan.image.PRESETS
+    preset: str  # of minivan.card.PRESETS
     backbone: str = ""  # the prefix that a bare backbone, saved by itself, lacks
     ignored: tuple[str, ...] = ()  # tensors the network has but its output does not need
 
@@ -88,11 +89,11 @@ class Layout:
         return key.endswith(".num_batches_tracked") or key.removeprefix(self.backbone) in self.ignored
 
     @cached_property
-    def _patterns(self) -> list[tuple[re.Pattern, str]]:
+    def _patterns(self) -> list[tuple[re.Pattern[str], str]]:
         return [(_pattern(theirs, self.backbone), authors) for authors, theirs in self.modules.items()]
 
 
-def _pattern(template: str, backbone: str) -> re.Pattern:
+def _pattern(template: str, backbone: str) -> re.Pattern[str]:
     """Turn 'backbone.norm{i}' into a regular expression that also knows a tensor's own name at the end."""
     body = re.escape(template.removeprefix(backbone))
     for field, digits in (("i", "[1-4]"), ("s", "[0-3]"), ("j", "0|[1-9][0-9]{0,4}")):
@@ -111,6 +112,12 @@ LAYOUTS = {
         Layout("openmmlab", "OpenMMLab", OPENMMLAB, 1e-5, "official", "backbone."),
     )
 }
+BLOCK_TENSORS = 26  # of one block
+VOTERS = (
+    ("dim {0}", r"(?:norm|patch_embed)([1-4])\.(?:proj\.|norm\.)?(?:weight|bias|running_mean|running_var)"),
+    ("hidden {0}", r"block([1-4])\.[0-9]+\.mlp\.(?:fc1|dwconv\.dwconv)\.(?:weight|bias)"),
+    ("classes", r"head\.(?:weight|bias)"),
+)
 WRAPPERS = ("module.", "_orig_mod.", "model.")  # DataParallel, torch.compile, a training script's own module
 
 
@@ -122,13 +129,15 @@ def understand(state: Mapping[str, object]) -> tuple[Layout, Config, dict[str, S
     """
     state = unwrap(state)
     layout, named, strangers = detect(state)
-    bare = layout.backbone and not any(key.startswith(layout.backbone) for key in state)
+    bare = layout.backbone != "" and not any(key.startswith(layout.backbone) for key in state)
     headless = bare and not any(name.startswith("head.") for name in named)
     config = shape_of(named, layout, headless)
     return layout, config, complete(config, named, strangers)
 
 
-def complete(config: Config, named: Mapping[str, object], strangers: Mapping | None = None) -> dict[str, StoredTensor]:
+def complete(
+    config: Config, named: Mapping[str, object], strangers: Mapping[str, object] | None = None
+) -> dict[str, StoredTensor]:
     """Return a network's tensors in order, or raise CheckpointError naming each that is missing, unknown or misshapen.
 
     `strangers` are tensors without a name of the authors', by the names they have.
@@ -136,27 +145,23 @@ def complete(config: Config, named: Mapping[str, object], strangers: Mapping | N
     if sum(config.depths) * BLOCK_TENSORS > 2 * len(named):  # before a list of all that is missing takes any time
         raise CheckpointError("not a complete VAN", f"depths {config.depths} with {len(named)} tensors: most are missing")
     expected = dict(parameter_shapes(config))
-    unknown = dict(strangers or {}) | {name: tensor for name, tensor in named.items() if name not in expected}
-    faults = [f"{quote(key)} {getattr(tensor, 'shape', '(no tensor)')} is unknown" for key, tensor in unknown.items()]
+    tensors = {name: tensor for name, tensor in named.items() if isinstance(tensor, StoredTensor)}
+    found = {name: _shape(value) for name, value in named.items()}
     for name, shape in expected.items():
-        tensor = named.get(name)
-        if name not in named:
-            faults.append(f"{name} {shape} is missing")
-        elif not isinstance(tensor, StoredTensor):
-            faults.append(f"{name} is not a tensor that can be read")
-        elif tensor.shape != shape and not (".layer_scale_" in name and tensor.shape == (*shape, 1, 1)):
-            faults.append(f"{name} has the shape {tensor.shape}, not {shape}")
-            weight = named.get("head.weight")
-            if name == "head.bias" and isinstance(weight, StoredTensor) and weight.shape[:1] == shape:  # either may be wrong
-                faults[-1] += f" as head.weight {weight.shape} has it"
+        if ".layer_scale_" in name and found.get(name) == (*shape, 1, 1):  # as some files have them
+            found[name] = shape
+    faults = tensor_faults(config, found, {name: _shape(value) for name, value in (strangers or {}).items()})
     if faults:
-        more = f" (and {len(faults) - MOST_FAULTS} more)" if len(faults) > MOST_FAULTS else ""
-        found = f"dims {config.dims}, depths {config.depths}, {config.classes} classes"
-        raise CheckpointError(f"not a complete VAN with {found}", "; ".join(faults[:MOST_FAULTS]) + more)
-    return {name: named[name] for name in expected}
+        sought = f"dims {config.dims}, depths {config.depths}, {config.classes} classes"
+        raise CheckpointError(f"not a complete VAN with {sought}", listed(faults))
+    return {name: tensors[name] for name in expected}
 
 
-def unwrap(state: Mapping) -> dict[str, object]:
+def _shape(value: object) -> tuple[int, ...] | None:
+    return value.shape if isinstance(value, StoredTensor) else None
+
+
+def unwrap(state: Mapping[Any, object]) -> dict[str, object]:
     """Drop the prefixes that training scripts put before every key, and the counter of torch's AveragedModel."""
     keys = {str(key): value for key, value in state.items() if key != "n_averaged"}
     while keys:
@@ -170,7 +175,8 @@ def unwrap(state: Mapping) -> dict[str, object]:
 def detect(state: Mapping[str, object]) -> tuple[Layout, dict[str, object], dict[str, object]]:
     """Return the layout that knows most of the keys, its tensors by the authors' names, and those it does not know."""
     best = max(LAYOUTS.values(), key=lambda layout: sum(layout.authors_name(key) is not None for key in state))
-    named, strangers = {}, {}
+    named: dict[str, object] = {}
+    strangers: dict[str, object] = {}
     for key, value in state.items():
         name = best.authors_name(key)
         if name is not None:
@@ -191,10 +197,10 @@ def shape_of(named: Mapping[str, object], layout: Layout, headless: bool) -> Con
 
     Each number is the one that most of the tensors agree on, so that a single wrong tensor is named as such afterwards.
     """
-    votes: dict[str, Counter] = {}
-    depths = Counter()
+    votes: dict[str, Counter[int]] = {}
+    depths: Counter[str] = Counter()
     for name, tensor in named.items():
-        shape = tensor.shape if isinstance(tensor, StoredTensor) else ()
+        shape = _shape(tensor)
         block = re.match(r"block([1-4])\.([0-9]+)\.", name)
         if block:
             depths[block[1]] = max(depths[block[1]], int(block[2]) + 1)
@@ -213,15 +219,6 @@ def shape_of(named: Mapping[str, object], layout: Layout, headless: bool) -> Con
     classes = 0 if headless else votes.get("classes", Counter({1: 1})).most_common(1)[0][0]
     try:
         ratios = [h // d for d, h in zip(dims, hidden, strict=True)]
-        return Config(dims, [depths[i] for i in stages], ratios, classes, layout.layer_norm_eps)
+        return Config(tuple(dims), tuple(depths[i] for i in stages), tuple(ratios), classes, layout.layer_norm_eps)
     except ValueError as error:
         raise CheckpointError("not a VAN that can be run", str(error)) from None
-
-
-MOST_FAULTS = 12  # named in one message
-BLOCK_TENSORS = 26  # of one block
-VOTERS = (
-    ("dim {0}", r"(?:norm|patch_embed)([1-4])\.(?:proj\.|norm\.)?(?:weight|bias|running_mean|running_var)"),
-    ("hidden {0}", r"block([1-4])\.[0-9]+\.mlp\.(?:fc1|dwconv\.dwconv)\.(?:weight|bias)"),
-    ("classes", r"head\.(?:weight|bias)"),
-)

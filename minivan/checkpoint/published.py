@@ -18,17 +18,17 @@ class Source:
     sha256: str = ""
 
 
-def _authors(variant, size, file, sha256=""):
+def _authors(variant: str, size: str, file: str, sha256: str = "") -> Source:
     url = f"https://huggingface.co/Visual-Attention-Network/VAN-{size}-original/resolve/main/{file}"
     return Source(variant, "authors", url, sha256)
 
 
-def _huggingface(variant, size, sha256=""):
+def _huggingface(variant: str, size: str, sha256: str = "") -> Source:
     url = f"https://huggingface.co/Visual-Attention-Network/van-{size}/resolve/main/pytorch_model.bin"
     return Source(variant, "huggingface", url, sha256)
 
 
-def _openmmlab(variant, file):
+def _openmmlab(variant: str, file: str) -> Source:
     """OpenMMLab ends a file's name with the first eight digits of its SHA-256."""
     url = f"https://download.openmmlab.com/mmclassification/v0/van/{file}"
     return Source(variant, "openmmlab", url, file.removesuffix(".pth")[-8:])

@@ -1,9 +1,9 @@
-"""minivan's own file: safetensors with the authors' names and a metadata block that says all the rest.
+"""safetensors files: every one that is read, and every one that minivan writes.
 
 A safetensors file is a header's length (8 bytes), the header (JSON: for each tensor its dtype, shape and place; texts
-under `__metadata__`), then the tensors' bytes. The safetensors library checks a file's structure here; the numbers are
-read without it, because NumPy has no bfloat16, and written without it, because it orders the metadata at random and
-equal input shall give equal bytes. Format: https://github.com/huggingface/safetensors#format
+under `__metadata__`), then the tensors' bytes. The format's own library is not needed: it cannot read bfloat16 into NumPy,
+opens a file by its name once more to check it, and orders the metadata at random where equal input shall give equal bytes.
+In the tests it judges both what is read and what is written. Format: https://github.com/huggingface/safetensors#format
 """
 
 from __future__ import annotations
@@ -13,45 +13,61 @@ import json
 import os
 import struct
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from io import BufferedIOBase
+from math import prod
 from pathlib import Path
+from typing import Any, BinaryIO
 
 import numpy as np
+import numpy.typing as npt
 
-from ..card import Card, Label, Preprocessing
 from ..errors import quote
-from ..variants import Config
 from .archive import read_into
 from .error import CheckpointError
-from .tensor import ITEM_SIZES, StoredTensor
+from .tensor import ITEM_SIZES, MOST_DIMENSIONS, Bytes, StoredTensor, is_natural
 
-VERSION = "1"  # of the metadata below, under the key "minivan"
 LARGEST_HEADER = 8 << 20  # bytes; a B6 with 21,841 class names takes about 2 MB
+METADATA = "__metadata__"  # the header's key for texts
+FIELDS = {"dtype", "shape", "data_offsets"}  # of a tensor in the header
 DTYPES = {
     "F64": "float64", "F32": "float32", "F16": "float16", "BF16": "bfloat16", "I64": "int64", "I32": "int32", "I16": "int16",
     "I8": "int8", "U64": "uint64", "U32": "uint32", "U16": "uint16", "U8": "uint8", "BOOL": "bool",
     "F8_E4M3": "float8_e4m3fn", "F8_E5M2": "float8_e5m2",
 }  # fmt: skip
-WRITTEN = {"float32": "F32", "float16": "F16"}
+WRITTEN = {"float64": "F64", "float32": "F32", "float16": "F16"}
+DAMAGED = "a damaged safetensors file"
 
 
 @contextmanager
-def open_safetensors(path: Path):
+def open_safetensors(path: str | Path) -> Iterator[tuple[dict[str, StoredTensor], dict[str, str]]]:
     """Open a safetensors file and give its tensors, by name, and its metadata; the tensors can be read until the block ends.
 
-    Raises CheckpointError for a file that is damaged or whose header is not what the format says.
+    Raises CheckpointError for a file that is damaged or whose header is not what the format says, OSError.
     """
     with open(path, "rb") as file:
-        size = file.seek(0, 2)
-        header, start = _header(file, size)
-        _check_structure(path)
-        metadata = header.pop("__metadata__", None) or {}
-        tensors = {name: _tensor(file, start, name, entry) for name, entry in header.items()}
-        yield tensors, metadata
+        yield contents(file)
 
 
-def _header(file, size) -> tuple[dict, int]:
+def contents(file: BufferedIOBase) -> tuple[dict[str, StoredTensor], dict[str, str]]:
+    """Return the tensors and the metadata of a safetensors file that is open; the tensors can be read as long as it is.
+
+    Raises CheckpointError as `open_safetensors` does.
+    """
+    header, start, size = _header(file)
+    metadata = _metadata(header.pop(METADATA, None))
+    places = {name: _place(name, entry) for name, entry in header.items()}
+    _check_order(places, size)
+    return {name: _tensor(file, start, name, header[name]["dtype"], place) for name, place in places.items()}, metadata
+
+
+Place = tuple[tuple[int, ...], int, int]  # a tensor's shape, and where its bytes begin and end
+
+
+def _header(file: BufferedIOBase) -> tuple[dict[str, Any], int, int]:
+    """Return the header, where the tensors' bytes begin, and how many there are."""
+    size = file.seek(0, 2)
     file.seek(0)
     prefix = file.read(8)
     length = int.from_bytes(prefix, "little")
@@ -62,27 +78,55 @@ def _header(file, size) -> tuple[dict, int]:
     header = parse_json(file.read(length), "the header")
     if not isinstance(header, dict):
         raise CheckpointError("a safetensors header that is not a JSON object")
-    return header, 8 + length
+    return header, 8 + length, size - 8 - length
 
 
-def _check_structure(path):
-    """Overlaps, holes, bytes left over, shapes that do not fit: the format's own library has the word on these."""
-    from safetensors import SafetensorError, safe_open
-
-    try:
-        with safe_open(path, framework="numpy"):
-            pass
-    except SafetensorError as error:
-        raise CheckpointError("a damaged safetensors file", " ".join(str(error).split())[:200]) from None
+def _metadata(texts: object) -> dict[str, str]:
+    if texts is None:
+        return {}
+    if not isinstance(texts, dict) or not all(isinstance(text, str) for text in texts.values()):
+        raise CheckpointError(DAMAGED, "its metadata are something else than texts")
+    return texts
 
 
-def _tensor(file, start, name, entry) -> StoredTensor:
-    dtype, shape = entry["dtype"], tuple(entry["shape"])
+def _place(name: str, entry: object) -> Place:
+    """Check one tensor's entry in the header by itself."""
+    if not isinstance(entry, dict) or not entry.keys() >= FIELDS:
+        raise CheckpointError(DAMAGED, f"{quote(name)} lacks one of {', '.join(sorted(FIELDS))}")
+    dtype, shape, offsets = entry["dtype"], entry["shape"], entry["data_offsets"]
+    if not isinstance(dtype, str):
+        raise CheckpointError(DAMAGED, f"the dtype of {quote(name)} is something else than a text")
     if dtype not in DTYPES:
         raise CheckpointError(f"{quote(name)} is a tensor of {quote(dtype)}", "not a dtype minivan knows")
-    begin, end = entry["data_offsets"]
+    for field, value in (("shape", shape), ("data_offsets", offsets)):
+        if not (isinstance(value, list) and len(value) <= MOST_DIMENSIONS and all(map(is_natural, value))):
+            raise CheckpointError(DAMAGED, f"the {field} of {quote(name)} is not at most {MOST_DIMENSIONS} integers from 0 on")
+    if len(offsets) != 2:
+        raise CheckpointError(DAMAGED, f"{quote(name)} has {len(offsets)} offsets, not a begin and an end")
+    begin, end = offsets
+    item = ITEM_SIZES[DTYPES[dtype]]
+    if not is_natural(item * prod(side for side in shape if side)):
+        raise CheckpointError(DAMAGED, f"{quote(name)} has the shape {shape}, which no memory holds")
+    if end - begin != item * prod(shape):
+        raise CheckpointError(DAMAGED, f"{quote(name)} is {dtype} of shape {shape} and has {end - begin} bytes")
+    return tuple(shape), begin, end
 
-    def fetch(offset, size):
+
+def _check_order(places: Mapping[str, Place], size: int) -> None:
+    """The tensors' bytes follow one another without a gap or an overlap, from the header to the end of the file."""
+    reached = 0
+    for name, (_, begin, end) in sorted(places.items(), key=lambda item: item[1][1:]):
+        if begin != reached:
+            raise CheckpointError(DAMAGED, f"{quote(name)} begins at byte {begin}, where byte {reached} is next")
+        reached = end
+    if reached != size:
+        raise CheckpointError(DAMAGED, f"its tensors have {reached} bytes, {size} follow the header")
+
+
+def _tensor(file: BufferedIOBase, start: int, name: str, dtype: str, place: Place) -> StoredTensor:
+    shape, begin, end = place
+
+    def fetch(offset: int, size: int) -> Bytes:
         if offset < 0 or begin + offset + size > end:
             raise CheckpointError(f"{quote(name)} has the shape {shape} and {end - begin} bytes")
         return read_into(file, start + begin + offset, size)
@@ -90,18 +134,18 @@ def _tensor(file, start, name, entry) -> StoredTensor:
     return StoredTensor(shape, DTYPES[dtype], fetch)
 
 
-def parse_json(data: bytes | str, where: str):
+def parse_json(data: bytes | str, where: str) -> Any:
     """Return the value of a JSON text; CheckpointError for one that is damaged, nested too deep or says a key twice."""
 
-    def no_key_twice(pairs):
-        value = dict(pairs)
-        if len(value) != len(pairs):
-            seen = set()
-            key = next(key for key, _ in pairs if key in seen or seen.add(key))
-            raise CheckpointError(f"{where} has {quote(key)} twice")
+    def no_key_twice(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+        value: dict[str, Any] = {}
+        for key, part in pairs:
+            if key in value:
+                raise CheckpointError(f"{where} has {quote(key)} twice")
+            value[key] = part
         return value
 
-    def no_constant(name):
+    def no_constant(name: str) -> None:
         raise CheckpointError(f"{where} has the number {name}")
 
     try:
@@ -115,98 +159,34 @@ def parse_json(data: bytes | str, where: str):
         raise CheckpointError(f"{where} is not JSON") from None
 
 
-def is_own(metadata: Mapping[str, str]) -> bool:
-    return "minivan" in metadata
-
-
-def describe(config: Config, card: Card) -> dict[str, str]:
-    """Return the metadata of a file of minivan's own: texts, structured ones as JSON."""
-    values = {
-        "shape": {"dims": config.dims, "depths": config.depths, "mlp_ratios": config.mlp_ratios, "classes": config.classes},
-        "eps": {"layer_norm": config.layer_norm_eps, "batch_norm": config.batch_norm_eps},
-        "preprocessing": {
-            "crop": card.preprocessing.crop, "resize": card.preprocessing.resize,
-            "mean": card.preprocessing.mean, "std": card.preprocessing.std,
-        },
-        "labels": [[label.wnid, label.name] for label in card.labels],
-    }  # fmt: skip
-    texts = {key: json.dumps(value) for key, value in values.items()}
-    return texts | {"minivan": VERSION, "layout": card.layout, "source": card.source, "source_sha256": card.source_sha256}
-
-
-def understand(metadata: Mapping[str, str], name: str) -> tuple[Config, Card]:
-    """Return what `describe` wrote. CheckpointError says which part is missing or out of range."""
-    if metadata["minivan"] != VERSION:
-        raise CheckpointError(f"minivan's format {quote(metadata['minivan'])}", f"a later one wrote it; this knows {VERSION}")
-    part = "shape"
-    try:
-        shape = parse_json(metadata[part], f"the metadata's {part}")
-        sizes = [_whole_numbers(shape[field]) for field in ("dims", "depths", "mlp_ratios")]
-        part = "eps"
-        eps = parse_json(metadata[part], f"the metadata's {part}")
-        (classes,) = _whole_numbers([shape["classes"]])
-        config = Config(*sizes, classes, _epsilon(eps["layer_norm"]), _epsilon(eps["batch_norm"]))
-        part = "preprocessing"
-        fields = parse_json(metadata[part], f"the metadata's {part}")
-        preprocessing = Preprocessing(*_whole_numbers([fields["crop"], fields["resize"]]), fields["mean"], fields["std"])
-        part = "labels"
-        labels = tuple(Label(*_pair(pair)) for pair in parse_json(metadata[part], f"the metadata's {part}"))
-        if labels and len(labels) != config.classes:
-            raise ValueError(f"{len(labels)} labels for {config.classes} classes")
-        part = "layout, source or source_sha256"
-        texts = [_text(metadata[key]) for key in ("layout", "source", "source_sha256")]
-    except CheckpointError:
-        raise
-    except KeyError as error:
-        raise CheckpointError(f"the metadata's {part}", f"{error.args[0]!r} is missing") from None
-    except (TypeError, ValueError, OverflowError) as error:
-        raise CheckpointError(f"the metadata's {part}", str(error)) from None
-    return config, Card(name, preprocessing, labels, *texts)
-
-
-def _whole_numbers(values) -> list[int]:
-    if not isinstance(values, list) or not all(type(value) is int for value in values):
-        raise ValueError("a whole number is something else")
-    return values
-
-
-def _epsilon(value) -> float:
-    if not isinstance(value, float) or not 0 < value < 1:
-        raise ValueError(f"an eps of {quote(value)}; it lies between 0 and 1")
-    return value
-
-
-def _pair(pair) -> list[str]:
-    if not (isinstance(pair, list) and len(pair) == 2):
-        raise ValueError("a label is a list of two texts: WordNet id and names")
-    return [_text(text) for text in pair]
-
-
-def _text(value) -> str:
-    if not isinstance(value, str) or not value.isprintable():
-        raise ValueError(f"{quote(value)} in the place of a text on one line")
-    return value
-
-
-def write(path: Path, tensors: Mapping[str, np.ndarray], metadata: Mapping[str, str], dtype: str = "float32"):
+def write(
+    path: str | Path, tensors: Mapping[str, npt.NDArray[Any]], metadata: Mapping[str, str], dtype: str | None = None
+) -> None:
     """Write a safetensors file in one step: complete under its name, or not at all. Equal arguments give equal bytes.
 
-    Raises CheckpointError where float16 cannot hold a number, OSError where the file cannot be written.
+    `dtype` is float64, float32 or float16, to which every tensor is rounded, or None to write each as it is. Raises
+    CheckpointError for a tensor that is none of the three and for a number that does not fit, OSError where the file cannot
+    be written.
     """
-    header, end = {"__metadata__": dict(sorted(metadata.items()))}, 0
+    header: dict[str, Any] = {METADATA: dict(sorted(metadata.items()))}
+    end = 0
     for name, tensor in tensors.items():
-        size = tensor.size * ITEM_SIZES[dtype]
-        header[name] = {"dtype": WRITTEN[dtype], "shape": tensor.shape, "data_offsets": [end, end + size]}
+        form = dtype or tensor.dtype.name
+        if form not in WRITTEN:
+            raise CheckpointError(f"{name} has the dtype {form}", f"{', '.join(WRITTEN)} are written")
+        size = tensor.size * ITEM_SIZES[form]
+        header[name] = {"dtype": WRITTEN[form], "shape": tensor.shape, "data_offsets": [end, end + size]}
         end += size
     text = json.dumps(header, separators=(",", ":")).encode("ascii")
     text += b" " * (-len(text) % 8)  # tensors begin at a multiple of eight
     with replacing(path) as file:
         file.write(struct.pack("<Q", len(text)) + text)
         for name, tensor in tensors.items():
-            file.write(narrow(name, tensor, dtype).astype(np.dtype(dtype).newbyteorder("<"), copy=False).data)
+            narrowed = narrow(name, tensor, dtype or tensor.dtype.name)
+            file.write(narrowed.astype(narrowed.dtype.newbyteorder("<"), copy=False).data)
 
 
-def narrow(name: str, tensor: np.ndarray, dtype: str) -> np.ndarray:
+def narrow(name: str, tensor: npt.NDArray[Any], dtype: str) -> npt.NDArray[Any]:
     """Return a tensor rounded to `dtype`, in C order; CheckpointError where a finite number would not fit."""
     with np.errstate(over="ignore"):
         narrowed = np.asarray(tensor, dtype, order="C")
@@ -216,25 +196,26 @@ def narrow(name: str, tensor: np.ndarray, dtype: str) -> np.ndarray:
 
 
 @contextmanager
-def replacing(path: Path):
+def replacing(path: str | Path) -> Iterator[BinaryIO]:
     """Give a binary file that takes `path`'s place when the block ends well, and leaves no trace when it does not.
 
-    Raises OSError, naming `path`, where no file can be put there.
+    Raises OSError, naming `path`, where no file can be put there or the disk is full.
     """
     path = Path(path)
     if path.is_dir():
         raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(path))
+    temporary = None
     try:
         handle, temporary = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".part", dir=path.parent)
-    except OSError as error:
-        raise OSError(error.errno, os.strerror(error.errno), str(path)) from None
-    try:
         with os.fdopen(handle, "wb") as file:
             yield file
         umask = os.umask(0)
         os.umask(umask)
         os.chmod(temporary, 0o666 & ~umask)  # mkstemp's is private
         os.replace(temporary, path)
-    except BaseException:
-        os.unlink(temporary)
+    except BaseException as error:
+        if temporary is not None:
+            os.unlink(temporary)
+        if isinstance(error, OSError) and error.errno and (temporary is None or error.filename in (None, temporary)):
+            raise OSError(error.errno, os.strerror(error.errno), str(path)) from None  # not of the temporary file's name
         raise

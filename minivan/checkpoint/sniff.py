@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from pathlib import Path
+from io import BufferedIOBase
 
 from .error import CheckpointError
 
@@ -25,13 +25,11 @@ PROTOCOL_1 = b"L119547037146038801333356L\n"  # torch.save's magic number in pic
 PAGE = (b"<!doctype", b"<html", b"<?xml")
 
 
-def kind_of(path: Path) -> str:
+def kind_of(file: BufferedIOBase) -> str:
     """Return 'torch' for a PyTorch file, zip or legacy, and 'safetensors'; CheckpointError says what any other file is."""
-    if path.exists() and not path.is_file():
-        raise CheckpointError("not a file", "a pipe, a device or the like")
-    with open(path, "rb") as file:
-        head = file.read(512)
-        size = file.seek(0, 2)
+    file.seek(0)
+    head = file.read(512)
+    size = file.seek(0, 2)
     if not head:
         raise CheckpointError("the file is empty")
     if head.startswith(b"PK\3\4"):

@@ -6,11 +6,16 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import partial
 from math import prod
+from typing import Any, Literal, TypeGuard
 
 import numpy as np
+import numpy.typing as npt
 
 from ..errors import quote
 from .error import CheckpointError
+
+Bytes = npt.NDArray[np.uint8]
+ByteOrder = Literal["<", ">"]
 
 MOST_DIMENSIONS = 8  # NumPy allows 64, a VAN's tensors have at most four
 
@@ -34,10 +39,10 @@ class StoredTensor:
 
     shape: tuple[int, ...]
     dtype: str
-    fetch: Callable[[int, int], np.ndarray]
+    fetch: Callable[[int, int], Bytes]
     offset: int = 0  # elements from the record's first
     strides: tuple[int, ...] | None = None  # None: C order
-    byteorder: str = "<"
+    byteorder: ByteOrder = "<"
 
     @property
     def count(self) -> int:
@@ -54,7 +59,7 @@ class StoredTensor:
     def extent_bytes(self) -> int:
         return self.extent * ITEM_SIZES[self.dtype]
 
-    def read(self) -> np.ndarray:
+    def read(self) -> npt.NDArray[np.floating[Any]]:
         """Return the numbers exactly, in C order: float64, float32 or float16 as stored, bfloat16 as float32.
 
         Raises CheckpointError for integers and other dtypes, and for what `fetch` finds wrong with the bytes.
@@ -63,7 +68,7 @@ class StoredTensor:
             raise CheckpointError(f"a tensor of {self.dtype}", f"weights are {', '.join(FLOATING)}")
         item = ITEM_SIZES[self.dtype]
         dtype = np.dtype(FLOATING[self.dtype]).newbyteorder(self.byteorder)
-        values = self.fetch(self.offset * item, self.extent_bytes).view(dtype)
+        values: npt.NDArray[Any] = self.fetch(self.offset * item, self.extent_bytes).view(dtype)
         if self.strides is not None and self.count:
             values = np.lib.stride_tricks.as_strided(values, self.shape, tuple(s * item for s in self.strides), writeable=False)
         values = np.asarray(values.reshape(self.shape), order="C")
@@ -80,24 +85,22 @@ class Storage:
     key: str
     dtype: str
     count: int  # elements
-    fetch: Callable[[str, int, int], np.ndarray]
+    fetch: Callable[[str, int, int], Bytes]
     first: int = 0  # element of the record at which it begins: only files from before PyTorch 0.4 have views of storages
-    byteorder: str = "<"
+    byteorder: ByteOrder = "<"
 
     @property
     def size(self) -> int:
         return self.count * ITEM_SIZES[self.dtype]
 
-    def view(self, offset, shape, strides, dtype: str | None = None) -> StoredTensor:
+    def view(self, offset: object, shape: object, strides: object, dtype: str | None = None) -> StoredTensor:
         """Return the tensor that a file describes as a view of this storage, or raise CheckpointError.
 
         Every number is a Python integer, so nothing overflows. Refused are elements outside the storage, and strides by
         which two elements share their bytes: a few bytes could otherwise claim to be gigabytes.
         """
         dtype = dtype or self.dtype
-        for name, value in (("shape", shape), ("strides", strides)):
-            if not (isinstance(value, tuple) and len(value) <= MOST_DIMENSIONS and all(map(is_natural, value))):
-                raise CheckpointError(f"a tensor whose {name} is not at most {MOST_DIMENSIONS} integers from 0 to 2^63")
+        shape, strides = _naturals("shape", shape), _naturals("strides", strides)
         if len(shape) != len(strides):
             raise CheckpointError(f"a tensor of shape {shape} with {len(strides)} strides")
         if not is_natural(offset):
@@ -114,12 +117,18 @@ class Storage:
         return replace(tensor, strides=None) if _is_c_order(shape, strides) else tensor
 
 
-def is_natural(value) -> bool:
+def is_natural(value: object) -> TypeGuard[int]:
     """True for an integer that a 64-bit size may be."""
     return type(value) is int and 0 <= value < 1 << 63
 
 
-def _overlaps(shape, strides) -> bool:
+def _naturals(name: str, value: object) -> tuple[int, ...]:
+    if not (isinstance(value, tuple) and len(value) <= MOST_DIMENSIONS and all(map(is_natural, value))):
+        raise CheckpointError(f"a tensor whose {name} is not at most {MOST_DIMENSIONS} integers from 0 to 2^63")
+    return value
+
+
+def _overlaps(shape: tuple[int, ...], strides: tuple[int, ...]) -> bool:
     """True where two index tuples may reach the same element: each stride must step over all smaller ones together."""
     reach = 0
     for stride, size in sorted((stride, size) for size, stride in zip(shape, strides, strict=True) if size > 1):
@@ -129,7 +138,7 @@ def _overlaps(shape, strides) -> bool:
     return False
 
 
-def _is_c_order(shape, strides) -> bool:
+def _is_c_order(shape: tuple[int, ...], strides: tuple[int, ...]) -> bool:
     step = 1
     for size, stride in zip(reversed(shape), reversed(strides), strict=True):
         if size > 1 and stride != step:

@@ -1,29 +1,26 @@
 """PyTorch's own files without PyTorch: the zip files of torch.save since 1.6 and the plain ones before.
 
-`open_torch(path)` gives the pickled value with everything in it made inert, and tensors that are read one by one when
+`open_torch(file)` gives the pickled value with everything in it made inert, and tensors that are read one by one when
 they are asked for. What nobody asks for, an optimizer's state say, is stepped over. Formats: torch/serialization.py,
 `_save` and `_legacy_save`.
 """
 
 from __future__ import annotations
 
-from contextlib import contextmanager
-from pathlib import Path
-from typing import BinaryIO
-
-import numpy as np
+from collections.abc import Callable
+from io import BufferedIOBase
 
 from ..errors import quote
 from .archive import Archive, read_into
 from .error import CheckpointError
 from .inert import Name
 from .interpreter import Cursor, Interpreter
-from .tensor import ITEM_SIZES, Storage, is_natural
+from .tensor import ITEM_SIZES, ByteOrder, Bytes, Storage, is_natural
 
 MAGIC = 0x1950A86A20F9469CFC6C  # torch.serialization.MAGIC_NUMBER
 LEGACY_VERSION = 1001  # torch.serialization.PROTOCOL_VERSION
 LARGEST_PICKLE = 64 << 20  # bytes of data.pkl
-BYTE_ORDERS = {b"little": "<", b"big": ">"}
+BYTE_ORDERS: dict[bytes, ByteOrder] = {b"little": "<", b"big": ">"}
 
 
 class ZipFile:
@@ -31,7 +28,7 @@ class ZipFile:
 
     format = "PyTorch zip"
 
-    def __init__(self, file: BinaryIO, size: int):
+    def __init__(self, file: BufferedIOBase, size: int) -> None:
         self.archive = Archive(file, size)
         self.folder = self._folder()
         self.archive.check_stored()
@@ -60,7 +57,7 @@ class ZipFile:
             raise CheckpointError("a TorchScript program", "save the model's state_dict with torch.save instead")
         return folder
 
-    def _byteorder(self) -> str:
+    def _byteorder(self) -> ByteOrder:
         name = f"{self.folder}/byteorder"
         if name not in self.archive.entries:
             return "<"  # files from before PyTorch 2.1, as torch.load takes them
@@ -69,7 +66,7 @@ class ZipFile:
             raise CheckpointError(f"byte order {quote(word.decode('latin-1'))}", "little or big")
         return BYTE_ORDERS[word]
 
-    def _storage(self, identifier) -> Storage:
+    def _storage(self, identifier: object) -> Storage:
         dtype, key, count, _ = check_identifier(identifier)
         storage = Storage(key, dtype, count, self._fetch, byteorder=self.byteorder)
         entry = self.archive.entries.get(f"{self.folder}/data/{key}")
@@ -79,7 +76,7 @@ class ZipFile:
             raise CheckpointError(f"storage {quote(key)} claims {storage.size} bytes", f"its record has {entry.size}")
         return storage
 
-    def _fetch(self, key, start, size) -> np.ndarray:
+    def _fetch(self, key: str, start: int, size: int) -> Bytes:
         return self.archive.read(f"{self.folder}/data/{key}", start, size)
 
 
@@ -88,13 +85,13 @@ class LegacyFile:
 
     format = "PyTorch legacy"
 
-    def __init__(self, file: BinaryIO, size: int):
+    def __init__(self, file: BufferedIOBase, size: int) -> None:
         self.file, self.size = file, size
         self.storages: dict[str, Storage] = {}
         self.records: dict[str, int] = {}  # key -> where its bytes begin
         position = 0
 
-        def pickled(place, storage=None):
+        def pickled(place: str, storage: Callable[[object], Storage] | None = None) -> object:
             nonlocal position
             cursor = Cursor(file, position, size)
             try:
@@ -113,7 +110,7 @@ class LegacyFile:
         self.contents = pickled("the contents", self._storage)
         self._find(pickled("the list of storages"), position)
 
-    def _storage(self, identifier) -> Storage:
+    def _storage(self, identifier: object) -> Storage:
         dtype, key, count, view = check_identifier(identifier)
         whole = self.storages.setdefault(key, Storage(key, dtype, count, self._fetch))
         if (whole.dtype, whole.count) != (dtype, count):
@@ -125,7 +122,7 @@ class LegacyFile:
             raise CheckpointError(f"a view of storage {quote(key)} reaches beyond it")
         return Storage(key, dtype, length, self._fetch, first)
 
-    def _find(self, keys, position):
+    def _find(self, keys: object, position: int) -> None:
         """Note where each storage begins, reading only its length."""
         if not isinstance(keys, list):
             raise CheckpointError(f"{quote(keys)} in the place of the list of storages")
@@ -143,7 +140,7 @@ class LegacyFile:
         if position != self.size:
             raise CheckpointError(f"{self.size - position} bytes follow the last storage", "torch.save writes none")
 
-    def _fetch(self, key, start, size) -> np.ndarray:
+    def _fetch(self, key: str, start: int, size: int) -> Bytes:
         storage = self.storages[key]
         if key not in self.records:
             raise CheckpointError(f"storage {quote(key)} has no record")
@@ -152,7 +149,7 @@ class LegacyFile:
         return read_into(self.file, self.records[key] + start, size)
 
 
-def check_identifier(identifier) -> tuple[str, str, int, tuple | None]:
+def check_identifier(identifier: object) -> tuple[str, str, int, tuple[object, ...] | None]:
     """Return dtype, key, element count and view of a persistent id ('storage', class, key, location, count[, view])."""
     if not (isinstance(identifier, tuple) and identifier and isinstance(identifier[0], str)):
         raise CheckpointError("a persistent id that is no storage")
@@ -178,14 +175,11 @@ def describe_zip(names: list[str]) -> str:
     return f"{len(names)} records" + (f", {quote(names[0])} first" if names else "")
 
 
-@contextmanager
-def open_torch(path: Path):
-    """Open a PyTorch file of either kind and give it; its tensors can be read until the block ends.
+def open_torch(file: BufferedIOBase) -> ZipFile | LegacyFile:
+    """Understand an open PyTorch file of either kind; its tensors can be read as long as it stays open.
 
-    Raises CheckpointError for what is neither, or damaged, or asks for more than inert values; OSError where the file
-    cannot be opened.
+    Raises CheckpointError for what is neither, or damaged, or asks for more than inert values.
     """
-    with open(path, "rb") as file:
-        size = file.seek(0, 2)
-        file.seek(0)
-        yield (ZipFile if file.read(4) == b"PK\3\4" else LegacyFile)(file, size)
+    size = file.seek(0, 2)
+    file.seek(0)
+    return (ZipFile if file.read(4) == b"PK\3\4" else LegacyFile)(file, size)

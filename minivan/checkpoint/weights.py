@@ -2,23 +2,23 @@
 
 from __future__ import annotations
 
-import hashlib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from io import BufferedIOBase
 from pathlib import Path
 
 import numpy as np
+import numpy.typing as npt
 
-from ..card import PRESETS, Card, imagenet1k
+from ..card import PRESETS, Card, Label, Preprocessing, imagenet1k
 from ..errors import quote
 from ..variants import Config, variant_of
-from . import layouts
-from . import safetensors_file as store
+from . import layouts, own_metadata, safetensors_file
 from .error import CheckpointError
-from .origins import AVERAGED, huggingface_config, openmmlab_labels, state_dict
-from .safetensors_file import narrow, open_safetensors
+from .library_metadata import huggingface_config, openmmlab_labels
 from .sniff import kind_of
+from .state_dict import AVERAGED, find_state_dict
 from .tensor import StoredTensor
 from .torchfile import open_torch
 
@@ -33,7 +33,7 @@ class Weights:
     """A network's shape, its tensors (the authors' names, float32, in `parameter_shapes` order) and what is known of them."""
 
     config: Config
-    tensors: dict[str, np.ndarray]
+    tensors: dict[str, npt.NDArray[np.float32]]
     card: Card
     notes: tuple[str, ...] = ()  # what a person should know of how they were read, a sentence each
 
@@ -51,6 +51,7 @@ class Checkpoint:
     """An open checkpoint, understood: `stored` has the network's tensors by the authors' names, each read when asked."""
 
     format: str
+    size: int  # bytes of the file
     config: Config
     card: Card
     stored: dict[str, StoredTensor]
@@ -63,52 +64,81 @@ def read(path: str | Path, key: str | None = None) -> Weights:
     `path` is a PyTorch file (zip or legacy), a safetensors file, minivan's own or another library's, or a Hugging Face
     folder. `key` says under which key of a PyTorch file the network lies, where the usual ones are wrong. float64 is
     rounded to the nearest float32, the engines' type; every narrower type is exact in it. Raises CheckpointError for
-    anything that is not a complete VAN, and OSError where the file cannot be opened.
+    anything that is not a complete VAN, and OSError, naming the file, where it cannot be read.
     """
     with opened(path, key) as checkpoint:
-        tensors, rounded = _numbers(Path(path), checkpoint.stored)
+        tensors, rounded = _numbers(checkpoint)
     notes = checkpoint.notes
     if rounded:
         notes += (f"{rounded} float64 tensors were rounded to float32, the engines' type",)
-    card = checkpoint.card
-    if checkpoint.format == OWN:
-        card = replace(card, sha256=digest(path))
-    return Weights(checkpoint.config, tensors, card, notes)
+    return Weights(checkpoint.config, tensors, checkpoint.card, notes)
 
 
 @contextmanager
-def opened(path: str | Path, key: str | None = None):
-    """Open a checkpoint and give what `read` would read of it, no tensor read yet. Arguments and errors as for `read`."""
+def opened(path: str | Path, key: str | None = None) -> Iterator[Checkpoint]:
+    """Open a checkpoint and give what `read` would read of it, no tensor read yet. Arguments and errors as for `read`.
+
+    The file is opened once, and everything is read from it; its tensors can be read until the block ends.
+    """
     path = resolve_folder(Path(path))
     try:
-        if kind_of(path) == "safetensors":
-            with open_safetensors(path) as (tensors, metadata):
-                yield _own(path, tensors, metadata) if store.is_own(metadata) else _foreign(path, "safetensors", tensors)
-        else:
-            with open_torch(path) as file:
-                state, chosen = state_dict(file.contents, key)
-                notes = (f"{quote(chosen)} was read, the averaged weights",) if chosen in AVERAGED else ()
-                yield _foreign(path, file.format, state, openmmlab_labels(file.contents), notes)
+        if path.exists() and not path.is_file():  # opening a pipe would wait for somebody to write to it
+            raise CheckpointError("not a file", "a pipe, a device or the like")
+        with open(path, "rb") as file:
+            yield _understood(path, file, key)
     except CheckpointError as error:
         raise error.within(path) from None
+    except OSError as error:
+        if error.errno and error.filename is None:  # a disk that fails while it is read
+            raise OSError(error.errno, error.strerror, str(path)) from None
+        raise
 
 
-def with_digest(weights: Weights, path: str | Path) -> Weights:
+def with_digest(weights: Weights) -> Weights:
     """Return the weights with the SHA-256 of the file they came from on their card; what was converted keeps its first."""
     if weights.card.source_sha256:
         return weights
-    return replace(weights, card=replace(weights.card, source_sha256=digest(path)))
+    return replace(weights, card=replace(weights.card, source_sha256=weights.card.sha256))
 
 
-def write(weights: Weights, path: str | Path, dtype: str = "float32", to: str = "minivan"):
+def revise(
+    weights: Weights,
+    labels: Sequence[Label] | None = None,
+    eps: float | None = None,
+    preprocessing: Preprocessing | None = None,
+) -> Weights:
+    """Return the weights with what you know better than their file: class names, LayerNorm's eps, preprocessing.
+
+    Raises ValueError where the labels are not one a class and for an eps that is not between 0 and 1.
+    """
+    card, config = weights.card, weights.config
+    if labels is not None:
+        if len(labels) != config.classes:
+            raise ValueError(f"{len(labels)} labels for {config.classes} classes")
+        card = replace(card, labels=tuple(labels))
+    if eps is not None:
+        if not 0 < eps < 1:
+            raise ValueError(f"eps {eps:g}: it lies between 0 and 1")
+        config = replace(config, layer_norm_eps=eps)
+    if preprocessing is not None:
+        card = replace(card, preprocessing=preprocessing)
+    return replace(weights, card=card, config=config)
+
+
+def write(weights: Weights, path: str | Path, dtype: str = "float32", to: str = "minivan") -> tuple[str, ...]:
     """Write weights as a safetensors file, float32 or float16; equal weights give equal bytes.
 
     `to` is 'minivan' for a file that says all about itself, or 'authors' for the tensors alone, which the authors' code
-    loads with `load_state_dict(safetensors.torch.load_file(path))`. Raises CheckpointError where float16 cannot hold a
-    number, OSError where the file cannot be written.
+    loads with `load_state_dict(safetensors.torch.load_file(path))`. Returns what whoever uses the file should know and
+    cannot read in it, a sentence each. Raises CheckpointError where float16 cannot hold a number, OSError where the file
+    cannot be written.
     """
-    metadata = store.describe(weights.config, weights.card) if to == "minivan" else {"format": "pt"}
-    store.write(Path(path), weights.tensors, metadata, dtype)
+    metadata = own_metadata.describe(weights.config, weights.card) if to == "minivan" else {"format": "pt"}
+    safetensors_file.write(path, weights.tensors, metadata, dtype)
+    theirs, ours = layouts.LAYOUTS["authors"].layer_norm_eps, weights.config.layer_norm_eps
+    if to == "minivan" or ours == theirs:
+        return ()
+    return (f"the authors' code has LayerNorm eps {theirs:g}, these weights {ours:g}",)
 
 
 def resolve_folder(path: Path) -> Path:
@@ -131,46 +161,51 @@ def name_of(path: Path) -> str:
     return name
 
 
-def digest(path: str | Path) -> str:
-    """Return a file's SHA-256, 64 hex digits."""
-    with open(path, "rb") as file:
-        sha256 = hashlib.sha256()
-        while chunk := file.read(1 << 20):
-            sha256.update(chunk)
-    return sha256.hexdigest()
+def _understood(path: Path, file: BufferedIOBase, key: str | None) -> Checkpoint:
+    size = file.seek(0, 2)
+    if kind_of(file) == "safetensors":
+        tensors, metadata = safetensors_file.contents(file)
+        if own_metadata.is_own(metadata):
+            config, card = own_metadata.understand(metadata, name_of(path))
+            return Checkpoint(OWN, size, config, replace(card, file=path), layouts.complete(config, tensors))
+        return _foreign(path, size, "safetensors", tensors)
+    torch = open_torch(file)
+    state, chosen = find_state_dict(torch.contents, key)
+    found = _foreign(path, size, torch.format, state, openmmlab_labels(torch.contents))
+    if chosen in AVERAGED:
+        found = replace(found, notes=(f"{quote(chosen)} was read, the averaged weights", *found.notes))
+    return found
 
 
-def _own(path, tensors, metadata) -> Checkpoint:
-    config, card = store.understand(metadata, name_of(path))
-    return Checkpoint(OWN, config, card, layouts.complete(config, tensors))
-
-
-def _foreign(path, kind, state, labels=(), notes=()) -> Checkpoint:
-    """Set what the layout implies: eps, preprocessing, class names."""
+def _foreign(path: Path, size: int, kind: str, state: Mapping[str, object], labels: tuple[Label, ...] = ()) -> Checkpoint:
+    """Understand another library's tensors, with what their layout implies: eps, preprocessing, class names."""
     layout, config, stored = layouts.understand(state)
+    notes: tuple[str, ...] = ()
     if layout.name == "huggingface":
         config, labels = huggingface_config(path.parent / "config.json", config)
     if labels and len(labels) != config.classes:
-        notes += (f"its {len(labels)} class names are left out: it has {config.classes} classes",)
+        notes = (f"its {len(labels)} class names are left out: it has {config.classes} classes",)
         labels = ()
     if config.classes == 1000 and not labels:
         labels = imagenet1k()
-    return Checkpoint(kind, config, Card(name_of(path), PRESETS[layout.preset], labels, layout.name, path.name), stored, notes)
+    card = Card(name_of(path), PRESETS[layout.preset], labels, layout.name, path.name, file=path)
+    return Checkpoint(kind, size, config, card, stored, notes)
 
 
-def _numbers(path, stored: Mapping[str, StoredTensor]) -> tuple[dict[str, np.ndarray], int]:
+def _numbers(checkpoint: Checkpoint) -> tuple[dict[str, npt.NDArray[np.float32]], int]:
     """Read the tensors as float32 and count those that lost digits on the way."""
-    size, wanted = resolve_folder(path).stat().st_size, sum(tensor.extent_bytes for tensor in stored.values())
-    if wanted > LARGEST_READING * size:
+    wanted = sum(tensor.extent_bytes for tensor in checkpoint.stored.values())
+    if wanted > LARGEST_READING * checkpoint.size:
         limit = f"at most {LARGEST_READING} times its size is read"
-        raise CheckpointError(f"tensors that span {wanted} bytes in a file of {size}", limit)
-    tensors, rounded = {}, 0
-    for name, tensor in stored.items():
+        raise CheckpointError(f"tensors that span {wanted} bytes in a file of {checkpoint.size}", limit)
+    tensors: dict[str, npt.NDArray[np.float32]] = {}
+    rounded = 0
+    for name, tensor in checkpoint.stored.items():
         try:
             exact = tensor.read()
         except CheckpointError as error:
             raise error.within(name) from None
-        tensors[name] = narrow(name, exact, "float32")
+        tensors[name] = safetensors_file.narrow(name, exact, "float32")
         if ".layer_scale_" in name:
             tensors[name] = tensors[name].reshape(tensor.shape[:1])  # (C, 1, 1) in some files
         rounded += exact.dtype == np.float64 and not np.array_equal(tensors[name].ravel(), exact.ravel(), equal_nan=True)

@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+import argparse
 import sys
 from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from ..errors import WrongCall
+from .arguments import RIGHT, wrong_calls
+
+if TYPE_CHECKING:
+    from ..card import Preprocessing
 
 
-def add_arguments(parser):
+def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("input", metavar="IN", help="a PyTorch or safetensors file in any layout, or a Hugging Face folder")
     parser.add_argument("output", metavar="OUT", type=Path, help="the safetensors file to write")
     parser.add_argument("--dtype", choices=("float32", "float16"), default="float32", help="of the numbers written (float32)")
@@ -28,57 +34,34 @@ def add_arguments(parser):
         group.add_argument(f"--{name}", metavar=("R", "G", "B"), nargs=3, type=float, help=per_channel)
 
 
-def run(args) -> int:
+def run(args: argparse.Namespace) -> int:
     """Convert one checkpoint; WrongCall for one that cannot be read, labels that do not fit, a file that cannot be written."""
-    from minivan import checkpoint
-    from minivan.checkpoint.layouts import LAYOUTS
+    from .. import checkpoint
+    from ..card import read_labels
 
-    try:
-        source = checkpoint.resolve_folder(checkpoint.find(args.input))
-        if args.output.exists() and args.output.samefile(source):
+    with wrong_calls():
+        weights = checkpoint.with_digest(checkpoint.read(checkpoint.find(args.input), args.key))
+        if weights.card.file is not None and args.output.exists() and args.output.samefile(weights.card.file):
             raise WrongCall(f"{args.output}: this is the file to be converted; give another name")
-        weights = revise(read(source, args.key), args)
-        checkpoint.write(weights, args.output, args.dtype, args.to)
-    except ValueError as error:
-        raise WrongCall(str(error)) from None
-    except OSError as error:
-        raise WrongCall(f"{error.filename or args.output}: {error.strerror or error}") from None
-    notes = list(weights.notes)
-    theirs, ours = LAYOUTS["authors"].layer_norm_eps, weights.config.layer_norm_eps
-    if args.to == "authors" and ours != theirs:  # a file of tensors alone cannot say so
-        notes.append(f"the authors' code has LayerNorm eps {theirs:g}, these weights {ours:g}")
-    for note in notes:
+        weights = checkpoint.revise(weights, eps=args.eps, preprocessing=preprocessing(args, weights.card.preprocessing))
+    if args.labels is not None:
+        with wrong_calls():
+            labels = read_labels(args.labels)
+        with wrong_calls(args.labels):
+            weights = checkpoint.revise(weights, labels)
+    with wrong_calls():
+        unsaid = checkpoint.write(weights, args.output, args.dtype, args.to)
+        size, sha256 = args.output.stat().st_size, checkpoint.digest(args.output)
+    for note in (*weights.notes, *unsaid):
         print(f"note: {note}", file=sys.stderr)
-    print(f"{args.output}: {weights.summary}, {args.dtype}, {args.output.stat().st_size:,} bytes")
-    print(f"sha256 {checkpoint.digest(args.output)}")
-    return 0
+    print(f"{args.output}: {weights.summary}, {args.dtype}, {size:,} bytes")
+    print(f"sha256 {sha256}")
+    return RIGHT
 
 
-def read(source, key):
-    """Return a file's weights with its SHA-256; an error of the disk names the file."""
-    from minivan import checkpoint
+def preprocessing(args: argparse.Namespace, given: Preprocessing) -> Preprocessing:
+    """Return the file's preprocessing, or the preset's, with what else the command line says. ValueError out of range."""
+    from ..card import PRESETS
 
-    try:
-        return checkpoint.with_digest(checkpoint.read(source, key), source)
-    except OSError as error:
-        raise WrongCall(f"{source}: {error.strerror or error}") from None
-
-
-def revise(weights, args):
-    """Return the weights with what the user knows better than the file: labels, eps, preprocessing."""
-    from minivan.card import PRESETS, read_labels
-
-    card, config = weights.card, weights.config
-    preprocessing = PRESETS[args.preset] if args.preset else card.preprocessing
-    given = {name: getattr(args, name) for name in ("resize", "crop", "mean", "std") if getattr(args, name) is not None}
-    card = replace(card, preprocessing=replace(preprocessing, **given))
-    if args.labels:
-        labels = read_labels(args.labels)
-        if len(labels) != config.classes:
-            raise WrongCall(f"{args.labels}: {len(labels)} labels for {config.classes} classes")
-        card = replace(card, labels=labels)
-    if args.eps is not None:
-        if not 0 < args.eps < 1:
-            raise WrongCall(f"--eps {args.eps:g}: it lies between 0 and 1")
-        config = replace(config, layer_norm_eps=args.eps)
-    return replace(weights, card=card, config=config)
+    said = {name: getattr(args, name) for name in ("resize", "crop", "mean", "std") if getattr(args, name) is not None}
+    return replace(PRESETS[args.preset] if args.preset else given, **said)

@@ -6,12 +6,12 @@ import argparse
 import re
 import sys
 
-from ..errors import WrongCall
+from .arguments import RIGHT, wrong_calls
 
 CONNECTING = "connecting"
 
 
-def add_arguments(parser):
+def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.epilog = "Afterwards these weights are the default. MINIVAN_HOME says where they are kept."
     parser.add_argument("name", metavar="NAME", help="b0, b1, b2, b3 or b4; with --url any name")
     parser.add_argument("--from", dest="library", choices=("authors", "huggingface", "openmmlab"), help=(
@@ -27,28 +27,23 @@ def sha256(text: str) -> str:
     return text.lower()
 
 
-def run(args) -> int:
+def run(args: argparse.Namespace) -> int:
     """Fetch one checkpoint; WrongCall where the address, the download or the file is at fault."""
-    from minivan.checkpoint import fetch
+    from ..checkpoint import fetch
 
-    try:
-        with ProgressBar() as bar:
-            fetched = fetch(args.name, args.library, args.url, args.sha256, bar)
-    except ValueError as error:
-        raise WrongCall(str(error)) from None
-    except OSError as error:
-        raise WrongCall(f"{error.filename or 'the cache'}: {error.strerror or error}") from None
+    with wrong_calls(), ProgressBar() as bar:
+        fetched = fetch(args.name, args.library, args.url, args.sha256, bar)
     for note in fetched.weights.notes:
         print(f"note: {note}", file=sys.stderr)
     print(f"{fetched.weights.card.source}: {fetched.checked}")
     print(f"{fetched.weights.card.name}: {fetched.weights.summary}, now the default; kept as {fetched.path}")
-    return 0
+    return RIGHT
 
 
 class ProgressBar:
     """A bar on standard error with the interface pooch asks for: `total`, `update`, `reset`, `close`."""
 
-    def __enter__(self):
+    def __enter__(self) -> ProgressBar:
         from rich.console import Console
         from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn, TransferSpeedColumn
 
@@ -59,22 +54,23 @@ class ProgressBar:
         self.progress.start()
         return self
 
-    def __exit__(self, *_):
+    def __exit__(self, *_: object) -> None:
         self.progress.stop()
 
     @property
-    def total(self):
-        return self.progress.tasks[0].total
+    def total(self) -> int | None:
+        total = self.progress.tasks[0].total
+        return None if total is None else int(total)
 
     @total.setter
-    def total(self, size):
+    def total(self, size: int | None) -> None:
         self.progress.update(self.task, total=size or None, description="downloading")
 
-    def update(self, size):
+    def update(self, size: int) -> None:
         self.progress.advance(self.task, size)
 
-    def reset(self):
+    def reset(self) -> None:
         self.progress.reset(self.task, total=self.total)
 
-    def close(self):
+    def close(self) -> None:
         self.progress.update(self.task, description="converting")

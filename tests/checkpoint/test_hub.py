@@ -16,7 +16,7 @@ import pytest
 from support import ROOT, saved
 from support.loopback import OFFICIAL, OFFICIAL_SHA256
 
-from minivan.checkpoint import SOURCES, CheckpointError, fetch, find, hub, published, read
+from minivan.checkpoint import SOURCES, CheckpointError, download, fetch, find, hub, published, read
 
 FILES = ROOT / "tests" / "checkpoints"
 
@@ -87,10 +87,10 @@ def test_the_eight_digits_in_a_name_are_checked(home, server, monkeypatch):
         ("huggingface", "", "no SHA-256 of this file is known"),
     ):
         source = published("b1", library)
-        monkeypatch.setattr(hub, "published", lambda *_, s=source, k=known: type(s)(s.variant, s.library, server.url(), k))
+        monkeypatch.setattr(download, "published", lambda *_, s=source, k=known: type(s)(s.variant, s.library, server.url(), k))
         assert words in fetch("b1", library).checked
         assert find("b1").stem == f"van_b1_{library}"
-    monkeypatch.setattr(hub, "published", lambda *_: type(source)("b1", "openmmlab", server.url(), "0123abcd"))
+    monkeypatch.setattr(download, "published", lambda *_: type(source)("b1", "openmmlab", server.url(), "0123abcd"))
     failed(home, r"not the known one, 0123abcd\.\.\.; nothing was kept", "b1", "openmmlab")
 
 
@@ -139,7 +139,7 @@ def test_an_unreachable_address(home, server):
 
 
 def test_a_server_that_stops_sending(home, server, monkeypatch):
-    monkeypatch.setattr(hub, "TIMEOUT", 0.5)
+    monkeypatch.setattr(download, "TIMEOUT", 0.5)
     server.faults = ["hang"]
     failed(home, "the download failed: .*timed out", "b0", url=server.url())
 

@@ -159,6 +159,25 @@ def test_tensors_left_over_are_named(tmp_path):
     assert "'norm4.running_mean' (8,) is unknown" in fault(tmp_path, state)
 
 
+def test_a_stranger_with_a_name_that_another_layout_has_is_a_stranger(tmp_path):
+    """Hugging Face's names with one of the authors' between them, which must not take the place of Hugging Face's own."""
+    state = saved.huggingface(saved.state_dict())
+    state["norm1.weight"] = torch.ones(4)
+    message = fault(tmp_path, state)
+    assert message.endswith("5 classes: 'norm1.weight' (4,) is unknown")
+    state["norm1.weight"] = 3
+    assert fault(tmp_path, state).endswith("'norm1.weight' (no tensor) is unknown")
+
+
+def test_layer_scales_with_two_sides_of_one_are_those_without(tmp_path):
+    state = saved.state_dict()
+    wide = {name: tensor.reshape(-1, 1, 1) if "layer_scale" in name else tensor for name, tensor in state.items()}
+    weights = read(saved.save(wide, tmp_path / "wide.pth"))
+    assert all(np.array_equal(weights.tensors[name], state[name].numpy()) for name in weights.tensors)
+    wide["block1.0.layer_scale_1"] = torch.ones(9, 1, 1)
+    assert "block1.0.layer_scale_1 has the shape (9, 1, 1), not (4,)" in fault(tmp_path, wide)
+
+
 def test_of_many_faults_the_first_dozen_are_named_and_the_rest_counted(tmp_path):
     state = {name: tensor for name, tensor in saved.state_dict().items() if "mlp.fc2" not in name and "norm2" not in name}
     message = fault(tmp_path, state)

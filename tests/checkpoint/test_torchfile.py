@@ -23,8 +23,8 @@ FORMATS = pytest.mark.parametrize("legacy", [False, True], ids=["zip", "legacy"]
 
 def values(path):
     """{name: array} of every tensor that can be read in the dictionary a file holds."""
-    with open_torch(path) as file:
-        return {name: tensor.read() for name, tensor in file.contents.items()}
+    with open(path, "rb") as file:
+        return {name: tensor.read() for name, tensor in open_torch(file).contents.items()}
 
 
 def assert_same_bits(weights, state):

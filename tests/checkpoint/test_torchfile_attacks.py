@@ -153,7 +153,7 @@ def test_a_setstate_in_the_file_is_not_called(file, tmp_path):
 
 def test_a_whole_pickled_module(file, tmp_path):
     saved.save(torch_van.TorchVAN(saved.SMALLEST), file)
-    refused(file, file.read_bytes(), "'torch_van.TorchVAN'")
+    refused(file, file.read_bytes(), "'support.torch_van.TorchVAN'")
     persistent = b"(" + saved.short("module") + b"ccollections\nOrderedDict\n" + saved.short("a.py") + saved.short("") + b"tQ."
     refused(file, saved.around(b"\x80\x02" + persistent), "a whole pickled module", "save its state_dict")
 

@@ -11,7 +11,7 @@ import torch
 from support import ROOT, saved
 from support.loopback import OFFICIAL_SHA256
 
-from minivan.checkpoint import digest, find, hub, read
+from minivan.checkpoint import digest, facts, find, here, hub, read
 from minivan.image import Preprocessing
 
 FILES = ROOT / "tests" / "checkpoints"
@@ -59,7 +59,7 @@ def test_the_bundled_weights_are_what_their_readme_says():
 @pytest.mark.parametrize(("out", "said"), [("no/such/folder/x", "No such file"), ("", "Is a directory")])
 def test_an_output_that_cannot_be_written_is_named_as_the_user_typed_it(run, tmp_path, out, said):
     status, _, errors = run("convert", FILES / "official.pth.tar", tmp_path / out)
-    assert status == 1 and len(errors.splitlines()) == 1
+    assert status == 2 and len(errors.splitlines()) == 1
     assert errors.startswith(f"minivan: {tmp_path / out}: {said}")
     assert list(tmp_path.iterdir()) == []
 
@@ -109,11 +109,11 @@ def test_convert_says_what_a_person_should_know(run, tmp_path):
         (["FILES/config.json", "OUT"], "a text file"),
         (["FILES/official.pth.tar", "nowhere/OUT"], "nowhere"),
         (["FILES/official.pth.tar", "."], "."),
-        (["FILES/official.pth.tar", "OUT", "--labels", "FILES/config.json"], "1 labels for 10 classes"),
+        (["FILES/official.pth.tar", "OUT", "--labels", "FILES/config.json"], "config.json: 1 labels for 10 classes"),
         (["FILES/official.pth.tar", "OUT", "--labels", "missing.txt"], "missing.txt: No such file"),
         (["FILES/official.pth.tar", "OUT", "--labels", "FILES/expected.npz"], "UTF-8"),
-        (["FILES/official.pth.tar", "OUT", "--eps", "2"], "--eps 2: it lies between 0 and 1"),
-        (["FILES/official.pth.tar", "OUT", "--eps", "nan"], "--eps nan"),
+        (["FILES/official.pth.tar", "OUT", "--eps", "2"], "minivan: eps 2: it lies between 0 and 1"),
+        (["FILES/official.pth.tar", "OUT", "--eps", "nan"], "minivan: eps nan: it lies"),
         (["FILES/official.pth.tar", "OUT", "--crop", "0"], "crop and resize lie in 1..8192"),
         (["FILES/official.pth.tar", "OUT", "--std", "1", "0", "1"], "std positive"),
         (["FILES/official.pth.tar", "OUT", "--key", "model"], "no dictionary under 'model'"),
@@ -122,7 +122,7 @@ def test_convert_says_what_a_person_should_know(run, tmp_path):
 def test_convert_of_what_cannot_be_is_one_line(run, tmp_path, monkeypatch, arguments, words):
     monkeypatch.chdir(tmp_path)
     status, out, errors = run("convert", *(word.replace("FILES", str(FILES)) for word in arguments))
-    assert status == 1 and out == ""
+    assert status == 2 and out == ""
     assert errors.startswith("minivan: ") and errors.count("\n") == 1 and words in errors
     assert list(tmp_path.iterdir()) == []
 
@@ -142,7 +142,7 @@ def test_incomplete_weights_are_one_line_and_nothing_is_written(run, tmp_path, c
     photo = ROOT / "examples" / "cat.jpg"
     arguments = [path, tmp_path / "out"] if command == "convert" else [photo, "--weights", path]
     status, out, errors = run(command, *arguments)
-    assert status == 1 and out == "" and errors.count("\n") == 1 and words in errors
+    assert status == 2 and out == "" and errors.count("\n") == 1 and words in errors
     assert list(tmp_path.iterdir()) == [path]
 
 
@@ -155,7 +155,7 @@ def test_convert_does_not_overwrite_its_source(run, tmp_path):
     path = tmp_path / "net.pth"
     shutil.copy(FILES / "official.pth.tar", path)
     status, _, errors = run("convert", path, path)
-    assert status == 1 and "this is the file to be converted" in errors and digest(path) == OFFICIAL_SHA256
+    assert status == 2 and "this is the file to be converted" in errors and digest(path) == OFFICIAL_SHA256
 
 
 # weights
@@ -188,7 +188,7 @@ def test_fetch_then_weights_then_classify(run, home, server):
     assert '"model": "van_b0_url"' in run("classify", photo, "--json", "--model", "b0")[1]
     assert f'"model": "{BUNDLED.stem}"' in run("classify", photo, "--json", "--model", BUNDLED.stem)[1]
     status, out, errors = run("classify", photo, "--model", "b2")
-    assert status == 1 and out == ""
+    assert status == 2 and out == ""
     assert errors == "minivan: the weights of b2 are not here: fetch them: python -m minivan fetch b2\n"
     assert len(server.asked) == 1, "only fetch uses the network"
 
@@ -199,6 +199,29 @@ def test_an_unusable_file_in_the_cache_is_named(run, home):
     status, out, errors = run("weights")
     assert status == 1 and f"{BUNDLED.stem}: bundled" in out
     assert errors.startswith("minivan: unusable: ") and "van_b1_authors.safetensors" in errors and errors.count("\n") == 1
+
+
+def test_where_no_file_is_usable_nothing_could_be_judged(run, home, monkeypatch):
+    monkeypatch.setattr(hub, "bundled", list)
+    status, out, errors = run("weights")
+    assert status == 0 and out.startswith("no weights are here\nto fetch: ") and errors == ""
+    (home / "weights").mkdir(parents=True)
+    (home / "weights" / "van_b1_authors.safetensors").write_bytes(b"half a file")
+    status, out, errors = run("weights")
+    assert status == 2 and out.startswith("to fetch: ") and errors.startswith("minivan: unusable: ")
+
+
+def test_what_is_here_as_a_library_says_it(home):
+    (home / "weights").mkdir(parents=True)
+    half = home / "weights" / "half.safetensors"
+    half.write_bytes(b"half a file")
+    broken, *others = here()
+    assert (broken.path, broken.place, broken.default, broken.checkpoint) == (half, "fetched", True, None)
+    assert broken.fault.startswith(f"{half}: ") and [entry.path for entry in others] == hub.bundled()
+    (entry, *_) = others
+    assert (entry.place, entry.default, entry.fault) == ("bundled", False, "")
+    assert entry.checkpoint.card == read(BUNDLED).card and entry.checkpoint.size == BUNDLED.stat().st_size
+    assert facts(entry.checkpoint)["variant"] == "b0"
 
 
 @pytest.mark.parametrize("source", SOURCES)
@@ -226,7 +249,7 @@ def test_weights_show_of_minivan_s_own_by_name(run):
 @pytest.mark.parametrize("name", ["nothing", "b3", "FILES/config.json", "FILES"])
 def test_weights_show_of_what_is_none_is_one_line(run, name):
     status, out, errors = run("weights", "show", name.replace("FILES", str(FILES)))
-    assert status == 1 and out == "" and errors.count("\n") == 1
+    assert status == 2 and out == "" and errors.count("\n") == 1
 
 
 @pytest.mark.parametrize("arguments", [["show"], ["hide"], ["show", "a", "b"], ["--nonsense"]])
@@ -254,7 +277,7 @@ def test_a_wrong_call_of_fetch_exits_2(run, home, arguments):
 )
 def test_fetch_of_what_cannot_be_is_one_line(run, home, arguments, words):
     status, out, errors = run("fetch", *arguments)
-    assert status == 1 and out == "" and words in errors and errors.count("\n") == 1
+    assert status == 2 and out == "" and words in errors and errors.count("\n") == 1
     assert not home.exists()
 
 

@@ -1,4 +1,4 @@
-"""Sees what Python does while a file is read: imports, code run, processes started, files written."""
+"""Sees what Python does while a file is read: imports, code run, processes started, files written, files opened."""
 
 import sys
 from contextlib import contextmanager
@@ -11,7 +11,17 @@ WATCHED = {
     "import", "exec", "compile", "os.system", "os.exec", "os.posix_spawn", "os.fork", "subprocess.Popen", "socket.connect",
     "pickle.find_class", "marshal.loads", "code.__new__", "ctypes.dlopen",
 }  # fmt: skip
-_seen: list | None = None
+
+
+class Seen(list):
+    """What happened that may not, as (event, what); `opened` are the files opened to be read."""
+
+    def __init__(self):
+        super().__init__()
+        self.opened = []
+
+
+_seen: Seen | None = None
 
 
 def _hook(event, args):
@@ -19,6 +29,8 @@ def _hook(event, args):
         return
     if event in WATCHED or (event == "open" and isinstance(args[1], str) and set(args[1]) & set("wax+")):
         _seen.append((event, str(args[0])))
+    elif event == "open":
+        _seen.opened.append(str(args[0]))
 
 
 sys.addaudithook(_hook)  # there is no way to remove one
@@ -26,9 +38,9 @@ sys.addaudithook(_hook)  # there is no way to remove one
 
 @contextmanager
 def watching():
-    """Give a list that fills with (event, what) until the block ends."""
+    """Give a `Seen` that fills until the block ends."""
     global _seen
-    _seen = seen = []
+    _seen = seen = Seen()
     try:
         yield seen
     finally:

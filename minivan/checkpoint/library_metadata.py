@@ -1,0 +1,70 @@
+"""What libraries write beside the weights: Hugging Face's config.json, OpenMMLab's `meta`."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from ..card import Label, imagenet1k
+from ..errors import printable, quote
+from ..geometry import PATCH_STRIDES
+from ..variants import Config
+from .error import CheckpointError
+from .safetensors_file import parse_json
+
+LARGEST_CONFIG = 8 << 20  # bytes of a config.json; one with 21,841 class names, twice each, takes about 2 MB
+
+
+def huggingface_config(path: Path, config: Config) -> tuple[Config, tuple[Label, ...]]:
+    """Take eps and class names from the config.json beside a Hugging Face checkpoint, where there is one.
+
+    Raises CheckpointError where it describes another network than the one minivan computes.
+    """
+    if not path.is_file():
+        return config, ()
+    if path.stat().st_size > LARGEST_CONFIG:
+        raise CheckpointError(f"{path.name} of {path.stat().st_size} bytes", f"the limit is {LARGEST_CONFIG}")
+    fields = parse_json(path.read_bytes(), path.name)
+    if not isinstance(fields, dict) or fields.get("model_type", "van") != "van":
+        return config, ()  # it belongs to something else
+    if fields.get("hidden_act", "gelu") != "gelu":
+        raise CheckpointError(f"{path.name} asks for the activation {quote(fields['hidden_act'])}", "minivan computes gelu")
+    strides = fields.get("strides", list(PATCH_STRIDES))
+    if strides != list(PATCH_STRIDES[: config.stages]):
+        raise CheckpointError(f"{path.name} asks for other strides than a VAN's", f"{PATCH_STRIDES[: config.stages]}")
+    eps = fields.get("layer_norm_eps", config.layer_norm_eps)
+    if not isinstance(eps, float) or not 0 < eps < 1:
+        raise CheckpointError(f"{path.name} has layer_norm_eps {quote(eps)}", "it lies between 0 and 1")
+    config = replace(config, layer_norm_eps=eps)
+    names = fields.get("id2label")
+    if isinstance(names, Mapping):
+        in_order = [names.get(str(index)) for index in range(len(names))]
+        if any(name != f"LABEL_{index}" for index, name in enumerate(in_order)):  # transformers' own stand-ins
+            return config, labels_of(in_order)
+    return config, ()
+
+
+def openmmlab_labels(contents: object) -> tuple[Label, ...]:
+    """Return the class names in the `meta` of an OpenMMLab checkpoint: CLASSES (mmcls) or dataset_meta's classes (MMEngine)."""
+    meta = contents.get("meta") if isinstance(contents, dict) else None
+    if not isinstance(meta, dict):
+        return ()
+    dataset = meta.get("dataset_meta")
+    names = meta.get("CLASSES") or (isinstance(dataset, dict) and (dataset.get("classes") or dataset.get("CLASSES"))) or ()
+    return labels_of(names) if isinstance(names, (list, tuple)) else ()
+
+
+def labels_of(names: Sequence[object]) -> tuple[Label, ...]:
+    """Return labels for class names in index order, with the WordNet ids of ImageNet-1k where the names are its own.
+
+    None at all where one of the names is no text or empty.
+    """
+    texts = [name for name in names if isinstance(name, str) and name]
+    if len(texts) != len(names):
+        return ()
+    labels = [Label("", printable(text)) for text in texts]
+    for index, known in enumerate(imagenet1k() if len(labels) == 1000 else ()):
+        if known.name.lower() == labels[index].name.lower():
+            labels[index] = known
+    return tuple(labels)

@@ -1,0 +1,92 @@
+"""What minivan's own files say of themselves: texts in a safetensors file's metadata, structured ones as JSON."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+
+from ..card import Card, Label, Preprocessing
+from ..errors import quote
+from ..variants import Config
+from .error import CheckpointError
+from .safetensors_file import parse_json
+
+KEY, VERSION = "minivan", "1"  # the key that tells minivan's own files from others, and the version of what follows
+
+
+def is_own(metadata: Mapping[str, str]) -> bool:
+    """True for the metadata of a file that minivan wrote."""
+    return KEY in metadata
+
+
+def describe(config: Config, card: Card) -> dict[str, str]:
+    """Return the metadata of a file of minivan's own."""
+    values = {
+        "shape": {"dims": config.dims, "depths": config.depths, "mlp_ratios": config.mlp_ratios, "classes": config.classes},
+        "eps": {"layer_norm": config.layer_norm_eps, "batch_norm": config.batch_norm_eps},
+        "preprocessing": {
+            "crop": card.preprocessing.crop, "resize": card.preprocessing.resize,
+            "mean": card.preprocessing.mean, "std": card.preprocessing.std,
+        },
+        "labels": [[label.wnid, label.name] for label in card.labels],
+    }  # fmt: skip
+    texts = {key: json.dumps(value) for key, value in values.items()}
+    return texts | {KEY: VERSION, "layout": card.layout, "source": card.source, "source_sha256": card.source_sha256}
+
+
+def understand(metadata: Mapping[str, str], name: str) -> tuple[Config, Card]:
+    """Return what `describe` wrote, on a card with this name. CheckpointError says which part is missing or out of range."""
+    if metadata[KEY] != VERSION:
+        raise CheckpointError(f"minivan's format {quote(metadata[KEY])}", f"a later one wrote it; this knows {VERSION}")
+    part = "shape"
+    try:
+        shape = parse_json(metadata[part], f"the metadata's {part}")
+        dims, depths, ratios = (tuple(_whole_numbers(shape[field])) for field in ("dims", "depths", "mlp_ratios"))
+        (classes,) = _whole_numbers([shape["classes"]])
+        config = Config(dims, depths, ratios, classes)
+        part = "eps"
+        eps = parse_json(metadata[part], f"the metadata's {part}")
+        config = replace(config, layer_norm_eps=_epsilon(eps["layer_norm"]), batch_norm_eps=_epsilon(eps["batch_norm"]))
+        part = "preprocessing"
+        fields = parse_json(metadata[part], f"the metadata's {part}")
+        crop, resize = _whole_numbers([fields["crop"], fields["resize"]])
+        preprocessing = Preprocessing(crop, resize, fields["mean"], fields["std"])
+        part = "labels"
+        labels = tuple(Label(*_pair(pair)) for pair in parse_json(metadata[part], f"the metadata's {part}"))
+        if labels and len(labels) != config.classes:
+            raise ValueError(f"{len(labels)} labels for {config.classes} classes")
+        part = "layout, source or source_sha256"
+        layout, source, source_sha256 = (_text(metadata[key]) for key in ("layout", "source", "source_sha256"))
+    except CheckpointError:
+        raise
+    except KeyError as error:
+        raise CheckpointError(f"the metadata's {part}", f"{error.args[0]!r} is missing") from None
+    except (TypeError, ValueError, OverflowError) as error:
+        raise CheckpointError(f"the metadata's {part}", str(error)) from None
+    return config, Card(name, preprocessing, labels, layout, source, source_sha256)
+
+
+def _whole_numbers(values: Any) -> list[int]:
+    if not isinstance(values, list) or not all(type(value) is int for value in values):
+        raise ValueError("a whole number is something else")
+    return values
+
+
+def _epsilon(value: Any) -> float:
+    if not isinstance(value, float) or not 0 < value < 1:
+        raise ValueError(f"an eps of {quote(value)}; it lies between 0 and 1")
+    return value
+
+
+def _pair(pair: Any) -> list[str]:
+    if not (isinstance(pair, list) and len(pair) == 2):
+        raise ValueError("a label is a list of two texts: WordNet id and names")
+    return [_text(text) for text in pair]
+
+
+def _text(value: Any) -> str:
+    if not isinstance(value, str) or not value.isprintable():
+        raise ValueError(f"{quote(value)} in the place of a text on one line")
+    return value
