@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 
 from .. import shapes
+from ..jit import launch, njit, prange
 from ..ops.activation import CHUNK, erfc, exp
-from ..ops.jit import launch, njit, prange
 from .checks import check_same_shape
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from .. import shapes
-from ..ops.jit import launch, njit, prange
+from ..jit import launch, njit, prange
 from .checks import check_conv2d, stand_in
 from .depthwise import depthwise_input, depthwise_weight
 from .pointwise import pointwise_input, pointwise_weight

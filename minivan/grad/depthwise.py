@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from ..ops.jit import launch, njit, prange
+from ..jit import launch, njit, prange
 from .taps import collect, hand_back
 
 

@@ -7,7 +7,7 @@ import math
 import numpy as np
 
 from .. import ops, shapes
-from ..ops.jit import launch, njit, prange
+from ..jit import launch, njit, prange
 from .checks import check_same_shape
 from .conv import conv2d_bias
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 
 from .. import shapes
+from ..jit import launch, njit, prange
 from ..ops import pointwise_conv2d
-from ..ops.jit import launch, njit, prange
 
 
 def pointwise_input(dy, weight):

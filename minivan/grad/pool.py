@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from .. import shapes
-from ..ops.jit import njit
+from ..jit import njit
 
 
 def global_average_pool_input(dy, size):

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import numpy as np
 
-from ..ops.jit import njit
+from ..jit import inline
 from ..ops.taps import reach
 
 
-@njit()
+@inline
 def hand_back(dy, weight, row, stride, padding, dilation, acc):
     """Add to one row of sums, float64 (W,), what one output channel's dy (H', W') owes it through its kernel (K, K).
 
@@ -32,7 +32,7 @@ def hand_back(dy, weight, row, stride, padding, dilation, acc):
                 target[j] += tap * np.float64(source[j])
 
 
-@njit()
+@inline
 def collect(dy, x, stride, padding, dilation, dweight):
     """Fill a kernel's derivative (K, K) from dy (N, H', W') and x (N, H, W). For each tap (a, b):
 

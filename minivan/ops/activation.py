@@ -11,7 +11,7 @@ import math
 import numpy as np
 
 from .. import shapes
-from .jit import launch, njit, prange
+from ..jit import inline, launch, njit, prange
 
 CHUNK = 4096  # elements a thread takes at once
 
@@ -38,7 +38,7 @@ ERF_OVER_X = (
 )[::-1]  # fmt: skip
 
 
-@njit()
+@inline
 def _polynomial(x, coefficients):
     """Horner's rule, highest power first in `coefficients`."""
     y = 0.0
@@ -47,7 +47,7 @@ def _polynomial(x, coefficients):
     return y
 
 
-@njit()
+@inline
 def _power_of_two(k):
     """2^k for a whole number k in -1022..1023, by writing the exponent's bits. k + ROUND holds k in its lowest bits."""
     whole = np.float64(k + ROUND).view(np.int64) - ROUND_BITS

@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 
 from .. import shapes
+from ..jit import launch, njit, prange
 from .depthwise import depthwise_conv2d, dilated_depthwise_conv2d
-from .jit import launch, njit, prange
 from .pointwise import pointwise_conv2d
 from .taps import reach
 

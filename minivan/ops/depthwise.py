@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from .. import shapes
-from .jit import launch, njit, prange
+from ..jit import launch, njit, prange
 from .taps import reach
 
 

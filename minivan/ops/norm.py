@@ -7,7 +7,7 @@ import math
 import numpy as np
 
 from .. import shapes
-from .jit import launch, njit, prange
+from ..jit import launch, njit, prange
 
 TILE = 64  # positions whose means and variances are summed together
 
