@@ -1,6 +1,6 @@
 """Check what would be published: sizes, and that nothing is in it that is not ours to hand on.
 
-    python .ci/published.py dist/*.whl dist/*.tar.gz
+python .ci/published.py dist/*.whl dist/*.tar.gz
 """
 
 import sys

@@ -1,4 +1,3 @@
-import hashlib
 import io
 import os
 import sys
@@ -11,18 +10,9 @@ from support import loopback
 ROOT = Path(__file__).parent.parent
 
 
-def _kernel_cache() -> str:
-    """A folder of compiled kernels that belongs to this source text.
-
-    Numba notices a change in a kernel's own file, not in a kernel of another file that was compiled into it.
-    """
-    digest = hashlib.sha256()
-    for path in sorted((ROOT / "minivan").rglob("*.py")):
-        digest.update(path.read_bytes())
-    return str(ROOT / ".numba" / digest.hexdigest()[:16])
-
-
-os.environ.setdefault("NUMBA_CACHE_DIR", _kernel_cache())
+# Compiled kernels stay in the checkout, out of the user's own cache, unless whoever runs the tests names another folder.
+if not os.environ.get("NUMBA_CACHE_DIR"):
+    os.environ.setdefault("MINIVAN_CACHE", str(ROOT / ".numba"))
 # The bundled weights are the default here, whatever the person who runs the tests has fetched.
 os.environ["MINIVAN_HOME"] = str(ROOT / "tests" / "no-such-home")
 # Threads that spin while they wait halve the speed of everything else on a machine of two cores.

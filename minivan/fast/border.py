@@ -10,13 +10,14 @@ import math
 
 import numpy as np
 from llvmlite import ir
-from numba import carray, njit, types
+from numba import carray, types
 from numba.extending import intrinsic, overload
 
+from ..jit import inline
 from .simd import PLAIN_LANES, Emit, Loop, Plain, doubles_at, floats_at, shape_of, width
 
 
-@njit(nogil=True)
+@inline
 def gather_image(lanes, image, height, columns_in, columns, columns_out, first, last):
     """The stem's windows: positions first..last of the 7x7 stride 4 padding 3 convolution on an image.
 
@@ -50,7 +51,7 @@ def gather_image(lanes, image, height, columns_in, columns, columns_out, first, 
             p = stop
 
 
-@njit(nogil=True)
+@inline
 def gather_row(lanes, x, x_step, blocks, height, columns_in, tap_row, columns, height_out, columns_out, first, last):
     """One row of three taps of a 3x3 stride 2 padding 1 convolution, for positions first..last over all images.
 
@@ -167,7 +168,7 @@ def plain_layer_norm(lanes, x, x_step, blocks, channels, eps, weight, bias, out,
                 y[i] = (values[i] - mean) / deviation * w[block, i] + b[block, i]
 
 
-@njit(nogil=True)
+@inline
 def pool(v, x, x_step, channels, positions, pooled):
     """Mean over one image's positions, rounded to float32 as every tensor between operators."""
     to = carray(floats_at(pooled), (channels,))
@@ -179,7 +180,7 @@ def pool(v, x, x_step, channels, positions, pooled):
         to[c] = total / positions
 
 
-@njit(nogil=True)
+@inline
 def head(pooled, channels, weight, classes, bias, sums, logits, first, last):
     """Logits first..last of one image; weight: [channels][classes], so that lanes run over classes."""
     w, b = carray(floats_at(weight), (channels, classes)), carray(floats_at(bias), (classes,))

@@ -13,9 +13,10 @@ dilation 3 has 5.9 of 49 taps inside, on stage 3's 14x14 map 19.6.
 
 from __future__ import annotations
 
-from numba import carray, njit, types
+from numba import carray, types
 from numba.extending import intrinsic, overload
 
+from ..jit import inline
 from .simd import PLAIN_LANES, Emit, Loop, Plain, floats_at, gelu, shape_of, width
 
 LEFT, RIGHT, BOTH = 1, 2, 3  # the edges of the map that a strip touches
@@ -118,7 +119,7 @@ def plain_point(lanes, taps, x, x_row, w, rows, columns, bias, out):
             y[i] = gelu(y[i])
 
 
-@njit(nogil=True)
+@inline
 def points(lanes, taps, x, x_row, count, w, rows, bias, out, first, last):
     """Positions first..last of a row of any width, one by one: where strips do not fit."""
     v = width(lanes)
@@ -174,7 +175,7 @@ def plain_map_row(lanes, taps, x, x_row, count, w, rows, bias, out):
     points(lanes, taps, x, x_row, count, w, rows, bias, out, 0, count)
 
 
-@njit(nogil=True)
+@inline
 def fits(size, reach, count):
     """Whether strips of this size can cover a row: exactly one; one at each edge; or these and others that reach no edge."""
     return count == size or size + reach <= count <= 2 * size or count >= size + 2 * max(reach, size // 2)
@@ -184,7 +185,7 @@ def strips_of(size, taps):
     """Compile the strips of one size and kernel: at the left edge, between, at the right edge, and from edge to edge."""
     reach = taps // 2 * DILATION[taps]
 
-    @njit(nogil=True)
+    @inline
     def strips(lanes, x, x_row, count, w, rows, bias, out):
         v = width(lanes)
         if count == size:
@@ -207,7 +208,7 @@ def strips_of(size, taps):
     return strips
 
 
-@njit(nogil=True)
+@inline
 def depthwise(lanes, taps, x, top, height, columns, w, bias, out, first, last):
     """Rows first..last of one block's map, taps x taps, padding so that the map keeps its size; GELU after the 3x3.
 

@@ -11,9 +11,10 @@ pointers do not fit into the 16 integer registers.
 from __future__ import annotations
 
 from llvmlite import ir
-from numba import carray, njit, types
+from numba import carray, types
 from numba.extending import intrinsic, overload
 
+from ..jit import inline
 from .simd import PAIR, PLAIN_LANES, Emit, Loop, Plain, floats_at, gelu, int_, shape_of
 
 # What happens to a sum while it is still in its register.
@@ -130,7 +131,7 @@ def compile_matmul(
     return simd_matmul
 
 
-@njit(nogil=True)
+@inline
 def copy(to, source, count):
     """Copy `count` floats."""
     y, x = carray(floats_at(to), (count,)), carray(floats_at(source), (count,))

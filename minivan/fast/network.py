@@ -13,9 +13,8 @@ inside attention.
 from __future__ import annotations
 
 import numpy as np
-from numba import njit
 
-from ..ops import jit
+from ..jit import inline, njit
 from .border import gather_image, gather_row, head, layer_norm, pool
 from .depthwise import depthwise
 from .matmul import GATE, GELU, RESIDUAL, STORE, copy, matmul
@@ -37,7 +36,7 @@ BLOCK = record(
 MEMBER = record("rank size counter give_way arrived x y u near far hidden features columns wide active spare pooled sums")
 
 
-@njit(nogil=True)
+@inline
 def meet(me):
     """Wait until every thread of the team is here."""
     if me.size > 1:
@@ -45,13 +44,13 @@ def meet(me):
         barrier(me.counter, me.arrived, me.give_way)
 
 
-@njit(nogil=True)
+@inline
 def share(count, me):
     """This thread's part of range(count)."""
     return count * me.rank // me.size, count * (me.rank + 1) // me.size
 
 
-@njit(nogil=True)
+@inline
 def rectangle(positions, pairs, rows, me):
     """This thread's part of a matrix product: some positions of all pairs or, where that balances better, the reverse."""
     tiles = (positions + rows - 1) // rows
@@ -62,7 +61,7 @@ def rectangle(positions, pairs, rows, me):
     return first * rows, min(last * rows, positions), 0, pairs
 
 
-@njit(nogil=True)
+@inline
 def embed(lanes, v, rows, me, stage, first_stage, source, source_step, blocks, images, height, width, h, w, out):
     """Patch embedding: windows laid out as rows, a few hundred positions at a time, times the kernel."""
     positions = images * h * w
@@ -100,21 +99,21 @@ def embed(lanes, v, rows, me, stage, first_stage, source, source_step, blocks, i
             )  # fmt: skip
 
 
-@njit(nogil=True)
+@inline
 def conv0(lanes, v, x, h, w, block, c, out, top, bottom):
     """Rows top..bottom of one block of channels, 5x5."""
     weight, bias = block.conv0_w + c * 25 * v, block.conv0_b + c * v
     depthwise(lanes, 5, x, 0, h, w, weight, bias, out + top * w * v, top, bottom)
 
 
-@njit(nogil=True)
+@inline
 def conv_spatial(lanes, v, x, h, w, block, c, out, top, bottom):
     """Rows top..bottom of one block of channels, 7x7 with dilation 3."""
     weight, bias = block.spatial_w + c * 49 * v, block.spatial_b + c * v
     depthwise(lanes, 7, x, 0, h, w, weight, bias, out + top * w * v, top, bottom)
 
 
-@njit(nogil=True)
+@inline
 def attention(lanes, v, rows, me, stage, block, x, x_step, images, h, w):
     """x = x * scale + proj_2(u * conv1(conv_spatial(conv0 u))), u = gelu(proj_1 x), on the maps of some images."""
     positions = images * h * w
@@ -160,7 +159,7 @@ def attention(lanes, v, rows, me, stage, block, x, x_step, images, h, w):
     meet(me)
 
 
-@njit(nogil=True)
+@inline
 def mlp_by_rows(lanes, v, rows, me, stage, block, x, x_step, y, y_step, h, w):
     """y = x + fc2(gelu(dwconv(fc1 x))) for one image, a band of rows at a time: the wide map stays in the cache.
 
@@ -198,7 +197,7 @@ def mlp_by_rows(lanes, v, rows, me, stage, block, x, x_step, y, y_step, h, w):
     meet(me)
 
 
-@njit(nogil=True)
+@inline
 def mlp_by_channels(lanes, v, rows, me, stage, block, x, x_step, y, y_step, images, h, w):
     """y = x + fc2(gelu(dwconv(fc1 x))) on the maps of some images, a pair of blocks of the wide map at a time.
 
@@ -227,7 +226,7 @@ def mlp_by_channels(lanes, v, rows, me, stage, block, x, x_step, y, y_step, imag
     meet(me)
 
 
-@jit.njit(nogil=True)  # the only one that is cached: the others are compiled into it
+@njit(nogil=True)  # the only one that is cached: the others are compiled into it
 def run(lanes, v, rows, network, stages, all_blocks, member, images, height, width, image, logits):
     """One thread's part of a forward pass: `images` images (3, height, width) at `image`, to `images` rows of logits.
 

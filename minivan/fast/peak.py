@@ -5,8 +5,8 @@ from __future__ import annotations
 import time
 
 import numpy as np
-from numba import njit
 
+from ..jit import njit
 from .matmul import STORE, matmul
 from .pack import PAIR, aligned
 from .simd import SHAPES, host_lanes
@@ -16,7 +16,7 @@ POSITIONS, INPUTS, OUTPUTS = 336, 256, 256  # a map, a kernel and a result that 
 SECONDS = 0.02  # of work between two looks at the clock
 
 
-@njit(nogil=True)
+@njit(nogil=True, cache=False)
 def repeat(lanes, times, a, w, zeros, out, spare):
     v = SHAPE.lanes
     for _ in range(times):

@@ -21,10 +21,12 @@ from typing import NamedTuple
 
 import numpy as np
 from llvmlite import ir
-from numba import njit, types
+from numba import types
 from numba.core import cgutils
 from numba.core.registry import cpu_target
 from numba.extending import intrinsic, overload
+
+from ..jit import inline
 
 FLOAT, INT = ir.FloatType(), ir.IntType(64)
 
@@ -238,7 +240,7 @@ def doubles_at(typing_context, address):
 TAIL32 = np.array(TAIL, np.float32)
 
 
-@njit(nogil=True)
+@inline
 def gelu(x):
     """Emit.gelu for one float32, where there are no intrinsics."""
     t = abs(x)

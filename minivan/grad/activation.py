@@ -6,8 +6,8 @@ import numpy as np
 
 from .. import checks
 from ..checks import Float32, Floating
+from ..jit import launch, njit, prange
 from ..ops.activation import CHUNK, erfc, exp
-from ..ops.jit import launch, njit, prange
 
 
 def gelu_input(dy: Floating, x: Floating) -> Float32:

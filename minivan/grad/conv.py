@@ -8,8 +8,8 @@ import numpy as np
 
 from .. import checks
 from ..checks import Float32, Floating, Whole
+from ..jit import launch, njit, prange
 from ..operators import Pair
-from ..ops.jit import launch, njit, prange
 from .depthwise import depthwise_input, depthwise_weight
 from .one_channel import collect, hand_back
 from .pointwise import pointwise_input, pointwise_weight

@@ -8,7 +8,7 @@ from __future__ import annotations
 import numpy as np
 
 from ..checks import Float32, Floating, Whole
-from ..ops.jit import launch, njit, prange
+from ..jit import launch, njit, prange
 from .one_channel import collect, hand_back
 
 

@@ -8,7 +8,7 @@ import numpy as np
 
 from .. import checks, ops
 from ..checks import Float32, Floating
-from ..ops.jit import launch, njit, prange
+from ..jit import launch, njit, prange
 from .conv import conv2d_bias
 
 TILE = 64  # positions whose means are summed together

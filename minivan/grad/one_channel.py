@@ -5,11 +5,11 @@ from __future__ import annotations
 import numpy as np
 
 from ..checks import Float32, Float64, Whole
-from ..ops.jit import njit
+from ..jit import inline
 from ..ops.reach import reach
 
 
-@njit()
+@inline
 def hand_back(dy: Float32, weight: Float32, row: int, stride: Whole, padding: Whole, dilation: Whole, acc: Float64) -> None:
     """Add to one row of sums, float64 (W,), what one output channel's dy (H', W') owes it through its kernel (K, K).
 
@@ -33,7 +33,7 @@ def hand_back(dy: Float32, weight: Float32, row: int, stride: Whole, padding: Wh
                 target[j] += tap * np.float64(source[j])
 
 
-@njit()
+@inline
 def collect(dy: Float32, x: Float32, stride: Whole, padding: Whole, dilation: Whole, dweight: Float32) -> None:
     """Fill a kernel's derivative (K, K) from dy (N, H', W') and x (N, H, W). For each tap (a, b):
 

@@ -6,8 +6,8 @@ import numpy as np
 
 from .. import checks
 from ..checks import Float32, Floating
+from ..jit import launch, njit, prange
 from ..ops import pointwise_conv2d
-from ..ops.jit import launch, njit, prange
 
 
 def pointwise_input(dy: Floating, weight: Floating) -> Float32:

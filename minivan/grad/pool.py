@@ -8,7 +8,7 @@ import numpy as np
 
 from .. import checks
 from ..checks import Float32, Floating
-from ..ops.jit import njit
+from ..jit import njit
 
 
 def global_average_pool_input(dy: Floating, size: Sequence[int]) -> Float32:

@@ -12,7 +12,7 @@ import numpy as np
 
 from .. import checks
 from ..checks import Float32, Floating
-from .jit import launch, njit, prange
+from ..jit import inline, launch, njit, prange
 
 CHUNK = 4096  # elements a thread takes at once
 
@@ -57,7 +57,7 @@ ERF_OVER_X = (
 )[::-1]  # fmt: skip
 
 
-@njit()
+@inline
 def _polynomial(x: float, coefficients: tuple[float, ...]) -> float:
     """Horner's rule, highest power first in `coefficients`."""
     y = 0.0
@@ -66,7 +66,7 @@ def _polynomial(x: float, coefficients: tuple[float, ...]) -> float:
     return y
 
 
-@njit()
+@inline
 def _power_of_two(k: float) -> float:
     """2^k for a whole number k in -1022..1023, by writing the exponent's bits. k + ROUND holds k in its lowest bits."""
     whole = np.float64(k + ROUND).view(np.int64) - ROUND_BITS

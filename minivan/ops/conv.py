@@ -6,9 +6,9 @@ import numpy as np
 
 from .. import checks
 from ..checks import Float32, Floating, Whole
+from ..jit import launch, njit, prange
 from ..operators import Pair
 from .depthwise import depthwise_conv2d, dilated_depthwise_conv2d
-from .jit import launch, njit, prange
 from .pointwise import pointwise_conv2d
 from .reach import reach
 

@@ -6,8 +6,8 @@ import numpy as np
 
 from .. import checks
 from ..checks import Float32, Floating, Whole
+from ..jit import launch, njit, prange
 from ..operators import Pair
-from .jit import launch, njit, prange
 from .reach import reach
 
 

@@ -8,7 +8,7 @@ import numpy as np
 
 from .. import checks
 from ..checks import Float32, Floating
-from .jit import launch, njit, prange
+from ..jit import launch, njit, prange
 
 TILE = 64  # positions whose means and variances are summed together
 

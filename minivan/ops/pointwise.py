@@ -6,7 +6,7 @@ import numpy as np
 
 from .. import checks
 from ..checks import Float32, Floating
-from .jit import launch, njit, prange
+from ..jit import launch, njit, prange
 
 TILE = 256  # positions summed together: their float64 sums fill 2 KiB, well inside the first-level cache
 GROUP = 16  # output channels that one thread computes in a row for a tile, while the tile's inputs are still in cache

@@ -6,7 +6,7 @@ import numpy as np
 
 from .. import checks
 from ..checks import Float32, Floating
-from .jit import launch, njit, prange
+from ..jit import launch, njit, prange
 
 
 def global_average_pool(x: Floating) -> Float32:

@@ -1,9 +1,9 @@
 """Which outputs a tap of a kernel reaches: the arithmetic of stride, padding and dilation."""
 
-from .jit import njit
+from ..jit import inline
 
 
-@njit()
+@inline
 def reach(offset: int, stride: int, size_in: int, size_out: int) -> tuple[int, int]:
     """Return (first, end): for these outputs i, the input index i * stride + offset lies inside the map.
 

@@ -35,7 +35,7 @@ def levels():
 def reproduce_in_a_fresh_process(tmp_path, *arguments, level="host", **settings):
     """Run reproduce.py with a compiler cache of its own, so that everything is compiled there; return what it prints."""
     environment = {k: v for k, v in os.environ.items() if not k.startswith("NUMBA_")}
-    environment |= {"NUMBA_CACHE_DIR": str(tmp_path / "cache"), "NUMBA_NUM_THREADS": "2", **settings}
+    environment |= {"MINIVAN_CACHE": str(tmp_path / "cache"), "NUMBA_NUM_THREADS": "2", **settings}
     if level != "host":  # without CPU_FEATURES, Numba would add the host's own to any CPU's
         environment |= {"NUMBA_CPU_NAME": level, "NUMBA_CPU_FEATURES": ""}
     command = [sys.executable, str(ROOT / "tests" / "support" / "reproduce.py"), *arguments]

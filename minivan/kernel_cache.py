@@ -1,0 +1,330 @@
+"""Compiled kernels on disk: compiled once for all processes, and all copies, of the same sources on a machine.
+
+Numba's own cache watches one file per kernel (a change in a function that is compiled into it goes unseen), keeps copies of
+the same sources apart, skips folders that it cannot write, and does not bind its index to its data files, so that two
+processes can leave one's machine code under the other's name. This module takes its place, and is the only one that
+touches Numba's private classes; where they are not as expected, kernels are compiled in every process.
+
+**Which folder.** MINIVAN_CACHE, else NUMBA_CACHE_DIR, else `kernels` in the user's cache folder. What is made is made for
+its owner alone (0700). In it is one folder per version of the sources, `minivan-DIGEST`: SHA-256 over every module that can
+be compiled into a kernel. An edit anywhere in them leads to another folder, and nothing has to be wiped.
+
+**One file per kernel and signature**, named after the kernel and the SHA-256 of its key, in three parts:
+
+    SHA-256 of all that follows, in hexadecimal                 line 1
+    the key: all that the machine code depends on, as JSON      line 2
+    Numba's compiled function, pickled                          the rest
+
+A file is loaded if its checksum is right and its key, letter by letter, the one asked for; else it is as if it were not
+there. It is written beside its place and renamed, so there are no halves, and of two writers the last wins with the same
+content. Files that a killed process left behind (.tmp) go a day later, when the next kernel is written.
+
+**A cache never decides the answer.** It is read only if the file, its folder and those above are trusted (trust.py), which is
+looked at before anything is unpickled. The folder is the one of this version: MINIVAN_CACHE=/tmp is safe. It is not read once
+a source file has changed under the running process. Whatever fails when reading or writing, the kernel is compiled and
+works, and one warning per process, KernelCacheWarning, says why. A complete cache is never written to: it may be read-only.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import hashlib
+import inspect
+import json
+import os
+import pickle
+import pkgutil
+import sys
+import time
+import warnings
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from .errors import sentence
+from .trust import distrust, distrust_status
+
+# Modules and packages whose text can become a part of a kernel or of its file.
+KERNEL_SOURCES = ("fast", "geometry", "grad", "jit", "kernel_cache", "ops")
+# Settings of Numba that change the code it makes and are not in its description of the processor.
+SETTINGS = ("OPT", "LOOP_VECTORIZE", "SLP_VECTORIZE", "BOUNDSCHECK", "DEBUGINFO_DEFAULT", "USING_SVML", "LLVM_REFPRUNE_PASS")
+DAY = 86400  # seconds
+
+
+class KernelCacheWarning(UserWarning):
+    """Kernels are compiled in this process alone: there is something to mend that would save the next one the time."""
+
+
+class State(NamedTuple):
+    """Where compiled kernels are kept, what chose that folder, and why it is not used or something could not be kept."""
+
+    folder: Path | None
+    chosen_by: str
+    problem: str | None
+
+
+def folder() -> Path | None:
+    """Return the folder that this process loads kernels from and keeps them in; None if it does without."""
+    place = _place()
+    return None if place.problem else place.folder
+
+
+def state() -> State:
+    """Return the folder and what is wrong with it as of now, or else what this process has warned of."""
+    place = _place()
+    return place._replace(problem=place.problem or _warned)
+
+
+def attach(kernel: Any) -> None:
+    """Let a function that numba.njit returned load what it compiles from the cache, and keep it there.
+
+    Only for functions of KERNEL_SOURCES that stand at the top of their module: a change in others would not be noticed.
+    """
+    if inspect.isfunction(kernel):  # NUMBA_DISABLE_JIT: it is still the Python function
+        return
+    function = kernel.py_func
+    if function.__closure__ is not None or _room(function.__module__) not in KERNEL_SOURCES:
+        return
+    problem = _internals().problem or (None if hasattr(kernel, "_cache") else "this Numba's dispatcher has no _cache")
+    if problem:
+        _warn(problem)
+    else:
+        kernel._cache = _Kernel(function)
+
+
+class _Kernel:
+    """What is on disk of one kernel. Numba's dispatcher asks before it compiles: see _Cache in numba/core/caching.py."""
+
+    def __init__(self, function: Callable[..., Any]):
+        self._module, self._name = function.__module__, function.__qualname__
+        self._line = function.__code__.co_firstlineno
+
+    @property
+    def cache_path(self) -> str | None:
+        place = folder()
+        return None if place is None else str(place)
+
+    def load_overload(self, sig: Any, target_context: Any) -> Any:
+        try:
+            target_context.refresh()  # as Numba's cache does: makes known what the unpickled code refers to
+            found = self._find(sig, target_context.codegen())
+            pickled = found and _read(*found)
+            if pickled:
+                saved, reduced = pickle.loads(pickled)
+                if saved == sig:  # its text, which is in the key, names a class without its module
+                    return _internals().rebuild(target_context, *reduced)
+        except Exception as error:
+            _warn(f"a compiled kernel cannot be read: {sentence(error)}")
+        return None
+
+    def save_overload(self, sig: Any, data: Any) -> None:
+        try:
+            found = self._find(sig, data.codegen)
+            if found:
+                if data.library.has_dynamic_globals or any(not lifted.can_cache for lifted in data.lifted):
+                    raise ValueError(f"{self._name} holds addresses or objects of this process")
+                _write(*found, _internals().dumps((sig, data._reduce())))
+        except Exception as error:
+            _warn(f"a compiled kernel cannot be kept: {sentence(error)}")
+
+    def _find(self, sig: Any, codegen: Any) -> tuple[Path, bytes] | None:
+        """Return the file of a signature and the key that it must have; None where the cache is not used."""
+        place = _place()
+        if place.folder is None or place.problem:
+            _warn(place.problem or "")
+            return None
+        about = {
+            "kernel": f"{self._module}.{self._name}, line {self._line}",
+            "signature": str(sig),
+            "processor": codegen.magic_tuple(),  # LLVM's names of the platform, the model and its features
+            **_compiler(),
+        }
+        key = json.dumps(about).encode()
+        name = f"{self._module.removeprefix(f'{__package__}.')}.{self._name}-{hashlib.sha256(key).hexdigest()[:32]}.kernel"
+        return place.folder / name, key
+
+    def enable(self) -> None:
+        """Numba's interface."""
+
+    def disable(self) -> None:
+        """Numba's interface."""
+
+    def flush(self) -> None:
+        """Numba's interface: called before it recompiles; what it would load again is what it compiled."""
+
+
+def _room(module: str) -> str:
+    """The first name below the package: 'fast' for minivan.fast.network."""
+    return module.removeprefix(f"{__package__}.").partition(".")[0]
+
+
+class Internals(NamedTuple):
+    """What of Numba's private parts is used here, and what of them is not as this module expects."""
+
+    dumps: Callable[..., bytes]
+    rebuild: Callable[..., Any]
+    problem: str | None = None
+
+
+@functools.lru_cache(maxsize=1)
+def _internals() -> Internals:
+    expected = {name: ["self"] for name in ("enable", "disable", "flush")}
+    expected |= {"load_overload": ["self", "sig", "target_context"], "save_overload": ["self", "sig", "data"]}
+    try:
+        from numba.core import caching, compiler, serialize
+
+        methods = caching._Cache.__abstractmethods__ - {"cache_path"}
+        found = {name: list(inspect.signature(getattr(caching._Cache, name)).parameters) for name in methods}
+        if found != expected:
+            raise TypeError(f"its caches are asked for {', '.join(sorted(found))}")
+        return Internals(serialize.dumps, compiler.CompileResult._rebuild)
+    except (ImportError, AttributeError, TypeError, ValueError) as error:
+        return Internals(pickle.dumps, pickle.loads, f"this Numba keeps compiled functions in a way of its own ({error})")
+
+
+@functools.lru_cache(maxsize=1)
+def _compiler() -> dict[str, str]:
+    """What machine code depends on beside the kernel, its types and the processor."""
+    import llvmlite
+    import numba
+    import numpy as np
+
+    settings = {name: str(getattr(numba.config, name, None)) for name in SETTINGS}
+    python = f"{sys.implementation.cache_tag}{getattr(sys, 'abiflags', '')}"
+    versions = {"numba": numba.__version__, "llvmlite": llvmlite.__version__, "numpy": np.__version__, "python": python}
+    return {"sources": SOURCES.digest, **versions, "optimize": str(sys.flags.optimize), **settings}
+
+
+class Sources(NamedTuple):
+    """The text that kernels are made of, as this process found it: its digest, and each file's time and size."""
+
+    digest: str
+    stamps: dict[str, tuple[int, int]]
+    problem: str | None = None
+
+    def changed(self) -> bool:
+        """Whether a file is no longer what was read: what this process imported may be either."""
+        try:
+            return any(_stamp(path) != stamp for path, stamp in self.stamps.items())
+        except OSError:
+            return True
+
+
+def _read_sources() -> Sources:
+    """Read every module of KERNEL_SOURCES through its loader: from a folder or from a zip."""
+    digest, stamps = hashlib.sha256(), {}
+    try:
+        for name, loader in _modules(sys.modules[__package__].__path__, f"{__package__}."):
+            path = loader.get_filename(name)
+            text = loader.get_data(path)
+            digest.update(f"{name} {len(text)}\n".encode() + text)
+            file = getattr(loader, "archive", path)
+            stamps[file] = _stamp(file)
+    except (OSError, ImportError, AttributeError) as error:
+        return Sources("", {}, f"minivan's own source files cannot be read: {sentence(error)}")
+    return Sources(digest.hexdigest(), stamps)
+
+
+def _modules(paths: Sequence[str], prefix: str) -> Iterator[tuple[str, Any]]:
+    """Yield the name and the loader of each kernel module, in order, without importing it."""
+    for finder, name, is_package in sorted(pkgutil.iter_modules(paths, prefix), key=lambda found: found.name):
+        if _room(name) in KERNEL_SOURCES:
+            spec: Any = finder.find_spec(name, None)
+            yield name, spec.loader
+            if is_package:
+                yield from _modules(spec.submodule_search_locations, f"{name}.")
+
+
+def _stamp(path: str) -> tuple[int, int]:
+    status = os.stat(path)
+    return status.st_mtime_ns, status.st_size
+
+
+@functools.lru_cache(maxsize=1)
+def _base() -> State:
+    """Choose the folder, once, at the first kernel; it is made when the first kernel is kept."""
+    for variable in ("MINIVAN_CACHE", "NUMBA_CACHE_DIR"):
+        if os.environ.get(variable):
+            chosen_by, base = variable, os.environ[variable]
+            break
+    else:
+        import platformdirs
+
+        chosen_by, base = "the user's cache folder", os.path.join(platformdirs.user_cache_dir("minivan", False), "kernels")
+        if not os.path.isabs(base):
+            return State(None, chosen_by, "there is no home folder to keep compiled kernels in")
+    try:
+        # Links are followed once, here: what is checked and what is used is the same place.
+        return State(Path(os.path.realpath(os.path.expanduser(base))) / f"minivan-{SOURCES.digest[:16]}", chosen_by, None)
+    except (OSError, ValueError) as error:
+        return State(None, chosen_by, f"{base} cannot be used: {sentence(error)}")
+
+
+def _place() -> State:
+    """Return the folder of this version's kernels, and why it must not be used, looked at anew each time."""
+    problem = SOURCES.problem or _internals().problem
+    if problem:
+        return State(None, _base().chosen_by, problem)
+    if SOURCES.changed():
+        return _base()._replace(problem="minivan's source files have changed under this process")
+    base = _base()
+    return base if base.folder is None else base._replace(problem=distrust(base.folder))
+
+
+def _read(path: Path, key: bytes) -> bytes | None:
+    """Return what was pickled under a key; None if it is not there or damaged. Raises OSError, also where it is not trusted."""
+    never_a_link_nor_a_wait = getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0)
+    try:
+        with open(path, "rb", opener=lambda name, flags: os.open(name, flags | never_a_link_nor_a_wait)) as file:
+            # The folder once more, now that it is there: in a sticky one somebody may just have made it.
+            doubt = distrust_status(path, os.fstat(file.fileno())) or distrust(path.parent)
+            if doubt:
+                raise PermissionError(doubt)
+            checksum, _, rest = file.read().partition(b"\n")
+    except FileNotFoundError:
+        return None
+    found, _, pickled = rest.partition(b"\n")
+    return pickled if found == key and hashlib.sha256(rest).hexdigest().encode() == checksum else None
+
+
+def _write(path: Path, key: bytes, pickled: bytes) -> None:
+    """Put a kernel in its place, whole or not at all. Raises OSError."""
+    for folder in reversed(path.parent.parents):
+        if not folder.exists():
+            folder.mkdir(0o700, exist_ok=True)
+    # Readable for others if the folder above is: an image whose cache root made serves every user.
+    path.parent.mkdir(0o755, exist_ok=True)
+    doubt = distrust(path.parent)
+    if doubt:
+        raise PermissionError(doubt)
+    for left in path.parent.glob("*.tmp"):
+        with contextlib.suppress(OSError):  # another process may take it away at the same time
+            if time.time() - left.stat().st_mtime > DAY:
+                left.unlink()
+    rest = key + b"\n" + pickled
+    unfinished = path.with_name(f"{path.name}.{os.urandom(8).hex()}.tmp")
+    try:
+        with open(unfinished, "xb", opener=lambda name, flags: os.open(name, flags, 0o644)) as file:
+            file.write(hashlib.sha256(rest).hexdigest().encode() + b"\n" + rest)
+        os.replace(unfinished, path)
+    except BaseException:
+        unfinished.unlink(missing_ok=True)
+        raise
+
+
+_warned: str | None = None
+
+
+def _warn(problem: str) -> None:
+    """Say it once per process, as one line without a line of source; where warnings are errors, `state` alone tells."""
+    global _warned
+    if _warned is None:
+        _warned = problem
+        text = f"kernels are compiled in this process alone: {problem}. MINIVAN_CACHE can name another folder to keep them in."
+        with contextlib.suppress(KernelCacheWarning):
+            warnings.warn_explicit(text, KernelCacheWarning, "minivan", 1)
+
+
+# Read when the first kernel module is imported, which is when Python reads them.
+SOURCES = _read_sources()
