@@ -2,7 +2,8 @@
 
     python .ci/lowest.py > constraints.txt
 
-A tool that reads the source but never runs beside it (ruff, mypy, the docs' builders) stays at its newest, PyTorch at the one version it is pinned to.
+PyTorch stays at the one version it is pinned to; tools that read the source but never run beside it (ruff, mypy, the
+documentation's builders) stay at their newest.
 """
 
 import re

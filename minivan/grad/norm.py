@@ -49,9 +49,9 @@ def batch_norm_parameters(
     n, c, h, w = checks.check_feature_map(x)
     checks.check_channels(c, x, running_mean=running_mean, running_var=running_var)
     dweight = np.empty(c, np.float32)
-    maps = [checks.float32(v).reshape(n, c, h * w) for v in (dy, x)]
+    dy_flat, x_flat = (checks.float32(v).reshape(n, c, h * w) for v in (dy, x))
     with launch:
-        _scaled_sums(*maps, checks.float32(running_mean), checks.float32(running_var), eps, dweight)
+        _scaled_sums(dy_flat, x_flat, checks.float32(running_mean), checks.float32(running_var), eps, dweight)
     return dweight, conv2d_bias(dy)
 
 
@@ -78,9 +78,9 @@ def layer_norm_input(dy: Floating, x: Floating, weight: Floating, eps: float = 1
     n, c, h, w = checks.check_feature_map(x)
     checks.check_channels(c, x, weight=weight)
     dx = np.empty((n, c, h, w), np.float32)
-    maps = [checks.float32(v).reshape(n, c, h * w) for v in (dy, x)]
+    dy_flat, x_flat = (checks.float32(v).reshape(n, c, h * w) for v in (dy, x))
     with launch:
-        _layer_norm_input(*maps, checks.float32(weight), eps, dx.reshape(n, c, h * w))
+        _layer_norm_input(dy_flat, x_flat, checks.float32(weight), eps, dx.reshape(n, c, h * w))
     return dx
 
 

@@ -24,9 +24,9 @@ def batch_norm(
     n, c, h, w = checks.check_feature_map(x)
     checks.check_channels(c, x, running_mean=running_mean, running_var=running_var, weight=weight, bias=bias)
     y = np.empty((n, c, h, w), np.float32)
-    parameters = [checks.float32(v) for v in (running_mean, running_var, weight, bias)]
+    mean, var, scale, shift = (checks.float32(v) for v in (running_mean, running_var, weight, bias))
     with launch:
-        _batch_norm(checks.float32(x).reshape(n, c, h * w), *parameters, eps, y.reshape(n, c, h * w))
+        _batch_norm(checks.float32(x).reshape(n, c, h * w), mean, var, scale, shift, eps, y.reshape(n, c, h * w))
     return y
 
 
