@@ -10,6 +10,8 @@ from support import loopback
 
 ROOT = Path(__file__).parent.parent
 
+pytest_plugins = ["support.skips"]
+
 
 def _kernel_cache() -> str:
     """A folder of compiled kernels that belongs to this source text.
