@@ -4,8 +4,10 @@
 
 The accuracy and the SHA-256 are written into weights/README.md and the classify transcript into README.md; then the scripts
 that own the other figures are run: the recorded bits of `exact`, the pictures, the notebooks, the ablations. It takes some
-twenty minutes on two cores and needs the extras `test` and `examples`.
+twenty minutes on two cores, needs the extras `test` and `examples`, and MINIVAN_LABELLED (see make_labelled.py).
 """
+
+from __future__ import annotations
 
 import hashlib
 import re
@@ -18,12 +20,13 @@ sys.path[:0] = [str(ROOT), str(ROOT / "tests")]
 
 import torch  # noqa: E402
 from support import torch_van  # noqa: E402
-from support.labelled import logits, photographs, right  # noqa: E402
+from support.labelled import logits  # noqa: E402
 
 import minivan  # noqa: E402
-from minivan import image  # noqa: E402
+from minivan import image, labelled  # noqa: E402
 from minivan.checkpoint.hub import bundled  # noqa: E402
 from minivan.ops import softmax  # noqa: E402
+from minivan.van import VAN  # noqa: E402
 
 OWNERS = [
     ["tests/support/reproduce.py", "--write"],
@@ -33,7 +36,7 @@ OWNERS = [
 ]
 
 
-def rewrite(path, pattern, line):
+def rewrite(path: Path, pattern: str, line: str) -> None:
     """Replace what the pattern matches, once, in a text file; SystemExit where it does not match."""
     text = path.read_text(encoding="utf-8")
     text, found = re.subn(pattern, lambda _: line, text, flags=re.DOTALL)
@@ -42,20 +45,20 @@ def rewrite(path, pattern, line):
     path.write_text(text, encoding="utf-8")
 
 
-def accuracy(model):
+def accuracy(model: VAN) -> tuple[int, str]:
     """Say how many of the labelled photographs `exact` gets right, and how many PyTorch does."""
-    inputs, targets = photographs(model.card)
+    inputs, targets = labelled.inputs(labelled.given(), model.card)
     net = torch_van.load(model.config, model.tensors)
     ours = logits(model, inputs)
     with torch.inference_mode():
         judged = logits(lambda x: net(torch.from_numpy(x)), inputs)
-    (one, five), theirs = ([right(y, targets, k) for k in (1, 5)] for y in (ours, judged))
+    (one, five), theirs = ([labelled.right(y, targets, k) for k in (1, 5)] for y in (ours, judged))
     same = f"the same {one}" if theirs[0] == one else f"{theirs[0]}"
     said = f"{one} right ({one / 10:.1f} %), {five} among the first five ({five / 10:.1f} %)"
     return one, f"{said}; PyTorch on the same weights: {same}"
 
 
-def likeliest(model, name):
+def likeliest(model: VAN, name: str) -> tuple[str, float]:
     """Return the usual name and the probability of the likeliest class of a photograph in examples/."""
     x = image.prepare(ROOT / "examples" / name, model.card.preprocessing)
     probabilities = softmax(model(x[None]))[0]
@@ -63,11 +66,14 @@ def likeliest(model, name):
     return model.card.label(best).short, float(probabilities[best])
 
 
-def main():
+def main() -> None:
     path = bundled()[0]
     model = minivan.load(path)
     readme = ROOT / "weights" / "README.md"
-    one, said = accuracy(model)
+    try:
+        one, said = accuracy(model)
+    except (OSError, ValueError) as error:
+        sys.exit(str(error))
     rewrite(readme, r"1,000 labelled validation images: [^|]*(?= \|)", f"1,000 labelled validation images: {said}")
     answers = [f"{name} is {label} at {p:.2f}" for name in ("coffee.jpg", "cat.jpg") for label, p in [likeliest(model, name)]]
     rewrite(readme, r"(?<=\| photographs \| )[^;|]*(?=; )", ", ".join(answers))

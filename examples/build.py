@@ -13,6 +13,7 @@ from __future__ import annotations
 import os
 import sys
 import tempfile
+from collections.abc import Collection
 from pathlib import Path
 
 import nbformat
@@ -22,7 +23,7 @@ HERE = Path(__file__).resolve().parent
 SECONDS_PER_CELL = 240  # the first cell that uses a compiled engine may have to compile it
 
 
-def sources(numbers: list[str] | tuple = ()) -> list[Path]:
+def sources(numbers: Collection[str] = ()) -> list[Path]:
     """Return the lessons' sources in order, all or those whose two digits are asked for."""
     found = sorted((HERE / "sources").glob("[0-9][0-9]_*.py"))
     return [path for path in found if not numbers or path.name[:2] in numbers]
@@ -34,9 +35,11 @@ def notebook_path(source: Path) -> Path:
 
 def parse(source: Path) -> nbformat.NotebookNode:
     """Return the notebook of a source, without outputs; cell ids count up, so the same source gives the same bytes."""
-    cells, kind, lines = [], None, []
+    cells: list[nbformat.NotebookNode] = []
+    kind: str | None = None
+    lines: list[str] = []
 
-    def close():
+    def close() -> None:
         body = "\n".join(lines).strip("\n")
         if kind is None or not body:
             return
@@ -72,9 +75,9 @@ def execute(notebook: nbformat.NotebookNode) -> nbformat.NotebookNode:
     return notebook
 
 
-def joined(outputs: list) -> list:
+def joined(outputs: list[nbformat.NotebookNode]) -> list[nbformat.NotebookNode]:
     """Join what was printed in one go but arrived in pieces, and drop what depends on the display."""
-    kept = []
+    kept: list[nbformat.NotebookNode] = []
     for output in outputs:
         if output.output_type == "stream" and kept and kept[-1].get("name") == output.name:
             kept[-1].text += output.text

@@ -2,7 +2,7 @@
 
     python examples/draw_diagrams.py [FOLDER]
 
-Every shape comes from a tap on a forward pass, every count from the model's tensors, and the footprint from impulses
+Every shape comes from a hook on a forward pass, every count from the model's tensors, and the footprint from impulses
 sent through the model's own attention function. FOLDER is examples/diagrams unless given.
 """
 
@@ -10,17 +10,25 @@ from __future__ import annotations
 
 import math
 import sys
+from collections.abc import Sequence
 from pathlib import Path
+from typing import TypeAlias
 
 import matplotlib
 import numpy as np
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import FancyArrowPatch, FancyBboxPatch, Rectangle
 
 import minivan
-from minivan import model as van
-from minivan import reference, summary
+from minivan import paths, reference, summary
 from minivan.checkpoint.hub import bundled
+from minivan.hooks import Hook
+from minivan.model import lka
+from minivan.operators import Array
+from minivan.van import VAN
+
+Shape: TypeAlias = tuple[int, ...]
 
 GAP = 0.74  # inches between two maps
 SIDE = 224  # pixels: the size at which networks of this kind are drawn and counted
@@ -29,21 +37,21 @@ BLUE, ORANGE, GREEN, INK, PALE = "#0072B2", "#D55E00", "#009E73", "#222222", "#F
 STYLE = {"svg.hashsalt": "minivan", "font.family": "DejaVu Sans", "text.color": INK}
 
 
-def shapes_of(model) -> dict[str, tuple[int, ...]]:
-    """Return path -> (C, H, W) of everything that a tap sees during one forward pass of a SIDE x SIDE image."""
-    shapes = {}
+def shapes_of(model: VAN) -> dict[str, Shape]:
+    """Return path -> (C, H, W) of everything that a hook sees during one forward pass of a SIDE x SIDE image."""
+    shapes: dict[str, Shape] = {}
     model(np.zeros((1, 3, SIDE, SIDE), np.float32), hook=lambda path, array: shapes.update({path: array.shape[1:]}))
     return shapes
 
 
-def architecture(model) -> Figure:
+def architecture(model: VAN) -> Figure:
     """The four stages from photo to classes: shapes, blocks, parameters, multiply-adds."""
     shapes, rows = shapes_of(model), summary.summarise(model.config, SIDE, SIDE)
     figure, ax = canvas(11, 4.6)
     x, middle = 0.25, 3.05
     x = plates(ax, x, middle, (3, SIDE, SIDE), "#E8E4D8", "photo", [f"{SIDE} x {SIDE}", "3 channels"])
     for i, row in enumerate(rows[:-1], start=1):
-        C, H, W = shapes[f"norm{i}"]
+        C, H, W = shapes[paths.norm(i)]
         arrow(ax, x, x + GAP - 0.08, middle)
         millions = f"{row.multiply_adds / 1e6:,.0f} M mult.-adds"
         lines = [f"{H} x {W}", f"{C} channels", f"{row.blocks} blocks", f"{thousands(row.parameters)} param.", millions]
@@ -60,11 +68,11 @@ def architecture(model) -> Figure:
     return figure
 
 
-def thousands(number):
+def thousands(number: float) -> str:
     return f"{number / 1000:,.0f} k"
 
 
-def plates(ax, x, middle, shape, colour, name, lines):
+def plates(ax: Axes, x: float, middle: float, shape: Shape, colour: str, name: str, lines: Sequence[str]) -> float:
     """Draw a map as plates, one for each doubling of channels, the side by the logarithm of the map's; return the right end."""
     C, H, _ = shape
     side = 0.2 * math.log2(H) - 0.2
@@ -81,15 +89,15 @@ def plates(ax, x, middle, shape, colour, name, lines):
     return x + width + 0.06
 
 
-def block(model) -> Figure:
+def block(model: VAN) -> Figure:
     """Every operator of the first block, in order, with its kernel and the shape of its output."""
-    shapes, name = shapes_of(model), "block1.0"
-    paths = [path.removeprefix(f"{name}.") for path in shapes if path.startswith(f"{name}.")] + [name]
-    half = paths.index("layer_scale_1") + 1
+    shapes, name = shapes_of(model), paths.block(1, 0)
+    inside = [path.removeprefix(f"{name}.") for path in shapes if path.startswith(f"{name}.")] + [name]
+    half = inside.index("layer_scale_1") + 1
     figure, ax = canvas(10.2, 7.6)
     C, H, W = shapes["patch_embed1.norm"]
     label(ax, 5, 7.35, f"{name}: one block of stage 1, maps of {H} x {W}", 12, weight="bold")
-    for column, part in enumerate((paths[:half], paths[half:])):
+    for column, part in enumerate((inside[:half], inside[half:])):
         left, top = 1.15 + 5.0 * column, 6.9
         heading = (f"x, {C} channels", "x after attention")[column]
         label(ax, left + 1.5, top, heading, 10)
@@ -97,7 +105,7 @@ def block(model) -> Figure:
         for row, path in enumerate(part):
             y = top - 0.08 - 0.65 * (row + 1)
             places[path] = y
-            inside_unit = path.startswith("attn.spatial_gating_unit")
+            inside_unit = path.startswith(paths.UNIT)
             colour = "#FBE3D3" if inside_unit else "#DCEAF5" if path.startswith(("attn", "mlp")) else PALE
             box(ax, left, y - 0.21, 3.0, 0.42, colour, f"{short(path, name)}:  {operation(model, name, path)}", 10)
             full = path if path == name else f"{name}.{path}"
@@ -109,23 +117,23 @@ def block(model) -> Figure:
     return figure
 
 
-def residuals(part, name):
+def residuals(part: Sequence[str], name: str) -> list[tuple[str, str]]:
     """Return which arrays are used again: (where it comes from, where it is added or multiplied)."""
     if name in part:
         return [("x", name)]
     return [
-        ("attn.activation", "attn.spatial_gating_unit"),
+        ("attn.activation", paths.UNIT),
         ("norm1", "attn"),
         ("x", "layer_scale_1"),
     ]
 
 
-def short(path, name):
+def short(path: str, name: str) -> str:
     """Shorten a path to what stands in a box."""
     return "sum" if path == name else path.removeprefix("attn.").removeprefix("spatial_gating_unit.").removeprefix("mlp.")
 
 
-def operation(model, name, path):
+def operation(model: VAN, name: str, path: str) -> str:
     """Say what the operator under a path does; a convolution's kernel is read from its weight."""
     weight = model.tensors.get(f"{name}.{path}.weight")
     if weight is not None and weight.ndim == 4:
@@ -137,14 +145,14 @@ def operation(model, name, path):
         "norm2": "BatchNorm",
         "attn.activation": "GELU",
         "mlp.act": "GELU",
-        "attn.spatial_gating_unit": "u x attention",
+        paths.UNIT: "u x attention",
         "attn": "+ norm1's output",
         "layer_scale_1": "x + scale x attention",
         name: "x + scale x mlp",
     }[path]
 
 
-def impulse_responses(model, side=35) -> dict[str, np.ndarray]:
+def impulse_responses(model: VAN, side: int = 35) -> dict[str, Array]:
     """Send a one in a map of zeros through the first block's attention function; return (C, side, side) for conv0,
     conv_spatial alone, and both.
 
@@ -156,14 +164,14 @@ def impulse_responses(model, side=35) -> dict[str, np.ndarray]:
     impulse = nothing.copy()
     impulse[:, :, side // 2, side // 2] = 1
 
-    def respond(u, near=None):
-        kept = {}
+    def respond(u: Array, near: Array | None = None) -> dict[str, Array]:
+        kept: dict[str, Array] = {}
 
-        def keep(path, array):
+        def keep(path: str, array: Array) -> Array | None:
             kept[path] = array[0]
             return near if path == "conv0" else None  # in place of what conv0 gave, where that is asked for
 
-        van.lka(reference, van.Hook(keep), u, **unit)
+        lka(reference, Hook(keep), u, **unit)
         return kept
 
     both = {path: respond(impulse)[path] - respond(nothing)[path] for path in ("conv0", "conv_spatial")}
@@ -172,13 +180,13 @@ def impulse_responses(model, side=35) -> dict[str, np.ndarray]:
     return {path: response[:, ::-1, ::-1] for path, response in responses.items()}
 
 
-def dilation_of(model) -> int:
+def dilation_of(model: VAN) -> int:
     """Return the spacing of conv_spatial's taps, measured on its response to an impulse."""
     columns = np.flatnonzero(np.abs(impulse_responses(model)["conv_spatial"]).sum(0).any(0))
     return int(columns[1] - columns[0])
 
 
-def footprint(model) -> Figure:
+def footprint(model: VAN) -> Figure:
     """What each step reads, and how strongly the trained pair weighs each position."""
     responses = impulse_responses(model)
     strength = np.abs(responses["both"]).mean(0)
@@ -210,7 +218,7 @@ def footprint(model) -> Figure:
     return figure
 
 
-def canvas(width, height):
+def canvas(width: float, height: float) -> tuple[Figure, Axes]:
     """Return a figure and one axis whose unit is an inch."""
     figure = Figure(figsize=(width, height), dpi=100)
     ax = figure.add_axes((0, 0, 1, 1))
@@ -219,26 +227,26 @@ def canvas(width, height):
     return figure, ax
 
 
-def label(ax, x, y, text, size, weight="normal", align="center"):
+def label(ax: Axes, x: float, y: float, text: str, size: float, weight: str = "normal", align: str = "center") -> None:
     ax.text(x, y, text, fontsize=size, fontweight=weight, ha=align, va="center")
 
 
-def box(ax, x, y, width, height, colour, text, size):
+def box(ax: Axes, x: float, y: float, width: float, height: float, colour: str, text: str, size: float) -> None:
     shape = FancyBboxPatch((x, y), width, height, boxstyle="round,pad=0,rounding_size=0.08")
     shape.set(facecolor=colour, edgecolor=INK, linewidth=0.9)
     ax.add_patch(shape)
     label(ax, x + width / 2, y + height / 2, text, size)
 
 
-def arrow(ax, x0, x1, y):
+def arrow(ax: Axes, x0: float, x1: float, y: float) -> None:
     ax.add_patch(FancyArrowPatch((x0, y), (x1, y), arrowstyle="-|>", mutation_scale=12, color=INK, shrinkA=0, shrinkB=0))
 
 
-def down(ax, x, y0, y1):
+def down(ax: Axes, x: float, y0: float, y1: float) -> None:
     ax.add_patch(FancyArrowPatch((x, y0), (x, y1), arrowstyle="-|>", mutation_scale=9, color=INK, shrinkA=0, shrinkB=0))
 
 
-def bow(ax, x0, x1, y0, y1):
+def bow(ax: Axes, x0: float, x1: float, y0: float, y1: float) -> None:
     """Draw a line that leaves the column to the left and comes back further down; longer ones lie further out."""
     out = x1 - 0.1 - 0.13 * (y0 - y1)
     ax.plot([x0, out, out], [y0, y0, y1], color=GREEN, linewidth=1.4)

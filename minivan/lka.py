@@ -8,9 +8,14 @@ function says so: the paper's formulas leave them out.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from typing import Any, TypeAlias
 
 import numpy as np
+import numpy.typing as npt
+
+Array: TypeAlias = npt.NDArray[Any]  # of any kind of number: integers stay exact
+Whole: TypeAlias = npt.NDArray[np.int64]
+Mask: TypeAlias = npt.NDArray[np.bool_]
 
 
 def local_side(d: int) -> int:
@@ -108,16 +113,16 @@ def best_dilation(K: int) -> int:
     return min(range(1, K + 1), key=lambda d: (spatial_weights(K, d), d))
 
 
-def tap_offsets(side: int, dilation: int = 1) -> np.ndarray:
+def tap_offsets(side: int, dilation: int = 1) -> Whole:
     """Return the positions, relative to the output's own, that a kernel reads along one axis: int64 (side,).
 
     Centred where that is possible; an even span leans one pixel to the right.
     """
     reach = dilation * (side - 1)
-    return dilation * np.arange(side) - reach // 2
+    return dilation * np.arange(side, dtype=np.int64) - reach // 2
 
 
-def footprint(K: int, d: int) -> np.ndarray:
+def footprint(K: int, d: int) -> Whole:
     """Return how many of the second kernel's taps see each input pixel: int64 (S, S) with S = support(K, d).
 
     The output pixel sits at index (S - 1) // 2 on both axes. Every count is at least 1: the two steps leave no hole.
@@ -125,10 +130,11 @@ def footprint(K: int, d: int) -> np.ndarray:
     first, second = tap_offsets(local_side(d)), tap_offsets(dilated_side(K, d), d)
     reached = np.add.outer(second, first)  # (dilated taps, local taps) -> offset of the input pixel
     paths = np.bincount((reached - reached.min()).ravel())  # along one axis
-    return np.multiply.outer(paths, paths)  # the axes are independent
+    both: Whole = np.multiply.outer(paths, paths)  # the axes are independent
+    return both
 
 
-def read_by(K: int, d: int) -> dict[str, np.ndarray]:
+def read_by(K: int, d: int) -> dict[str, Mask]:
     """Return, for each step, which pixels of the support it reads for the output at the centre: bool (S, S) each.
 
     'local' is the first depthwise kernel, 'dilated' the second, 'both' the two after one another, 'pointwise' the 1x1.
@@ -136,14 +142,14 @@ def read_by(K: int, d: int) -> dict[str, np.ndarray]:
     S = support(K, d)
     local, dilated = tap_offsets(local_side(d)), tap_offsets(dilated_side(K, d), d)
     centre = -int(local[0] + dilated[0])
-    masks = {"both": np.ones((S, S), bool)}
-    for step, offsets in {"local": local, "dilated": dilated, "pointwise": np.zeros(1, int)}.items():
+    masks: dict[str, Mask] = {"both": np.ones((S, S), bool)}
+    for step, offsets in {"local": local, "dilated": dilated, "pointwise": np.zeros(1, np.int64)}.items():
         masks[step] = np.zeros((S, S), bool)
         masks[step][np.ix_(centre + offsets, centre + offsets)] = True
     return masks
 
 
-def equivalent_kernel(conv0: np.ndarray, conv_spatial: np.ndarray, dilation: int) -> np.ndarray:
+def equivalent_kernel(conv0: Array, conv_spatial: Array, dilation: int) -> Array:
     """Compose two depthwise kernels into the one depthwise kernel that does the work of both.
 
     conv0 (C, 1, k, k) runs first; conv_spatial (C, 1, s, s) runs on its result with `dilation`. Returns
@@ -155,8 +161,14 @@ def equivalent_kernel(conv0: np.ndarray, conv_spatial: np.ndarray, dilation: int
     channels, s = _depthwise(conv_spatial, "conv_spatial")
     if channels != C:
         raise ValueError(f"both kernels have the same channels; got {conv0.shape} and {conv_spatial.shape}")
-    S = k + _positive("dilation", dilation) * (s - 1)
-    composed = np.zeros((C, 1, S, S), np.result_type(conv0, conv_spatial))
+    reach = _positive("dilation", dilation) * (s - 1)
+    composed = np.zeros((C, 1, k + reach, k + reach), np.result_type(conv0, conv_spatial))
+    if k <= s:  # the same sums in the same order, with fewer turns: each weight of conv0 is laid under every dilated tap
+        for row in reversed(range(k)):
+            for column in reversed(range(k)):
+                under = composed[:, :, row : row + reach + 1 : dilation, column : column + reach + 1 : dilation]
+                under += conv_spatial * conv0[:, :, row, column, None, None]
+        return composed
     for row in range(s):
         for column in range(s):
             top, left = row * dilation, column * dilation
@@ -164,12 +176,13 @@ def equivalent_kernel(conv0: np.ndarray, conv_spatial: np.ndarray, dilation: int
     return composed
 
 
-def equivalent_bias(bias0: np.ndarray, conv_spatial: np.ndarray, bias_spatial: np.ndarray) -> np.ndarray:
+def equivalent_bias(bias0: Array, conv_spatial: Array, bias_spatial: Array) -> Array:
     """Return the composed kernel's bias (C,): bias0 passes through every dilated tap, then bias_spatial is added."""
-    return bias0 * conv_spatial.sum(axis=(1, 2, 3)) + bias_spatial
+    composed: Array = bias0 * conv_spatial.sum(axis=(1, 2, 3)) + bias_spatial
+    return composed
 
 
-def depthwise(x: np.ndarray, kernel: np.ndarray, dilation: int = 1) -> np.ndarray:
+def depthwise(x: Array, kernel: Array, dilation: int = 1) -> Array:
     """Slide one kernel per channel over a map with zeros around it; the size stays.
 
     x (C, H, W), kernel (C, 1, k, k) -> (C, H, W) in their common dtype, so integers stay exact. An output at (r, c)
@@ -183,12 +196,12 @@ def depthwise(x: np.ndarray, kernel: np.ndarray, dilation: int = 1) -> np.ndarra
     return _slide(np.pad(x, ((0, 0), (before, after), (before, after))), kernel, dilation)
 
 
-def two_steps(u: np.ndarray, conv0: np.ndarray, conv_spatial: np.ndarray, dilation: int) -> np.ndarray:
+def two_steps(u: Array, conv0: Array, conv_spatial: Array, dilation: int) -> Array:
     """Apply the two depthwise kernels after one another, as the network does, each with zeros around its own input."""
     return depthwise(depthwise(u, conv0), conv_spatial, dilation)
 
 
-def one_step(u: np.ndarray, conv0: np.ndarray, conv_spatial: np.ndarray, dilation: int) -> np.ndarray:
+def one_step(u: Array, conv0: Array, conv_spatial: Array, dilation: int) -> Array:
     """Apply the composed kernel once. It equals `two_steps` except where `border_affected` says so.
 
     Both are the same sum of products regrouped: equal to the last bit on integers, up to rounding otherwise.
@@ -198,7 +211,7 @@ def one_step(u: np.ndarray, conv0: np.ndarray, conv_spatial: np.ndarray, dilatio
     return _slide(padded, equivalent_kernel(conv0, conv_spatial, dilation), 1)
 
 
-def border_difference(u: np.ndarray, conv0: np.ndarray, conv_spatial: np.ndarray, dilation: int) -> np.ndarray:
+def border_difference(u: Array, conv0: Array, conv_spatial: Array, dilation: int) -> Array:
     """Return one_step - two_steps, computed from its cause: what the second zero padding throws away, (C, H, W).
 
     Just outside the map the first kernel still overlaps it and gives a value; `two_steps` puts zero there, the composed
@@ -212,7 +225,7 @@ def border_difference(u: np.ndarray, conv0: np.ndarray, conv_spatial: np.ndarray
     return _slide(outside, conv_spatial, dilation)
 
 
-def border_affected(height: int, width: int, K: int, d: int) -> np.ndarray:
+def border_affected(height: int, width: int, K: int, d: int) -> Mask:
     """Return where `one_step` and `two_steps` may differ on a map, bool (height, width); elsewhere they never do.
 
     A position is affected when one of its dilated taps lands outside the map but within reach of the first kernel. With
@@ -225,19 +238,22 @@ def border_affected(height: int, width: int, K: int, d: int) -> np.ndarray:
         taps = np.add.outer(np.arange(length), second)
         on_map = (taps >= 0) & (taps < length)
         overlaps = (taps + first[-1] >= 0) & (taps + first[0] < length)
-        inside.append(on_map.any(1))
-        near.append((overlaps & ~on_map).any(1))
-    rows, columns = near
-    return (rows[:, None] & (columns | inside[1])) | (inside[0][:, None] & columns)
+        inside.append(np.flatnonzero(on_map.any(1)))
+        near.append(np.flatnonzero((overlaps & ~on_map).any(1)))
+    affected: Mask = np.zeros((height, width), bool)
+    for rows, columns in ((near[0], near[1]), (near[0], inside[1]), (inside[0], near[1])):
+        affected[np.ix_(rows, columns)] = True  # off the map on one axis at least, in reach on both
+    return affected
 
 
-def taps_on_map(side: int, dilation: int, length: int) -> np.ndarray:
+def taps_on_map(side: int, dilation: int, length: int) -> Whole:
     """Return how many of a kernel's taps, along one axis, fall on the map from each position: int64 (length,)."""
     taps = np.add.outer(np.arange(_positive("length", length)), tap_offsets(side, dilation))
-    return ((taps >= 0) & (taps < length)).sum(axis=1)
+    counts: Whole = ((taps >= 0) & (taps < length)).sum(axis=1, dtype=np.int64)
+    return counts
 
 
-def _slide(padded, kernel, dilation):
+def _slide(padded: Array, kernel: Array, dilation: int) -> Array:
     """Sum shifted, scaled copies of a padded map: the taps in row-major order, the output only where all taps fit."""
     k = kernel.shape[-1]
     reach = dilation * (k - 1)
@@ -253,25 +269,26 @@ def _slide(padded, kernel, dilation):
     return out
 
 
-def _margins(conv0, conv_spatial, dilation) -> Sequence[int]:
+def _margins(conv0: Array, conv_spatial: Array, dilation: int) -> tuple[int, int]:
     """Return how far the two steps together reach to the left and to the right of an output."""
     first, second = tap_offsets(conv0.shape[-1]), tap_offsets(conv_spatial.shape[-1], dilation)
     return -int(first[0] + second[0]), int(first[-1] + second[-1])
 
 
-def _depthwise(kernel, name):
+def _depthwise(kernel: Array, name: str) -> tuple[int, int]:
+    """Return the channels and the side of a depthwise kernel; ValueError for anything else."""
     if kernel.ndim != 4 or kernel.shape[1] != 1 or kernel.shape[2] != kernel.shape[3] or not kernel.size:
         raise ValueError(f"{name} is a square depthwise kernel (C, 1, k, k); got {kernel.shape}")
     return kernel.shape[0], kernel.shape[-1]
 
 
-def _positive(name, value):
+def _positive(name: str, value: float) -> int:
     if value < 1 or value != int(value):
         raise ValueError(f"{name} is a whole number of at least 1; got {value!r}")
     return int(value)
 
 
-def _check(K, d=1):
+def _check(K: int, d: int = 1) -> None:
     _positive("K", K)
     if not (1 <= d <= K and d == int(d)):
         raise ValueError(f"the dilation d is a whole number from 1 to K = {K}; got {d!r}")

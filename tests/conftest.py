@@ -9,6 +9,8 @@ from support import loopback
 
 ROOT = Path(__file__).parent.parent
 
+pytest_plugins = ["support.skips"]
+
 
 # Compiled kernels stay in the checkout, out of the user's own cache, unless whoever runs the tests names another folder.
 if not os.environ.get("NUMBA_CACHE_DIR"):

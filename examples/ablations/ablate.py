@@ -3,57 +3,73 @@
     python examples/ablations/ablate.py                       all 1,000 labelled images, a few minutes
     python examples/ablations/ablate.py --limit 100 --dry     a quick look, nothing written
 
-Without --dry it writes results.json, README.md and ablations.png beside this file. Published accuracies are those of
-networks that were trained with the change (Guo et al. 2022, ablation tables, VAN-B0 on ImageNet-1k).
+It reads the labelled images that MINIVAN_LABELLED names (benchmarks/make_labelled.py makes them). Without --dry it writes
+results.json, README.md and ablations.png beside this file. Published accuracies are those of networks that were trained with
+the change (Guo et al. 2022, ablation tables, VAN-B0 on ImageNet-1k).
 """
 
 from __future__ import annotations
 
 import argparse
-import io
 import json
+import sys
 import time
-import zipfile
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any, TypeAlias
 
 import numba
 import numpy as np
+from matplotlib.figure import Figure
 
 import minivan
-from minivan import image, reference
+from minivan import labelled, reference
 from minivan.checkpoint.hub import bundled
+from minivan.geometry import CONV0, CONV_SPATIAL
+from minivan.hooks import Callback
+from minivan.operators import Array, Operators
+from minivan.paths import UNIT
+from minivan.van import VAN
 
 HERE = Path(__file__).resolve().parent
-IMAGES = HERE.parent.parent / "tests" / "data" / "tiny_imagenet_val_1000.zip"
 BATCH = 50
-UNIT = "spatial_gating_unit"
+
+Parameters: TypeAlias = dict[str, Any]  # of one attention: conv0, conv_spatial, conv1
+Change: TypeAlias = Callable[[Operators, Array, Parameters], Array]  # what takes the place of u * attention
+Ablation: TypeAlias = tuple[Change, float | None]  # and the published top-1 of a network that was trained so
+Row: TypeAlias = dict[str, Any]  # what was measured of one change, as results.json has it
 
 
-def near(ops, u, p):
-    return ops.conv2d(u, **p["conv0"], padding=2, groups=u.shape[1])
+def near(ops: Operators, u: Array, p: Parameters) -> Array:
+    return ops.conv2d(u, **p["conv0"], padding=CONV0.padding, groups=u.shape[1])
 
 
-def far(ops, u, p, taps=7, dilation=3):
+def far(ops: Operators, u: Array, p: Parameters, taps: int = CONV_SPATIAL.side, dilation: int = CONV_SPATIAL.dilation) -> Array:
     """The dilated depthwise kernel, or its middle taps x taps, or with another dilation; the map keeps its size."""
-    cut = (7 - taps) // 2
-    weight = np.ascontiguousarray(p["conv_spatial"]["weight"][:, :, cut : 7 - cut, cut : 7 - cut])
+    middle = slice((CONV_SPATIAL.side - taps) // 2, (CONV_SPATIAL.side + taps) // 2)
+    weight = np.ascontiguousarray(p["conv_spatial"]["weight"][:, :, middle, middle])
     padding = dilation * (taps // 2)
     return ops.conv2d(u, weight, p["conv_spatial"]["bias"], padding=padding, dilation=dilation, groups=u.shape[1])
 
 
-def mix(ops, u, p):
+def mix(ops: Operators, u: Array, p: Parameters) -> Array:
     return ops.conv2d(u, **p["conv1"])
 
 
-def attention(ops, u, p, **reach):
+def attention(ops: Operators, u: Array, p: Parameters, **reach: int) -> Array:
     return mix(ops, far(ops, near(ops, u, p), p, **reach), p)
 
 
-def sigmoid(a):
+def sigmoid(a: Array) -> Array:
     return (1 / (1 + np.exp(-a))).astype(a.dtype)
 
 
-PARTS = {  # name -> (what takes the place of u * attention, published top-1 of a network trained so)
+def nominal(taps: int = CONV_SPATIAL.side, dilation: int = CONV_SPATIAL.dilation) -> int:
+    """Return the K that a far kernel stands for."""
+    return taps * dilation
+
+
+PARTS: dict[str, Ablation] = {
     "as trained": (lambda ops, u, p: u * attention(ops, u, p), 75.4),
     "sigmoid on the attention": (lambda ops, u, p: u * sigmoid(attention(ops, u, p)), 75.2),
     "add instead of multiply": (lambda ops, u, p: u + attention(ops, u, p), 74.6),
@@ -75,50 +91,53 @@ REACHES = {  # the same weights with another reach; the nominal K is taps x dila
 PUBLISHED_BY_K = {7: 74.8, 14: 75.3, 28: 75.4}  # and 21: 75.4, the network as it is
 
 
-def ablations() -> dict:
+def ablations() -> dict[str, Ablation]:
     """Return name -> (function, published) of all changes."""
 
-    def with_reach(reach):
-        published = PUBLISHED_BY_K.get(reach.get("taps", 7) * reach.get("dilation", 3))
-        return lambda ops, u, p: u * attention(ops, u, p, **reach), published
+    def with_reach(reach: dict[str, int]) -> Ablation:
+        return lambda ops, u, p: u * attention(ops, u, p, **reach), PUBLISHED_BY_K.get(nominal(**reach))
 
     return PARTS | {name: with_reach(reach) for name, reach in REACHES.items()}
 
 
-def replace(model, change):
-    """Return a tap that puts `change(ops, u, parameters)` in the place of every gated map."""
+def unit(model: VAN, block: str = "block1.0") -> Parameters:
+    """Return the parameters of a block's attention."""
+    below: Parameters = model.parameters
+    for name in f"{block}.{UNIT}".split("."):
+        below = below[name]
+    return below
+
+
+def replace(model: VAN, change: Change) -> Callback:
+    """Return a hook that puts `change(ops, u, parameters)` in the place of every gated map."""
     kept = {}
 
-    def tap(path, array):
+    def hook(path: str, array: Array) -> Array | None:
         if path.endswith("attn.activation"):
             kept["u"] = array
         if not path.endswith(UNIT):
             return None
-        stage, block = path.split(".")[:2]
-        return change(model.ops, kept["u"], model.parameters[stage][block]["attn"][UNIT])
+        return change(model.engine.ops, kept["u"], unit(model, path.removesuffix(f".{UNIT}")))
 
-    return tap
-
-
-def labelled(model, limit: int) -> tuple[np.ndarray, np.ndarray]:
-    """Return the first `limit` of the labelled images, in the order of their numbers, and their class indices."""
-    index = {label.wnid: i for i, label in enumerate(model.card.labels)}
-    with zipfile.ZipFile(IMAGES) as archive:
-        names = [name for name in archive.namelist() if name.endswith(".JPEG")]
-        names = sorted(names, key=lambda name: name.split("/")[1])[:limit]
-        x = [image.prepare(io.BytesIO(archive.read(name)), model.card.preprocessing) for name in names]
-    return np.stack(x), np.array([index[name.split("/")[0]] for name in names])
+    return hook
 
 
-def logits(model, x, change=None) -> np.ndarray:
+def photographs(model: VAN, limit: int) -> tuple[Array, Array]:
+    """Return the first `limit` of the labelled images, in the order of their file names, and their class indices."""
+    source = labelled.given()
+    names = sorted(labelled.names(source), key=lambda name: name.rsplit("/", 1)[-1])
+    return labelled.inputs(source, model.card, names[:limit])
+
+
+def logits(model: VAN, x: Array, change: Change | None = None) -> Array:
     """Run all images in batches, with a change or as the network is."""
-    tap = change and replace(model, change)
+    hook = replace(model, change) if change else None
     return np.concatenate([model(x[i : i + BATCH], hook=hook) for i in range(0, len(x), BATCH)])
 
 
-def footprint(model, change, side=41) -> int:
+def footprint(model: VAN, change: Change, side: int = 41) -> int:
     """Return how wide a square of inputs an output reads: poke one position, see which outputs notice."""
-    p = model.parameters["block1"]["0"]["attn"][UNIT]
+    p = unit(model)
     u = np.random.default_rng(0).random((1, len(p["conv0"]["bias"]), side, side)) + 1
     poked = u.copy()
     poked[..., side // 2, side // 2] += 1
@@ -126,27 +145,28 @@ def footprint(model, change, side=41) -> int:
     return int(np.ptp(noticed)) + 1
 
 
-def milliseconds(model, repeats=40) -> dict[str, float]:
+def milliseconds(model: VAN, repeats: int = 40) -> dict[str, float]:
     """Return the shortest time of each changed unit on a stage-1 map at 224 x 224, one thread, all taking turns."""
-    p = model.parameters["block1"]["0"]["attn"][UNIT]
+    p = unit(model)
     u = np.random.default_rng(0).standard_normal((1, len(p["conv0"]["bias"]), 56, 56)).astype(np.float32)
-    spent = {name: [] for name in ablations()}
+    spent: dict[str, list[float]] = {name: [] for name in ablations()}
     threads = numba.get_num_threads()
     numba.set_num_threads(1)  # two threads wait for each other on a busy machine, and the ratios drown in that
     for turn in range(repeats + 1):
         for name, (change, _) in ablations().items():
             start = time.perf_counter()
-            change(model.ops, u, p)
+            change(model.engine.ops, u, p)
             if turn:  # the first turn compiles
                 spent[name].append(1000 * (time.perf_counter() - start))
     numba.set_num_threads(threads)
     return {name: min(times) for name, times in spent.items()}
 
 
-def measure(model, limit: int) -> list[dict]:
+def measure(model: VAN, limit: int) -> list[Row]:
     """Return a row per change: accuracy, agreement with the unchanged network, distance of the logits, reach, time."""
-    x, targets = labelled(model, limit)
-    unchanged, times, rows = logits(model, x), milliseconds(model), []
+    x, targets = photographs(model, limit)
+    unchanged, times = logits(model, x), milliseconds(model)
+    rows: list[Row] = []
     for name, (change, published) in ablations().items():
         changed = logits(model, x, change)
         right = changed.argmax(1) == targets
@@ -168,7 +188,7 @@ def measure(model, limit: int) -> list[dict]:
     return rows
 
 
-def line(row, first) -> str:
+def line(row: Row, first: Row) -> str:
     """Format one row of the page's tables."""
     accuracy, same = (f"{100 * row[key] / row['images']:.1f} %" for key in ("right", "same_answer"))
     reads = f"{row['reads']} x {row['reads']}"
@@ -177,11 +197,11 @@ def line(row, first) -> str:
     return f"| {row['name']} | {accuracy} | {same} | {100 * row['logits_change']:.0f} % | {reads} | {relative} | {published} |"
 
 
-def percent(row) -> str:
+def percent(row: Row) -> str:
     return f"{100 * row['right'] / row['images']:.1f} %"
 
 
-def report(model, rows) -> str:
+def report(model: VAN, rows: list[Row]) -> str:
     """Return README.md."""
     parts, reaches = rows[: len(PARTS)], [rows[0] | {"name": "K = 21: as trained"}, *rows[len(PARTS) :]]
     narrower = next(row for row in rows if row["name"].startswith("K = 15"))
@@ -193,7 +213,7 @@ def report(model, rows) -> str:
 
 What is each part of the attention good for? Here one thing is changed in every block of the trained network
 (`{model.card.name}`), **without training it again**, and {rows[0]["images"]:,} labelled images are shown to it.
-`python examples/ablations/ablate.py` makes this page. It needs no fork of the network: what a `tap` returns takes the
+`python examples/ablations/ablate.py` makes this page. It needs no fork of the network: what a hook returns takes the
 place of what it saw.
 
 | change in every block | top-1 | same answer | logits change | an output reads | time | **published**, trained so |
@@ -223,10 +243,8 @@ On photos of {crop} x {crop} the first map is {first} x {first} and the last {la
     return page
 
 
-def draw(rows):
+def draw(rows: list[Row]) -> Figure:
     """Return the figure: accuracy after each change, and the published accuracy where the paper trained with it."""
-    from matplotlib.figure import Figure
-
     figure = Figure(figsize=(9, 4.8), dpi=110, layout="constrained")
     ax = figure.subplots()
     places = np.arange(len(rows))[::-1]
@@ -241,13 +259,16 @@ def draw(rows):
     return figure
 
 
-def main(argv=None):
-    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+def main(argv: list[str] | None = None) -> None:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
     parser.add_argument("--limit", type=int, default=1000, help="labelled images to use (default 1000)")
     parser.add_argument("--dry", action="store_true", help="print only, write nothing")
     args = parser.parse_args(argv)
     model = minivan.load(bundled()[0])
-    rows = measure(model, args.limit)
+    try:
+        rows = measure(model, args.limit)
+    except (OSError, ValueError) as error:
+        sys.exit(str(error))
     if not args.dry:
         (HERE / "results.json").write_text(json.dumps(rows, indent=1) + "\n", encoding="utf-8")
         (HERE / "README.md").write_text(report(model, rows), encoding="utf-8")

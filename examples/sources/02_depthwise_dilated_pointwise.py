@@ -12,8 +12,8 @@ import matplotlib.pyplot as plt
 import numpy as np
 from PIL import Image
 
-from minivan import lka, variants
-from minivan.summary import stage_sizes
+from minivan import lka, paths, variants
+from minivan.geometry import stage_sizes
 
 plt.style.use("minivan.mplstyle")
 
@@ -119,11 +119,11 @@ print("ways from each pixel of a row to the output:", lka.footprint(21, 3)[11][:
 
 # %%
 config = variants.variant("b0")
-sizes = stage_sizes(config, 224, 224)
+sizes = stage_sizes(config.stages, 224, 224)
 spent = {}
 for name, shape in variants.parameter_shapes(config):
     if len(shape) == 4:
-        stage = int(name.split(".")[0][-1])
+        stage = paths.stage_of(name)
         side = shape[-1]
         kind = f"depthwise {side} x {side}" if shape[1] == 1 and side > 1 else "pointwise" if side == 1 else "patch embedding"
         spent[kind] = spent.get(kind, 0) + np.prod(shape) * np.prod(sizes[stage - 1])

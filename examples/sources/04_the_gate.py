@@ -13,6 +13,7 @@ import numpy as np
 
 import minivan
 from minivan import image, lka, reference
+from minivan.geometry import CONV0, CONV_SPATIAL
 
 plt.style.use("minivan.mplstyle")
 model = minivan.load(engine="numpy")
@@ -23,8 +24,8 @@ x = image.prepare("coffee.jpg", card.preprocessing)[None]
 # ## The whole of it
 #
 # From a map u, LKA computes another map a of the same shape, the **attention**, and returns u times a, number by
-# number. Nothing else: no softmax, no sigmoid. In minivan the line reads `tap("", u * weights)`. Let us catch both maps
-# in all blocks; `tap` is called with everything that the network computes on its way.
+# number. Nothing else: no softmax, no sigmoid. In minivan the line reads `hook("", u * weights)`. Let us catch both
+# maps in all blocks; a **hook** is a function of ours that is called with everything that the network computes on its way.
 
 # %%
 seen = {}
@@ -83,8 +84,9 @@ def without_bias(name):
 
 
 def convolved(u):
-    near = reference.conv2d(u, **without_bias("conv0"), padding=2, groups=u.shape[1])
-    far = reference.conv2d(near, **without_bias("conv_spatial"), padding=9, dilation=3, groups=u.shape[1])
+    C, padding, dilation = u.shape[1], CONV_SPATIAL.padding, CONV_SPATIAL.dilation
+    near = reference.conv2d(u, **without_bias("conv0"), padding=CONV0.padding, groups=C)
+    far = reference.conv2d(near, **without_bias("conv_spatial"), padding=padding, dilation=dilation, groups=C)
     return reference.conv2d(far, **without_bias("conv1"))
 
 
@@ -131,7 +133,7 @@ for side in (7, 14, 28, 56, 112, 224):
 #
 # ## Does the network need its gates?
 #
-# What a `tap` returns takes the place of what it saw. So the gates can be held open (attention 1), or the product
+# What a hook returns takes the place of what it saw. So the gates can be held open (attention 1), or the product
 # replaced by a sum, in a network that was trained with the product.
 
 

@@ -13,7 +13,7 @@ import numpy as np
 from IPython.display import Image
 
 import minivan
-from minivan import image, reference, summary, variants
+from minivan import geometry, image, paths, reference, summary, variants
 
 plt.style.use("minivan.mplstyle")
 model = minivan.load(engine="numpy")
@@ -33,7 +33,7 @@ Image("diagrams/block.png", width=760)
 # %% [markdown]
 # ## Every array of the first block
 #
-# `tap` is called with the output of every operator, under the name that its weights have in the checkpoint.
+# A **hook** is called with the output of every operator, under the name that its weights have in the checkpoint.
 
 # %%
 seen = {}
@@ -124,7 +124,7 @@ for name, shape in variants.VARIANTS.items():
 # Which part of B0 is the largest? It depends on what you count.
 
 # %%
-sizes = summary.stage_sizes(config, 224, 224)
+sizes = geometry.stage_sizes(config.stages, 224, 224)
 parts = {"patch embedding": [0, 0, 0], "attention": [0, 0, 0], "MLP": [0, 0, 0], "head": [0, 0, 0]}
 for name, shape in variants.parameter_shapes(config):
     if name.endswith(("running_mean", "running_var")):
@@ -132,7 +132,7 @@ for name, shape in variants.parameter_shapes(config):
     part = "MLP" if ".mlp." in name else "attention" if ".attn." in name else "head" if "head" in name else "patch embedding"
     if "layer_scale" in name or ".norm" in name or name.startswith("norm"):
         continue  # normalisation: less than half a per cent
-    stage = 0 if part == "head" else int(name.split(".")[0][-1])
+    stage = paths.stage_of(name)  # none for the head
     positions = np.prod(sizes[stage - 1]) if stage else 1
     parts[part][0] += np.prod(shape)
     if len(shape) > 1:

@@ -22,6 +22,7 @@ import numpy as np
 
 import minivan
 from minivan import lka, summary
+from minivan.geometry import CONV_SPATIAL
 
 plt.style.use("minivan.mplstyle")
 numba.set_num_threads(1)  # one core everywhere: what counts here is how well it is used
@@ -119,9 +120,9 @@ for form in (compiled_loops, other_order, np.matmul):
 # %%
 fig, axes = plt.subplots(1, 3, figsize=(9, 3))
 for ax, side in zip(axes, (28, 14, 7), strict=True):
-    line = lka.taps_on_map(7, 3, side)
+    line = lka.taps_on_map(CONV_SPATIAL.side, CONV_SPATIAL.dilation, side)
     count = np.multiply.outer(line, line)
-    wasted = 100 * (1 - count.mean() / 49)
+    wasted = 100 * (1 - count.mean() / CONV_SPATIAL.taps)
     print(f"{side:2d} x {side:2d} map: {count.mean():4.1f} of 49 weights meet it, {wasted:.0f} % would be wasted")
     shown = ax.imshow(count, vmin=0, vmax=49)
     ax.set(xticks=[], yticks=[], title=f"{side} x {side}: {count.mean():.1f} of 49")

@@ -13,8 +13,8 @@ import math
 import subprocess
 import sys
 import tempfile
-import types
 from pathlib import Path
+from types import SimpleNamespace
 
 import matplotlib.pyplot as plt
 import numba
@@ -22,6 +22,7 @@ import numpy as np
 
 import minivan
 from minivan import oracle, reference
+from minivan.engines import Engine
 from minivan.oracle.recorded import read
 from minivan.van import VAN
 
@@ -84,13 +85,12 @@ def gelu(x):
 
 
 def port_of(**changes):
-    """A VAN on these operators, some of them changed. An engine is any module with the operators."""
-    engine = types.ModuleType("port")
-    engine.conv2d, engine.batch_norm, engine.layer_norm, engine.gelu = conv2d, batch_norm, layer_norm, gelu
-    engine.global_average_pool = lambda x: x.mean((2, 3))
-    engine.linear = lambda x, weight, bias: x @ weight.T + bias
-    vars(engine).update(changes)
-    return VAN(model.config, model.tensors, engine, model.card)
+    """A VAN on these operators, some of them changed. An engine is a name and the operators."""
+    operators = dict(conv2d=conv2d, batch_norm=batch_norm, layer_norm=layer_norm, gelu=gelu)
+    operators["global_average_pool"] = lambda x: x.mean((2, 3))
+    operators["linear"] = lambda x, weight, bias: x @ weight.T + bias
+    port = Engine("port", ops=SimpleNamespace(**operators | changes))
+    return VAN(model.config, model.tensors, port, model.card)
 
 
 port = port_of()
@@ -177,7 +177,7 @@ def half_precision(x, weight, bias=None, **how):
     return conv2d(x, weight.astype(np.float16).astype(np.float32), bias, **how).astype(np.float16).astype(np.float32)
 
 
-exact_gelu = mended.ops.gelu
+exact_gelu = mended.engine.ops.gelu
 ports = {
     "mended": mended,
     "LayerNorm eps of another library": port_of(gelu=exact_gelu, layer_norm=eps_of_another_library),

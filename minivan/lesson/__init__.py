@@ -1,1 +1,4 @@
-"""The lesson that `python -m minivan lka` tells: `numbers` computes, `chapters` tells, `pictures` draws in characters."""
+"""The lesson that `python -m minivan lka` tells.
+
+`numbers` and `photo` compute, `chapters` and `photo_chapter` tell, `pictures` draws in characters, `figure` in Matplotlib.
+"""

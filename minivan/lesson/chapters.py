@@ -2,17 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import numpy as np
 
-from minivan import lka
-
+from .. import lka
+from ..geometry import CONV_SPATIAL, LARGE_KERNEL
+from . import photo_chapter
+from .numbers import Numbers
 from .pictures import WIDTH, bar, beside, columns, grid, paragraph, table, taps
 
+PAPERS_OWN = LARGE_KERNEL, CONV_SPATIAL.dilation
+PAPER = "K = {} and d = {}".format(*PAPERS_OWN)
 
-def lesson(n: dict) -> Iterator[str]:
-    """Yield the lesson's lines up to the photograph, from numbers that `minivan.lesson.numbers.numbers` made."""
+
+def lesson(n: Numbers, walked: Numbers | None = None) -> Iterator[str]:
+    """Yield the lesson's lines from the numbers that `minivan.lesson.numbers.numbers` made.
+
+    `walked`, what `minivan.lesson.photo.walk` returned, adds the last chapter, about a photo.
+    """
     title = f"Large kernel attention, K = {n['K']}, d = {n['d']}"
     yield from (title, "=" * len(title), "")
     yield from paragraph(
@@ -20,10 +28,12 @@ def lesson(n: dict) -> Iterator[str]:
         *stars* is explained where it stands. Once you know what they mean, change K, d, C and the size with -K, -d, -C
         and --size, and read it again."""
     )
-    chapters = (words, neighbours, prices, three_steps, cost_table, why_this_d, true_square, border, gate)
-    for number, chapter in enumerate(chapters, start=1):
-        yield from heading(number, chapter.__doc__.strip())
+    for number, (title, chapter) in enumerate(CHAPTERS.items(), start=1):
+        yield from heading(number, title)
         yield from chapter(n)
+    if walked is not None:
+        yield from heading(len(CHAPTERS) + 1, photo_chapter.TITLE)
+        yield from photo_chapter.chapter(walked)
 
 
 def heading(number: int, text: str) -> list[str]:
@@ -32,8 +42,7 @@ def heading(number: int, text: str) -> list[str]:
     return ["", "", line, "-" * len(line), ""]
 
 
-def words(n):
-    """The words"""
+def words(n: Numbers) -> Iterator[str]:
     size, C = n["size"], n["C"]
     yield from paragraph(
         f"""A network for images works in *layers*, one after another. What they hand on is a *map*, a grid of numbers;
@@ -53,8 +62,7 @@ def words(n):
     )
 
 
-def neighbours(n):
-    """Why attention needs many neighbours"""
+def neighbours(n: Numbers) -> Iterator[str]:
     r, size = n["reach"], n["size"]
     if n["support"] == 1:
         ours = "The kernel of this lesson sees 1 position, its own: however many follow one another, they see no further."
@@ -74,8 +82,7 @@ def neighbours(n):
     )
 
 
-def prices(n):
-    """What looking far costs"""
+def prices(n: Numbers) -> Iterator[str]:
     C, K = n["C"], n["K"]
     here = n["growth"][1]
     unit, divisor = _unit(min(n["growth"][0]["multiply_adds"].values()))
@@ -118,8 +125,7 @@ def prices(n):
     )
 
 
-def three_steps(n):
-    """Three cheap steps instead of one dear one"""
+def three_steps(n: Numbers) -> Iterator[str]:
     K, d, C = n["K"], n["d"], n["C"]
     k, s, S = n["local_side"], n["dilated_side"], n["support"]
     f = n["forms"]
@@ -175,8 +181,7 @@ def three_steps(n):
     )
 
 
-def cost_table(n):
-    """The bill for other widths"""
+def cost_table(n: Numbers) -> Iterator[str]:
     K, d = n["K"], n["d"]
     yield from paragraph(
         f"""MobileNet, a network made for telephones, had gone half of the way before: one
@@ -203,14 +208,13 @@ def cost_table(n):
         told = f"""What may surprise: the large kernel soon is the small part of the bill. {told} Looking far is nearly free;
         mixing channels is what costs."""
     else:
-        told = f"""{told} With these two kernels looking far stays the larger part of the bill; for K = 21 and d = 3 it soon is
-        the smaller one."""
-    own = "For K = 21 and d = 3 these are the paper's own numbers, to the digit. " if (K, d) == (21, 3) else ""
+        told = f"""{told} With these two kernels looking far stays the larger part of the bill; for {PAPER} it soon is the
+        smaller one."""
+    own = f"For {PAPER} these are the paper's own numbers, to the digit. " if (K, d) == PAPERS_OWN else ""
     yield from paragraph(own + told)
 
 
-def why_this_d(n):
-    """Which d is best"""
+def why_this_d(n: Numbers) -> Iterator[str]:
     K, d, o = n["K"], n["d"], n["optimum"]
     smooth = o["smooth_d"]
     yield from paragraph(
@@ -252,8 +256,7 @@ def why_this_d(n):
     )
 
 
-def true_square(n):
-    """How far it really sees"""
+def true_square(n: Numbers) -> Iterator[str]:
     K, d = n["K"], n["d"]
     k, s, S = n["local_side"], n["dilated_side"], n["support"]
     fp = n["footprint"]
@@ -287,8 +290,7 @@ def true_square(n):
     )
 
 
-def border(n):
-    """The same thing in one step"""
+def border(n: Numbers) -> Iterator[str]:
     b = n["border"]
     S, d, side = n["support"], n["d"], b["side"]
     yield from paragraph(
@@ -315,8 +317,7 @@ def border(n):
     )
 
 
-def gate(n):
-    """The gate: multiply"""
+def gate(n: Numbers) -> Iterator[str]:
     g = n["gate"]
     a, b, c = g["kernel"]
     left, own, right = g["third_reads"]
@@ -355,15 +356,15 @@ def gate(n):
     )
 
 
-def _count(number, noun):
+def _count(number: int, noun: str) -> str:
     return f"{number:,} {noun}{'' if number == 1 else 's'}"
 
 
-def _all(channels):
+def _all(channels: int) -> str:
     return "its one channel" if channels == 1 else f"all {channels:,} channels"
 
 
-def _unit(smallest):
+def _unit(smallest: float) -> tuple[str, float]:
     """Return the name and the size of the unit that keeps a table with this smallest number narrow."""
     for name, size in (("billions", 1e15), ("millions", 1e12), ("thousands", 1e9)):
         if smallest >= 10 * size:
@@ -371,11 +372,24 @@ def _unit(smallest):
     return ("In millions of multiply-adds", 1e6) if smallest >= 1e6 else ("Multiply-adds", 1)
 
 
-def _none(number):
+def _none(number: int) -> str:
     return "not one" if number == 0 else f"{number:,}"
 
 
-def _stripes(rows):
+def _stripes(rows: list[int]) -> str:
     if rows == list(range(len(rows))):
         return ""
     return ": stripes, because weights set apart step over the edge in some rows and land on it in others"
+
+
+CHAPTERS: dict[str, Callable[[Numbers], Iterator[str]]] = {  # in the order in which each needs the one before
+    "The words": words,
+    "Why attention needs many neighbours": neighbours,
+    "What looking far costs": prices,
+    "Three cheap steps instead of one dear one": three_steps,
+    "The bill for other widths": cost_table,
+    "Which d is best": why_this_d,
+    "How far it really sees": true_square,
+    "The same thing in one step": border,
+    "The gate: multiply": gate,
+}

@@ -2,26 +2,39 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+from typing import TYPE_CHECKING
+
 import numpy as np
 
-from minivan import lka
+from .. import lka
+from ..explain.figure import check_ending, matplotlib_figure
+from .numbers import Numbers
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
 
 # Okabe and Ito's colours, told apart by colour-blind readers too.
 BLUE, ORANGE, GREEN, GREY = "#0072B2", "#D55E00", "#009E73", "#8A8A8A"
 
 
-def draw(n: dict):
-    """Return a Matplotlib figure of the numbers of `minivan.lesson.numbers.numbers`; ImportError without Matplotlib."""
-    from matplotlib.figure import Figure  # no pyplot: no window, no global state
+def check(path: str | Path) -> None:
+    """Raise ValueError for a file name of no format that a figure can have, and where Matplotlib is not installed."""
+    check_ending(path)
+    matplotlib_figure()
 
-    figure = Figure(figsize=(9.6, 9.2), dpi=120, layout="constrained")
+
+def draw(n: Numbers) -> Figure:
+    """Return a Matplotlib figure of the numbers of `minivan.lesson.numbers.numbers`; ValueError without Matplotlib."""
+    figure: Figure = matplotlib_figure()(figsize=(9.6, 9.2), dpi=120, layout="constrained")
     axes = figure.subplots(2, 2)
     for panel, ax in zip((steps, paths, dilations, growth), axes.ravel(), strict=True):
         panel(ax, n)
     return figure
 
 
-def steps(ax, n):
+def steps(ax: Axes, n: Numbers) -> None:
     """Which positions each step reads."""
     from matplotlib.colors import ListedColormap
     from matplotlib.patches import Patch
@@ -40,7 +53,7 @@ def steps(ax, n):
     ax.set_title("What each step reads for one output", fontsize=13)
 
 
-def paths(ax, n):
+def paths(ax: Axes, n: Numbers) -> None:
     """How many ways lead from each position to the output."""
     counts = lka.footprint(n["K"], n["d"])
     picture = ax.imshow(counts, cmap="viridis", vmin=0)
@@ -52,7 +65,7 @@ def paths(ax, n):
     ax.set_title("Steps 1 and 2 together", fontsize=13)
 
 
-def lines(ax, side):
+def lines(ax: Axes, side: int) -> None:
     """Part the cells by white lines while they are large enough to see."""
     ax.set_xticks([])
     ax.set_yticks([])
@@ -64,7 +77,7 @@ def lines(ax, side):
     ax.spines[:].set_visible(False)
 
 
-def dilations(ax, n):
+def dilations(ax: Axes, n: Numbers) -> None:
     """The cost of every d, and the smooth curve whose slope is zero at the best."""
     tried, smooth = n["optimum"]["tried"], n["optimum"]["smooth_d"]
     whole = [row["d"] for row in tried]
@@ -80,7 +93,7 @@ def dilations(ax, n):
     ax.set_title(f"Which d is cheapest for K = {n['K']}", fontsize=13)
 
 
-def growth(ax, n):
+def growth(ax: Axes, n: Numbers) -> None:
     """Multiply-adds of one layer against the side of the map."""
     sides = [row["side"] for row in n["growth"]]
     marks = {"self_attention": ("o", ORANGE, "self-attention"), "dense": ("s", GREY, "dense"), "lka": ("D", BLUE, "LKA")}

@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 import math
+from typing import Any, TypeAlias
 
 import numpy as np
+import numpy.typing as npt
 
-from minivan import lka
+from .. import lka
+from ..geometry import CONV_SPATIAL, LARGE_KERNEL
+
+Numbers: TypeAlias = dict[str, Any]  # plain values by name, dictionaries and lists of them included, as JSON has them
 
 PAPER_CHANNELS = (32, 64, 128, 256, 512)  # the columns of the paper's table of parameters
 EXPERIMENT_SIDE = 64  # the border experiment runs on a map of at most this side: larger ones show nothing new
 
 
-def numbers(K: int = 21, d: int = 3, C: int = 64, size: int = 56) -> dict:
+def numbers(K: int = LARGE_KERNEL, d: int = CONV_SPATIAL.dilation, C: int = 64, size: int = 56) -> Numbers:
     """Return the lesson's numbers as plain Python values, ready for JSON. Raises ValueError as minivan.lka does."""
     positions = size * size
     return {
@@ -35,7 +40,7 @@ def numbers(K: int = 21, d: int = 3, C: int = 64, size: int = 56) -> dict:
     }
 
 
-def reach(K, d, size):
+def reach(K: int, d: int, size: int) -> Numbers:
     """How many layers it takes until the middle of a map can see its whole width."""
     return {
         "layers_of_3x3": math.ceil((size - 1) / 2),  # each adds one pixel on either side
@@ -45,7 +50,7 @@ def reach(K, d, size):
     }
 
 
-def forms(C, K, d, positions):
+def forms(C: int, K: int, d: int, positions: int) -> Numbers:
     """Parameters and multiply-adds of the three forms of one K x K kernel on C channels."""
     parameters = {
         "dense": lka.dense_parameters(C, K),
@@ -62,7 +67,7 @@ def forms(C, K, d, positions):
     }
 
 
-def growth(C, K, d, side):
+def growth(C: int, K: int, d: int, side: int) -> Numbers:
     """Multiply-adds of self-attention, the dense kernel and LKA on a side x side map."""
     positions = side * side
     costs = {
@@ -73,7 +78,7 @@ def growth(C, K, d, side):
     return {"side": side, "positions": positions, "scores": positions**2, "multiply_adds": costs}
 
 
-def optimum(K):
+def optimum(K: int) -> Numbers:
     """The staircase of whole dilations around the best one, and the smooth curve's lowest point."""
     best, smooth = lka.best_dilation(K), lka.continuous_best_dilation(K)
     first = max(1, best - 3)
@@ -98,7 +103,7 @@ def optimum(K):
     }
 
 
-def footprint(K, d):
+def footprint(K: int, d: int) -> Numbers:
     """Which pixels an output reads through both steps, and by how many paths."""
     paths = lka.footprint(K, d)
     counts = np.bincount(paths.ravel())
@@ -111,7 +116,7 @@ def footprint(K, d):
     }
 
 
-def border(K, d, side):
+def border(K: int, d: int, side: int) -> Numbers:
     """Run both forms on random whole numbers, where no rounding can hide or feign a difference."""
     rng = np.random.default_rng(21)
     u = rng.integers(1, 10, (1, side, side))
@@ -131,13 +136,13 @@ def border(K, d, side):
     }
 
 
-def gate():
+def gate() -> Numbers:
     """A row of six values, an attention small enough to check by hand, and what each kind of gate makes of them."""
     u = np.array([0.0, 1.0, 3.0, 1.0, 0.0, 2.0])
     kernel = np.array([-1.0, 2.0, -1.0])
     around = np.pad(u, 1)
 
-    def attention(values):
+    def attention(values: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
         return np.array([kernel @ values[i : i + 3] for i in range(len(values) - 2)])
 
     a = attention(around)

@@ -1,21 +1,25 @@
-"""The lesson's last chapter: one number of a real photo followed through the first block's attention."""
+"""One number of a real photo followed through the first block's attention, for the lesson's last chapter."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
-from PIL import Image
+import numpy.typing as npt
 
-from minivan import image, lka, reference
-from minivan.van import VAN
+from .. import checkpoint, image, lka, paths, reference
+from ..checkpoint.hub import bundled
+from ..geometry import CONV0, CONV_SPATIAL, Kernel
+from ..van import VAN
+from .numbers import Numbers
 
-from .pictures import columns, framed, grey, paragraph, signed, table
+Float64 = npt.NDArray[np.float64]
+Place = tuple[int, int]  # row, column
 
-BLOCK = "block1.0.attn"
-UNIT = f"{BLOCK}.spatial_gating_unit"
-D = 3  # VAN's own dilation, whatever the rest of the lesson was asked for
+BLOCK = paths.block(1, 0)
+GATED = f"{BLOCK}.attn.activation"  # u, what the first gate multiplies
+UNIT = f"{BLOCK}.{paths.UNIT}"
 
 
 def example() -> Path:
@@ -25,33 +29,41 @@ def example() -> Path:
     return inside if inside.exists() else package.parent / "examples" / "coffee.jpg"
 
 
-def walk(model: VAN, path: str | Path) -> dict:
+def follow(path: str | Path | None = None) -> Numbers:
+    """Walk a photo, or the example, through the bundled weights, on the NumPy engine: it compiles nothing.
+
+    Raises as minivan.image.decode does.
+    """
+    return walk(checkpoint.load(bundled()[0], engine="numpy"), example() if path is None else path)
+
+
+def walk(model: VAN, path: str | Path) -> Numbers:
     """Run a photo through the network and recompute one number of its first attention by hand.
 
-    Returns plain values for `--json` and, under 'maps', the arrays that `chapter` draws. Raises as minivan.image.decode.
+    Returns plain values for `--json` and, under 'maps', the arrays that the chapter draws. Raises as minivan.image.decode.
     """
     preprocessing = model.card.preprocessing
     seen = image.view(image.decode(path), preprocessing)
     x = image.normalise(seen, preprocessing.mean, preprocessing.std)[None]
-    kept, signs, last = {}, [], None
+    first: dict[str, Float64] = {}  # what the first block's attention makes
+    factors: list[npt.NDArray[np.floating]] = []  # what each block's gate multiplies by
 
-    def keep(name, array):
-        if name.startswith(BLOCK):
-            kept[name] = array[0].astype(np.float64)
-        if name.endswith("spatial_gating_unit.conv1"):
-            signs.append(array.ravel())
-            nonlocal last
-            last = array.shape[2:]
+    def keep(name: str, array: npt.NDArray[np.floating]) -> None:
+        if name.startswith(f"{BLOCK}.attn"):
+            first[name] = array[0].astype(np.float64)
+        if name.endswith(paths.FACTOR):
+            factors.append(array)
 
     probabilities = reference.softmax(model(x, hook=keep).astype(np.float64))[0]
-    u, attention = kept[f"{BLOCK}.activation"], kept[f"{UNIT}.conv1"]
+    u, attention = first[GATED], first[f"{UNIT}.conv1"]
     channel = most_divided(attention)
-    place = np.unravel_index(abs(attention[channel]).argmax(), attention.shape[1:])
-    steps = by_hand(model.tensors, u, channel, place)
-    network = {name: kept[f"{UNIT}.{name}"][channel][place] for name in ("conv0", "conv_spatial", "conv1")}
-    network |= {"gated": kept[UNIT][channel][place]}
+    row, column = (int(i) for i in np.unravel_index(abs(attention[channel]).argmax(), attention.shape[1:]))
+    steps = by_hand(model.tensors, u, channel, (row, column))
+    network = {name: first[f"{UNIT}.{name}"][channel, row, column] for name in ("conv0", "conv_spatial", "conv1")}
+    network |= {"gated": first[UNIT][channel, row, column]}
     open_gates = reference.softmax(model(x, hook=hold_gates_open).astype(np.float64))[0]
-    every = np.concatenate(signs)
+    every = np.concatenate([factor.ravel() for factor in factors])
+    last = factors[-1].shape[2:]
     return {
         "image": Path(path).name,
         "weights": model.card.name,
@@ -60,8 +72,8 @@ def walk(model: VAN, path: str | Path) -> dict:
         "map": list(attention.shape[1:]),
         "channels": len(u),
         "channel": channel,
-        "row": int(place[0]),
-        "column": int(place[1]),
+        "row": row,
+        "column": column,
         "by_hand": steps,
         "network": {name: float(value) for name, value in network.items()},
         "furthest_apart": float(max(abs(network[name] - steps[name]) for name in network)),
@@ -70,10 +82,10 @@ def walk(model: VAN, path: str | Path) -> dict:
         "negative_share": float((every < 0).mean()),
         "above_one_share": float((abs(every) > 1).mean()),
         "attention_values": int(every.size),
-        "blocks": len(signs),
+        "blocks": len(factors),
         "stages": model.config.stages,
         "last_map": list(last),
-        "last_taps": int(lka.taps_on_map(7, D, last[0]).max() * lka.taps_on_map(7, D, last[1]).max()),
+        "last_taps": int(on_map(CONV_SPATIAL, *last).max()),
         "attention_map": attention[channel].tolist(),
         "answer": best(model, probabilities),
         "answer_with_open_gates": best(model, open_gates),
@@ -82,24 +94,24 @@ def walk(model: VAN, path: str | Path) -> dict:
     }
 
 
-def by_hand(tensors: dict, u: np.ndarray, channel: int, place) -> dict:
+def by_hand(tensors: Mapping[str, npt.NDArray[np.float32]], u: Float64, channel: int, place: Place) -> Numbers:
     """Recompute the first block's attention at one place of one channel, weight by weight in float64."""
 
-    def weight(name):
+    def weight(name: str) -> Float64:
         return tensors[f"{UNIT}.{name}.weight"].astype(np.float64)
 
-    def bias(name):
+    def bias(name: str) -> Float64:
         return tensors[f"{UNIT}.{name}.bias"].astype(np.float64)
 
-    near = lka.depthwise(u, weight("conv0")) + bias("conv0")[:, None, None]
-    far = lka.depthwise(near, weight("conv_spatial"), D) + bias("conv_spatial")[:, None, None]
+    near = lka.depthwise(u, weight("conv0"), CONV0.dilation) + bias("conv0")[:, None, None]
+    far = lka.depthwise(near, weight("conv_spatial"), CONV_SPATIAL.dilation) + bias("conv_spatial")[:, None, None]
     attention = float(weight("conv1")[channel, :, 0, 0] @ far[:, place[0], place[1]] + bias("conv1")[channel])
     H, W = u.shape[1:]
     return {
         "u": float(u[channel][place]),
-        "near_terms": _terms(u[channel], weight("conv0")[channel, 0], place, 1),
-        "near_on_map": int(lka.taps_on_map(5, 1, H)[place[0]] * lka.taps_on_map(5, 1, W)[place[1]]),
-        "far_on_map": int(lka.taps_on_map(7, D, H)[place[0]] * lka.taps_on_map(7, D, W)[place[1]]),
+        "near_terms": _terms(u[channel], weight("conv0")[channel, 0], place, CONV0.dilation),
+        "near_on_map": int(on_map(CONV0, H, W)[place]),
+        "far_on_map": int(on_map(CONV_SPATIAL, H, W)[place]),
         "near_bias": float(bias("conv0")[channel]),
         "conv0": float(near[channel][place]),
         "conv_spatial": float(far[channel][place]),
@@ -108,7 +120,14 @@ def by_hand(tensors: dict, u: np.ndarray, channel: int, place) -> dict:
     }
 
 
-def _terms(values, kernel, place, dilation):
+def on_map(kernel: Kernel, height: int, width: int) -> lka.Whole:
+    """Return how many of a kernel's taps fall on the map from each position: int64 (height, width)."""
+    rows, columns = (lka.taps_on_map(kernel.side, kernel.dilation, length) for length in (height, width))
+    counts: lka.Whole = np.multiply.outer(rows, columns)
+    return counts
+
+
+def _terms(values: Float64, kernel: Float64, place: Place, dilation: int) -> list[tuple[int, int, float, float]]:
     """Return the products of one output, the tap's row and column first, largest magnitude first: the taps on the map."""
     offsets = lka.tap_offsets(len(kernel), dilation)
     terms = [
@@ -120,86 +139,18 @@ def _terms(values, kernel, place, dilation):
     return sorted(terms, key=lambda term: -abs(term[2] * term[3]))
 
 
-def most_divided(attention: np.ndarray) -> int:
+def most_divided(attention: npt.NDArray[np.floating]) -> int:
     """Return the channel of (C, H, W) that lifts some places and turns others over: both signs, both large."""
     lifted, turned = (np.maximum(sign * attention, 0).mean(axis=(1, 2)) for sign in (1, -1))
     return int(np.minimum(lifted, turned).argmax())
 
 
-def hold_gates_open(name: str, array: np.ndarray) -> np.ndarray | None:
+def hold_gates_open(path: str, array: npt.NDArray[np.floating]) -> npt.NDArray[np.floating] | None:
     """A hook that makes every attention value 1, so that each gate passes what came in."""
-    return np.ones_like(array) if name.endswith("spatial_gating_unit.conv1") else None
+    return np.ones_like(array) if path.endswith(paths.FACTOR) else None
 
 
-def best(model: VAN, probabilities: np.ndarray) -> dict:
+def best(model: VAN, probabilities: Float64) -> Numbers:
     """Return the class with the highest probability: its name and the probability."""
     index = int(probabilities.argmax())
     return {"label": model.card.label(index).short, "probability": float(probabilities[index])}
-
-
-def chapter(w: dict) -> Iterator[str]:
-    """Yield the chapter's lines from what `walk` returned."""
-    H, W = w["map"]
-    hand, net = w["by_hand"], w["network"]
-    yield from paragraph(
-        f"""Now {w["image"]}, through a network that was really trained ({w["weights"]}): it tells {w["classes"]} kinds of
-        things apart, its *classes*. It has {w["blocks"]} *blocks*, each one LKA with pointwise layers around it and always
-        K = 21 and d = {D}, in {w["stages"]} *stages*, each with smaller maps than the last. The photo goes in at
-        {w["input"][0]} x {w["input"][1]}; the first layer makes a map of {H} x {W} positions with {w["channels"]}
-        channels. On the left the photo at that size. On the right channel {w["channel"]} of the first block's attention:
-        '#' far above zero, '+' above, blank near zero, '-' below, '=' far below."""
-    )
-    yield ""
-    light = np.asarray(w["maps"]["seen"].convert("L").resize((W, H), Image.Resampling.BOX)) / 255
-    scale = abs(w["maps"]["attention"]).max()
-    for line in columns(framed(grey(light, 34)), framed(signed(w["maps"]["attention"], scale, 34))):
-        yield "  " + line
-    yield ""
-    yield from paragraph(
-        f"""Follow the attention value furthest from zero: row {w["row"]}, column {w["column"]}, counted from 0. Step 1 adds
-        {hand["near_on_map"]} products (of 25; the others fall on the padding), here the largest first, and one more learned
-        number that every convolution adds to its sums, the *bias*:"""
-    )
-    yield ""
-    shown = hand["near_terms"][:4]
-    rest = hand["near_terms"][4:]
-    for r, c, value, weight in shown:
-        where = f"row {w['row'] + r}, column {w['column'] + c}"
-        yield f"  {where:<18}  {value:+9.5f} x weight {weight:+.5f} = {value * weight:+.5f}"
-    yield f"  {f'the other {len(rest)}':<18}  {'':<27} = {sum(v * k for _, _, v, k in rest):+.5f}"
-    yield f"  {'and the bias':<18}  {'':<27} = {hand['near_bias']:+.5f}"
-    yield ""
-    yield from paragraph("And so on through all the steps, computed by hand on the left, as the network had it on the right:")
-    yield ""
-    names = {
-        "conv0": "step 1, near",
-        "conv_spatial": f"step 2, far ({hand['far_on_map']} of 49 on the map)",
-        "conv1": f"step 3, {w['channels']} channels mixed: the attention",
-        "gated": f"the gate: {hand['u']:+.5f} x {hand['conv1']:+.5f}",
-    }
-    rows = [[text.ljust(46), f"{hand[name]:+.5f}", f"{net[name]:+.5f}"] for name, text in names.items()]
-    yield from table(["", "by hand", "network"], rows)
-    yield ""
-    yield from paragraph(
-        f"""They are at most {w["furthest_apart"]:.0e} apart, rounding. In this block attention runs from {w["lowest"]:.2f} to
-        {w["highest"]:+.2f}; of all {w["attention_values"]:,} attention values of the {w["blocks"]} blocks
-        {100 * w["negative_share"]:.0f} % are negative, and {100 * w["above_one_share"]:.0f} % lie further than 1 from zero.
-        No sigmoid and no softmax could have said that."""
-    )
-    yield ""
-    yield from paragraph(
-        f"""And one thing hardly anyone expects: maps shrink from stage to stage, the kernels do not. In the last blocks the map
-        is {w["last_map"][0]} x {w["last_map"][1]}, and of the 49 weights of step 2 at most {w["last_taps"]} can meet it; the
-        others multiply padding. The large kernel earns its keep on large maps."""
-    )
-    yield ""
-    answer, opened = w["answer"], w["answer_with_open_gates"]
-    changed = answer["label"] != opened["label"]
-    left = f"leaves {answer['label']} {w['answer_then']:.3f}"
-    then = f"answers {opened['label']} instead, at {opened['probability']:.3f}, and {left}"
-    yield from paragraph(
-        f"""Does the gate matter? The network's answer is {answer["label"]}, with probability {answer["probability"]:.3f}; the
-        probabilities of all classes add up to 1. With
-        every attention value replaced by 1, so that the gates stand open and the large kernels have no say, it
-        {then if changed else f"stays with it, at {opened['probability']:.3f}"}."""
-    )

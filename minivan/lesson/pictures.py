@@ -6,6 +6,9 @@ import re
 import textwrap
 
 import numpy as np
+import numpy.typing as npt
+
+from ..lka import Array, Mask
 
 WIDTH = 78
 DARK_TO_LIGHT = " .:-=+*#%@"
@@ -31,7 +34,7 @@ def table(header: list[str], rows: list[list[str]], indent: int = 2) -> list[str
     ]
 
 
-def grid(cells: np.ndarray, space: int) -> list[str]:
+def grid(cells: Array, space: int) -> list[str]:
     """Draw one character per cell, two columns wide where that fits into `space` columns, else one; [] where neither does."""
     side = cells.shape[1]
     if side > space:
@@ -40,7 +43,7 @@ def grid(cells: np.ndarray, space: int) -> list[str]:
     return [joint.join(row) for row in cells]
 
 
-def taps(mask: np.ndarray, own: tuple[int, int]) -> np.ndarray:
+def taps(mask: Mask, own: tuple[int, ...]) -> npt.NDArray[np.str_]:
     """Return a picture's cells: '#' a pixel that is read, '.' one that is not, and the output's own place as '@' or 'o'."""
     cells = np.where(mask, "#", ".")
     cells[own] = "@" if mask[own] else "o"
@@ -77,13 +80,13 @@ def bar(value: float, largest: float, width: int) -> str:
     return "#" * max(round(width * value / largest), int(value > 0))
 
 
-def grey(values: np.ndarray, space: int) -> list[str]:
+def grey(values: Array, space: int) -> list[str]:
     """Draw values from 0 to 1 as ten steps from ' ' to '@', every cell two columns wide where that fits."""
     steps = np.clip((values * len(DARK_TO_LIGHT)).astype(int), 0, len(DARK_TO_LIGHT) - 1)
     return _doubled(np.array(list(DARK_TO_LIGHT))[steps], space)
 
 
-def signed(values: np.ndarray, scale: float, space: int) -> list[str]:
+def signed(values: Array, scale: float, space: int) -> list[str]:
     """Draw signed values in five steps of `scale`: '=' below -3/5, '-' below -1/5, ' ' near zero, '+', '#' above 3/5."""
     steps = np.digitize(values / scale, [-0.6, -0.2, 0.2, 0.6])
     return _doubled(np.array(list("=- +#"))[steps], space)
@@ -95,7 +98,8 @@ def framed(picture: list[str]) -> list[str]:
     return [rule, *(f"|{row}|" for row in picture), rule]
 
 
-def _doubled(cells, space):
+def _doubled(cells: npt.NDArray[np.str_], space: int) -> list[str]:
+    """Leave out every other row and column while a row is too long; repeat a cell where that makes it a square."""
     while cells.shape[1] > space:
         cells = cells[::2, ::2]
     times = 2 if 2 * cells.shape[1] <= space else 1

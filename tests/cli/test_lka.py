@@ -2,12 +2,13 @@
 
 import json
 import re
+import sys
 
 import numpy as np
 import pytest
 from PIL import Image
 
-from minivan import lka
+from minivan import geometry, lka
 from minivan.cli import main
 from minivan.lesson import chapters, pictures
 from minivan.lesson.numbers import numbers
@@ -168,9 +169,9 @@ def test_another_photo_is_followed_and_a_bad_one_is_one_line(tmp_path, capsys):
     assert "Now noise.png, through" in words("\n".join(told("--image", tmp_path / "noise.png")))
     (tmp_path / "text.jpg").write_text("not an image")
     for name in ("text.jpg", "missing.jpg"):
-        assert main(["lka", "--image", str(tmp_path / name)]) == 1
+        assert main(["lka", "--image", str(tmp_path / name)]) == 2
         out, err = capsys.readouterr()
-        assert out == "" and err.count("\n") == 1 and name in err
+        assert out == "" and err.count("\n") == 1 and err.startswith(f"minivan: {tmp_path / name}: ")
 
 
 def test_plot_writes_a_figure(tmp_path):
@@ -181,9 +182,16 @@ def test_plot_writes_a_figure(tmp_path):
 
 @pytest.mark.parametrize("path", ["figure.txt", "missing/figure.png"])
 def test_a_plot_that_cannot_be_written_is_one_line(tmp_path, capsys, path):
-    assert main(["lka", "--plot", str(tmp_path / path)]) == 1
+    assert main(["lka", "--plot", str(tmp_path / path)]) == 2
     out, err = capsys.readouterr()
-    assert out == "" and err.count("\n") == 1 and not list(tmp_path.iterdir())
+    assert out == "" and err.count("\n") == 1 and path in err and not list(tmp_path.iterdir())
+
+
+def test_a_plot_without_matplotlib_is_one_line_that_says_how_to_get_it(tmp_path, capsys, monkeypatch):
+    monkeypatch.setitem(sys.modules, "matplotlib.figure", None)
+    assert main(["lka", "--plot", str(tmp_path / "out.png")]) == 2
+    out, err = capsys.readouterr()
+    assert out == "" and err.count("\n") == 1 and "Matplotlib" in err and "pip install" in err
 
 
 @pytest.mark.parametrize("arguments", [["-K", "0"], ["-K", "x"], ["-d", "0"], ["--size", "-3"], ["-C", "1e9"], ["--huh"]])
@@ -195,7 +203,21 @@ def test_a_wrong_call_exits_2(arguments, capsys):
 
 def test_a_dilation_beyond_the_kernel_exits_2(capsys):
     assert main(["lka", "-K", "5", "-d", "6"]) == 2
-    assert capsys.readouterr().err == "minivan lka: error: -d 6 is larger than -K 5\n"
+    assert capsys.readouterr().err == "minivan: -d 6 is larger than -K 5\n"
+
+
+def test_what_cannot_be_had_is_said_before_anything_is_computed(monkeypatch):
+    monkeypatch.setattr("minivan.lesson.numbers.numbers", lambda *_: pytest.fail("the numbers were computed"))
+    for arguments in (["--image", "missing.jpg"], ["--plot", "figure.txt"], ["-K", "5", "-d", "6"]):
+        assert main(["lka", *arguments]) == 2
+
+
+def test_the_papers_kernel_is_the_networks():
+    """The lesson's K and d lead to the kernels that the network has."""
+    K, d = geometry.LARGE_KERNEL, geometry.CONV_SPATIAL.dilation
+    assert (lka.local_side(d), lka.dilated_side(K, d)) == (geometry.CONV0.side, geometry.CONV_SPATIAL.side)
+    assert lka.best_dilation(K) == d
+    assert lka.support(K, d) == 1 + 2 * (geometry.CONV0.reach + geometry.CONV_SPATIAL.reach)
 
 
 def test_characters():

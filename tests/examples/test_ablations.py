@@ -5,13 +5,14 @@ import sys
 
 import numpy as np
 import pytest
-from support import ROOT
+from support import EXAMPLES
+from support.labelled import source
 
 import minivan
-from minivan import lka, reference
+from minivan import image, lka, reference
 from minivan.checkpoint.hub import bundled
 
-FOLDER = ROOT / "examples" / "ablations"
+FOLDER = EXAMPLES / "ablations"
 sys.path.insert(0, str(FOLDER))
 
 import ablate  # noqa: E402
@@ -26,20 +27,19 @@ def model():
 
 @pytest.fixture(scope="module")
 def photos(model):
-    return ablate.labelled(model, 100)
+    """The free photographs, as the network sees them."""
+    return np.stack([image.prepare(path, model.card.preprocessing) for path in sorted(EXAMPLES.glob("*.jpg"))])
 
 
 def test_putting_back_what_was_there_changes_no_bit(model, photos):
-    x = photos[0][:5]
     change, _ = ablate.ablations()["as trained"]
-    assert ablate.logits(model, x, change).tobytes() == model(x).tobytes()
+    assert ablate.logits(model, photos, change).tobytes() == model(photos).tobytes()
 
 
 @pytest.mark.parametrize("name", list(ablate.ablations())[1:])
 def test_every_change_changes_the_answer_and_reads_what_the_page_says(name, model, photos):
     change, published = ablate.ablations()[name]
-    x = photos[0][:5]
-    assert (ablate.logits(model, x, change) != model(x)).any()
+    assert (ablate.logits(model, photos, change) != model(photos)).any()
     row = next(row for row in ROWS if row["name"] == name)
     assert row["reads"] == ablate.footprint(model, change) and row["published_top1"] == published
 
@@ -53,8 +53,9 @@ def test_the_reaches_follow_from_the_kernels(model):
 
 
 @pytest.mark.parametrize("name", ["as trained", "add instead of multiply", "K = 9: middle 3 x 3 of the far kernel"])
-def test_the_page_is_what_is_measured(name, model, photos):
-    x, targets = photos
+def test_the_page_is_what_is_measured(name, model):
+    source()  # skipped without the labelled photographs
+    x, targets = ablate.photographs(model, 100)
     row = next(row for row in ROWS if row["name"] == name)
     right = (ablate.logits(model, x, ablate.ablations()[name][0]).argmax(1) == targets).sum()
     assert right == row["right_of_first_100"] and row["images"] == 1000

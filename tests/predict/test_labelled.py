@@ -6,11 +6,12 @@ import pytest
 import torch
 from support import ROOT, torch_van
 from support.compare import assert_close
-from support.labelled import logits, photographs, right
+from support.labelled import logits, photographs
 from tolerances import FAST
 
 import minivan
 from minivan.checkpoint.hub import bundled
+from minivan.labelled import right
 
 
 @pytest.fixture(scope="module")
