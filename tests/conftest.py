@@ -9,7 +9,7 @@ from support import loopback
 
 ROOT = Path(__file__).parent.parent
 
-pytest_plugins = ["support.skips"]
+pytest_plugins = ["support.selection", "support.skips"]
 
 
 # Compiled kernels stay in the checkout, out of the user's own cache, unless whoever runs the tests names another folder.
