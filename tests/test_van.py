@@ -177,7 +177,7 @@ def test_wrong_tensors_are_named(small):
     missing = {k: v for k, v in small.items() if k != "block3.1.mlp.fc1.bias"}
     with pytest.raises(ValueError, match=r"block3\.1\.mlp\.fc1\.bias \(96,\) is missing"):
         VAN(SMALL, missing)
-    with pytest.raises(ValueError, match="surprise is unknown"):
+    with pytest.raises(ValueError, match=r"'surprise' \(1,\) is unknown"):
         VAN(SMALL, {**small, "surprise": np.zeros(1, np.float32)})
     with pytest.raises(ValueError, match=r"head\.weight has the shape \(32, 10\), not \(10, 32\)"):
         VAN(SMALL, {**small, "head.weight": small["head.weight"].T})
