@@ -33,7 +33,7 @@ DTYPES = {
     "I8": "int8", "U64": "uint64", "U32": "uint32", "U16": "uint16", "U8": "uint8", "BOOL": "bool",
     "F8_E4M3": "float8_e4m3fn", "F8_E5M2": "float8_e5m2",
 }  # fmt: skip
-WRITTEN = {"float32": "F32", "float16": "F16"}
+WRITTEN = {"float64": "F64", "float32": "F32", "float16": "F16"}
 
 
 @contextmanager
@@ -188,22 +188,28 @@ def _text(value) -> str:
     return value
 
 
-def write(path: Path, tensors: Mapping[str, np.ndarray], metadata: Mapping[str, str], dtype: str = "float32"):
+def write(path: Path, tensors: Mapping[str, np.ndarray], metadata: Mapping[str, str], dtype: str | None = None) -> None:
     """Write a safetensors file in one step: complete under its name, or not at all. Equal arguments give equal bytes.
 
-    Raises CheckpointError where float16 cannot hold a number, OSError where the file cannot be written.
+    `dtype` None keeps each tensor in its own. Raises CheckpointError for a dtype that is not written here and where
+    `dtype` cannot hold a number, OSError where the file cannot be written.
     """
-    header, end = {"__metadata__": dict(sorted(metadata.items()))}, 0
+    header: dict[str, object] = {"__metadata__": dict(sorted(metadata.items()))}
+    end, kept = 0, {}
     for name, tensor in tensors.items():
-        size = tensor.size * ITEM_SIZES[dtype]
-        header[name] = {"dtype": WRITTEN[dtype], "shape": tensor.shape, "data_offsets": [end, end + size]}
+        kept[name] = dtype or tensor.dtype.name
+        if kept[name] not in WRITTEN:
+            raise CheckpointError(f"{name} is of {kept[name]}", f"what can be written is {', '.join(WRITTEN)}")
+        size = tensor.size * ITEM_SIZES[kept[name]]
+        header[name] = {"dtype": WRITTEN[kept[name]], "shape": tensor.shape, "data_offsets": [end, end + size]}
         end += size
     text = json.dumps(header, separators=(",", ":")).encode("ascii")
     text += b" " * (-len(text) % 8)  # tensors begin at a multiple of eight
     with replacing(path) as file:
         file.write(struct.pack("<Q", len(text)) + text)
         for name, tensor in tensors.items():
-            file.write(narrow(name, tensor, dtype).astype(np.dtype(dtype).newbyteorder("<"), copy=False).data)
+            narrowed = narrow(name, tensor, kept[name])
+            file.write(narrowed.astype(narrowed.dtype.newbyteorder("<"), copy=False).data)
 
 
 def narrow(name: str, tensor: np.ndarray, dtype: str) -> np.ndarray:
