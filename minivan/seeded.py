@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 
 import numpy as np
+import numpy.typing as npt
 
 from .splitmix import values
 from .variants import Config, parameter_shapes
@@ -35,11 +36,11 @@ def rule(name: str, shape: tuple[int, ...]) -> tuple[int, int, int]:
     return -1024, 1023, 9 + b
 
 
-def tensors(config: Config) -> dict[str, np.ndarray]:
+def tensors(config: Config) -> dict[str, npt.NDArray[np.float32]]:
     """Return every parameter of a network of this shape, float32, under its name in the authors' checkpoint."""
     return {name: values(name, shape, *rule(name, shape)) for name, shape in parameter_shapes(config)}
 
 
-def images(shape: tuple[int, int, int, int]) -> np.ndarray:
+def images(shape: tuple[int, int, int, int]) -> npt.NDArray[np.float32]:
     """Return the input that goes with the seeded networks: float32 in -2..2."""
     return values("input", shape, -2048, 2047, 10)

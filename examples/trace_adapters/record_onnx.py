@@ -15,20 +15,22 @@ import numpy as np
 import onnx
 import onnxruntime
 
-from minivan.oracle.recorded import read_trace
+from minivan.oracle import read_trace
+from minivan.paths import INPUT, POOL, block_of
 
 
 def layers_of(graph: onnx.GraphProto) -> dict[str, str]:
     """Return the tensor that holds each layer's output: layer -> tensor, in the graph's order."""
-    named, scopes = {}, set()
+    named: dict[str, str] = {}
+    scopes: set[str] = set()
     for node in graph.node:
         parameter = next((name for name in node.input[1:] if name.endswith(".weight")), None)
         scope = node.name.strip("/").split("/")[:-1]  # without the operator's own name
         layer = parameter.removesuffix(".weight") if parameter else ".".join(scope)
         scopes.add(layer)
         if not layer and node.op_type in ("ReduceMean", "GlobalAveragePool"):
-            layer = "pool"
-        if node.op_type == "Add" and layer.startswith("block") and layer.count(".") == 1:
+            layer = POOL
+        if node.op_type == "Add" and layer and layer == block_of(layer):
             named.setdefault(f"{layer}.layer_scale_1", node.output[0])  # a block's first sum; its second is the block's output
         if layer and node.op_type != "Constant":
             named[layer] = node.output[0]
@@ -54,10 +56,10 @@ def record(path: str, x: np.ndarray, optimise: bool = True, threads: int = 0) ->
     session = onnxruntime.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
     tensors = list(dict.fromkeys(layers.values()))
     values = dict(zip(tensors, session.run(tensors, {session.get_inputs()[0].name: x}), strict=True))
-    return {"input": x, **{layer: values[tensor] for layer, tensor in layers.items()}}
+    return {INPUT: x, **{layer: values[tensor] for layer, tensor in layers.items()}}
 
 
-def main():
+def main() -> None:
     parser = argparse.ArgumentParser(description="Record an ONNX file under minivan's layer names.")
     parser.add_argument("trace", help="a trace of minivan's: its input is used, and its layers' names")
     parser.add_argument("model", help="an ONNX file")
@@ -66,8 +68,10 @@ def main():
     parser.add_argument("--all", action="store_true", help="keep layers whose names are not in the trace, for a --map")
     args = parser.parse_args()
     trace = read_trace(args.trace)
+    if trace.input is None:
+        parser.error(f"{args.trace} does not hold its input")
     layers = record(args.model, trace.input, bool(args.optimise))
-    kept = {name: array for name, array in layers.items() if args.all or name in trace.layers or name == "input"}
+    kept = {name: array for name, array in layers.items() if args.all or name in trace.layers or name == INPUT}
     np.savez(args.output, **kept)
     print(f"{args.output}: {len(kept)} of {len(layers)} arrays; the trace has {len(trace.layers)} layers")
 

@@ -11,19 +11,22 @@ my_van.py defines `build()`, which returns the torch.nn.Module with its weights 
 
 import argparse
 import runpy
+from typing import Any
 
 import numpy as np
 import torch
 
-from minivan.oracle.recorded import read_trace
+from minivan.oracle import read_trace
+from minivan.paths import INPUT
 
 
 def record(net: torch.nn.Module, x: np.ndarray) -> dict[str, np.ndarray]:
     """Run a network on images and return the output of each of its modules under the module's name, in order."""
-    outputs, handles = {"input": x}, []
+    outputs: dict[str, np.ndarray] = {INPUT: x}
+    handles = []
     for name, module in net.named_modules():
 
-        def keep(module, inputs, output, name=name):
+        def keep(module: torch.nn.Module, inputs: Any, output: Any, name: str = name) -> None:
             if isinstance(output, tuple):  # the authors' patch embedding returns (x, height, width)
                 output = output[0]
             values = output.detach().cpu()
@@ -40,7 +43,7 @@ def record(net: torch.nn.Module, x: np.ndarray) -> dict[str, np.ndarray]:
     return outputs
 
 
-def main():
+def main() -> None:
     parser = argparse.ArgumentParser(description="Record a VAN written in PyTorch under minivan's layer names.")
     parser.add_argument("trace", help="a trace of minivan's: its input is used, and its layers' names")
     parser.add_argument("model", help="a Python file that defines build() -> torch.nn.Module")
@@ -48,8 +51,10 @@ def main():
     parser.add_argument("--all", action="store_true", help="keep modules whose names are not in the trace, for a --map")
     args = parser.parse_args()
     trace = read_trace(args.trace)
+    if trace.input is None:
+        parser.error(f"{args.trace} does not hold its input")
     layers = record(runpy.run_path(args.model)["build"](), trace.input)
-    kept = {name: array for name, array in layers.items() if args.all or name in trace.layers or name == "input"}
+    kept = {name: array for name, array in layers.items() if args.all or name in trace.layers or name == INPUT}
     np.savez(args.output, **kept)
     print(f"{args.output}: {len(kept)} of {len(layers)} arrays; the trace has {len(trace.layers)} layers")
 

@@ -6,50 +6,67 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from . import recorded, vectors
-from .trace import INPUT, Trace, tensors_digest
+from ..checkpoint import load
+from ..engines import Engine
+from ..errors import sentence
+from ..hooks import Callback, Hook
+from ..paths import INPUT
+from ..van import VAN
+from . import hints
+from .compare import Report
+from .recorded import read_trace
+from .replay import Run
+from .trace import Trace, tensors_digest
+from .vectors import read_case
 
 
 @dataclass(frozen=True)
-class Subject:
-    """`run()` returns (a function for `replay.replay`, '') or (None, why there is none)."""
+class Baseline:
+    """What the right layers are, and how they can be computed once more.
+
+    `rerun()` returns a function for `replay.replay` and '', or None and why there is none. It is asked for only where a
+    layer diverges: it may have to read weights.
+    """
 
     trace: Trace
-    run: Callable[[], tuple[Callable | None, str]]
+    rerun: Callable[[], tuple[Run | None, str]]
+
+    def hint(self, report: Report) -> str:
+        """Return why the first diverging layer of a report differs, or what would let more faults be tried; '' for neither."""
+        if report.first_divergence is None:
+            return ""
+        run, obstacle = self.rerun()
+        return hints.hint(report, self.trace, run) or obstacle
 
 
-def open_subject(path: str | Path, model: str | None = None) -> Subject:
+def open_baseline(path: str | Path, model: str | None = None) -> Baseline:
     """Open a trace, or the folder of a test vector that holds several layers. Raises ValueError for anything else, OSError.
 
     `model` says where the trace's weights are, if not under the name or path that the trace gives.
     """
     path = Path(path)
     if path.is_dir():
-        trace, run = vectors.read_case(path)
-        return Subject(trace, lambda: (run, ""))
-    trace = recorded.read_trace(path)
-    return Subject(trace, lambda: network(trace, model))
+        trace, run = read_case(path)
+        return Baseline(trace, lambda: (run, ""))
+    trace = read_trace(path)
+    return Baseline(trace, lambda: network(trace, model))
 
 
-def network(trace: Trace, model: str | None) -> tuple[Callable | None, str]:
+def network(trace: Trace, model: str | None) -> tuple[Run | None, str]:
     """Return a function that runs the trace's network on its input, or why that is not possible."""
-    from ..checkpoint import load
-    from ..van import VAN
-
-    name = model or trace.metadata.get("model", "")
-    if trace.input is None:
+    name, x = model or trace.metadata.get("model", ""), trace.input
+    if x is None:
         return None, "the trace does not hold its input, so no fault can be tried"
     try:
         weights = load(name)
     except (ValueError, OSError) as error:
-        return None, f"name the trace's weights with --model to have more faults tried ({' '.join(str(error).split())})"
+        return None, f"name the trace's weights with --model to have more faults tried ({sentence(error)})"
     if tensors_digest(weights.tensors) != trace.metadata.get("weights_sha256"):
         return None, f"the weights of {name} are not those of the trace; name them with --model to have more faults tried"
 
-    def run(engine, hook):
-        model = VAN(weights.config, weights.tensors, engine)
-        forward = model if model.config.classes else model.features
-        given = hook(INPUT, trace.input)
-        forward(trace.input if given is None else given, hook)
+    def run(engine: Engine, hook: Callback) -> None:
+        van = VAN(weights.config, weights.tensors, engine)
+        forward = van if van.config.classes else van.features
+        forward(Hook(hook)(INPUT, x), hook)
 
     return run, ""

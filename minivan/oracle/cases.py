@@ -6,20 +6,26 @@ multiply-add, in float32 or wider, must give the same bits.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
+from typing import Any, NamedTuple
 
 import numpy as np
 
-from .. import model, seeded
-from ..hooks import Hook
-from ..paths import INPUT, nested
+from .. import model, paths, seeded
+from ..checks import Floating
+from ..engines import Engine
+from ..geometry import CONV0, CONV_SPATIAL, DWCONV, PATCH_EMBEDS, POINTWISE, Kernel
+from ..hooks import Callback, Hook
+from ..operators import Array
 from ..splitmix import values
 from ..van import VAN
 from ..variants import Config, parameter_shapes
+from .replay import Run
 
 TINY = Config((4, 8, 12, 16), (1, 2, 1, 1), (2, 2, 2, 2), classes=10)
-BLOCK = "block2.0"  # of TINY: the test vector of one block
+BLOCK = paths.block(2, 0)  # of TINY: the test vector of one block
+LKA = "lka"  # the test vectors of the gate, and the path of what it gives
 DEPTHWISE = ("depthwise_conv2d", "dilated_depthwise_conv2d")  # conv2d with as many groups as channels
 CONVOLUTIONS = ("dense_conv2d", *DEPTHWISE, "pointwise_conv2d")
 SMALLEST = 2.0**-149  # the least float32 above zero
@@ -43,12 +49,21 @@ CLASSES = {
 }  # fmt: skip
 
 
-@dataclass(frozen=True)
-class Array:
-    """An input or parameter: its values, and the stream they come from where they are not written out."""
+class Stream(NamedTuple):
+    """Where drawn numbers come from: the arguments of `splitmix.values`, but for the shape."""
 
-    values: np.ndarray
-    stream: dict | None = None
+    name: str
+    low: int
+    high: int
+    shift: int = 0
+
+
+@dataclass(frozen=True)
+class Tensor:
+    """An input, parameter or output: its values, float32, and the stream they come from where they are drawn."""
+
+    values: Floating
+    stream: Stream | None = None
 
 
 @dataclass(frozen=True)
@@ -58,21 +73,21 @@ class Case:
     operator: str
     name: str
     tolerance: str  # a key of CLASSES
-    x: Array
-    parameters: dict[str, Array] = field(default_factory=dict)
-    attributes: dict = field(default_factory=dict)
+    x: Tensor
+    parameters: dict[str, Tensor] = field(default_factory=dict)
+    attributes: dict[str, Any] = field(default_factory=dict)
     note: str = ""
 
 
-def drawn(name: str, shape: tuple[int, ...], low: int, high: int, shift: int = 0) -> Array:
-    """Return an array from the stream of `name`."""
-    return Array(values(name, shape, low, high, shift), {"name": name, "low": low, "high": high, "shift": shift})
+def drawn(name: str, shape: tuple[int, ...], low: int, high: int, shift: int = 0) -> Tensor:
+    """Return a tensor from the stream of `name`."""
+    return Tensor(values(name, shape, low, high, shift), Stream(name, low, high, shift))
 
 
-def written(*numbers, shape=None) -> Array:
-    """Return an array of given numbers, float32."""
+def written(*numbers: float, shape: tuple[int, ...] | None = None) -> Tensor:
+    """Return a tensor of given numbers, float32."""
     array = np.array(numbers, np.float64).astype(np.float32)
-    return Array(array.reshape(shape or array.shape))
+    return Tensor(array.reshape(shape or array.shape))
 
 
 def all_cases() -> Iterator[Case]:
@@ -84,44 +99,54 @@ def all_cases() -> Iterator[Case]:
     yield from composites()
 
 
-def _convolution(operator, name, shape, weight, note="", real=False, **attributes) -> Case:
-    """A convolution with drawn numbers: whole ones in -4..4, or twelve bits of fraction."""
+def _convolution(
+    operator: str, name: str, x_shape: tuple[int, ...], channels: tuple[int, int], kernel: Kernel,
+    note: str = "", real: bool = False, groups: int = 1,
+) -> Case:  # fmt: skip
+    """A convolution with drawn numbers: whole ones in -4..4, or twelve bits of fraction.
+
+    `channels` are C_out and C_in / groups. Depthwise operators have their groups by their name.
+    """
     low, high, shift = (-2048, 2047, 10) if real else (-4, 4, 0)
-    key = f"{operator}/{name}"
+    key, weight = f"{operator}/{name}", (*channels, kernel.side, kernel.side)
     parameters = {
         "weight": drawn(f"{key}/weight", weight, low, high, shift),
         "bias": drawn(f"{key}/bias", weight[:1], low, high, shift),
     }
-    x = drawn(f"{key}/x", shape, low, high, shift)
+    x = drawn(f"{key}/x", x_shape, low, high, shift)
+    usual = Kernel._field_defaults  # of all but the side, which the weight's shape says
+    attributes = {name: value for name, value in kernel._asdict().items() if value != usual.get(name, value)}
+    if groups != 1:
+        attributes["groups"] = groups
     return Case(operator, name, "rounded" if real else "exact", x, parameters, attributes, note)
 
 
 def convolutions() -> Iterator[Case]:
-    dense = "dense_conv2d"
-    yield _convolution(dense, "integers_3x3_stride2", (2, 3, 9, 8), (4, 3, 3, 3), stride=2, padding=1)
-    yield _convolution(dense, "integers_7x7_stride4", (1, 3, 17, 16), (5, 3, 7, 7), "VAN's first layer", stride=4, padding=3)
-    yield _convolution(dense, "integers_groups", (1, 4, 6, 5), (6, 2, 3, 3), padding=1, groups=2)
-    yield _convolution(dense, "one_pixel", (1, 2, 1, 1), (3, 2, 3, 3), "only the kernel's middle meets the map", padding=1)
-    yield _convolution(dense, "kernel_larger_than_map", (1, 2, 2, 3), (2, 2, 7, 7), stride=2, padding=3)
-    yield _convolution(dense, "real_3x3_stride2", (1, 16, 7, 6), (8, 16, 3, 3), real=True, stride=2, padding=1)
+    dense, strided, three = "dense_conv2d", PATCH_EMBEDS[1], Kernel(3, padding=1)
+    yield _convolution(dense, "integers_3x3_stride2", (2, 3, 9, 8), (4, 3), strided)
+    yield _convolution(dense, "integers_7x7_stride4", (1, 3, 17, 16), (5, 3), PATCH_EMBEDS[0], "VAN's first layer")
+    yield _convolution(dense, "integers_groups", (1, 4, 6, 5), (6, 2), three, groups=2)
+    yield _convolution(dense, "one_pixel", (1, 2, 1, 1), (3, 2), three, "only the kernel's middle meets the map")
+    yield _convolution(dense, "kernel_larger_than_map", (1, 2, 2, 3), (2, 2), Kernel(7, stride=2, padding=3))
+    yield _convolution(dense, "real_3x3_stride2", (1, 16, 7, 6), (8, 16), strided, real=True)
 
     depthwise = "depthwise_conv2d"
-    yield _convolution(depthwise, "integers_5x5", (2, 3, 7, 8), (3, 1, 5, 5), "VAN's conv0", padding=2)
-    yield _convolution(depthwise, "integers_3x3", (1, 5, 4, 4), (5, 1, 3, 3), "VAN's dwconv", padding=1)
-    yield _convolution(depthwise, "one_pixel", (1, 3, 1, 1), (3, 1, 5, 5), padding=2)
-    yield _convolution(depthwise, "kernel_larger_than_map", (1, 2, 3, 2), (2, 1, 5, 5), padding=2)
-    yield _convolution(depthwise, "real_5x5", (1, 4, 9, 9), (4, 1, 5, 5), real=True, padding=2)
+    yield _convolution(depthwise, "integers_5x5", (2, 3, 7, 8), (3, 1), CONV0, "VAN's conv0")
+    yield _convolution(depthwise, "integers_3x3", (1, 5, 4, 4), (5, 1), DWCONV, "VAN's dwconv")
+    yield _convolution(depthwise, "one_pixel", (1, 3, 1, 1), (3, 1), CONV0)
+    yield _convolution(depthwise, "kernel_larger_than_map", (1, 2, 3, 2), (2, 1), CONV0)
+    yield _convolution(depthwise, "real_5x5", (1, 4, 9, 9), (4, 1), CONV0, real=True)
 
-    dilated, geometry = "dilated_depthwise_conv2d", dict(padding=9, dilation=3)
-    yield _convolution(dilated, "integers_7x7_dilation3", (1, 3, 21, 20), (3, 1, 7, 7), "VAN's conv_spatial", **geometry)
-    yield _convolution(dilated, "dilation_past_the_border", (1, 2, 7, 5), (2, 1, 7, 7), "most taps miss the map", **geometry)
-    yield _convolution(dilated, "one_pixel", (1, 2, 1, 1), (2, 1, 7, 7), **geometry)
-    yield _convolution(dilated, "real_7x7_dilation3", (1, 3, 14, 14), (3, 1, 7, 7), real=True, **geometry)
+    dilated = "dilated_depthwise_conv2d"
+    yield _convolution(dilated, "integers_7x7_dilation3", (1, 3, 21, 20), (3, 1), CONV_SPATIAL, "VAN's conv_spatial")
+    yield _convolution(dilated, "dilation_past_the_border", (1, 2, 7, 5), (2, 1), CONV_SPATIAL, "most taps miss the map")
+    yield _convolution(dilated, "one_pixel", (1, 2, 1, 1), (2, 1), CONV_SPATIAL)
+    yield _convolution(dilated, "real_7x7_dilation3", (1, 3, 14, 14), (3, 1), CONV_SPATIAL, real=True)
 
     pointwise = "pointwise_conv2d"
-    yield _convolution(pointwise, "integers", (2, 6, 3, 5), (4, 6, 1, 1))
-    yield _convolution(pointwise, "one_pixel", (1, 7, 1, 1), (3, 7, 1, 1))
-    yield _convolution(pointwise, "real_160_channels", (1, 160, 3, 3), (8, 160, 1, 1), real=True)
+    yield _convolution(pointwise, "integers", (2, 6, 3, 5), (4, 6), POINTWISE)
+    yield _convolution(pointwise, "one_pixel", (1, 7, 1, 1), (3, 7), POINTWISE)
+    yield _convolution(pointwise, "real_160_channels", (1, 160, 3, 3), (8, 160), POINTWISE, real=True)
     yield Case(
         pointwise, "signed_zeros", "exact", written(0.0, -0.0, 1.0, -1.0, shape=(1, 1, 2, 2)),
         {"weight": written(0.0, -0.0, 1.0, -1.0, shape=(4, 1, 1, 1)), "bias": written(-0.0, -0.0, -0.0, -0.0)},
@@ -140,7 +165,7 @@ def convolutions() -> Iterator[Case]:
 
 
 def norms() -> Iterator[Case]:
-    def statistics(key, channels):
+    def statistics(key: str, channels: int) -> dict[str, Tensor]:
         parts = ("running_mean", "running_var", "weight", "bias")
         return {part: drawn(f"{key}/{part}", (channels,), *seeded.RULES[part]) for part in parts}
 
@@ -215,18 +240,19 @@ def sums() -> Iterator[Case]:
 def composites() -> Iterator[Case]:
     """LKA, one block and one whole network, layer by layer: folders that `oracle compare` takes as its TRACE."""
 
-    def gate(key, channels, low, high, shift):
-        shapes = {"conv0": (channels, 1, 5, 5), "conv_spatial": (channels, 1, 7, 7), "conv1": (channels, channels, 1, 1)}
-        for name, shape in shapes.items():
+    def gate(key: str, channels: int, low: int, high: int, shift: int) -> Iterator[tuple[str, Tensor]]:
+        kernels = {"conv0": (1, CONV0), "conv_spatial": (1, CONV_SPATIAL), "conv1": (channels, POINTWISE)}
+        for name, (reads, kernel) in kernels.items():
+            shape = channels, reads, kernel.side, kernel.side
             yield f"{name}.weight", drawn(f"{key}/{name}.weight", shape, low, high, shift)
             yield f"{name}.bias", drawn(f"{key}/{name}.bias", shape[:1], low, high, shift)
 
     x = drawn("lka/integers/x", (1, 4, 12, 11), -3, 3)
-    yield Case("lka", "integers", "exact", x, dict(gate("lka/integers", 4, -2, 2, 0)))
+    yield Case(LKA, "integers", "exact", x, dict(gate("lka/integers", 4, -2, 2, 0)))
     x = drawn("lka/real/x", (1, 8, 14, 14), -2048, 2047, 10)
-    yield Case("lka", "real", "rounded", x, dict(gate("lka/real", 8, -1024, 1023, 12)))
+    yield Case(LKA, "real", "rounded", x, dict(gate("lka/real", 8, -1024, 1023, 12)))
     weights = {name: drawn(name, shape, *seeded.rule(name, shape)) for name, shape in parameter_shapes(TINY)}
-    block = {name.removeprefix(f"{BLOCK}."): array for name, array in weights.items() if name.startswith(f"{BLOCK}.")}
+    block = {name.removeprefix(f"{BLOCK}."): tensor for name, tensor in weights.items() if paths.block_of(name) == BLOCK}
     x = drawn("block/real/x", (1, TINY.dims[1], 7, 6), -2048, 2047, 10)
     note = f"the parameters are those of the tiny network's {BLOCK}"
     yield Case("block", "real", "network", x, block, {"eps": TINY.batch_norm_eps}, note)
@@ -236,22 +262,26 @@ def composites() -> Iterator[Case]:
     })  # fmt: skip
 
 
-def runner(operator: str, x: np.ndarray, parameters: dict[str, np.ndarray], attributes: dict) -> Callable:
+def runner(operator: str, x: Floating, parameters: Mapping[str, Floating], attributes: Mapping[str, Any]) -> Run:
     """Return `run(engine, hook)`: computes a case and hands every layer of it to hook, the input first under 'input'."""
-    tree = nested(parameters)
+    tree = paths.nested(parameters)
 
-    def run(engine, hook):
-        given = hook(INPUT, x)
-        given = x if given is None else given
-        if operator == "lka":
-            model.lka(engine.ops, Hook(lambda path, array: hook(path or "lka", array)), given, **tree)
+    def run(engine: Engine, hook: Callback) -> None:
+        given = Hook(hook)(paths.INPUT, x)
+        if operator == LKA:
+            model.lka(engine.ops, Hook(lambda path, array: hook(path or LKA, array)), given, **tree)
         elif operator == "block":
             model.block(engine.ops, Hook(hook, BLOCK), given, **tree, **attributes)
         elif operator == "network":
             VAN(Config(**attributes), parameters, engine)(given, hook)
         else:
-            name = "conv2d" if operator in CONVOLUTIONS else operator
-            groups = {"groups": x.shape[1]} if operator in DEPTHWISE else {}
-            hook("y", getattr(engine.ops, name)(given, **tree, **attributes, **groups))
+            hook("y", _compute(engine, operator, given, {**tree, **attributes}))
 
     return run
+
+
+def _compute(engine: Engine, operator: str, x: Array, arguments: dict[str, Any]) -> Array:
+    """Run one operator, which the test vectors may know by a name of its own for what it does to channels."""
+    groups = {"groups": x.shape[1]} if operator in DEPTHWISE else {}
+    function: Callable[..., Array] = getattr(engine.ops, "conv2d" if operator in CONVOLUTIONS else operator)
+    return function(x, **arguments, **groups)

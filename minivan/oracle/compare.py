@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
 
 import numpy as np
 
+from ..checks import Floating
+from ..paths import INPUT
 from . import layout as layouts
 from .recorded import Recorded, rename
-from .trace import INPUT, Trace
+from .trace import Trace
 from .ulp import distance, same_bits
 
 PERCENTILE = 0.999
@@ -78,16 +81,49 @@ class Report:
     missing: list[str]  # layers of the trace that the port does not have
     unknown: list[str]  # names of the port that are not in the trace
     layout: str
-    arrays: dict[str, np.ndarray]  # the port's layers under checkpoint paths, as (N, C, H, W)
+    arrays: dict[str, Floating]  # the port's layers under checkpoint paths, as (N, C, H, W)
 
     @property
     def first_divergence(self) -> Row | None:
         return next((row for row in self.rows if not row.within), None)
 
+    @property
+    def within(self) -> bool:
+        """Whether no layer that was compared lies outside its tolerance."""
+        return self.first_divergence is None
+
+    @property
+    def bit_equal(self) -> bool:
+        """Whether every layer that was compared has the trace's bits."""
+        return all(row.bit_equal == 1 for row in self.rows)
+
+    def plain(self, hint: str = "") -> dict[str, Any]:
+        """Return the report in types that JSON knows: numbers that it does not know, infinities and NaN, are None.
+
+        `hint` is what `Baseline.hint` says of the first divergence, and goes with it. The arrays are left out.
+        """
+        first = self.first_divergence
+        return {
+            "within": self.within,
+            "layout": self.layout,
+            "first_divergence": None if first is None else {**_plain(asdict(first)), "hint": hint},
+            "rows": [_plain(asdict(row)) for row in self.rows],
+            "missing": list(self.missing),
+            "unknown": list(self.unknown),
+        }
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _plain(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_plain(item) for item in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
+
 
 def compare(
     trace: Trace,
-    port: dict[str, Recorded],
+    port: Mapping[str, Recorded],
     tolerance: Tolerance | None = None,
     names: Iterable[tuple[str, str]] = (),
     layout: str = "auto",
@@ -97,7 +133,7 @@ def compare(
     `tolerance` None takes that of each layer's format in DEFAULTS; `names` is a map as `recorded.read_names` returns it;
     `layout` is 'nchw', 'nhwc' or 'auto'. Raises ValueError where the two have no layer in common.
     """
-    ours = dict(trace.layers) if trace.input is None else {INPUT: trace.input, **trace.layers}
+    ours = trace.arrays
     port = rename(port, names, ours)
     common = [path for path in ours if path in port]
     if not any(path != INPUT for path in common):
@@ -105,37 +141,41 @@ def compare(
             f"the port has none of the trace's {len(trace.layers)} layers: its names begin with "
             f"{', '.join(list(port)[:3])}, the trace's with {', '.join(list(trace.layers)[:3])}; name a --map"
         )
-    allowed = layouts.LAYOUTS if layout == "auto" else (layout,)
     if layout == "auto":
         layout = layouts.detect((ours[path], port[path].values) for path in common)
+        order = [layout, *(other for other in layouts.LAYOUTS if other != layout)]
+    else:
+        order = [layout]
     rows, arrays = [], {}
     for number, path in enumerate(ours):
-        if path in common:
-            row, arrays[path] = _compare_layer(number, path, ours[path], port[path], tolerance, layout, allowed)
-            rows.append(row)
-    renamed = {theirs for path, recorded in port.items() if path in ours for theirs in _names_of(port, recorded)}
-    unknown = [name for name in port if name not in ours and name not in renamed]
+        if path not in common:
+            continue
+        theirs, form = port[path].values, port[path].form
+        fitted = _fit(theirs, ours[path].shape, order)
+        if fitted is None:
+            arrays[path] = theirs
+            rows.append(_misshapen(number, path, ours[path], theirs, form))
+        else:
+            arrays[path] = fitted
+            rows.append(measure(number, path, ours[path], fitted, form, tolerance or DEFAULTS[form]))
+    compared = {id(port[path]) for path in common}  # a layer that a map renamed is there under both its names
+    unknown = [name for name, recorded in port.items() if name not in ours and id(recorded) not in compared]
     return Report(rows, [path for path in trace.layers if path not in port], unknown, layout, arrays)
 
 
-def _names_of(port, recorded):
-    """All names under which one array is known: its own, and the path that a map gave it."""
-    return (name for name, other in port.items() if other is recorded)
+def _fit(theirs: Floating, shape: tuple[int, ...], order: Sequence[str]) -> Floating | None:
+    """Return a port's array in the trace's layout, taken for the first of `order` that its shape allows; None for none."""
+    possible = layouts.possible(theirs.shape, shape)
+    layout = next((layout for layout in order if layout in possible), None)
+    return None if layout is None else layouts.arrange(theirs, shape, layout)
 
 
-def _compare_layer(number, path, ours, recorded, tolerance, layout, allowed) -> tuple[Row, np.ndarray]:
-    """Put a layer into the port's layout, or, where it does not fit that, into another that is allowed, and measure it."""
-    theirs, form = recorded.values, recorded.form
-    fits = [name for name in layouts.possible(theirs, ours.shape) if name in allowed]
-    if not fits:
-        fault = f"shape {theirs.shape}, the trace has {ours.shape}"
-        nothing = (math.nan,) * 7
-        return Row(number, path, ours.shape, form, False, *nothing, fault=fault), theirs
-    theirs = layouts.arrange(theirs, ours.shape, layout if layout in fits else fits[0])
-    return measure(number, path, ours, theirs, form, tolerance or DEFAULTS[form]), theirs
+def _misshapen(number: int, path: str, ours: Floating, theirs: Floating, form: str) -> Row:
+    unknown = (math.nan,) * 7
+    return Row(number, path, ours.shape, form, False, *unknown, fault=f"shape {theirs.shape}, the trace has {ours.shape}")
 
 
-def measure(number: int, path: str, ours: np.ndarray, theirs: np.ndarray, form: str, tolerance: Tolerance) -> Row:
+def measure(number: int, path: str, ours: Floating, theirs: Floating, form: str, tolerance: Tolerance) -> Row:
     """Return the row for two arrays of one shape."""
     a, b = np.asarray(ours, np.float64), np.asarray(theirs, np.float64)
     same = (a == b) | (np.isnan(a) & np.isnan(b))
@@ -149,28 +189,31 @@ def measure(number: int, path: str, ours: np.ndarray, theirs: np.ndarray, form: 
     within = same | (error <= tolerance.atol + tolerance.rtol * magnitude)
     if tolerance.max_ulp is not None:
         within |= ulps <= tolerance.max_ulp
+    first = worst = None
+    if not within.all():
+        first, worst = (_difference(ours, theirs, int(flat)) for flat in (np.argmin(within), np.argmax(error)))
     a, b, e = a[finite], b[finite], error[finite]
     signal, noise, other = float(a @ a), float(e @ e), float(b @ b)
     return Row(
         number, path, ours.shape, form, bool(within.all()),
-        bit_equal=float(same_bits(ours, theirs, form).mean()) if a.size else 1.0,
+        bit_equal=float(same_bits(ours, theirs, form).mean()) if ours.size else 1.0,
         max_abs=float(error.max(initial=0.0)),
         max_rel=float((e[a != 0] / np.abs(a[a != 0])).max(initial=0.0)),
         max_ulp=float(ulps.max(initial=0.0)),
         ulp_999=_percentile(ulps.ravel()),
         snr_db=math.inf if noise == 0 else -math.inf if signal == 0 else 10 * math.log10(signal / noise),
         cosine=float(a @ b) / math.sqrt(signal * other) if signal and other else float(signal == other),
-        first=_difference(ours, theirs, int(np.argmin(within))) if not within.all() else None,
-        worst=_difference(ours, theirs, int(np.argmax(error))) if not within.all() else None,
+        first=first,
+        worst=worst,
     )  # fmt: skip
 
 
-def rms(values: np.ndarray) -> float:
+def rms(values: Floating) -> float:
     """Return the root mean square, 0 for nothing."""
     return float(np.sqrt(np.mean(np.square(values, dtype=np.float64)))) if values.size else 0.0
 
 
-def _percentile(values) -> float:
+def _percentile(values: Floating) -> float:
     """The smallest distance within which at least 99.9 per cent of the elements lie."""
     if not values.size:
         return 0.0
@@ -178,6 +221,6 @@ def _percentile(values) -> float:
     return float(np.partition(values, place)[place])
 
 
-def _difference(ours, theirs, flat) -> Difference:
+def _difference(ours: Floating, theirs: Floating, flat: int) -> Difference:
     index = tuple(int(i) for i in np.unravel_index(flat, ours.shape))
     return Difference(index, float(ours[index]), float(theirs[index]))

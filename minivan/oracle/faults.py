@@ -3,30 +3,35 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from functools import partial
+from typing import TypeAlias
 
 import numpy as np
 
-from .. import ops
+from ..checks import Floating
+from ..engines import EXACT
+from ..paths import FACTOR, INPUT, UNIT, block_of
+from .cases import LKA
 from .replay import Call, Replay
-from .trace import INPUT
 
 EPSILONS = (0.0, 1e-12, 1e-8, 1e-7, 1e-6, 1e-5, 1e-4, 1e-3, 1e-2)
-Fault = tuple[str, Callable[[], np.ndarray]]  # what is wrong, and a function that computes the layer with that wrong
+Fault: TypeAlias = tuple[str, Callable[[], Floating]]  # what is wrong, and a function that computes the layer with that wrong
 
 
-def faults_of(path: str, right, call: Call | None, seen: Replay) -> Iterator[Fault]:
+def faults_of(path: str, right: Floating, seen: Replay) -> Iterator[Fault]:
     """All faults that this layer may suffer from; where two give the same numbers, the first is named."""
-    if call is not None:
-        yield from OPERATORS.get(call.operator, lambda call, seen: iter(()))(call, seen)
-    else:
+    call = seen.calls.get(path)
+    if call is None:
         yield from _sum_faults(path, seen)
+    elif call.operator in OPERATORS:
+        yield from OPERATORS[call.operator](call, seen)
     yield from _order_faults(path, right)
     for other, value in seen.values.items():
         if other != path and value.shape == right.shape:
-            yield f"these are the numbers of {other}: a wrong name, or this layer was left out", lambda value=value: value
+            yield f"these are the numbers of {other}: a wrong name, or this layer was left out", partial(np.asarray, value)
 
 
-def _order_faults(path, right) -> Iterator[Fault]:
+def _order_faults(path: str, right: Floating) -> Iterator[Fault]:
     """Right numbers in the wrong places."""
     if right.ndim != 4:
         return
@@ -48,7 +53,7 @@ def _order_faults(path, right) -> Iterator[Fault]:
 
 def _convolution_faults(call: Call, seen: Replay) -> Iterator[Fault]:
     x, weight, bias = call.arguments["x"], call.arguments["weight"], call.arguments["bias"]
-    kernel = weight.shape[2:]
+    kernel: tuple[int, int] = weight.shape[2:]
     if bias is not None:
         yield "missing bias", lambda: call.again(bias=None)
         yield "the bias is added twice", lambda: call.again(bias=2 * bias)
@@ -66,22 +71,22 @@ def _convolution_faults(call: Call, seen: Replay) -> Iterator[Fault]:
     )
 
 
-def _dilation_faults(call: Call, kernel) -> Iterator[Fault]:
+def _dilation_faults(call: Call, kernel: tuple[int, int]) -> Iterator[Fault]:
     right = call.arguments["dilation"]
     for dilation in (1, 2, 3, 4):
         if dilation == right or kernel[0] == 1:
             continue
         text = f"missing dilation: 1 instead of {right}" if dilation == 1 else f"dilation {dilation} instead of {right}"
         for padding in (dilation * (kernel[0] // 2), call.arguments["padding"]):  # to keep the map's size, or forgotten
-            yield text, lambda d=dilation, p=padding: _valid(call, dilation=d, padding=p)
+            yield text, partial(_valid, call, dilation=dilation, padding=padding)
 
 
-def _padding_faults(call: Call, x) -> Iterator[Fault]:
+def _padding_faults(call: Call, x: Floating) -> Iterator[Fault]:
     """One pixel too wide or narrow on both sides changes the map's size; one on one side only shifts it."""
     padding = call.arguments["padding"]
     for wrong in (padding - 1, padding + 1, 0):
         if wrong >= 0 and wrong != padding:
-            yield f"padding {wrong} instead of {padding}", lambda p=wrong: _valid(call, padding=p)
+            yield f"padding {wrong} instead of {padding}", partial(_valid, call, padding=wrong)
     for rows, columns in ((1, 1), (-1, -1), (1, 0), (-1, 0), (0, 1), (0, -1), (1, -1), (-1, 1)):
         before = padding + rows, padding + columns
         after = padding - rows, padding - columns
@@ -91,13 +96,17 @@ def _padding_faults(call: Call, x) -> Iterator[Fault]:
         )
         if min(*before, *after) >= 0:
             widths = ((0, 0), (0, 0), (before[0], after[0]), (before[1], after[1]))
-            yield text, lambda widths=widths: call.again(x=np.pad(x, widths), padding=0)
+            yield text, partial(_padded, call, x, widths)
 
 
-def _valid(call: Call, **changed) -> np.ndarray:
+def _padded(call: Call, x: Floating, widths: tuple[tuple[int, int], ...]) -> Floating:
+    return np.asarray(call.again(x=np.pad(x, widths), padding=0))
+
+
+def _valid(call: Call, **changed: int) -> Floating:
     """Run a call whose geometry may be impossible: then the result has a shape that fits nothing."""
     try:
-        return call.again(**changed)
+        return np.asarray(call.again(**changed))
     except ValueError:
         return np.empty(0)
 
@@ -116,8 +125,12 @@ def _folding_faults(call: Call, seen: Replay) -> Iterator[Fault]:
             yield (
                 f"BatchNorm unfolded twice: {after.path} is folded into this layer's weights already; "
                 f"do not apply it again, or fold it back",
-                lambda after=after: after.again(x=call.again()),
+                partial(_twice_normalised, call, after),
             )
+
+
+def _twice_normalised(call: Call, after: Call) -> Floating:
+    return np.asarray(after.again(x=call.again()))
 
 
 def _batch_norm_faults(call: Call, seen: Replay) -> Iterator[Fault]:
@@ -142,30 +155,27 @@ def _layer_norm_faults(call: Call, seen: Replay) -> Iterator[Fault]:
     c = x.shape[1]
     yield "missing bias", lambda: call.again(bias=np.zeros_like(bias))
     yield "missing scale: gamma is not applied", lambda: call.again(weight=np.ones_like(weight))
-    yield "mean and variance over channels and positions together, instead of channels alone", lambda: _whole_norm(call)
+    yield (
+        "mean and variance over channels and positions together, instead of channels alone",
+        lambda: _normalised(call, (1, 2, 3)),
+    )
     if c > 1:
-        yield "the variance divides by C - 1 instead of C", lambda: _sample_norm(call)
+        yield "the variance divides by C - 1 instead of C", lambda: _normalised(call, (1,), ddof=1)
     yield from _eps_faults(call)
 
 
-def _whole_norm(call: Call):
+def _normalised(call: Call, axes: tuple[int, ...], ddof: int = 0) -> Floating:
+    """A LayerNorm with statistics of other axes than the channels', or with a divisor that is `ddof` less than their number."""
     x = np.asarray(call.arguments["x"], np.float64)
-    axes = (1, 2, 3)
-    normal = (x - x.mean(axes, keepdims=True)) / np.sqrt(x.var(axes, keepdims=True) + call.arguments["eps"])
-    return normal * call.arguments["weight"][:, None, None] + call.arguments["bias"][:, None, None]
-
-
-def _sample_norm(call: Call):
-    x = np.asarray(call.arguments["x"], np.float64)
-    normal = (x - x.mean(1, keepdims=True)) / np.sqrt(x.var(1, keepdims=True, ddof=1) + call.arguments["eps"])
-    return normal * call.arguments["weight"][:, None, None] + call.arguments["bias"][:, None, None]
+    normal = (x - x.mean(axes, keepdims=True)) / np.sqrt(x.var(axes, keepdims=True, ddof=ddof) + call.arguments["eps"])
+    return np.asarray(normal * call.arguments["weight"][:, None, None] + call.arguments["bias"][:, None, None])
 
 
 def _eps_faults(call: Call) -> Iterator[Fault]:
     right = call.arguments["eps"]
     for eps in EPSILONS:
         if eps != right:
-            yield f"wrong eps: {eps:g} instead of {right:g}", lambda eps=eps: call.again(eps=eps)
+            yield f"wrong eps: {eps:g} instead of {right:g}", partial(call.again, eps=eps)
 
 
 def _gelu_faults(call: Call, seen: Replay) -> Iterator[Fault]:
@@ -185,7 +195,7 @@ def _linear_faults(call: Call, seen: Replay) -> Iterator[Fault]:
         yield "missing bias", lambda: call.again(bias=None)
     if weight.shape[0] == weight.shape[1]:
         yield "the weight matrix is transposed", lambda: call.again(weight=np.ascontiguousarray(weight.T))
-    yield "softmax is applied already: these are probabilities, not logits", lambda: ops.softmax(call.again())
+    yield "softmax is applied already: these are probabilities, not logits", lambda: EXACT.ops.softmax(call.again())
 
 
 def _pool_faults(call: Call, seen: Replay) -> Iterator[Fault]:
@@ -194,7 +204,7 @@ def _pool_faults(call: Call, seen: Replay) -> Iterator[Fault]:
     yield "the sum over positions instead of the mean", lambda: x.sum((2, 3), dtype=np.float64)
 
 
-OPERATORS = {
+OPERATORS: dict[str, Callable[[Call, Replay], Iterator[Fault]]] = {
     "conv2d": _convolution_faults,
     "batch_norm": _batch_norm_faults,
     "layer_norm": _layer_norm_faults,
@@ -206,37 +216,51 @@ OPERATORS = {
 
 def _sum_faults(path: str, seen: Replay) -> Iterator[Fault]:
     """Layers that join two others: the gate, the residual inside attention, the two residuals of a block."""
-    given = seen.given
-    if path == "lka" or path.endswith(".spatial_gating_unit"):
-        prefix = "" if path == "lka" else f"{path}."
-        u, weights = _fed(f"{prefix}conv0", seen), given.get(f"{prefix}conv1")
-        if weights is not None:
-            yield "the attention is not multiplied with its input: these are conv1's numbers", lambda: weights
-        if u is not None and weights is not None:
-            yield "the attention is added to its input instead of multiplied", lambda: u + weights
-            yield "a sigmoid on the attention, which VAN does not have", lambda: u / (1 + np.exp(-weights.astype(np.float64)))
-    elif path.endswith(".attn"):
-        z, inner = given.get(f"{path.removesuffix('.attn')}.norm1"), given.get(f"{path}.proj_2")
-        x = _fed(f"{path.removesuffix('.attn')}.norm1", seen)
-        if inner is not None:
-            yield "missing inner residual: norm1's output is not added to proj_2's", lambda: inner
-        if inner is not None and x is not None:
-            yield "wrong inner residual: the block's input is added instead of norm1's output", lambda: x + inner
-        if z is not None and inner is not None:
-            yield "the inner residual is added twice", lambda: z + z + inner
-    elif path.endswith(".layer_scale_1") or path.count(".") == 1:
-        block = path.removesuffix(".layer_scale_1")
-        first = path.endswith(".layer_scale_1")
-        x = _fed(f"{block}.norm1", seen) if first else given.get(f"{block}.layer_scale_1")
-        branch = given.get(f"{block}.attn" if first else f"{block}.mlp.fc2")
-        name, scale = ("attention", "layer_scale_1") if first else ("the MLP", "layer_scale_2")
-        if x is not None and branch is not None:
-            right = seen.values[path]
-            yield f"missing outer residual: the block's input is not added to {name}'s output", lambda: right - x
-            yield f"missing {scale}: {name}'s output is added unscaled", lambda: x + branch
+    block, given = block_of(path), seen.given
+    if path == LKA:
+        yield from _gate_faults(_fed("conv0", seen), given.get("conv1"))
+    elif path == f"{block}.{UNIT}":
+        yield from _gate_faults(_fed(f"{path}.conv0", seen), given.get(f"{block}.{FACTOR}"))
+    elif path == f"{block}.attn":
+        x, z = _fed(f"{block}.norm1", seen), given.get(f"{block}.norm1")
+        yield from _attention_faults(x, z, given.get(f"{path}.proj_2"))
+    elif path == f"{block}.layer_scale_1":
+        x, branch = _fed(f"{block}.norm1", seen), given.get(f"{block}.attn")
+        yield from _residual_faults(x, branch, seen.values[path], "attention", "layer_scale_1")
+    elif path == block:
+        x, branch = given.get(f"{block}.layer_scale_1"), given.get(f"{block}.mlp.fc2")
+        yield from _residual_faults(x, branch, seen.values[path], "the MLP", "layer_scale_2")
 
 
-def _fed(path: str, seen: Replay) -> np.ndarray | None:
+def _gate_faults(u: Floating | None, weights: Floating | None) -> Iterator[Fault]:
+    """u * weights"""
+    if weights is None:
+        return
+    yield "the attention is not multiplied with its input: these are conv1's numbers", lambda: weights
+    if u is not None:
+        yield "the attention is added to its input instead of multiplied", lambda: u + weights
+        yield "a sigmoid on the attention, which VAN does not have", lambda: u / (1 + np.exp(-weights.astype(np.float64)))
+
+
+def _attention_faults(x: Floating | None, z: Floating | None, inner: Floating | None) -> Iterator[Fault]:
+    """z + inner, where z is the block's input x normalised."""
+    if inner is None:
+        return
+    yield "missing inner residual: norm1's output is not added to proj_2's", lambda: inner
+    if x is not None:
+        yield "wrong inner residual: the block's input is added instead of norm1's output", lambda: x + inner
+    if z is not None:
+        yield "the inner residual is added twice", lambda: z + z + inner
+
+
+def _residual_faults(x: Floating | None, branch: Floating | None, right: Floating, name: str, scale: str) -> Iterator[Fault]:
+    """right = x + scale * branch"""
+    if x is not None and branch is not None:
+        yield f"missing outer residual: the block's input is not added to {name}'s output", lambda: right - x
+        yield f"missing {scale}: {name}'s output is added unscaled", lambda: x + branch
+
+
+def _fed(path: str, seen: Replay) -> Floating | None:
     """Return what the operator behind a layer read, None where that is not known."""
     call = seen.calls.get(path)
-    return None if call is None else call.arguments["x"]
+    return None if call is None else np.asarray(call.arguments["x"])

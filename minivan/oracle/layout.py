@@ -6,10 +6,13 @@ from collections.abc import Iterable
 
 import numpy as np
 
+from ..checks import Floating
+
 LAYOUTS = ("nchw", "nhwc")
+Shape = tuple[int, ...]
 
 
-def forms(shape: tuple[int, ...]) -> dict[str, list[tuple[int, ...]]]:
+def forms(shape: Shape) -> dict[str, list[Shape]]:
     """Return the shapes in which ports hold an array of the trace's `shape`, for each layout.
 
     A batch of one may go unmentioned; positions may be one axis, as tokens; axes of length one may trail pooled channels.
@@ -23,16 +26,20 @@ def forms(shape: tuple[int, ...]) -> dict[str, list[tuple[int, ...]]]:
     return {"nchw": _with_bare_batch([(n, c, h, w), (n, c, h * w)]), "nhwc": _with_bare_batch([(n, h, w, c), (n, h * w, c)])}
 
 
-def _with_bare_batch(shapes):
-    return shapes + [s[1:] for s in shapes if s[0] == 1]
+def _with_bare_batch(shapes: list[Shape]) -> list[Shape]:
+    return shapes + [shape[1:] for shape in shapes if shape[0] == 1]
 
 
-def possible(array: np.ndarray, shape: tuple[int, ...]) -> list[str]:
-    """Return the layouts in which an array may hold a layer of this shape; none where its shape is simply another."""
-    return [layout for layout, shapes in forms(shape).items() if array.shape in shapes]
+def possible(shape: Shape, wanted: Shape) -> list[str]:
+    """Return the layouts in which a port's array of one shape may hold the trace's of another; none where it cannot.
+
+    >>> possible((1, 7, 7, 256), (1, 256, 7, 7))
+    ['nhwc']
+    """
+    return [layout for layout, shapes in forms(wanted).items() if shape in shapes]
 
 
-def arrange(array: np.ndarray, shape: tuple[int, ...], layout: str) -> np.ndarray:
+def arrange(array: Floating, shape: Shape, layout: str) -> Floating:
     """Return an array of a `possible` layout as (N, C, H, W), or (N, C) for pooled features."""
     if layout == "nchw" or len(shape) != 4:
         return array.reshape(shape)
@@ -40,19 +47,19 @@ def arrange(array: np.ndarray, shape: tuple[int, ...], layout: str) -> np.ndarra
     return array.reshape(n, h, w, c).transpose(0, 3, 1, 2)
 
 
-def detect(pairs: Iterable[tuple[np.ndarray, np.ndarray]]) -> str:
+def detect(pairs: Iterable[tuple[Floating, Floating]]) -> str:
     """Return the layout that a port's arrays (second) have, given the trace's (first).
 
     Shapes decide: one layer that fits only one layout settles it. Where every layer has as many channels as
     positions a side, the numbers do: the layout in which the layers lie closer to the trace.
     """
-    pairs = [(ours, theirs, possible(theirs, ours.shape)) for ours, theirs in pairs if ours.ndim == 4]
-    votes = {layout: sum(p == [layout] for _, _, p in pairs) for layout in LAYOUTS}
-    if votes["nchw"] != votes["nhwc"]:
-        return max(LAYOUTS, key=votes.get)
-    ambiguous = [(ours, theirs) for ours, theirs, p in pairs if len(p) == 2]
+    maps = [(ours, theirs, possible(theirs.shape, ours.shape)) for ours, theirs in pairs if ours.ndim == 4]
+    channels_first, channels_last = (sum(fits == [layout] for _, _, fits in maps) for layout in LAYOUTS)
+    if channels_first != channels_last:
+        return "nchw" if channels_first > channels_last else "nhwc"
+    ambiguous = [(ours, theirs) for ours, theirs, fits in maps if len(fits) == 2]
 
-    def error(layout):
+    def error(layout: str) -> float:
         return sum(float(np.abs(ours - arrange(theirs, ours.shape, layout)).mean()) for ours, theirs in ambiguous)
 
     return min(LAYOUTS, key=error) if ambiguous else "nchw"

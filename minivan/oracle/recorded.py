@@ -1,17 +1,21 @@
-"""Reading what a port recorded: a safetensors file, an .npz, or a folder of .npy, in four floating formats."""
+"""Reading: a trace, a network's input, and what a port recorded: safetensors, .npz or a folder of .npy, in four formats."""
 
 from __future__ import annotations
 
 import re
-import zipfile
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
+from ..card import Preprocessing
 from ..checkpoint.safetensors_file import open_safetensors
-from . import trace as traces
+from ..checks import Floating
+from ..errors import sentence
+from .trace import Trace, from_tensors
 from .ulp import FORMATS
 
 
@@ -19,14 +23,31 @@ from .ulp import FORMATS
 class Recorded:
     """One layer of a port: its numbers in a dtype that holds them exactly, and the format they were stored in."""
 
-    values: np.ndarray
+    values: Floating
     form: str  # one of FORMATS; bfloat16 is held as float32
 
 
-def read_trace(path: str | Path) -> traces.Trace:
+def read_trace(path: str | Path) -> Trace:
     """Read a trace that `oracle record` wrote. Raises ValueError, with the file's name, for anything else; OSError."""
-    tensors, metadata = _read_safetensors(Path(path))
-    return traces.from_tensors({name: recorded.values for name, recorded in tensors.items()}, metadata, str(path))
+    tensors, metadata = read_safetensors(path)
+    return from_tensors({name: recorded.values for name, recorded in tensors.items()}, metadata, str(path))
+
+
+def read_input(path: str | Path, preprocessing: Preprocessing) -> npt.NDArray[Any]:
+    """Return a network's input (N, 3, H, W) from a file: an image, prepared as its weights demand, or a tensor as it is.
+
+    A tensor is an .npy file of (3, H, W) or (N, 3, H, W). Raises ValueError, one line with the file's name, for what is
+    neither; OSError where nothing can be read.
+    """
+    from ..image import prepare  # a tensor needs no Pillow
+
+    if Path(path).name.lower().endswith(".npy"):
+        x = _read_npy(Path(path))
+        return x[None] if x.ndim == 3 else x
+    try:
+        return prepare(Path(path), preprocessing)[None]
+    except ValueError as error:
+        raise ValueError(f"{path}: {error}") from None
 
 
 def read(path: str | Path) -> dict[str, Recorded]:
@@ -45,12 +66,13 @@ def read(path: str | Path) -> dict[str, Recorded]:
         return _read_npz(path)
     if path.suffix == ".npy":
         raise ValueError(f"{path}: one array has no layer names; put the .npy files of all layers into a folder and name that")
-    return _read_safetensors(path)[0]
+    return read_safetensors(path)[0]
 
 
-def _read_safetensors(path) -> tuple[dict[str, Recorded], dict[str, str]]:
+def read_safetensors(path: str | Path) -> tuple[dict[str, Recorded], dict[str, str]]:
+    """Read the tensors of a safetensors file, and its metadata. Raises as `read` does."""
     try:
-        with open_safetensors(path) as (tensors, metadata):
+        with open_safetensors(Path(path)) as (tensors, metadata):
             for name, tensor in tensors.items():
                 if tensor.dtype not in FORMATS:
                     raise ValueError(f"{name} has the dtype {tensor.dtype}; layers are {', '.join(FORMATS)}")
@@ -59,24 +81,28 @@ def _read_safetensors(path) -> tuple[dict[str, Recorded], dict[str, str]]:
         raise ValueError(f"{path}: {error}") from None
 
 
-def _read_npz(path) -> dict[str, Recorded]:
-    try:
-        with np.load(path, allow_pickle=False) as arrays:
-            return {name: _recorded(f"{path}, {name}", arrays[name]) for name in arrays.files}
-    except (zipfile.BadZipFile, EOFError, AttributeError):
-        raise ValueError(f"{path}: not an .npz file, or a damaged one") from None
-    except ValueError as error:
-        raise ValueError(str(error) if str(error).startswith(str(path)) else f"{path}: {error}") from None
+def _read_npz(path: Path) -> dict[str, Recorded]:
+    with open(path, "rb") as file:
+        try:
+            with np.load(file, allow_pickle=False) as stored:
+                arrays = {name: stored[name] for name in stored.files}
+        except Exception as error:  # zipfile and NumPy meet hostile bytes with NotImplementedError, TypeError and more
+            raise ValueError(f"{path}: not an .npz file, or a damaged one ({sentence(error)})") from None
+    return {name: _recorded(f"{path}, {name}", array) for name, array in arrays.items()}
 
 
-def _read_npy(path) -> np.ndarray:
-    try:
-        return np.load(path, allow_pickle=False)
-    except (ValueError, EOFError) as error:
-        raise ValueError(f"{path}: not an .npy file of numbers, or a damaged one ({' '.join(str(error).split())})") from None
+def _read_npy(path: Path) -> npt.NDArray[Any]:
+    with open(path, "rb") as file:
+        try:
+            array: npt.NDArray[Any] = np.lib.format.read_array(file, allow_pickle=False)
+        except Exception as error:  # a header is Python text: SyntaxError and tokenize's own are among them
+            raise ValueError(f"{path}: not an .npy file of numbers, or a damaged one ({sentence(error)})") from None
+    return array
 
 
-def _recorded(name, array) -> Recorded:
+def _recorded(name: str, array: npt.NDArray[Any] | bytes) -> Recorded:
+    if isinstance(array, bytes):  # what a zip file holds besides arrays
+        raise ValueError(f"{name}: not an array")
     if array.dtype in (np.dtype("V2"), np.dtype("u2")):  # NumPy has no bfloat16: its two bytes come without a type, or as bits
         bits = np.ascontiguousarray(array).view(np.uint16).astype(np.uint32) << 16
         return Recorded(bits.view(np.float32), "bfloat16")
@@ -108,15 +134,15 @@ def read_names(path: str | Path) -> list[tuple[str, str]]:
     return pairs
 
 
-def rename(layers: dict[str, Recorded], names: Iterable[tuple[str, str]], paths: Iterable[str]) -> dict[str, Recorded]:
+def rename(layers: Mapping[str, Recorded], names: Iterable[tuple[str, str]], paths: Iterable[str]) -> dict[str, Recorded]:
     """Return a port's layers under checkpoint paths: those that `names` says (see `read_names`), the others as they are.
 
     The first line that fits a path decides. Raises ValueError where a path is mapped, by a line without '*', to a name
     that the port does not have.
     """
-    renamed = dict(layers)
+    renamed, pairs = dict(layers), list(names)
     for path in paths:
-        for ours, theirs in names:
+        for ours, theirs in pairs:
             match = re.fullmatch("([^.]+)".join(re.escape(part) for part in ours.split("*")), path)
             if match is None:
                 continue

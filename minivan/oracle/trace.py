@@ -8,18 +8,22 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from fnmatch import fnmatchcase
 from pathlib import Path
 
 import numpy as np
+import numpy.typing as npt
 
-from ..checkpoint.safetensors_file import replacing
+from .. import __version__
+from ..checkpoint import safetensors_file
+from ..checks import Floating
+from ..operators import Array
+from ..paths import HEAD, INPUT, norms
+from ..van import VAN
 
 FORMAT = "minivan-trace 1"
-INPUT = "input"  # the name of the network's input among the tensors
-DTYPES = {"float32": "F32", "float64": "F64"}  # what engines hand over: NumPy's name -> safetensors'
 
 
 @dataclass(frozen=True)
@@ -31,12 +35,17 @@ class Trace:
     of paths), 'shapes' and 'sha256' (JSON, path -> shape and digest, the input included).
     """
 
-    layers: dict[str, np.ndarray]
-    input: np.ndarray | None
+    layers: dict[str, Floating]
+    input: Floating | None
     metadata: dict[str, str]
 
+    @property
+    def arrays(self) -> dict[str, Floating]:
+        """The input, where it was kept, and the layers, in order."""
+        return dict(self.layers) if self.input is None else {INPUT: self.input, **self.layers}
 
-def digest(array: np.ndarray) -> str:
+
+def digest(array: Floating) -> str:
     """Return the SHA-256 of an array's numbers: little-endian, in C order, without its shape.
 
     Every NaN counts as the quiet positive one: which NaN inf - inf gives is the processor's choice (x86 sets the sign, ARM
@@ -48,7 +57,7 @@ def digest(array: np.ndarray) -> str:
     return hashlib.sha256(array.astype(array.dtype.newbyteorder("<"), copy=False).tobytes()).hexdigest()
 
 
-def tensors_digest(tensors: dict[str, np.ndarray]) -> str:
+def tensors_digest(tensors: Mapping[str, Floating]) -> str:
     """Return one SHA-256 for a network's weights, whatever file they came in.
 
     Of one line per tensor, in the network's order: name, shape and the digest of its float32 values, ended by a newline.
@@ -62,26 +71,23 @@ def shape_text(shape: Sequence[int]) -> str:
     return "x".join(str(side) for side in shape)
 
 
-def record(model, x: np.ndarray, layers: Sequence[str] = ("*",), source: str = "") -> Trace:
+def record(model: VAN, x: npt.ArrayLike, layers: Sequence[str] = ("*",), source: str = "") -> Trace:
     """Run a VAN on images (N, 3, H, W) and keep the output of every operator whose path matches one of the globs `layers`.
 
     An engine that compiles the network as a whole has no operators to show: its traces hold the stages' outputs and the
     logits. `source` is how the model is found again (a name or a file), for hints that need the weights. Raises ValueError
     where no path matches.
     """
-    from .. import __version__
-
-    layers_of = _every if model.engine.hooks else _whole
-    everything = layers_of(model, x)
+    everything = _every(model, x) if model.engine.hooks else _whole(model, x)
     kept = {path: array for path, array in everything.items() if any(fnmatchcase(path, glob) for glob in layers)}
     if not kept:
         first, *_, last = everything
         raise ValueError(f"no layer matches {', '.join(layers)}; the paths run from {first} to {last}")
-    x = np.asarray(x, np.float32)
-    named = {INPUT: x, **kept}
+    images = np.asarray(x, np.float32)
+    named: dict[str, Floating] = {INPUT: images, **kept}
     return Trace(
         kept,
-        x,
+        images,
         {
             "format": FORMAT,
             "minivan": __version__,
@@ -97,41 +103,32 @@ def record(model, x: np.ndarray, layers: Sequence[str] = ("*",), source: str = "
     )
 
 
-def _every(model, x) -> dict[str, np.ndarray]:
+def _every(model: VAN, x: npt.ArrayLike) -> dict[str, Floating]:
     """Every operator's output, through a hook."""
-    everything = {}
+    everything: dict[str, Floating] = {}
 
-    def hook(path, array):
+    def hook(path: str, array: Array) -> None:
         everything[path] = np.asarray(array)
 
-    forward = model if model.config.classes else model.features  # a bare backbone has no logits
-    forward(x, hook)
+    if model.config.classes:
+        model(x, hook)
+    else:  # a bare backbone has no logits
+        model.features(x, hook)
     return everything
 
 
-def _whole(model, x) -> dict[str, np.ndarray]:
+def _whole(model: VAN, x: npt.ArrayLike) -> dict[str, Floating]:
     """What an engine that compiles the network as a whole can show: each stage's output, and the logits."""
-    stages = {f"norm{i}": array for i, array in enumerate(model.features(x), start=1)}
-    return {**stages, "head": model(x)} if model.config.classes else stages
+    stages: dict[str, Floating] = dict(zip(norms(model.config.stages), model.features(x), strict=True))
+    return {**stages, HEAD: model(x)} if model.config.classes else stages
 
 
 def write(trace: Trace, path: str | Path) -> None:
     """Write a trace as safetensors, complete or not at all; equal traces give equal bytes. OSError where it cannot be."""
-    tensors = {} if trace.input is None else {INPUT: trace.input}
-    tensors |= trace.layers
-    header, end = {"__metadata__": dict(sorted(trace.metadata.items()))}, 0
-    for name, array in tensors.items():
-        header[name] = {"dtype": DTYPES[array.dtype.name], "shape": array.shape, "data_offsets": [end, end + array.nbytes]}
-        end += array.nbytes
-    text = json.dumps(header, separators=(",", ":")).encode()
-    text += b" " * (-len(text) % 8)  # tensors begin at a multiple of eight
-    with replacing(Path(path)) as file:
-        file.write(len(text).to_bytes(8, "little") + text)
-        for array in tensors.values():
-            file.write(np.ascontiguousarray(array, array.dtype.newbyteorder("<")).data)
+    safetensors_file.write(Path(path), trace.arrays, trace.metadata)
 
 
-def from_tensors(tensors: dict[str, np.ndarray], metadata: dict[str, str], name: str) -> Trace:
+def from_tensors(tensors: Mapping[str, Floating], metadata: Mapping[str, str], name: str) -> Trace:
     """Put a trace together from a file's tensors and metadata.
 
     Raises ValueError, naming the file, for another format, for an order that is not that of its tensors, and for a tensor
@@ -154,6 +151,5 @@ def hashes(trace: Trace) -> str:
     """Return a trace's digests as text to commit: comment lines, then SHA-256, shape, dtype and path per layer, in order."""
     m = trace.metadata
     lines = [f"# {m['format']}, engine {m['engine']}, model {m['model']}", f"# weights {m['weights_sha256']}"]
-    named = {INPUT: trace.input, **trace.layers} if trace.input is not None else trace.layers
-    lines += [f"{digest(a)} {shape_text(a.shape)} {a.dtype} {path}" for path, a in named.items()]
+    lines += [f"{digest(a)} {shape_text(a.shape)} {a.dtype} {path}" for path, a in trace.arrays.items()]
     return "\n".join(lines) + "\n"

@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
+from ..checks import Floating
 from ..engines import EXACT
+from ..operators import Array
+from ..paths import INPUT
 from ..splitmix import GENERATOR
-from .cases import CLASSES, Array, Case, all_cases, runner
+from .cases import CLASSES, Case, Tensor, all_cases, runner
+from .replay import Run
 from .trace import Trace, digest
 
 FORMAT = "minivan-vectors 1"
@@ -41,41 +46,49 @@ def write(folder: str | Path, operators: Iterable[str] | None = None) -> int:
     return len(chosen)
 
 
-def compute(case: Case) -> dict[str, np.ndarray]:
+def compute(case: Case) -> dict[str, Floating]:
     """Return a case's outputs on the engine `exact`, in order."""
-    outputs = {}
+    outputs: dict[str, Floating] = {}
 
-    def hook(path, array):
-        if path != "input":
+    def hook(path: str, array: Array) -> None:
+        if path != INPUT:
             outputs[path] = array
 
-    parameters = {name: array.values for name, array in case.parameters.items()}
+    parameters = {name: tensor.values for name, tensor in case.parameters.items()}
     runner(case.operator, case.x.values, parameters, case.attributes)(EXACT, hook)
     return outputs
 
 
-def _write_case(folder: Path, case: Case) -> dict:
-    """Write one case's arrays and return its entry in the manifest."""
+def _write_case(folder: Path, case: Case) -> dict[str, Any]:
+    """Write one case's tensors and return its entry in the manifest."""
     home = f"{case.operator}/{case.name}"
-    outputs = {name: Array(values) for name, values in compute(case).items()}
-    entry = {"name": home, "operator": case.operator, "attributes": case.attributes, "class": case.tolerance, "note": case.note}
-    for role, arrays in (("inputs", {"x": case.x}), ("parameters", case.parameters), ("outputs", outputs)):
-        entry[role] = {}
-        for name, array in arrays.items():
-            file = f"{home}/{role}/{name}.npy"
-            (folder / file).parent.mkdir(parents=True, exist_ok=True)
-            np.save(folder / file, np.ascontiguousarray(array.values, "<f4"))
-            entry[role][name] = {
-                "file": file,
-                "shape": array.values.shape,
-                "dtype": "float32",
-                "sha256": digest(array.values),
-                **({"stream": array.stream} if array.stream else {}),
-            }
-    return entry
+    outputs = {name: Tensor(values) for name, values in compute(case).items()}
+    return {
+        "name": home,
+        "operator": case.operator,
+        "attributes": case.attributes,
+        "class": case.tolerance,
+        "note": case.note,
+        "inputs": _write_tensors(folder, f"{home}/inputs", {"x": case.x}),
+        "parameters": _write_tensors(folder, f"{home}/parameters", case.parameters),
+        "outputs": _write_tensors(folder, f"{home}/outputs", outputs),
+    }
 
 
-def read_case(folder: str | Path) -> tuple[Trace, Callable]:
+def _write_tensors(folder: Path, home: str, tensors: Mapping[str, Tensor]) -> dict[str, dict[str, Any]]:
+    """Write tensors as HOME/NAME.npy and return their entries."""
+    entries: dict[str, dict[str, Any]] = {}
+    for name, tensor in tensors.items():
+        file = f"{home}/{name}.npy"
+        (folder / file).parent.mkdir(parents=True, exist_ok=True)
+        np.save(folder / file, np.ascontiguousarray(tensor.values, "<f4"))
+        entries[name] = {"file": file, "shape": tensor.values.shape, "dtype": "float32", "sha256": digest(tensor.values)}
+        if tensor.stream is not None:
+            entries[name]["stream"] = tensor.stream._asdict()
+    return entries
+
+
+def read_case(folder: str | Path) -> tuple[Trace, Run]:
     """Read one test vector, such as DIR/lka/real, as a trace, and return also the function that runs it (for `replay`).
 
     Raises ValueError, naming the folder or file, where it is no test vector or its numbers are not the manifest's; OSError.
@@ -99,8 +112,8 @@ def read_case(folder: str | Path) -> tuple[Trace, Callable]:
         raise ValueError(f"{path}: {error}") from None
 
 
-def _read_arrays(home: Path, entries: dict) -> dict[str, np.ndarray]:
-    arrays = {}
+def _read_arrays(home: Path, entries: Mapping[str, Any]) -> dict[str, Floating]:
+    arrays: dict[str, Floating] = {}
     for name, entry in entries.items():
         arrays[name] = np.load(home / entry["file"], allow_pickle=False)
         if digest(arrays[name]) != entry["sha256"]:

@@ -2,6 +2,7 @@
 
 import json
 import math
+import zipfile
 
 import numpy as np
 import pytest
@@ -11,7 +12,7 @@ from support.compare import ulp_distance
 from support.ports import CONFIG, TENSORS, X, as_port, recorded_layers, reference
 
 import minivan
-from minivan.oracle import recorded, trace, ulp
+from minivan.oracle import open_baseline, recorded, trace, ulp
 from minivan.oracle.compare import Tolerance, compare, measure
 from minivan.oracle.trace import Trace
 from minivan.van import VAN
@@ -213,6 +214,12 @@ def test_a_map_gives_layers_their_names(tmp_path):
     assert report.first_divergence is None and report.unknown == []
 
 
+def test_a_layer_without_one_right_number_has_no_right_bits():
+    ours = np.ones((1, 2, 3, 3), np.float32)
+    row = measure(0, "layer", ours, ours * np.float32(np.nan), "float32", EXACT)
+    assert (row.within, row.bit_equal, row.max_ulp) == (False, 0, math.inf)
+
+
 @pytest.mark.parametrize("text, message", [
     ("head\n", "line 1: expected"),
     ("head = \n", "line 1: expected"),
@@ -245,6 +252,24 @@ def test_the_command_passes_pytorch_and_names_the_first_divergence(files, run):
     assert (status, err) == (1, "") and "first divergence: block2.0.attn (layer 30)" in out
     assert f"at (0, 0, 0, 0): {TRACE.layers['block2.0.attn'][0, 0, 0, 0]:.9g} in the trace" in out
     assert "hint: missing inner residual" in out and out.count(">>>") == 1
+
+
+def test_what_a_terminal_obeys_is_shown_as_its_code(files, run):
+    np.savez(files / "strange.npz", **{**PORT, "\x1b[2J": X})
+    status, out, _ = run("oracle", "compare", files / "trace.safetensors", files / "strange.npz")
+    assert status == 0 and "not in the trace: 1 names of the port (\\x1b[2J)" in out and "\x1b" not in out
+
+
+def test_a_report_in_plain_types_is_what_the_command_prints(files, run):
+    np.savez(files / "wrong.npz", **{**PORT, "pool": PORT["pool"] * np.float32(np.nan)})
+    baseline = open_baseline(files / "trace.safetensors")
+    report = compare(baseline.trace, recorded.read(files / "wrong.npz"))
+    assert (report.within, report.bit_equal, report.first_divergence.path) == (False, False, "pool")
+    plain = report.plain(baseline.hint(report))
+    _, out, _ = run("oracle", "compare", files / "trace.safetensors", files / "wrong.npz", "--json")
+    assert json.loads(out) == plain and "NaN" in plain["first_divergence"]["hint"]
+    assert json.loads(json.dumps(plain, allow_nan=False)) == plain
+    assert compare(TRACE, as_port(TRACE.layers)).bit_equal
 
 
 def test_the_command_prints_json(files, run):
@@ -281,6 +306,16 @@ def broken_files(folder):
     (folder / "cut.safetensors").write_bytes((folder / "trace.safetensors").read_bytes()[:1000])
     save_file({"head": torch.zeros(1)}, folder / "foreign.safetensors")
     save_file({"head": torch.zeros(1, dtype=torch.int32)}, folder / "integers.safetensors")
+    np.save(folder / "array.npy", X)
+    (folder / "array.npy").rename(folder / "array.npz")
+    with zipfile.ZipFile(folder / "text.npz", "w") as archive:
+        archive.writestr("read.me", "numbers")
+    with zipfile.ZipFile(folder / "future.npz", "w") as archive:
+        archive.writestr("head.npy", "numbers")
+    later = (folder / "future.npz").read_bytes().replace(b"PK\x01\x02\x14\x03\x14", b"PK\x01\x02\x14\x03\xff")
+    (folder / "future.npz").write_bytes(later)
+    (folder / "header").mkdir()
+    (folder / "header" / "head.npy").write_bytes(b"\x93NUMPY\x01\x00\x02\x00{(")
     (folder / "empty").mkdir()
     (folder / "text").mkdir()
     (folder / "text" / "head.npy").write_text("numbers")
@@ -298,6 +333,10 @@ def broken_files(folder):
     (["trace.safetensors", "integers.npz"], "integers.npz, head: dtype int64; layers are float16"),
     (["trace.safetensors", "integers.safetensors"], "integers.safetensors: head has the dtype int32"),
     (["trace.safetensors", "pickled.npz"], "pickled.npz: "),
+    (["trace.safetensors", "array.npz"], "array.npz: not an .npz file, or a damaged one"),
+    (["trace.safetensors", "text.npz"], "text.npz, read.me: not an array"),
+    (["trace.safetensors", "future.npz"], "future.npz: not an .npz file, or a damaged one (zip file version 25.5)"),
+    (["trace.safetensors", "header"], "head.npy: not an .npy file of numbers, or a damaged one"),
     (["trace.safetensors", "strangers.npz"], "the port has none of the trace's 94 layers: its names begin with a, b"),
     (["trace.safetensors", "empty"], "empty: a folder without .npy files"),
     (["trace.safetensors", "text"], "not an .npy file of numbers"),

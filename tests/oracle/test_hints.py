@@ -24,7 +24,7 @@ from support.ports import (
 )  # fmt: skip
 
 from minivan.oracle.compare import Tolerance, compare
-from minivan.oracle.hints import explain
+from minivan.oracle.hints import hint
 
 TRACE = reference()
 GATE = f"{PLANTED}.attn.spatial_gating_unit"
@@ -35,7 +35,7 @@ def verdict(layers, tolerance=None, form=None):
     """Return where a port diverges first, and the hint."""
     report = compare(TRACE, as_port(layers, form), tolerance)
     first = report.first_divergence
-    return (None, "") if first is None else (first.path, explain(report, TRACE, run))
+    return (None, "") if first is None else (first.path, hint(report, TRACE, run))
 
 
 def weight(layer, change):
@@ -46,8 +46,8 @@ def bias(layer, change):
     return dict(tensors=with_tensor(f"{layer}.bias", change))
 
 
-def engine(operator, layer, replacement):
-    return dict(engine=Faulty(operator, layer, replacement))
+def operator(name, layer, replacement):
+    return dict(ops=Faulty(name, layer, replacement))
 
 
 def layer(path, make):
@@ -126,33 +126,34 @@ PLANTS = {  # what the hint must say -> where it is planted, how
     "missing bias": (FC1, bias(FC1, np.zeros_like)),
     "the bias is added twice": (FC1, bias(FC1, lambda b: 2 * b)),
     "the weight matrix is transposed (C_in, C_out)": (PROJ, weight(PROJ, lambda w: w.transpose(1, 0, 2, 3))),
-    "missing dilation: 1 instead of 3": (SPATIAL, engine("conv2d", SPATIAL, geometry(dilation=1, padding=3))),
-    "dilation 2 instead of 3": (SPATIAL, engine("conv2d", SPATIAL, geometry(dilation=2, padding=6))),
-    "dilation 4 instead of 3": (SPATIAL, engine("conv2d", SPATIAL, geometry(dilation=4, padding=12))),
-    "padding off by one: 10 above and 8 below, 10 left and 8 right": (SPATIAL, engine("conv2d", SPATIAL, shifted(1, 1))),
-    "padding off by one: 8 above and 10 below, 9 left and 9 right": (SPATIAL, engine("conv2d", SPATIAL, shifted(-1, 0))),
-    "padding off by one: 0 above and 2 below, 0 left and 2 right": (EMBED, engine("conv2d", EMBED, shifted(-1, -1))),
+    "missing dilation: 1 instead of 3": (SPATIAL, operator("conv2d", SPATIAL, geometry(dilation=1, padding=3))),
+    "dilation 2 instead of 3": (SPATIAL, operator("conv2d", SPATIAL, geometry(dilation=2, padding=6))),
+    "dilation 4 instead of 3": (SPATIAL, operator("conv2d", SPATIAL, geometry(dilation=4, padding=12))),
+    "padding off by one: 10 above and 8 below, 10 left and 8 right": (SPATIAL, operator("conv2d", SPATIAL, shifted(1, 1))),
+    "padding off by one: 8 above and 10 below, 9 left and 9 right": (SPATIAL, operator("conv2d", SPATIAL, shifted(-1, 0))),
+    "padding off by one: 0 above and 2 below, 0 left and 2 right": (EMBED, operator("conv2d", EMBED, shifted(-1, -1))),
     "the kernel's rows and columns are swapped": (CONV0, weight(CONV0, lambda w: w.transpose(0, 1, 3, 2))),
     "the kernel is turned by 180 degrees": (CONV0, weight(CONV0, lambda w: w[:, :, ::-1, ::-1])),
     f"BatchNorm unfolded twice: {NORM} is folded into": (PROJ, folded_before(PROJ, NORM)),
     "BatchNorm unfolded twice: patch_embed2.norm is folded into": (EMBED, folded_after(EMBED, "patch_embed2.norm")),
     f"{NORM} was left out": (PROJ, layer(PROJ, lambda a, layers: torch_conv(
         layers["block2.0"], TENSORS[f"{PROJ}.weight"], TENSORS[f"{PROJ}.bias"]))),
-    "BatchNorm unfolded twice: it is applied to its own output": (NORM, engine(
+    "BatchNorm unfolded twice: it is applied to its own output": (NORM, operator(
         "batch_norm", NORM, lambda x, **p: torch_ops.batch_norm(torch_ops.batch_norm(x, **p), **p))),
     "missing bias: beta is not added": (NORM, bias(NORM, np.zeros_like)),
-    "missing scale: gamma is not applied": (NORM, engine("batch_norm", NORM, normalise(weight=np.ones(16, np.float32)))),
-    "the running mean is not subtracted": (NORM, engine("batch_norm", NORM, normalise(running_mean=np.zeros(16, np.float32)))),
-    "the network is in training mode": (NORM, engine("batch_norm", NORM, training_mode)),
-    "the square root is missing": (NORM, engine("batch_norm", NORM, normalise(
+    "missing scale: gamma is not applied": (NORM, operator("batch_norm", NORM, normalise(weight=np.ones(16, np.float32)))),
+    "the running mean is not subtracted": (NORM, operator("batch_norm", NORM, normalise(
+        running_mean=np.zeros(16, np.float32)))),
+    "the network is in training mode": (NORM, operator("batch_norm", NORM, training_mode)),
+    "the square root is missing": (NORM, operator("batch_norm", NORM, normalise(
         running_var=TENSORS[f"{NORM}.running_var"] ** 2, eps=0.0))),
-    "wrong eps: 0.001 instead of 1e-05": (NORM, engine("batch_norm", NORM, normalise(eps=1e-3))),
+    "wrong eps: 0.001 instead of 1e-05": (NORM, operator("batch_norm", NORM, normalise(eps=1e-3))),
     "tanh GELU instead of erf": (ACT, layer(ACT, gelu(lambda x: F.gelu(x, approximate="tanh")))),
     "GELU as x * sigmoid(1.702 x)": (ACT, layer(ACT, gelu(lambda x: x * torch.sigmoid(1.702 * x)))),
     "SiLU instead of GELU": (ACT, layer(ACT, gelu(F.silu))),
     "ReLU instead of GELU": (ACT, layer(ACT, gelu(F.relu))),
-    "mean and variance over channels and positions": ("norm2", engine("layer_norm", "norm2", layer_norm((1, 2, 3), 0))),
-    "the variance divides by C - 1": ("norm2", engine("layer_norm", "norm2", layer_norm((1,), 1))),
+    "mean and variance over channels and positions": ("norm2", operator("layer_norm", "norm2", layer_norm((1, 2, 3), 0))),
+    "the variance divides by C - 1": ("norm2", operator("layer_norm", "norm2", layer_norm((1,), 1))),
     "the attention is not multiplied": (GATE, layer(GATE, lambda a, layers: layers[f"{GATE}.conv1"])),
     "the attention is added to its input": (GATE, layer(GATE, lambda a, layers: layers[GATED]
                                                         + layers[f"{GATE}.conv1"])),
@@ -179,7 +180,7 @@ PLANTS = {  # what the hint must say -> where it is planted, how
     "the sum over positions": ("pool", layer("pool", lambda a, layers: layers["norm4"].sum((2, 3)))),
     "the weight matrix is transposed": ("head", weight("head", np.transpose)),
     "softmax is applied already": ("head", layer("head", lambda a, layers: torch_ops.softmax(a))),
-    "float16 accumulation": (FC1, engine("conv2d", FC1, half_sums)),
+    "float16 accumulation": (FC1, operator("conv2d", FC1, half_sums)),
     "float16 rounding": (FC1, layer(FC1, lambda a, layers: a.astype(np.float16))),
     "bfloat16 rounding": (FC1, layer(FC1, lambda a, layers: torch.from_numpy(a).bfloat16().float().numpy())),
 }  # fmt: skip
@@ -192,8 +193,8 @@ def test_a_sound_port_diverges_nowhere_and_gets_no_hint():
 @pytest.mark.parametrize("text", PLANTS)
 def test_a_planted_fault_is_named_at_its_own_layer(text):
     path, plant = PLANTS[text]
-    found, hint = verdict(recorded_layers(**plant))
-    assert (found, text in hint) == (path, True), hint
+    found, said = verdict(recorded_layers(**plant))
+    assert (found, text in said) == (path, True), said
 
 
 def test_the_linear_layers_bias_and_layer_norms_parameters():
@@ -204,7 +205,7 @@ def test_the_linear_layers_bias_and_layer_norms_parameters():
 
 def test_layer_norms_eps_is_told_from_openmmlabs():
     """1e-5 instead of 1e-6 is milder than the tolerance on features of ordinary size: a tighter one finds it."""
-    plant = engine("layer_norm", "norm1", lambda x, weight, bias, eps: torch_ops.layer_norm(x, weight, bias, 1e-5))
+    plant = operator("layer_norm", "norm1", lambda x, weight, bias, eps: torch_ops.layer_norm(x, weight, bias, 1e-5))
     assert verdict(recorded_layers(**plant), TIGHT) == ("norm1", "wrong eps: 1e-05 instead of 1e-06")
 
 
@@ -225,19 +226,21 @@ def test_swapped_rows_and_columns_on_a_square_map():
     port = {**square, "norm2": square["norm2"].transpose(0, 1, 3, 2)}
     report = compare(trace, as_port(port))
     assert report.first_divergence.path == "norm2"
-    assert explain(report, trace, None) == "transposed layout: rows and columns of the map are swapped"
+    assert hint(report, trace, None) == "transposed layout: rows and columns of the map are swapped"
 
 
 def test_colours_in_the_wrong_order():
-    path, hint = verdict(recorded_layers(x=np.ascontiguousarray(TRACE.input[:, ::-1])))
-    assert (path, hint) == ("input", "the colours are in the order BGR instead of RGB")
+    layers = recorded_layers(x=np.ascontiguousarray(TRACE.input[:, ::-1]))
+    colours = "the colours are in the order BGR instead of RGB"
+    assert verdict(layers) == ("input", colours)
+    assert hint(compare(TRACE, as_port(layers)), TRACE, None) == colours  # it takes no weights to see that
 
 
 def test_numbers_that_are_not_finite_are_called_so():
     layers = recorded_layers()
     layers[FC1] = np.where(np.abs(layers[FC1]) > 1, np.inf, layers[FC1]).astype(np.float32)
-    path, hint = verdict(layers)
-    assert path == FC1 and "of the port's numbers are infinite: overflow" in hint
+    path, said = verdict(layers)
+    assert path == FC1 and "of the port's numbers are infinite: overflow" in said
     layers[FC1] = np.full_like(layers[FC1], np.nan)
     assert "100.0% of the port's numbers are NaN" in verdict(layers)[1]
 
@@ -248,7 +251,7 @@ def test_errors_that_came_from_earlier_layers_are_not_blamed_on_this_one():
     layers = recorded_layers(x=noisy)
     report = compare(TRACE, as_port(layers), Tolerance(4e-5))
     assert report.first_divergence.path != "input"
-    assert "right for what it was fed" in explain(report, TRACE, run)
+    assert "right for what it was fed" in hint(report, TRACE, run)
 
 
 def test_an_unknown_fault_is_not_given_a_name():
@@ -260,9 +263,9 @@ def test_an_unknown_fault_is_not_given_a_name():
 def test_without_the_weights_the_faults_that_need_none_are_still_named():
     layers = recorded_layers(**layer(FC1, transposed))
     report = compare(TRACE, as_port(layers))
-    assert "NHWC" in explain(report, TRACE, None)
+    assert "NHWC" in hint(report, TRACE, None)
     layers = recorded_layers(**PLANTS["missing inner residual"][1])
-    assert "missing inner residual" in explain(compare(TRACE, as_port(layers)), TRACE, None)
+    assert "missing inner residual" in hint(compare(TRACE, as_port(layers)), TRACE, None)
 
 
 def test_eps_candidates_hold_every_eps_in_use():

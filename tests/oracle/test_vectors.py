@@ -11,7 +11,8 @@ import truth
 from support import ROOT
 from support.compare import assert_close
 
-from minivan.oracle import cases, seeded, stream, vectors
+from minivan import seeded, splitmix
+from minivan.oracle import cases, vectors
 from minivan.variants import parameter_shapes
 
 SOURCE = ROOT / "examples" / "check_a_port" / "lka.c"
@@ -36,7 +37,7 @@ def entries(manifest):
             yield from case[role].values()
 
 
-def splitmix(seed, count):
+def by_definition(seed, count):
     """The generator as the manifest words it, in Python's own integers."""
     for i in range(count):
         z = (seed + (i + 1) * 0x9E3779B97F4A7C15) % 2**64
@@ -53,29 +54,37 @@ def fnv(name):
 
 
 def test_the_generator_is_splitmix64():
-    assert list(splitmix(0, 2)) == [0xE220A8397B1DCDAF, 0x6E789E6AA1B965F4]  # as published with the algorithm
+    assert list(by_definition(0, 2)) == [0xE220A8397B1DCDAF, 0x6E789E6AA1B965F4]  # as published with the algorithm
     assert fnv("a") == 0xAF63DC4C8601EC8C  # as published with FNV-1a
     for seed in (0, 1, 2**64 - 1, fnv("head.weight")):
-        assert stream.words(seed, 100).tolist() == list(splitmix(seed, 100))
-    assert [stream.seed_of(name) for name in ("", "a", "block1.0.norm1.weight")] == [
+        assert splitmix.words(seed, 100).tolist() == list(by_definition(seed, 100))
+    assert splitmix.words(7, 5, first=95).tolist() == list(by_definition(7, 100))[95:]
+    assert [splitmix.seed_of(name) for name in ("", "a", "block1.0.norm1.weight")] == [
         fnv(name) for name in ("", "a", "block1.0.norm1.weight")
     ]
 
 
 def test_the_integers_are_spread_over_their_range():
-    drawn = stream.integers("spread", (70_000,), -3, 3)
+    drawn = splitmix.integers("spread", (70_000,), -3, 3)
     counts = np.bincount(drawn + 3)
     assert len(counts) == 7 and counts.min() > 9_600 and counts.max() < 10_400
 
 
+def test_an_array_of_several_chunks_is_one_sequence():
+    count = 2 * splitmix.CHUNK + 3
+    expected = [-5 + ((word >> 32) * 11 >> 32) for word in by_definition(fnv("long"), count)]
+    assert splitmix.integers("long", (count,), -5, 5).tolist() == expected
+    assert (splitmix.values("long", (1, count), -5, 5, shift=3) * 8).tolist() == [expected]
+
+
 def test_every_drawn_array_can_be_made_from_the_manifest_alone(folder, manifest):
-    assert manifest["generator"] == stream.GENERATOR
+    assert manifest["generator"] == splitmix.GENERATOR
     drawn = 0
     for entry in entries(manifest):
         if "stream" in entry:
             s, size = entry["stream"], int(np.prod(entry["shape"]))
             span = s["high"] - s["low"] + 1
-            numbers = [s["low"] + ((word >> 32) * span >> 32) for word in splitmix(fnv(s["name"]), size)]
+            numbers = [s["low"] + ((word >> 32) * span >> 32) for word in by_definition(fnv(s["name"]), size)]
             expected = (np.array(numbers, np.float64) * 2.0 ** -s["shift"]).astype("<f4").reshape(entry["shape"])
             assert np.load(folder / entry["file"]).tobytes() == expected.tobytes()
             drawn += 1
@@ -95,7 +104,7 @@ def test_files_shapes_and_digests_are_the_manifests(folder, manifest):
 
 def brute_force(case):
     """A single operator's output by the loops of tests/truth.py."""
-    parameters = {name: array.values for name, array in case.parameters.items()}
+    parameters = {name: tensor.values for name, tensor in case.parameters.items()}
     attributes = dict(case.attributes)
     if case.operator in cases.CONVOLUTIONS:
         for name in ("stride", "padding", "dilation"):
@@ -127,13 +136,13 @@ def test_the_exact_class_is_exact_in_any_order():
     """Whole numbers: no sum of magnitudes reaches 2^24, so float32 in any order, fused or not, rounds nothing."""
     for name, case in CASES.items():
         if name.split("/")[1].startswith("integers") and case.operator in (*cases.CONVOLUTIONS, "linear"):
-            absolute = cases.Case(case.operator, name, "exact", cases.Array(np.abs(case.x.values)), {
-                key: cases.Array(np.abs(array.values)) for key, array in case.parameters.items()
+            absolute = cases.Case(case.operator, name, "exact", cases.Tensor(np.abs(case.x.values)), {
+                key: cases.Tensor(np.abs(tensor.values)) for key, tensor in case.parameters.items()
             }, case.attributes)  # fmt: skip
             assert vectors.compute(absolute)["y"].max() < 2**24
     gate = CASES["lka/integers"]
-    absolute = cases.Case("lka", "integers", "exact", cases.Array(np.abs(gate.x.values)), {
-        key: cases.Array(np.abs(array.values)) for key, array in gate.parameters.items()
+    absolute = cases.Case("lka", "integers", "exact", cases.Tensor(np.abs(gate.x.values)), {
+        key: cases.Tensor(np.abs(tensor.values)) for key, tensor in gate.parameters.items()
     })  # fmt: skip
     assert max(array.max() for array in vectors.compute(absolute).values()) < 2**24
 
@@ -173,7 +182,7 @@ def test_the_tiny_network_and_the_block_are_the_models_own(folder):
 def test_small_variances_betray_a_wrong_eps(folder, tmp_path, run, operator, wrong, right):
     """On features of ordinary size PyTorch's default of 1e-5 in a LayerNorm hides below rounding errors; here it cannot."""
     case = CASES[f"{operator}/small_variance"]
-    parameters = {name: array.values for name, array in case.parameters.items()}
+    parameters = {name: tensor.values for name, tensor in case.parameters.items()}
     np.save(tmp_path / "y.npy", getattr(truth, operator)(case.x.values, **parameters, eps=wrong).astype(np.float32))
     status, out, _ = run("oracle", "compare", folder / operator / "small_variance", tmp_path)
     assert status == 1 and f"hint: wrong eps: {wrong:g} instead of {right:g}" in out
@@ -184,10 +193,10 @@ def test_one_operator_alone(tmp_path, run):
     assert (status, err) == (0, "") and out.startswith(f"{tmp_path / 'v'}: 5 test vectors")
     assert sorted(p.name for p in (tmp_path / "v").iterdir()) == ["FORMAT.md", "gelu", "manifest.json", "softmax"]
     status, out, err = run("oracle", "vectors", "-o", tmp_path / "v", "--op", "conv3d")
-    assert (status, out) == (1, "") and "no operator is called 'conv3d'; test vectors exist for dense_conv2d" in err
+    assert (status, out) == (2, "") and "no operator is called 'conv3d'; test vectors exist for dense_conv2d" in err
     (tmp_path / "file").write_text("")
     status, out, err = run("oracle", "vectors", "-o", tmp_path / "file")
-    assert (status, out) == (1, "") and err.count("\n") == 1
+    assert (status, out) == (2, "") and err.count("\n") == 1
 
 
 def test_damaged_vectors_are_refused(folder, tmp_path, run):

@@ -1,6 +1,6 @@
 """Ports of VAN with one fault each, for tests of the oracle: PyTorch computes, and one operator or weight is wrong on purpose.
 
-The faults are written here a second time, in other words than minivan.oracle.hints uses.
+The faults are written here a second time, in other words than minivan.oracle.faults uses.
 """
 
 import numpy as np
@@ -48,7 +48,7 @@ def recorded_layers(ops=torch_ops, tensors=TENSORS, change=None, x=X) -> dict[st
         layers[path] = np.asarray(array if changed is None else changed)
         return changed
 
-    VAN(CONFIG, tensors, Engine("port", ops))(x, hook)
+    VAN(CONFIG, tensors, Engine("port", ops=ops))(x, hook)
     return layers
 
 
@@ -60,9 +60,9 @@ def reference() -> trace.Trace:
     return trace.record(VAN(CONFIG, TENSORS), X)
 
 
-def run(engine, tap):
+def run(engine, hook):
     """The network behind `reference`, for minivan.oracle.replay."""
-    VAN(CONFIG, TENSORS, engine)(tap("input", X), tap)
+    VAN(CONFIG, TENSORS, engine)(hook("input", X), hook)
 
 
 def with_tensor(name, change) -> dict[str, np.ndarray]:
