@@ -41,13 +41,13 @@ print(json.dumps({"seconds": statistics.median(times), "peak": after - before, "
 
 
 def save(path: Path, name: str, zip_format: bool) -> None:
-    """Have PyTorch write a checkpoint of a variant's shape with random numbers, AdamW's state and the training's arguments."""
+    """Have PyTorch write a checkpoint of a variant's shape with seeded weights, AdamW's state and the training's arguments."""
     import torch
 
-    from minivan.variants import parameter_shapes, variant
+    from minivan.seeded import tensors
+    from minivan.variants import variant
 
-    generator = torch.Generator().manual_seed(0)
-    state = {key: torch.randn(shape, generator=generator) for key, shape in parameter_shapes(variant(name))}
+    state = {key: torch.from_numpy(tensor) for key, tensor in tensors(variant(name)).items()}
     parameters = [key for key in state if ".running_" not in key]
     moments = {
         i: {"step": torch.tensor(3.0), "exp_avg": torch.randn_like(state[key]), "exp_avg_sq": torch.randn_like(state[key])}

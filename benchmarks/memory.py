@@ -16,11 +16,11 @@ def peak():
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (1 << 20 if sys.platform == 'darwin' else 1 << 10)
 import numba
 imported = peak()
-from minivan.cli.bench import random_tensors
+from minivan import seeded
 from minivan.van import VAN
 from minivan.variants import variant
 config = variant(sys.argv[1])
-model = VAN(config, random_tensors(config), engine='fast')
+model = VAN(config, seeded.tensors(config), engine='fast')
 model(np.zeros((1, 3, 32, 32), np.float32))
 loaded = peak()
 model(np.zeros((1, 3, int(sys.argv[2]), int(sys.argv[2])), np.float32))
@@ -28,7 +28,7 @@ print(imported, loaded, peak())
 """
 
 
-def main():
+def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--variant", default="b0")
     parser.add_argument("--sizes", default="224,512,1024,2048")

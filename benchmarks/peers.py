@@ -7,6 +7,7 @@ and a few times by the clock. Needs torch, onnx, onnxruntime and openvino; --eng
 """
 
 import argparse
+import contextlib
 import json
 import os
 import platform
@@ -14,7 +15,10 @@ import statistics
 import sys
 import tempfile
 import time
+from collections.abc import Callable, Sequence
+from importlib import metadata
 from pathlib import Path
+from typing import Any, NamedTuple
 
 os.environ.setdefault("OMP_WAIT_POLICY", "passive")  # threads of one engine do not spin while the next one is timed
 os.environ.setdefault("KMP_BLOCKTIME", "0")
@@ -26,56 +30,67 @@ import numba  # noqa: E402
 import numpy as np  # noqa: E402
 import torch  # noqa: E402
 from support import torch_van  # noqa: E402
-from support.networks import images, random_tensors  # noqa: E402
 
+from minivan import seeded  # noqa: E402
 from minivan.fast.peak import numpys, ours  # noqa: E402
 from minivan.summary import summarise, totals  # noqa: E402
 from minivan.van import VAN  # noqa: E402
 from minivan.variants import VARIANTS  # noqa: E402
 
+Array = np.ndarray[Any, np.dtype[np.float32]]
+Network = Callable[[Array], Array]  # images in, logits out
+
 AGREE = 1e-4  # of the largest logit
 OURS = ("fast", "exact")
 
 
-def minivans(engine):
-    def build(case):
-        model = VAN(VARIANTS[case["variant"]], case["tensors"], engine=engine)
+class Case(NamedTuple):
+    """One network with its input's shape settled, as every engine takes it."""
+
+    variant: str
+    tensors: dict[str, Array]
+    module: torch.nn.Module
+    threads: int
+    onnx: str  # the file that holds the network, for this batch and size
+
+
+def minivans(engine: str) -> Callable[[Case], Network]:
+    def build(case: Case) -> Network:
+        model = VAN(VARIANTS[case.variant], case.tensors, engine=engine)
         return lambda x: model(x)
 
     return build
 
 
-def pytorch(case, compiled=False):
-    model = case["module"]
-    if compiled:
-        model = torch.compile(model)
+def pytorch(case: Case, compiled: bool = False) -> Network:
+    model: Callable[[torch.Tensor], torch.Tensor] = torch.compile(case.module) if compiled else case.module
 
-    def run(x):
+    def run(x: Array) -> Array:
         with torch.inference_mode():
             return model(torch.from_numpy(x)).numpy()
 
     return run
 
 
-def onnx_runtime(case):
+def onnx_runtime(case: Case) -> Network:
     import onnxruntime
 
     options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads, options.inter_op_num_threads = case["threads"], 1
-    session = onnxruntime.InferenceSession(case["onnx"], options, providers=["CPUExecutionProvider"])
+    options.intra_op_num_threads, options.inter_op_num_threads = case.threads, 1
+    session = onnxruntime.InferenceSession(case.onnx, options, providers=["CPUExecutionProvider"])
     return lambda x: session.run(None, {"x": x})[0]
 
 
-def openvino(case):
+def openvino(case: Case) -> Network:
     import openvino
 
-    settings = {"INFERENCE_NUM_THREADS": case["threads"], "NUM_STREAMS": 1, "INFERENCE_PRECISION_HINT": "f32"}
-    model = openvino.Core().compile_model(case["onnx"], "CPU", settings)
+    settings = {"INFERENCE_NUM_THREADS": case.threads, "NUM_STREAMS": 1, "INFERENCE_PRECISION_HINT": "f32"}
+    model = openvino.Core().compile_model(case.onnx, "CPU", settings)
     request = model.create_infer_request()
     return lambda x: request.infer({0: x})[0]
 
 
-ENGINES = {
+ENGINES: dict[str, Callable[[Case], Network]] = {
     "fast": minivans("fast"),
     "exact": minivans("exact"),
     "torch": pytorch,
@@ -85,19 +100,21 @@ ENGINES = {
 }
 
 
-def export(module, x, folder) -> str:
+def export(module: torch.nn.Module, x: Array, folder: str) -> str:
     """Write the network as ONNX for this batch and size; return the file's path."""
     path = str(Path(folder) / "van.onnx")
-    torch.onnx.export(module, torch.from_numpy(x), path, dynamo=False, input_names=["x"], opset_version=17)
+    torch.onnx.export(module, (torch.from_numpy(x),), path, dynamo=False, input_names=["x"], opset_version=17)
     return path
 
 
-def measure(variant, batch, threads, size, engines, seconds, folder) -> dict:
+def measure(
+    variant: str, batch: int, threads: int, size: int, engines: Sequence[str], seconds: float, folder: str
+) -> dict[str, Any]:
     """Time every engine on one case; milliseconds per call, after checking that all outputs agree."""
     config = VARIANTS[variant]
-    tensors, x = random_tensors(config), images(batch, size)
+    tensors, x = seeded.tensors(config), seeded.images((batch, 3, size, size))
     module = torch_van.load(config, tensors)
-    case = {"variant": variant, "tensors": tensors, "module": module, "threads": threads, "onnx": export(module, x, folder)}
+    case = Case(variant, tensors, module, threads, export(module, x, folder))
     numba.set_num_threads(threads)
     torch.set_num_threads(threads)
     calls = {name: ENGINES[name](case) for name in engines}
@@ -107,7 +124,7 @@ def measure(variant, batch, threads, size, engines, seconds, folder) -> dict:
         difference = float(np.abs(got - expected).max() / np.abs(expected).max())
         if not difference <= AGREE:
             raise SystemExit(f"{name} and {engines[0]} differ by {difference:.1e} of the largest logit on {variant}")
-    times = {name: [] for name in calls}
+    times: dict[str, list[float]] = {name: [] for name in calls}
     once = {}
     for name, call in calls.items():
         start = time.perf_counter()
@@ -128,18 +145,18 @@ def measure(variant, batch, threads, size, engines, seconds, folder) -> dict:
     peak = max(peak, ours(threads))
     work = 2e-9 * batch * totals(summarise(config, size, size))[1]
     peers = {name: min(taken) for name, taken in times.items() if name not in OURS}
-    fastest = min(peers, key=peers.get) if peers else None
+    fastest = min(peers, key=peers.__getitem__) if peers else None
     return {
         "variant": variant, "batch": batch, "threads": threads, "size": size, "gflop": work, "peak_gflops": peak,
         "milliseconds": {name: {"min": min(t), "median": statistics.median(t), "runs": len(t)} for name, t in times.items()},
         "fastest_peer": fastest,
-        "ratio": peers[fastest] / min(times["fast"]) if peers and "fast" in times else None,
+        "ratio": peers[fastest] / min(times["fast"]) if fastest and "fast" in times else None,
         "ratio_of_medians": statistics.median(times[fastest]) / statistics.median(times["fast"])
-        if peers and "fast" in times else None,
+        if fastest and "fast" in times else None,
     }  # fmt: skip
 
 
-def show(case) -> None:
+def show(case: dict[str, Any]) -> None:
     peak = case["peak_gflops"]
     print(f"\n{case['variant']}, batch {case['batch']}, {case['threads']} thread(s), {case['size']} x {case['size']}; "
           f"a matrix product alone reaches {peak:.0f} GFLOP/s")  # fmt: skip
@@ -153,21 +170,20 @@ def show(case) -> None:
     sys.stdout.flush()
 
 
-def machine() -> dict:
+def machine() -> dict[str, Any]:
     """What the numbers belong to."""
     name = platform.processor() or platform.machine()
     if Path("/proc/cpuinfo").exists():
         lines = Path("/proc/cpuinfo").read_text().splitlines()
         name = next((line.split(":")[1].strip() for line in lines if line.startswith("model name")), name)
-    import onnxruntime
-    import openvino as ov
-
-    versions = {"numba": numba.__version__, "torch": torch.__version__, "onnxruntime": onnxruntime.__version__,
-                "openvino": ov.__version__}  # fmt: skip
+    versions = {}
+    for package in ("numba", "torch", "onnxruntime", "openvino"):
+        with contextlib.suppress(metadata.PackageNotFoundError):
+            versions[package] = metadata.version(package)
     return {"processor": name, "cores": os.cpu_count(), "system": platform.platform(), **versions}
 
 
-def main():
+def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--variants", default="b0,b1,b2")
     parser.add_argument("--batches", default="1,8")

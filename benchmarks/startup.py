@@ -38,12 +38,13 @@ lap('import rich')
 """
 
 
-def main():
+def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("photo", nargs="?", default=str(ROOT / "examples" / "cat.jpg"))
     parser.add_argument("--runs", type=int, default=5)
     args = parser.parse_args()
-    steps, wholes = {}, []
+    steps: dict[str, list[float]] = {}
+    wholes = []
     for _ in range(args.runs + 1):  # the first may compile
         start = time.perf_counter()
         command = [sys.executable, "-m", "minivan", "classify", args.photo]

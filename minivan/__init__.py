@@ -14,7 +14,8 @@ from typing import Any
 __version__ = "0.2.0"
 
 _MODULES = (
-    "backward", "card", "checkpoint", "engines", "explain", "geometry", "grad", "image", "labelled", "lka", "model", "ops",
+    "backward", "bench", "card", "checkpoint", "engines", "explain", "geometry", "grad", "image", "labelled", "lka", "model",
+    "ops",
     "oracle", "paths", "predict", "reference", "seeded", "summary", "van", "variants",
 )  # fmt: skip
 _NAMES = {"VAN": "van", "load": "checkpoint"}

@@ -25,13 +25,18 @@ def quote(name: object) -> str:
     return repr(name)
 
 
-def sentence(error: BaseException, about: object = "") -> str:
-    """Return an error as one line: an OSError's reason after the file it is about, any other's own words.
-
-    `about` names the file where the error does not.
-    """
+def reason(error: BaseException) -> str:
+    """Return why something failed as one line that leaves out which file it is about."""
     if isinstance(error, OSError) and error.strerror:
-        place = about or (os.fsdecode(error.filename) if isinstance(error.filename, (str, bytes)) else "")
-        return f"{place}: {error.strerror}" if place else error.strerror
-    text = " ".join(str(error).split()) or type(error).__name__
-    return f"{about}: {text}" if about else text
+        return error.strerror
+    return " ".join(str(error).split()) or type(error).__name__
+
+
+def sentence(error: BaseException, about: object = "") -> str:
+    """Return an error as one line: its reason after the file it is about.
+
+    `about` names the file where an OSError does not.
+    """
+    if not about and isinstance(error, OSError) and error.strerror and isinstance(error.filename, (str, bytes)):
+        about = os.fsdecode(error.filename)
+    return f"{about}: {reason(error)}" if about else reason(error)

@@ -5,10 +5,12 @@ from __future__ import annotations
 import io
 import re
 import warnings
+from collections.abc import Sequence
 from pathlib import Path
 from typing import IO
 
 import numpy as np
+import numpy.typing as npt
 from PIL import Image, ImageOps, UnidentifiedImageError
 
 from .card import PRESETS, Preprocessing
@@ -39,19 +41,18 @@ def decode(source: str | Path | bytes | IO[bytes], exif: bool = True) -> Image.I
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # about odd metadata; the size is checked below
-            with Image.open(source) as picture:
-                width, height = picture.size
+            with Image.open(source) as opened:
+                width, height = opened.size
                 if width * height > LARGEST_PIXELS:
                     raise ImageError(f"{width} x {height} pixels is more than the limit of {LARGEST_PIXELS:,} pixels")
-                picture.load()
-                if exif:
-                    picture = ImageOps.exif_transpose(picture)
-                return to_rgb(picture)
+                opened.load()
+                return to_rgb(ImageOps.exif_transpose(opened) if exif else opened)
     except UnidentifiedImageError:
         raise ImageError("not an image that Pillow can read") from None
     except Image.DecompressionBombError as error:  # Pillow's own limit: it names the number of pixels
         pixels = re.search(r"\d+", str(error))
-        raise ImageError(f"{int(pixels[0]):,} pixels is more than the limit of {LARGEST_PIXELS:,} pixels") from None
+        found = f"{int(pixels[0]):,} pixels" if pixels else "its size"
+        raise ImageError(f"{found} is more than the limit of {LARGEST_PIXELS:,} pixels") from None
     except ImageError:
         raise
     except OSError as error:
@@ -65,7 +66,10 @@ def decode(source: str | Path | bytes | IO[bytes], exif: bool = True) -> Image.I
 
 
 def to_rgb(picture: Image.Image) -> Image.Image:
-    """Convert any Pillow image to 8-bit RGB knowingly, mode by mode."""
+    """Convert any Pillow image to 8-bit RGB knowingly, mode by mode: see `decode`.
+
+    Raises ImageError for floating greyscale that holds infinities or no numbers.
+    """
     if picture.mode == "RGB" and "transparency" not in picture.info:
         return picture.copy()
     if picture.mode in ("I;16", "I;16L", "I;16B", "I;16N", "I", "F"):
@@ -77,7 +81,7 @@ def to_rgb(picture: Image.Image) -> Image.Image:
     return picture.convert("RGB")
 
 
-def _wide_to_rgb(picture):
+def _wide_to_rgb(picture: Image.Image) -> Image.Image:
     """Scale greyscale of more than 8 bits down; Pillow's own convert would clip it to white."""
     values = np.asarray(picture).astype(np.float64)
     if picture.mode == "F":
@@ -94,7 +98,11 @@ def _wide_to_rgb(picture):
 
 
 def resize(picture: Image.Image, shorter: int) -> Image.Image:
-    """Scale the shorter side to `shorter` pixels, the other to int(shorter * long / short), with antialiased bicubic."""
+    """Scale the shorter side to `shorter` pixels, the other to int(shorter * long / short), with antialiased bicubic.
+
+    The other side is truncated, not rounded, as torchvision's Resize has it. Raises ImageError for a picture so narrow that
+    it would have more than 179 megapixels.
+    """
     width, height = picture.size
     if width <= height:
         size = shorter, int(shorter * height / width)
@@ -106,16 +114,18 @@ def resize(picture: Image.Image, shorter: int) -> Image.Image:
 
 
 def centre_crop(picture: Image.Image, side: int) -> Image.Image:
-    """Cut the central square; an image smaller than it is padded with zeros."""
+    """Cut the central square of `side` pixels, its corner rounded as torchvision's CenterCrop does; what lies outside the
+    picture is zero."""
     width, height = picture.size
     left, top = round((width - side) / 2), round((height - side) / 2)
     return picture.crop((left, top, left + side, top + side))  # Pillow fills what lies outside with zeros
 
 
-def normalise(picture: Image.Image, mean, std) -> np.ndarray:
-    """Return an RGB image as float32 (3, H, W): (value / 255 - mean) / std."""
+def normalise(picture: Image.Image, mean: Sequence[float], std: Sequence[float]) -> npt.NDArray[np.float32]:
+    """Return an RGB image as float32 (3, H, W): (value / 255 - mean) / std, with a mean and a deviation for each channel."""
     pixels = np.asarray(picture, np.float32) / np.float32(255)  # (H, W, 3)
-    return np.ascontiguousarray(((pixels - np.float32(mean)) / np.float32(std)).transpose(2, 0, 1))
+    centred = pixels - np.array(mean, np.float32)
+    return np.ascontiguousarray((centred / np.array(std, np.float32)).transpose(2, 0, 1))
 
 
 def view(picture: Image.Image, preprocessing: Preprocessing) -> Image.Image:
@@ -123,6 +133,6 @@ def view(picture: Image.Image, preprocessing: Preprocessing) -> Image.Image:
     return centre_crop(resize(picture, preprocessing.resize), preprocessing.crop)
 
 
-def prepare(source, preprocessing: Preprocessing, exif: bool = True) -> np.ndarray:
-    """Return the network's input for an image file, float32 (3, crop, crop). Raises as `decode` does."""
+def prepare(source: str | Path | bytes | IO[bytes], preprocessing: Preprocessing, exif: bool = True) -> npt.NDArray[np.float32]:
+    """Return the network's input for an image file, float32 (3, crop, crop). Arguments and errors as for `decode`."""
     return normalise(view(decode(source, exif), preprocessing), preprocessing.mean, preprocessing.std)

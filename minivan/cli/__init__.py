@@ -47,24 +47,9 @@ def parser(called: str | None = None) -> argparse.ArgumentParser:
 
 def main(argv: list[str] | None = None) -> int:
     """Run one command; return its exit status, one of those in `arguments`."""
-    argv = sys.argv[1:] if argv is None else argv
     prepare_streams()
-    called = next((word for word in argv if not word.startswith("-")), None)
     try:
-        top = parser(called)
-        args = top.parse_args(argv)
-        if args.version:
-            from minivan import __version__
-
-            print(f"minivan {__version__}")
-            return RIGHT
-        if args.command is None:
-            top.print_help(sys.stderr)
-            return WRONG
-        # OpenMP's threads spin while they wait unless told to sleep: on a busy machine that costs up to ten times the work.
-        os.environ.setdefault("OMP_WAIT_POLICY", "passive")
-        prepare_compiler(args)
-        status: int = args.run(args)
+        status = run(sys.argv[1:] if argv is None else argv)
         sys.stdout.flush()
         return status
     except BrokenPipeError:  # `| head` closed the pipe: not an error
@@ -75,7 +60,28 @@ def main(argv: list[str] | None = None) -> int:
         discard_output()
         return WRONG
     except KeyboardInterrupt:
+        discard_output()
         return INTERRUPTED
+
+
+def run(argv: list[str]) -> int:
+    """Parse the command line and do what it says; return the exit status."""
+    called = next((word for word in argv if not word.startswith("-")), None)
+    top = parser(called)
+    args = top.parse_args(argv)
+    if args.version:
+        from minivan import __version__
+
+        print(f"minivan {__version__}")
+        return RIGHT
+    if args.command is None:
+        top.print_help(sys.stderr)
+        return WRONG
+    # OpenMP's threads spin while they wait unless told to sleep: on a busy machine that costs up to ten times the work.
+    os.environ.setdefault("OMP_WAIT_POLICY", "passive")
+    prepare_compiler(args)
+    status: int = args.run(args)
+    return status
 
 
 def prepare_streams() -> None:
@@ -89,5 +95,8 @@ def prepare_streams() -> None:
 
 
 def discard_output() -> None:
-    """Send what is still buffered nowhere, so that Python does not complain a second time on its way out."""
-    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    """Write what can still be written and send the rest nowhere, so that Python does not complain a second time as it ends."""
+    try:
+        sys.stdout.flush()
+    except OSError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ..errors import WrongCall, sentence
+from ..geometry import SMALLEST_SIDE
 
 if TYPE_CHECKING:
     from ..van import VAN
@@ -18,6 +19,10 @@ if TYPE_CHECKING:
 RIGHT, NO, WRONG, INTERRUPTED = 0, 1, 2, 130
 """Exit statuses, the same for every command: 0 right; 1 the answer is no (some images failed, layers differ or went
 unchecked); 2 a wrong call, or nothing could be judged; 130 interrupted."""
+
+ENGINES = ("fast", "exact", "numpy")  # minivan.engines.ENGINES by name: importing the values costs NumPy, and help needs none
+COMPILED = ("fast", "exact")  # those of them whose kernels Numba compiles
+LARGEST_SIDE = 100_000  # pixels of an input that --size takes: far beyond any memory, short of any overflow
 
 
 def positive(text: str) -> int:
@@ -27,6 +32,15 @@ def positive(text: str) -> int:
     return int(text)
 
 
+def size(text: str) -> tuple[int, int]:
+    """Read '224' or '480x640' from the command line as (height, width)."""
+    parts = text.lower().split("x")
+    if len(parts) > 2 or not all(p.isdecimal() and SMALLEST_SIDE <= int(p) <= LARGEST_SIDE for p in parts):
+        wanted = f"a number of pixels from {SMALLEST_SIDE} on, such as 224 or 480x640"
+        raise argparse.ArgumentTypeError(f"{text!r} is not {wanted}")
+    return int(parts[0]), int(parts[-1])
+
+
 def add_weights(parser: argparse.ArgumentParser) -> None:
     """Add --model and --weights, of which one may be given."""
     weights = parser.add_mutually_exclusive_group()
@@ -34,20 +48,31 @@ def add_weights(parser: argparse.ArgumentParser) -> None:
     weights.add_argument("--weights", metavar="FILE", help="weights from a file: minivan's own, or any VAN checkpoint")
 
 
+def add_engine(parser: argparse.ArgumentParser, default: str = "fast") -> None:
+    """Add --engine, with every built-in engine to choose from."""
+    parser.add_argument("--engine", choices=ENGINES, default=default, help=f"what computes (default: {default})")
+
+
 def add_threads(parser: argparse.ArgumentParser) -> None:
-    """Add --threads, and --cache: where kernels are kept, compiled."""
+    """Add --threads, and --cache."""
     parser.add_argument("--threads", type=positive, metavar="N", help="processor threads (default: all)")
+    add_cache(parser)
+
+
+def add_cache(parser: argparse.ArgumentParser) -> None:
+    """Add --cache alone, for a command that leaves the threads as they are."""
     parser.add_argument(
         "--cache", metavar="DIR", help="where compiled kernels are kept (default: MINIVAN_CACHE, or the user's)"
     )
 
 
 def add_exif(parser: argparse.ArgumentParser) -> None:
+    """Add --no-exif."""
     parser.add_argument("--no-exif", action="store_true", help="do not turn the photo the way its EXIF data say")
 
 
 def prepare_compiler(args: argparse.Namespace) -> None:
-    """Do as --threads and --cache say; both are read when Numba and the kernels are first imported."""
+    """Do as --threads and --cache say; Numba and the kernels read both when they are first imported, so it comes before."""
     if getattr(args, "cache", None):
         os.environ["MINIVAN_CACHE"] = args.cache
     threads = getattr(args, "threads", None)
@@ -59,7 +84,8 @@ def prepare_compiler(args: argparse.Namespace) -> None:
     else:
         import numba
 
-        numba.set_num_threads(min(threads, numba.config.NUMBA_NUM_THREADS))
+        most: int = vars(numba.config)["NUMBA_NUM_THREADS"]  # that it was started with; set at import, unknown to mypy
+        numba.set_num_threads(min(threads, most))
 
 
 @contextlib.contextmanager
@@ -67,13 +93,15 @@ def wrong_calls(about: object = "") -> Iterator[None]:
     """Turn what the library says of arguments and files that cannot be used into a WrongCall of one line."""
     try:
         yield
+    except BrokenPipeError:  # nobody reads on: the call was right
+        raise
     except (ValueError, OSError) as error:
         raise WrongCall(sentence(error, about)) from None
 
 
 def load_model(args: argparse.Namespace) -> VAN:
     """Return the model that --model, --weights and --engine ask for; WrongCall says what to do where there is none."""
-    from .. import load
+    from ..checkpoint import load
 
     with wrong_calls():
         return load(args.model if args.weights is None else Path(args.weights), engine=args.engine)

@@ -5,38 +5,28 @@ from __future__ import annotations
 import argparse
 import json
 
-from ..errors import WrongCall
+from .arguments import RIGHT, size, wrong_calls
 
 
-def add_arguments(parser) -> None:
+def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("name", nargs="?", default="b0", metavar="NAME", help="b0 to b6, or tiny, small, base, large (b0)")
     parser.add_argument("--size", type=size, default=(224, 224), metavar="N", help="input pixels: N, or HxW (default: 224)")
     parser.add_argument("--json", action="store_true", help="as one JSON object")
 
 
-def size(text: str) -> tuple[int, int]:
-    """Read '224' or '480x640' as (height, width)."""
-    parts = text.lower().split("x")
-    if len(parts) > 2 or not all(p.isdecimal() and 32 <= int(p) <= 100_000 for p in parts):
-        raise argparse.ArgumentTypeError(f"{text!r} is not a number of pixels from 32 on, such as 224 or 480x640")
-    return int(parts[0]), int(parts[-1])
+def run(args: argparse.Namespace) -> int:
+    from ..summary import summarise, totals
+    from ..variants import PUBLISHED_TOP1, canonical, variant
 
-
-def run(args) -> int:
-    from minivan.summary import summarise, totals
-    from minivan.variants import PUBLISHED_TOP1, canonical, variant
-
-    try:
+    with wrong_calls():
         name, config = canonical(args.name), variant(args.name)
-    except ValueError as error:
-        raise WrongCall(str(error)) from None
     rows = summarise(config, *args.size)
     parameters, multiply_adds = totals(rows)
     if args.json:
         stages = [vars(row) for row in rows]
         print(json.dumps({"variant": name, "input": [3, *args.size], "stages": stages, "parameters": parameters,
                           "multiply_adds": multiply_adds, "published_top1": PUBLISHED_TOP1[name]}))  # fmt: skip
-        return 0
+        return RIGHT
     from rich.console import Console
     from rich.table import Table
 
@@ -53,4 +43,4 @@ def run(args) -> int:
     console.print(table)
     pretrained = ", pretrained on ImageNet-22k" if name in ("b5", "b6") else ""
     console.print(f"\nPublished ImageNet top-1: {PUBLISHED_TOP1[name]} %{pretrained}")
-    return 0
+    return RIGHT

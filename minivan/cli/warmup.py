@@ -2,24 +2,19 @@
 
 from __future__ import annotations
 
-import time
+import argparse
+
+from .arguments import COMPILED, RIGHT, add_cache
 
 
-def add_arguments(parser) -> None:
-    parser.add_argument("--engine", choices=["all", "fast", "exact"], default="all", help="what to compile (default: all)")
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--engine", choices=["all", *COMPILED], default="all", help="what to compile (default: all)")
+    add_cache(parser)
 
 
-def run(args) -> int:
-    import numpy as np
+def run(args: argparse.Namespace) -> int:
+    from ..bench import warm_up
 
-    from minivan.cli.bench import random_tensors
-    from minivan.van import VAN
-    from minivan.variants import Config
-
-    config = Config((8, 8, 8, 8), (1, 1, 1, 1), (2, 2, 2, 2), classes=2)
-    for engine in ("fast", "exact") if args.engine == "all" else (args.engine,):
-        start = time.perf_counter()
-        model = VAN(config, random_tensors(config), engine=engine)
-        model(np.zeros((1, 3, 64, 64), np.float32))
-        print(f"{engine}: {time.perf_counter() - start:.1f} s")
-    return 0
+    for name, seconds in warm_up(COMPILED if args.engine == "all" else [args.engine]):
+        print(f"{name}: {seconds:.1f} s", flush=True)
+    return RIGHT

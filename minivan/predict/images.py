@@ -1,11 +1,11 @@
-"""From the paths on the command line to the images they name: files, folders, patterns and standard input."""
+"""From paths to the images they name: files, folders, patterns and standard input."""
 
 from __future__ import annotations
 
 import glob
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import NamedTuple
 
@@ -18,8 +18,16 @@ class Found(NamedTuple):
     name: str  # as the user knows it
     fault: str = ""
 
-    def source(self):
-        """Return what `minivan.image.decode` reads: a path, or the bytes of standard input or of another pipe."""
+    @property
+    def waits(self) -> bool:
+        """Whether reading it may wait for another process: standard input, and what `classify <(command)` hands over."""
+        return self.name == STANDARD_INPUT or Path(self.name).is_fifo()
+
+    def source(self) -> Path | bytes:
+        """Return what `minivan.image.decode` reads: a path, or the bytes of standard input or of another pipe.
+
+        Raises OSError where there is no standard input, or where a pipe cannot be read.
+        """
         if self.name == STANDARD_INPUT:
             if sys.stdin is None:
                 raise OSError("standard input is closed")
@@ -28,14 +36,15 @@ class Found(NamedTuple):
         return path.read_bytes() if path.is_fifo() else path
 
 
-def find_images(paths: list[str]) -> list[Found]:
+def find_images(paths: Iterable[str | os.PathLike[str]]) -> list[Found]:
     """Return the images that paths name, in order, each once: folders are searched through and through, sorted by name.
 
-    A path that names nothing is returned with its fault: the others can still be used.
+    A path may be a file, a folder, a pattern as of `glob` ('photos/**/*.jpg') or '-' for standard input. One that names
+    nothing is returned with its fault: the others can still be used. What a file holds is not looked at here.
     """
     found: dict[tuple[str, str], Found] = {}
     for path in paths:
-        for image in _expand(path):
+        for image in _expand(os.fspath(path)):
             found.setdefault((os.path.normpath(image.name), image.fault), image)
     return list(found.values())
 
@@ -54,11 +63,11 @@ def _expand(path: str) -> Iterator[Found]:
 
 
 def _existing(path: str) -> Iterator[Found]:
-    from ..image import SUFFIXES
-
     if not Path(path).is_dir():
         yield _file(path)
         return
+    from ..image import SUFFIXES  # a folder alone needs it, and it brings Pillow
+
     inside = sorted(str(p) for p in Path(path).rglob("*") if p.suffix.lower() in SUFFIXES and not p.is_dir())
     yield from map(_file, inside)
     if not inside:

@@ -6,18 +6,18 @@ import shutil
 import subprocess
 import sys
 import threading
+from dataclasses import replace
 
 import numpy as np
 import pytest
 import torch
 from PIL import Image
-from support import ROOT, torch_van
+from support import EXAMPLES, ROOT, torch_van
 from test_image import png_header
 
 import minivan
 from minivan import image
-
-EXAMPLES = ROOT / "examples"
+from minivan.card import Card
 
 
 def results(out):
@@ -99,7 +99,7 @@ def test_what_cannot_be_read_is_named_and_the_rest_is_classified(run, tmp_path):
 
 def test_an_empty_folder_and_an_unmatched_pattern(run, tmp_path):
     status, _, err = run("classify", tmp_path, tmp_path / "*.png")
-    assert status == 1
+    assert status == 2
     assert "no images in this folder" in err and "no such file" in err
 
 
@@ -113,7 +113,7 @@ def test_links_loops_and_pipes(run, tmp_path):
         assert status == 1 and [r["image"] for r in results(out)] == [str(tmp_path / "good.jpg")]
         assert err.count("a link that leads nowhere") == 3
     status, _, err = run("classify", os.devnull)
-    assert status == 1 and "neither a file nor a folder" in err
+    assert status == 2 and "neither a file nor a folder" in err
     os.mkfifo(tmp_path / "pipe")
     writer = threading.Thread(target=lambda: (tmp_path / "pipe").write_bytes((EXAMPLES / "coffee.jpg").read_bytes()))
     writer.start()
@@ -132,13 +132,13 @@ def test_a_path_given_twice_is_classified_once(run, tmp_path, monkeypatch):
 def test_control_characters_in_a_name_do_not_reach_the_terminal(run, tmp_path):
     (tmp_path / "\x1b[31m\nred.jpg").write_text("no image")
     status, _, err = run("classify", tmp_path)
-    assert status == 1 and len(err.splitlines()) == 1 and "\\x1b[31m\\nred.jpg" in err and "\x1b" not in err
+    assert status == 2 and len(err.splitlines()) == 1 and "\\x1b[31m\\nred.jpg" in err and "\x1b" not in err
 
 
 def test_an_empty_name_is_not_the_default(run):
     for flag in ["--model", "--weights"]:
         status, out, err = run("classify", EXAMPLES / "coffee.jpg", flag, "")
-        assert (status, out) == (1, "") and len(err.splitlines()) == 1
+        assert (status, out) == (2, "") and len(err.splitlines()) == 1
 
 
 def test_exif_orientation_can_be_switched_off(run, tmp_path):
@@ -208,7 +208,7 @@ CLASSIFY = f"{sys.executable} -m minivan classify examples/coffee.jpg"
     [
         (f"set -o pipefail; {CLASSIFY} --json | true", 0, ""),
         (f"{CLASSIFY} >&-", 0, ""),
-        (f"{CLASSIFY} >/dev/full", 1, "minivan: [Errno 28] No space left on device\n"),
+        (f"{CLASSIFY} >/dev/full", 2, "minivan: No space left on device\n"),
         (f"{CLASSIFY} - <&-", 1, "minivan: -: standard input is closed\n"),
         (f"LC_ALL=C PYTHONUTF8=0 PYTHONCOERCECLOCALE=0 {CLASSIFY} | grep -q '#'", 0, ""),
         (f"{CLASSIFY} --threads 100000 >/dev/null", 0, ""),
@@ -227,7 +227,26 @@ def test_damaged_weights_do_not_answer(run, tmp_path):
     tensors = {**model.tensors, "head.bias": np.full_like(model.tensors["head.bias"], np.nan)}
     write(Weights(model.config, tensors, model.card), tmp_path / "nan.safetensors")
     status, out, err = run("classify", EXAMPLES / "coffee.jpg", "--json", "--weights", tmp_path / "nan.safetensors")
-    assert (status, out) == (1, "") and len(err.splitlines()) == 1
+    assert (status, out) == (2, "") and len(err.splitlines()) == 1 and "no numbers" in err
+
+
+def test_a_backbone_without_a_head_names_nothing(run, tmp_path):
+    from minivan.checkpoint import Weights, write
+
+    model = minivan.load()
+    tensors = {name: tensor for name, tensor in model.tensors.items() if not name.startswith("head.")}
+    write(Weights(replace(model.config, classes=0), tensors, Card("bare")), tmp_path / "bare.safetensors")
+    status, out, err = run("classify", EXAMPLES / "coffee.jpg", "--weights", tmp_path / "bare.safetensors")
+    assert (status, out) == (2, "")
+    assert err == "minivan: the weights bare are a backbone without a head: they give features, not classes\n"
+
+
+def test_the_status_says_whether_all_some_or_no_images_could_be_used(run, tmp_path):
+    good, bad = EXAMPLES / "coffee.jpg", tmp_path / "missing.jpg"
+    for paths, expected in (([good], 0), ([good, bad], 1), ([bad], 2), ([bad, tmp_path], 2)):
+        status, out, err = run("classify", *paths, "--json")
+        assert (status, len(out.splitlines())) == (expected, paths.count(good))
+        assert len(err.splitlines()) == len(paths) - paths.count(good)
 
 
 def test_the_default_engine_is_fast_and_agrees_with_exact(run):

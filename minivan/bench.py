@@ -1,0 +1,96 @@
+"""How fast this machine runs a network, how much of its arithmetic that uses, and how long compiling takes."""
+
+from __future__ import annotations
+
+import statistics
+import time
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from typing import NamedTuple
+
+import numpy as np
+
+from . import seeded
+from .engines import Engine, find
+from .summary import summarise, totals
+from .van import VAN
+from .variants import Config
+
+SMALL = Config((8, 8, 8, 8), (1, 1, 1, 1), (2, 2, 2, 2), classes=2)  # it needs every kernel, and computes in no time
+
+
+class Measurement(NamedTuple):
+    """What `measure` saw; times are of a whole batch, in milliseconds."""
+
+    engine: str
+    height: int  # of an image, in pixels
+    width: int
+    batch: int  # images at once
+    threads: int
+    first_ms: float  # the first call: compiling, or loading what was compiled
+    min_ms: float
+    median_ms: float
+    images_per_second: float  # at the median
+    gflops: float  # GFLOP/s at the minimum: two for each multiply-add of the convolutions and the head, zero padding included
+    peak_gflops: float  # GFLOP/s that the engine `fast` reaches in a matrix product that stays in the cache, on these threads
+    share: float  # of the peak
+
+
+def measure(
+    config: Config,
+    engine: str | Engine = "fast",
+    size: tuple[int, int] = (224, 224),
+    batch: int = 1,
+    runs: int = 30,
+    threads: int | None = None,
+) -> Measurement:
+    """Time an engine on the seeded weights and images (minivan.seeded) of a shape.
+
+    `size` is (H, W), `threads` the number of Numba's threads, as many as it has been told to use by default. Raises ValueError
+    for a backbone without classes, images that are too small, and for fewer than one image, run or thread.
+    """
+    if min(batch, runs) < 1:
+        raise ValueError(f"a batch has at least one image, and one run is timed at least; got batch {batch}, runs {runs}")
+    model, x = VAN(config, seeded.tensors(config), engine), seeded.images((batch, 3, *size))
+    with _threads(threads) as count:
+        first = _milliseconds(lambda: model(x))
+        times = [_milliseconds(lambda: model(x)) for _ in range(runs)]
+        from .fast.peak import ours
+
+        peak = ours(count)
+    least, median = min(times), statistics.median(times)
+    gflops = 2e-9 * batch * totals(summarise(config, *size))[1] / least * 1000
+    speed = 1000 * batch / median
+    return Measurement(model.engine.name, *size, batch, count, first, least, median, speed, gflops, peak, gflops / peak)
+
+
+def warm_up(engines: Iterable[str | Engine]) -> Iterator[tuple[str, float]]:
+    """Have each engine compile its kernels, or load them; yield its name and the seconds that took.
+
+    Compiled kernels are kept: later processes load them.
+    """
+    x = np.zeros((1, 3, 64, 64), np.float32)
+    for engine in map(find, engines):
+        start = time.perf_counter()
+        VAN(SMALL, seeded.tensors(SMALL), engine)(x)
+        yield engine.name, time.perf_counter() - start
+
+
+def _milliseconds(call: Callable[[], object]) -> float:
+    start = time.perf_counter()
+    call()
+    return 1000 * (time.perf_counter() - start)
+
+
+@contextmanager
+def _threads(count: int | None) -> Iterator[int]:
+    """Give the number of Numba's threads, `count` where it is not None, and put it back at the end."""
+    import numba  # after the model was made: an engine that compiles nothing does without, but for the peak's sake
+
+    before = numba.get_num_threads()
+    if count is not None:
+        numba.set_num_threads(count)
+    try:
+        yield numba.get_num_threads()
+    finally:
+        numba.set_num_threads(before)

@@ -1,0 +1,162 @@
+"""From images to answers: the likeliest classes of each, with their labels and probabilities."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Iterable, Iterator
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Any
+
+from .ahead import Prepared, batches, prepare_ahead
+from .images import Found, find_images
+
+if TYPE_CHECKING:
+    import numpy.typing as npt
+
+    from ..card import Card
+    from ..van import VAN
+
+BATCH = 8  # images that a network compiled as a whole is given at once; operators one by one answer image by image
+
+
+@dataclass(frozen=True)
+class Guess:
+    """One class that an image may show."""
+
+    index: int  # among the network's classes
+    wnid: str  # WordNet id, 'n07920052'; empty where it is not known
+    label: str  # the class's names, 'espresso'
+    probability: float
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What a network says of one image."""
+
+    image: str  # as it was named
+    model: str  # the weights' name
+    engine: str
+    milliseconds: float  # of reading and preparing the image, and its share of the network's time for the batch
+    top: tuple[Guess, ...]  # the likeliest first
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return the answer as JSON knows it, probabilities rounded to six digits and the time to one.
+
+        >>> Answer("cup.jpg", "van_b0", "fast", 6.25, (Guess(7, "n07920052", "espresso", 0.92912345),)).as_dict()["top"]
+        [{'index': 7, 'wnid': 'n07920052', 'label': 'espresso', 'probability': 0.929123}]
+        """
+        top = [{**asdict(guess), "probability": round(guess.probability, 6)} for guess in self.top]
+        return {**asdict(self), "milliseconds": round(self.milliseconds, 1), "top": top}
+
+
+@dataclass(frozen=True)
+class Unusable:
+    """An image that could not be read or decoded, and why: a phrase without the image's name."""
+
+    image: str
+    fault: str
+
+
+def classify(
+    model: VAN,
+    paths: str | os.PathLike[str] | Iterable[str | os.PathLike[str]],
+    top_k: int = 5,
+    exif: bool = True,
+    threads: int | None = None,
+) -> Iterator[Answer | Unusable]:
+    """Yield, for every image that the paths name, the `top_k` likeliest classes, or why it cannot be used.
+
+    `paths` is one path or several, as for `find_images`. Images come in its order, each as soon as its batch is done, and
+    are decoded by `threads` threads (all) while the network computes. `exif` is as for `minivan.image.decode`. Raises
+    ValueError for weights without classes, for a `top_k` below 1, and for logits that are no numbers.
+    """
+    if isinstance(paths, (str, os.PathLike)):
+        paths = [paths]
+    return answers(model, find_images(paths), top_k, exif, threads)
+
+
+def answers(
+    model: VAN, images: Iterable[Found], top_k: int = 5, exif: bool = True, threads: int | None = None
+) -> Iterator[Answer | Unusable]:
+    """Yield what `classify` does for images that are found already. What is wrong with the call is raised at once."""
+    if not model.config.classes:
+        raise ValueError(f"the weights {model.card.name} are a backbone without a head: they give features, not classes")
+    _check_top_k(top_k)
+    size = 1 if model.engine.compile is None else BATCH
+    ready = prepare_ahead(images, model.card.preprocessing, exif, 2 * size, threads)
+    return (answer for batch in batches(ready, size) for answer in _answer(model, batch, top_k))
+
+
+def _answer(model: VAN, batch: list[Prepared], top_k: int) -> list[Answer | Unusable]:
+    import numpy as np
+
+    start = time.perf_counter()
+    usable = [image.x for image in batch if image.x is not None]
+    tops = iter([guesses(model.card, row, top_k) for row in model(np.stack(usable))] if usable else [])
+    share = (time.perf_counter() - start) / max(1, len(usable))
+
+    def one(image: Prepared) -> Answer | Unusable:
+        if image.x is None:
+            return Unusable(image.name, image.fault)
+        return Answer(image.name, model.card.name, model.engine.name, 1000 * (image.seconds + share), next(tops))
+
+    return [one(image) for image in batch]
+
+
+def guesses(card: Card, logits: npt.ArrayLike, top_k: int = 5) -> tuple[Guess, ...]:
+    """Return the `top_k` likeliest classes of one image, or all where there are fewer, from its logits (classes,).
+
+    Of equally likely classes the one of the lower index comes first. Raises ValueError for another shape, for logits that
+    are not finite, and for a `top_k` below 1.
+
+    >>> from minivan.card import Card, Label
+    >>> card = Card("two cups", labels=(Label("n07920052", "espresso"), Label("n07930864", "cup")))
+    >>> for guess in guesses(card, [1.0, 3.0]):
+    ...     print(guess.index, guess.label, f"{guess.probability:.3f}")
+    1 cup 0.881
+    0 espresso 0.119
+    """
+    import numpy as np
+
+    from ..reference import softmax  # float64 and nothing to compile
+
+    _check_top_k(top_k)
+    logits = np.asarray(logits)
+    if logits.ndim != 1:
+        raise ValueError(f"one image's logits have the shape (classes,), got {logits.shape}")
+    if not np.isfinite(logits).all():
+        raise ValueError(f"the weights {card.name} give logits that are no numbers: they are damaged")
+    probabilities = softmax(logits)
+    best = np.argsort(-probabilities, kind="stable")[:top_k]
+    return tuple(Guess(int(i), *card.label(int(i)), float(probabilities[i])) for i in best)
+
+
+def _check_top_k(top_k: int) -> None:
+    if top_k < 1:
+        raise ValueError(f"top_k is a number of classes, at least 1; got {top_k}")
+
+
+def make_ready(model: VAN) -> None:
+    """Compile, or load, the kernels of a model by one pass over a black image of the least size.
+
+    Whoever shows the time of the first image calls it before, so that the time is the image's own.
+    """
+    import numpy as np
+
+    from ..geometry import SMALLEST_SIDE
+
+    black = np.zeros((1, 3, *(model.engine.size or (SMALLEST_SIDE, SMALLEST_SIDE))), np.float32)
+    if model.config.classes:
+        model(black)
+    else:
+        model.features(black)
+
+
+def describe(model: VAN) -> str:
+    """Say which weights a model has, and for how many classes: 'van_tiny_754 (VAN-B0, 1000 classes)'."""
+    from ..variants import variant_of
+
+    variant = variant_of(model.config)
+    shape = f"VAN-{variant.upper()}" if variant else "VAN"
+    return f"{model.card.name} ({shape}, {model.config.classes} classes)"

@@ -1,0 +1,91 @@
+"""From paths to images: what is found, in which order, and what is said of a path that names nothing."""
+
+import io
+import os
+import sys
+import threading
+
+import pytest
+from support import EXAMPLES
+
+from minivan.card import PRESETS
+from minivan.predict import Found, batches, find_images, prepare_ahead
+
+COFFEE = EXAMPLES / "coffee.jpg"
+
+
+@pytest.fixture
+def album(tmp_path):
+    """A folder with three images, one of them deep, and a file that is none."""
+    (tmp_path / "b").mkdir()
+    for name in ("c.JPG", "a.png", "b/deep.jpg", "notes.txt"):
+        (tmp_path / name).write_bytes(b"looked at later")
+    return tmp_path
+
+
+def test_a_folder_is_searched_through_and_sorted(album):
+    assert find_images([album]) == [Found(str(album / name)) for name in ("a.png", "b/deep.jpg", "c.JPG")]
+
+
+def test_files_and_patterns_keep_their_order_and_name_an_image_once(album):
+    paths = [album / "notes.txt", str(album / "*.png"), album / "c.JPG", album, f"{album}/./a.png"]
+    names = ["notes.txt", "a.png", "c.JPG", "b/deep.jpg"]  # a file that is named is an image, whatever it is called
+    assert find_images(paths) == [Found(str(album / name)) for name in names]
+
+
+def test_what_names_no_image_has_a_fault(album):
+    (album / "empty").mkdir()
+    (album / "dead.jpg").symlink_to("nowhere")
+    found = find_images([album / "missing.jpg", album / "empty", album / "dead.jpg", os.devnull])
+    assert [image.fault.split(" (")[0] for image in found] == [
+        "no such file or folder", "no images in this folder", "a link that leads nowhere", "neither a file nor a folder",
+    ]  # fmt: skip
+
+
+class Watched(io.BytesIO):
+    """A photo whose readers are noted."""
+
+    def read(self, *size):
+        self.readers = [*getattr(self, "readers", []), threading.current_thread()]
+        return super().read(*size)
+
+
+def test_what_waits_for_another_process_is_read_by_the_thread_that_ctrl_c_wakes(monkeypatch):
+    photo = Watched(COFFEE.read_bytes())
+    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(photo))
+    (image,) = prepare_ahead(find_images(["-"]), PRESETS["official"])
+    assert (image.name, image.fault, image.x.shape) == ("-", "", (3, 224, 224))
+    assert set(photo.readers) == {threading.current_thread()}
+
+
+def test_pipes_wait_and_files_do_not(album):
+    os.mkfifo(album / "pipe")
+    assert [image.waits for image in find_images(["-", album / "pipe", album / "a.png"])] == [True, True, False]
+
+
+def test_images_come_in_order_with_their_faults(album):
+    images = find_images([COFFEE, album / "missing.jpg", album / "a.png", EXAMPLES / "cat.jpg"])
+    ready = list(prepare_ahead(images, PRESETS["official"], ahead=2, threads=2))
+    assert [image.name for image in ready] == [image.name for image in images]
+    assert [image.fault for image in ready] == ["", "no such file or folder", "not an image that Pillow can read", ""]
+    assert [image.x is None for image in ready] == [False, True, True, False]
+
+
+def test_no_more_images_than_allowed_are_taken_ahead():
+    taken = []
+
+    def images():
+        for number in range(10):
+            taken.append(number)
+            yield Found(str(number), "no file")
+
+    ready = prepare_ahead(images(), PRESETS["official"], ahead=3)
+    next(ready)
+    assert len(taken) == 4
+    ready.close()
+    assert len(taken) == 4
+
+
+def test_batches():
+    assert list(batches(range(5), 2)) == [[0, 1], [2, 3], [4]]
+    assert list(batches([], 2)) == []
