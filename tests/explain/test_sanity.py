@@ -1,17 +1,14 @@
 """Do the maps of the bundled weights mean anything? Identities, randomised weights, two objects, occlusion, curves."""
 
-import io
-import zipfile
-
 import numpy as np
 import pytest
-from support import ROOT
 from support.compare import assert_close
+from support.labelled import photographs
 
 import minivan
-from minivan import explain, image
+from minivan import explain
 from minivan.explain import faithfulness, figure
-from minivan.ops import softmax
+from minivan.reference import softmax
 from minivan.van import VAN
 
 PARTS = 1000 // 50  # the curves' quick test takes every twentieth image
@@ -21,11 +18,7 @@ PARTS = 1000 // 50  # the curves' quick test takes every twentieth image
 def labelled():
     """Return the bundled model on its fast engine, the 1,000 inputs and their classes."""
     model = minivan.load(engine="fast")
-    index = {label.wnid: i for i, label in enumerate(model.card.labels)}
-    with zipfile.ZipFile(ROOT / "tests" / "data" / "tiny_imagenet_val_1000.zip") as archive:
-        names = sorted(name for name in archive.namelist() if name.endswith(".JPEG"))
-        inputs = [image.prepare(io.BytesIO(archive.read(name)), model.card.preprocessing) for name in names]
-    return model, np.stack(inputs), np.array([index[name.split("/")[0]] for name in names])
+    return model, *photographs(model.card)
 
 
 def pixel_ranks(model, x, target):
