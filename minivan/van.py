@@ -13,8 +13,8 @@ from .card import Card
 from .engines import Engine, find
 from .geometry import SMALLEST_SIDE
 from .hooks import Callback, Hook, renamed
-from .operators import Array
-from .variants import Config, check_tensors
+from .operators import Array, Derivatives
+from .variants import Config, check_tensors, variant_of
 
 Float32 = npt.NDArray[np.float32]
 
@@ -81,16 +81,37 @@ class VAN:
         self, x: npt.ArrayLike, target: npt.ArrayLike | None = None, wrt: str | Iterable[str] = (paths.INPUT,)
     ) -> backward.Gradients:
         """Run the network forward, and as far backward as `wrt` needs: `gradients` with the logits and the arrays there."""
-        if self.engine.grad is None:
-            raise ValueError(f"the engine {self.engine} has no derivatives; take exact, fast or numpy")
+        self.derivatives()  # an engine that has none says so before the forward pass
         wanted = [wrt] if isinstance(wrt, str) else list(wrt)
-        saved = self.arrays(x, wanted)
+        return self.derive_from(self.arrays(x, wanted), target, wanted)
+
+    def derive_from(
+        self, saved: Mapping[str, Array], target: npt.ArrayLike | None = None, wrt: str | Iterable[str] = (paths.INPUT,)
+    ) -> backward.Gradients:
+        """Run the network backward alone, from what `arrays(x, wrt)` saved: for several targets of the same images.
+
+        The arguments are those of `gradients`. Raises ValueError also where `saved` lacks an array that is needed.
+        """
+        grad = self.derivatives()
+        wanted = [wrt] if isinstance(wrt, str) else list(wrt)
+        paths.check_known(wanted, self.paths())
+        first = min((paths.needed_from(path) for path in wanted), default=1)
+        needed = [path for path in self.paths() if path != paths.INPUT and paths.needed_from(path) >= first]
+        lacking = [path for path in (*wanted, *needed) if path not in saved]
+        if lacking:
+            raise ValueError(f"the saved arrays lack {lacking[0]}: save those that `arrays` returns for {', '.join(wanted)}")
         logits = saved[paths.HEAD]
         weights = backward.logit_weights(target, logits)
-        steps = backward.network(self.engine.grad, weights, saved, self.parameters, self.config)
+        steps = backward.network(grad, weights, saved, self.parameters, self.config)
         found = backward.take(steps, wanted)
         values = {path: saved[path] for path in wanted}
         return backward.Gradients(logits, weights, values, {path: found[path] for path in wanted})
+
+    def derivatives(self) -> Derivatives:
+        """Return the derivatives of the engine's operators; ValueError for an engine that has none."""
+        if self.engine.grad is None:
+            raise ValueError(f"the engine {self.engine} has no derivatives; take exact, fast or numpy")
+        return self.engine.grad
 
     def arrays(self, x: npt.ArrayLike, wanted: Iterable[str] = ()) -> dict[str, Array]:
         """Return the arrays at the wanted paths, the logits under 'head', and all that a backward pass to them needs.
@@ -117,6 +138,12 @@ class VAN:
     def paths(self) -> list[str]:
         """Return the path of every array that a hook sees, in order, with the images' own before them."""
         return paths.all_paths(self.config.depths, bool(self.config.classes))
+
+    def __str__(self) -> str:
+        """Which weights these are, of which variant, and for how many classes."""
+        variant = variant_of(self.config)
+        shape = f"VAN-{variant.upper()}" if variant else "VAN"
+        return f"{self.card.name} ({shape}, {self.config.classes} classes)"
 
     def _features(self, images: Float32, hook: Callback | None) -> list[Array]:
         x = self.engine.array(images)

@@ -7,25 +7,37 @@ are signed and unbounded: they weigh, they are no share of anything. Below zero 
 from __future__ import annotations
 
 import difflib
+from collections.abc import Iterable
 
 import numpy as np
+import numpy.typing as npt
 
-FACTOR = ".attn.spatial_gating_unit.conv1"  # under a block's path
+from .. import paths
+from ..operators import Array
+from ..van import VAN
+from ..variants import Config
+from .arrays import Real, Whole
+
+SELECTIVE = 4  # channels shown beside the mean
 
 
-def attention_maps(model, x) -> dict[str, np.ndarray]:
-    """Return, for each block ('block1.0' first), the factors (N, C, H, W) that LKA multiplies its input by."""
-    found = {}
+def attention_maps(model: VAN, x: npt.ArrayLike) -> dict[str, Real]:
+    """Return, for each block ('block1.0' first), the factors (N, C, H, W) that LKA multiplies its input by.
 
-    def keep(path, array):
-        if path.endswith(FACTOR):
-            found[path.removesuffix(FACTOR)] = array
+    x is as for a call of the model, which raises ValueError for what it cannot take; a backbone without a head will do.
+    """
+    found: dict[str, Real] = {}
+    ending = f".{paths.FACTOR}"
+
+    def keep(path: str, array: Array) -> None:
+        if path.endswith(ending):
+            found[path.removesuffix(ending)] = np.asarray(array)
 
     model.features(x, hook=keep)
     return found
 
 
-def most_selective(factors, count: int) -> np.ndarray:
+def most_selective(factors: Real, count: int) -> Whole:
     """Return the `count` channels of one image's factors (C, H, W) that differ most from place to place, most first.
 
     Selectivity is the standard deviation over places: a channel that weighs every place alike only rescales.
@@ -33,19 +45,23 @@ def most_selective(factors, count: int) -> np.ndarray:
     return np.argsort(-factors.std(axis=(1, 2)), kind="stable")[:count]
 
 
-def choose_blocks(config, block: str | None) -> list[str]:
+def choose_blocks(config: Config, block: str | Iterable[str] | None = None) -> list[str]:
     """Return the paths of the blocks to show: the last of each stage, or what `block` names.
 
-    That is one block ('block3.2'), a stage's blocks ('block3') or 'all'. ValueError for any other, with what comes near.
+    That is one block ('block3.2'), a stage's blocks ('block3') or 'all', or several of these. ValueError for any other, with
+    what comes near.
     """
-    stages = {f"block{i}": [f"block{i}.{j}" for j in range(depth)] for i, depth in enumerate(config.depths, 1)}
     if block is None:
-        return [blocks[-1] for blocks in stages.values()]
-    every = [path for blocks in stages.values() for path in blocks]
+        return paths.last_blocks(config.depths)
+    stages = {f"block{i}": inside for i, inside in enumerate(paths.blocks(config.depths), start=1)}
+    every = [path for inside in stages.values() for path in inside]
     named = {"all": every, **stages, **{path: [path] for path in every}}
-    path = block.removesuffix(FACTOR)
-    if path not in named:
-        near = difflib.get_close_matches(block, list(named), n=4, cutoff=0.4)
-        hint = f"near it are {', '.join(near)}" if near else f"the stages are {', '.join(stages)}"
-        raise ValueError(f"no block is called {block!r}; {hint}")
-    return named[path]
+    chosen: dict[str, None] = {}  # in order, each once
+    for name in [block] if isinstance(block, str) else block:
+        path = name.removesuffix(f".{paths.FACTOR}")
+        if path not in named:
+            near = difflib.get_close_matches(name, list(named), n=4, cutoff=0.4)
+            hint = f"near it are {', '.join(near)}" if near else f"the stages are {', '.join(stages)}"
+            raise ValueError(f"no block is called {name!r}; {hint}")
+        chosen.update(dict.fromkeys(named[path]))
+    return list(chosen)

@@ -1,25 +1,28 @@
 """Class activation maps: which places of a feature map speak for a class. One small function per method.
 
-`activation` is a tapped array (N, C, H, W), `gradient` the derivative of the class's logit by it; a map is (N, H, W) in the
-array's own resolution. A method whose paper ends with a ReLU shows evidence for the class alone; cam and hirescam keep the
-sign, so that evidence against it shows too.
+`activation` is an array that a hook sees, (N, C, H, W), `gradient` the derivative of the class's logit by it; a map is
+(N, H, W) in the array's own resolution. A method whose paper ends with a ReLU shows evidence for the class alone; cam and
+hirescam keep the sign, so that evidence against it shows too.
 """
 
 from __future__ import annotations
 
 import numpy as np
 
+from .arrays import Real
 
-def cam(activation, class_weights):
+
+def cam(activation: Real, class_weights: Real) -> Real:
     """Zhou et al. 2016, "Learning Deep Features for Discriminative Localization" (CVPR): the head, applied at each place.
 
     `activation` is the last LayerNorm's output, `class_weights` (N, C) the head's row of each image's class. No gradient is
     needed, and nothing is lost: the map's mean plus the head's bias is the logit.
     """
-    return np.einsum("nchw,nc->nhw", activation, class_weights)
+    found: Real = np.einsum("nchw,nc->nhw", activation, class_weights)
+    return found
 
 
-def gradcam(activation, gradient):
+def gradcam(activation: Real, gradient: Real) -> Real:
     """Selvaraju et al. 2017, "Grad-CAM: Visual Explanations from Deep Networks" (ICCV), equations 1 and 2.
 
     Each channel weighs as much as its derivative does on average; what speaks against the class is cut off. At the last
@@ -28,7 +31,7 @@ def gradcam(activation, gradient):
     return relu((gradient.mean(axis=(2, 3), keepdims=True) * activation).sum(axis=1))
 
 
-def gradcam_plus_plus(activation, gradient):
+def gradcam_plus_plus(activation: Real, gradient: Real) -> Real:
     """Chattopadhay et al. 2018, "Grad-CAM++: Improved Visual Explanations" (WACV).
 
     Like Grad-CAM, but a place's derivative counts more where few places carry its channel, so that several objects of one
@@ -41,15 +44,16 @@ def gradcam_plus_plus(activation, gradient):
     return relu((weights * activation).sum(axis=1))
 
 
-def hirescam(activation, gradient):
+def hirescam(activation: Real, gradient: Real) -> Real:
     """Draelos and Carin 2020, "Use HiResCAM instead of Grad-CAM" (arXiv 2011.08891).
 
     Activation times derivative, place by place: nothing is averaged, so a place that the network did not use stays dark.
     """
-    return (gradient * activation).sum(axis=1)
+    found: Real = (gradient * activation).sum(axis=1)
+    return found
 
 
-def layercam(activation, gradient):
+def layercam(activation: Real, gradient: Real) -> Real:
     """Jiang et al. 2021, "LayerCAM: Exploring Hierarchical Class Activation Maps" (IEEE TIP 30).
 
     Each place weighs its own positive derivative: made for early stages, where the average derivative says little.
@@ -57,5 +61,5 @@ def layercam(activation, gradient):
     return relu((relu(gradient) * activation).sum(axis=1))
 
 
-def relu(x):
+def relu(x: Real) -> Real:
     return np.maximum(x, 0)

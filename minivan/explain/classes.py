@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import difflib
+from collections.abc import Iterable, Sequence
+
+from ..card import Label
 
 NEAR = 5  # near matches that an error lists
 
 
-def choose(text: str, labels, classes: int) -> int:
+def choose(text: str, labels: Sequence[Label], classes: int) -> int:
     """Return the index of the class that `text` names: '7', 'n02123045', 'tabby' or 'tabby cat', in any case.
 
     `labels` are the classes' labels in index order, empty where names are not known. Raises ValueError for a class that
@@ -31,7 +34,12 @@ def choose(text: str, labels, classes: int) -> int:
     raise ValueError(f"no class of these {classes} is called {text!r}; {hint}")
 
 
-def _near(wanted, labels, names) -> list[str]:
+def choose_classes(classes: Iterable[int | str], labels: Sequence[Label], count: int) -> list[int]:
+    """Return the indices of several classes, each an index or what `choose` takes; ValueError as there."""
+    return [choose(str(each), labels, count) for each in classes]
+
+
+def _near(wanted: str, labels: Sequence[Label], names: dict[int, list[str]]) -> list[str]:
     """Return short names: first the classes with the wanted word among theirs, then those spelled alike."""
     containing = [i for i, every in names.items() if any(wanted in name.split() for name in every)]
     spelled = {spelling: i for i, label in enumerate(labels) for spelling in (*names[i], label.wnid.lower())}

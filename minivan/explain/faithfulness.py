@@ -7,13 +7,16 @@ orders the pixels; a good one makes the probability fall fast on deletion and ri
 from __future__ import annotations
 
 import numpy as np
+import numpy.typing as npt
 
-from ..ops import softmax
+from ..van import VAN
+from .arrays import Float32, Real, Whole
+from .probability import probabilities
 
 BLUR = 11  # pixels: radius of the box blur that insertion starts from
 
 
-def ranks(pixels) -> np.ndarray:
+def ranks(pixels: Real) -> Whole:
     """Return each pixel's rank in its own map, 0 the highest: (N, H, W) -> integers of the same shape."""
     flat = pixels.reshape(len(pixels), -1)
     order = np.argsort(-flat, axis=1, kind="stable")
@@ -22,12 +25,13 @@ def ranks(pixels) -> np.ndarray:
     return places.reshape(pixels.shape)
 
 
-def probability(model, x, target) -> np.ndarray:
+def probability(model: VAN, x: Float32, target: npt.ArrayLike) -> Float32:
     """Return the probability of each image's class: x (N, 3, H, W), target (N,) -> (N,)."""
-    return softmax(model(x))[np.arange(len(x)), target]
+    chosen: Float32 = probabilities(model(x))[np.arange(len(x)), np.asarray(target)]
+    return chosen
 
 
-def occlude(x, rank, share: float, filler=0.0) -> np.ndarray:
+def occlude(x: Float32, rank: Whole, share: float, filler: float | Float32 = 0.0) -> Float32:
     """Return the images with the first share of their pixels, by rank, replaced.
 
     By 0, the mean colour once normalised, or by the pixels of other images, such as blurred copies: those leave no edge.
@@ -35,23 +39,24 @@ def occlude(x, rank, share: float, filler=0.0) -> np.ndarray:
     return np.where((rank < round(share * rank[0].size))[:, None], np.float32(filler), x)
 
 
-def deletion(model, x, target, rank, steps: int = 10) -> np.ndarray:
+def deletion(model: VAN, x: Float32, target: npt.ArrayLike, rank: Whole, steps: int = 10) -> Float32:
     """Return the probability as pixels are taken away, the highest first, in equal parts: (steps + 1, N)."""
     return np.stack([probability(model, occlude(x, rank, k / steps), target) for k in range(steps + 1)])
 
 
-def insertion(model, x, target, rank, steps: int = 10) -> np.ndarray:
+def insertion(model: VAN, x: Float32, target: npt.ArrayLike, rank: Whole, steps: int = 10) -> Float32:
     """Return the probability as pixels come back into a blurred copy, the highest first: (steps + 1, N)."""
     blurred = blur(x)
     return np.stack([probability(model, occlude(blurred, rank, k / steps, x), target) for k in range(steps + 1)])
 
 
-def area(curve) -> np.ndarray:
+def area(curve: Real) -> Real:
     """Return the area under curves (steps + 1, N), by trapezoids, of a base of length 1: (N,)."""
-    return (curve[:-1] + curve[1:]).mean(axis=0) / 2
+    means: Real = (curve[:-1] + curve[1:]).mean(axis=0) / 2
+    return means
 
 
-def blur(x, radius: int = BLUR) -> np.ndarray:
+def blur(x: Float32, radius: int = BLUR) -> Float32:
     """Return images with each pixel the mean of the (2 radius + 1)^2 around it, edges repeated; twice, which is smoother."""
     for _ in range(2):
         for axis in (2, 3):

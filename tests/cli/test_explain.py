@@ -3,26 +3,26 @@
 import builtins
 import json
 import shutil
-from types import SimpleNamespace
+import subprocess
+import sys
 
 import numpy as np
 import pytest
 from matplotlib.backends.backend_agg import FigureCanvasAgg
-from minivan.cli.images import find_images
 from PIL import Image
-from support import ROOT
+from support import EXAMPLES, ROOT
+from support.engines import REFUSING
 from support.networks import random_tensors
 
 from minivan import explain, load
 from minivan.card import Card
 from minivan.cli import explain as cli
 from minivan.cli import main
-from minivan.cli.explain import see
 from minivan.explain import figure
 from minivan.van import VAN
 from minivan.variants import Config
 
-CAT, COFFEE = (str(ROOT / "examples" / f"{name}.jpg") for name in ("cat", "coffee"))
+CAT, COFFEE, ROCKET = (str(EXAMPLES / f"{name}.jpg") for name in ("cat", "coffee", "rocket"))
 
 
 def lines(capsys):
@@ -57,8 +57,9 @@ def test_json_holds_the_arrays_of_the_package(capsys):
     flags = ["--class", "tabby", "--class", "n02124075", "--layer", "all", "--method", "layercam"]
     assert main(["explain", CAT, "--json", *flags]) == 0
     (found,) = lines(capsys)
-    model = load()
-    seen = see(find_images([CAT])[0], model, SimpleNamespace(size=None, no_exif=False, attention=False))
+    model = load(engine="exact")
+    seen = explain.look(model, CAT)
+    probabilities = explain.probabilities(model(seen.as_trained))[0]
     assert [entry["label"].split(",")[0] for entry in found["classes"]] == ["tabby", "Egyptian cat"]
     for entry in found["classes"]:
         maps = explain.maps(model, seen.x, entry["index"], "layercam", explain.stages(model))
@@ -66,7 +67,7 @@ def test_json_holds_the_arrays_of_the_package(capsys):
         for (path, values), stride in zip(maps.maps.items(), (4, 8, 16, 32), strict=True):
             assert entry["maps"][path]["stride"] == stride
             np.testing.assert_allclose(entry["maps"][path]["values"], values[0], rtol=1e-5, atol=1e-12)
-        assert abs(entry["probability"] - seen.probabilities[entry["index"]]) < 1e-6
+        assert abs(entry["probability"] - probabilities[entry["index"]]) < 1e-6
 
 
 def test_the_default_class_and_its_probability_are_those_of_classify(run):
@@ -82,7 +83,7 @@ def test_the_default_class_and_its_probability_are_those_of_classify(run):
         ["--layer", "all"],
         ["--class", "espresso", "--class", "wooden spoon", "--layer", "all", "--method", "hirescam"],
         ["--class", "7", "--layer", "block3.4.mlp.act"],
-        ["--method", "cam", "--size", "64"],
+        ["--method", "cam", "--size", "64", "--engine", "numpy"],
         ["--method", "gradcam++"],
         ["--method", "smoothgrad", "--size", "64"],
         ["--method", "occlusion", "--size", "64"],
@@ -130,7 +131,7 @@ def test_names_of_any_length_fit(tmp_path):
 
 def test_an_image_without_the_class_still_works(tmp_path, capsys):
     out = tmp_path / "out.png"
-    assert main(["explain", str(ROOT / "examples" / "rocket.jpg"), "--class", "Persian cat", "-o", str(out), "--json"]) == 0
+    assert main(["explain", ROCKET, "--class", "Persian cat", "-o", str(out), "--json"]) == 0
     (found,) = lines(capsys)
     assert found["classes"][0]["rank"] > 1 and out.exists()
 
@@ -167,20 +168,31 @@ def test_the_attention_of_a_backbone_without_a_head(monkeypatch, capsys):
         (["--layer", "head"], "head has no positions"),
         (["--layer", "norm2", "--method", "cam"], "cam is defined at norm4"),
         (["--attention", "--block", "block5.0"], "no block is called 'block5.0'; near it are block"),
-        (["--size", "16"], "--size lies in 32..2048 pixels; got 16"),
+        (["--size", "16"], "--size: the side of a view lies in 32..2048 pixels; got 16"),
         (["--model", "b9"], "b9"),
     ],
 )
-def test_what_cannot_be_used_is_one_line(arguments, said, tmp_path, capsys):
-    assert main(["explain", COFFEE, "-o", str(tmp_path / "out.png"), *arguments]) == 1
+def test_what_cannot_be_used_is_one_line_before_anything_is_computed(arguments, said, tmp_path, capsys, monkeypatch):
+    read = cli.load_model
+
+    def refusing(args):
+        model = read(args)
+        return VAN(model.config, model.tensors, REFUSING, model.card)
+
+    monkeypatch.setattr(cli, "load_model", refusing)
+    assert main(["explain", str(tmp_path / "no-photo.jpg"), COFFEE, "-o", str(tmp_path / "out.png"), *arguments]) == 2
     error = capsys.readouterr().err
-    assert error.startswith("minivan: ") and said in error and error.count("\n") == 1
+    assert error.startswith("minivan: ") and said in error and error.count("\n") == 1 and "no-photo" not in error
 
 
 @pytest.mark.parametrize("command", [["explain", COFFEE], ["receptive-field", "--size", "64"]], ids=lambda c: c[0])
-@pytest.mark.parametrize("name, said", [("out.bmp2", "written as .png, .pdf, .svg"), ("none/out.png", "No such file")])
+@pytest.mark.parametrize(
+    "name, said",
+    [("out.bmp2", "written as .png, .pdf, .svg"), ("none/out.png", "none/out.png: No such file"), ("x.png", "x.png: Is a dir")],
+)
 def test_an_output_that_cannot_be_written_is_one_line(command, name, said, tmp_path, capsys):
-    assert main([*command, "-o", str(tmp_path / name)]) == 1
+    (tmp_path / "x.png").mkdir()
+    assert main([*command, "-o", str(tmp_path / name)]) == 2
     error = capsys.readouterr().err
     assert said in error and error.count("\n") == 1
 
@@ -195,8 +207,8 @@ def test_without_matplotlib_the_error_says_how_to_get_it(command, tmp_path, caps
         return real(name, *args, **kwargs)
 
     monkeypatch.setattr(builtins, "__import__", without)
-    assert main([*command, "-o", str(tmp_path / "out.png")]) == 1
-    assert capsys.readouterr().err == "minivan: figures need Matplotlib: pip install 'minivan[plots]'\n"
+    assert main([*command, "-o", str(tmp_path / "out.png")]) == 2
+    assert capsys.readouterr().err == "minivan: figures need Matplotlib: pip install '.[plots]' from a clone of minivan\n"
 
 
 def test_bad_images_are_named_and_the_others_drawn(tmp_path, capsys):
@@ -208,19 +220,44 @@ def test_bad_images_are_named_and_the_others_drawn(tmp_path, capsys):
     assert (tmp_path / "out.png").exists()
 
 
+def test_where_no_image_can_be_read_nothing_is_judged(tmp_path, capsys):
+    assert main(["explain", str(tmp_path / "none.jpg"), str(tmp_path), "-o", str(tmp_path / "out.png")]) == 2
+    said, error = capsys.readouterr()
+    assert len(error.splitlines()) == 2 and "none.jpg: no such file" in error and "no images in this folder" in error
+    assert said == "" and not (tmp_path / "out.png").exists()
+
+
+def test_a_photo_to_average_over_that_cannot_be_read_is_named(tmp_path, capsys):
+    assert main(["receptive-field", COFFEE, str(tmp_path / "none.jpg"), "--size", "64"]) == 2
+    assert capsys.readouterr() == ("", f"minivan: {tmp_path / 'none.jpg'}: no such file or folder\n")
+    assert main(["receptive-field", COFFEE, "--size", "16"]) == 2
+    assert capsys.readouterr().err == "minivan: --size: the side of a view lies in 32..2048 pixels; got 16\n"
+
+
 @pytest.mark.parametrize(
     "arguments, said",
     [
         ([], "-o OUT.png"),
         (["--json", "--block", "block1.0"], "--block belongs to --attention"),
         (["--json", "--attention", "--class", "tabby"], "no --class, --layer or --method"),
-        (["--json", "--method", "guess"], "invalid choice"),
     ],
 )
-def test_wrong_calls_exit_with_2(arguments, said, capsys):
-    with pytest.raises(SystemExit) as stop:
-        main(["explain", COFFEE, *arguments])
-    assert stop.value.code == 2 and said in capsys.readouterr().err
+def test_flags_that_do_not_go_together_are_one_line(arguments, said, run):
+    status, out, error = run("explain", COFFEE, *arguments)
+    assert (status, out) == (2, "") and error.startswith("minivan: ") and said in error and error.count("\n") == 1
+
+
+def test_a_method_that_is_not_known_is_a_wrong_call(run):
+    status, _, error = run("explain", COFFEE, "--json", "--method", "guess")
+    assert status == 2 and "invalid choice: 'guess'" in error
+
+
+@pytest.mark.parametrize("command", ["explain", "receptive-field"])
+def test_help_names_the_choices_and_imports_nothing_that_computes(command):
+    program = "import sys; from minivan.cli import main\ntry: main([sys.argv[1], '--help'])\nfinally: print(*sys.modules)"
+    said = subprocess.run([sys.executable, "-c", program, command], cwd=ROOT, capture_output=True, text=True, check=True).stdout
+    assert "gradcam" in said or command != "explain"
+    assert not {"numpy", "numba", "PIL", "matplotlib"} & set(said.splitlines()[-1].split())
 
 
 def test_receptive_fields_as_table_figure_and_json(tmp_path, capsys):

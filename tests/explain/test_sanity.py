@@ -8,7 +8,7 @@ from support.labelled import photographs
 import minivan
 from minivan import explain
 from minivan.explain import faithfulness, figure
-from minivan.ops import softmax
+from minivan.reference import softmax
 from minivan.van import VAN
 
 PARTS = 1000 // 50  # the curves' quick test takes every twentieth image

@@ -1,0 +1,45 @@
+"""What a caller chooses from: the methods by name, the sides of a view. Plain values, so that a command's help is quick."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+ANY_LAYER, LAST_LAYER, PIXELS = "any layer", "the last layer", "the pixels"
+ALL_LAYERS = "all"  # in the place of a layer's path: every stage's output
+
+
+class Method(NamedTuple):
+    """A way to see where a network looks."""
+
+    name: str
+    place: str  # whose map it makes
+    derives: bool = True  # whether it needs an engine with derivatives
+    signed: bool = False  # whether its values fall below zero, where a place speaks against the class
+
+
+TABLE = (
+    Method("gradcam", ANY_LAYER),
+    Method("cam", LAST_LAYER, derives=False, signed=True),
+    Method("hirescam", ANY_LAYER, signed=True),
+    Method("layercam", ANY_LAYER),
+    Method("gradcam++", ANY_LAYER),
+    Method("smoothgrad", PIXELS),
+    Method("occlusion", PIXELS, derives=False, signed=True),
+)
+METHODS = tuple(method.name for method in TABLE)
+SIGNED = tuple(method.name for method in TABLE if method.signed)
+DEFAULT = "gradcam"
+
+SMALLEST_VIEW = 128  # pixels: below, the last stage has fewer than 4 x 4 positions, too few for a picture
+LARGEST_VIEW = 2048  # pixels: beyond, the exact engine's maps fill gigabytes
+
+FIELD_SIDE = 257  # pixels of an image for receptive fields: 64 n + 1, so that every stage has a position in the very centre
+NOISE_IMAGES = 8  # that receptive fields are averaged over where no photos are given
+
+
+def find(name: str) -> Method:
+    """Return the method of a name; ValueError for any other, with the names."""
+    for method in TABLE:
+        if method.name == name:
+            return method
+    raise ValueError(f"no method is called {name!r}; the methods are {', '.join(METHODS)}")

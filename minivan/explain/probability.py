@@ -1,0 +1,22 @@
+"""From logits to how sure a network is of a class, and which place the class has among all."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from ..reference import softmax
+from .arrays import Float32, Real
+
+
+def probabilities(logits: Real) -> Float32:
+    """Return the softmax of logits (N, classes), float32 of the same shape.
+
+    It is the reference's, in float64 and rounded once, whatever engine the logits come from: nothing has to be compiled, and
+    it takes the NumPy array that logits are on every engine. The numbers are those of the operator of `exact`.
+    """
+    return np.asarray(softmax(logits), np.float32)
+
+
+def rank(chances: Real, index: int) -> int:
+    """Return the place of a class among the probabilities (or logits) of all, (classes,): 1 for the likeliest."""
+    return int((chances > chances[index]).sum()) + 1

@@ -1,0 +1,83 @@
+"""At which size a photo is shown to the network, and to a person.
+
+A network trained on small squares has so few positions in its last stage that a map of them says little: it is shown more
+pixels of the same part of the photo. What class it is is told at the size that the network was trained for.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import replace
+from pathlib import Path
+from typing import IO, NamedTuple, TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+from PIL.Image import Image
+
+from ..card import Preprocessing
+from ..geometry import SMALLEST_SIDE
+from ..image import decode, normalise, prepare, view
+from ..van import VAN
+from .arrays import Float32
+from .choices import LARGEST_VIEW, SMALLEST_VIEW
+
+DISPLAY = 384  # pixels a side at which a photo is drawn, or as many as the network sees
+
+Source: TypeAlias = str | Path | bytes | IO[bytes]
+
+
+class Seen(NamedTuple):
+    """A photo as the network sees it, and as a person does."""
+
+    name: str
+    x: Float32  # (1, 3, side, side): what its maps are of
+    as_trained: Float32  # (1, 3, crop, crop): what its class is told from; x itself where the sides are the same
+    photo: npt.NDArray[np.uint8]  # (H, W, 3): the same square with at least DISPLAY pixels a side
+
+    @property
+    def zoom(self) -> float:
+        """The photo's pixels over those that the network sees."""
+        return float(self.photo.shape[0] / self.x.shape[2])
+
+
+def look(model: VAN, source: Source, size: int | None = None, exif: bool = True, name: str = "") -> Seen:
+    """Decode a photo and prepare it as the model's weights want it, at `view_side(preprocessing, size)` pixels a side.
+
+    `source` and `exif` are as for minivan.image.decode, which raises ImageError for what is no image and OSError for what
+    cannot be opened; ValueError for a side out of range. `name` is what figures call the photo, by default its path.
+    """
+    trained = model.card.preprocessing
+    side = view_side(trained, size)
+    picture = decode(source, exif)
+    x = _square(picture, trained, side)
+    as_trained = x if side == trained.crop else _square(picture, trained, trained.crop)
+    photo = np.asarray(view(picture, scaled(trained, max(side, DISPLAY))))
+    named = name or (str(source) if isinstance(source, (str, Path)) else "photo")
+    return Seen(named, x, as_trained, photo)
+
+
+def _square(picture: Image, trained: Preprocessing, side: int) -> Float32:
+    return normalise(view(picture, scaled(trained, side)), trained.mean, trained.std)[None]
+
+
+def batch(preprocessing: Preprocessing, sources: Iterable[Source], side: int) -> Float32:
+    """Return the same part of each photo that `look` shows, float32 (N, 3, side, side). Raises as `look` does."""
+    shown = scaled(preprocessing, view_side(preprocessing, side))
+    return np.stack([prepare(source, shown) for source in sources])
+
+
+def scaled(preprocessing: Preprocessing, side: int) -> Preprocessing:
+    """Return the preprocessing that shows the same part of a photo in `side` pixels."""
+    return replace(preprocessing, crop=side, resize=round(preprocessing.resize * side / preprocessing.crop))
+
+
+def view_side(preprocessing: Preprocessing, size: int | None = None) -> int:
+    """Return the side in pixels of the square that the network sees: `size`, or as it was trained, but SMALLEST_VIEW at least.
+
+    Raises ValueError for a side below the smallest that a VAN takes or above LARGEST_VIEW.
+    """
+    side = max(preprocessing.crop, SMALLEST_VIEW) if size is None else size
+    if not SMALLEST_SIDE <= side <= LARGEST_VIEW:
+        raise ValueError(f"the side of a view lies in {SMALLEST_SIDE}..{LARGEST_VIEW} pixels; got {side}")
+    return side

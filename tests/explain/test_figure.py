@@ -1,0 +1,53 @@
+"""Where a map's values lie on a photo, and what a figure says."""
+
+import numpy as np
+import pytest
+from support.compare import assert_close
+from support.networks import images, random_tensors
+
+from minivan.explain import figure
+from minivan.explain.receptive import Fields, theoretical
+from minivan.van import VAN
+from minivan.variants import Config
+
+SMALL = Config((8, 16, 24, 32), (1, 1, 2, 1), (8, 8, 4, 4), classes=10)
+
+
+def test_a_map_is_spread_from_where_its_positions_are_centred():
+    values = np.array([[1.0, 2.0], [3.0, 5.0]])
+    spread = figure.spread(values, 4, 8, 9)
+    assert spread.shape == (8, 9)
+    assert spread[0, 0] == 1 and spread[0, 4] == 2 and spread[4, 0] == 3 and spread[4, 4] == 5
+    assert spread[2, 0] == 2 and spread[0, 2] == 1.5 and spread[2, 2] == 2.75
+    assert spread[7, 8] == 5  # beyond the last position
+
+
+def test_positions_are_centred_on_multiples_of_the_stride():
+    """A symmetric network answers to a mirrored image with the mirrored map, if positions lie where `spread` puts them."""
+    tensors = random_tensors(SMALL, seed=1)
+    symmetric = {n: (t + t[..., ::-1]) / 2 if t.ndim == 4 else t for n, t in tensors.items()}
+    model, x = VAN(SMALL, symmetric), images(1, 65)  # 64 n + 1: the last position is centred on the last pixel
+    for straight, mirrored in zip(model.features(x), model.features(x[..., ::-1]), strict=True):
+        assert_close("mirrored", mirrored[..., ::-1], straight, 1e-4)
+
+
+def test_a_figures_file_is_refused_before_there_is_a_figure(tmp_path):
+    figure.check_output(tmp_path / "out.PDF")
+    with pytest.raises(ValueError, match=r"a figure is written as \.png, \.pdf, \.svg"):
+        figure.check_output(tmp_path / "out.bmp")
+    with pytest.raises(FileNotFoundError):
+        figure.check_output(tmp_path / "none" / "out.png")
+
+
+def test_a_figure_is_of_one_kind():
+    with pytest.raises(ValueError, match="one at least, all of one kind"):
+        figure.draw([])
+
+
+def test_the_areas_of_receptive_fields_are_plain_numbers():
+    model, used = VAN(SMALL, random_tensors(SMALL)), {"block1.0": np.ones((9, 9)), "block2.0": np.eye(9)}
+    ratios = {"block1.0": [0.0029, 0.049, 0.97, 1.0], "block2.0": [0.1, 0.2, 0.5, 1.0]}
+    found = Fields(model, theoretical(SMALL), used, ratios, "2 photos", 2, 9)
+    titles = [axis.get_title() for axis in figure.receptive_figure(found).axes]
+    for said in ("0.29, 4.9, 97, 100 % of the area", "10, 20, 50, 100 % of the area"):
+        assert sum(said in title for title in titles) == 1, titles
