@@ -15,8 +15,7 @@ __version__ = "0.2.0"
 
 _MODULES = (
     "backward", "bench", "card", "checkpoint", "engines", "explain", "geometry", "grad", "image", "labelled", "lka", "model",
-    "ops",
-    "oracle", "paths", "predict", "reference", "seeded", "summary", "van", "variants",
+    "ops", "oracle", "paths", "predict", "reference", "seeded", "summary", "van", "variants",
 )  # fmt: skip
 _NAMES = {"VAN": "van", "load": "checkpoint"}
 
