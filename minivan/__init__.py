@@ -8,8 +8,14 @@
 Names below are imported when they are first used: the command line's help needs neither Numba nor Pillow.
 """
 
+from __future__ import annotations
+
 import importlib
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from .checkpoint import load as load
+    from .van import VAN as VAN
 
 __version__ = "0.2.0"
 

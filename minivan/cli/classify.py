@@ -22,7 +22,7 @@ from .arguments import (
     load_model,
     positive,
     wrong_calls,
-)  # fmt: skip
+)
 
 if TYPE_CHECKING:
     from rich.progress import Task

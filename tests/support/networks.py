@@ -9,7 +9,7 @@ from minivan.variants import Config, parameter_shapes
 
 def random_tensors(config: Config, seed: int = 0) -> dict[str, np.ndarray]:
     """Return float32 tensors for a VAN, by the rules of `minivan.seeded`: other numbers for every seed."""
-    return {name: values(f"{seed} {name}", shape, *rule(name, shape)) for name, shape in parameter_shapes(config)}
+    return {name: values(f"{name}, seed {seed}", shape, *rule(name, shape)) for name, shape in parameter_shapes(config)}
 
 
 def images(n: int, height: int, width: int | None = None, seed: int = 0) -> np.ndarray:
