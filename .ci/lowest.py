@@ -13,5 +13,6 @@ from pathlib import Path
 project = tomllib.loads((Path(__file__).parents[1] / "pyproject.toml").read_text(encoding="utf-8"))["project"]
 for requirement in [*project["dependencies"], *project["optional-dependencies"]["test"]]:
     lowest = re.fullmatch(r"([A-Za-z0-9_.-]+)(?:\[[a-z,]+\])?\s*>=\s*([0-9.]+)", requirement)
-    if lowest:
-        print(f"{lowest[1]}=={lowest[2]}")
+    if not lowest:
+        raise SystemExit(f"pyproject.toml: {requirement!r} does not say its lowest version")
+    print(f"{lowest[1]}=={lowest[2]}")

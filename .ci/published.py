@@ -16,7 +16,8 @@ for name in sys.argv[1:]:
     if path.suffix == ".whl":
         with zipfile.ZipFile(path) as archive:
             members = archive.namelist()
-        for wanted in ("minivan/py.typed", "minivan/bundled/coffee.jpg", "minivan/imagenet1k.tsv"):
+        bundled = ("van_b0_tiny_imagenet200.safetensors", "coffee.jpg", "TERMS.md")
+        for wanted in ("minivan/py.typed", "minivan/imagenet1k.tsv", *(f"minivan/bundled/{name}" for name in bundled)):
             assert wanted in members, f"{path.name} lacks {wanted}"
     else:
         with tarfile.open(path) as archive:

@@ -13,7 +13,7 @@ if [ ! -e "$work/ready" ]; then
     for package in "$work"/debian/var/cache/apt/archives/*.deb; do
         dpkg-deb --extract "$package" "$work/debian"
     done
-    for name in numpy numba llvmlite pillow safetensors platformdirs; do
+    for name in numpy numba llvmlite pillow platformdirs; do
         version=$("$python" -c "import importlib.metadata as m; print(m.version('$name'))")
         "$python" -m pip download --quiet --no-deps --only-binary=:all: --python-version 3.11 \
             --platform manylinux_2_28_aarch64 --platform manylinux_2_27_aarch64 --platform manylinux_2_17_aarch64 \

@@ -5,7 +5,7 @@
 PyTorch saves the checkpoint as the authors' training script does: state_dict, AdamW's two moments per parameter, an
 argparse.Namespace. Each format is then read in a process of its own: once to fill the caches, then five times; the
 median is shown. Memory is the process's peak while reading less its peak before, against the size of the model's tensors.
-Needs the `test` extra (PyTorch writes the files) and a system with /proc (Linux).
+Needs the extras `test` and `torch` (PyTorch writes the files) and a system with /proc (Linux).
 """
 
 from __future__ import annotations

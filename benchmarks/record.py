@@ -4,7 +4,7 @@
 
 The accuracy and the SHA-256 are written into weights/README.md and the classify transcript into README.md; then the scripts
 that own the other figures are run: the recorded bits of `exact`, the pictures, the notebooks, the ablations. It takes some
-twenty minutes on two cores, needs the extras `test` and `examples`, and MINIVAN_LABELLED (see make_labelled.py).
+twenty minutes on two cores, needs the extras `test`, `torch` and `examples`, and MINIVAN_LABELLED (see make_labelled.py).
 """
 
 from __future__ import annotations

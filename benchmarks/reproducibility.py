@@ -2,13 +2,13 @@
 
     python benchmarks/reproducibility.py [--size 224] [--engines exact,fast,pytorch,onnxruntime,openvino]
 
-Every run is a process of its own: VAN-B0 with the seeded weights of minivan.oracle, the logits of one image. The base is
+Every run is a process of its own: VAN-B0 with the seeded weights of minivan.seeded, the logits of one image. The base is
 1 thread, batch 1 and the processor's own instructions; each column changes one of these. 'same' means the same bytes;
 otherwise the table says how many of the logits have other bits and the largest difference, relative to the largest logit.
 
 For fewer instructions, Numba compiles for x86-64-v3 (AVX2), and PyTorch is told by its environment variables. ONNX Runtime
 and OpenVINO have no such switch: they run in QEMU's emulation of a processor with AVX2 and FMA but without AVX-512 (Debian:
-qemu-user-static). Needs the `test` extra, OpenVINO, and a processor with AVX-512.
+qemu-user-static). Needs the extras `test` and `torch`, OpenVINO, and a processor with AVX-512.
 """
 
 from __future__ import annotations

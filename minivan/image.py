@@ -20,7 +20,7 @@ __all__ = [
 ]  # fmt: skip
 
 SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff", ".ppm", ".pgm", ".avif", ".jp2")
-LARGEST_PIXELS = 178_956_970  # where Pillow begins to warn of a decompression bomb: some 1.2 GB while it is decoded
+LARGEST_PIXELS = 178_956_970  # where Pillow begins to warn of a decompression bomb
 
 
 class ImageError(ValueError):
