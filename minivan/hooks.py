@@ -39,6 +39,8 @@ def _in_place_of(path: str, array: Array, replacement: Array) -> Array:
     elif not isinstance(replacement, type(array)):
         wanted, found = type(array).__name__, type(replacement).__name__
         raise ValueError(f"what replaces {path} must be of the engine's own kind, {wanted}, got {found}")
+    if replacement.dtype != array.dtype:
+        raise ValueError(f"what replaces {path} must have its dtype {array.dtype}, got {replacement.dtype}")
     if replacement.shape != array.shape:
         raise ValueError(f"what replaces {path} must have its shape {tuple(array.shape)}, got {tuple(replacement.shape)}")
     return replacement

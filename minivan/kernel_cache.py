@@ -5,9 +5,10 @@ the same sources apart, skips folders that it cannot write, and does not bind it
 processes can leave one's machine code under the other's name. This module takes its place, and is the only one that
 touches Numba's private classes; where they are not as expected, kernels are compiled in every process.
 
-**Which folder.** MINIVAN_CACHE, else NUMBA_CACHE_DIR, else `kernels` in the user's cache folder. What is made is made for
-its owner alone (0700). In it is one folder per version of the sources, `minivan-DIGEST`: SHA-256 over every module that can
-be compiled into a kernel. An edit anywhere in them leads to another folder, and nothing has to be wiped.
+**Which folder.** MINIVAN_CACHE, else NUMBA_CACHE_DIR, else `kernels` in the user's cache folder; where it has to be made, for
+its owner alone (0700). In it is one folder per version of the sources, `minivan-DIGEST`, which others may read if they reach
+it: SHA-256 over every module that can be compiled into a kernel. An edit anywhere in them leads to another folder, and nothing
+has to be wiped.
 
 **One file per kernel and signature**, named after the kernel and the SHA-256 of its key, in three parts:
 

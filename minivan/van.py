@@ -100,9 +100,9 @@ class VAN:
         lacking = [path for path in (*wanted, *needed) if path not in saved]
         if lacking:
             raise ValueError(f"the saved arrays lack {lacking[0]}: save those that `arrays` returns for {', '.join(wanted)}")
-        logits = saved[paths.HEAD]
+        logits = np.asarray(saved[paths.HEAD])
         weights = backward.logit_weights(target, logits)
-        steps = backward.network(grad, weights, saved, self.parameters, self.config)
+        steps = backward.network(grad, self.engine.array(weights), saved, self.parameters, self.config)
         found = backward.take(steps, wanted)
         values = {path: saved[path] for path in wanted}
         return backward.Gradients(logits, weights, values, {path: found[path] for path in wanted})
@@ -121,7 +121,7 @@ class VAN:
         wanted = list(wanted)
         paths.check_known(wanted, self.paths())
         first = min((paths.needed_from(path) for path in wanted), default=1)
-        saved: dict[str, Array] = {paths.INPUT: np.asarray(x)}
+        saved: dict[str, Array] = {paths.INPUT: self.engine.array(np.asarray(x))}
 
         def keep(path: str, array: Array) -> None:
             if paths.needed_from(path) >= first:
@@ -129,7 +129,7 @@ class VAN:
 
         last = paths.norm(self.config.stages)
         if self.plan is not None and set(wanted) <= {last, paths.POOL, paths.HEAD}:  # it has the stages' outputs
-            saved[last] = self.features(x)[-1]
+            saved[last] = self.engine.array(self.features(x)[-1])
             model.classifier(self.engine.ops, Hook(keep), saved[last], head=self.parameters["head"])
         else:
             self(x, keep)

@@ -39,7 +39,7 @@ class Engine:
     ops: Operators
     grad: Derivatives | None = None
     compile: Callable[[Config, Mapping[str, npt.NDArray[np.float32]]], Plan] | None = None
-    array: Callable[[npt.NDArray[np.float32]], Array] = np.asarray  # from NumPy to the engine's own kind of array
+    array: Callable[[npt.NDArray[np.floating[Any]]], Array] = np.asarray  # from NumPy to the engine's own kind of array
     size: tuple[int, int] | None = None  # the one (H, W) that it takes, where it takes only one
 
     def __str__(self) -> str:
@@ -47,7 +47,7 @@ class Engine:
 
     @property
     def hooks(self) -> bool:
-        """Whether its answers come from operators that a hook sees, not from a network compiled as a whole."""
+        """Whether its answers come from operators that a hook sees; a compiled network's are computed beside it."""
         return self.compile is None
 
     @property

@@ -86,6 +86,15 @@ def test_pytorch_tensors_go_through_the_same_network(small):
     assert list(seen) == model.paths()[1:]
 
 
+def test_derivatives_of_an_engine_with_arrays_of_its_own(small):
+    model, x, wrt = VAN(SMALL, small, TORCH), images(2, 48, 33), ["input", "block1.0.attn.spatial_gating_unit.conv1", "norm4"]
+    got, expected = model.derive(x, 3, wrt), VAN(SMALL, small).derive(x, 3, wrt)
+    assert_close("logits", got.logits, expected.logits, LOGITS)
+    for path in wrt:
+        assert type(got.gradients[path]) is torch.Tensor
+        assert_close(path, got.gradients[path].numpy(), expected.gradients[path], 20 * LOGITS)
+
+
 def test_what_a_hook_returns_is_of_the_engines_own_kind(small):
     model, x, gate = VAN(SMALL, small, TORCH), images(1, 32), "block4.0.attn.spatial_gating_unit"
     plain = model(x)
@@ -94,6 +103,8 @@ def test_what_a_hook_returns_is_of_the_engines_own_kind(small):
     assert not np.array_equal(model(x, hook=lambda path, array: array * 2 if path == gate else None), plain)
     with pytest.raises(ValueError, match="must be of the engine's own kind, Tensor, got ndarray"):
         model(x, hook=lambda path, array: array.numpy() if path == gate else None)
+    with pytest.raises(ValueError, match=r"must have its dtype torch\.float32, got torch\.float64"):
+        model(x, hook=lambda path, array: array.double() if path == gate else None)
 
 
 def test_an_engine_that_compiles_answers_by_its_plan_and_shows_its_operators_to_a_hook(small):

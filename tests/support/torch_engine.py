@@ -28,4 +28,34 @@ class Operators:
         return x.softmax(-1)
 
 
-TORCH = Engine("torch", ops=Operators(), array=torch.from_numpy)
+class Derivatives:
+    @staticmethod
+    def conv2d_input(dy, weight, size, stride=1, padding=0, dilation=1, groups=1):
+        shape = (len(dy), weight.shape[1] * groups, *size)
+        return torch.nn.grad.conv2d_input(shape, weight, dy, stride, padding, dilation, groups)
+
+    @staticmethod
+    def batch_norm_input(dy, running_var, weight, eps=1e-5):
+        return dy * (weight / (running_var + eps).sqrt())[:, None, None]
+
+    @staticmethod
+    def layer_norm_input(dy, x, weight, eps=1e-6):
+        x = x.detach().requires_grad_()
+        y = Operators.layer_norm(x, weight, torch.zeros_like(weight), eps)
+        return torch.autograd.grad(y, x, dy)[0]
+
+    @staticmethod
+    def gelu_input(dy, x):
+        x = x.detach().requires_grad_()
+        return torch.autograd.grad(F.gelu(x), x, dy)[0]
+
+    @staticmethod
+    def linear_input(dy, weight):
+        return dy @ weight
+
+    @staticmethod
+    def global_average_pool_input(dy, size):
+        return (dy / (size[0] * size[1]))[:, :, None, None].expand(*dy.shape, *size)
+
+
+TORCH = Engine("torch", ops=Operators(), grad=Derivatives(), array=torch.from_numpy)
