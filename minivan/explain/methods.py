@@ -71,6 +71,8 @@ def maps_of_classes(
     """
     places = choose_layers(model.config, method, layers)
     images, last = check_images(x), paths.norm(model.config.stages)
+    if not len(targets):
+        return []
     for target in targets:
         if target is not None:  # a wrong one is refused by the shape of the logits, before there are any
             backward.logit_weights(target, np.empty((len(images), model.config.classes)))
@@ -114,6 +116,8 @@ def choose_layers(config: Config, method: str = choices.DEFAULT, layers: str | I
     if isinstance(layers, str):
         layers = paths.norms(config.stages) if layers == choices.ALL_LAYERS else [layers]
     wanted = list(layers)
+    if not wanted:
+        raise ValueError(f"no layer to look at: give one at least, such as {own}")
     paths.check_known(wanted, paths.all_paths(config.depths))
     for path in wanted:
         if path != paths.INPUT and paths.stage_of(path) is None:

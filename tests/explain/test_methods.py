@@ -170,6 +170,10 @@ def test_several_classes_share_the_forward_passes_of_one(small, method):
             assert_bit_equal(f"{method} at {path}", one.maps[path], values)
 
 
+def test_no_targets_no_maps(small):
+    assert explain.maps_of_classes(VAN(SMALL, small.tensors, REFUSING), images(1, 32), []) == []
+
+
 def test_an_engine_without_derivatives_says_so_before_it_computes(small):
     model = VAN(SMALL, small.tensors, Engine("plain", ops=REFUSING.ops))
     for method in ("gradcam", "smoothgrad"):
@@ -196,6 +200,7 @@ def test_the_numpy_engine_gives_the_same_maps(small):
         (dict(method="grad-cam"), "no method is called 'grad-cam'; the methods are gradcam, cam"),
         (dict(layers=["norm5"]), "no layer is called 'norm5'; near it are norm"),
         (dict(layers=["pool"]), "pool has no positions"),
+        (dict(layers=[]), "no layer to look at: give one at least, such as norm4"),
         (dict(layers="head"), "head has no positions, so there is no map of it: choose a layer such as norm4"),
         (dict(method="cam", layers=["norm2"]), "cam is defined at norm4"),
         (dict(method="occlusion", layers=["norm2"]), "occlusion looks at the input"),
