@@ -131,6 +131,13 @@ def check_conv2d_derivative(
     return stride, padding, dilation
 
 
+def check_pool_derivative(dy: Floating, size: Sequence[int]) -> None:
+    """Raise ValueError unless dy is (N, C), floating, and size the (H, W) of a map."""
+    check_floating(dy=dy)
+    if dy.ndim != 2 or len(size) != 2 or min(size) < 1:
+        raise ValueError(f"dy must be (N, C) and size (H, W) of at least 1, got {dy.shape} and {tuple(size)}")
+
+
 def stand_in(shape: Sequence[int]) -> Floating:
     """Return zeros of any shape in four bytes."""
     return np.broadcast_to(np.float32(0), tuple(int(side) for side in shape))

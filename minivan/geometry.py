@@ -23,6 +23,7 @@ class Kernel(NamedTuple):
 
     @property
     def taps(self) -> int:
+        """How many weights it has per pair of channels that it joins."""
         return self.side * self.side
 
 
@@ -35,7 +36,7 @@ CONV_SPATIAL = Kernel(7, padding=9, dilation=3)  # LKA's far step, depthwise
 DWCONV = Kernel(3, padding=1)  # the MLP's look at its neighbours, depthwise
 POINTWISE = Kernel(1)  # proj_1, conv1, proj_2, fc1, fc2
 
-LARGE_KERNEL = 21  # the K of the paper: conv0 and conv_spatial stand for a 21 x 21
+LARGE_KERNEL = CONV_SPATIAL.side * CONV_SPATIAL.dilation  # 21, the K of the paper
 SMALLEST_SIDE = 32  # pixels: the last stage works at 1/32 of the input
 
 

@@ -18,17 +18,20 @@ import re
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from .geometry import stage_stride
+from .geometry import PATCH_STRIDES, stage_stride
 
 INPUT, POOL, HEAD = "input", "pool", "head"
 UNIT = "attn.spatial_gating_unit"  # LKA, under a block's path
 FACTOR = f"{UNIT}.conv1"  # what LKA multiplies its input by
+
+BEYOND = len(PATCH_STRIDES) + 1  # the stage after the last: pooling and head
 
 _STAGED = re.compile(r"(patch_embed|block|norm)([1-9])(?:\.|$)")
 _BLOCK = re.compile(r"(block[1-9]\.[0-9]+)(?:\.|$)")
 
 
 def patch_embed(stage: int) -> str:
+    """Return the path of a stage's patch embedding, stage from 1."""
     return f"patch_embed{stage}"
 
 
@@ -83,14 +86,14 @@ def stride_of(path: str) -> int:
 
 
 def needed_from(path: str) -> int:
-    """Return the lowest stage, from 1, whose arrays a backward pass needs to reach `path`; 5 where it needs none.
+    """Return the lowest stage, from 1, whose arrays a backward pass needs to reach `path`; BEYOND where it needs none.
 
     A stage's LayerNorm is read by the next stage: below that, nothing is needed.
     """
     stage = stage_of(path)
     if stage is not None:
         return stage + path.startswith("norm")
-    return 1 if path == INPUT else 5
+    return 1 if path == INPUT else BEYOND
 
 
 def nested(tensors: Mapping[str, Any]) -> dict[str, Any]:

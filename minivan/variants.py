@@ -41,6 +41,7 @@ class Config:
 
     @property
     def stages(self) -> int:
+        """How many stages it has, one to four."""
         return len(self.dims)
 
 
@@ -57,6 +58,7 @@ VARIANTS = {
 ALIASES = {"tiny": "b0", "small": "b1", "base": "b2", "large": "b3"}
 
 # ImageNet-1k top-1 in per cent, as published: b0-b4 trained on ImageNet-1k, b5 and b6 pretrained on ImageNet-22k.
+PRETRAINED = ("b5", "b6")
 PUBLISHED_TOP1 = {"b0": 75.4, "b1": 81.1, "b2": 82.8, "b3": 83.9, "b4": 84.2, "b5": 86.3, "b6": 86.9}
 
 

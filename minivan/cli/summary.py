@@ -16,7 +16,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     from ..summary import summarise, totals
-    from ..variants import PUBLISHED_TOP1, canonical, variant
+    from ..variants import PRETRAINED, PUBLISHED_TOP1, canonical, variant
 
     with wrong_calls():
         name, config = canonical(args.name), variant(args.name)
@@ -41,6 +41,6 @@ def run(args: argparse.Namespace) -> int:
     console = Console(highlight=False)
     console.print(f"VAN-{name.upper()}, input 3 x {height} x {width}\n")
     console.print(table)
-    pretrained = ", pretrained on ImageNet-22k" if name in ("b5", "b6") else ""
+    pretrained = ", pretrained on ImageNet-22k" if name in PRETRAINED else ""
     console.print(f"\nPublished ImageNet top-1: {PUBLISHED_TOP1[name]} %{pretrained}")
     return RIGHT

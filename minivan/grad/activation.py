@@ -33,10 +33,8 @@ def _gelu_input(dy: Float32, x: Float32, dx: Float32) -> None:
 
 def softmax_input(dy: Floating, y: Floating) -> Float32:
     """The derivative of softmax from its result y: y * (dy - sum(dy * y)) over the last axis; float32."""
-    checks.check_floating(dy=dy, y=y)
+    checks.check_softmax(y)
     checks.check_same_shape(dy, y.shape, "y")
-    if y.ndim == 0 or y.shape[-1] == 0:
-        raise ValueError(f"softmax needs a last axis with something on it, got the shape {y.shape}")
     dy, y = checks.float32(dy), checks.float32(y)
     dx = np.empty_like(y)
     _softmax_input(*(v.reshape(-1, y.shape[-1]) for v in (dy, y, dx)))

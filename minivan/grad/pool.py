@@ -13,9 +13,7 @@ from ..jit import njit
 
 def global_average_pool_input(dy: Floating, size: Sequence[int]) -> Float32:
     """(N, C) -> (N, C, *size): dy / (H * W) at each position, float32; `size` is the map's (H, W)."""
-    checks.check_floating(dy=dy)
-    if dy.ndim != 2 or len(size) != 2 or min(size) < 1:
-        raise ValueError(f"dy must be (N, C) and size (H, W) of at least 1, got {dy.shape} and {tuple(size)}")
+    checks.check_pool_derivative(dy, size)
     dx = np.empty((*dy.shape, *size), np.float32)
     _pool_input(checks.float32(dy), dx)
     return dx

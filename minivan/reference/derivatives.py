@@ -146,16 +146,14 @@ def linear_bias(dy: Floating) -> Float64:
 
 def global_average_pool_input(dy: Floating, size: Sequence[int]) -> Float64:
     """Each position has a share of 1 / (H * W) in the mean."""
-    checks.check_floating(dy=dy)
-    if dy.ndim != 2 or len(size) != 2 or min(size) < 1:
-        raise ValueError(f"dy must be (N, C) and size (H, W) of at least 1, got {dy.shape} and {tuple(size)}")
+    checks.check_pool_derivative(dy, size)
     share = float64(dy) / (size[0] * size[1])
     return np.broadcast_to(share[:, :, None, None], (*dy.shape, *size)).copy()
 
 
 def softmax_input(dy: Floating, y: Floating) -> Float64:
     """From softmax's result y: y * (dy - sum(dy * y)), over the last axis."""
-    checks.check_floating(dy=dy, y=y)
+    checks.check_softmax(y)
     checks.check_same_shape(dy, y.shape, "y")
     dy, y = float64(dy), float64(y)
     return y * (dy - float64((dy * y).sum(axis=-1, keepdims=True)))

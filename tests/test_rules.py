@@ -1,0 +1,70 @@
+"""The house's rules that a reader would otherwise have to trust."""
+
+import ast
+
+import pytest
+from support import ROOT
+
+pytestmark = pytest.mark.loop
+
+PACKAGE = sorted((ROOT / "minivan").rglob("*.py"))
+KERNELS = ("njit", "inline", "intrinsic", "overload")  # decorators of what Numba compiles, or what stands for it
+CHECKPOINT_NAMES = {  # parameters under the names that they have in a checkpoint, passed as **p
+    "proj", "norm", "conv0", "conv_spatial", "conv1", "proj_1", "spatial_gating_unit", "proj_2", "fc1", "dwconv", "fc2",
+    "norm1", "attn", "norm2", "mlp", "layer_scale_1", "layer_scale_2", "head",
+}  # fmt: skip
+LONG = {}  # files of more than 400 lines -> the reason
+
+
+def functions(path):
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef)):
+            yield node
+
+
+def test_no_function_outside_the_kernels_has_more_than_eight_parameters():
+    found = []
+    for path in PACKAGE:
+        if path.parent.name == "fast":  # kernels throughout
+            continue
+        for f in functions(path):
+            if any(name in ast.unparse(d) for d in f.decorator_list for name in KERNELS):
+                continue
+            names = [a.arg for a in (*f.args.posonlyargs, *f.args.args, *f.args.kwonlyargs)]
+            counted = [n for n in names if n not in ("self", "cls") and n not in CHECKPOINT_NAMES]
+            if len(counted) > 8:
+                found.append(f"{path.relative_to(ROOT)}:{f.lineno} {f.name}: {', '.join(counted)}")
+    assert not found, "\n".join(found)
+
+
+def test_no_private_name_of_one_folder_is_imported_by_another():
+    found = []
+    for path in PACKAGE:
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if not isinstance(node, ast.ImportFrom) or (node.level == 0 and not (node.module or "").startswith("minivan")):
+                continue
+            inside = node.level == 1 and path.parent.name != "minivan"  # a room's own modules may share
+            names = [*(alias.name for alias in node.names), *(node.module or "").split(".")]
+            private = [name for name in names if name.startswith("_") and not name.startswith("__")]
+            if private and not inside:
+                found.append(f"{path.relative_to(ROOT)}:{node.lineno} {', '.join(private)}")
+    assert not found, "\n".join(found)
+
+
+def test_files_are_short_and_named_after_one_thing():
+    long = {str(p.relative_to(ROOT)) for p in PACKAGE if len(p.read_text(encoding="utf-8").splitlines()) > 400}
+    assert long == set(LONG)
+    vague = {"utils", "util", "helpers", "helper", "common", "misc", "manager"}
+    everywhere = [p for folder in ("minivan", "tests", "examples", "benchmarks", "docs") for p in (ROOT / folder).rglob("*.py")]
+    assert not [p for p in everywhere if vague & {p.stem, p.parent.name}]
+
+
+def test_what_is_an_extra_is_never_imported_at_the_top_of_a_module():
+    extras = {"torch", "onnxruntime", "openvino", "onnx", "matplotlib", "safetensors", "sklearn", "tifffile", "h5py", "jupyter"}
+    found = []
+    for path in PACKAGE:
+        for node in ast.parse(path.read_text(encoding="utf-8")).body:
+            modules = [a.name for a in node.names] if isinstance(node, ast.Import) else []
+            modules += [node.module or ""] if isinstance(node, ast.ImportFrom) and node.level == 0 else []
+            found += [f"{path.relative_to(ROOT)}: {m}" for m in modules if m.split(".")[0] in extras]
+    assert not found
