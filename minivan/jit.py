@@ -12,10 +12,13 @@ from typing import Any, TypeVar, cast
 
 import numba
 from numba import prange
+from numba.extending import intrinsic as numba_intrinsic
 
 from . import kernel_cache
 
-__all__ = ["inline", "launch", "njit", "prange"]
+__all__ = ["carray", "inline", "intrinsic", "launch", "njit", "prange"]
+
+carray: Any = vars(numba)["carray"]  # an array over memory that is known by its address; for compiled code
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 
@@ -43,3 +46,11 @@ def njit(*, parallel: bool = False, nogil: bool = False, cache: bool = True) -> 
 def inline(function: Function) -> Function:
     """A function that is only called from compiled code: it becomes a part of kernels, and is kept on disk as that alone."""
     return njit(cache=False)(function)
+
+
+def intrinsic(*, prefer_literal: bool = False) -> Callable[[Callable[..., Any]], Any]:
+    """A function that compiled code calls and that writes its own LLVM instructions; see numba.extending.intrinsic.
+
+    It is called without the typing context that its definition begins with, which no type can say: hence Any.
+    """
+    return cast(Callable[[Callable[..., Any]], Any], numba_intrinsic(prefer_literal=prefer_literal))

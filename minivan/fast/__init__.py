@@ -1,7 +1,22 @@
-"""The engine `fast`: VAN compiled as a whole, for inference. See simd.py for the idea, network.py for the forward pass.
+"""The engine `fast`: VAN compiled as a whole, for inference.
 
-Read in this order: simd (vectors in Numba), matmul and depthwise (the two kernels that take 95 % of the time), border (what
-is left), network (the forward pass), team (threads), pack (folded weights), plan (workspaces and batches).
+Read in this order:
+
+    simd        the idea: vectors in Numba
+    addresses   how compiled code refers to memory; tables that declare which of their numbers are addresses
+    maps        how a feature map lies in memory; the named tuples for maps, weights and shares of work
+    matmul      1x1 convolutions: with
+    depthwise   it takes 95 % of the time
+    windows     patch embeddings, made into matrix products
+    norm, head  LayerNorm; mean and classifier
+    tables      what compiled code knows of a network and of a thread
+    team        threads, and the barrier that they meet at
+    network     the forward pass
+    pack        weights folded and laid out
+    rounds      a batch divided among threads
+    workspace   buffers, and what lives as long as an address to it
+    plan        all of it as one call
+    peak        what the machine could reach
 """
 
 from .plan import Plan

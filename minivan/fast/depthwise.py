@@ -9,129 +9,211 @@ Loading the input anew for every tap needs 45 loads and is bound by them: 105 ag
 Taps outside the map are not visited. Which rows of the kernel lie inside is worked out once per row of the map; at the left
 and the right edge run strips whose code was made without the taps beyond it. On the 7x7 map of stage 4 the 7x7 kernel with
 dilation 3 has 5.9 of 49 taps inside, on stage 3's 14x14 map 19.6.
+
+Which kernel it is travels as lanes do (simd.py), as the type of an empty named tuple: side and dilation are constants in
+compiled code. As numbers, they cost two divisions for each position outside the strips, and VAN-B0 MEASURED of its time.
 """
 
 from __future__ import annotations
 
-from numba import carray, types
-from numba.extending import intrinsic, overload
+from collections.abc import Callable
+from typing import Any, NamedTuple
 
-from ..jit import inline
-from .simd import PLAIN_LANES, Emit, Loop, Plain, floats_at, gelu, shape_of, width
+from llvmlite import ir
+from numba import types
+from numba.extending import overload
+
+from ..geometry import CONV0, CONV_SPATIAL, DWCONV, Kernel
+from ..jit import carray, inline, intrinsic
+from .addresses import Address, Count, floats_at
+from .maps import Grid, Parameters
+from .simd import PLAIN_LANES, Emit, Lanes, Loop, gelu, is_plain, shape_of, unpack, vector_width
 
 LEFT, RIGHT, BOTH = 1, 2, 3  # the edges of the map that a strip touches
-DILATION = {3: 1, 5: 1, 7: 3}  # VAN's depthwise kernels: dwconv, conv0, conv_spatial
-ACTIVATED = 3  # dwconv is followed by GELU
 
 
-def finish(e, sums, taps, out):
+class Conv0(NamedTuple):
+    """LKA's near step."""
+
+
+class ConvSpatial(NamedTuple):
+    """LKA's far step."""
+
+
+class Dwconv(NamedTuple):
+    """The MLP's, followed by GELU."""
+
+
+Convolution = Conv0 | ConvSpatial | Dwconv
+KERNELS = {Conv0: CONV0, ConvSpatial: CONV_SPATIAL, Dwconv: DWCONV}
+
+
+def kernel_of(convolution: Convolution) -> Kernel:
+    """The kernel, a constant to the compiled code that calls it; see `overload`. Its `padding` is its reach."""
+    return KERNELS[type(convolution)]
+
+
+@overload(kernel_of)
+def compile_kernel_of(convolution: Convolution) -> Callable[[Convolution], Kernel]:
+    constant = kernel_behind(convolution)
+
+    def kernel(convolution: Convolution) -> Kernel:
+        return constant
+
+    return kernel
+
+
+def kernel_behind(convolution: Any) -> Kernel:
+    """Return the kernel of a Numba type such as that of Conv0()."""
+    return KERNELS[convolution.instance_class]
+
+
+def activated(convolution: Convolution) -> bool:
+    """Whether GELU follows, a constant to the compiled code that calls it; see `overload`."""
+    return isinstance(convolution, Dwconv)
+
+
+@overload(activated)
+def compile_activated(convolution: Convolution) -> Callable[[Convolution], bool]:
+    constant = is_activated(convolution)
+
+    def answer(convolution: Convolution) -> bool:
+        return constant
+
+    return answer
+
+
+def is_activated(convolution: Any) -> bool:
+    """Whether a Numba type is that of Dwconv()."""
+    return convolution.instance_class is Dwconv
+
+
+class Band(NamedTuple):
+    """Rows first..last of a map are wanted; what there is of the map begins with row `top`."""
+
+    first: int
+    last: int
+    top: int
+
+
+class Rows(NamedTuple):
+    """The rows of a map that the taps of one output row see: those inside the map."""
+
+    address: Address  # of the first of them, at the output's column or where a function says
+    step: int  # floats from one to the next
+    rows: Count  # how many, at least 1
+
+
+def finish(e: Emit, sums: list[ir.Value], activated: bool, out: ir.Value) -> None:
+    """Store the sums of neighbouring positions."""
     for r, value in enumerate(sums):
-        e.store(e.gelu(value) if taps == ACTIVATED else value, out, r * e.lanes)
+        e.store(e.gelu(value) if activated else value, out, r * e.lanes)
 
 
 @intrinsic(prefer_literal=True)
-def simd_strip(typing_context, lanes, size, taps, edges, x, x_row, w, rows, bias, out):
-    """`size` neighbouring positions, the first one at x; `rows` rows of `taps` taps, at least 1.
+def simd_strip(
+    typing_context: Any, lanes: Any, convolution: Any, size: Any, edges: Any, rows: Any, parameters: Any, out: Any
+) -> Any:
+    """`size` neighbouring positions, all columns of a kernel's `rows`; parameters: of the first of these rows.
 
     `edges`: LEFT where the strip begins at the left edge of the map, RIGHT where it ends at the right one, BOTH, or 0.
     """
-    v, positions, columns = shape_of(lanes).lanes, size.literal_value, taps.literal_value
-    step = DILATION[columns]
-    reach = columns // 2 * step
-    first = 0 if edges.literal_value & LEFT else -reach
-    last = positions if edges.literal_value & RIGHT else positions + reach
+    v, positions, kernel = shape_of(lanes).lanes, size.literal_value, kernel_behind(convolution)
+    first = 0 if edges.literal_value & LEFT else -kernel.reach
+    last = positions if edges.literal_value & RIGHT else positions + kernel.reach
 
-    def emit(context, builder, signature, arguments):
-        _, _, _, _, x, x_row, w, rows, bias, out = arguments
+    def emit(context: Any, builder: ir.IRBuilder, signature: Any, arguments: Any) -> ir.Value:
+        rows, parameters, out = arguments[4:]
+        (x, x_row, count), (w, bias) = unpack(builder, rows), unpack(builder, parameters)
         e = Emit(builder, v)
-        with Loop(builder, rows, [e.pointer(x), e.pointer(w), *[e.load(e.pointer(bias))] * positions]) as loop:
+        with Loop(builder, count, [e.pointer(x), e.pointer(w), *[e.load(e.pointer(bias))] * positions]) as loop:
             x_now, w_now, *sums = loop.values
-            weights = [e.load(w_now, column * v) for column in range(columns)]
+            weights = [e.load(w_now, column * v) for column in range(kernel.side)]
             for i in range(first, last):
                 value = e.load(x_now, i * v)
-                for column in range(columns):  # position r sees input r - reach + column * step: its taps come in order
-                    r = i + reach - column * step
+                for column in range(kernel.side):  # position r sees input r - reach + column * dilation: taps in order
+                    r = i + kernel.reach - column * kernel.dilation
                     if 0 <= r < positions:
                         sums[r] = e.fma(value, weights[column], sums[r])
-            loop.next([e.at(x_now, x_row), e.at(w_now, columns * v), *sums])
-        finish(e, loop.values[2:], columns, e.pointer(out))
+            loop.next([e.at(x_now, x_row), e.at(w_now, kernel.side * v), *sums])
+        finish(e, loop.values[2:], is_activated(convolution), e.pointer(out))
         return context.get_dummy_value()
 
-    return types.void(lanes, size, taps, edges, x, x_row, w, rows, bias, out), emit
+    return types.void(lanes, convolution, size, edges, rows, parameters, out), emit
 
 
-@intrinsic(prefer_literal=True)
-def simd_point(typing_context, lanes, taps, x, x_row, w, rows, columns, bias, out):
-    """One position; x and w: the first tap inside the map, of `rows` x `columns`, both at least 1."""
-    v, kernel = shape_of(lanes).lanes, taps.literal_value
+@intrinsic()
+def simd_point(typing_context: Any, lanes: Any, convolution: Any, rows: Any, columns: Any, parameters: Any, out: Any) -> Any:
+    """One position; rows and parameters: from the first tap inside the map on; columns: how many are, at least 1."""
+    v, kernel = shape_of(lanes).lanes, kernel_behind(convolution)
 
-    def emit(context, builder, signature, arguments):
-        _, _, x, x_row, w, rows, columns, bias, out = arguments
+    def emit(context: Any, builder: ir.IRBuilder, signature: Any, arguments: Any) -> ir.Value:
+        rows, columns, parameters, out = arguments[2:]
+        (x, x_row, count), (w, bias) = unpack(builder, rows), unpack(builder, parameters)
         e = Emit(builder, v)
-        with Loop(builder, rows, [e.pointer(x), e.pointer(w), e.load(e.pointer(bias))]) as outer:
+        with Loop(builder, count, [e.pointer(x), e.pointer(w), e.load(e.pointer(bias))]) as outer:
             x_start, w_start, total = outer.values
             with Loop(builder, columns, [x_start, w_start, total]) as inner:
                 x_now, w_now, total = inner.values
                 total = e.fma(e.load(x_now), e.load(w_now), total)
-                inner.next([e.at(x_now, DILATION[kernel] * v), e.at(w_now, v), total])
-            outer.next([e.at(x_start, x_row), e.at(w_start, kernel * v), inner.values[2]])
-        finish(e, outer.values[2:], kernel, e.pointer(out))
+                inner.next([e.at(x_now, kernel.dilation * v), e.at(w_now, v), total])
+            outer.next([e.at(x_start, x_row), e.at(w_start, kernel.side * v), inner.values[2]])
+        finish(e, outer.values[2:], is_activated(convolution), e.pointer(out))
         return context.get_dummy_value()
 
-    return types.void(lanes, taps, x, x_row, w, rows, columns, bias, out), emit
+    return types.void(lanes, convolution, rows, columns, parameters, out), emit
 
 
-def point(lanes, taps, x, x_row, w, rows, columns, bias, out):
+def point(lanes: Lanes, convolution: Convolution, rows: Rows, columns: int, parameters: Parameters, out: Address) -> None:
     """simd_point, or the same in scalars. Compiled code calls it; see `overload`."""
     raise NotImplementedError("point is called from compiled code")
 
 
 @overload(point)
-def compile_point(lanes, taps, x, x_row, w, rows, columns, bias, out):
-    if lanes.instance_class is Plain:
+def compile_point(
+    lanes: Lanes, convolution: Convolution, rows: Rows, columns: int, parameters: Parameters, out: Address
+) -> Callable[[Lanes, Convolution, Rows, int, Parameters, Address], None]:
+    if is_plain(lanes):
         return plain_point
 
-    def simd(lanes, taps, x, x_row, w, rows, columns, bias, out):
-        if taps == 3:
-            simd_point(lanes, 3, x, x_row, w, rows, columns, bias, out)
-        elif taps == 5:
-            simd_point(lanes, 5, x, x_row, w, rows, columns, bias, out)
-        else:
-            simd_point(lanes, 7, x, x_row, w, rows, columns, bias, out)
+    def simd(lanes: Lanes, convolution: Convolution, rows: Rows, columns: int, parameters: Parameters, out: Address) -> None:
+        simd_point(lanes, convolution, rows, columns, parameters, out)
 
     return simd
 
 
-def plain_point(lanes, taps, x, x_row, w, rows, columns, bias, out):
-    v = PLAIN_LANES
-    y, b = carray(floats_at(out), (v,)), carray(floats_at(bias), (v,))
+def plain_point(lanes: Lanes, convolution: Convolution, rows: Rows, columns: int, parameters: Parameters, out: Address) -> None:
+    v, kernel = PLAIN_LANES, kernel_of(convolution)
+    y, b = carray(floats_at(out), (v,)), carray(floats_at(parameters.bias), (v,))
     for i in range(v):
         y[i] = b[i]
-    step = 3 if taps == 7 else 1
-    for row in range(rows):
+    for row in range(rows.rows):
         for column in range(columns):
-            values = carray(floats_at(x + row * x_row + column * step * v), (v,))
-            weights = carray(floats_at(w + (row * taps + column) * v), (v,))
+            values = carray(floats_at(rows.address + row * rows.step + column * kernel.dilation * v), (v,))
+            weights = carray(floats_at(parameters.weight + (row * kernel.side + column) * v), (v,))
             for i in range(v):
                 y[i] += values[i] * weights[i]
-    if taps == ACTIVATED:
+    if activated(convolution):
         for i in range(v):
             y[i] = gelu(y[i])
 
 
 @inline
-def points(lanes, taps, x, x_row, count, w, rows, bias, out, first, last):
-    """Positions first..last of a row of any width, one by one: where strips do not fit."""
-    v = width(lanes)
-    step = 3 if taps == 7 else 1
+def points(
+    lanes: Lanes, convolution: Convolution, rows: Rows, width: int, parameters: Parameters, out: Address, first: int, last: int
+) -> None:
+    """Positions first..last of a row of any width, one by one: where strips do not fit. Arguments as of map_row."""
+    v, kernel = vector_width(lanes), kernel_of(convolution)
+    middle = kernel.side // 2
     for p in range(first, last):
-        before, after = min(p // step, taps // 2), min((count - 1 - p) // step, taps // 2)  # taps inside, left and right
-        left = x + (p - before * step) * v
-        point(lanes, taps, left, x_row, w + (taps // 2 - before) * v, rows, before + 1 + after, bias, out + p * v)
+        before, after = min(p // kernel.dilation, middle), min((width - 1 - p) // kernel.dilation, middle)  # taps inside
+        inside = Rows(rows.address + (p - before * kernel.dilation) * v, rows.step, rows.rows)
+        weights = Parameters(parameters.weight + (middle - before) * v, parameters.bias)
+        point(lanes, convolution, inside, before + 1 + after, weights, out + p * v)
 
 
-def map_row(lanes, taps, x, x_row, count, w, rows, bias, out):
-    """One row of a map of `count` positions; x: its beginning in the row that the first of the kernel's `rows` rows sees.
+def map_row(lanes: Lanes, convolution: Convolution, rows: Rows, width: int, parameters: Parameters, out: Address) -> None:
+    """One row of a map, `width` positions; rows: from column 0 on; parameters: those of the first of the kernel's `rows`.
 
     Compiled code calls it; see `overload`. A row is cut into strips: one at each edge and those between, shifted so that
     no tap of theirs leaves the map; where strips overlap, the same sums are stored twice. Strips shorter than the kernel's
@@ -141,86 +223,97 @@ def map_row(lanes, taps, x, x_row, count, w, rows, bias, out):
 
 
 @overload(map_row)
-def compile_map_row(lanes, taps, x, x_row, count, w, rows, bias, out):
-    if lanes.instance_class is Plain:
+def compile_map_row(
+    lanes: Lanes, convolution: Convolution, rows: Rows, width: int, parameters: Parameters, out: Address
+) -> Callable[[Lanes, Convolution, Rows, int, Parameters, Address], None]:
+    if is_plain(lanes):
         return plain_map_row
     wide = shape_of(lanes).rows
     half = wide // 2
-    wide_3, wide_5, wide_7 = (strips_of(wide, taps) for taps in DILATION)
-    half_3, half_5, half_7 = (strips_of(half, taps) for taps in DILATION)
+    reach = kernel_behind(convolution).reach
+    wide_strips, half_strips = strips_of(wide, reach), strips_of(half, reach)
 
-    def simd_map_row(lanes, taps, x, x_row, count, w, rows, bias, out):
-        reach = 9 if taps == 7 else taps // 2
-        if fits(wide, reach, count):
-            if taps == 3:
-                wide_3(lanes, x, x_row, count, w, rows, bias, out)
-            elif taps == 5:
-                wide_5(lanes, x, x_row, count, w, rows, bias, out)
-            else:
-                wide_7(lanes, x, x_row, count, w, rows, bias, out)
-        elif fits(half, reach, count):
-            if taps == 3:
-                half_3(lanes, x, x_row, count, w, rows, bias, out)
-            elif taps == 5:
-                half_5(lanes, x, x_row, count, w, rows, bias, out)
-            else:
-                half_7(lanes, x, x_row, count, w, rows, bias, out)
+    def simd_map_row(
+        lanes: Lanes, convolution: Convolution, rows: Rows, width: int, parameters: Parameters, out: Address
+    ) -> None:
+        if fits(wide, reach, width):
+            wide_strips(lanes, convolution, rows, width, parameters, out)
+        elif fits(half, reach, width):
+            half_strips(lanes, convolution, rows, width, parameters, out)
         else:
-            points(lanes, taps, x, x_row, count, w, rows, bias, out, 0, count)
+            points(lanes, convolution, rows, width, parameters, out, 0, width)
 
     return simd_map_row
 
 
-def plain_map_row(lanes, taps, x, x_row, count, w, rows, bias, out):
-    points(lanes, taps, x, x_row, count, w, rows, bias, out, 0, count)
+def plain_map_row(lanes: Lanes, convolution: Convolution, rows: Rows, width: int, parameters: Parameters, out: Address) -> None:
+    points(lanes, convolution, rows, width, parameters, out, 0, width)
 
 
 @inline
-def fits(size, reach, count):
+def fits(size: int, reach: int, width: int) -> bool:
     """Whether strips of this size can cover a row: exactly one; one at each edge; or these and others that reach no edge."""
-    return count == size or size + reach <= count <= 2 * size or count >= size + 2 * max(reach, size // 2)
+    return width == size or size + reach <= width <= 2 * size or width >= size + 2 * max(reach, size // 2)
 
 
-def strips_of(size, taps):
-    """Compile the strips of one size and kernel: at the left edge, between, at the right edge, and from edge to edge."""
-    reach = taps // 2 * DILATION[taps]
+def strips_of(size: int, reach: int) -> Callable[[Lanes, Convolution, Rows, int, Parameters, Address], None]:
+    """Compile the strips of one size and reach: at the left edge, between, at the right edge, and from edge to edge."""
 
     @inline
-    def strips(lanes, x, x_row, count, w, rows, bias, out):
-        v = width(lanes)
-        if count == size:
-            simd_strip(lanes, size, taps, BOTH, x, x_row, w, rows, bias, out)
+    def strips(lanes: Lanes, convolution: Convolution, rows: Rows, width: int, parameters: Parameters, out: Address) -> None:
+        v = vector_width(lanes)
+        if width == size:
+            simd_strip(lanes, convolution, size, BOTH, rows, parameters, out)
             return
         edge = max(reach, size)
         if size >= reach:
-            p = count - size
-            simd_strip(lanes, size, taps, LEFT, x, x_row, w, rows, bias, out)
-            simd_strip(lanes, size, taps, RIGHT, x + p * v, x_row, w, rows, bias, out + p * v)
+            p = width - size
+            simd_strip(lanes, convolution, size, LEFT, rows, parameters, out)
+            simd_strip(lanes, convolution, size, RIGHT, from_column(lanes, rows, p), parameters, out + p * v)
         else:
-            points(lanes, taps, x, x_row, count, w, rows, bias, out, 0, reach)
-            points(lanes, taps, x, x_row, count, w, rows, bias, out, count - reach, count)
+            points(lanes, convolution, rows, width, parameters, out, 0, reach)
+            points(lanes, convolution, rows, width, parameters, out, width - reach, width)
         p = edge
-        while p < count - edge:
-            p = min(p, count - size - reach)
-            simd_strip(lanes, size, taps, 0, x + p * v, x_row, w, rows, bias, out + p * v)
+        while p < width - edge:
+            p = min(p, width - size - reach)
+            simd_strip(lanes, convolution, size, 0, from_column(lanes, rows, p), parameters, out + p * v)
             p += size
 
     return strips
 
 
 @inline
-def depthwise(lanes, taps, x, top, height, columns, w, bias, out, first, last):
-    """Rows first..last of one block's map, taps x taps, padding so that the map keeps its size; GELU after the 3x3.
+def from_column(lanes: Lanes, rows: Rows, column: int) -> Rows:
+    """The same rows from a column on."""
+    return Rows(rows.address + column * vector_width(lanes), rows.step, rows.rows)
 
-    x is where row `top` of the map lies, for a band of rows with its neighbours; w: [taps * taps][V]; out: where row
-    `first` goes. Rows are taken a dilation apart, so that the rows of x which one output row reads serve the next.
+
+@inline
+def of_block(lanes: Lanes, convolution: Convolution, parameters: Parameters, block: int) -> Parameters:
+    """A kernel's parameters for one block of channels: [taps][V] and [V] of [blocks][taps][V] and [blocks][V]."""
+    v, kernel = vector_width(lanes), kernel_of(convolution)
+    return Parameters(parameters.weight + block * kernel.side * kernel.side * v, parameters.bias + block * v)
+
+
+@inline
+def depthwise(
+    lanes: Lanes, convolution: Convolution, x: Address, grid: Grid, parameters: Parameters, out: Address, band: Band
+) -> None:
+    """A band of one block's map in one image, padding so that the map keeps its size; GELU after dwconv.
+
+    x: where row band.top lies; parameters: those of the block; out: where row band.first goes. Rows are taken a dilation
+    apart, so that the rows of x which one output row reads serve the next.
     """
-    v, middle = width(lanes), taps // 2
-    step = 3 if taps == 7 else 1
-    for phase in range(min(step, last - first)):
-        for row in range(first + phase, last, step):
-            above, below = min(row // step, middle), min((height - 1 - row) // step, middle)  # kernel rows inside
+    v, kernel = vector_width(lanes), kernel_of(convolution)
+    middle = kernel.side // 2
+    line = grid.width * v
+    for phase in range(min(kernel.dilation, band.last - band.first)):
+        for row in range(band.first + phase, band.last, kernel.dilation):
+            above = min(row // kernel.dilation, middle)  # kernel rows inside the map
+            below = min((grid.height - 1 - row) // kernel.dilation, middle)
+            seen = x + (row - band.top - above * kernel.dilation) * line
+            weights = Parameters(parameters.weight + (middle - above) * kernel.side * v, parameters.bias)
             map_row(
-                lanes, taps, x + (row - top - above * step) * columns * v, step * columns * v, columns,
-                w + (middle - above) * taps * v, above + 1 + below, bias, out + (row - first) * columns * v,
+                lanes, convolution, Rows(seen, kernel.dilation * line, above + 1 + below), grid.width, weights,
+                out + (row - band.first) * line,
             )  # fmt: skip

@@ -13,256 +13,244 @@ inside attention.
 from __future__ import annotations
 
 import numpy as np
+from numpy.typing import NDArray
 
+from ..geometry import DWCONV
 from ..jit import inline, njit
-from .border import gather_image, gather_row, head, layer_norm, pool
-from .depthwise import depthwise
-from .matmul import GATE, GELU, RESIDUAL, STORE, copy, matmul
-from .team import barrier
+from .addresses import Address
+from .depthwise import Band, Conv0, Convolution, ConvSpatial, Dwconv, depthwise, of_block
+from .head import head, pool
+from .maps import Grid, Map, Parameters, Part, copy, map_at, moved, pair_of, plane
+from .matmul import ACTIVATED, NO_MAP, STORED, added_to, gated, matmul
+from .norm import layer_norm
+from .simd import PAIR, Lanes, tile_rows, vector_width
+from .tables import Block, Member, Network, Packed, Stage, Tiling
+from .team import meet, share
+from .windows import COLOURS, EMBED, EMBED_TILES, STEM_ROW, STEM_ROWS, STEM_TILES, gather_image, gather_row
 
-
-def record(integers: str, floats: str = "") -> np.dtype:
-    return np.dtype([(name, np.int64) for name in integers.split()] + [(name, np.float64) for name in floats.split()])
-
-
-# What compiled code knows of a network. Addresses count floats; a block is V channels, a pair two blocks.
-NETWORK = record("stages classes head_w head_b", "eps")
-STAGE = record("channels pairs hidden_pairs depth first_block chunk band embed_w embed_b embed_blocks zeros ones norm_w norm_b")
-BLOCK = record(
-    "proj_1_w proj_1_b conv0_w conv0_b spatial_w spatial_b conv1_w conv1_b proj_2_w proj_2_b scale "
-    "fc1_w fc1_b dwconv_w dwconv_b fc2_w fc2_b"
-)
-# One thread's place in its team, the maps that the team shares (x to features) and its own scratch (columns to sums).
-MEMBER = record("rank size counter give_way arrived x y u near far hidden features columns wide active spare pooled sums")
+REACH = DWCONV.reach  # rows of the MLP's wide map that its depthwise convolution sees above and below
+PROJECTION_TILES = 16  # matrix tiles of positions: few enough for the gated map to stay in the second-level cache
 
 
 @inline
-def meet(me):
-    """Wait until every thread of the team is here."""
-    if me.size > 1:
-        me.arrived += me.size
-        barrier(me.counter, me.arrived, me.give_way)
-
-
-@inline
-def share(count, me):
-    """This thread's part of range(count)."""
-    return count * me.rank // me.size, count * (me.rank + 1) // me.size
-
-
-@inline
-def rectangle(positions, pairs, rows, me):
+def share_of_product(lanes: Lanes, positions: int, pairs: int, me: Member) -> Part:
     """This thread's part of a matrix product: some positions of all pairs or, where that balances better, the reverse."""
+    rows = tile_rows(lanes)
     tiles = (positions + rows - 1) // rows
     if -(-pairs // me.size) * tiles < -(-tiles // me.size) * pairs:
         first, last = share(pairs, me)
-        return 0, positions, first, last
+        return Part(0, positions, first, last)
     first, last = share(tiles, me)
-    return first * rows, min(last * rows, positions), 0, pairs
+    return Part(first * rows, min(last * rows, positions), 0, pairs)
 
 
 @inline
-def embed(lanes, v, rows, me, stage, first_stage, source, source_step, blocks, images, height, width, h, w, out):
-    """Patch embedding: windows laid out as rows, a few hundred positions at a time, times the kernel."""
-    positions = images * h * w
-    step = positions * v
-    tiles = (positions + rows - 1) // rows
-    start, stop = share(tiles, me)
-    start, stop = start * rows, min(stop * rows, positions)
-    if first_stage:
-        for first in range(start, stop, 8 * rows):
-            last = min(first + 8 * rows, stop)
-            image = first // (h * w)
-            while first < last:
-                end = min(last, (image + 1) * h * w)
-                gather_image(
-                    lanes, source + image * 3 * height * width, height, width, me.columns, w,
-                    first - image * h * w, end - image * h * w,
-                )  # fmt: skip
-                matmul(
-                    lanes, STORE, me.columns, (end - first) * v, stage.embed_blocks, stage.embed_w, stage.embed_b,
-                    out + first * v, step, out, step, stage.ones, 0, end - first, 0, stage.pairs, me.spare,
-                )  # fmt: skip
-                first = end
-                image += 1
-        return
-    for first in range(start, stop, 16 * rows):
-        last = min(first + 16 * rows, stop)
-        to = out + first * v
-        for row in range(3):
-            weights = stage.embed_w + row * stage.pairs * 3 * blocks * v * 2 * v
-            gather_row(lanes, source, source_step, blocks, height, width, row, me.columns, h, w, first, last)
-            ending, bias = (STORE, stage.embed_b) if row == 0 else (RESIDUAL, stage.zeros)
-            matmul(
-                lanes, ending, me.columns, (last - first) * v, 3 * blocks, weights, bias,
-                to, step, to, step, stage.ones, 0, last - first, 0, stage.pairs, me.spare,
-            )  # fmt: skip
+def share_of_positions(lanes: Lanes, positions: int, me: Member) -> tuple[int, int]:
+    """This thread's part of some positions, in whole matrix tiles."""
+    rows = tile_rows(lanes)
+    first, last = share((positions + rows - 1) // rows, me)
+    return first * rows, min(last * rows, positions)
 
 
 @inline
-def conv0(lanes, v, x, h, w, block, c, out, top, bottom):
-    """Rows top..bottom of one block of channels, 5x5."""
-    weight, bias = block.conv0_w + c * 25 * v, block.conv0_b + c * v
-    depthwise(lanes, 5, x, 0, h, w, weight, bias, out + top * w * v, top, bottom)
+def embed_images(lanes: Lanes, me: Member, stage: Stage, images: Address, pixels: Grid, out: Map, grid: Grid) -> None:
+    """The first patch embedding: windows laid out as rows, a few hundred positions at a time, times the kernel."""
+    v, rows = vector_width(lanes), STEM_TILES * tile_rows(lanes)
+    each = grid.height * grid.width
+    start, stop = share_of_positions(lanes, grid.images * each, me)
+    for first in range(start, stop, rows):
+        last = min(first + rows, stop)
+        image = first // each
+        while first < last:
+            end = min(last, (image + 1) * each)
+            source = images + image * COLOURS * pixels.height * pixels.width
+            gather_image(lanes, source, pixels, me.scratch.columns, grid, first - image * each, end - image * each)
+            columns = Map(me.scratch.columns, (end - first) * v, STEM_ROWS * STEM_ROW // v)
+            part = Part(0, end - first, 0, stage.pairs)
+            matmul(lanes, columns, stage.embed, moved(out, first * v), STORED, part, me.scratch.spare)
+            first = end
+            image += 1
 
 
 @inline
-def conv_spatial(lanes, v, x, h, w, block, c, out, top, bottom):
-    """Rows top..bottom of one block of channels, 7x7 with dilation 3."""
-    weight, bias = block.spatial_w + c * 49 * v, block.spatial_b + c * v
-    depthwise(lanes, 7, x, 0, h, w, weight, bias, out + top * w * v, top, bottom)
+def embed_maps(lanes: Lanes, me: Member, stage: Stage, x: Map, pixels: Grid, out: Map, grid: Grid) -> None:
+    """The other patch embeddings, on maps of `pixels`: one row of the kernel after the other, added up in `out`."""
+    v, rows = vector_width(lanes), EMBED_TILES * tile_rows(lanes)
+    matrix = stage.pairs * EMBED.side * x.blocks * v * PAIR * v  # floats: the kernel's rows lie one behind the other
+    start, stop = share_of_positions(lanes, grid.images * grid.height * grid.width, me)
+    for first in range(start, stop, rows):
+        last = min(first + rows, stop)
+        columns = Map(me.scratch.columns, (last - first) * v, EMBED.side * x.blocks)
+        to, part = moved(out, first * v), Part(0, last - first, 0, stage.pairs)
+        for row in range(EMBED.side):
+            gather_row(lanes, x, pixels, row, columns.address, grid, first, last)
+            parameters = Parameters(stage.embed.weight + row * matrix, stage.embed.bias if row == 0 else stage.zeros)
+            ending = STORED if row == 0 else added_to(to, stage.ones)
+            matmul(lanes, columns, parameters, to, ending, part, me.scratch.spare)
 
 
 @inline
-def attention(lanes, v, rows, me, stage, block, x, x_step, images, h, w):
+def depthwise_of(
+    lanes: Lanes, convolution: Convolution, parameters: Parameters, x: Map, out: Map, grid: Grid, item: int, band: Band
+) -> None:
+    """A band of one block of one image, from x to its place in out; items count the blocks, image by image."""
+    block, image = item % x.blocks, item // x.blocks
+    to = plane(lanes, out, block, image, grid) + band.first * grid.width * vector_width(lanes)
+    weights = of_block(lanes, convolution, parameters, block)
+    depthwise(lanes, convolution, plane(lanes, x, block, image, grid), grid, weights, to, band)
+
+
+@inline
+def attention(lanes: Lanes, me: Member, stage: Stage, block: Block, x: Map, grid: Grid) -> None:
     """x = x * scale + proj_2(u * conv1(conv_spatial(conv0 u))), u = gelu(proj_1 x), on the maps of some images."""
-    positions = images * h * w
-    step, blocks = positions * v, 2 * stage.pairs
-    first, last, pair, end = rectangle(positions, stage.pairs, rows, me)
-    matmul(
-        lanes, GELU, x, x_step, blocks, block.proj_1_w, block.proj_1_b, me.u, step, me.u, step, stage.ones,
-        first, last, pair, end, me.spare,
-    )  # fmt: skip
+    positions, spare = grid.images * grid.height * grid.width, me.scratch.spare
+    u, near, far = (
+        map_at(lanes, me.maps.u, x.blocks, grid),
+        map_at(lanes, me.maps.near, x.blocks, grid),
+        map_at(lanes, me.maps.far, x.blocks, grid),
+    )
+    part = share_of_product(lanes, positions, stage.pairs, me)
+    matmul(lanes, x, block.proj_1, u, ACTIVATED, part, spare)
     meet(me)
     # Each thread's rows of every map, so that what one operator wrote is in the cache of the core that reads it next; or,
     # where that balances better, all rows of its maps: then conv_spatial reads what the same thread wrote.
-    maps = images * blocks
-    by_maps = me.size == 1 or -(-maps // me.size) * h < -(-h // me.size) * maps
-    start, stop = share(maps, me) if by_maps else (0, maps)
-    top, bottom = (0, h) if by_maps else share(h, me)
+    items = grid.images * x.blocks
+    by_maps = me.size == 1 or -(-items // me.size) * grid.height < -(-grid.height // me.size) * items
+    start, stop = share(items, me) if by_maps else (0, items)
+    top, bottom = (0, grid.height) if by_maps else share(grid.height, me)
+    band = Band(top, bottom, 0)
     for item in range(start, stop):
-        c, at = item % blocks, item // blocks * h * w * v + item % blocks * step
-        conv0(lanes, v, me.u + at, h, w, block, c, me.near + at, top, bottom)
+        depthwise_of(lanes, Conv0(), block.conv0, u, near, grid, item, band)
         if by_maps:
-            conv_spatial(lanes, v, me.near + at, h, w, block, c, me.far + at, top, bottom)
+            depthwise_of(lanes, ConvSpatial(), block.conv_spatial, near, far, grid, item, band)
     meet(me)
     if not by_maps:
         for item in range(start, stop):
-            c, at = item % blocks, item // blocks * h * w * v + item % blocks * step
-            conv_spatial(lanes, v, me.near + at, h, w, block, c, me.far + at, top, bottom)
+            depthwise_of(lanes, ConvSpatial(), block.conv_spatial, near, far, grid, item, band)
         meet(me)
-    part = 16 * rows  # few enough positions for the gated map to stay in the second-level cache
-    if pair > 0 or end < stage.pairs:  # split by channels: proj_2 needs those of the others
-        part = positions
-    for start in range(first, last, part):
-        stop = min(start + part, last)
-        matmul(
-            lanes, GATE, me.far, step, blocks, block.conv1_w, block.conv1_b, me.near, step, me.u, step, stage.ones,
-            start, stop, pair, end, me.spare,
-        )  # fmt: skip
-        if part == positions:
+    length = PROJECTION_TILES * tile_rows(lanes)
+    alone = part.pair == 0 and part.end == stage.pairs
+    if not alone:  # split by channels: proj_2 needs those of the others
+        length = positions
+    for first in range(part.first, part.last, length):
+        some = Part(first, min(first + length, part.last), part.pair, part.end)
+        matmul(lanes, far, block.conv1, near, gated(u), some, spare)
+        if length == positions:
             meet(me)
-        matmul(
-            lanes, RESIDUAL, me.near, step, blocks, block.proj_2_w, block.proj_2_b, x, x_step, x, x_step, block.scale,
-            start, stop, pair, end, me.spare,
-        )  # fmt: skip
+        matmul(lanes, near, block.proj_2, x, added_to(x, block.scale), some, spare)
     meet(me)
 
 
 @inline
-def mlp_by_rows(lanes, v, rows, me, stage, block, x, x_step, y, y_step, h, w):
+def mlp_by_rows(lanes: Lanes, me: Member, stage: Stage, block: Block, x: Map, y: Map, grid: Grid, band: int) -> None:
     """y = x + fc2(gelu(dwconv(fc1 x))) for one image, a band of rows at a time: the wide map stays in the cache.
 
     A band's 3x3 taps need one row of the wide map above and one below; the last two rows of a band are kept for the next,
     so only the rows where two threads meet are computed twice.
     """
-    band, hidden = stage.band, 2 * stage.hidden_pairs
-    wide_step, active_step = (band + 2) * w * v, band * w * v
-    start, stop = share(h, me)
-    done = max(start - 1, 0)  # rows of the wide map up to here are computed
+    line, hidden, spare = grid.width * vector_width(lanes), PAIR * stage.hidden_pairs, me.scratch.spare
+    wide = Map(me.scratch.wide, (band + 2 * REACH) * line, hidden)
+    active = Map(me.scratch.active, band * line, hidden)
+    start, stop = share(grid.height, me)
+    done = max(start - REACH, 0)  # rows of the wide map up to here are computed
     top_before = 0
     for first in range(start, stop, band):
         last = min(first + band, stop)
-        top = max(first - 1, 0)  # the row of the map at the beginning of me.wide
+        top = max(first - REACH, 0)  # the row of the map at the beginning of `wide`
         if first > start:
             for c in range(hidden):
-                copy(me.wide + c * wide_step, me.wide + c * wide_step + (top - top_before) * w * v, (done - top) * w * v)
-        need = min(last + 1, h)
-        matmul(
-            lanes, STORE, x + done * w * v, x_step, 2 * stage.pairs, block.fc1_w, block.fc1_b,
-            me.wide + (done - top) * w * v, wide_step, me.wide, wide_step, stage.ones,
-            0, (need - done) * w, 0, stage.hidden_pairs, me.spare,
-        )  # fmt: skip
+                to = wide.address + c * wide.step
+                copy(to, to + (top - top_before) * line, (done - top) * line)
+        need = min(last + REACH, grid.height)
+        rows = Part(0, (need - done) * grid.width, 0, stage.hidden_pairs)
+        matmul(lanes, moved(x, done * line), block.fc1, moved(wide, (done - top) * line), STORED, rows, spare)
         done, top_before = need, top
         for c in range(hidden):
             depthwise(
-                lanes, 3, me.wide + c * wide_step, top, h, w, block.dwconv_w + c * 9 * v, block.dwconv_b + c * v,
-                me.active + c * active_step, first, last,
+                lanes, Dwconv(), wide.address + c * wide.step, grid, of_block(lanes, Dwconv(), block.dwconv, c),
+                active.address + c * active.step, Band(first, last, top),
             )  # fmt: skip
-        matmul(
-            lanes, RESIDUAL, me.active, active_step, hidden, block.fc2_w, block.fc2_b,
-            y + first * w * v, y_step, x + first * w * v, x_step, stage.ones,
-            0, (last - first) * w, 0, stage.pairs, me.spare,
-        )  # fmt: skip
+        rows = Part(0, (last - first) * grid.width, 0, stage.pairs)
+        residual = added_to(moved(x, first * line), stage.ones)
+        matmul(lanes, active, block.fc2, moved(y, first * line), residual, rows, spare)
     meet(me)
 
 
 @inline
-def mlp_by_channels(lanes, v, rows, me, stage, block, x, x_step, y, y_step, images, h, w):
+def mlp_by_channels(lanes: Lanes, me: Member, stage: Stage, block: Block, x: Map, y: Map, grid: Grid) -> None:
     """y = x + fc2(gelu(dwconv(fc1 x))) on the maps of some images, a pair of blocks of the wide map at a time.
 
     For the small maps of the last stages: the weights are large there, and each is read once.
     """
-    positions = images * h * w
-    step = positions * v
+    positions, spare = grid.images * grid.height * grid.width, me.scratch.spare
+    wide = map_at(lanes, me.scratch.wide, PAIR, grid)
+    hidden = map_at(lanes, me.maps.hidden, PAIR * stage.hidden_pairs, grid)
     first, last = share(stage.hidden_pairs, me)
     for pair in range(first, last):
-        matmul(
-            lanes, STORE, x, x_step, 2 * stage.pairs, block.fc1_w, block.fc1_b, me.wide - 2 * pair * step, step,
-            me.wide, step, stage.ones, 0, positions, pair, pair + 1, me.spare,
-        )  # fmt: skip
-        for c in range(2 * pair, 2 * pair + 2):
-            for image in range(images):
+        out = pair_of(wide, -pair)  # so that this pair of fc1's outputs comes to lie where `wide` begins
+        matmul(lanes, x, block.fc1, out, STORED, Part(0, positions, pair, pair + 1), spare)
+        for c in range(PAIR):
+            weights = of_block(lanes, Dwconv(), block.dwconv, PAIR * pair + c)
+            for image in range(grid.images):
                 depthwise(
-                    lanes, 3, me.wide + (c - 2 * pair) * step + image * h * w * v, 0, h, w,
-                    block.dwconv_w + c * 9 * v, block.dwconv_b + c * v, me.hidden + c * step + image * h * w * v, 0, h,
+                    lanes, Dwconv(), plane(lanes, wide, c, image, grid), grid, weights,
+                    plane(lanes, hidden, PAIR * pair + c, image, grid), Band(0, grid.height, 0),
                 )  # fmt: skip
     meet(me)
-    first, last, pair, end = rectangle(positions, stage.pairs, rows, me)
-    matmul(
-        lanes, RESIDUAL, me.hidden, step, 2 * stage.hidden_pairs, block.fc2_w, block.fc2_b, y, y_step, x, x_step, stage.ones,
-        first, last, pair, end, me.spare,
-    )  # fmt: skip
+    part = share_of_product(lanes, positions, stage.pairs, me)
+    matmul(lanes, hidden, block.fc2, y, added_to(x, stage.ones), part, spare)
     meet(me)
 
 
 @njit(nogil=True)  # the only one that is cached: the others are compiled into it
-def run(lanes, v, rows, network, stages, all_blocks, member, images, height, width, image, logits):
-    """One thread's part of a forward pass: `images` images (3, height, width) at `image`, to `images` rows of logits.
+def run(
+    lanes: Lanes, packed: Packed, tilings: NDArray[np.void], member: NDArray[np.void], images: Address, pixels: Grid,
+    logits: Address,
+) -> None:  # fmt: skip
+    """One thread's part of a forward pass: images (3, height, width) at `images`, as many as `pixels` says, to their logits.
 
-    The stages' outputs stay at `features`, one behind the other.
+    tilings: Tiling per stage; member: one Member. The stages' outputs stay at `features`, one behind the other.
     """
-    me, net = member[0], network[0]
-    x, y, features = me.x, me.y, me.features
-    source, source_step, blocks = image, 0, 0
+    v = vector_width(lanes)
+    stages, blocks = packed.stages, packed.blocks
+    me: Member = member[0]
+    net: Network = packed.network[0]
+    x_address, y_address, features = me.maps.x, me.maps.y, me.maps.features
+    source, before = NO_MAP, pixels
     for s in range(net.stages):
-        stage = stages[s]
-        stride = 4 if s == 0 else 2
-        h, w = (height - 1) // stride + 1, (width - 1) // stride + 1
-        step = images * h * w * v
-        embed(lanes, v, rows, me, stage, s == 0, source, source_step, blocks, images, height, width, h, w, x)
+        stage: Stage = stages[s]
+        tiling: Tiling = tilings[s]
+        grid = Grid(pixels.images, tiling.height, tiling.width)
+        each = grid.height * grid.width * v  # floats of one image in one block
+        width = PAIR * stage.pairs
+        x, y = map_at(lanes, x_address, width, grid), map_at(lanes, y_address, width, grid)
+        if s == 0:
+            embed_images(lanes, me, stage, images, pixels, x, grid)
+        else:
+            embed_maps(lanes, me, stage, source, before, x, grid)
         meet(me)
-        blocks = 2 * stage.pairs
         for j in range(stage.first_block, stage.first_block + stage.depth):
-            for first in range(0, images, stage.chunk):
-                count = min(stage.chunk, images - first)
-                at = first * h * w * v
-                attention(lanes, v, rows, me, stage, all_blocks[j], x + at, step, count, h, w)
-                if stage.band > 0:
-                    for i in range(count):
-                        here = at + i * h * w * v
-                        mlp_by_rows(lanes, v, rows, me, stage, all_blocks[j], x + here, step, y + here, step, h, w)
+            block: Block = blocks[j]
+            for first in range(0, grid.images, tiling.chunk):
+                some = Grid(min(tiling.chunk, grid.images - first), grid.height, grid.width)
+                x_some, y_some = moved(x, first * each), moved(y, first * each)
+                attention(lanes, me, stage, block, x_some, some)
+                if tiling.band > 0:
+                    one = Grid(1, grid.height, grid.width)
+                    for i in range(some.images):
+                        mlp_by_rows(lanes, me, stage, block, moved(x_some, i * each), moved(y_some, i * each), one, tiling.band)
                 else:
-                    mlp_by_channels(lanes, v, rows, me, stage, all_blocks[j], x + at, step, y + at, step, count, h, w)
+                    mlp_by_channels(lanes, me, stage, block, x_some, y_some, some)
             x, y = y, x
-        start, stop = share(images * h * w, me)
-        layer_norm(lanes, x, step, blocks, stage.channels, net.eps, stage.norm_w, stage.norm_b, features, step, start, stop)
+        source, before = map_at(lanes, features, width, grid), grid
+        first, last = share(grid.images * grid.height * grid.width, me)
+        layer_norm(lanes, x, stage.channels, net.eps, stage.norm, source, first, last)
         meet(me)
-        source, source_step = features, step
-        features += blocks * step
-        height, width = h, w
-    last = stages[net.stages - 1]
-    start, stop = share(net.classes, me)
-    for i in range(images):
-        pool(v, source + i * height * width * v, source_step, last.channels, height * width, me.pooled)
-        head(me.pooled, last.channels, net.head_w, net.classes, net.head_b, me.sums, logits + i * net.classes, start, stop)
+        x_address, y_address = x.address, y.address
+        features += width * source.step
+    first, last = share(net.classes, me)
+    positions, channels = before.height * before.width, stages[net.stages - 1].channels
+    for i in range(pixels.images):
+        pool(lanes, moved(source, i * positions * v), channels, positions, me.scratch.pooled)
+        to = logits + i * net.classes
+        head(me.scratch.pooled, channels, net.head, net.classes, me.scratch.sums, to, first, last)

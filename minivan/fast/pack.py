@@ -12,24 +12,29 @@ identity statistics, powers of two, small integers.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import numpy as np
+from numpy.typing import ArrayLike, NDArray
 
 from ..variants import Config
-from .network import BLOCK, NETWORK, STAGE
-from .simd import PAIR
+from .addresses import ALIGNMENT, Address, address_of, aligned, records, relocate
+from .maps import Parameters
+from .simd import PAIR, pairs_for
+from .tables import Block, Network, Packed, Stage
+from .windows import COLOURS, STEM, STEM_ROW, STEM_ROWS
 
-ALIGNMENT = 16  # floats: 64 bytes, a cache line and the widest vector
-STEM_ROW = 8  # the stem's kernel rows of 7, filled up: see border.gather_image
-STEM_ROWS = 22  # 3 channels x 7 rows, and one more to end on a block of 16
+Doubles = NDArray[np.float64]
 
 
 class Packer:
-    """Collects float arrays into one, and hands out where each begins."""
+    """Collects float arrays into one, and hands out where each begins: an Address counted from the array's beginning."""
 
-    def __init__(self, lanes: int):
-        self.lanes, self.parts, self.size = lanes, [], 0
+    def __init__(self, lanes: int) -> None:
+        self.lanes, self.size = lanes, 0
+        self.parts: list[tuple[Address, NDArray[np.float32]]] = []
 
-    def add(self, array) -> int:
+    def add(self, array: ArrayLike) -> Address:
         """Round to float32 and append; return the offset in floats."""
         flat = np.asarray(array, np.float32).ravel()
         offset = self.size
@@ -39,52 +44,52 @@ class Packer:
 
     def padded(self, channels: int) -> int:
         """Channels filled up to whole pairs of blocks."""
-        pair = PAIR * self.lanes
-        return -(-channels // pair) * pair
+        return pairs_for(channels, self.lanes) * PAIR * self.lanes
 
-    def vector(self, values, channels: int | None = None) -> int:
+    def vector(self, values: ArrayLike, channels: int | None = None) -> Address:
         """(C,) -> (C filled up with zeros,)"""
         values = np.asarray(values, np.float64)
         whole = np.zeros(self.padded(len(values) if channels is None else channels))
         whole[: len(values)] = values
         return self.add(whole)
 
-    def matrix(self, weight) -> int:
+    def matrix(self, weight: Doubles) -> Address:
         """(N, K) -> [pairs][K][2][V], K and N filled up with zeros; K where it is not that of a map must be whole already."""
         n, k = weight.shape
         whole = np.zeros((self.padded(n), k))
         whole[:n] = weight
         return self.add(whole.reshape(-1, PAIR, self.lanes, k).transpose(0, 3, 1, 2))
 
-    def pointwise(self, weight) -> int:
-        """A 1x1 convolution (N, C, 1, 1)."""
-        n, c = weight.shape[:2]
+    def pointwise(self, weight: Doubles) -> Address:
+        """A 1x1 convolution (N, C)."""
+        n, c = weight.shape
         whole = np.zeros((n, self.padded(c)))
-        whole[:, :c] = weight.reshape(n, c)
+        whole[:, :c] = weight
         return self.matrix(whole)
 
-    def depthwise(self, weight) -> int:
+    def depthwise(self, weight: Doubles) -> Address:
         """(C, 1, K, K) -> [blocks][K * K][V]"""
         c, taps = len(weight), weight[0].size
         whole = np.zeros((self.padded(c), taps))
         whole[:c] = weight.reshape(c, taps)
         return self.add(whole.reshape(-1, self.lanes, taps).transpose(0, 2, 1))
 
-    def stem(self, weight) -> int:
-        """(N, 3, 7, 7) -> a matrix over 22 rows of 8"""
+    def stem(self, weight: Doubles) -> Address:
+        """(N, 3, 7, 7) -> a matrix over 22 rows of 8: see windows.py"""
+        rows = COLOURS * STEM.side
         whole = np.zeros((len(weight), STEM_ROWS, STEM_ROW))
-        whole[:, :21, :7] = weight.reshape(-1, 21, 7)
+        whole[:, :rows, : STEM.side] = weight.reshape(-1, rows, STEM.side)
         return self.matrix(whole.reshape(len(weight), -1))
 
-    def rows_of_three(self, weight) -> int:
+    def embed(self, weight: Doubles) -> Address:
         """(N, C, 3, 3) -> three matrices one behind the other, one per kernel row, over (kernel column, channel)"""
-        n, c = weight.shape[:2]
-        whole = np.zeros((n, 3, 3, self.padded(c)))
+        n, c, rows, columns = weight.shape
+        whole = np.zeros((n, rows, columns, self.padded(c)))
         whole[..., :c] = weight.transpose(0, 2, 3, 1)
-        first, _, _ = (self.matrix(whole[:, row].reshape(n, -1)) for row in range(3))
+        first, *_ = [self.matrix(whole[:, row].reshape(n, -1)) for row in range(rows)]
         return first
 
-    def finish(self) -> np.ndarray:
+    def finish(self) -> NDArray[np.float32]:
         """Return the array, its first float at a multiple of 64 bytes."""
         whole = aligned(self.size)
         for offset, part in self.parts:
@@ -92,89 +97,93 @@ class Packer:
         return whole
 
 
-def aligned(size: int) -> np.ndarray:
-    """Return `size` zeros, float32, beginning at a multiple of 64 bytes."""
-    array = np.zeros(size + ALIGNMENT, np.float32)
-    start = -(array.ctypes.data // 4) % ALIGNMENT
-    return array[start : start + size]
+class Source:
+    """A network's tensors under their names in the checkpoint, as float64."""
+
+    def __init__(self, tensors: Mapping[str, ArrayLike], eps: float) -> None:
+        self.tensors, self.eps = tensors, eps
+
+    def __call__(self, path: str) -> Doubles:
+        return np.asarray(self.tensors[path], np.float64)
+
+    def pointwise(self, path: str) -> Doubles:
+        """A 1x1 convolution's weight, (N, C)."""
+        weight = self(f"{path}.weight")
+        return weight.reshape(weight.shape[:2])
+
+    def batch_norm(self, path: str) -> tuple[Doubles, Doubles]:
+        """a, b with norm(x) = a x + b."""
+        weight, bias, mean, var = (self(f"{path}.{part}") for part in ("weight", "bias", "running_mean", "running_var"))
+        a = weight / np.sqrt(var + self.eps)
+        return a, bias - mean * a
 
 
-def batch_norm(tensors, name, eps):
-    """Return a, b with norm(x) = a x + b, float64."""
-    weight, bias, mean, var = (
-        np.asarray(tensors[f"{name}.{part}"], np.float64) for part in ("weight", "bias", "running_mean", "running_var")
-    )
-    a = weight / np.sqrt(var + eps)
-    return a, bias - mean * a
-
-
-def pack(config: Config, tensors: dict, lanes: int):
-    """Return (weights, network, stages, blocks): the packed array, and records whose addresses point into it."""
-    packer = Packer(lanes)
-    network, stages, blocks = np.zeros(1, NETWORK), np.zeros(config.stages, STAGE), np.zeros(sum(config.depths), BLOCK)
-
-    def get(name):
-        return np.asarray(tensors[name], np.float64)
-
-    index = 0
-    for i, (dim, depth, ratio) in enumerate(zip(config.dims, config.depths, config.mlp_ratios, strict=True), start=1):
-        a, b = batch_norm(tensors, f"patch_embed{i}.norm", config.batch_norm_eps)
-        kernel = get(f"patch_embed{i}.proj.weight") * a[:, None, None, None]
-        stage = stages[i - 1]
-        stage["channels"], stage["pairs"] = dim, packer.padded(dim) // (PAIR * lanes)
-        stage["hidden_pairs"] = packer.padded(ratio * dim) // (PAIR * lanes)
-        stage["depth"], stage["first_block"] = depth, index
-        stage["embed_w"] = packer.stem(kernel) if i == 1 else packer.rows_of_three(kernel)
-        stage["embed_b"] = packer.vector(a * get(f"patch_embed{i}.proj.bias") + b)
-        stage["embed_blocks"] = STEM_ROWS * STEM_ROW // lanes
-        widest = max(dim, ratio * dim)
-        stage["zeros"], stage["ones"] = packer.vector([], widest), packer.vector(np.ones(widest))
-        stage["norm_w"], stage["norm_b"] = packer.vector(get(f"norm{i}.weight")), packer.vector(get(f"norm{i}.bias"))
-        for j in range(depth):
-            fold_block(packer, blocks[index], get, f"block{i}.{j}", tensors, config.batch_norm_eps)
-            index += 1
-    network["stages"], network["classes"], network["eps"] = config.stages, config.classes, config.layer_norm_eps
+def pack(config: Config, tensors: Mapping[str, ArrayLike], lanes: int) -> Packed:
+    """Return a network packed for vectors of so many lanes."""
+    packer, source = Packer(lanes), Source(tensors, config.batch_norm_eps)
+    stages: list[Stage] = []
+    blocks: list[Block] = []
+    for i in range(config.stages):
+        stages.append(pack_stage(packer, source, config, i, len(blocks)))
+        blocks += [pack_block(packer, source, f"block{i + 1}.{j}") for j in range(config.depths[i])]
+    head = Parameters(0, 0)
     if config.classes:
-        network["head_w"], network["head_b"] = packer.add(get("head.weight").T), packer.add(get("head.bias"))
+        head = Parameters(packer.add(source("head.weight").T), packer.add(source("head.bias")))
+    network = Network(config.stages, config.classes, head, config.layer_norm_eps)
     weights = packer.finish()
-    base = weights.ctypes.data // 4
-    for records in (network, stages, blocks):
-        for name in records.dtype.names:
-            if name.endswith(("_w", "_b")) or name in ("zeros", "ones", "scale"):
-                records[name] += base
-    return weights, network, stages, blocks
+    packed = Packed(weights, records([network], Network), records(stages, Stage), records(blocks, Block))
+    for array, table in ((packed.network, Network), (packed.stages, Stage), (packed.blocks, Block)):
+        relocate(array, table, address_of(weights))
+    return packed
 
 
-def fold_block(packer, record, get, name, tensors, eps) -> None:
-    """Fold and pack one block's tensors; note where they lie."""
-    attn, lka, mlp = f"{name}.attn", f"{name}.attn.spatial_gating_unit", f"{name}.mlp"
+def pack_stage(packer: Packer, source: Source, config: Config, i: int, first_block: int) -> Stage:
+    """Fold and pack a stage's patch embedding and LayerNorm; i: 0 for the first."""
+    dim, hidden = config.dims[i], config.mlp_ratios[i] * config.dims[i]
+    proj, norm = f"patch_embed{i + 1}.proj", f"norm{i + 1}"
+    a, b = source.batch_norm(f"patch_embed{i + 1}.norm")
+    kernel = source(f"{proj}.weight") * a[:, None, None, None]
+    widest = max(dim, hidden)
+    return Stage(
+        channels=dim,
+        pairs=pairs_for(dim, packer.lanes),
+        hidden_pairs=pairs_for(hidden, packer.lanes),
+        depth=config.depths[i],
+        first_block=first_block,
+        embed=Parameters(
+            packer.stem(kernel) if i == 0 else packer.embed(kernel), packer.vector(a * source(f"{proj}.bias") + b)
+        ),
+        zeros=packer.vector([], widest),
+        ones=packer.vector(np.ones(widest)),
+        norm=Parameters(packer.vector(source(f"{norm}.weight")), packer.vector(source(f"{norm}.bias"))),
+    )
 
-    matrices = {}
 
-    def pointwise(field, weight, bias):
-        matrices[f"{field}_w"], record[f"{field}_b"] = weight, packer.vector(bias)
+def pack_block(packer: Packer, source: Source, path: str) -> Block:
+    """Fold and pack one block's tensors."""
+    attn, lka, mlp = f"{path}.attn", f"{path}.attn.spatial_gating_unit", f"{path}.mlp"
+    (a_1, b_1), (a_2, b_2) = source.batch_norm(f"{path}.norm1"), source.batch_norm(f"{path}.norm2")
+    s_1, s_2 = source(f"{path}.layer_scale_1"), source(f"{path}.layer_scale_2")
+    proj_1, conv1, proj_2 = (source.pointwise(name) for name in (f"{attn}.proj_1", f"{lka}.conv1", f"{attn}.proj_2"))
+    fc1, fc2 = source.pointwise(f"{mlp}.fc1"), source.pointwise(f"{mlp}.fc2")
 
-    def depthwise(field, path):
-        record[f"{field}_w"] = packer.depthwise(get(f"{path}.weight"))
-        record[f"{field}_b"] = packer.vector(get(f"{path}.bias"))
+    def bias(name: str) -> Doubles:
+        return source(f"{name}.bias")
 
-    def after_norm(field, path, a, b):
-        weight = get(f"{path}.weight")[:, :, 0, 0]
-        pointwise(field, weight * a, get(f"{path}.bias") + weight @ b)
+    def depthwise(name: str) -> Parameters:
+        return Parameters(packer.depthwise(source(f"{name}.weight")), packer.vector(bias(name)))
 
-    a, b = batch_norm(tensors, f"{name}.norm1", eps)
-    s = get(f"{name}.layer_scale_1")
-    after_norm("proj_1", f"{attn}.proj_1", a, b)
-    depthwise("conv0", f"{lka}.conv0")
-    depthwise("spatial", f"{lka}.conv_spatial")
-    pointwise("conv1", get(f"{lka}.conv1.weight"), get(f"{lka}.conv1.bias"))
-    pointwise("proj_2", get(f"{attn}.proj_2.weight")[:, :, 0, 0] * s[:, None], s * (get(f"{attn}.proj_2.bias") + b))
-    record["scale"] = packer.vector(1 + s * a)
-
-    a, b = batch_norm(tensors, f"{name}.norm2", eps)
-    s = get(f"{name}.layer_scale_2")
-    after_norm("fc1", f"{mlp}.fc1", a, b)
-    depthwise("dwconv", f"{mlp}.dwconv.dwconv")
-    pointwise("fc2", get(f"{mlp}.fc2.weight")[:, :, 0, 0] * s[:, None], s * get(f"{mlp}.fc2.bias"))
-    for field, weight in matrices.items():  # one behind the other in the order of their use: see matmul on what lies ahead
-        record[field] = packer.pointwise(weight)
+    # One matrix behind the other in the order of their use: see matmul on what lies ahead.
+    matrices = (proj_1 * a_1, conv1, proj_2 * s_1[:, None], fc1 * a_2, fc2 * s_2[:, None])
+    proj_1_at, conv1_at, proj_2_at, fc1_at, fc2_at = [packer.pointwise(matrix) for matrix in matrices]
+    return Block(
+        proj_1=Parameters(proj_1_at, packer.vector(bias(f"{attn}.proj_1") + proj_1 @ b_1)),
+        conv0=depthwise(f"{lka}.conv0"),
+        conv_spatial=depthwise(f"{lka}.conv_spatial"),
+        conv1=Parameters(conv1_at, packer.vector(bias(f"{lka}.conv1"))),
+        proj_2=Parameters(proj_2_at, packer.vector(s_1 * (bias(f"{attn}.proj_2") + b_1))),
+        scale=packer.vector(1 + s_1 * a_1),
+        fc1=Parameters(fc1_at, packer.vector(bias(f"{mlp}.fc1") + fc1 @ b_2)),
+        dwconv=depthwise(f"{mlp}.dwconv.dwconv"),
+        fc2=Parameters(fc2_at, packer.vector(s_2 * bias(f"{mlp}.fc2"))),
+    )

@@ -7,40 +7,41 @@ import time
 import numpy as np
 
 from ..jit import njit
-from .matmul import STORE, matmul
-from .pack import PAIR, aligned
-from .simd import SHAPES, host_lanes
+from .addresses import Address, address_of, aligned
+from .maps import Map, Parameters, Part
+from .matmul import STORED, matmul
+from .simd import PAIR, SHAPES, Lanes, host_lanes
 from .team import Team
 
 POSITIONS, INPUTS, OUTPUTS = 336, 256, 256  # a map, a kernel and a result that fit into a second-level cache together
+SPARE = 2048  # floats: more than any matrix tile
 SECONDS = 0.02  # of work between two looks at the clock
 
 
 @njit(nogil=True, cache=False)
-def repeat(lanes, times, a, w, zeros, out, spare):
-    v = SHAPE.lanes
+def repeat(lanes: Lanes, times: int, x: Map, parameters: Parameters, out: Map, part: Part, spare: Address) -> None:
     for _ in range(times):
-        matmul(
-            lanes, STORE, a, POSITIONS * v, INPUTS // v, w, zeros, out, POSITIONS * v, out, POSITIONS * v, zeros,
-            0, POSITIONS, 0, OUTPUTS // (PAIR * v), spare,
-        )  # fmt: skip
-
-
-SHAPE = SHAPES[type(host_lanes())]
+        matmul(lanes, x, parameters, out, STORED, part, spare)
 
 
 def ours(threads: int, tries: int = 10) -> float:
     """Return GFLOP/s of this engine's own matrix product, the most of several tries, each thread on its own matrices."""
-    rooms = [aligned(INPUTS * POSITIONS + INPUTS * OUTPUTS + OUTPUTS * POSITIONS + 4096) for _ in range(threads)]
+    lanes = host_lanes()
+    v = SHAPES[type(lanes)].lanes
+    rooms = [aligned(INPUTS * POSITIONS + INPUTS * OUTPUTS + OUTPUTS * POSITIONS + 2 * SPARE) for _ in range(threads)]
     jobs = []
     for room in rooms:
         room[:] = np.random.default_rng(0).normal(size=room.size)
-        a = room.ctypes.data // 4
-        w = a + INPUTS * POSITIONS
-        out = w + INPUTS * OUTPUTS
+        x = address_of(room)
+        weight = x + INPUTS * POSITIONS
+        out = weight + INPUTS * OUTPUTS
         spare = out + OUTPUTS * POSITIONS
-        jobs.append((a, w, spare, out, spare + 2048))
-    team, lanes = Team(), host_lanes()
+        bias = spare + SPARE
+        jobs.append((
+            Map(x, POSITIONS * v, INPUTS // v), Parameters(weight, bias), Map(out, POSITIONS * v, OUTPUTS // v),
+            Part(0, POSITIONS, 0, OUTPUTS // (PAIR * v)), spare,
+        ))  # fmt: skip
+    team = Team()
     work = 2e-9 * INPUTS * OUTPUTS * POSITIONS
     repeat(lanes, 1, *jobs[0])
     times = max(1, int(SECONDS * 100 / work))

@@ -8,8 +8,6 @@ lets Python write the LLVM instructions of one function instead. A value of type
 How many lanes a vector has travels through the kernels as the type of their first argument: an empty named tuple,
 which costs nothing at run time and makes Numba's cache keep the widths apart. `Plain` stands for 'no intrinsics':
 the kernels then fall back to loops over scalars.
-
-Addresses are integers and count floats (4 bytes), so that `address + i` is the i-th float from there.
 """
 
 from __future__ import annotations
@@ -17,16 +15,17 @@ from __future__ import annotations
 import ctypes
 import os
 import platform
-from typing import NamedTuple
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
 
 import numpy as np
 from llvmlite import ir
-from numba import types
 from numba.core import cgutils
 from numba.core.registry import cpu_target
-from numba.extending import intrinsic, overload
+from numba.extending import overload
 
 from ..jit import inline
+from .addresses import pointer_to
 
 FLOAT, INT = ir.FloatType(), ir.IntType(64)
 
@@ -47,6 +46,9 @@ class Plain(NamedTuple):
     """No intrinsics: loops over 8 scalars, which LLVM vectorises as it likes."""
 
 
+Lanes = Lanes16 | Lanes8 | Lanes4 | Plain
+
+
 class Shape(NamedTuple):
     """How one vector width is used."""
 
@@ -57,13 +59,18 @@ class Shape(NamedTuple):
 # 14 x 2 + 2 + 1 = 31 of 32 registers; every map of a 224 image is a multiple of 7 positions. 6 x 2 + 2 + 1 = 15 of 16.
 SHAPES = {Lanes16: Shape(16, 14), Lanes8: Shape(8, 6), Lanes4: Shape(4, 6), Plain: Shape(8, 6)}
 PLAIN_LANES = SHAPES[Plain].lanes
-PAIR = 2  # vectors of outputs that a matrix tile computes side by side
+PAIR = 2  # vectors of outputs that a matrix tile computes side by side, and blocks that a map's channels are filled up to
 
 
-def host_lanes():
+def pairs_for(channels: int, v: int) -> int:
+    """Return how many pairs of blocks of V hold so many channels."""
+    return -(-channels // (PAIR * v))
+
+
+def host_lanes() -> Lanes:
     """Return the widest type this machine's vectors allow, or what MINIVAN_VECTOR (16, 8, 4, or 0 for Plain) asks for."""
     asked = os.environ.get("MINIVAN_VECTOR")
-    named = {"16": Lanes16, "8": Lanes8, "4": Lanes4, "0": Plain}
+    named: dict[str, type[Lanes]] = {"16": Lanes16, "8": Lanes8, "4": Lanes4, "0": Plain}
     if asked:
         if asked not in named:
             raise ValueError(f"MINIVAN_VECTOR is one of {', '.join(named)}, got {asked!r}")
@@ -76,33 +83,61 @@ def host_lanes():
     return Lanes4() if platform.machine().lower() in ("arm64", "aarch64") else Plain()
 
 
-def shape_of(lanes_type) -> Shape:
-    """Return the Shape of a Numba type such as that of Lanes16()."""
-    return SHAPES[lanes_type.instance_class]
+def shape_of(lanes: Any) -> Shape:
+    """Return the Shape of a Numba type such as that of Lanes16(): what an intrinsic or an `overload` is given for `lanes`.
+
+    Numba wants an `overload` annotated as what it stands for is, so that there too the annotation says Lanes.
+    """
+    return SHAPES[lanes.instance_class]
 
 
-def width(lanes):
+def is_plain(lanes: Any) -> bool:
+    """Whether a Numba type is that of Plain()."""
+    return lanes.instance_class is Plain
+
+
+def vector_width(lanes: Lanes) -> int:
     """The floats in a vector, a constant to the compiler. Compiled code calls it; see `overload`."""
     return SHAPES[type(lanes)].lanes
 
 
-@overload(width)
-def compile_width(lanes):
+@overload(vector_width)
+def compile_vector_width(lanes: Lanes) -> Callable[[Lanes], int]:
     v = shape_of(lanes).lanes
-    return lambda lanes: v
+
+    def width(lanes: Lanes) -> int:
+        return v
+
+    return width
+
+
+def tile_rows(lanes: Lanes) -> int:
+    """The positions of a matrix tile, a constant to the compiler. Compiled code calls it; see `overload`."""
+    return SHAPES[type(lanes)].rows
+
+
+@overload(tile_rows)
+def compile_tile_rows(lanes: Lanes) -> Callable[[Lanes], int]:
+    rows = shape_of(lanes).rows
+
+    def count(lanes: Lanes) -> int:
+        return rows
+
+    return count
 
 
 class Emit:
     """The vector instructions of a micro-kernel, over an LLVM IR builder."""
 
-    def __init__(self, builder: ir.IRBuilder, lanes: int):
+    def __init__(self, builder: ir.IRBuilder, lanes: int) -> None:
         self.builder, self.lanes = builder, lanes
         self.vector = ir.VectorType(FLOAT, lanes)
 
-    def pointer(self, address):
-        return self.builder.inttoptr(self.builder.shl(address, int_(2)), FLOAT.as_pointer())
+    def pointer(self, address: ir.Value) -> ir.Value:
+        """An Address as LLVM's pointer to a float."""
+        return pointer_to(self.builder, address, FLOAT)
 
-    def prefetch(self, pointer):
+    def prefetch(self, pointer: ir.Value) -> None:
         """Ask for the cache line there, into the second-level cache; nothing happens where there is none."""
         byte, number = ir.IntType(8).as_pointer(), ir.IntType(32)
         signature = ir.FunctionType(ir.VoidType(), [byte, number, number, number])
@@ -110,33 +145,37 @@ class Emit:
         read, second_level, data = (ir.Constant(number, value) for value in (0, 2, 1))
         self.builder.call(function, [self.builder.bitcast(pointer, byte), read, second_level, data])
 
-    def at(self, pointer, offset):
+    def at(self, pointer: ir.Value, offset: int | ir.Value) -> ir.Value:
+        """The pointer, so many floats further."""
         return self.builder.gep(pointer, [offset if isinstance(offset, ir.Value) else int_(offset)])
 
-    def load(self, pointer, offset=0):
+    def load(self, pointer: ir.Value, offset: int = 0) -> ir.Value:
         """One vector; the layout keeps vectors aligned to their size."""
         return self.builder.load(self._vectors(pointer, offset), align=4 * self.lanes)
 
-    def store(self, value, pointer, offset=0):
+    def store(self, value: ir.Value, pointer: ir.Value, offset: int = 0) -> None:
         self.builder.store(value, self._vectors(pointer, offset), align=4 * self.lanes)
 
-    def broadcast(self, pointer, offset=0):
+    def broadcast(self, pointer: ir.Value, offset: int = 0) -> ir.Value:
         """One float in every lane."""
         return self.spread(self.builder.load(self.at(pointer, offset), align=4))
 
-    def spread(self, scalar):
+    def spread(self, scalar: ir.Value) -> ir.Value:
+        """A scalar in every lane."""
         nothing = ir.Constant(self.vector, ir.Undefined)
         first = self.builder.insert_element(nothing, scalar, ir.Constant(ir.IntType(32), 0))
         zeros = ir.Constant(ir.VectorType(ir.IntType(32), self.lanes), [0] * self.lanes)
         return self.builder.shuffle_vector(first, nothing, zeros)
 
-    def constant(self, value: float):
+    def constant(self, value: float) -> ir.Constant:
+        """A number, rounded to float32, in every lane."""
         return ir.Constant(self.vector, [ctypes.c_float(value).value] * self.lanes)
 
-    def fma(self, a, b, c):
+    def fma(self, a: ir.Value, b: ir.Value, c: ir.Value) -> ir.Value:
+        """a * b + c, rounded once."""
         return self.call("fma", a, b, c)
 
-    def call(self, name, *operands):
+    def call(self, name: str, *operands: ir.Value) -> ir.Value:
         """llvm.`name` on vectors of the operands' type."""
         vector = operands[0].type
         kind = "f64" if vector.element == ir.DoubleType() else "f32"
@@ -144,7 +183,7 @@ class Emit:
         intrinsic = cgutils.get_or_insert_function(self.builder.module, signature, f"llvm.{name}.v{vector.count}{kind}")
         return self.builder.call(intrinsic, operands)
 
-    def gelu(self, x):
+    def gelu(self, x: ir.Value) -> ir.Value:
         """x * Phi(x), without a branch: max(x, 0) - |x| / polynomial(|x|)^8.
 
         The polynomial approximates Q(t)^(-1/8), Q the normal distribution's upper tail, in the form of Abramowitz and
@@ -163,7 +202,7 @@ class Emit:
         zero = self.constant(0.0)
         return builder.fsub(builder.select(builder.fcmp_ordered(">", x, zero), x, zero), below)
 
-    def _vectors(self, pointer, offset):
+    def _vectors(self, pointer: ir.Value, offset: int) -> ir.Value:
         return self.builder.bitcast(self.at(pointer, offset), self.vector.as_pointer())
 
 
@@ -174,7 +213,7 @@ TAIL = (
 )  # fmt: skip
 
 
-def int_(value: int):
+def int_(value: int) -> ir.Constant:
     return ir.Constant(INT, value)
 
 
@@ -186,10 +225,10 @@ class Loop:
     loop.values                                 # a2, b2 of the last turn
     """
 
-    def __init__(self, builder, count, values):
+    def __init__(self, builder: ir.IRBuilder, count: ir.Value, values: Sequence[ir.Value]) -> None:
         self.builder, self.count, self.start = builder, count, values
 
-    def __enter__(self):
+    def __enter__(self) -> Loop:
         builder = self.builder
         before = builder.block
         self.body = builder.append_basic_block("loop")
@@ -203,7 +242,8 @@ class Loop:
             phi.add_incoming(value, before)
         return self
 
-    def next(self, values):
+    def next(self, values: Sequence[ir.Value]) -> None:
+        """End a turn: these are the values of the next one."""
         builder = self.builder
         left = builder.sub(self.left, int_(1))
         end = builder.block
@@ -211,37 +251,22 @@ class Loop:
         for phi, value in zip(self.values, values, strict=True):
             phi.add_incoming(value, end)
         builder.cbranch(builder.icmp_signed(">", left, int_(0)), self.body, self.after)
-        self.values = values
+        self.values = list(values)
 
-    def __exit__(self, *_):
+    def __exit__(self, *_: object) -> None:
         self.builder.position_at_end(self.after)
 
 
-@intrinsic
-def floats_at(typing_context, address):
-    """The address as a pointer to float32, for numba.carray."""
-
-    def emit(context, builder, signature, arguments):
-        return builder.inttoptr(builder.shl(arguments[0], int_(2)), FLOAT.as_pointer())
-
-    return types.CPointer(types.float32)(address), emit
-
-
-@intrinsic
-def doubles_at(typing_context, address):
-    """The address, which counts floats, as a pointer to float64."""
-
-    def emit(context, builder, signature, arguments):
-        return builder.inttoptr(builder.shl(arguments[0], int_(2)), ir.DoubleType().as_pointer())
-
-    return types.CPointer(types.float64)(address), emit
+def unpack(builder: ir.IRBuilder, named_tuple: ir.Value) -> list[ir.Value]:
+    """The fields of a named tuple that an intrinsic was given."""
+    return list(cgutils.unpack_tuple(builder, named_tuple))
 
 
 TAIL32 = np.array(TAIL, np.float32)
 
 
 @inline
-def gelu(x):
+def gelu(x: Any) -> Any:
     """Emit.gelu for one float32, where there are no intrinsics."""
     t = abs(x)
     p = TAIL32[-1]

@@ -17,35 +17,39 @@ from __future__ import annotations
 import ctypes
 import os
 import threading
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from typing import Any
 
 from llvmlite import ir
 from numba import types
-from numba.extending import intrinsic
 
+from ..jit import inline, intrinsic
+from .addresses import Pointer
 from .simd import INT, int_
+from .tables import Member
 
 SPINS = 4000  # looks at the barrier (some 20 microseconds) before the core is offered to another thread each time
 
 
-def _yield_address() -> int:
-    """Return the address of the C function that gives the rest of a time slice away."""
-    if os.name == "nt":
-        return ctypes.cast(ctypes.windll.kernel32.SwitchToThread, ctypes.c_void_p).value
-    return ctypes.cast(ctypes.CDLL(None).sched_yield, ctypes.c_void_p).value
+def _give_way() -> Pointer:
+    """Return where the C function lies that gives the rest of a time slice away."""
+    library = ctypes.CDLL("kernel32" if os.name == "nt" else None)
+    function = library.SwitchToThread if os.name == "nt" else library.sched_yield
+    return ctypes.cast(function, ctypes.c_void_p).value or 0
 
 
-YIELD = _yield_address()
+GIVE_WAY = _give_way()
 
 
-@intrinsic
-def barrier(typing_context, counter, arrivals, give_way):
-    """Add 1 to the int64 at `counter` (a byte address), then wait until it is at least `arrivals`.
+@intrinsic()
+def barrier(typing_context: Any, counter: Any, arrivals: Any, give_way: Any) -> Any:
+    """Add 1 to the int64 at `counter`, a Pointer, then wait until it is at least `arrivals`.
 
     The counter only grows: the n-th barrier of a team of s waits for n * s, so no thread has to reset anything.
     """
 
-    def emit(context, builder, signature, arguments):
+    def emit(context: Any, builder: ir.IRBuilder, signature: Any, arguments: Any) -> ir.Value:
         address, arrivals, give_way = arguments
         counter = builder.inttoptr(address, INT.as_pointer())
         function = builder.inttoptr(give_way, ir.FunctionType(ir.IntType(32), []).as_pointer())
@@ -74,14 +78,29 @@ def barrier(typing_context, counter, arrivals, give_way):
     return types.void(counter, arrivals, give_way), emit
 
 
+@inline
+def meet(me: Member) -> None:
+    """Wait until every thread of the team is here."""
+    if me.size > 1:
+        me.arrived += me.size
+        barrier(me.counter, me.arrived, me.give_way)
+
+
+@inline
+def share(count: int, me: Member) -> tuple[int, int]:
+    """This thread's part of range(count): from the first to before the second."""
+    return count * me.rank // me.size, count * (me.rank + 1) // me.size
+
+
 class Team:
     """Runs a compiled function in several threads at once: the caller's and others that wait for work."""
 
-    def __init__(self):
+    def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._pool, self._size, self._process = None, 0, 0
+        self._pool: ThreadPoolExecutor | None = None
+        self._size, self._process = 0, 0
 
-    def run(self, function, jobs) -> None:
+    def run(self, function: Callable[..., None], jobs: Sequence[tuple[Any, ...]]) -> None:
         """Call function(*job) for every job, each in its own thread, and return when all have."""
         first, *others = jobs
         futures = [self._threads(len(others)).submit(function, *job) for job in others]
@@ -89,10 +108,10 @@ class Team:
         for future in futures:
             future.result()
 
-    def _threads(self, size):
+    def _threads(self, size: int) -> ThreadPoolExecutor:
         """Return a pool of at least `size` threads; a forked child has none of its parent's, and starts its own."""
         with self._lock:
-            if self._size < size or self._process != os.getpid():
+            if self._pool is None or self._size < size or self._process != os.getpid():
                 self._pool = ThreadPoolExecutor(size, thread_name_prefix="minivan")
                 self._size, self._process = size, os.getpid()
             return self._pool
