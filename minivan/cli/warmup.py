@@ -15,6 +15,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     from ..bench import warm_up
 
-    for name, seconds in warm_up(COMPILED if args.engine == "all" else [args.engine]):
+    chosen = {"all": COMPILED}.get(args.engine, (args.engine,))
+    for name, seconds in warm_up(chosen):
         print(f"{name}: {seconds:.1f} s", flush=True)
     return RIGHT
