@@ -3,9 +3,8 @@
 import numba
 import numpy as np
 import pytest
-import torch
-from support import torch_van
 from support.compare import assert_bit_equal, assert_close
+from support.judge import torch, torch_van
 from support.networks import images, random_tensors
 from tolerances import CENTRAL_DIFFERENCES, GRADIENT_NETWORK
 

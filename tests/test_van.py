@@ -9,9 +9,9 @@ import sys
 import numba
 import numpy as np
 import pytest
-import torch
-from support import ROOT, torch_ops, torch_van
+from support import ROOT
 from support.compare import assert_bit_equal, assert_close
+from support.judge import torch, torch_ops, torch_van
 from support.networks import images, random_tensors
 from tolerances import LOGITS
 
@@ -47,14 +47,11 @@ def test_stages_and_logits_are_pytorchs_and_closer_to_the_truth(name):
     assert ours < theirs
 
 
-PYTORCH = Engine("PyTorch between NumPy arrays", ops=torch_ops)
-
-
-@pytest.mark.parametrize("engine", ["exact", "numpy", PYTORCH], ids=str)
+@pytest.mark.parametrize("engine", ["exact", "numpy", "PyTorch"])
 @pytest.mark.parametrize("size", [(32, 32), (33, 61), (64, 32), (50, 97)])
 def test_every_engine_runs_the_same_model_on_any_size(small, engine, size):
     x = images(2, *size)
-    model = VAN(SMALL, small, engine=engine)
+    model = VAN(SMALL, small, Engine("PyTorch between NumPy arrays", ops=torch_ops) if engine == "PyTorch" else engine)
     with torch.no_grad():
         expected = torch_van.load(SMALL, small, torch.float64)(torch.from_numpy(x).double()).numpy()
     logits = model(x)
@@ -183,7 +180,7 @@ def test_wrong_tensors_are_named(small):
         VAN(SMALL, {**small, "head.weight": small["head.weight"].T})
     with pytest.raises(ValueError, match=r"norm4\.bias has the dtype int64"):
         VAN(SMALL, {**small, "norm4.bias": np.zeros(32, np.int64)})
-    for engine in ("warp", None, torch_ops):
+    for engine in ("warp", None, depthwise):
         with pytest.raises(ValueError, match="no engine is called"):
             VAN(SMALL, small, engine=engine)
 

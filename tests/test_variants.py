@@ -4,8 +4,7 @@ import json
 import math
 
 import pytest
-import torch
-from support import torch_van
+from support.judge import torch, torch_van
 
 from minivan.cli import main
 from minivan.summary import summarise, totals

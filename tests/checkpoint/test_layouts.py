@@ -6,9 +6,8 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-import safetensors.torch
-import torch
-from support import ROOT, saved, torch_van
+from support import ROOT, saved
+from support.judge import safetensors_torch, torch, torch_van
 
 from minivan.card import PRESETS, imagenet1k
 from minivan.checkpoint import CheckpointError, layouts, read
@@ -99,7 +98,7 @@ def test_a_bare_van_model_has_features_and_no_head(tmp_path, container):
     if container == "zip":
         saved.save(bare, path)
     else:
-        safetensors.torch.save_file({k: v.clone() for k, v in bare.items()}, path)
+        safetensors_torch.save_file({k: v.clone() for k, v in bare.items()}, path)
     weights = read(path)
     assert weights.config == replace(saved.SMALL, classes=0) and weights.card.layout == "huggingface"
     net = torch_van.TorchVAN(saved.SMALL)
@@ -240,7 +239,7 @@ def huggingface_folder(tmp_path, config=saved.SMALL, **fields):
     folder = tmp_path / "my-van"
     folder.mkdir(exist_ok=True)
     state = saved.huggingface(saved.state_dict(config))
-    safetensors.torch.save_file({name: tensor.clone() for name, tensor in state.items()}, folder / "model.safetensors")
+    safetensors_torch.save_file({name: tensor.clone() for name, tensor in state.items()}, folder / "model.safetensors")
     (folder / "config.json").write_text(json.dumps({"model_type": "van", "strides": [4, 2, 2, 2]} | fields))
     return folder
 

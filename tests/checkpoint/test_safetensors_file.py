@@ -10,9 +10,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import safetensors.numpy
-import safetensors.torch
-import torch
 from support import saved
+from support.judge import safetensors_torch, torch, torch_van
 from support.networks import random_tensors
 from support.watch import refused, watching
 
@@ -184,27 +183,27 @@ def test_to_authors_is_the_source_s_tensors_bit_for_bit(tmp_path):
     source = saved.save(saved.training_checkpoint(state), tmp_path / "net.pth.tar")
     write(read(source), tmp_path / "own.safetensors")
     write(read(tmp_path / "own.safetensors"), tmp_path / "authors.safetensors", to="authors")
-    back = safetensors.torch.load_file(tmp_path / "authors.safetensors")
+    back = safetensors_torch.load_file(tmp_path / "authors.safetensors")
     expected = {name: tensor for name, tensor in state.items() if "num_batches" not in name}
     assert set(back) == set(expected)
     for name, tensor in expected.items():
         assert back[name].dtype == tensor.dtype and back[name].numpy().tobytes() == tensor.numpy().tobytes()
-    from support import torch_van
-
     torch_van.TorchVAN(saved.SMALL).load_state_dict(back)  # strict: the counters are filled in by BatchNorm itself
     assert read(tmp_path / "authors.safetensors").card.layout == "authors"
 
 
-@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float64])
+@pytest.mark.parametrize("dtype", ["float16", "bfloat16", "float64"])
 def test_other_libraries_files_in_other_floating_types(tmp_path, dtype):
-    state = {name: tensor.to(dtype) for name, tensor in saved.state_dict().items() if tensor.is_floating_point()}
-    safetensors.torch.save_file(state, tmp_path / "net.safetensors", metadata={"format": "pt"})
+    state = {
+        name: tensor.to(getattr(torch, dtype)) for name, tensor in saved.state_dict().items() if tensor.is_floating_point()
+    }
+    safetensors_torch.save_file(state, tmp_path / "net.safetensors", metadata={"format": "pt"})
     weights = read(tmp_path / "net.safetensors")
     assert weights.config == saved.SMALL and weights.notes == ()
     for name, tensor in state.items():
         assert np.array_equal(weights.tensors[name], tensor.float().numpy())
     with opened(tmp_path / "net.safetensors") as checkpoint:
-        assert {tensor.dtype for tensor in checkpoint.stored.values()} == {str(dtype).removeprefix("torch.")}
+        assert {tensor.dtype for tensor in checkpoint.stored.values()} == {dtype}
 
 
 def test_the_source_s_sha256_goes_with_the_weights_and_stays(tmp_path):

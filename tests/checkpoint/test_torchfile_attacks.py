@@ -9,8 +9,8 @@ import zipfile
 
 import numpy as np
 import pytest
-import torch
-from support import saved, torch_van
+from support import saved
+from support.judge import torch, torch_van
 from support.watch import refused, watching
 
 from minivan.checkpoint import CheckpointError, interpreter, read

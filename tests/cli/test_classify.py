@@ -10,9 +10,9 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-import torch
 from PIL import Image
-from support import EXAMPLES, ROOT, torch_van
+from support import EXAMPLES, ROOT
+from support.judge import torch, torch_van
 from test_image import png_header
 
 import minivan

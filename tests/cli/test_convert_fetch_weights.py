@@ -7,8 +7,8 @@ import sys
 import numpy as np
 import pytest
 import safetensors.numpy
-import torch
 from support import ROOT, saved
+from support.judge import torch
 from support.loopback import OFFICIAL_SHA256
 
 from minivan.checkpoint import digest, facts, find, here, hub, read

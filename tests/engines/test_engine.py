@@ -8,11 +8,10 @@ import sys
 
 import numpy as np
 import pytest
-import torch
 from support import ROOT
 from support.compare import assert_bit_equal, assert_close
+from support.judge import TORCH, torch
 from support.networks import images, random_tensors
-from support.torch_engine import TORCH
 from tolerances import LOGITS
 
 from minivan import ops, reference

@@ -4,10 +4,9 @@ import dataclasses
 
 import numpy as np
 import pytest
-import torch
-from support import torch_van
 from support.compare import assert_bit_equal, assert_close
 from support.engines import REFUSING, counting
+from support.judge import torch, torch_van
 from support.networks import images, random_tensors
 
 from minivan import backward, cli, explain, ops

@@ -2,10 +2,10 @@
 
 import numpy as np
 import pytest
-import torch
-from support import EXAMPLES, torch_van
+from support import EXAMPLES
 from support.compare import assert_bit_equal, assert_close
 from support.engines import REFUSING
+from support.judge import torch, torch_van
 from support.networks import images, random_tensors
 
 from minivan import backward

@@ -8,9 +8,9 @@ import threading
 import numba
 import numpy as np
 import pytest
-import torch
 from support import ROOT
 from support.compare import assert_bit_equal, assert_close
+from support.judge import torch
 from support.networks import images, random_tensors
 from tolerances import FAST
 

@@ -2,11 +2,10 @@
 
 import numpy as np
 import pytest
-import torch
-import torch.nn.functional as F
 from hypothesis import given
 from hypothesis import strategies as st
 from support.compare import assert_bit_equal, assert_close
+from support.judge import F, torch
 from support.strategies import arrays, convolutions, feature_maps
 from tolerances import CENTRAL_DIFFERENCES, FLOAT64, GRADIENT_OPERATOR
 

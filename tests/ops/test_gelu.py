@@ -8,10 +8,9 @@ import mpmath
 import numba
 import numpy as np
 import pytest
-import torch
-import torch.nn.functional as F
 from support import ROOT
 from support.compare import ulp_distance
+from support.judge import F, torch
 
 from minivan import ops
 from minivan.ops import activation

@@ -7,8 +7,8 @@ import pytest
 import truth
 from hypothesis import given
 from hypothesis import strategies as st
-from support import torch_ops
 from support.compare import assert_bit_equal, assert_close, describe, ulp_distance
+from support.judge import torch_ops
 from support.strategies import arrays, convolutions, feature_maps
 from tolerances import EXACT_BIT_EQUAL_SHARE, EXACT_ULP, FLOAT64, TORCH_FLOAT32_OPERATOR
 

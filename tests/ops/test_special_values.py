@@ -6,10 +6,9 @@ gives NaN at infinity.
 
 import numpy as np
 import pytest
-import torch
 import truth
-from support import torch_ops
 from support.compare import assert_bit_equal
+from support.judge import torch, torch_ops
 
 import minivan.ops as exact
 import minivan.reference as reference

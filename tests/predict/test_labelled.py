@@ -3,9 +3,9 @@
 import re
 
 import pytest
-import torch
-from support import ROOT, torch_van
+from support import ROOT
 from support.compare import assert_close
+from support.judge import torch, torch_van
 from support.labelled import logits, photographs
 from tolerances import FAST
 

@@ -6,10 +6,8 @@ import struct
 import zipfile
 from collections import OrderedDict
 
-import torch
-
 from minivan.variants import Config
-from support import torch_van
+from support.judge import torch, torch_van
 
 SMALL = Config((4, 6, 6, 8), (1, 2, 1, 1), (3, 2, 2, 1), classes=5)
 SMALLEST = Config((2,), (1,), (2,), classes=3)
