@@ -19,7 +19,8 @@ def printable(text: object) -> str:
 def quote(name: object) -> str:
     """Return a name read from a file as it may stand in a message: quoted, escaped, cut to 80 characters."""
     if not isinstance(name, (str, int, float, type(None))):
-        return f"a {type(name).__name__}"
+        kind = type(name).__name__
+        return f"{'an' if kind[0] in 'AEIOUaeiou' else 'a'} {kind}"
     if isinstance(name, str):
         name = name if len(name) <= LONGEST_QUOTE else f"{name[:LONGEST_QUOTE]}..."
     return repr(name)

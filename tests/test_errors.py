@@ -13,7 +13,7 @@ def test_control_characters_and_lone_surrogates_are_shown_as_codes():
 
 def test_a_quoted_name_is_short_and_what_is_no_name_is_called_by_its_type():
     assert quote("x" * 100) == repr("x" * 80 + "...")
-    assert (quote("a\nb"), quote(None), quote(b"x")) == (r"'a\nb'", "None", "a bytes")
+    assert (quote("a\nb"), quote(None), quote(b"x"), quote(object())) == (r"'a\nb'", "None", "a bytes", "an object")
 
 
 NO_FILE = "No such file or directory"

@@ -7,6 +7,7 @@
 A node's layer is told by the parameter it reads (`block1.0.attn.proj_1.weight`) or by its scope (`/block1.0/attn/proj_1/Conv`),
 as PyTorch's exporters write them; the last node of a scope makes the layer's output. Every such output is added to the
 graph's, so onnxruntime computes it; with --optimise 0 it fuses nothing else either. The input is the trace's own.
+`compare` exits with 1 where layers went unchecked: a trace recorded with --layers for what the port shows has none.
 """
 
 import argparse

@@ -6,7 +6,8 @@
 
 my_van.py defines `build()`, which returns the torch.nn.Module with its weights loaded. Modules that carry the authors' names
 (`block1.0.attn.proj_1`) need nothing else; for others give `compare` a --map. Results that no module of its own makes
-(`layer_scale_1`, `pool`) are left out; everything else is compared. The input is the trace's own.
+(`layer_scale_1`, `pool`) are left out: `compare` judges everything else, counts them as unchecked and exits with 1; a trace
+recorded with --layers for what the port shows is judged as a whole. The input is the trace's own.
 """
 
 import argparse

@@ -18,7 +18,7 @@ from .tensor import ITEM_SIZES, Storage, StoredTensor
 Builder = Callable[..., object]  # what is called in the place of a class or function, with the arguments the file gives
 
 
-class Record:
+class Inert:
     """An object that carries nothing minivan reads: an argparse.Namespace, say. What the file puts in is let go."""
 
     __slots__ = ("path",)
@@ -56,7 +56,7 @@ def find(module: str, name: str) -> Name:
 def _dictionary(path: str) -> Builder:
     def build(*args: object) -> dict[Any, object]:
         """OrderedDict(), OrderedDict([[key, value], ...]), defaultdict(factory), ConfigDict({...})"""
-        if not args or isinstance(args[-1], (Name, Record)):
+        if not args or isinstance(args[-1], (Name, Inert)):
             return {}
         if len(args) == 1 and isinstance(args[0], dict):
             return dict(args[0])
@@ -70,8 +70,8 @@ def _dictionary(path: str) -> Builder:
     return build
 
 
-def _record(path: str) -> Builder:
-    return lambda *args: Record(path)
+def _inert(path: str) -> Builder:
+    return lambda *args: Inert(path)
 
 
 def _unread(path: str) -> Builder:
@@ -125,10 +125,10 @@ def _from_type(function: object = None, kind: object = None, args: object = None
     return function.build(*args)
 
 
-def _attribute(owner: object = None, name: object = None, *rest: object) -> Record:
+def _attribute(owner: object = None, name: object = None, *rest: object) -> Inert:
     """MMEngine's log buffers are pickled with references to their own averaging methods; no other getattr is let by"""
     if isinstance(owner, Name) and owner.path == HISTORY_BUFFER and name in STATISTICS:
-        return Record(f"{owner.path}.{name}")
+        return Inert(f"{owner.path}.{name}")
     raise CheckpointError("the file calls getattr", "nothing that is looked up by name is ever used")
 
 
@@ -167,7 +167,7 @@ PLAIN = (
     "object",
 )  # fmt: skip
 NUMPY = ("core.multiarray.scalar", "core.multiarray._reconstruct", "core.numeric._frombuffer")
-RECORDS = (
+INERT = (
     "argparse.Namespace", "types.SimpleNamespace", "_codecs.encode", "copyreg._reconstructor", "copy_reg._reconstructor",
     *(f"{module}.{name}" for module in ("builtins", "__builtin__") for name in PLAIN),
     *(f"pathlib{at}.{kind}Path" for at in ("", "._local") for kind in ("", "Posix", "PurePosix", "Windows", "PureWindows")),
@@ -196,7 +196,7 @@ NAMES = (
     {path: Name(path, build) for path, build in BUILDERS.items()}
     | {path: Name(path, _dictionary(path)) for path in DICTIONARIES}
     | {path: Name(path, _unread(path)) for path in UNREAD_TENSORS}
-    | {path: Name(path, _record(path)) for path in RECORDS}
+    | {path: Name(path, _inert(path)) for path in INERT}
     | {f"torch.{name}": Name(f"torch.{name}", _refused(f"torch.{name}"), name) for name in ITEM_SIZES}
     | {
         path: Name(path, _refused(path), dtype)

@@ -258,15 +258,15 @@ class Interpreter:
         self.set_items(items)
 
     def empty_set(self) -> None:
-        self.push_new(inert.Record("builtins.set"))
+        self.push_new(inert.Inert("builtins.set"))
 
     def frozen_set(self) -> None:
         self.pop_to_mark()
-        self.push_new(inert.Record("builtins.frozenset"))
+        self.push_new(inert.Inert("builtins.frozenset"))
 
     def extend(self, items: list[Any]) -> None:
         target = self.top()
-        if isinstance(target, inert.Record):
+        if isinstance(target, inert.Inert):
             return
         if not isinstance(target, list):
             raise CheckpointError(f"items appended to {quote(target)}")
@@ -282,14 +282,14 @@ class Interpreter:
 
     def add_to_mark(self) -> None:
         self.pop_to_mark()
-        if not isinstance(self.top(), inert.Record):
+        if not isinstance(self.top(), inert.Inert):
             raise CheckpointError(f"items added to {quote(self.top())}")
 
     def set_items(self, items: list[Any]) -> None:
         target = self.top()
         if len(items) % 2:
             raise CheckpointError("a key without a value")
-        if isinstance(target, inert.Record):
+        if isinstance(target, inert.Inert):
             return
         if not isinstance(target, dict):
             raise CheckpointError(f"items set in {quote(target)}")
@@ -342,7 +342,7 @@ class Interpreter:
     def build(self) -> None:
         """Set an object's state: an OrderedDict's `_metadata`, a Namespace's fields. Nothing reads them; they are let go."""
         self.pop()
-        if not isinstance(self.top(), (dict, inert.Record, inert.Unread, StoredTensor)):
+        if not isinstance(self.top(), (dict, inert.Inert, inert.Unread, StoredTensor)):
             raise CheckpointError(f"a state set on {quote(self.top())}")
 
     def persistent(self) -> None:

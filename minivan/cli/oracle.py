@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ..errors import WrongCall, printable
-from .arguments import NO, RIGHT, wrong_calls
+from .arguments import NO, RIGHT, add_engine, add_threads, wrong_calls
 
 if TYPE_CHECKING:
     from ..oracle.compare import Difference, Report
@@ -24,7 +24,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     record.add_argument("input", metavar="INPUT", help="an image, or a normalised tensor (3, H, W) or (N, 3, H, W) as .npy")
     record.add_argument("-o", "--output", metavar="FILE", help="the trace to write, safetensors")
     record.add_argument("--model", metavar="NAME", help="a name (b0, ...) or a file of weights (default: the best usable here)")
-    record.add_argument("--engine", default="exact", help="what computes (default: exact)")
+    add_engine(record, default="exact")
     record.add_argument(
         "--layers", action="append", metavar="GLOB", help="keep only layers whose path matches, 'block1.*' say; may be repeated"
     )
@@ -33,7 +33,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     compare = commands.add_parser(
         "compare",
         help="name the first layer of a port that differs from a trace",
-        epilog="Exit status: 0 within tolerance, 1 beyond it, 2 for an input that cannot be used.",
+        epilog="Exit status: 0 every layer of the trace is within tolerance, 1 layers differ or went unchecked, 2 a wrong "
+        "call, or nothing could be judged.",
         allow_abbrev=False,
     )
     compare.add_argument("trace", metavar="TRACE", help="a trace, or a test vector's folder")
@@ -49,6 +50,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     vectors = commands.add_parser("vectors", help="write small test vectors for every operator", allow_abbrev=False)
     vectors.add_argument("-o", "--output", metavar="DIR", required=True, help="the folder to write them to")
     vectors.add_argument("--op", metavar="NAME", action="append", help="only this operator's; may be repeated")
+    for command in (record, compare, vectors):
+        add_threads(command)
 
 
 def tolerance(text: str) -> float:
@@ -68,14 +71,13 @@ def run(args: argparse.Namespace) -> int:
 
 
 def run_record(args: argparse.Namespace) -> int:
-    from .. import engines, load, oracle
+    from .. import load, oracle
     from ..oracle.trace import hashes
 
     if not args.output and not args.hashes:
         raise WrongCall("say where the trace goes with -o FILE, or ask for its digests with --hashes")
     with wrong_calls():
-        engine = engines.find(args.engine)  # before any weights are read
-        model = load(args.model, engine)
+        model = load(args.model, args.engine)
         x = oracle.read_input(args.input, model.card.preprocessing)
         trace = oracle.record(model, x, args.layers or ["*"], args.model or "")
         if args.output:
@@ -84,27 +86,26 @@ def run_record(args: argparse.Namespace) -> int:
         print(hashes(trace), end="")
     else:
         size = Path(args.output).stat().st_size
-        print(f"{args.output}: {len(trace.layers)} layers, {size:,} bytes, {model.card.name} on engine {engine.name}")
+        print(f"{args.output}: {layers(len(trace.layers))}, {size:,} bytes, {model.card.name} on engine {model.engine.name}")
     return RIGHT
 
 
 def run_compare(args: argparse.Namespace) -> int:
     from .. import oracle
-    from ..oracle import recorded
 
     allowed = None
     if args.max_ulp is not None or args.rtol is not None or args.atol is not None:
         allowed = oracle.Tolerance(args.rtol or 0.0, args.atol or 0.0, args.max_ulp)
     with wrong_calls():
         baseline = oracle.open_baseline(args.trace, args.model)
-        names = recorded.read_names(args.map) if args.map else []
-        report = oracle.compare(baseline.trace, recorded.read(args.other), allowed, names, args.layout)
+        names = oracle.read_names(args.map) if args.map else []
+        report = oracle.compare(baseline.trace, oracle.read(args.other), allowed, names, args.layout)
     hint = baseline.hint(report)
     if args.json:
         print(json.dumps(report.plain(hint)))
     else:
         print_report(report, hint)
-    return RIGHT if report.within else NO
+    return RIGHT if report.within and not report.missing else NO
 
 
 def print_report(report: Report, hint: str) -> None:
@@ -122,19 +123,29 @@ def print_report(report: Report, hint: str) -> None:
             print(f"{head} {share(row.bit_equal):>7} {row.max_abs:9.2e} {row.max_rel:9.2e} {count(row.max_ulp):>9} "
                   f"{count(row.ulp_999):>8} {row.snr_db:7.1f} {row.cosine:11.8f}")  # fmt: skip
     if report.missing:
-        print(f"not in the port: {len(report.missing)} layers ({some(report.missing)})")
+        print(f"not in the port: {layers(len(report.missing))} ({some(report.missing)})")
     if report.unknown:
         print(f"not in the trace: {len(report.unknown)} names of the port ({some(report.unknown)})")
     first = report.first_divergence
     if first is None:
-        verdict = "bit-equal" if report.bit_equal else "within tolerance"
-        print(f"{len(report.rows)} layers compared, layout {report.layout}: {verdict}")
+        compared = f"{layers(len(report.rows))} compared, layout {report.layout}"
+        if report.missing:  # "bit-equal" would be read as the whole port's verdict
+            print(f"{compared}: within tolerance, but {layers(len(report.missing))} of the trace went unchecked")
+        else:
+            print(f"{compared}: {'bit-equal' if report.bit_equal else 'within tolerance'}")
         return
     print(f"first divergence: {printable(first.path)} (layer {first.number})")
     if first.first is not None and first.worst is not None:
         print(f"  first beyond tolerance {at(first.first)}")
         print(f"  largest error          {at(first.worst)}")
     print(f"  hint: {printable(hint) or 'no known fault gives these numbers'}")
+    if report.missing:
+        print(f"{layers(len(report.missing))} of the trace went unchecked")
+
+
+def layers(number: int) -> str:
+    """A number of layers, in words."""
+    return "1 layer" if number == 1 else f"{number} layers"
 
 
 def share(value: float) -> str:

@@ -1,15 +1,15 @@
 """The oracle: record what every layer gives, compare it with a port's, and name the first layer that differs.
 
 trace = record(model, read_input("cat.jpg", model.card.preprocessing))     # or read_trace("trace.safetensors")
-report = compare(trace, recorded.read("port.npz"))
+report = compare(trace, read("port.npz"), names=read_names("names.txt"))     # or without names, where they are the trace's
 """
 
 from .baseline import Baseline, open_baseline
 from .compare import Report, Tolerance, compare
-from .recorded import Recorded, read_input, read_trace
+from .recorded import Recorded, read, read_input, read_names, read_trace
 from .trace import Trace, digest, record, write
 
 __all__ = [
-    "Baseline", "Recorded", "Report", "Tolerance", "Trace", "compare", "digest", "open_baseline", "read_input", "read_trace",
-    "record", "write",
+    "Baseline", "Recorded", "Report", "Tolerance", "Trace", "compare", "digest", "open_baseline", "read", "read_input",
+    "read_names", "read_trace", "record", "write",
 ]  # fmt: skip

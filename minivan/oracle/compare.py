@@ -11,7 +11,7 @@ import numpy as np
 
 from ..checks import Floating
 from ..paths import INPUT
-from . import layout as layouts
+from . import memory_order
 from .recorded import Recorded, rename
 from .trace import Trace
 from .ulp import distance, same_bits
@@ -100,7 +100,8 @@ class Report:
     def plain(self, hint: str = "") -> dict[str, Any]:
         """Return the report in types that JSON knows: numbers that it does not know, infinities and NaN, are None.
 
-        `hint` is what `Baseline.hint` says of the first divergence, and goes with it. The arrays are left out.
+        `hint` is what `Baseline.hint` says of the first divergence, and goes with it. The arrays are left out. A port
+        is right where 'within' is true and 'missing' is empty: a layer that is missing went unchecked.
         """
         first = self.first_divergence
         return {
@@ -142,8 +143,8 @@ def compare(
             f"{', '.join(list(port)[:3])}, the trace's with {', '.join(list(trace.layers)[:3])}; name a --map"
         )
     if layout == "auto":
-        layout = layouts.detect((ours[path], port[path].values) for path in common)
-        order = [layout, *(other for other in layouts.LAYOUTS if other != layout)]
+        layout = memory_order.detect((ours[path], port[path].values) for path in common)
+        order = [layout, *(other for other in memory_order.LAYOUTS if other != layout)]
     else:
         order = [layout]
     rows, arrays = [], {}
@@ -165,9 +166,9 @@ def compare(
 
 def _fit(theirs: Floating, shape: tuple[int, ...], order: Sequence[str]) -> Floating | None:
     """Return a port's array in the trace's layout, taken for the first of `order` that its shape allows; None for none."""
-    possible = layouts.possible(theirs.shape, shape)
+    possible = memory_order.possible(theirs.shape, shape)
     layout = next((layout for layout in order if layout in possible), None)
-    return None if layout is None else layouts.arrange(theirs, shape, layout)
+    return None if layout is None else memory_order.arrange(theirs, shape, layout)
 
 
 def _misshapen(number: int, path: str, ours: Floating, theirs: Floating, form: str) -> Row:

@@ -42,7 +42,7 @@ def read_input(path: str | Path, preprocessing: Preprocessing) -> npt.NDArray[An
     from ..image import prepare  # a tensor needs no Pillow
 
     if Path(path).name.lower().endswith(".npy"):
-        x = _read_npy(Path(path))
+        x = read_npy(Path(path))
         return x[None] if x.ndim == 3 else x
     try:
         return prepare(Path(path), preprocessing)[None]
@@ -61,7 +61,7 @@ def read(path: str | Path) -> dict[str, Recorded]:
         files = sorted(path.rglob("*.npy"))
         if not files:
             raise ValueError(f"{path}: a folder without .npy files")
-        return {".".join(f.relative_to(path).with_suffix("").parts): _recorded(str(f), _read_npy(f)) for f in files}
+        return {".".join(f.relative_to(path).with_suffix("").parts): _recorded(str(f), read_npy(f)) for f in files}
     if path.suffix == ".npz":
         return _read_npz(path)
     if path.suffix == ".npy":
@@ -91,7 +91,8 @@ def _read_npz(path: Path) -> dict[str, Recorded]:
     return {name: _recorded(f"{path}, {name}", array) for name, array in arrays.items()}
 
 
-def _read_npy(path: Path) -> npt.NDArray[Any]:
+def read_npy(path: Path) -> npt.NDArray[Any]:
+    """Read one .npy file. Raises ValueError, with its name, for anything else, pickled objects included; OSError."""
     with open(path, "rb") as file:
         try:
             array: npt.NDArray[Any] = np.lib.format.read_array(file, allow_pickle=False)

@@ -104,5 +104,5 @@ def replay(run: Run, substitutes: Mapping[str, Floating]) -> Replay:
         witness.name(given, path)
         return given
 
-    run(Engine("exact", ops=cast(Operators, witness)), hook)
+    run(Engine("exact, watched", ops=cast(Operators, witness)), hook)
     return seen

@@ -78,11 +78,12 @@ def record(model: VAN, x: npt.ArrayLike, layers: Sequence[str] = ("*",), source:
     logits. `source` is how the model is found again (a name or a file), for hints that need the weights. Raises ValueError
     where no path matches.
     """
+    paths = _paths(model)
+    chosen = {path for path in paths if any(fnmatchcase(path, glob) for glob in layers)}
+    if not chosen:  # known before the network runs: that may take minutes
+        raise ValueError(f"no layer matches {', '.join(layers)}; the paths run from {paths[0]} to {paths[-1]}")
     everything = _every(model, x) if model.engine.hooks else _whole(model, x)
-    kept = {path: array for path, array in everything.items() if any(fnmatchcase(path, glob) for glob in layers)}
-    if not kept:
-        first, *_, last = everything
-        raise ValueError(f"no layer matches {', '.join(layers)}; the paths run from {first} to {last}")
+    kept = {path: array for path, array in everything.items() if path in chosen}
     images = np.asarray(x, np.float32)
     named: dict[str, Floating] = {INPUT: images, **kept}
     return Trace(
@@ -101,6 +102,13 @@ def record(model: VAN, x: npt.ArrayLike, layers: Sequence[str] = ("*",), source:
             "sha256": json.dumps({path: digest(array) for path, array in named.items()}),
         },
     )
+
+
+def _paths(model: VAN) -> list[str]:
+    """The paths of the layers that a trace can hold, in order."""
+    if model.engine.hooks:
+        return [path for path in model.paths() if path != INPUT]
+    return [*norms(model.config.stages), *([HEAD] if model.config.classes else [])]
 
 
 def _every(model: VAN, x: npt.ArrayLike) -> dict[str, Floating]:
@@ -138,8 +146,10 @@ def from_tensors(tensors: Mapping[str, Floating], metadata: Mapping[str, str], n
         raise ValueError(f"{name}: not a trace (its metadata do not say {FORMAT!r}); record one with `oracle record`")
     try:
         order, digests = json.loads(metadata["order"]), json.loads(metadata["sha256"])
+        if not isinstance(digests, dict):
+            raise ValueError("the digests are no object")
         layers = {path: tensors[path] for path in order}
-    except (KeyError, TypeError, ValueError) as error:
+    except (KeyError, TypeError, ValueError, RecursionError) as error:
         raise ValueError(f"{name}: damaged trace, its order or digests cannot be read ({error})") from None
     for path, array in tensors.items():
         if digests.get(path) != digest(array):

@@ -15,6 +15,7 @@ from ..operators import Array
 from ..paths import INPUT
 from ..splitmix import GENERATOR
 from .cases import CLASSES, Case, Tensor, all_cases, runner
+from .recorded import read_npy
 from .replay import Run
 from .trace import Trace, digest
 
@@ -102,20 +103,28 @@ def read_case(folder: str | Path) -> tuple[Trace, Run]:
         entry = next((case for case in manifest["cases"] if case["name"] == name), None)
         if entry is None:
             raise ValueError(f"it has no test vector called {name}")
-        arrays = {role: _read_arrays(path.parent, entry[role]) for role in ("inputs", "parameters", "outputs")}
+        arrays = {role: _read_arrays(path.parent, _table(entry, role)) for role in ("inputs", "parameters", "outputs")}
         x, outputs = arrays["inputs"]["x"], arrays["outputs"]
         metadata = {"format": manifest["format"], "engine": "exact", "model": name, "weights_sha256": ""}
-        return Trace(outputs, x, metadata), runner(entry["operator"], x, arrays["parameters"], entry["attributes"])
-    except (KeyError, TypeError) as error:
+        return Trace(outputs, x, metadata), runner(entry["operator"], x, arrays["parameters"], _table(entry, "attributes"))
+    except (KeyError, TypeError, RecursionError) as error:
         raise ValueError(f"{path}: damaged manifest ({error!r})") from None
     except ValueError as error:
         raise ValueError(f"{path}: {error}") from None
 
 
+def _table(entry: Mapping[str, Any], role: str) -> dict[str, Any]:
+    """Return what an entry of the manifest holds by name; TypeError where it is a list or a number."""
+    table = entry[role]
+    if not isinstance(table, dict):
+        raise TypeError(f"{role} is no object")
+    return table
+
+
 def _read_arrays(home: Path, entries: Mapping[str, Any]) -> dict[str, Floating]:
     arrays: dict[str, Floating] = {}
     for name, entry in entries.items():
-        arrays[name] = np.load(home / entry["file"], allow_pickle=False)
+        arrays[name] = read_npy(home / entry["file"])
         if digest(arrays[name]) != entry["sha256"]:
             raise ValueError(f"{entry['file']} does not have its SHA-256: write the vectors anew")
     return arrays

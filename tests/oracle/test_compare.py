@@ -12,6 +12,7 @@ from support.compare import ulp_distance
 from support.ports import CONFIG, TENSORS, X, as_port, recorded_layers, reference
 
 import minivan
+from minivan import oracle
 from minivan.oracle import open_baseline, recorded, trace, ulp
 from minivan.oracle.compare import Tolerance, compare, measure
 from minivan.oracle.trace import Trace
@@ -252,6 +253,35 @@ def test_the_command_passes_pytorch_and_names_the_first_divergence(files, run):
     assert (status, err) == (1, "") and "first divergence: block2.0.attn (layer 30)" in out
     assert f"at (0, 0, 0, 0): {TRACE.layers['block2.0.attn'][0, 0, 0, 0]:.9g} in the trace" in out
     assert "hint: missing inner residual" in out and out.count(">>>") == 1
+
+
+def test_layers_that_went_unchecked_are_no_pass(files, run):
+    command = ["oracle", "compare", files / "trace.safetensors"]
+    for layers, verdict in (
+        ({"norm2": PORT["norm2"]},
+         "1 layer compared, layout nchw: within tolerance, but 93 layers of the trace went unchecked"),
+        ({p: a for p, a in TRACE.layers.items() if p != "pool"},
+         "93 layers compared, layout nchw: within tolerance, but 1 layer of the trace went unchecked"),
+        ({"norm2": PORT["norm2"] + 1, "head": PORT["head"]}, "92 layers of the trace went unchecked"),
+    ):  # fmt: skip
+        np.savez(files / "few.npz", **layers)
+        status, out, err = run(*command, files / "few.npz")
+        assert (status, err, out.splitlines()[-1]) == (1, "", verdict) and "bit-equal" not in out
+    np.savez(files / "few.npz", norm2=PORT["norm2"])
+    status, out, _ = run(*command, files / "few.npz", "--json")
+    assert status == 1 and json.loads(out)["within"] and len(json.loads(out)["missing"]) == 93
+    few = Trace({"norm2": TRACE.layers["norm2"]}, TRACE.input, TRACE.metadata | {"order": '["norm2"]'})
+    trace.write(few, files / "few.safetensors")  # a trace of those layers alone asks for no others
+    status, out, _ = run("oracle", "compare", files / "few.safetensors", files / "few.npz")
+    assert status == 0 and out.endswith("1 layer compared, layout nchw: within tolerance\n")
+    assert "within tolerance, 1 layers differ or went unchecked, 2 a wrong call" in " ".join(
+        run("oracle", "compare", "--help")[1].split()
+    )
+
+
+def test_the_room_exports_what_its_docstring_calls():
+    assert oracle.read is recorded.read and oracle.read_names is recorded.read_names
+    assert all(hasattr(oracle, name) for name in oracle.__all__) and {"read", "read_names"} <= set(oracle.__all__)
 
 
 def test_what_a_terminal_obeys_is_shown_as_its_code(files, run):

@@ -25,6 +25,7 @@ from support.ports import (
 
 from minivan.oracle.compare import Tolerance, compare
 from minivan.oracle.hints import hint
+from minivan.oracle.replay import replay
 
 TRACE = reference()
 GATE = f"{PLANTED}.attn.spatial_gating_unit"
@@ -272,3 +273,9 @@ def test_eps_candidates_hold_every_eps_in_use():
     from minivan.oracle.faults import EPSILONS
 
     assert {1e-3, 1e-5, 1e-6, 1e-12} <= set(EPSILONS) and all(math.isfinite(e) for e in EPSILONS)
+
+
+def test_the_engine_that_takes_notes_does_not_pass_for_exact():
+    names = []
+    replay(lambda engine, hook: names.append(engine.name), {})
+    assert names == ["exact, watched"]

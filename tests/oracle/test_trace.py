@@ -9,6 +9,7 @@ from support import ROOT
 from support.ports import CONFIG, TENSORS, X
 
 import minivan
+from minivan.cli import parser
 from minivan.oracle import recorded as port_files
 from minivan.oracle import trace
 from minivan.van import VAN
@@ -75,6 +76,12 @@ def test_globs_choose_layers_and_one_that_matches_nothing_is_an_error():
         trace.record(VAN(CONFIG, TENSORS), X, ["stage*"])
 
 
+@pytest.mark.parametrize("engine, first", [("exact", "patch_embed1.proj"), ("fast", "norm1")])
+def test_a_glob_that_matches_nothing_is_an_error_before_the_network_runs(engine, first):
+    with pytest.raises(ValueError, match=rf"no layer matches x\*; the paths run from {first} to head"):
+        trace.record(VAN(CONFIG, TENSORS, engine), "no images at all", ["x*"])
+
+
 def test_a_digest_is_of_the_numbers_alone_and_takes_every_nan_for_the_same():
     a = np.array([[1.0, -0.0], [2.0, 1e-45]], np.float32)
     assert trace.digest(a) == hashlib.sha256(a.astype("<f4").tobytes()).hexdigest()
@@ -105,6 +112,8 @@ def _damage(recorded, path, change):
     (lambda t, m: m.update(format="minivan-trace 9"), "not a trace"),
     (lambda t, m: m.pop("order"), "its order or digests cannot be read"),
     (lambda t, m: m.update(sha256="[1"), "its order or digests cannot be read"),
+    (lambda t, m: m.update(sha256="[]"), "its order or digests cannot be read"),
+    (lambda t, m: m.update(sha256="[" * 100_000), "its order or digests cannot be read"),
     (lambda t, m: t.pop("head"), "its order or digests cannot be read"),
     (lambda t, m: t.update(head=t["head"] + 1), "head does not have the SHA-256 it was recorded with"),
 ])  # fmt: skip
@@ -127,6 +136,12 @@ def test_the_command_records_an_image_and_a_tensor(run, tmp_path):
     assert status == 0 and out.read_bytes() == (tmp_path / "u.safetensors").read_bytes()
 
 
+@pytest.mark.parametrize("action", [["record", "x.jpg"], ["compare", "a", "b"], ["vectors", "-o", "v"]])
+def test_every_action_takes_threads_and_a_cache(action):
+    args = parser("oracle").parse_args(["oracle", *action, "--threads", "1", "--cache", "there"])
+    assert (args.threads, args.cache) == (1, "there")
+
+
 def test_the_command_prints_digests_to_commit(run):
     status, said, err = run("oracle", "record", COFFEE, "--hashes", "--layers", "norm?", "--layers", "head")
     lines = said.splitlines()
@@ -140,7 +155,6 @@ def test_the_command_prints_digests_to_commit(run):
     ([COFFEE], "say where the trace goes with -o FILE"),
     (["missing.jpg", "--hashes"], "missing.jpg: No such file or directory"),
     ([COFFEE, "--hashes", "--model", "b9"], "b9"),
-    ([COFFEE, "--hashes", "--engine", "quick"], "no engine is called 'quick'"),
     ([COFFEE, "--hashes", "--layers", "x*"], "no layer matches x*"),
     (["bad.npy", "--hashes"], "bad.npy: not an .npy file of numbers"),
     (["zip.npy", "--hashes"], "zip.npy: not an .npy file of numbers"),
@@ -157,6 +171,11 @@ def test_what_cannot_be_recorded_is_said_in_one_line(run, tmp_path, monkeypatch,
     np.save(tmp_path / "flat.npy", np.zeros((4, 4), np.float32))
     status, said, err = run("oracle", "record", *arguments)
     assert (status, said) == (2, "") and text in err and err.count("\n") == 1
+
+
+def test_an_engine_that_there_is_not_is_a_wrong_call(run):
+    status, said, err = run("oracle", "record", COFFEE, "--hashes", "--engine", "quick")
+    assert (status, said) == (2, "") and "argument --engine: invalid choice: 'quick'" in err.splitlines()[-1]
 
 
 def test_the_fast_engine_records_what_it_computes_itself():

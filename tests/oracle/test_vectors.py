@@ -206,6 +206,15 @@ def test_damaged_vectors_are_refused(folder, tmp_path, run):
     np.save(x, np.load(x) + 1)
     status, _, err = run("oracle", "compare", copy / "lka/real", copy / "lka/real/outputs")
     assert status == 2 and "lka/real/inputs/x.npy does not have its SHA-256" in err
+    x.write_bytes(b"")
+    status, _, err = run("oracle", "compare", copy / "lka/real", copy / "lka/real/outputs")
+    assert status == 2 and "x.npy: not an .npy file of numbers" in err and err.count("\n") == 1
+    for role in ("inputs", "parameters", "outputs", "attributes"):
+        damaged = json.loads((folder / "manifest.json").read_text())
+        next(case for case in damaged["cases"] if case["name"] == "lka/integers")[role] = []
+        (copy / "manifest.json").write_text(json.dumps(damaged))
+        status, _, err = run("oracle", "compare", copy / "lka/integers", copy / "lka/integers/outputs")
+        assert status == 2 and "damaged manifest" in err and role in err and err.count("\n") == 1
     (copy / "manifest.json").write_text("{}")
     assert run("oracle", "compare", copy / "lka/real", copy / "lka/real/outputs")[0] == 2
     status, _, err = run("oracle", "compare", copy / "lka", copy / "lka/real/outputs")
