@@ -164,7 +164,7 @@ def test_every_kernel_file_is_in_the_digest(copy, monkeypatch):
 def reached_names(tree):
     """Names used in a module's functions that are compiled: the decorated ones, and those that they name."""
     functions = [node for node in ast.walk(tree) if isinstance(node, ast.FunctionDef)]
-    used = {f.name: {n.id for n in ast.walk(f) if isinstance(n, ast.Name)} for f in functions}
+    used = {f.name: {n.id for line in f.body for n in ast.walk(line) if isinstance(n, ast.Name)} for f in functions}
     marks = ("njit", "inline", "intrinsic", "overload")
     todo = [f.name for f in functions if any(mark in ast.unparse(d) for d in f.decorator_list for mark in marks)]
     reached, seen = set(), set()

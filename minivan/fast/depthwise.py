@@ -11,7 +11,7 @@ and the right edge run strips whose code was made without the taps beyond it. On
 dilation 3 has 5.9 of 49 taps inside, on stage 3's 14x14 map 19.6.
 
 Which kernel it is travels as lanes do (simd.py), as the type of an empty named tuple: side and dilation are constants in
-compiled code. As numbers, they cost two divisions for each position outside the strips, and VAN-B0 MEASURED of its time.
+compiled code. As numbers, they would cost two divisions for each position outside the strips.
 """
 
 from __future__ import annotations

@@ -15,9 +15,10 @@ from support.networks import images, random_tensors
 from tolerances import FAST
 
 from minivan.fast import Plan
-from minivan.fast.depthwise import DILATION, depthwise
-from minivan.fast.matmul import GELU, matmul
-from minivan.fast.pack import aligned
+from minivan.fast.addresses import address_of, aligned
+from minivan.fast.depthwise import KERNELS, Band, Conv0, ConvSpatial, Dwconv, depthwise
+from minivan.fast.maps import Grid, Map, Parameters, Part
+from minivan.fast.matmul import ACTIVATED, matmul
 from minivan.fast.simd import SHAPES, Lanes4, Lanes8, Lanes16, Plain
 from minivan.van import VAN
 from minivan.variants import VARIANTS, Config, parameter_shapes
@@ -120,7 +121,7 @@ def test_the_bits_depend_on_neither_threads_nor_batch(threads, lanes, config):
 def test_more_threads_than_cores_meet_at_the_barrier_and_give_the_same_bits():
     script = (
         "import sys; sys.path[:0] = ['tests']; import numba\n"
-        "from networks import images, random_tensors; from minivan.fast import Plan; from minivan.variants import VARIANTS\n"
+        "from support.networks import images, random_tensors; from minivan.fast import Plan; from minivan.variants import VARIANTS\n"
         "plan, x = Plan(VARIANTS['b0'], random_tensors(VARIANTS['b0'])), images(1, 96)\n"
         "results = []\n"
         "for n in (1, 3, 5, 8): numba.set_num_threads(n); results.append(plan(x).tobytes())\n"
@@ -160,6 +161,17 @@ def test_strided_and_double_inputs_are_taken_and_left_as_they_are():
     assert np.array_equal(wide, before)
 
 
+def test_arrays_between_two_addresses_are_taken():
+    """A field of a packed record begins at any byte: an address, which counts floats, cannot say where."""
+    model, x = VAN(SMALL, random_tensors(SMALL), engine="fast"), images(2, 64)
+    packed = np.zeros(2, np.dtype([("flag", np.uint8), ("image", np.float32, (3, 64, 64))]))
+    packed["image"] = x
+    assert not packed["image"].flags.aligned
+    assert_bit_equal("unaligned", model(packed["image"]), model(x))
+    contiguous = np.frombuffer(b"\0" + x.tobytes(), np.uint8)[1:].view(np.float32).reshape(x.shape)
+    assert_bit_equal("one byte off", model(contiguous), model(x))
+
+
 def test_an_empty_batch_gives_empty_arrays():
     model = VAN(SMALL, random_tensors(SMALL), engine="fast")
     assert model(images(0, 64)).shape == (0, 10)
@@ -175,7 +187,7 @@ def test_a_bare_backbone_has_features():
         VAN(config, tensors, "fast")(x)
 
 
-def test_a_tap_sees_the_operators_of_exact():
+def test_a_hook_sees_the_operators_of_exact():
     tensors, x = random_tensors(SMALL), images(1, 64)
     paths = []
     logits = VAN(SMALL, tensors, "fast")(x, hook=lambda path, y: paths.append(path))
@@ -195,7 +207,7 @@ def run_script(script, **env):
 def test_memory_does_not_grow_over_a_thousand_calls_of_varying_sizes():
     first, last = run_script(
         "import resource, sys\n"
-        "from networks import images, random_tensors; from minivan.fast import Plan; from minivan.variants import Config\n"
+        "from support.networks import images, random_tensors; from minivan.fast import Plan; from minivan.variants import Config\n"
         "config = Config((8, 16, 24, 32), (1, 1, 1, 1), classes=10); plan = Plan(config, random_tensors(config))\n"
         "xs = [images(n, h, w) for n in (1, 3, 5) for h, w in ((32, 200), (224, 224), (75, 33), (300, 150))]\n"
         "def peak(): return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == 'darwin' else 1024)\n"
@@ -217,9 +229,10 @@ def test_the_environment_chooses_the_vector_width():
 
 
 @pytest.mark.parametrize("lanes", WIDTHS, ids=lambda lanes: type(lanes).__name__)
-@pytest.mark.parametrize("taps", [3, 5, 7])
-def test_depthwise_rows_of_every_width_are_pytorchs_and_stay_within_the_map(lanes, taps):
-    v, dilation = SHAPES[type(lanes)].lanes, DILATION[taps]
+@pytest.mark.parametrize("convolution", [Dwconv(), Conv0(), ConvSpatial()], ids=lambda c: type(c).__name__)
+def test_depthwise_rows_of_every_width_are_pytorchs_and_stay_within_the_map(lanes, convolution):
+    v, kernel = SHAPES[type(lanes)].lanes, KERNELS[type(convolution)]
+    taps, dilation = kernel.side, kernel.dilation
     rng = np.random.default_rng(taps)
     for width in (*range(1, 48), 56, 61):
         height = 2 + width % 11
@@ -228,12 +241,13 @@ def test_depthwise_rows_of_every_width_are_pytorchs_and_stay_within_the_map(lane
         for array in (x, weight, bias):
             array[:] = rng.normal(size=array.size)
         out[:] = 7
-        at = [array.ctypes.data // 4 for array in (x, weight, bias, out)]
-        depthwise(lanes, taps, at[0], 0, height, width, at[1], at[2], at[3], 0, height)
+        at = [address_of(array) for array in (x, weight, bias, out)]
+        band = Band(first=0, last=height, top=0)
+        depthwise(lanes, convolution, at[0], Grid(1, height, width), Parameters(at[1], at[2]), at[3], band)
         size = height * width * v
-        maps, kernel = torch.from_numpy(x[:size].astype(np.float64)), torch.from_numpy(weight.astype(np.float64))
+        maps, weights = torch.from_numpy(x[:size].astype(np.float64)), torch.from_numpy(weight.astype(np.float64))
         expected = torch.nn.functional.conv2d(
-            maps.reshape(1, height, width, v).permute(0, 3, 1, 2), kernel.reshape(taps, taps, 1, v).permute(3, 2, 0, 1),
+            maps.reshape(1, height, width, v).permute(0, 3, 1, 2), weights.reshape(taps, taps, 1, v).permute(3, 2, 0, 1),
             torch.from_numpy(bias.astype(np.float64)), padding=taps // 2 * dilation, dilation=dilation, groups=v,
         )  # fmt: skip
         expected = torch.nn.functional.gelu(expected) if taps == 3 else expected
@@ -251,8 +265,9 @@ def test_gelu_is_within_6e_7_of_the_truth_and_the_identity_from_6_on(lanes):
     weight, zeros = aligned(2 * v * v), aligned(2 * v)
     maps[: x.size] = x
     weight.reshape(v, 2, v)[:, 0] = np.eye(v)  # the first block of outputs is the input
-    at = [array.ctypes.data // 4 for array in (maps, weight, zeros, out, spare)]
-    run_matmul(lanes, GELU, at[0], count * v, 1, at[1], at[2], at[3], count * v, at[3], count * v, at[2], 0, count, 0, 1, at[4])
+    at = [address_of(array) for array in (maps, weight, zeros, out, spare)]
+    x_map, out_map = Map(at[0], count * v, 1), Map(at[3], count * v, 2)
+    run_matmul(lanes, x_map, Parameters(at[1], at[2]), out_map, Part(0, count, 0, 1), at[4])
     expected = torch.nn.functional.gelu(torch.from_numpy(x.astype(np.float64))).numpy()
     assert np.abs(out[: x.size] - expected).max() < 6e-7 + 1e4 * 2**-24
     small = np.abs(x) <= 12
@@ -262,7 +277,5 @@ def test_gelu_is_within_6e_7_of_the_truth_and_the_identity_from_6_on(lanes):
 
 
 @numba.njit
-def run_matmul(
-    lanes, ending, a, a_step, blocks, w, bias, out, out_step, other, other_step, scale, first, last, pair, end, spare
-):
-    matmul(lanes, ending, a, a_step, blocks, w, bias, out, out_step, other, other_step, scale, first, last, pair, end, spare)
+def run_matmul(lanes, x, parameters, out, part, spare):
+    matmul(lanes, x, parameters, out, ACTIVATED, part, spare)
