@@ -13,11 +13,9 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image, ImageOps, UnidentifiedImageError
 
-from .card import PRESETS, Preprocessing
+from .card import Preprocessing
 
-__all__ = [
-    "PRESETS", "ImageError", "Preprocessing", "centre_crop", "decode", "normalise", "prepare", "resize", "to_rgb", "view",
-]  # fmt: skip
+__all__ = ["ImageError", "centre_crop", "decode", "normalise", "prepare", "resize", "to_rgb", "view"]
 
 SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff", ".ppm", ".pgm", ".avif", ".jp2")
 LARGEST_PIXELS = 178_956_970  # where Pillow begins to warn of a decompression bomb

@@ -16,7 +16,7 @@ from support.networks import random_tensors
 from support.watch import refused, watching
 
 from minivan import card
-from minivan.card import Card, Label
+from minivan.card import Card, Label, Preprocessing
 from minivan.checkpoint import (
     CheckpointError,
     Weights,
@@ -29,7 +29,6 @@ from minivan.checkpoint import (
     with_digest,
     write,
 )
-from minivan.image import Preprocessing
 
 LABELS = tuple(Label(f"n{i}", f"größe {i}, other") for i in range(5))
 PREPROCESSING = Preprocessing(64, 70, (0.1, 0.2, 0.3), (0.4, 0.5, 0.6))

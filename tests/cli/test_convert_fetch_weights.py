@@ -11,8 +11,8 @@ from support import ROOT, saved
 from support.judge import torch
 from support.loopback import OFFICIAL_SHA256
 
+from minivan.card import Preprocessing
 from minivan.checkpoint import digest, facts, find, here, hub, read
-from minivan.image import Preprocessing
 
 FILES = ROOT / "tests" / "checkpoints"
 BUNDLED = hub.bundled()[0]

@@ -10,9 +10,9 @@ from support import ROOT
 
 import minivan
 from minivan import explain, lka
+from minivan.card import PRESETS
 from minivan.checkpoint import SOURCES
 from minivan.checkpoint.inert import NAMES
-from minivan.image import PRESETS
 from minivan.oracle import cases
 
 DOCS = ROOT / "docs"

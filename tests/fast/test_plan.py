@@ -121,7 +121,8 @@ def test_the_bits_depend_on_neither_threads_nor_batch(threads, lanes, config):
 def test_more_threads_than_cores_meet_at_the_barrier_and_give_the_same_bits():
     script = (
         "import sys; sys.path[:0] = ['tests']; import numba\n"
-        "from support.networks import images, random_tensors; from minivan.fast import Plan; from minivan.variants import VARIANTS\n"
+        "from support.networks import images, random_tensors; from minivan.fast import Plan\n"
+        "from minivan.variants import VARIANTS\n"
         "plan, x = Plan(VARIANTS['b0'], random_tensors(VARIANTS['b0'])), images(1, 96)\n"
         "results = []\n"
         "for n in (1, 3, 5, 8): numba.set_num_threads(n); results.append(plan(x).tobytes())\n"
@@ -207,7 +208,8 @@ def run_script(script, **env):
 def test_memory_does_not_grow_over_a_thousand_calls_of_varying_sizes():
     first, last = run_script(
         "import resource, sys\n"
-        "from support.networks import images, random_tensors; from minivan.fast import Plan; from minivan.variants import Config\n"
+        "from support.networks import images, random_tensors; from minivan.fast import Plan\n"
+        "from minivan.variants import Config\n"
         "config = Config((8, 16, 24, 32), (1, 1, 1, 1), classes=10); plan = Plan(config, random_tensors(config))\n"
         "xs = [images(n, h, w) for n in (1, 3, 5) for h, w in ((32, 200), (224, 224), (75, 33), (300, 150))]\n"
         "def peak(): return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == 'darwin' else 1024)\n"

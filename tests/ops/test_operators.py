@@ -13,8 +13,8 @@ from support.strategies import arrays, convolutions, feature_maps
 from tolerances import EXACT_BIT_EQUAL_SHARE, EXACT_ULP, FLOAT64, TORCH_FLOAT32_OPERATOR
 
 import minivan.ops as exact
-from minivan.operators import Operators
 import minivan.reference as reference
+from minivan.operators import Operators
 
 # The size of what each operator adds up, which is what float32 rounding is relative to: the operator on absolute values.
 # A result may be far smaller, where terms cancel; PyTorch's 1 + erf(x) in GELU does so for x < -2.
