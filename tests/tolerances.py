@@ -41,10 +41,10 @@ JSON_DIGITS = 1e-5
 PROBABILITY = 1e-4
 
 # Probabilities of `exact` and `numpy`, each printed to six digits: a unit of the last digit either way.
-PRINTED_PROBABILITY = 2e-6
+PRINTED = 2e-6
 
 # The same of `fast` and `exact`, whose logits differ by some 1e-6 of the largest.
-PRINTED_PROBABILITY_OF_FAST = 5e-6
+PRINTED_BY_FAST = 5e-6
 
 # Float64 networks against each other: what FLOAT64 of some dozens of operators adds up to, forward and back.
 FLOAT64_NETWORK = 1e-11

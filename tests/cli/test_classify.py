@@ -14,7 +14,7 @@ from PIL import Image
 from support import EXAMPLES, ROOT
 from support.judge import torch, torch_van
 from test_image import png_header
-from tolerances import PRINTED_PROBABILITY, PRINTED_PROBABILITY_OF_FAST, PROBABILITY
+from tolerances import PRINTED, PRINTED_BY_FAST, PROBABILITY
 
 import minivan
 from minivan import image
@@ -58,7 +58,7 @@ def test_engines_agree(run):
     exact, numpy = results(out)[0], results(slow)[0]
     assert (exact["engine"], numpy["engine"]) == ("exact", "numpy")
     for a, b in zip(exact["top"], numpy["top"], strict=True):
-        assert a["index"] == b["index"] and a["probability"] == pytest.approx(b["probability"], abs=PRINTED_PROBABILITY)
+        assert a["index"] == b["index"] and a["probability"] == pytest.approx(b["probability"], abs=PRINTED)
 
 
 def test_folders_patterns_and_standard_input(run, tmp_path, monkeypatch):
@@ -257,9 +257,7 @@ def test_the_default_engine_is_fast_and_agrees_with_exact(run):
     for fast, exact in zip(results(out), results(slow), strict=True):
         assert (fast["engine"], exact["engine"], fast["image"]) == ("fast", "exact", exact["image"])
         for a, b in zip(fast["top"], exact["top"], strict=True):
-            assert a["index"] == b["index"] and a["probability"] == pytest.approx(
-                b["probability"], abs=PRINTED_PROBABILITY_OF_FAST
-            )
+            assert a["index"] == b["index"] and a["probability"] == pytest.approx(b["probability"], abs=PRINTED_BY_FAST)
 
 
 def test_more_images_than_a_batch_keep_their_order_and_their_faults(run, tmp_path):
