@@ -2,7 +2,8 @@
 
 >>> from minivan import labelled
 >>> x, targets = labelled.inputs("photos", model.card)          # photos/n07920052/cup.jpg, ...
->>> labelled.right(model(x), targets), len(x)                   # top-1
+>>> labelled.right(model(x), targets), len(x)                   # top-1; here of one photo
+(1, 1)
 
 A class folder has its class's WordNet id as its name. minivan comes with no labelled photographs: those that its recorded
 figures are about belong to their authors. Its own tests and benchmarks look for them where MINIVAN_LABELLED says.

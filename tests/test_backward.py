@@ -6,7 +6,7 @@ import pytest
 from support.compare import assert_bit_equal, assert_close
 from support.judge import torch, torch_van
 from support.networks import images, random_tensors
-from tolerances import CENTRAL_DIFFERENCES, GRADIENT_NETWORK
+from tolerances import CENTRAL_DIFFERENCES, FLOAT64_NETWORK, GRADIENT_NETWORK
 
 from minivan import grad
 from minivan.van import VAN
@@ -70,9 +70,9 @@ def test_the_numpy_engine_to_the_last_digits(small, size):
     wrt = [path for path in model.paths() if not path.endswith(("layer_scale_1", "pool"))]
     logits, expected = torch_gradients(SMALL, small, x, weights, wrt)
     result = model.derive(x, weights, wrt)
-    assert_close("logits", result.logits, logits, 1e-11)
+    assert_close("logits", result.logits, logits, FLOAT64_NETWORK)
     for path in wrt:
-        assert_close(path, result.gradients[path], expected[path], 1e-11)
+        assert_close(path, result.gradients[path], expected[path], FLOAT64_NETWORK)
 
 
 @pytest.mark.parametrize("path", ["patch_embed1.proj", "patch_embed2.norm", "block1.0.attn", "block2.0.layer_scale_1", "norm3",

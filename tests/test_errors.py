@@ -6,6 +6,8 @@ import pytest
 
 from minivan.errors import printable, quote, reason, sentence
 
+pytestmark = pytest.mark.loop
+
 
 def test_control_characters_and_lone_surrogates_are_shown_as_codes():
     assert printable("a\x1b[31m\nb\udcffé") == r"a\x1b[31m\nb\udcffé"

@@ -9,6 +9,8 @@ from minivan.hooks import Hook
 from minivan.van import VAN
 from minivan.variants import Config
 
+pytestmark = pytest.mark.loop
+
 TINY = Config((4, 8), (1, 1), (2, 2), classes=3)
 
 

@@ -13,6 +13,8 @@ from minivan import image
 from minivan.card import PRESETS, Preprocessing
 from minivan.image import ImageError
 
+pytestmark = pytest.mark.loop
+
 CAT = ROOT / "examples" / "cat.jpg"
 
 

@@ -10,6 +10,8 @@ from PIL import Image
 from minivan import image, labelled
 from minivan.card import Card, Label, Preprocessing
 
+pytestmark = pytest.mark.loop
+
 CARD = Card("three", Preprocessing(crop=32, resize=36), tuple(Label(f"n0000000{i}", f"thing {i}") for i in range(3)))
 NAMES = ["n00000000/b.JPEG", "n00000001/a.jpg", "n00000001/c.png", "n00000002/a.JPEG"]
 

@@ -8,6 +8,8 @@ import pytest
 
 from minivan import lka
 
+pytestmark = pytest.mark.loop
+
 PAPER = {  # channels -> parameters of 21 x 21: dense, MobileNet, LKA (Guo et al. 2022, section 3.1)
     32: (451_584, 15_136, 3_392),
     64: (1_806_336, 32_320, 8_832),

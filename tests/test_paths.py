@@ -8,6 +8,8 @@ from minivan import geometry, paths
 from minivan.van import VAN
 from minivan.variants import VARIANTS, Config, parameter_shapes
 
+pytestmark = pytest.mark.loop
+
 
 @pytest.mark.parametrize(
     "config", [Config((8, 16, 24, 32), (1, 1, 2, 1), (8, 8, 4, 4), classes=10), Config((6, 10), (2, 1), (3, 1), classes=4)]

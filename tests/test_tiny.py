@@ -8,6 +8,8 @@ import minivan.reference as reference
 from minivan.hooks import Hook
 from minivan.model import lka
 
+pytestmark = pytest.mark.loop
+
 ENGINES = pytest.mark.parametrize("ops", [exact, reference], ids=["exact", "numpy"])
 
 

@@ -10,6 +10,8 @@ from minivan.cli import main
 from minivan.summary import summarise, totals
 from minivan.variants import VARIANTS, Config, canonical, parameter_shapes, variant, variant_of
 
+pytestmark = pytest.mark.loop
+
 # parameters with 1,000 classes; multiply-adds at 224 in units of 10^9, to the digits the design table gives
 PUBLISHED = {
     "b0": (4_105_800, "0.864"),

@@ -27,3 +27,27 @@ CENTRAL_DIFFERENCES = 1e-7
 # The engine `fast` sums in float32 and folds BatchNorm and layer scale into the weights: relative to the largest element,
 # the sum of several hundred roundings. Measured 2e-7 to 7e-7; the promise is 1e-4.
 FAST = 5e-6
+
+# Maps of minivan.explain, float32 sums of a few hundred terms in another order: relative to the largest element.
+MAPS = 1e-6
+
+# Grad-CAM from PyTorch hooks, in float64, against float32 forward and backward passes of a whole network: far below this.
+HOOKS = 1e-4
+
+# JSON rounds the numbers of a map to six digits.
+JSON_DIGITS = 1e-5
+
+# Probabilities of a whole network that PyTorch computes in float32 too: LOGITS, of logits of up to some twenty.
+PROBABILITY = 1e-4
+
+# Probabilities of `exact` and `numpy`, each printed to six digits: a unit of the last digit either way.
+PRINTED = 2e-6
+
+# The same of `fast` and `exact`, whose logits differ by some 1e-6 of the largest.
+PRINTED_BY_FAST = 5e-6
+
+# Float64 networks against each other: what FLOAT64 of some dozens of operators adds up to, forward and back.
+FLOAT64_NETWORK = 1e-11
+
+# A float64 result rounded once to float32: half a step, of the largest element.
+ROUNDED_ONCE = 2.0**-23

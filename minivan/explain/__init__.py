@@ -9,7 +9,8 @@ A photo, its maps, a picture of them:
 The same as arrays, for images of your own (N, 3, H, W):
 
 >>> found = minivan.explain.maps(model, x)                       # of each image's top class
->>> found.maps["norm4"]                                          # (N, H / 32, W / 32)
+>>> found.maps["norm4"].shape                                    # (N, H / 32, W / 32), here of one image of 64 x 64
+(1, 2, 2)
 
 Names below are imported when they are first used: a command's help needs no NumPy.
 """

@@ -10,6 +10,8 @@ from support.labelled import source
 
 from minivan import labelled
 
+pytestmark = pytest.mark.loop
+
 WNIDS = ["n02", "n01", "n03"]
 
 

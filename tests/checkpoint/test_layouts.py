@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from support import ROOT, saved
 from support.judge import safetensors_torch, torch, torch_van
+from tolerances import LOGITS
 
 from minivan.card import PRESETS, imagenet1k
 from minivan.checkpoint import CheckpointError, layouts, read
@@ -38,7 +39,7 @@ def test_logits_are_those_of_the_library_that_saved_the_file(file, library, expe
     weights = read(CHECKPOINTS / file)
     assert weights.card.layout == LAYOUT[library]
     logits = VAN(weights.config, weights.tensors, "numpy")(expected["x"])
-    assert np.abs(logits - expected[library]).max() <= 2e-5 * np.abs(expected[library]).max()
+    assert np.abs(logits - expected[library]).max() <= LOGITS * np.abs(expected[library]).max()
 
 
 OTHER_SHAPES = {
@@ -71,7 +72,7 @@ def test_every_layout_in_every_shape(tmp_path, config, layout, legacy):
     with torch.no_grad():
         expected = net(torch.from_numpy(x)).numpy()
     logits = VAN(weights.config, weights.tensors, "numpy")(x)
-    assert np.abs(logits - expected).max() <= 2e-5 * np.abs(expected).max()
+    assert np.abs(logits - expected).max() <= LOGITS * np.abs(expected).max()
 
 
 def described(config):
@@ -107,7 +108,7 @@ def test_a_bare_van_model_has_features_and_no_head(tmp_path, container):
     model = VAN(weights.config, weights.tensors, "numpy")
     with torch.no_grad():
         for ours, theirs in zip(model.features(x), net.features(torch.from_numpy(x)), strict=True):
-            assert np.abs(ours - theirs.numpy()).max() <= 2e-5 * np.abs(theirs.numpy()).max()
+            assert np.abs(ours - theirs.numpy()).max() <= LOGITS * np.abs(theirs.numpy()).max()
     with pytest.raises(ValueError, match="a backbone without a head"):
         model(x)
 

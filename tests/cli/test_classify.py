@@ -14,6 +14,7 @@ from PIL import Image
 from support import EXAMPLES, ROOT
 from support.judge import torch, torch_van
 from test_image import png_header
+from tolerances import PRINTED, PRINTED_BY_FAST, PROBABILITY
 
 import minivan
 from minivan import image
@@ -40,7 +41,7 @@ def test_coffee_is_espresso_and_the_cat_gets_pytorchs_classes(run):
         probabilities = net(x[None]).softmax(-1)[0]
     best = probabilities.topk(5)
     assert [entry["index"] for entry in cat["top"]] == best.indices.tolist()
-    assert [entry["probability"] for entry in cat["top"]] == pytest.approx(best.values.tolist(), abs=1e-4)
+    assert [entry["probability"] for entry in cat["top"]] == pytest.approx(best.values.tolist(), abs=PROBABILITY)
 
 
 def test_text_shows_a_bar_the_weights_and_the_time(run):
@@ -57,7 +58,7 @@ def test_engines_agree(run):
     exact, numpy = results(out)[0], results(slow)[0]
     assert (exact["engine"], numpy["engine"]) == ("exact", "numpy")
     for a, b in zip(exact["top"], numpy["top"], strict=True):
-        assert a["index"] == b["index"] and a["probability"] == pytest.approx(b["probability"], abs=2e-6)
+        assert a["index"] == b["index"] and a["probability"] == pytest.approx(b["probability"], abs=PRINTED)
 
 
 def test_folders_patterns_and_standard_input(run, tmp_path, monkeypatch):
@@ -256,7 +257,7 @@ def test_the_default_engine_is_fast_and_agrees_with_exact(run):
     for fast, exact in zip(results(out), results(slow), strict=True):
         assert (fast["engine"], exact["engine"], fast["image"]) == ("fast", "exact", exact["image"])
         for a, b in zip(fast["top"], exact["top"], strict=True):
-            assert a["index"] == b["index"] and a["probability"] == pytest.approx(b["probability"], abs=5e-6)
+            assert a["index"] == b["index"] and a["probability"] == pytest.approx(b["probability"], abs=PRINTED_BY_FAST)
 
 
 def test_more_images_than_a_batch_keep_their_order_and_their_faults(run, tmp_path):

@@ -15,6 +15,8 @@ from minivan.checkpoint import SOURCES
 from minivan.checkpoint.inert import NAMES
 from minivan.oracle import cases
 
+pytestmark = pytest.mark.loop
+
 DOCS = ROOT / "docs"
 PAGES = [*ROOT.glob("*.md"), *DOCS.glob("*.md"), *(ROOT / "examples").rglob("README.md"), *(ROOT / "weights").glob("*.md")]
 

@@ -33,10 +33,3 @@ def test_the_bundled_weights_are_those_of_their_readme():
         digest = hashlib.sha256(path.read_bytes()).hexdigest()
         assert f"| this file | SHA-256 `{digest}` |" in readme
         assert minivan.load(path).card.source_sha256 in readme
-
-
-def test_links_lead_somewhere():
-    for readme in [ROOT / "README.md", *(ROOT / "examples").rglob("README.md"), ROOT / "weights" / "README.md"]:
-        for target in re.findall(r"\]\(([^)#]+)", readme.read_text(encoding="utf-8")):
-            if not target.startswith("http"):
-                assert (readme.parent / target).exists(), f"{readme.name} links to {target}"

@@ -19,6 +19,8 @@ from minivan.engines import ENGINES, EXACT, FAST, NUMPY, Engine, find
 from minivan.van import VAN
 from minivan.variants import Config
 
+pytestmark = pytest.mark.loop
+
 SMALL = Config((8, 16, 24, 32), (1, 1, 2, 1), (8, 8, 4, 4), classes=10)
 
 

@@ -5,6 +5,8 @@ import pytest
 from minivan import explain
 from minivan.card import Label, imagenet1k
 
+pytestmark = pytest.mark.loop
+
 
 @pytest.mark.parametrize("text", ["281", "n02123045", "tabby", "Tabby  Cat", "tabby, tabby cat"])
 def test_a_class_is_an_index_a_wordnet_id_or_a_name(text):

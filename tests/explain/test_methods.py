@@ -8,6 +8,7 @@ from support.compare import assert_bit_equal, assert_close
 from support.engines import REFUSING, counting
 from support.judge import torch, torch_van
 from support.networks import images, random_tensors
+from tolerances import FLOAT64, HOOKS, MAPS
 
 from minivan import backward, cli, explain, ops
 from minivan.engines import Engine
@@ -16,7 +17,6 @@ from minivan.van import VAN
 from minivan.variants import VARIANTS, Config
 
 SMALL = Config((8, 16, 24, 32), (1, 1, 2, 1), (8, 8, 4, 4), classes=10)
-HOOKS = 1e-4  # of scale, against Grad-CAM from PyTorch hooks; float32 against float64 stays far below
 
 
 @pytest.fixture(scope="module")
@@ -82,9 +82,9 @@ def test_each_method_is_its_papers_formula():
         expected[name] = np.maximum(expected[name], 0)
     for name, function in [("gradcam", cam.gradcam), ("gradcam++", cam.gradcam_plus_plus), ("hirescam", cam.hirescam),
                            ("layercam", cam.layercam)]:  # fmt: skip
-        assert_close(name, function(a, g), expected[name], 1e-12)
+        assert_close(name, function(a, g), expected[name], FLOAT64)
     weights = rng.normal(size=(2, 3))
-    assert_close("cam", cam.cam(a, weights), np.stack([np.tensordot(weights[n], a[n], 1) for n in range(2)]), 1e-12)
+    assert_close("cam", cam.cam(a, weights), np.stack([np.tensordot(weights[n], a[n], 1) for n in range(2)]), FLOAT64)
     assert (cam.gradcam_plus_plus(a, np.zeros_like(g)) == 0).all()
 
 
@@ -92,8 +92,8 @@ def test_the_methods_agree_where_theory_says_so(small):
     """At the last LayerNorm the derivative is the head's row over the number of places: one map, three methods."""
     x, places = images(2, 96), 9
     maps = {method: explain.maps(small, x, [1, 4], method).maps["norm4"] for method in ("cam", "gradcam", "hirescam")}
-    assert_close("hirescam", maps["hirescam"], maps["cam"] / places, 1e-6)
-    assert_close("gradcam", maps["gradcam"], np.maximum(maps["cam"], 0) / places, 1e-6)
+    assert_close("hirescam", maps["hirescam"], maps["cam"] / places, MAPS)
+    assert_close("gradcam", maps["gradcam"], np.maximum(maps["cam"], 0) / places, MAPS)
     assert maps["cam"].shape == (2, 3, 3) and (maps["cam"] < 0).any()
 
 
@@ -117,7 +117,7 @@ def test_smoothgrad_without_noise_is_the_gradients_magnitude(small):
     x = images(2, 32)
     target = backward.logit_weights(3, small(x))[None]
     plain = np.abs(small.gradients(x, 3)["input"]).sum(1)
-    assert_close("no noise", perturb.smoothgrad(small, x, target, samples=2, noise=0.0)[0], plain, 1e-6)
+    assert_close("no noise", perturb.smoothgrad(small, x, target, samples=2, noise=0.0)[0], plain, MAPS)
     (noisy,) = perturb.smoothgrad(small, x, target, samples=3)
     assert_bit_equal("same seed", noisy, perturb.smoothgrad(small, x, target, samples=3)[0])
     assert noisy.shape == (2, 32, 32) and not np.allclose(noisy, plain, rtol=0.01)

@@ -8,6 +8,7 @@ from support import EXAMPLES
 from support.compare import assert_bit_equal
 from support.engines import REFUSING, counting
 from support.networks import images, random_tensors
+from tolerances import JSON_DIGITS
 
 from minivan import explain
 from minivan.card import Card, Label, Preprocessing
@@ -116,7 +117,7 @@ def test_json_of_maps(small, seen):
     assert [entry[key] for key in ("index", "wnid", "label", "rank")] == [8, "n00000008", "ibis, wader", each.rank]
     assert entry["probability"] == round(each.probability, 6)
     assert entry["maps"]["norm4"]["stride"] == 32
-    np.testing.assert_allclose(entry["maps"]["norm4"]["values"], each.maps["norm4"], rtol=1e-5)
+    np.testing.assert_allclose(entry["maps"]["norm4"]["values"], each.maps["norm4"], rtol=JSON_DIGITS)
 
 
 def test_json_of_attention(small, seen):
@@ -124,8 +125,8 @@ def test_json_of_attention(small, seen):
     said = found.as_dict()
     assert list(said["blocks"]) == ["block1.0", "block3.1"] and said["blocks"]["block3.1"]["stride"] == 16
     factors, entry = found.factors["block3.1"], said["blocks"]["block3.1"]
-    np.testing.assert_allclose([entry["lowest"], entry["highest"]], [factors.min(), factors.max()], rtol=1e-5)
-    np.testing.assert_allclose(entry["mean"], factors.mean(axis=0), rtol=1e-5)
+    np.testing.assert_allclose([entry["lowest"], entry["highest"]], [factors.min(), factors.max()], rtol=JSON_DIGITS)
+    np.testing.assert_allclose(entry["mean"], factors.mean(axis=0), rtol=JSON_DIGITS)
     assert list(entry["most_selective"]) == explain.most_selective(factors, 4).tolist()
 
 

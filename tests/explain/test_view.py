@@ -15,6 +15,8 @@ from minivan.image import ImageError, prepare
 from minivan.van import VAN
 from minivan.variants import Config
 
+pytestmark = pytest.mark.loop
+
 CAT = EXAMPLES / "cat.jpg"
 SMALL = Config((4, 6), (1, 1), (1, 1), classes=3)
 

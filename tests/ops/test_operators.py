@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from support.compare import assert_bit_equal, assert_close, describe, ulp_distance
 from support.judge import torch_ops
 from support.strategies import arrays, convolutions, feature_maps
-from tolerances import EXACT_BIT_EQUAL_SHARE, EXACT_ULP, FLOAT64, TORCH_FLOAT32_OPERATOR
+from tolerances import EXACT_BIT_EQUAL_SHARE, EXACT_ULP, FLOAT64, ROUNDED_ONCE, TORCH_FLOAT32_OPERATOR
 
 import minivan.ops as exact
 import minivan.reference as reference
@@ -45,7 +45,7 @@ def judge(name, operator, *args, **attributes):
         # A float64 sum is good to some 1e-15 of its terms: where these cancel to less, ULP of the result mean nothing.
         cancelled = np.abs(expected) < 1e-7 * MAGNITUDE[operator](*args, **attributes)
         assert distance[~cancelled].max(initial=0) <= EXACT_ULP, describe(f"exact {name}", got, expected.astype(np.float32))
-        assert_close(f"exact {name}", got, expected, 2.0**-23)
+        assert_close(f"exact {name}", got, expected, ROUNDED_ONCE)
         judged = getattr(torch_ops, operator)(*args, **attributes)
         allowed = TORCH_FLOAT32_OPERATOR * MAGNITUDE[operator](*args, **attributes) + SMALLEST_NORMAL
         assert (np.abs(got - judged) <= allowed).all(), describe(f"exact {name} against torch", got, judged)
@@ -90,7 +90,7 @@ def test_layer_norm(x, seed, eps):
     expected = truth.layer_norm(x, weight, bias, eps)
     assert_close("numpy layer_norm", reference.layer_norm(x, weight, bias, eps), expected, FLOAT64)
     got = exact.layer_norm(x, weight, bias, eps)
-    assert_close("exact layer_norm", got, expected, 2.0**-23)
+    assert_close("exact layer_norm", got, expected, ROUNDED_ONCE)
     # Where the two terms of the result cancel, float64 leaves less than float32 holds: judged by scale above.
     kept = np.abs(expected) > 1e-7 * (np.abs(expected - bias[:, None, None]) + np.abs(bias[:, None, None]))
     distance = ulp_distance(got, expected.astype(np.float32))
@@ -99,7 +99,7 @@ def test_layer_norm(x, seed, eps):
     # are no judge of small maps either; its float64 is.
     if x.shape[1] > 1 and x.size:
         judged = torch_ops.layer_norm(x.astype(np.float64), weight, bias, eps)
-        assert_close("exact layer_norm against torch", got, judged, 2.0**-23)
+        assert_close("exact layer_norm against torch", got, judged, ROUNDED_ONCE)
 
 
 @given(st.integers(0, 300).flatmap(lambda n: arrays((n,), scale=3.0)))

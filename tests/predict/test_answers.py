@@ -18,6 +18,8 @@ from minivan.predict.answers import BATCH
 from minivan.van import VAN
 from minivan.variants import VARIANTS, Config
 
+pytestmark = pytest.mark.loop
+
 COFFEE, CAT = EXAMPLES / "coffee.jpg", EXAMPLES / "cat.jpg"
 SMALL = Config((8, 8, 8, 8), (1, 1, 1, 1), (2, 2, 2, 2), classes=3)
 

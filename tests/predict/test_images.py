@@ -11,6 +11,8 @@ from support import EXAMPLES
 from minivan.card import PRESETS
 from minivan.predict import Found, batches, find_images, prepare_ahead
 
+pytestmark = pytest.mark.loop
+
 COFFEE = EXAMPLES / "coffee.jpg"
 
 

@@ -19,8 +19,6 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
-import pytest
-
 from support import ROOT
 
 TESTS = ROOT / "tests"
@@ -124,13 +122,16 @@ def pytest_ignore_collect(collection_path: Path, config) -> bool | None:
     return imports_torch(collection_path) or None
 
 
-def pytest_collection_modifyitems(items) -> None:
+def pytest_collection_modifyitems(config, items) -> None:
+    """Mark the tests that need PyTorch; `-m loop` leaves them out, so that a whole module may carry the mark `loop`."""
     for item in items:
         name = item.cls.__name__ if getattr(item, "cls", None) else getattr(item, "originalname", item.name)
         if needs_torch(item.path, name):
             item.add_marker("torch")
-        if item.get_closest_marker("torch") and item.get_closest_marker(LOOP):
-            raise pytest.UsageError(f"{item.nodeid} is marked loop and needs PyTorch")
+    if config.option.markexpr == LOOP:
+        left_out = [item for item in items if item.get_closest_marker("torch")]
+        config.hook.pytest_deselected(items=left_out)
+        items[:] = [item for item in items if not item.get_closest_marker("torch")]
 
 
 def pytest_sessionstart(session) -> None:

@@ -1,0 +1,48 @@
+"""Class names from a file, and presets of preprocessing."""
+
+import hashlib
+
+import pytest
+
+from minivan.card import Card, Label, Preprocessing, digest, imagenet1k, read_labels
+
+pytestmark = pytest.mark.loop
+
+
+def test_labels_are_read_with_and_without_wordnet_ids(tmp_path):
+    file = tmp_path / "labels.txt"
+    file.write_text("n07920052\tespresso, strong coffee\ncup\n", encoding="utf-8")
+    assert read_labels(file) == (Label("n07920052", "espresso, strong coffee"), Label("", "cup"))
+    assert read_labels(file)[0].short == "espresso"
+
+
+def test_what_is_no_list_of_labels_is_named_with_its_line(tmp_path):
+    file = tmp_path / "labels.txt"
+    for text, line in (("a\n\nb\n", 2), ("n07920052\t\n", 1)):
+        file.write_text(text, encoding="utf-8")
+        with pytest.raises(ValueError, match=f"labels.txt, line {line}: no class name"):
+            read_labels(file)
+    file.write_bytes(b"caf\xe9\n")
+    with pytest.raises(ValueError, match="must be UTF-8 text"):
+        read_labels(file)
+
+
+def test_imagenet_has_a_thousand_classes_in_the_order_of_their_ids():
+    labels = imagenet1k()
+    assert len({label.wnid for label in labels}) == 1000 and sorted(labels, key=lambda label: label.wnid) == list(labels)
+    assert labels[967].short == "espresso"
+
+
+def test_a_class_without_a_name_has_a_number_and_a_file_its_digest(tmp_path):
+    assert Card("net").label(17) == Label("", "class 17") and Card("net").sha256 == ""
+    file = tmp_path / "weights"
+    file.write_bytes(b"abc")
+    assert Card("net", file=file).sha256 == digest(file) == hashlib.sha256(b"abc").hexdigest()
+
+
+@pytest.mark.parametrize(
+    "wrong", [dict(crop=0), dict(resize=9000), dict(mean=(0, 0)), dict(std=(1, 1, 0)), dict(mean=(0, 0, float("nan")))]
+)
+def test_impossible_preprocessing_is_refused(wrong):
+    with pytest.raises(ValueError, match=r"crop and resize|mean and std"):
+        Preprocessing(**wrong)
