@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -9,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from .. import checkpoint, image, lka, paths, reference
-from ..checkpoint.hub import bundled
+from ..checkpoint import hub
 from ..geometry import CONV0, CONV_SPATIAL, Kernel
 from ..van import VAN
 from .numbers import Numbers
@@ -29,18 +30,21 @@ def example() -> Path:
     return inside if inside.exists() else package.parent / "examples" / "coffee.jpg"
 
 
-def follow(path: str | Path | None = None) -> Numbers:
-    """Walk a photo, or the example, through the bundled weights, on the NumPy engine: it compiles nothing.
+def bundled_model() -> VAN:
+    """Return the bundled weights on the NumPy engine: it compiles nothing.
 
-    Raises as minivan.image.decode does.
+    Raises FileNotFoundError where an installation has lost them, and otherwise as minivan.checkpoint.load does.
     """
-    return walk(checkpoint.load(bundled()[0], engine="numpy"), example() if path is None else path)
+    files = hub.bundled()
+    if not files:
+        raise FileNotFoundError(errno.ENOENT, "the weights that come with minivan are missing", str(hub.bundled_folder()))
+    return checkpoint.load(files[0], engine="numpy")
 
 
 def walk(model: VAN, path: str | Path) -> Numbers:
     """Run a photo through the network and recompute one number of its first attention by hand.
 
-    Returns plain values for `--json` and, under 'maps', the arrays that the chapter draws. Raises as minivan.image.decode.
+    Returns plain values and, under 'maps', the arrays that the chapter draws. Raises as minivan.image.decode.
     """
     preprocessing = model.card.preprocessing
     seen = image.view(image.decode(path), preprocessing)
@@ -92,6 +96,11 @@ def walk(model: VAN, path: str | Path) -> Numbers:
         "answer_then": float(open_gates[probabilities.argmax()]),
         "maps": {"seen": seen, "attention": attention[channel], "u": u[channel]},
     }
+
+
+def plain(walked: Numbers) -> Numbers:
+    """Return what `walk` found as JSON can hold it: without the arrays that the chapter draws."""
+    return {name: value for name, value in walked.items() if name != "maps"}
 
 
 def by_hand(tensors: Mapping[str, npt.NDArray[np.float32]], u: Float64, channel: int, place: Place) -> Numbers:
