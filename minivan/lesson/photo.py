@@ -19,7 +19,7 @@ Float64 = npt.NDArray[np.float64]
 Place = tuple[int, int]  # row, column
 
 BLOCK = paths.block(1, 0)
-GATED = f"{BLOCK}.attn.activation"  # u, what the first gate multiplies
+GATED = f"{BLOCK}.{paths.GATED}"  # u, what the first gate multiplies
 UNIT = f"{BLOCK}.{paths.UNIT}"
 
 
@@ -49,17 +49,17 @@ def walk(model: VAN, path: str | Path) -> Numbers:
     preprocessing = model.card.preprocessing
     seen = image.view(image.decode(path), preprocessing)
     x = image.normalise(seen, preprocessing.mean, preprocessing.std)[None]
-    first: dict[str, Float64] = {}  # what the first block's attention makes
+    first: dict[str, Float64] = {}  # what the first block makes
     factors: list[npt.NDArray[np.floating]] = []  # what each block's gate multiplies by
 
     def keep(name: str, array: npt.NDArray[np.floating]) -> None:
-        if name.startswith(f"{BLOCK}.attn"):
+        if paths.lies_under(name, BLOCK):
             first[name] = array[0].astype(np.float64)
-        if name.endswith(paths.FACTOR):
+        if paths.is_factor(name):
             factors.append(array)
 
     probabilities = reference.softmax(model(x, hook=keep).astype(np.float64))[0]
-    u, attention = first[GATED], first[f"{UNIT}.conv1"]
+    u, attention = first[GATED], first[f"{BLOCK}.{paths.FACTOR}"]
     channel = most_divided(attention)
     row, column = (int(i) for i in np.unravel_index(abs(attention[channel]).argmax(), attention.shape[1:]))
     steps = by_hand(model.tensors, u, channel, (row, column))
@@ -156,7 +156,7 @@ def most_divided(attention: npt.NDArray[np.floating]) -> int:
 
 def hold_gates_open(path: str, array: npt.NDArray[np.floating]) -> npt.NDArray[np.floating] | None:
     """A hook that makes every attention value 1, so that each gate passes what came in."""
-    return np.ones_like(array) if path.endswith(paths.FACTOR) else None
+    return np.ones_like(array) if paths.is_factor(path) else None
 
 
 def best(model: VAN, probabilities: Float64) -> Numbers:
