@@ -45,10 +45,10 @@ def save(path: Path, name: str, zip_format: bool) -> None:
     import torch
 
     from minivan.seeded import tensors
-    from minivan.variants import variant
+    from minivan.variants import is_learned, variant
 
     state = {key: torch.from_numpy(tensor) for key, tensor in tensors(variant(name)).items()}
-    parameters = [key for key in state if ".running_" not in key]
+    parameters = [key for key in state if is_learned(key)]
     moments = {
         i: {"step": torch.tensor(3.0), "exp_avg": torch.randn_like(state[key]), "exp_avg_sq": torch.randn_like(state[key])}
         for i, key in enumerate(parameters)

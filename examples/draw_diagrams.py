@@ -92,7 +92,7 @@ def plates(ax: Axes, x: float, middle: float, shape: Shape, colour: str, name: s
 def block(model: VAN) -> Figure:
     """Every operator of the first block, in order, with its kernel and the shape of its output."""
     shapes, name = shapes_of(model), paths.block(1, 0)
-    inside = [path.removeprefix(f"{name}.") for path in shapes if path.startswith(f"{name}.")] + [name]
+    inside = [paths.within_block(path) for path in shapes if path != name and paths.lies_under(path, name)] + [name]
     half = inside.index("layer_scale_1") + 1
     figure, ax = canvas(10.2, 7.6)
     C, H, W = shapes["patch_embed1.norm"]
@@ -105,8 +105,9 @@ def block(model: VAN) -> Figure:
         for row, path in enumerate(part):
             y = top - 0.08 - 0.65 * (row + 1)
             places[path] = y
-            inside_unit = path.startswith(paths.UNIT)
-            colour = "#FBE3D3" if inside_unit else "#DCEAF5" if path.startswith(("attn", "mlp")) else PALE
+            inside_unit = paths.lies_under(path, paths.UNIT)
+            inside_branch = paths.lies_under(path, "attn") or paths.lies_under(path, "mlp")
+            colour = "#FBE3D3" if inside_unit else "#DCEAF5" if inside_branch else PALE
             box(ax, left, y - 0.21, 3.0, 0.42, colour, f"{short(path, name)}:  {operation(model, name, path)}", 10)
             full = path if path == name else f"{name}.{path}"
             label(ax, left + 3.1, y, f"{shapes[full][0]} channels", 9, align="left")
@@ -122,7 +123,7 @@ def residuals(part: Sequence[str], name: str) -> list[tuple[str, str]]:
     if name in part:
         return [("x", name)]
     return [
-        ("attn.activation", paths.UNIT),
+        (paths.GATED, paths.UNIT),
         ("norm1", "attn"),
         ("x", "layer_scale_1"),
     ]
@@ -130,7 +131,10 @@ def residuals(part: Sequence[str], name: str) -> list[tuple[str, str]]:
 
 def short(path: str, name: str) -> str:
     """Shorten a path to what stands in a box."""
-    return "sum" if path == name else path.removeprefix("attn.").removeprefix("spatial_gating_unit.").removeprefix("mlp.")
+    if path == name:
+        return "sum"
+    inside_unit = path != paths.UNIT and paths.lies_under(path, paths.UNIT)
+    return path.removeprefix(f"{paths.UNIT}." if inside_unit else f"{path.split('.')[0]}.")
 
 
 def operation(model: VAN, name: str, path: str) -> str:
@@ -143,7 +147,7 @@ def operation(model: VAN, name: str, path: str) -> str:
     return {
         "norm1": "BatchNorm",
         "norm2": "BatchNorm",
-        "attn.activation": "GELU",
+        paths.GATED: "GELU",
         "mlp.act": "GELU",
         paths.UNIT: "u x attention",
         "attn": "+ norm1's output",
@@ -158,7 +162,7 @@ def impulse_responses(model: VAN, side: int = 35) -> dict[str, Array]:
 
     What biases alone give is subtracted. Mirrored, the response at the middle is what the middle output reads.
     """
-    unit = model.parameters["block1"]["0"]["attn"]["spatial_gating_unit"]
+    unit = paths.branch(model.parameters, f"{paths.block(1, 0)}.{paths.UNIT}")
     channels = len(unit["conv0"]["bias"])
     nothing = np.zeros((1, channels, side, side))
     impulse = nothing.copy()

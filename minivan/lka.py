@@ -25,7 +25,7 @@ def local_side(d: int) -> int:
 
 def dilated_side(K: int, d: int) -> int:
     """Return the side of the second kernel, in taps: ceil(K/d). Raises ValueError unless 1 <= d <= K."""
-    _check(K, d)
+    check(K, d)
     return -(-K // d)
 
 
@@ -39,13 +39,13 @@ def support(K: int, d: int) -> int:
 
 def dense_parameters(C: int, K: int) -> int:
     """Return the weights of an ordinary K x K convolution from C channels to C: every output reads every channel."""
-    _check(K)
+    check(K)
     return _positive("C", C) ** 2 * K * K
 
 
 def mobilenet_parameters(C: int, K: int) -> int:
     """Return the weights of MobileNet's form (Howard et al. 2017): one K x K kernel per channel, then a 1x1."""
-    _check(K)
+    check(K)
     return _positive("C", C) * K * K + C * C
 
 
@@ -109,7 +109,7 @@ def best_dilation(K: int) -> int:
 
     The ceiling makes the true cost a staircase, so every d from 1 to K is tried rather than the root rounded.
     """
-    _check(K)
+    check(K)
     return min(range(1, K + 1), key=lambda d: (spatial_weights(K, d), d))
 
 
@@ -288,7 +288,8 @@ def _positive(name: str, value: float) -> int:
     return int(value)
 
 
-def _check(K: int, d: int = 1) -> None:
+def check(K: int, d: int = 1) -> None:
+    """Raise ValueError unless K is a whole positive number and d a whole number from 1 to K."""
     _positive("K", K)
     if not (1 <= d <= K and d == int(d)):
         raise ValueError(f"the dilation d is a whole number from 1 to K = {K}; got {d!r}")

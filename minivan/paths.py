@@ -23,6 +23,7 @@ from .geometry import PATCH_STRIDES, stage_stride
 INPUT, POOL, HEAD = "input", "pool", "head"
 UNIT = "attn.spatial_gating_unit"  # LKA, under a block's path
 FACTOR = f"{UNIT}.conv1"  # what LKA multiplies its input by
+GATED = "attn.activation"  # what LKA is given, u: the gate multiplies it by the factor
 
 BEYOND = len(PATCH_STRIDES) + 1  # the stage after the last: pooling and head
 
@@ -37,7 +38,12 @@ def patch_embed(stage: int) -> str:
 
 def block(stage: int, index: int) -> str:
     """Return the path of a block: stage from 1, index from 0."""
-    return f"block{stage}.{index}"
+    return f"{stage_blocks(stage)}.{index}"
+
+
+def stage_blocks(stage: int) -> str:
+    """Return the path that all blocks of a stage lie under, stage from 1."""
+    return f"block{stage}"
 
 
 def norm(stage: int) -> str:
@@ -72,6 +78,41 @@ def block_of(path: str) -> str | None:
     return match[1] if match else None
 
 
+def within_block(path: str) -> str:
+    """Return what a path is called under its block: 'attn.proj_1' for 'block1.0.attn.proj_1', '' for the block itself.
+
+    Raises ValueError for a path outside the blocks.
+    """
+    of = block_of(path)
+    if of is None:
+        raise ValueError(f"{path} lies in no block")
+    return path[len(of) + 1 :]
+
+
+def _in_block(path: str, name: str) -> bool:
+    return block_of(path) is not None and within_block(path) == name
+
+
+def is_unit(path: str) -> bool:
+    """Return whether a path is that of a block's LKA: the map that its gate let through."""
+    return _in_block(path, UNIT)
+
+
+def is_factor(path: str) -> bool:
+    """Return whether a path is that of what a block's LKA multiplies its input by."""
+    return _in_block(path, FACTOR)
+
+
+def is_gated(path: str) -> bool:
+    """Return whether a path is that of what a block's LKA is given."""
+    return _in_block(path, GATED)
+
+
+def lies_under(path: str, above: str) -> bool:
+    """Return whether a path is `above` or one of those below it: 'attn.proj_1' lies under 'attn', 'attn2' does not."""
+    return path == above or path.startswith(f"{above}.")
+
+
 def stride_of(path: str) -> int:
     """Return how many input pixels lie between neighbouring positions of the array at a path: 1 for the input.
 
@@ -94,6 +135,15 @@ def needed_from(path: str) -> int:
     if stage is not None:
         return stage + path.startswith("norm")
     return 1 if path == INPUT else BEYOND
+
+
+def branch(tree: Mapping[str, Any], path: str) -> dict[str, Any]:
+    """Return what lies at a path of a nested dictionary, as `nested` makes it; KeyError where there is none."""
+    below: Any = tree
+    for name in path.split("."):
+        below = below[name]
+    found: dict[str, Any] = below
+    return found
 
 
 def nested(tensors: Mapping[str, Any]) -> dict[str, Any]:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from . import paths
 from .geometry import stage_sizes
-from .variants import Config, parameter_shapes
+from .variants import Config, is_learned, parameter_shapes
 
 
 @dataclass(frozen=True)
@@ -33,7 +33,7 @@ def summarise(config: Config, height: int = 224, width: int = 224) -> list[Row]:
     for name, shape in parameter_shapes(config):
         stage = paths.stage_of(name)
         place = config.stages if stage is None else stage - 1
-        if not name.endswith(("running_mean", "running_var")):
+        if is_learned(name):
             parameters[place] += math.prod(shape)
         if len(shape) == 4:  # (C_out, C_in / groups, K, K): as many products at each output position
             multiply_adds[place] += math.prod(shape) * math.prod(sizes[place])

@@ -14,6 +14,7 @@ from .geometry import CONV0, CONV_SPATIAL, DWCONV, PATCH_EMBEDS, POINTWISE, Kern
 
 MOST_FAULTS = 12  # named in one message
 LARGEST_DIMENSION = 1 << 16  # far above any VAN; a shape beyond it is a damaged file, not a network
+RUNNING = ("running_mean", "running_var")  # of a BatchNorm
 
 
 @dataclass(frozen=True)
@@ -102,6 +103,11 @@ def parameter_shapes(config: Config) -> Iterator[tuple[str, tuple[int, ...]]]:
         yield "head.bias", (config.classes,)
 
 
+def is_learned(name: str) -> bool:
+    """Return whether training learns a tensor: all but BatchNorm's running statistics, which it gathers."""
+    return not name.endswith(RUNNING)
+
+
 def _block(name: str, dim: int, hidden: int) -> Iterator[tuple[str, tuple[int, ...]]]:
     unit = f"{name}.{paths.UNIT}"
     yield f"{name}.layer_scale_1", (dim,)
@@ -124,7 +130,7 @@ def _conv(name: str, c_out: int, c_in: int, kernel: Kernel) -> Iterator[tuple[st
 
 
 def _batch_norm(name: str, channels: int) -> Iterator[tuple[str, tuple[int, ...]]]:
-    for part in ("weight", "bias", "running_mean", "running_var"):
+    for part in ("weight", "bias", *RUNNING):
         yield f"{name}.{part}", (channels,)
 
 

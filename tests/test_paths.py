@@ -89,3 +89,16 @@ def test_kernel_sizes_stand_once():
     assert shapes[f"{unit}.conv_spatial.weight"][2:] == (geometry.CONV_SPATIAL.side,) * 2
     assert shapes["block1.0.mlp.dwconv.dwconv.weight"][2:] == (geometry.DWCONV.side,) * 2
     assert [shapes[f"patch_embed{i}.proj.weight"][2] for i in (1, 2, 3, 4)] == list(geometry.PATCH_KERNELS)
+
+
+def test_a_blocks_lka_is_known_by_its_paths():
+    seen = paths.all_paths([1, 2])
+    blocks = ["block1.0", "block2.0", "block2.1"]
+    for known, name in ((paths.is_unit, paths.UNIT), (paths.is_factor, paths.FACTOR), (paths.is_gated, paths.GATED)):
+        assert [path for path in seen if known(path)] == [f"{block}.{name}" for block in blocks]
+    assert [paths.within_block(path) for path in ("block2.1", "block2.1.mlp.fc1")] == ["", "mlp.fc1"]
+    with pytest.raises(ValueError, match="norm1 lies in no block"):
+        paths.within_block("norm1")
+    assert paths.lies_under("block1.0.attn", "block1.0") and paths.lies_under("block1.0", "block1.0")
+    assert not paths.lies_under("block1.10", "block1.1")
+    assert paths.branch(paths.nested({"block1.0.attn.proj_1.bias": 1}), "block1.0.attn") == {"proj_1": {"bias": 1}}

@@ -5,10 +5,11 @@ import math
 
 import pytest
 from support.judge import torch, torch_van
+from support.networks import random_tensors
 
 from minivan.cli import main
 from minivan.summary import summarise, totals
-from minivan.variants import VARIANTS, Config, canonical, parameter_shapes, variant, variant_of
+from minivan.variants import VARIANTS, Config, canonical, is_learned, parameter_shapes, variant, variant_of
 
 pytestmark = pytest.mark.loop
 
@@ -104,3 +105,9 @@ def test_the_summary_as_text_shows_the_totals(capsys):
 def test_no_classes_is_a_backbone_without_a_head():
     names = [name for name, _ in parameter_shapes(Config((8,), (1,), (2,), classes=0))]
     assert names[-1] == "norm1.bias" and not any(name.startswith("head") for name in names)
+
+
+def test_what_training_learns_is_what_pytorch_calls_a_parameter():
+    config = Config((8, 16), (1, 2), (2, 2), classes=3)
+    net = torch_van.load(config, random_tensors(config), torch.float32)
+    assert {name for name, _ in parameter_shapes(config) if is_learned(name)} == {name for name, _ in net.named_parameters()}

@@ -23,12 +23,11 @@ import numpy as np
 from matplotlib.figure import Figure
 
 import minivan
-from minivan import labelled, reference
+from minivan import labelled, paths, reference
 from minivan.checkpoint.hub import bundled
 from minivan.geometry import CONV0, CONV_SPATIAL
 from minivan.hooks import Callback
 from minivan.operators import Array, Operators
-from minivan.paths import UNIT
 from minivan.van import VAN
 
 HERE = Path(__file__).resolve().parent
@@ -102,10 +101,7 @@ def ablations() -> dict[str, Ablation]:
 
 def unit(model: VAN, block: str = "block1.0") -> Parameters:
     """Return the parameters of a block's attention."""
-    below: Parameters = model.parameters
-    for name in f"{block}.{UNIT}".split("."):
-        below = below[name]
-    return below
+    return paths.branch(model.parameters, f"{block}.{paths.UNIT}")
 
 
 def replace(model: VAN, change: Change) -> Callback:
@@ -113,11 +109,12 @@ def replace(model: VAN, change: Change) -> Callback:
     kept = {}
 
     def hook(path: str, array: Array) -> Array | None:
-        if path.endswith("attn.activation"):
+        block = paths.block_of(path)
+        if paths.is_gated(path):
             kept["u"] = array
-        if not path.endswith(UNIT):
+        if block is None or not paths.is_unit(path):
             return None
-        return change(model.engine.ops, kept["u"], unit(model, path.removesuffix(f".{UNIT}")))
+        return change(model.engine.ops, kept["u"], unit(model, block))
 
     return hook
 

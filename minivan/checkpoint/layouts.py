@@ -14,6 +14,7 @@ from functools import cached_property
 from typing import Any
 
 from ..errors import quote
+from ..paths import block_of
 from ..variants import Config, listed, parameter_shapes, tensor_faults
 from .error import CheckpointError
 from .tensor import StoredTensor
@@ -112,7 +113,7 @@ LAYOUTS = {
         Layout("openmmlab", "OpenMMLab", OPENMMLAB, 1e-5, "official", "backbone."),
     )
 }
-BLOCK_TENSORS = 26  # of one block
+BLOCK_TENSORS = sum(block_of(name) is not None for name, _ in parameter_shapes(Config((1,), (1,), (1,))))  # of one block
 VOTERS = (
     ("dim {0}", r"(?:norm|patch_embed)([1-4])\.(?:proj\.|norm\.)?(?:weight|bias|running_mean|running_var)"),
     ("hidden {0}", r"block([1-4])\.[0-9]+\.mlp\.(?:fc1|dwconv\.dwconv)\.(?:weight|bias)"),

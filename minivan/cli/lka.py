@@ -7,7 +7,6 @@ import json
 from collections.abc import Callable
 from pathlib import Path
 
-from ..errors import WrongCall
 from ..geometry import CONV_SPATIAL, LARGE_KERNEL
 from .arguments import RIGHT, wrong_calls
 
@@ -29,25 +28,27 @@ def run(args: argparse.Namespace) -> int:
     """Tell the lesson; a photo or a figure that cannot be had is said before anything is computed."""
     from ..lesson import chapters, photo
     from ..lesson.numbers import numbers
-    from ..lka import best_dilation
+    from ..lka import best_dilation, check
 
     d = best_dilation(args.K) if args.d is None else args.d
-    if d > args.K:
-        raise WrongCall(f"-d {d} is larger than -K {args.K}")
+    with wrong_calls():
+        check(args.K, d)
+        if args.plot is not None:
+            from ..explain.figure import check_output
+
+            check_output(args.plot)
+        model = photo.bundled_model()
+    path = photo.example() if args.image is None else args.image
+    with wrong_calls(path):
+        walked = photo.walk(model, path)
+    n = numbers(args.K, d, args.C, args.size)
     if args.plot is not None:
         from ..lesson import figure
 
-        with wrong_calls():
-            figure.check(args.plot)
-    path = photo.example() if args.image is None else args.image
-    with wrong_calls(path):
-        walked = photo.follow(path)
-    n = numbers(args.K, d, args.C, args.size)
-    if args.plot is not None:
         with wrong_calls(args.plot):
             figure.draw(n).savefig(args.plot)
     if args.json:
-        print(json.dumps(n | {"photo": {key: value for key, value in walked.items() if key != "maps"}}))
+        print(json.dumps(n | {"photo": photo.plain(walked)}))
         return RIGHT
     print("\n".join(chapters.lesson(n, walked)))
     if args.plot is not None:

@@ -27,11 +27,11 @@ def attention_maps(model: VAN, x: npt.ArrayLike) -> dict[str, Real]:
     x is as for a call of the model, which raises ValueError for what it cannot take; a backbone without a head will do.
     """
     found: dict[str, Real] = {}
-    ending = f".{paths.FACTOR}"
 
     def keep(path: str, array: Array) -> None:
-        if path.endswith(ending):
-            found[path.removesuffix(ending)] = np.asarray(array)
+        block = paths.block_of(path)
+        if block is not None and paths.is_factor(path):
+            found[block] = np.asarray(array)
 
     model.features(x, hook=keep)
     return found
@@ -53,12 +53,12 @@ def choose_blocks(config: Config, block: str | Iterable[str] | None = None) -> l
     """
     if block is None:
         return paths.last_blocks(config.depths)
-    stages = {f"block{i}": inside for i, inside in enumerate(paths.blocks(config.depths), start=1)}
+    stages = {paths.stage_blocks(i): inside for i, inside in enumerate(paths.blocks(config.depths), start=1)}
     every = [path for inside in stages.values() for path in inside]
     named = {"all": every, **stages, **{path: [path] for path in every}}
     chosen: dict[str, None] = {}  # in order, each once
     for name in [block] if isinstance(block, str) else block:
-        path = name.removesuffix(f".{paths.FACTOR}")
+        path = (paths.block_of(name) or name) if paths.is_factor(name) else name
         if path not in named:
             near = difflib.get_close_matches(name, list(named), n=4, cutoff=0.4)
             hint = f"near it are {', '.join(near)}" if near else f"the stages are {', '.join(stages)}"

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from .. import lka
-from ..explain.figure import check_ending, matplotlib_figure
+from ..explain.figure import matplotlib_figure
 from .numbers import Numbers
 
 if TYPE_CHECKING:
@@ -17,12 +16,6 @@ if TYPE_CHECKING:
 
 # Okabe and Ito's colours, told apart by colour-blind readers too.
 BLUE, ORANGE, GREEN, GREY = "#0072B2", "#D55E00", "#009E73", "#8A8A8A"
-
-
-def check(path: str | Path) -> None:
-    """Raise ValueError for a file name of no format that a figure can have, and where Matplotlib is not installed."""
-    check_ending(path)
-    matplotlib_figure()
 
 
 def draw(n: Numbers) -> Figure:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -9,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from .. import checkpoint, image, lka, paths, reference
-from ..checkpoint.hub import bundled
+from ..checkpoint import hub
 from ..geometry import CONV0, CONV_SPATIAL, Kernel
 from ..van import VAN
 from .numbers import Numbers
@@ -18,7 +19,7 @@ Float64 = npt.NDArray[np.float64]
 Place = tuple[int, int]  # row, column
 
 BLOCK = paths.block(1, 0)
-GATED = f"{BLOCK}.attn.activation"  # u, what the first gate multiplies
+GATED = f"{BLOCK}.{paths.GATED}"  # u, what the first gate multiplies
 UNIT = f"{BLOCK}.{paths.UNIT}"
 
 
@@ -29,33 +30,36 @@ def example() -> Path:
     return inside if inside.exists() else package.parent / "examples" / "coffee.jpg"
 
 
-def follow(path: str | Path | None = None) -> Numbers:
-    """Walk a photo, or the example, through the bundled weights, on the NumPy engine: it compiles nothing.
+def bundled_model() -> VAN:
+    """Return the bundled weights on the NumPy engine: it compiles nothing.
 
-    Raises as minivan.image.decode does.
+    Raises FileNotFoundError where an installation has lost them, and otherwise as minivan.checkpoint.load does.
     """
-    return walk(checkpoint.load(bundled()[0], engine="numpy"), example() if path is None else path)
+    files = hub.bundled()
+    if not files:
+        raise FileNotFoundError(errno.ENOENT, "the weights that come with minivan are missing", str(hub.bundled_folder()))
+    return checkpoint.load(files[0], engine="numpy")
 
 
 def walk(model: VAN, path: str | Path) -> Numbers:
     """Run a photo through the network and recompute one number of its first attention by hand.
 
-    Returns plain values for `--json` and, under 'maps', the arrays that the chapter draws. Raises as minivan.image.decode.
+    Returns plain values and, under 'maps', the arrays that the chapter draws. Raises as minivan.image.decode.
     """
     preprocessing = model.card.preprocessing
     seen = image.view(image.decode(path), preprocessing)
     x = image.normalise(seen, preprocessing.mean, preprocessing.std)[None]
-    first: dict[str, Float64] = {}  # what the first block's attention makes
+    first: dict[str, Float64] = {}  # what the first block makes
     factors: list[npt.NDArray[np.floating]] = []  # what each block's gate multiplies by
 
     def keep(name: str, array: npt.NDArray[np.floating]) -> None:
-        if name.startswith(f"{BLOCK}.attn"):
+        if paths.lies_under(name, BLOCK):
             first[name] = array[0].astype(np.float64)
-        if name.endswith(paths.FACTOR):
+        if paths.is_factor(name):
             factors.append(array)
 
     probabilities = reference.softmax(model(x, hook=keep).astype(np.float64))[0]
-    u, attention = first[GATED], first[f"{UNIT}.conv1"]
+    u, attention = first[GATED], first[f"{BLOCK}.{paths.FACTOR}"]
     channel = most_divided(attention)
     row, column = (int(i) for i in np.unravel_index(abs(attention[channel]).argmax(), attention.shape[1:]))
     steps = by_hand(model.tensors, u, channel, (row, column))
@@ -92,6 +96,11 @@ def walk(model: VAN, path: str | Path) -> Numbers:
         "answer_then": float(open_gates[probabilities.argmax()]),
         "maps": {"seen": seen, "attention": attention[channel], "u": u[channel]},
     }
+
+
+def plain(walked: Numbers) -> Numbers:
+    """Return what `walk` found as JSON can hold it: without the arrays that the chapter draws."""
+    return {name: value for name, value in walked.items() if name != "maps"}
 
 
 def by_hand(tensors: Mapping[str, npt.NDArray[np.float32]], u: Float64, channel: int, place: Place) -> Numbers:
@@ -147,7 +156,7 @@ def most_divided(attention: npt.NDArray[np.floating]) -> int:
 
 def hold_gates_open(path: str, array: npt.NDArray[np.floating]) -> npt.NDArray[np.floating] | None:
     """A hook that makes every attention value 1, so that each gate passes what came in."""
-    return np.ones_like(array) if path.endswith(paths.FACTOR) else None
+    return np.ones_like(array) if paths.is_factor(path) else None
 
 
 def best(model: VAN, probabilities: Float64) -> Numbers:

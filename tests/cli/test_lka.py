@@ -203,13 +203,25 @@ def test_a_wrong_call_exits_2(arguments, capsys):
 
 def test_a_dilation_beyond_the_kernel_exits_2(capsys):
     assert main(["lka", "-K", "5", "-d", "6"]) == 2
-    assert capsys.readouterr().err == "minivan: -d 6 is larger than -K 5\n"
+    assert capsys.readouterr().err == "minivan: the dilation d is a whole number from 1 to K = 5; got 6\n"
 
 
 def test_what_cannot_be_had_is_said_before_anything_is_computed(monkeypatch):
     monkeypatch.setattr("minivan.lesson.numbers.numbers", lambda *_: pytest.fail("the numbers were computed"))
-    for arguments in (["--image", "missing.jpg"], ["--plot", "figure.txt"], ["-K", "5", "-d", "6"]):
+    assert main(["lka", "--image", "missing.jpg"]) == 2
+    monkeypatch.setattr("minivan.lesson.photo.walk", lambda *_: pytest.fail("the photo was walked"))
+    for arguments in (["--plot", "figure.txt"], ["--plot", "no folder/figure.png"], ["-K", "5", "-d", "6"]):
         assert main(["lka", *arguments]) == 2
+
+
+@pytest.mark.parametrize("kept", [True, False])
+def test_damaged_weights_are_not_blamed_on_the_photo(tmp_path, monkeypatch, capsys, kept):
+    monkeypatch.setattr("minivan.checkpoint.hub.bundled_folder", lambda: tmp_path)
+    if kept:
+        (tmp_path / "van.safetensors").write_bytes(b"cut short")
+    assert main(["lka"]) == 2
+    out, err = capsys.readouterr()
+    assert out == "" and err.count("\n") == 1 and str(tmp_path) in err and "coffee" not in err
 
 
 def test_the_papers_kernel_is_the_networks():
