@@ -28,7 +28,7 @@ def run(args: argparse.Namespace) -> int:
 def list_weights() -> int:
     """Print a paragraph for each set of weights; an unusable file is named on standard error and makes the answer a no."""
     from ..checkpoint import SOURCES, here
-    from ..variants import title_with_shape
+    from ..variants import title_with_shape, variant_of
 
     found = here()
     unusable = 0
@@ -42,7 +42,7 @@ def list_weights() -> int:
             sha256 = card.sha256
         print(f"{card.name}: {entry.place}{', the default' if entry.default else ''}")
         print_rows({
-            "variant": title_with_shape(config),
+            "variant": variant_of(config) or title_with_shape(config),
             "classes": str(config.classes),
             "source": f"{card.source} ({card.layout} layout)",
             "file": f"{entry.path}, {entry.checkpoint.size:,} bytes",
