@@ -25,6 +25,7 @@ class Label(NamedTuple):
 
     @property
     def short(self) -> str:
+        """The first of its names: 'tabby' of 'tabby, tabby cat'."""
         return self.name.split(",")[0].strip()
 
 

@@ -14,7 +14,7 @@ from .engines import Engine, find
 from .geometry import SMALLEST_SIDE
 from .hooks import Callback, Hook, renamed
 from .operators import Array, Derivatives
-from .variants import Config, check_tensors, variant_of
+from .variants import Config, check_tensors, title
 
 Float32 = npt.NDArray[np.float32]
 
@@ -140,10 +140,8 @@ class VAN:
         return paths.all_paths(self.config.depths, bool(self.config.classes))
 
     def __str__(self) -> str:
-        """Which weights these are, of which variant, and for how many classes."""
-        variant = variant_of(self.config)
-        shape = f"VAN-{variant.upper()}" if variant else "VAN"
-        return f"{self.card.name} ({shape}, {self.config.classes} classes)"
+        """Which weights these are, of which variant, and for how many classes: 'van_tiny_754 (VAN-B0, 1000 classes)'."""
+        return f"{self.card.name} ({title(self.config)}, {self.config.classes} classes)"
 
     def _features(self, images: Float32, hook: Callback | None) -> list[Array]:
         x = self.engine.array(images)

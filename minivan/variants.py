@@ -84,6 +84,17 @@ def variant_of(config: Config) -> str | None:
     return next((n for n, c in VARIANTS.items() if (c.dims, c.depths, c.mlp_ratios) == shape), None)
 
 
+def title(config: Config) -> str:
+    """Return what a network is called: 'VAN-B0', or 'VAN' for a shape of one's own."""
+    short = variant_of(config)
+    return f"VAN-{short.upper()}" if short else "VAN"
+
+
+def title_with_shape(config: Config) -> str:
+    """Return what tells a network from others: 'VAN-B0', or 'VAN (8, 16) x (1, 2)' with a shape of one's own."""
+    return title(config) if variant_of(config) else f"{title(config)} {config.dims} x {config.depths}"
+
+
 def parameter_shapes(config: Config) -> Iterator[tuple[str, tuple[int, ...]]]:
     """Yield every tensor of the network in order: its name in the authors' checkpoint, and its shape.
 

@@ -9,7 +9,17 @@ from support.networks import random_tensors
 
 from minivan.cli import main
 from minivan.summary import summarise, totals
-from minivan.variants import VARIANTS, Config, canonical, is_learned, parameter_shapes, variant, variant_of
+from minivan.variants import (
+    VARIANTS,
+    Config,
+    canonical,
+    is_learned,
+    parameter_shapes,
+    title,
+    title_with_shape,
+    variant,
+    variant_of,
+)
 
 pytestmark = pytest.mark.loop
 
@@ -111,3 +121,9 @@ def test_what_training_learns_is_what_pytorch_calls_a_parameter():
     config = Config((8, 16), (1, 2), (2, 2), classes=3)
     net = torch_van.load(config, random_tensors(config), torch.float32)
     assert {name for name, _ in parameter_shapes(config) if is_learned(name)} == {name for name, _ in net.named_parameters()}
+
+
+def test_a_networks_title():
+    own = Config((8, 16), (1, 2), (2, 2))
+    assert (title(VARIANTS["b0"]), title_with_shape(VARIANTS["b0"])) == ("VAN-B0", "VAN-B0")
+    assert (title(own), title_with_shape(own)) == ("VAN", "VAN (8, 16) x (1, 2)")

@@ -1,6 +1,7 @@
 """Answers to lesson 3, from 21 x 21 to large kernel attention."""
 
 from minivan import lka
+from minivan.geometry import CONV_SPATIAL, LARGE_KERNEL
 
 
 def exercise_1():
@@ -11,7 +12,9 @@ def exercise_1():
 
 def exercise_2():
     """Parameters times positions: 27.7 million against 5.7 thousand million."""
-    return lka.lka_parameters(64, 21, 3) * 56 * 56, lka.dense_parameters(64, 21) * 56 * 56
+    return lka.lka_parameters(64, LARGE_KERNEL, CONV_SPATIAL.dilation) * 56 * 56, lka.dense_parameters(
+        64, LARGE_KERNEL
+    ) * 56 * 56
 
 
 def exercise_3():

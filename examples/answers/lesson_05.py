@@ -1,6 +1,7 @@
 """Answers to lesson 5, a block and a stage."""
 
 from minivan import summary, variants
+from minivan.geometry import CONV0, CONV_SPATIAL, DWCONV
 
 
 def exercise_1():
@@ -17,8 +18,8 @@ def exercise_1():
 def exercise_2():
     """Attention, MLP, two BatchNorms, two layer scales."""
     C, hidden = 32, 8 * 32
-    attention = 3 * (C * C + C) + (C * 25 + C) + (C * 49 + C)  # proj_1, conv1, proj_2; conv0; conv_spatial
-    mlp = (C * hidden + hidden) + (9 * hidden + hidden) + (hidden * C + C)  # fc1, dwconv, fc2
+    attention = 3 * (C * C + C) + (C * CONV0.taps + C) + (C * CONV_SPATIAL.taps + C)  # proj_1, conv1, proj_2; then LKA's two
+    mlp = (C * hidden + hidden) + (DWCONV.taps * hidden + hidden) + (hidden * C + C)  # fc1, dwconv, fc2
     return attention + mlp + 2 * 2 * C + 2 * C
 
 

@@ -13,7 +13,7 @@ import numpy as np
 
 import minivan
 from minivan import image, lka, reference
-from minivan.geometry import CONV0, CONV_SPATIAL
+from minivan.geometry import CONV0, CONV_SPATIAL, LARGE_KERNEL
 
 plt.style.use("minivan.mplstyle")
 model = minivan.load(engine="numpy")
@@ -123,7 +123,8 @@ plt.show()
 print("  map       positions   self-attention / LKA   scores kept")
 for side in (7, 14, 28, 56, 112, 224):
     positions = side * side
-    ratio = lka.self_attention_multiply_adds(64, positions) / lka.multiply_adds(lka.lka_parameters(64, 21, 3), side, side)
+    ours = lka.multiply_adds(lka.lka_parameters(64, LARGE_KERNEL, CONV_SPATIAL.dilation), side, side)
+    ratio = lka.self_attention_multiply_adds(64, positions) / ours
     print(f"{side:3d} x {side:3d} {positions:10,d} {ratio:15.1f} {4 * positions**2 / 2**20:18,.1f} MiB")
 
 # %% [markdown]

@@ -42,11 +42,6 @@ def classes(config: Config, card: Card) -> str:
     return f"{config.classes} ({names})"
 
 
-def shape(config: Config) -> str:
-    """Name a network's shape: its variant where it has one, or else its numbers."""
-    return variant_of(config) or f"dims {numbers(config.dims)}, depths {numbers(config.depths)}"
-
-
 def numbers(values: Iterable[float]) -> str:
     """Return numbers with blanks between them, as few digits each as say it: '32 64 160 256'."""
     return " ".join(f"{value:g}" for value in values)

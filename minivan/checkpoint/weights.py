@@ -13,7 +13,7 @@ import numpy.typing as npt
 
 from ..card import PRESETS, Card, Label, Preprocessing, imagenet1k
 from ..errors import quote
-from ..variants import Config, is_learned, variant_of
+from ..variants import Config, is_learned, title_with_shape
 from . import layouts, own_metadata, safetensors_file
 from .error import CheckpointError
 from .library_metadata import huggingface_config, openmmlab_labels
@@ -40,10 +40,8 @@ class Weights:
     @property
     def summary(self) -> str:
         """'VAN-B0, 200 classes, 3,900,200 parameters': BatchNorm's running statistics are not parameters."""
-        variant = variant_of(self.config)
-        title = f"VAN-{variant.upper()}" if variant else f"VAN {self.config.dims} x {self.config.depths}"
         count = sum(tensor.size for name, tensor in self.tensors.items() if is_learned(name))
-        return f"{title}, {self.config.classes} classes, {count:,} parameters"
+        return f"{title_with_shape(self.config)}, {self.config.classes} classes, {count:,} parameters"
 
 
 @dataclass(frozen=True)

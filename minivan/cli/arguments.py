@@ -32,6 +32,13 @@ def positive(text: str) -> int:
     return int(text)
 
 
+def status(failed: int, total: int) -> int:
+    """Return the exit status of a command where `failed` of `total` things could not be judged."""
+    if not failed:
+        return RIGHT
+    return NO if failed < total else WRONG
+
+
 def size(text: str) -> tuple[int, int]:
     """Read '224' or '480x640' from the command line as (height, width)."""
     parts = text.lower().split("x")

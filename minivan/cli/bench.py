@@ -21,7 +21,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     from ..bench import measure
-    from ..variants import canonical, variant
+    from ..variants import canonical, title, variant
 
     with wrong_calls():
         name, config = canonical(args.name), variant(args.name)
@@ -29,7 +29,7 @@ def run(args: argparse.Namespace) -> int:
     if args.json:
         print(json.dumps({"variant": name, **seen._asdict()}))
         return RIGHT
-    print(f"VAN-{name.upper()}, {seen.height} x {seen.width}, batch {seen.batch}, engine {seen.engine}, "
+    print(f"{title(config)}, {seen.height} x {seen.width}, batch {seen.batch}, engine {seen.engine}, "
           f"{seen.threads} of {os.cpu_count()} threads, {args.runs} runs")  # fmt: skip
     print(f"  first call   {seen.first_ms:9.1f} ms  (compiling, or loading what was compiled)")
     print(f"  minimum      {seen.min_ms:9.2f} ms")

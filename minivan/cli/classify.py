@@ -10,17 +10,15 @@ from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING
 
 from ..errors import printable
-from ..predict import Answer, Unusable, answers, describe, find_images, make_ready
+from ..predict import Answer, Unusable, answers, find_images, make_ready
 from .arguments import (
-    NO,
-    RIGHT,
-    WRONG,
     add_engine,
     add_exif,
     add_threads,
     add_weights,
     load_model,
     positive,
+    status,
     wrong_calls,
 )
 
@@ -59,9 +57,7 @@ def run(args: argparse.Namespace) -> int:
             else:
                 show(answer, model)
             advance(1)
-    if not failed:
-        return RIGHT
-    return NO if failed < len(images) else WRONG
+    return status(failed, len(images))
 
 
 def print_json(answer: Answer, model: VAN) -> None:
@@ -92,7 +88,7 @@ def print_text(answer: Answer, model: VAN) -> None:
     console.width = max(console.width, NARROWEST)  # below it the terminal wraps lines, where rich would drop columns
     console.print(Text(printable(answer.image), style="bold"))
     console.print(table)
-    said = f"{describe(model)} {dot} engine {answer.engine} {dot} {answer.milliseconds:.0f} ms"
+    said = f"{model} {dot} engine {answer.engine} {dot} {answer.milliseconds:.0f} ms"
     console.print(Text(f"  {printable(said)}\n", style="dim"))
 
 

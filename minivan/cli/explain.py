@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, TypeAlias
 from ..errors import WrongCall, printable, sentence
 from ..explain.choices import DEFAULT, METHODS, SMALLEST_VIEW
 from ..predict.images import Found, find_images
-from .arguments import NO, RIGHT, WRONG, add_exif, add_threads, add_weights, load_model, positive, wrong_calls
+from .arguments import add_exif, add_threads, add_weights, load_model, positive, status, wrong_calls
 from .classify import utf8
 
 if TYPE_CHECKING:
@@ -69,7 +69,7 @@ def run(args: argparse.Namespace) -> int:
             shown.append(found)
     if shown:
         write(shown, args)
-    return RIGHT if not failed else NO if failed < len(images) else WRONG
+    return status(failed, len(images))
 
 
 def check_flags(args: argparse.Namespace) -> None:

@@ -16,7 +16,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     from ..summary import summarise, totals
-    from ..variants import PRETRAINED, PUBLISHED_TOP1, canonical, variant
+    from ..variants import PRETRAINED, PUBLISHED_TOP1, canonical, title, variant
 
     with wrong_calls():
         name, config = canonical(args.name), variant(args.name)
@@ -39,7 +39,7 @@ def run(args: argparse.Namespace) -> int:
         table.add_row(row.name, shape, str(row.blocks or ""), f"{row.parameters:,}", f"{row.multiply_adds:,}")
     table.add_row("total", "", "", f"{parameters:,}", f"{multiply_adds:,}", style="bold")
     console = Console(highlight=False)
-    console.print(f"VAN-{name.upper()}, input 3 x {height} x {width}\n")
+    console.print(f"{title(config)}, input 3 x {height} x {width}\n")
     console.print(table)
     pretrained = ", pretrained on ImageNet-22k" if name in PRETRAINED else ""
     console.print(f"\nPublished ImageNet top-1: {PUBLISHED_TOP1[name]} %{pretrained}")

@@ -7,7 +7,7 @@ import sys
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
-from .arguments import NO, RIGHT, WRONG, wrong_calls
+from .arguments import RIGHT, status, wrong_calls
 
 if TYPE_CHECKING:
     from ..checkpoint.tensor import StoredTensor
@@ -28,32 +28,30 @@ def run(args: argparse.Namespace) -> int:
 def list_weights() -> int:
     """Print a paragraph for each set of weights; an unusable file is named on standard error and makes the answer a no."""
     from ..checkpoint import SOURCES, here
-    from ..checkpoint.description import shape
+    from ..variants import title_with_shape, variant_of
 
     found = here()
-    usable = 0
+    unusable = 0
     for entry in found:
         if entry.checkpoint is None:
             print(f"minivan: unusable: {entry.fault}", file=sys.stderr)
+            unusable += 1
             continue
         card, config = entry.checkpoint.card, entry.checkpoint.config
         with wrong_calls():
             sha256 = card.sha256
         print(f"{card.name}: {entry.place}{', the default' if entry.default else ''}")
         print_rows({
-            "variant": shape(config),
+            "variant": variant_of(config) or title_with_shape(config),
             "classes": str(config.classes),
             "source": f"{card.source} ({card.layout} layout)",
             "file": f"{entry.path}, {entry.checkpoint.size:,} bytes",
             "sha256": sha256,
         })  # fmt: skip
-        usable += 1
     if not found:
         print("no weights are here")
     print(f"to fetch: {', '.join(sorted({source.variant for source in SOURCES}))} (python -m minivan fetch NAME)")
-    if usable == len(found):
-        return RIGHT
-    return NO if usable else WRONG
+    return status(unusable, len(found))
 
 
 def show_file(name: str) -> int:

@@ -62,4 +62,5 @@ def layercam(activation: Real, gradient: Real) -> Real:
 
 
 def relu(x: Real) -> Real:
+    """Return x, of any shape, with 0 in the place of what lies below."""
     return np.maximum(x, 0)

@@ -10,7 +10,7 @@ Importing it costs next to nothing: NumPy and Pillow are imported with the first
 """
 
 from .ahead import Prepared, batches, prepare_ahead
-from .answers import Answer, Guess, Unusable, answers, classify, describe, guesses, make_ready
+from .answers import Answer, Guess, Unusable, answers, classify, guesses, make_ready
 from .images import STANDARD_INPUT, Found, find_images
 
 __all__ = [
@@ -23,7 +23,6 @@ __all__ = [
     "answers",
     "batches",
     "classify",
-    "describe",
     "find_images",
     "guesses",
     "make_ready",

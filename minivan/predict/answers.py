@@ -151,12 +151,3 @@ def make_ready(model: VAN) -> None:
         model(black)
     else:
         model.features(black)
-
-
-def describe(model: VAN) -> str:
-    """Say which weights a model has, and for how many classes: 'van_tiny_754 (VAN-B0, 1000 classes)'."""
-    from ..variants import variant_of
-
-    variant = variant_of(model.config)
-    shape = f"VAN-{variant.upper()}" if variant else "VAN"
-    return f"{model.card.name} ({shape}, {model.config.classes} classes)"

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from support import ROOT
 
-from minivan.cli.arguments import COMPILED, ENGINES, wrong_calls
+from minivan.cli.arguments import COMPILED, ENGINES, NO, RIGHT, WRONG, status, wrong_calls
 from minivan.engines import ENGINES as TABLE
 from minivan.errors import WrongCall
 
@@ -51,6 +51,10 @@ def test_a_commands_help_needs_neither_numpy_nor_pillow(command):
     code = f"import sys; from minivan.cli import main\ntry: main(['{command}', '--help'])\nexcept SystemExit: pass\n"
     code += "assert not {'numba', 'PIL', 'numpy', 'rich'} & set(sys.modules), set(sys.modules)"
     assert python(code).returncode == 0
+
+
+def test_some_that_failed_are_a_no_and_all_a_wrong_call():
+    assert [status(failed, 2) for failed in range(3)] == [RIGHT, NO, WRONG] and status(0, 0) == RIGHT
 
 
 def test_wrong_calls_are_sentences_and_a_closed_pipe_is_none():

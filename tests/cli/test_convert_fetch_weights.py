@@ -182,7 +182,7 @@ def test_fetch_then_weights_then_classify(run, home, server):
     ]
     lines = run("weights")[1].splitlines()
     assert lines[0] == "van_b0_url: fetched, the default" and lines[6] == f"{BUNDLED.stem}: bundled"
-    assert lines[1].split(maxsplit=1)[1] == "dims 8 16 24 32, depths 1 1 2 1" and server.url() in lines[3]
+    assert lines[1].split(maxsplit=1)[1] == "VAN (8, 16, 24, 32) x (1, 1, 2, 1)" and server.url() in lines[3]
     photo = ROOT / "examples" / "coffee.jpg"
     assert '"model": "van_b0_url"' in run("classify", photo, "--json")[1]
     assert '"model": "van_b0_url"' in run("classify", photo, "--json", "--model", "b0")[1]

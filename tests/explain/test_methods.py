@@ -241,3 +241,14 @@ def test_layers_by_name(layers, expected):
 def test_a_backbone_without_a_head_has_no_class_to_look_for():
     with pytest.raises(ValueError, match="a backbone without a head"):
         explain.choose_layers(dataclasses.replace(SMALL, classes=0))
+
+
+def test_each_method_of_the_table_is_computed_by_exactly_one_part():
+    parts = [
+        (choices.ANY_LAYER, list(methods.OF_A_LAYER)),
+        (choices.LAST_LAYER, ["cam"]),
+        (choices.PIXELS, list(methods.OF_THE_PIXELS)),
+    ]
+    computed = [(name, place) for place, names in parts for name in names]
+    assert sorted(computed) == sorted((method.name, method.place) for method in choices.TABLE)
+    assert len({method.name for method in choices.TABLE}) == len(choices.TABLE)

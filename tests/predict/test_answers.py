@@ -13,7 +13,7 @@ import minivan
 from minivan import reference
 from minivan.card import Card, Label
 from minivan.engines import EXACT, Engine
-from minivan.predict import Answer, Guess, Unusable, answers, classify, describe, find_images, guesses, make_ready
+from minivan.predict import Answer, Guess, Unusable, answers, classify, find_images, guesses, make_ready
 from minivan.predict.answers import BATCH
 from minivan.van import VAN
 from minivan.variants import VARIANTS, Config
@@ -135,10 +135,10 @@ def test_getting_ready_is_one_pass_over_the_size_that_the_engine_takes():
 
 
 def test_weights_are_described_in_words(model):
-    assert describe(model) == "van_b0_tiny_imagenet200 (VAN-B0, 200 classes)"
-    assert describe(VAN(SMALL, random_tensors(SMALL), card=Card("own"))) == "own (VAN, 3 classes)"
+    assert str(model) == "van_b0_tiny_imagenet200 (VAN-B0, 200 classes)"
+    assert str(VAN(SMALL, random_tensors(SMALL), card=Card("own"))) == "own (VAN, 3 classes)"
     b0 = VARIANTS["b0"]
-    assert describe(VAN(b0, random_tensors(b0), card=Card("b0"))) == "b0 (VAN-B0, 1000 classes)"
+    assert str(VAN(b0, random_tensors(b0), card=Card("b0"))) == "b0 (VAN-B0, 1000 classes)"
 
 
 def test_importing_it_imports_nothing_large():
