@@ -55,9 +55,10 @@ def add_weights(parser: argparse.ArgumentParser) -> None:
     weights.add_argument("--weights", metavar="FILE", help="weights from a file: minivan's own, or any VAN checkpoint")
 
 
-def add_engine(parser: argparse.ArgumentParser, default: str = "fast") -> None:
+def add_engine(parser: argparse.ArgumentParser, default: str = "fast", advice: str = "") -> None:
     """Add --engine, with every built-in engine to choose from."""
-    parser.add_argument("--engine", choices=ENGINES, default=default, help=f"what computes (default: {default})")
+    said = f"what computes (default: {default}){'; ' if advice else ''}{advice}"
+    parser.add_argument("--engine", choices=ENGINES, default=default, help=said)
 
 
 def add_threads(parser: argparse.ArgumentParser) -> None:
@@ -112,3 +113,8 @@ def load_model(args: argparse.Namespace) -> VAN:
 
     with wrong_calls():
         return load(args.model if args.weights is None else Path(args.weights), engine=args.engine)
+
+
+def utf8() -> bool:
+    """Whether standard output takes every character."""
+    return (sys.stdout.encoding or "").lower().replace("-", "").startswith("utf")

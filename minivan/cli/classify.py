@@ -19,6 +19,7 @@ from .arguments import (
     load_model,
     positive,
     status,
+    utf8,
     wrong_calls,
 )
 
@@ -62,11 +63,6 @@ def run(args: argparse.Namespace) -> int:
 
 def print_json(answer: Answer, model: VAN) -> None:
     print(json.dumps(answer.as_dict(), ensure_ascii=not utf8(), allow_nan=False), flush=True)
-
-
-def utf8() -> bool:
-    """Whether standard output takes every character."""
-    return (sys.stdout.encoding or "").lower().replace("-", "").startswith("utf")
 
 
 def print_text(answer: Answer, model: VAN) -> None:

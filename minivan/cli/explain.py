@@ -11,8 +11,7 @@ from typing import TYPE_CHECKING, TypeAlias
 from ..errors import WrongCall, printable, sentence
 from ..explain.choices import DEFAULT, METHODS, SMALLEST_VIEW
 from ..predict.images import Found, find_images
-from .arguments import add_exif, add_threads, add_weights, load_model, positive, status, wrong_calls
-from .classify import utf8
+from .arguments import add_engine, add_exif, add_threads, add_weights, load_model, positive, status, utf8, wrong_calls
 
 if TYPE_CHECKING:
     from ..explain import PhotoAttention, PhotoMaps, Seen
@@ -38,8 +37,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_weights(parser)
     add_threads(parser)
     add_exif(parser)
-    add("--engine", choices=["exact", "fast", "numpy"], default="exact",
-        help="what computes (default: exact); fast suits occlusion, numpy has nothing to compile")  # fmt: skip
+    add_engine(parser, "exact", "fast suits occlusion, numpy has nothing to compile")
 
 
 def run(args: argparse.Namespace) -> int:
