@@ -112,7 +112,7 @@ def gelu(x: Floating) -> Float32:
 
     Computed as x/2 * erfc(-x / sqrt 2), which is the same and keeps its digits for x < -5. The result is the float32 nearest
     to the true value, at most 0.5 ULP off: measured for all 2^32 inputs, denormals included (the tests repeat every 1,001st,
-    with -m slow all). gelu(-0) is -0; gelu(-infinity) is NaN, as in PyTorch; gelu(infinity) is infinity, as in PyTorch's
+    with -m long all). gelu(-0) is -0; gelu(-infinity) is NaN, as in PyTorch; gelu(infinity) is infinity, as in PyTorch's
     float64 (its vectorised float32 code gives NaN there).
     """
     checks.check_floating(x=x)

@@ -115,7 +115,7 @@ def test_occluding_the_top_tenth_lowers_the_probability_more_than_a_random_tenth
         assert deviations > 3
 
 
-@pytest.mark.parametrize("every", [PARTS, pytest.param(1, marks=pytest.mark.slow)], ids=["50 images", "1,000 images"])
+@pytest.mark.parametrize("every", [PARTS, pytest.param(1, marks=pytest.mark.long)], ids=["50 images", "1,000 images"])
 def test_deletion_falls_and_insertion_rises_faster_by_the_map_than_by_chance(labelled, every):
     """Petsiuk et al. 2018 (RISE). Chance: the same shapes elsewhere."""
     model, x, target = labelled[0], labelled[1][::every], labelled[2][::every]

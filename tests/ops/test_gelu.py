@@ -66,7 +66,7 @@ def test_gelu_is_the_correctly_rounded_float32_over_a_sweep(library):
     assert x.size > 4_270_000 and most <= CORRECTLY_ROUNDED, text
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_gelu_over_all_of_float32(library):
     """All 2^32 values: about ten minutes on two free cores."""
 
