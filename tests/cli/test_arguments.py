@@ -27,6 +27,7 @@ def test_the_engines_that_warmup_compiles_are_those_made_of_numbas_kernels(name)
     assert (done.stdout, done.stderr) == (f"{name in COMPILED}\n", "")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("argv", [["warmup", "--engine", "exact"], ["bench", "--size", "32", "--runs", "1"]])
 def test_the_cache_is_named_before_kernels_are_imported(argv, tmp_path):
     code = f"""

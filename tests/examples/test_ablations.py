@@ -52,6 +52,7 @@ def test_the_reaches_follow_from_the_kernels(model):
     assert ablate.footprint(model, ablate.ablations()["as trained"][0]) == lka.support(21, 3)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["as trained", "add instead of multiply", "K = 9: middle 3 x 3 of the far kernel"])
 def test_the_page_is_what_is_measured(name, model):
     source()  # skipped without the labelled photographs

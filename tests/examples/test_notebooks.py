@@ -74,6 +74,7 @@ def test_the_committed_notebook_is_made_from_its_source(lesson):
     assert (EXAMPLES / f"{lesson}.ipynb").stat().st_size < 600_000
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("lesson", LESSONS)
 def test_the_lesson_runs_to_its_committed_outputs(lesson):
     executed = build.execute(build.parse(source(lesson)))

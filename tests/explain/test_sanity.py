@@ -95,6 +95,7 @@ def test_two_classes_light_two_objects(labelled):
     assert shares[0].mean() > 0.6 > 0.4 > shares[1].mean() and lit > 0.9
 
 
+@pytest.mark.slow
 def test_occluding_the_top_tenth_lowers_the_probability_more_than_a_random_tenth(labelled):
     """Replaced by a blurred copy, so that no edge appears that was not there; the random tenth once as the same shape
     elsewhere, once as scattered pixels."""
@@ -115,7 +116,11 @@ def test_occluding_the_top_tenth_lowers_the_probability_more_than_a_random_tenth
         assert deviations > 3
 
 
-@pytest.mark.parametrize("every", [PARTS, pytest.param(1, marks=pytest.mark.long)], ids=["50 images", "1,000 images"])
+@pytest.mark.parametrize(
+    "every",
+    [pytest.param(PARTS, marks=pytest.mark.slow), pytest.param(1, marks=pytest.mark.long)],
+    ids=["50 images", "1,000 images"],
+)
 def test_deletion_falls_and_insertion_rises_faster_by_the_map_than_by_chance(labelled, every):
     """Petsiuk et al. 2018 (RISE). Chance: the same shapes elsewhere."""
     model, x, target = labelled[0], labelled[1][::every], labelled[2][::every]

@@ -47,7 +47,7 @@ def test_logits_and_features_are_those_of_exact_on_every_vector_width_and_size(l
         assert_close(f"stage {i}", got, expected, FAST)
 
 
-@pytest.mark.parametrize("name", VARIANTS)
+@pytest.mark.parametrize("name", [pytest.param(n, marks=pytest.mark.slow) if n in ("b5", "b6") else n for n in VARIANTS])
 def test_every_variant_gives_the_logits_of_exact(name):
     config, x = VARIANTS[name], images(1, 96, 64, seed=5)
     tensors = random_tensors(config, seed=11)

@@ -167,7 +167,7 @@ def test_signed_zeros_elsewhere():
     turned = (zeros, 0 * one, one, -one, minus_zero)
     assert_bit_equal("batch_norm", exact.batch_norm(*turned), truth.batch_norm(*turned).astype(np.float32))
     assert_bit_equal("layer_norm", exact.layer_norm(zeros, one, minus_zero), torch_ops.layer_norm(zeros, one, minus_zero))
-    assert_bit_equal("gelu", exact.gelu(zeros), torch_ops.gelu(zeros))
+    assert np.signbit(exact.gelu(zeros)).ravel().tolist() == [False, True]  # PyTorch on AVX2 loses the sign
     assert_bit_equal("pool", exact.global_average_pool(zeros), torch_ops.global_average_pool(zeros))
     x, weight = np.full((1, 4), -0.0, np.float32), np.ones((2, 4), np.float32)
     bias = np.float32([0.0, -0.0])

@@ -13,6 +13,8 @@ import minivan
 from minivan.checkpoint.hub import bundled
 from minivan.labelled import right
 
+pytestmark = pytest.mark.slow  # a thousand photographs through three networks
+
 
 @pytest.fixture(scope="module")
 def answers():
