@@ -49,13 +49,16 @@ class ProgressBar:
 
         columns = TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TransferSpeedColumn(), TimeRemainingColumn()
         screen = Console(stderr=True)
-        self.progress = Progress(*columns, console=screen, transient=True, disable=not screen.is_terminal)
+        self.shown = screen.is_terminal
+        self.progress = Progress(*columns, console=screen, transient=True, disable=not self.shown)
         self.task = self.progress.add_task(CONNECTING, total=None)
-        self.progress.start()
+        if self.shown:
+            self.progress.start()
         return self
 
     def __exit__(self, *_: object) -> None:
-        self.progress.stop()
+        if self.shown:  # an older rich ends a bar that nobody sees with an empty line
+            self.progress.stop()
 
     @property
     def total(self) -> int | None:
