@@ -173,17 +173,24 @@ def pack_block(packer: Packer, source: Source, path: str) -> Block:
     def depthwise(name: str) -> Parameters:
         return Parameters(packer.depthwise(source(f"{name}.weight")), packer.vector(bias(name)))
 
-    # One matrix behind the other in the order of their use: see matmul on what lies ahead.
-    matrices = (proj_1 * a_1, conv1, proj_2 * s_1[:, None], fc1 * a_2, fc2 * s_2[:, None])
-    proj_1_at, conv1_at, proj_2_at, fc1_at, fc2_at = [packer.pointwise(matrix) for matrix in matrices]
+    # The small ones in the order of their use, then the matrices in theirs: each matrix asks memory for what lies behind it
+    # (matmul.py), the last one for the next block's small ones.
+    proj_1_bias = packer.vector(bias(f"{attn}.proj_1") + proj_1 @ b_1)
+    conv0, conv_spatial = depthwise(f"{lka}.conv0"), depthwise(f"{lka}.conv_spatial")
+    conv1_bias = packer.vector(bias(f"{lka}.conv1"))
+    proj_2_bias = packer.vector(s_1 * (bias(f"{attn}.proj_2") + b_1))
+    scale = packer.vector(1 + s_1 * a_1)
+    fc1_bias = packer.vector(bias(f"{mlp}.fc1") + fc1 @ b_2)
+    dwconv = depthwise(f"{mlp}.dwconv.dwconv")
+    fc2_bias = packer.vector(s_2 * bias(f"{mlp}.fc2"))
     return Block(
-        proj_1=Parameters(proj_1_at, packer.vector(bias(f"{attn}.proj_1") + proj_1 @ b_1)),
-        conv0=depthwise(f"{lka}.conv0"),
-        conv_spatial=depthwise(f"{lka}.conv_spatial"),
-        conv1=Parameters(conv1_at, packer.vector(bias(f"{lka}.conv1"))),
-        proj_2=Parameters(proj_2_at, packer.vector(s_1 * (bias(f"{attn}.proj_2") + b_1))),
-        scale=packer.vector(1 + s_1 * a_1),
-        fc1=Parameters(fc1_at, packer.vector(bias(f"{mlp}.fc1") + fc1 @ b_2)),
-        dwconv=depthwise(f"{mlp}.dwconv.dwconv"),
-        fc2=Parameters(fc2_at, packer.vector(s_2 * bias(f"{mlp}.fc2"))),
+        proj_1=Parameters(packer.pointwise(proj_1 * a_1), proj_1_bias),
+        conv0=conv0,
+        conv_spatial=conv_spatial,
+        conv1=Parameters(packer.pointwise(conv1), conv1_bias),
+        proj_2=Parameters(packer.pointwise(proj_2 * s_1[:, None]), proj_2_bias),
+        scale=scale,
+        fc1=Parameters(packer.pointwise(fc1 * a_2), fc1_bias),
+        dwconv=dwconv,
+        fc2=Parameters(packer.pointwise(fc2 * s_2[:, None]), fc2_bias),
     )
