@@ -204,12 +204,13 @@ class Sources(NamedTuple):
     stamps: dict[str, tuple[int, int]]
     problem: str | None = None
 
-    def changed(self) -> bool:
-        """Whether a file is no longer what was read: what this process imported may be either."""
+    def doubt(self) -> str | None:
+        """Say that a file is no longer what was read, so that what this process imported may be either; None if all are."""
         try:
-            return any(_stamp(path) != stamp for path, stamp in self.stamps.items())
-        except OSError:
-            return True
+            same = all(_stamp(path) == stamp for path, stamp in self.stamps.items())
+        except OSError as error:
+            return f"minivan's own source files cannot be looked at any more: {sentence(error)}"
+        return None if same else "minivan's source files have changed under this process"
 
 
 def _read_sources() -> Sources:
@@ -264,13 +265,13 @@ def _base() -> State:
 
 def _place() -> State:
     """Return the folder of this version's kernels, and why it must not be used, looked at anew each time."""
+    base = _base()
     problem = SOURCES.problem or _internals().problem
     if problem:
-        return State(None, _base().chosen_by, problem)
-    if SOURCES.changed():
-        return _base()._replace(problem="minivan's source files have changed under this process")
-    base = _base()
-    return base if base.folder is None else base._replace(problem=distrust(base.folder))
+        return State(None, base.chosen_by, problem)
+    if base.folder is None:
+        return base
+    return base._replace(problem=SOURCES.doubt() or distrust(base.folder))
 
 
 def _read(path: Path, key: bytes) -> bytes | None:
