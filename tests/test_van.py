@@ -28,7 +28,7 @@ def small():
     return random_tensors(SMALL, seed=1)
 
 
-@pytest.mark.parametrize("name", ["b0", "b1", "b2", "b3"])
+@pytest.mark.parametrize("name", ["b0", "b1", "b2", pytest.param("b3", marks=pytest.mark.slow)])
 def test_stages_and_logits_are_pytorchs_and_closer_to_the_truth(name):
     config, x = VARIANTS[name], images(1, 96, 64)
     tensors = random_tensors(config, seed=7)
@@ -93,7 +93,7 @@ from minivan.ops import activation, conv, depthwise, norm, pointwise, pool
 from minivan.variants import VARIANTS
 import numba
 model = VAN(VARIANTS["b0"], random_tensors(VARIANTS["b0"], seed=7))
-x = images(2, 224)
+x = images(2, 128)
 digests = {hashlib.sha256(y.tobytes()).hexdigest() for y in (model(x), np.concatenate([model(x[:1]), model(x[1:])]))}
 print(numba.get_num_threads(), *digests)
 """
@@ -119,6 +119,7 @@ KERNELS = [
 ]  # fmt: skip
 
 
+@pytest.mark.slow
 def test_no_kernel_of_exact_is_compiled_with_fused_or_reordered_arithmetic():
     model = VAN(SMALL, random_tensors(SMALL))
     activation.softmax(model(images(1, 32)))

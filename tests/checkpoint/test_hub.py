@@ -177,7 +177,9 @@ def test_passwords_in_an_address_are_not_recorded(home, server):
 def killed_while_downloading(home, server, how):
     """Start a fetch in a process of its own and end it when half the file has come."""
     server.faults = ["hang"]
-    command = [sys.executable, "-m", "minivan", "fetch", "b0", "--url", server.url()]
+    code = "import signal, sys; signal.signal(signal.SIGINT, signal.default_int_handler)\n"  # a job in the background has none
+    code += "from minivan.cli import main; sys.exit(main())"
+    command = [sys.executable, "-c", code, "fetch", "b0", "--url", server.url()]
     child = subprocess.Popen(command, env=os.environ | {"MINIVAN_HOME": str(home)}, stderr=subprocess.PIPE, text=True)
     assert server.hanging.wait(60)
     time.sleep(0.3)

@@ -99,10 +99,12 @@ def test_ctrl_c_ends_the_wait_for_standard_input():
     code = """
 import io, signal, sys, time
 
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a job in the background is started without
+
 class Silent(io.BytesIO):
     def read(self, *size):
         signal.raise_signal(signal.SIGINT)
-        time.sleep(120)
+        time.sleep(20)
         return b""
 
 sys.stdin = io.TextIOWrapper(Silent())

@@ -80,15 +80,15 @@ def test_the_default_class_and_its_probability_are_those_of_classify(run):
 @pytest.mark.parametrize(
     "flags",
     [
-        ["--layer", "all"],
-        ["--class", "espresso", "--class", "wooden spoon", "--layer", "all", "--method", "hirescam"],
-        ["--class", "7", "--layer", "block3.4.mlp.act"],
+        ["--layer", "all", "--size", "64"],
+        ["--class", "espresso", "--class", "wooden spoon", "--layer", "all", "--method", "hirescam", "--size", "32"],
+        ["--class", "7", "--layer", "block3.4.mlp.act", "--size", "64"],
         ["--method", "cam", "--size", "64", "--engine", "numpy"],
-        ["--method", "gradcam++"],
-        ["--method", "smoothgrad", "--size", "64"],
-        ["--method", "occlusion", "--size", "64"],
-        ["--attention"],
-        ["--attention", "--block", "block3"],
+        ["--method", "gradcam++", "--size", "64"],
+        ["--method", "smoothgrad", "--size", "32"],
+        ["--method", "occlusion", "--size", "32", "--engine", "fast"],
+        ["--attention", "--size", "64"],
+        ["--attention", "--block", "block3", "--size", "64"],
     ],
     ids=" ".join,
 )
@@ -96,7 +96,8 @@ def test_every_kind_of_figure_is_drawn_without_text_on_text(tmp_path, flags, mon
     out = tmp_path / "out.png"
     drawn, save = [], figure.save
     monkeypatch.setattr(figure, "save", lambda made, path: (drawn.append(made), save(made, path)))
-    assert main(["explain", COFFEE, CAT, "-o", str(out), *flags]) == 0
+    photos = [COFFEE] if "--block" in flags else [COFFEE, CAT]
+    assert main(["explain", *photos, "-o", str(out), *flags]) == 0
     assert out.stat().st_size > 10_000
     assert overlapping(drawn[0]) == []
 
@@ -262,10 +263,10 @@ def test_help_names_the_choices_and_imports_nothing_that_computes(command):
 
 def test_receptive_fields_as_table_figure_and_json(tmp_path, capsys):
     out = tmp_path / "fields.png"
-    assert main(["receptive-field", "--size", "129", "-o", str(out)]) == 0
+    assert main(["receptive-field", "--size", "65", "-o", str(out)]) == 0
     said = capsys.readouterr().out
     assert "block4.1" in said and "4383 x 4383" in said and "8 images of 1/f noise" in said and out.stat().st_size > 10_000
-    assert main(["receptive-field", COFFEE, CAT, "--size", "129", "--json"]) == 0
+    assert main(["receptive-field", COFFEE, CAT, "--size", "97", "--json"]) == 0
     (found,) = lines(capsys)
     assert found["images"] == 2 and found["theoretical"][0] == {"path": "patch_embed1", "stride": 4, "side": 7}
     for path, shares in found["effective"].items():

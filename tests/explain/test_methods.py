@@ -47,7 +47,7 @@ def torch_gradcam(config, tensors, x, classes):
     return maps
 
 
-@pytest.mark.parametrize("name", ["b0", "b1", "b2"])
+@pytest.mark.parametrize("name", ["b0", "b1", pytest.param("b2", marks=pytest.mark.slow)])
 def test_gradcam_is_that_of_pytorch_hooks_at_each_stage(name):
     config, x = VARIANTS[name], images(2, 96, 64, seed=3)
     tensors = random_tensors(config, seed=7)
@@ -155,7 +155,7 @@ def test_every_method_that_may_be_chosen_has_a_function_and_the_command_offers_i
 
 @pytest.mark.parametrize("method", explain.METHODS)
 def test_several_classes_share_the_forward_passes_of_one(small, method):
-    x, passes = images(2, 33, 50), {}
+    x, passes = images(2, 32), {}
     for targets in ([4], [4, [7, 1], None]):
         engine, passes[len(targets)] = counting()
         found = explain.maps_of_classes(VAN(SMALL, small.tensors, engine), x, targets, method)
@@ -186,7 +186,7 @@ def test_an_engine_without_derivatives_says_so_before_it_computes(small):
 
 
 def test_the_numpy_engine_gives_the_same_maps(small):
-    x, model = images(2, 64), VAN(SMALL, small.tensors, "numpy")
+    x, model = images(2, 40), VAN(SMALL, small.tensors, "numpy")
     for method in explain.METHODS:
         expected = explain.maps(small, x, [1, 4], method).maps
         for path, values in explain.maps(model, x, [1, 4], method).maps.items():

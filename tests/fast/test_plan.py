@@ -19,11 +19,15 @@ from minivan.fast.addresses import address_of, aligned
 from minivan.fast.depthwise import KERNELS, Band, Conv0, ConvSpatial, Dwconv, depthwise
 from minivan.fast.maps import Grid, Map, Parameters, Part
 from minivan.fast.matmul import ACTIVATED, matmul
-from minivan.fast.simd import SHAPES, Lanes4, Lanes8, Lanes16, Plain
+from minivan.fast.simd import SHAPES, Lanes4, Lanes8, Lanes16, Plain, host_lanes
 from minivan.van import VAN
 from minivan.variants import VARIANTS, Config, parameter_shapes
 
-WIDTHS = [Lanes16(), Lanes8(), Lanes4(), Plain()]
+# This processor's own width is compiled before the tests begin; the others, half a minute each, are of the slow run.
+WIDTHS = [
+    pytest.param(lanes, marks=[] if type(lanes) is type(host_lanes()) else pytest.mark.slow)
+    for lanes in (Lanes16(), Lanes8(), Lanes4(), Plain())
+]
 SMALL = Config((8, 16, 24, 32), (1, 2, 2, 1), (8, 8, 4, 4), classes=10)
 ODD = Config((33, 50, 70), (1, 1, 2), (3, 2, 1), classes=7, layer_norm_eps=1e-5)
 
