@@ -96,7 +96,7 @@ def test_every_kind_of_figure_is_drawn_without_text_on_text(tmp_path, flags, mon
     out = tmp_path / "out.png"
     drawn, save = [], figure.save
     monkeypatch.setattr(figure, "save", lambda made, path: (drawn.append(made), save(made, path)))
-    photos = [COFFEE] if "--block" in flags else [COFFEE, CAT]
+    photos = [COFFEE] if "--attention" in flags else [COFFEE, CAT]
     assert main(["explain", *photos, "-o", str(out), *flags]) == 0
     assert out.stat().st_size > 10_000
     assert overlapping(drawn[0]) == []
