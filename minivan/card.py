@@ -90,7 +90,17 @@ class Card:
     layout: str = "authors"  # the layout the checkpoint came in: authors, huggingface or openmmlab
     source: str = ""  # the file the weights were converted from
     source_sha256: str = ""  # and its SHA-256, 64 hex digits
+    version: str = ""  # of the weights, where several sets bore the same name: '2'
+    not_sure: float | None = None  # a top probability below this is no answer to rely on; None where nobody measured it
     file: Path | None = field(default=None, compare=False)  # where these weights were read from, if from a file
+
+    def __post_init__(self) -> None:
+        if self.not_sure is not None and not 0 < self.not_sure < 1:
+            raise ValueError(f"not_sure is a probability between 0 and 1, got {self.not_sure}")
+
+    def is_sure(self, probability: float) -> bool | None:
+        """Tell whether a top class of this probability is an answer to rely on; None where the weights do not say."""
+        return None if self.not_sure is None else probability >= self.not_sure
 
     @cached_property
     def sha256(self) -> str:

@@ -33,7 +33,12 @@ def describe(config: Config, card: Card) -> dict[str, str]:
         "labels": [[label.wnid, label.name] for label in card.labels],
     }  # fmt: skip
     texts = {key: json.dumps(value) for key, value in values.items()}
-    return texts | {KEY: VERSION, "layout": card.layout, "source": card.source, "source_sha256": card.source_sha256}
+    texts |= {KEY: VERSION, "layout": card.layout, "source": card.source, "source_sha256": card.source_sha256}
+    if card.version:
+        texts["version"] = card.version
+    if card.not_sure is not None:
+        texts["not_sure"] = json.dumps(card.not_sure)
+    return texts
 
 
 def understand(metadata: Mapping[str, str], name: str) -> tuple[Config, Card]:
@@ -59,13 +64,17 @@ def understand(metadata: Mapping[str, str], name: str) -> tuple[Config, Card]:
             raise ValueError(f"{len(labels)} labels for {config.classes} classes")
         part = "layout, source or source_sha256"
         layout, source, source_sha256 = (_text(metadata[key]) for key in ("layout", "source", "source_sha256"))
+        part = "version"  # this and the next are newer than the format: a file may do without
+        version = _text(metadata.get("version", ""))
+        part = "not_sure"
+        not_sure = _probability(parse_json(metadata[part], f"the metadata's {part}")) if part in metadata else None
     except CheckpointError:
         raise
     except KeyError as error:
         raise CheckpointError(f"the metadata's {part}", f"{error.args[0]!r} is missing") from None
     except (TypeError, ValueError, OverflowError) as error:
         raise CheckpointError(f"the metadata's {part}", str(error)) from None
-    return config, Card(name, preprocessing, labels, layout, source, source_sha256)
+    return config, Card(name, preprocessing, labels, layout, source, source_sha256, version, not_sure)
 
 
 def _whole_numbers(values: Any) -> list[int]:
@@ -77,6 +86,12 @@ def _whole_numbers(values: Any) -> list[int]:
 def _epsilon(value: Any) -> float:
     if not isinstance(value, float) or not 0 < value < 1:
         raise ValueError(f"an eps of {quote(value)}; it lies between 0 and 1")
+    return value
+
+
+def _probability(value: Any) -> float:
+    if not isinstance(value, float) or not 0 < value < 1:
+        raise ValueError(f"a probability of {quote(value)}; it lies between 0 and 1")
     return value
 
 

@@ -104,10 +104,13 @@ def revise(
     labels: Sequence[Label] | None = None,
     eps: float | None = None,
     preprocessing: Preprocessing | None = None,
+    version: str | None = None,
+    not_sure: float | None = None,
 ) -> Weights:
-    """Return the weights with what you know better than their file: class names, LayerNorm's eps, preprocessing.
+    """Return the weights with what you know better than their file: class names, LayerNorm's eps, preprocessing, their
+    version, and the top probability below which they are not sure.
 
-    Raises ValueError where the labels are not one a class and for an eps that is not between 0 and 1.
+    Raises ValueError where the labels are not one a class, and for an eps or a probability that is not between 0 and 1.
     """
     card, config = weights.card, weights.config
     if labels is not None:
@@ -120,6 +123,10 @@ def revise(
         config = replace(config, layer_norm_eps=eps)
     if preprocessing is not None:
         card = replace(card, preprocessing=preprocessing)
+    if version is not None:
+        card = replace(card, version=version)
+    if not_sure is not None:
+        card = replace(card, not_sure=not_sure)
     return replace(weights, card=card, config=config)
 
 

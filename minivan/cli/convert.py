@@ -32,6 +32,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     for name in ("mean", "std"):
         per_channel = "on the scale 0..1, not the preset's"
         group.add_argument(f"--{name}", metavar=("R", "G", "B"), nargs=3, type=float, help=per_channel)
+    group.add_argument("--weights-version", metavar="TEXT", help="which of several sets of the same name this is")
+    group.add_argument("--not-sure", metavar="P", type=float, help=(
+        "top probability, 0 to 1, below which answers are shown as not sure; measure it on photos held out"))  # fmt: skip
 
 
 def run(args: argparse.Namespace) -> int:
@@ -43,7 +46,8 @@ def run(args: argparse.Namespace) -> int:
         weights = checkpoint.with_digest(checkpoint.read(checkpoint.find(args.input), args.key))
         if weights.card.file is not None and args.output.exists() and args.output.samefile(weights.card.file):
             raise WrongCall(f"{args.output}: this is the file to be converted; give another name")
-        weights = checkpoint.revise(weights, eps=args.eps, preprocessing=preprocessing(args, weights.card.preprocessing))
+        prepared = preprocessing(args, weights.card.preprocessing)
+        weights = checkpoint.revise(weights, None, args.eps, prepared, args.weights_version, args.not_sure)
     if args.labels is not None:
         with wrong_calls():
             labels = read_labels(args.labels)

@@ -30,7 +30,7 @@ METHODS = tuple(method.name for method in TABLE)
 SIGNED = tuple(method.name for method in TABLE if method.signed)
 DEFAULT = "gradcam"
 
-SMALLEST_VIEW = 128  # pixels: below, the last stage has fewer than 4 x 4 positions, too few for a picture
+SMALLEST_VIEW = 192  # pixels: below, the last stage has fewer than 6 x 6 positions, too few for a picture
 LARGEST_VIEW = 2048  # pixels: beyond, the exact engine's maps fill gigabytes
 
 FIELD_SIDE = 257  # pixels of an image for receptive fields: 64 n + 1, so that every stage has a position in the very centre
