@@ -2,9 +2,13 @@
 
     python benchmarks/record.py
 
-The accuracy and the SHA-256 are written into weights/README.md and the classify transcript into README.md; then the scripts
-that own the other figures are run: the recorded bits of `exact`, the pictures, the notebooks, the ablations. It takes some
-twenty minutes on two cores, needs the extras `test`, `torch` and `examples`, and MINIVAN_LABELLED (see make_labelled.py).
+The accuracy, how sure the answers are and the SHA-256 are written into weights/README.md, the classify transcript and the
+accuracy into README.md; then the scripts that own the other figures are run: the recorded bits of `exact`, the pictures, the
+table of docs/explain.md, the notebooks, the ablations. It takes some forty minutes on two cores, needs the extras `test`,
+`torch` and `examples`, and MINIVAN_LABELLED (see make_labelled.py).
+
+Not reached: what the prose of README.md, docs/, the lessons and the ablations makes of these figures; read all of it. The
+times of the bundled weights in docs/performance.md are measured by hand, on a quiet machine.
 """
 
 from __future__ import annotations
@@ -13,12 +17,14 @@ import hashlib
 import re
 import subprocess
 import sys
+from itertools import pairwise
 from pathlib import Path
 
 ROOT = Path(__file__).parent.parent
 sys.path[:0] = [str(ROOT), str(ROOT / "tests")]
 
 import torch  # noqa: E402
+from numpy.typing import NDArray  # noqa: E402
 from support import torch_van  # noqa: E402
 from support.labelled import logits  # noqa: E402
 
@@ -28,9 +34,12 @@ from minivan.checkpoint.hub import bundled  # noqa: E402
 from minivan.ops import softmax  # noqa: E402
 from minivan.van import VAN  # noqa: E402
 
+PHOTOS = ("cat", "coffee", "rocket", "astronaut")
 OWNERS = [
     ["tests/support/reproduce.py", "--write"],
     ["examples/draw_diagrams.py"],
+    ["examples/draw_figures.py"],
+    ["benchmarks/maps.py"],
     ["examples/build.py"],
     ["examples/ablations/ablate.py"],
 ]
@@ -45,8 +54,22 @@ def rewrite(path: Path, pattern: str, line: str) -> None:
     path.write_text(text, encoding="utf-8")
 
 
-def accuracy(model: VAN) -> tuple[int, str]:
-    """Say how many of the labelled photographs `exact` gets right, and how many PyTorch does."""
+EDGES = (0.0, 0.2, 0.3, 0.4, 0.6, 0.8, 1.0)  # of the table of how sure the answers are
+
+
+def how_sure(logits: NDArray, targets: NDArray) -> str:
+    """Return the rows of a table: how many answers have their first class's probability in each range, and are right."""
+    top, is_right = softmax(logits).max(axis=1), logits.argmax(axis=1) == targets
+    rows = []
+    for low, high in pairwise(EDGES):
+        inside = (top >= low) & ((top < high) | (high == 1))
+        label = f"below {high}" if low == 0 else f"{low} to {high}" if high < 1 else f"from {low} on"
+        rows.append(f"| {label} | {inside.sum()} | {100 * is_right[inside].mean():.0f} % |")
+    return "\n".join(rows)
+
+
+def accuracy(model: VAN) -> tuple[int, str, str]:
+    """Say how many of the labelled photographs `exact` gets right, how many PyTorch does, and how sure the answers are."""
     inputs, targets = labelled.inputs(labelled.given(), model.card)
     net = torch_van.load(model.config, model.tensors)
     ours = logits(model, inputs)
@@ -55,12 +78,12 @@ def accuracy(model: VAN) -> tuple[int, str]:
     (one, five), theirs = ([labelled.right(y, targets, k) for k in (1, 5)] for y in (ours, judged))
     same = f"the same {one}" if theirs[0] == one else f"{theirs[0]}"
     said = f"{one} right ({one / 10:.1f} %), {five} among the first five ({five / 10:.1f} %)"
-    return one, f"{said}; PyTorch on the same weights: {same}"
+    return one, f"{said}; PyTorch on the same weights: {same}", how_sure(ours, targets)
 
 
 def likeliest(model: VAN, name: str) -> tuple[str, float]:
     """Return the usual name and the probability of the likeliest class of a photograph in examples/."""
-    x = image.prepare(ROOT / "examples" / name, model.card.preprocessing)
+    x = image.prepare(ROOT / "examples" / f"{name}.jpg", model.card.preprocessing)
     probabilities = softmax(model(x[None]))[0]
     best = int(probabilities.argmax())
     return model.card.label(best).short, float(probabilities[best])
@@ -71,16 +94,19 @@ def main() -> None:
     model = minivan.load(path)
     readme = ROOT / "weights" / "README.md"
     try:
-        one, said = accuracy(model)
+        one, said, sure = accuracy(model)
     except (OSError, ValueError) as error:
         sys.exit(str(error))
     rewrite(readme, r"1,000 labelled validation images: [^|]*(?= \|)", f"1,000 labelled validation images: {said}")
-    answers = [f"{name} is {label} at {p:.2f}" for name in ("coffee.jpg", "cat.jpg") for label, p in [likeliest(model, name)]]
+    rewrite(readme, r"(?<=\| first class's probability \| images \| right \|\n\|---\|--:\|--:\|\n).*?(?=\n\n)", sure)
+    answers = [f"{name}.jpg is {label} at {p:.2f}" for name in PHOTOS for label, p in [likeliest(model, name)]]
     rewrite(readme, r"(?<=\| photographs \| )[^;|]*(?=; )", ", ".join(answers))
     digest = hashlib.sha256(path.read_bytes()).hexdigest()
     rewrite(readme, r"(?<=\| this file \| SHA-256 `)[0-9a-f]{64}", digest)
     rewrite(readme, r"(?<=SHA-256 `)[0-9a-f]{64}(?=` \|\n\| this file)", model.card.source_sha256)
     rewrite(ROOT / "README.md", r"(?<=They get \[)[\d.]+ %", f"{one / 10:.1f} %")
+    rocket = "{} at {:.2f}".format(*likeliest(model, "rocket"))
+    rewrite(ROOT / "README.md", r"(?<=`examples/rocket\.jpg` is an )[^:]*?(?=:)", rocket)
     command = [sys.executable, "-m", "minivan", "classify", "examples/coffee.jpg"]
     transcript = subprocess.run(command, cwd=ROOT, check=True, capture_output=True, encoding="utf-8").stdout
     shown = "\n".join(line.rstrip() for line in transcript.strip("\n").splitlines())

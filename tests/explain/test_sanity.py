@@ -2,13 +2,12 @@
 
 import numpy as np
 import pytest
+from support import EXAMPLES, sanity
 from support.compare import assert_close
 from support.labelled import photographs
 
 import minivan
 from minivan import explain
-from minivan.explain import faithfulness, figure
-from minivan.reference import softmax
 from minivan.van import VAN
 
 PARTS = 1000 // 50  # the curves' quick test takes every twentieth image
@@ -21,26 +20,12 @@ def labelled():
     return model, *photographs(model.card)
 
 
-def pixel_ranks(model, x, target):
-    """Order the pixels by the class activation map, spread to the input's resolution. Grad-CAM only adds a ReLU: ties."""
-    maps = explain.maps(model, x, target, "cam").maps["norm4"]
-    return faithfulness.ranks(np.stack([figure.spread(values, 32, *x.shape[2:]) for values in maps]))
-
-
-def moved(rank, rng):
-    """The same shapes somewhere else: every image's ranks, shifted around by a random way."""
-    return np.stack([np.roll(one, rng.integers(0, one.shape[0], 2), (0, 1)) for one in rank])
-
-
-def scattered(rank, rng):
-    return np.stack([rng.permutation(one.ravel()).reshape(one.shape) for one in rank])
-
-
-def correlation(a, b):
-    """Return the mean over images of the correlation between two maps, over places; constant maps count as 0."""
-    a, b = (m.reshape(len(m), -1) - m.reshape(len(m), -1).mean(1, keepdims=True) for m in (a, b))
-    size = np.sqrt((a * a).sum(1) * (b * b).sum(1))
-    return float(np.divide((a * b).sum(1), size, out=np.zeros_like(size), where=size > 0).mean())
+@pytest.mark.parametrize(("name", "box"), [("Egyptian cat", sanity.CAT), ("tabby", sanity.CAT), ("espresso", sanity.CUP)])
+def test_a_class_is_seen_where_it_lies(name, box):
+    """Four photographs in one: most of a class's map, and its brightest place, lie in the box drawn by hand around it."""
+    found = sanity.share_in_box(minivan.load(engine="fast"), EXAMPLES / "four.jpg", name, box)
+    print(f"{name}: {found.share:.0%} of the map lies in a box of {found.area:.0%} of the picture")
+    assert found.inside and found.share > 0.5 > 2 * found.area
 
 
 def test_the_maps_mean_and_the_bias_are_the_logit(labelled):
@@ -60,57 +45,28 @@ def test_gradcam_there_is_the_class_activation_map_up_to_its_factor_and_relu(lab
     assert (cam < 0).any() and (gradcam > 0).any()
 
 
-@pytest.mark.parametrize("part", ["head", "stage 4"])
+@pytest.mark.parametrize("part", sanity.PARTS)
 def test_randomised_weights_change_the_map(labelled, part):
-    """Adebayo et al. 2018, "Sanity Checks for Saliency Maps": a map that survives this shows the image, not the network."""
     model, x, target = labelled[0], labelled[1][::10], labelled[2][::10]
-    prefixes = {"head": ("head.",), "stage 4": ("patch_embed4.", "block4.", "norm4.")}[part]
-    rng = np.random.default_rng(0)
-    tensors = {
-        name: rng.permutation(np.asarray(t, np.float32).ravel()).reshape(t.shape) if name.startswith(prefixes) else t
-        for name, t in model.tensors.items()
-    }
-    before, after = (explain.maps(m, x, target, "cam").maps["norm4"]
-                     for m in (model, VAN(model.config, tensors, "fast", model.card)))  # fmt: skip
-    similar = correlation(before, after)
+    similar = sanity.shuffled(model, x, target, part)
     print(f"{part} shuffled: maps of {len(x)} images correlate by {similar:.3f} with their own")
     assert abs(similar) < 0.3
-    assert correlation(before, before) > 0.99
+    maps = explain.maps(model, x, target, "cam").maps["norm4"]
+    assert sanity.correlation(maps, maps) > 0.99
 
 
 def test_two_classes_light_two_objects(labelled):
-    """Photographs that are recognised, two side by side: each class's map lies on its own half."""
-    model, x, target = labelled
-    sure = np.flatnonzero(softmax(model(x))[np.arange(len(x)), target] > 0.8)
-    left, right = sure, np.roll(sure, len(sure) // 2)
-    keep = target[left] != target[right]
-    left, right = left[keep], right[keep]
-    pairs = np.concatenate([x[left], x[right]], axis=3)  # (N, 3, 64, 128): positions 0, 1 of four lie left, 2, 3 right
-    found = [explain.maps(model, pairs, target[side], "gradcam").maps["norm4"] for side in (left, right)]
-    assert (np.abs(found[0] - found[1]).max((1, 2)) > 0).all()
-    shares = [values[:, :, :2].sum((1, 2)) / values.sum((1, 2)) for values in found]
-    lit = (shares[0] > shares[1]).mean()
-    print(f"{len(pairs)} pairs: {shares[0].mean():.0%} of the left class's map lies left, {shares[1].mean():.0%} of the "
-          f"right class's; the left class's lies further left in {lit:.0%}")  # fmt: skip
-    assert shares[0].mean() > 0.6 > 0.4 > shares[1].mean() and lit > 0.9
+    pairs = sanity.side_by_side(*labelled)
+    print(f"{len(pairs.left)} pairs: {pairs.left.mean():.0%} of the left class's map lies left, {pairs.right.mean():.0%} of "
+          f"the right class's; the left class's lies further left in {pairs.in_order:.0%}")  # fmt: skip
+    assert pairs.left.mean() > 0.6 > 0.4 > pairs.right.mean() and pairs.in_order > 0.9
 
 
 @pytest.mark.slow
 def test_occluding_the_top_tenth_lowers_the_probability_more_than_a_random_tenth(labelled):
-    """Replaced by a blurred copy, so that no edge appears that was not there; the random tenth once as the same shape
-    elsewhere, once as scattered pixels."""
-    model, x, target = labelled
-    rng, blurred = np.random.default_rng(0), faithfulness.blur(x)
-    top = pixel_ranks(model, x, target)
-    whole = faithfulness.probability(model, x, target)
-    falls = {}
-    for name, rank in {"top": top, "moved": moved(top, rng), "scattered": scattered(top, rng)}.items():
-        left = faithfulness.probability(model, faithfulness.occlude(x, rank, 0.1, blurred), target)
-        falls[name] = np.float64(whole - left)
-    said = ", ".join(f"{name} {fall.mean():.4f}" for name, fall in falls.items())
-    print(f"probability {whole.mean():.4f} of 1,000 images falls, a tenth blurred, by: {said}")
+    found = sanity.falls(*labelled, blurred=True)
     for name in ("moved", "scattered"):
-        more = falls["top"] - falls[name]
+        more = found["top"] - found[name]
         deviations = more.mean() / (more.std() / np.sqrt(len(more)))
         print(f"top over {name}: {more.mean():.4f}, {deviations:.1f} standard errors")
         assert deviations > 3
@@ -122,15 +78,7 @@ def test_occluding_the_top_tenth_lowers_the_probability_more_than_a_random_tenth
     ids=["50 images", "1,000 images"],
 )
 def test_deletion_falls_and_insertion_rises_faster_by_the_map_than_by_chance(labelled, every):
-    """Petsiuk et al. 2018 (RISE). Chance: the same shapes elsewhere."""
-    model, x, target = labelled[0], labelled[1][::every], labelled[2][::every]
-    by_map = pixel_ranks(model, x, target)
-    areas = {}
-    for name, rank in {"the map": by_map, "chance": moved(by_map, np.random.default_rng(0))}.items():
-        for curve in (faithfulness.deletion, faithfulness.insertion):
-            values = curve(model, x, target, rank)
-            areas[name, curve.__name__] = float(faithfulness.area(values).mean())
-            points = " ".join(f"{p:.3f}" for p in values.mean(1))
-            print(f"{curve.__name__} by {name}, {len(x)} images: area {areas[name, curve.__name__]:.4f}; {points}")
-    assert areas["the map", "deletion"] < areas["chance", "deletion"]
-    assert areas["the map", "insertion"] > areas["chance", "insertion"]
+    areas = sanity.areas(labelled[0], labelled[1][::every], labelled[2][::every])
+    print(areas)
+    assert areas["deletion", "map"] < areas["deletion", "chance"]
+    assert areas["insertion", "map"] > areas["insertion", "chance"]

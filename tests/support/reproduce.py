@@ -37,7 +37,7 @@ MINUTE = Config((2, 3, 4, 5), (1, 1, 1, 1), (1, 1, 1, 1), classes=3)  # small en
 NETWORKS = {  # name -> (shape, or a file of weights; the input's height and width)
     "minute": (MINUTE, 32, 33),
     "tiny": (cases.TINY, 40, 36),
-    "bundled": (bundled()[0], 64, 64),
+    "bundled": (bundled()[0], 96, 96),
     "b0": (variant("b0"), 64, 64),
     "b1": (variant("b1"), 64, 64),
     "b2": (variant("b2"), 64, 64),
