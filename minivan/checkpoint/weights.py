@@ -92,7 +92,7 @@ def opened(path: str | Path, key: str | None = None) -> Iterator[Checkpoint]:
         raise
 
 
-def with_digest(weights: Weights) -> Weights:
+def with_source_sha256(weights: Weights) -> Weights:
     """Return the weights with the SHA-256 of the file they came from on their card; what was converted keeps its first."""
     if weights.card.source_sha256:
         return weights

@@ -20,13 +20,13 @@ from minivan.card import Card, Label, Preprocessing
 from minivan.checkpoint import (
     CheckpointError,
     Weights,
-    digest,
+    file_sha256,
     load,
     opened,
     read,
     revise,
     safetensors_file,
-    with_digest,
+    with_source_sha256,
     write,
 )
 
@@ -50,7 +50,7 @@ def file(tmp_path, weights):
 def test_what_is_written_is_read_again(file, weights):
     again = read(file)
     assert again.config == CONFIG
-    assert again.card == CARD and again.card.file == file and again.card.sha256 == digest(file)
+    assert again.card == CARD and again.card.file == file and again.card.sha256 == file_sha256(file)
     assert list(again.tensors) == list(weights.tensors)
     for name, tensor in again.tensors.items():
         assert tensor.dtype == np.float32 and tensor.tobytes() == weights.tensors[name].tobytes()
@@ -128,7 +128,7 @@ def test_one_writer_for_weights_and_for_traces(tmp_path):
 
 
 def test_a_file_is_opened_once_and_hashed_only_where_its_hash_is_read(tmp_path, file, monkeypatch):
-    monkeypatch.setattr(card, "digest", None)  # calling it would fail
+    monkeypatch.setattr(card, "file_sha256", None)  # calling it would fail
     source = saved.save(saved.state_dict(), tmp_path / "net.pth")
     load(file, "numpy")  # whatever minivan itself imports is imported now
     for path in (file, source):
@@ -136,7 +136,7 @@ def test_a_file_is_opened_once_and_hashed_only_where_its_hash_is_read(tmp_path, 
             model = load(path, "numpy")
         assert seen == [] and seen.opened.count(str(path)) == 1
     monkeypatch.undo()
-    assert model.card.file == source and model.card.sha256 == digest(source)
+    assert model.card.file == source and model.card.sha256 == file_sha256(source)
     source.unlink()
     assert len(model.card.sha256) == 64, "asked once, it is known"
     with pytest.raises(FileNotFoundError):
@@ -165,7 +165,7 @@ def test_equal_weights_give_equal_bytes(tmp_path, file, weights):
     assert (tmp_path / "again").read_bytes() == file.read_bytes()
     values = {name: np.full(tensor.shape, 0.25, np.float32) for name, tensor in weights.tensors.items()}
     write(replace(weights, tensors=values), tmp_path / "quarter", "float16")
-    assert digest(tmp_path / "quarter") == "14819f7321014ac3c8b18a82803845e2a960bc5e6becd0eb94a93e87df3ca46f"
+    assert file_sha256(tmp_path / "quarter") == "14819f7321014ac3c8b18a82803845e2a960bc5e6becd0eb94a93e87df3ca46f"
 
 
 def test_the_format_s_own_library_reads_the_file(file, weights):
@@ -207,11 +207,11 @@ def test_other_libraries_files_in_other_floating_types(tmp_path, dtype):
 
 def test_the_source_s_sha256_goes_with_the_weights_and_stays(tmp_path):
     source = saved.save(saved.state_dict(), tmp_path / "net.pth")
-    write(with_digest(read(source)), tmp_path / "a")
+    write(with_source_sha256(read(source)), tmp_path / "a")
     first = read(tmp_path / "a")
-    assert first.card.source_sha256 == digest(source) and first.card.source == "net.pth"
-    write(with_digest(first), tmp_path / "b", "float16")
-    assert read(tmp_path / "b").card.source_sha256 == digest(source)
+    assert first.card.source_sha256 == file_sha256(source) and first.card.source == "net.pth"
+    write(with_source_sha256(first), tmp_path / "b", "float16")
+    assert read(tmp_path / "b").card.source_sha256 == file_sha256(source)
     assert read(source).card.source_sha256 == ""
 
 
