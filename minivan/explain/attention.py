@@ -13,20 +13,20 @@ import numpy as np
 import numpy.typing as npt
 
 from .. import paths
+from ..checks import Floating, Integers
 from ..operators import Array
 from ..van import VAN
 from ..variants import Config
-from .arrays import Real, Whole
 
 SELECTIVE = 4  # channels shown beside the mean
 
 
-def attention_maps(model: VAN, x: npt.ArrayLike) -> dict[str, Real]:
+def attention_maps(model: VAN, x: npt.ArrayLike) -> dict[str, Floating]:
     """Return, for each block ('block1.0' first), the factors (N, C, H, W) that LKA multiplies its input by.
 
     x is as for a call of the model, which raises ValueError for what it cannot take; a backbone without a head will do.
     """
-    found: dict[str, Real] = {}
+    found: dict[str, Floating] = {}
 
     def keep(path: str, array: Array) -> None:
         block = paths.block_of(path)
@@ -37,7 +37,7 @@ def attention_maps(model: VAN, x: npt.ArrayLike) -> dict[str, Real]:
     return found
 
 
-def most_selective(factors: Real, count: int) -> Whole:
+def most_selective(factors: Floating, count: int) -> Integers:
     """Return the `count` channels of one image's factors (C, H, W) that differ most from place to place, most first.
 
     Selectivity is the standard deviation over places: a channel that weighs every place alike only rescales.
