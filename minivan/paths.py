@@ -18,6 +18,7 @@ import re
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from .errors import suggestion
 from .geometry import PATCH_STRIDES, stage_stride
 
 INPUT, POOL, HEAD = "input", "pool", "head"
@@ -194,5 +195,5 @@ def check_known(wanted: Iterable[str], known: Iterable[str]) -> None:
     for path in wanted:
         if path not in paths:
             near = difflib.get_close_matches(str(path), paths, n=4, cutoff=0.5)
-            hint = f"near it are {', '.join(near)}" if near else f"they begin with {', '.join(paths[:3])}"
-            raise ValueError(f"no layer is called {path!r}; {hint}")
+            begin = f"they begin with {', '.join(paths[:3])}"
+            raise ValueError(f"no layer is called {path!r}; {suggestion(near, begin)}")

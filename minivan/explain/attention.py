@@ -14,6 +14,7 @@ import numpy.typing as npt
 
 from .. import paths
 from ..checks import Floating, Integers
+from ..errors import suggestion
 from ..operators import Array
 from ..van import VAN
 from ..variants import Config
@@ -61,7 +62,7 @@ def choose_blocks(config: Config, block: str | Iterable[str] | None = None) -> l
         path = (paths.block_of(name) or name) if paths.is_factor(name) else name
         if path not in named:
             near = difflib.get_close_matches(name, list(named), n=4, cutoff=0.4)
-            hint = f"near it are {', '.join(near)}" if near else f"the stages are {', '.join(stages)}"
-            raise ValueError(f"no block is called {name!r}; {hint}")
+            known = f"the stages are {', '.join(stages)}"
+            raise ValueError(f"no block is called {name!r}; {suggestion(near, known)}")
         chosen.update(dict.fromkeys(named[path]))
     return list(chosen)
