@@ -28,6 +28,8 @@ BLOCK = paths.block(2, 0)  # of TINY: the test vector of one block
 LKA = "lka"  # the test vectors of the gate, and the path of what it gives
 DEPTHWISE = ("depthwise_conv2d", "dilated_depthwise_conv2d")  # conv2d with as many groups as channels
 CONVOLUTIONS = ("dense_conv2d", *DEPTHWISE, "pointwise_conv2d")
+COMPOSITES = (LKA, "block", "network")  # of several layers each
+OPERATORS = (*CONVOLUTIONS, "batch_norm", "layer_norm", "gelu", "softmax", "linear", "global_average_pool", *COMPOSITES)
 SMALLEST = 2.0**-149  # the least float32 above zero
 
 CLASSES = {
