@@ -94,6 +94,32 @@ sys.exit(cli.main(["summary"]))
     assert (done.stdout, done.returncode, done.stderr) == ("half\n", *ENDINGS[error])
 
 
+def test_minivans_own_warnings_are_lines_like_its_errors_in_a_command_alone():
+    code = """
+import warnings
+from minivan import cli, kernel_cache
+from minivan.cli import summary
+
+def run(args):
+    kernel_cache._warn("full\x1b")
+    warnings.warn_explicit("theirs", RuntimeWarning, "elsewhere", 7)
+    return 0
+
+summary.run = run
+cli.main(["summary"])
+kernel_cache._warned = None
+kernel_cache._warn("full")
+"""
+    said = "kernels are compiled in this process alone: full{}. MINIVAN_CACHE can name another folder to keep them in."
+    done = python(code)
+    assert (done.returncode, done.stdout) == (0, "")
+    assert done.stderr.splitlines() == [
+        "minivan: " + said.format("\\x1b"),
+        "elsewhere:7: RuntimeWarning: theirs",
+        "minivan:1: KernelCacheWarning: " + said.format(""),
+    ]
+
+
 def test_ctrl_c_ends_the_wait_for_standard_input():
     """The signal comes while standard input gives nothing; no thread may be left waiting for it."""
     code = """
