@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 from support import ROOT
 
+from minivan.cli import COMMANDS
 from minivan.cli.arguments import COMPILED, ENGINES, NO, RIGHT, WRONG, status, wrong_calls
 from minivan.engines import ENGINES as TABLE
 from minivan.errors import WrongCall
@@ -47,10 +48,10 @@ sys.exit(main({[*argv, "--cache", str(tmp_path / "kernels")]}))
     assert done.stderr.splitlines()[0] == f"numba {tmp_path / 'kernels'}"
 
 
-@pytest.mark.parametrize("command", ["classify", "bench", "summary", "warmup"])
+@pytest.mark.parametrize("command", COMMANDS)
 def test_a_commands_help_needs_neither_numpy_nor_pillow(command):
     code = f"import sys; from minivan.cli import main\ntry: main(['{command}', '--help'])\nexcept SystemExit: pass\n"
-    code += "assert not {'numba', 'PIL', 'numpy', 'rich'} & set(sys.modules), set(sys.modules)"
+    code += "assert not {'numba', 'PIL', 'numpy', 'rich', 'logging'} & set(sys.modules), set(sys.modules)"
     assert python(code).returncode == 0
 
 
