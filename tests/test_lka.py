@@ -6,7 +6,7 @@ import math
 import numpy as np
 import pytest
 
-from minivan import lka
+from minivan import geometry, lka
 
 pytestmark = pytest.mark.loop
 
@@ -231,3 +231,11 @@ def test_taps_on_map():
 def test_wrong_arguments_are_named(call, said):
     with pytest.raises(ValueError, match=said):
         call()
+
+
+def test_the_papers_kernel_is_the_networks():
+    """The paper's K and d lead to the kernels that the network has."""
+    K, d = geometry.LARGE_KERNEL, geometry.CONV_SPATIAL.dilation
+    assert (lka.local_side(d), lka.dilated_side(K, d)) == (geometry.CONV0.side, geometry.CONV_SPATIAL.side)
+    assert lka.best_dilation(K) == d
+    assert lka.support(K, d) == 1 + 2 * (geometry.CONV0.reach + geometry.CONV_SPATIAL.reach)
