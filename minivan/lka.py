@@ -176,12 +176,6 @@ def equivalent_kernel(conv0: Numeric, conv_spatial: Numeric, dilation: int) -> N
     return composed
 
 
-def equivalent_bias(bias0: Numeric, conv_spatial: Numeric, bias_spatial: Numeric) -> Numeric:
-    """Return the composed kernel's bias (C,): bias0 passes through every dilated tap, then bias_spatial is added."""
-    composed: Numeric = bias0 * conv_spatial.sum(axis=(1, 2, 3)) + bias_spatial
-    return composed
-
-
 def depthwise(x: Numeric, kernel: Numeric, dilation: int = 1) -> Numeric:
     """Slide one kernel per channel over a map with zeros around it; the size stays.
 
@@ -209,20 +203,6 @@ def one_step(u: Numeric, conv0: Numeric, conv_spatial: Numeric, dilation: int) -
     before, after = _margins(conv0, conv_spatial, dilation)
     padded = np.pad(u, ((0, 0), (before, after), (before, after)))
     return _slide(padded, equivalent_kernel(conv0, conv_spatial, dilation), 1)
-
-
-def border_difference(u: Numeric, conv0: Numeric, conv_spatial: Numeric, dilation: int) -> Numeric:
-    """Return one_step - two_steps, computed from its cause: what the second zero padding throws away, (C, H, W).
-
-    Just outside the map the first kernel still overlaps it and gives a value; `two_steps` puts zero there, the composed
-    kernel does not. So: compute the first step outside the map too, keep only those values, apply the second step.
-    """
-    _, H, W = u.shape
-    before, after = _margins(conv0, conv_spatial, dilation)
-    outside = _slide(np.pad(u, ((0, 0), (before, after), (before, after))), conv0, 1)
-    top = -int(tap_offsets(conv_spatial.shape[-1], dilation)[0])  # the map begins here in `outside`
-    outside[:, top : top + H, top : top + W] = 0
-    return _slide(outside, conv_spatial, dilation)
 
 
 def border_affected(height: int, width: int, K: int, d: int) -> Mask:

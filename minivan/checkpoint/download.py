@@ -42,11 +42,14 @@ class Progress(Protocol):
 
     total: int | None  # bytes, once the server has said how many
 
-    def update(self, size: int) -> object: ...
+    def update(self, size: int) -> object:
+        """Show that so many bytes more have come."""
 
-    def reset(self) -> object: ...
+    def reset(self) -> object:
+        """Begin again at no byte."""
 
-    def close(self) -> object: ...
+    def close(self) -> object:
+        """Show that the download has ended."""
 
 
 def fetch(

@@ -15,7 +15,7 @@ import warnings
 from collections.abc import Iterator
 from typing import TextIO
 
-from ..errors import WrongCall, printable, sentence
+from ..errors import WrongCall, printable, reason, sentence
 from .arguments import INTERRUPTED, RIGHT, WRONG, prepare_compiler
 
 COMMANDS = {  # name -> what `--help` says of it
@@ -62,6 +62,11 @@ def main(argv: list[str] | None = None) -> int:
         return RIGHT
     except (WrongCall, OSError) as error:
         print(f"minivan: {printable(sentence(error))}", file=sys.stderr)
+        discard_output()
+        return WRONG
+    except MemoryError as error:
+        said = printable(reason(error))
+        print(f"minivan: not enough memory ({said}): smaller images, or fewer at once, need less", file=sys.stderr)
         discard_output()
         return WRONG
     except KeyboardInterrupt:

@@ -150,6 +150,7 @@ class Factors(NamedTuple):
 
 
 def attention_row(found: PhotoAttention) -> Factors:
+    """Return what a photo's attention gives to a figure."""
     return Factors(found.seen.name, found.seen.photo, found.seen.zoom, found.factors)
 
 
