@@ -57,12 +57,12 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("target", type=Path, help="the zip to write, 2 MB")
     args = parser.parse_args(argv)
     try:
-        digest = make(args.source, args.target)
+        sha256 = make(args.source, args.target)
     except (OSError, ValueError) as error:
         print(error, file=sys.stderr)
         return 2
-    same = digest == SHA256
-    print(f"{args.target}: SHA-256 {digest}, {'the one known' if same else f'which should be {SHA256}'}")
+    same = sha256 == SHA256
+    print(f"{args.target}: SHA-256 {sha256}, {'the one known' if same else f'which should be {SHA256}'}")
     return 0 if same else 1
 
 

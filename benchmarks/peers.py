@@ -7,16 +7,13 @@ and a few times by the clock. Needs torch, onnx, onnxruntime and openvino; --eng
 """
 
 import argparse
-import contextlib
 import json
 import os
-import platform
 import statistics
 import sys
 import tempfile
 import time
 from collections.abc import Callable, Sequence
-from importlib import metadata
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -29,6 +26,7 @@ sys.path[:0] = [str(ROOT), str(ROOT / "tests")]
 import numba  # noqa: E402
 import numpy as np  # noqa: E402
 import torch  # noqa: E402
+from machine import machine  # noqa: E402
 from support import torch_van  # noqa: E402
 
 from minivan import seeded  # noqa: E402
@@ -170,19 +168,6 @@ def show(case: dict[str, Any]) -> None:
     sys.stdout.flush()
 
 
-def machine() -> dict[str, Any]:
-    """What the numbers belong to."""
-    name = platform.processor() or platform.machine()
-    if Path("/proc/cpuinfo").exists():
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
-        name = next((line.split(":")[1].strip() for line in lines if line.startswith("model name")), name)
-    versions = {}
-    for package in ("numba", "torch", "onnxruntime", "openvino"):
-        with contextlib.suppress(metadata.PackageNotFoundError):
-            versions[package] = metadata.version(package)
-    return {"processor": name, "cores": os.cpu_count(), "system": platform.platform(), **versions}
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--variants", default="b0,b1,b2")
@@ -195,7 +180,8 @@ def main() -> None:
     args = parser.parse_args()
     variants, engines = args.variants.split(","), args.engines.split(",")
     batches, threads, sizes = ([int(v) for v in getattr(args, name).split(",")] for name in ("batches", "threads", "sizes"))
-    print(machine())
+    seen = machine("numba", "torch", "onnxruntime", "openvino")
+    print(seen)
     blas = numpys()
     print(f"NumPy's matrix product, all threads: {blas:.0f} GFLOP/s")
     cases = []
@@ -208,7 +194,7 @@ def main() -> None:
                         show(case)
                         cases.append(case)
                         if args.json:
-                            result = {"machine": machine(), "numpy_gflops": blas, "cases": cases}
+                            result = {"machine": seen, "numpy_gflops": blas, "cases": cases}
                             Path(args.json).write_text(json.dumps(result, indent=1) + "\n")
 
 

@@ -101,8 +101,8 @@ def main() -> None:
     rewrite(readme, r"(?<=\| first class's probability \| images \| right \|\n\|---\|--:\|--:\|\n).*?(?=\n\n)", sure)
     answers = [f"{name}.jpg is {label} at {p:.2f}" for name in PHOTOS for label, p in [likeliest(model, name)]]
     rewrite(readme, r"(?<=\| photographs \| )[^;|]*(?=; )", ", ".join(answers))
-    digest = hashlib.sha256(path.read_bytes()).hexdigest()
-    rewrite(readme, r"(?<=\| this file \| SHA-256 `)[0-9a-f]{64}", digest)
+    sha256 = hashlib.sha256(path.read_bytes()).hexdigest()
+    rewrite(readme, r"(?<=\| this file \| SHA-256 `)[0-9a-f]{64}", sha256)
     rewrite(readme, r"(?<=SHA-256 `)[0-9a-f]{64}(?=` \|\n\| this file)", model.card.source_sha256)
     rewrite(ROOT / "README.md", r"(?<=They get \[)[\d.]+ %", f"{one / 10:.1f} %")
     rocket = "{} at {:.2f}".format(*likeliest(model, "rocket"))

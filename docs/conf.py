@@ -7,6 +7,8 @@ Pages are Markdown (MyST); the API reference is made from the docstrings. The pa
 
 from __future__ import annotations
 
+import dataclasses
+import inspect
 import re
 
 import minivan
@@ -41,6 +43,7 @@ html_theme_options = {"navigation_with_keys": True}
 
 CODE = re.compile(r"(`[^`]+`)")
 MARKUP = re.compile(r"([\\*|]|_(?!\w))")  # what reStructuredText would take for markup in a sentence
+FIELD = re.compile(r"^    ([a-z]\w*): [^#\n]*  # (.+)$", re.MULTILINE)  # a record's field and the comment beside it
 
 
 def plain_docstring(app, what, name, obj, options, lines: list[str]) -> None:
@@ -48,13 +51,21 @@ def plain_docstring(app, what, name, obj, options, lines: list[str]) -> None:
 
     minivan's docstrings are written to be read as they are: sentences, `code` in backticks, lists with hyphens, and what must
     keep its lines (formulas, loop nests, tables) indented. Nothing else in them is markup, however it looks. What NumPy wrote
-    about a function that is a default here is left out.
+    about a function that is a default here is left out. The fields of a record are explained by the comments beside them.
     """
     if not getattr(obj, "__module__", project).startswith(project):
         lines.clear()
     paragraphs = re.split(r"\n\s*\n", "\n".join(lines))
     lines[:] = "\n\n".join(part for paragraph in paragraphs for part in _paragraph(paragraph.rstrip())).splitlines()
     lines.append("")
+    if what == "class" and (dataclasses.is_dataclass(obj) or hasattr(obj, "_fields")):
+        lines += [f"- ``{name}``: {_sentences(comment)}" for name, comment in FIELD.findall(inspect.getsource(obj))]
+        lines.append("")
+
+
+def skip_alias(app, what, name, obj, skip, options) -> bool | None:
+    """Leave out what Python says of a named tuple's fields: 'Alias for field number 0'."""
+    return (getattr(obj, "__doc__", None) or "").startswith("Alias for field number") or None
 
 
 def _paragraph(text: str) -> list[str]:
@@ -76,3 +87,4 @@ def _sentences(text: str) -> str:
 
 def setup(app) -> None:
     app.connect("autodoc-process-docstring", plain_docstring)
+    app.connect("autodoc-skip-member", skip_alias)

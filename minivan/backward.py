@@ -122,7 +122,8 @@ def blocks(grad: Derivatives, dy: Array, i: int, saved: Saved, parameters: Param
     """Stage i without its LayerNorm."""
     eps, embed = config.batch_norm_eps, paths.patch_embed(i)
     for j in reversed(range(config.depths[i - 1])):
-        dy = yield from block(grad, paths.block(i, j), dy, saved, **parameters[f"block{i}"][str(j)], eps=eps)
+        path = paths.block(i, j)
+        dy = yield from block(grad, path, dy, saved, **paths.branch(parameters, path), eps=eps)
     below = paths.INPUT if i == 1 else paths.norm(i - 1)
     kernel = PATCH_EMBEDS[i - 1]
     return (yield from patch_embedding(grad, embed, dy, saved, kernel, below=below, **parameters[embed], eps=eps))

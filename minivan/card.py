@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 
-def digest(path: str | Path) -> str:
+def file_sha256(path: str | Path) -> str:
     """Return a file's SHA-256, 64 hex digits. Raises OSError."""
     with open(path, "rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
@@ -109,7 +109,7 @@ class Card:
         It takes as long as reading the whole file, which is why nobody asks who does not show it. Raises OSError where the
         file has gone.
         """
-        return digest(self.file) if self.file else ""
+        return file_sha256(self.file) if self.file else ""
 
     def label(self, index: int) -> Label:
         """Return the class at `index`, or a stand-in such as 'class 17' where names are not known."""

@@ -13,6 +13,8 @@ from .operators import Pair
 Floating: TypeAlias = npt.NDArray[np.floating[Any]]
 Float32: TypeAlias = npt.NDArray[np.float32]
 Float64: TypeAlias = npt.NDArray[np.float64]
+Integers: TypeAlias = npt.NDArray[np.integer[Any]]
+Numeric: TypeAlias = npt.NDArray[Any]  # of any kind of number: what is computed of whole numbers stays exact
 Whole: TypeAlias = tuple[int, int]  # rows, columns
 
 

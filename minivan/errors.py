@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Collection
 
 LONGEST_QUOTE = 80  # characters of a name from a file that a message repeats
 
@@ -24,6 +25,11 @@ def quote(name: object) -> str:
     if isinstance(name, str):
         name = name if len(name) <= LONGEST_QUOTE else f"{name[:LONGEST_QUOTE]}..."
     return repr(name)
+
+
+def suggestion(near: Collection[str], otherwise: str) -> str:
+    """Return how a sentence about an unknown name goes on: with the names near it, or with `otherwise` where there are none."""
+    return f"near it are {', '.join(near)}" if near else otherwise
 
 
 def reason(error: BaseException) -> str:

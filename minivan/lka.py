@@ -8,13 +8,13 @@ function says so: the paper's formulas leave them out.
 
 from __future__ import annotations
 
-from typing import Any, TypeAlias
+from typing import TypeAlias
 
 import numpy as np
 import numpy.typing as npt
 
-Array: TypeAlias = npt.NDArray[Any]  # of any kind of number: integers stay exact
-Whole: TypeAlias = npt.NDArray[np.int64]
+from .checks import Integers, Numeric
+
 Mask: TypeAlias = npt.NDArray[np.bool_]
 
 
@@ -113,7 +113,7 @@ def best_dilation(K: int) -> int:
     return min(range(1, K + 1), key=lambda d: (spatial_weights(K, d), d))
 
 
-def tap_offsets(side: int, dilation: int = 1) -> Whole:
+def tap_offsets(side: int, dilation: int = 1) -> Integers:
     """Return the positions, relative to the output's own, that a kernel reads along one axis: int64 (side,).
 
     Centred where that is possible; an even span leans one pixel to the right.
@@ -122,7 +122,7 @@ def tap_offsets(side: int, dilation: int = 1) -> Whole:
     return dilation * np.arange(side, dtype=np.int64) - reach // 2
 
 
-def footprint(K: int, d: int) -> Whole:
+def footprint(K: int, d: int) -> Integers:
     """Return how many of the second kernel's taps see each input pixel: int64 (S, S) with S = support(K, d).
 
     The output pixel sits at index (S - 1) // 2 on both axes. Every count is at least 1: the two steps leave no hole.
@@ -130,7 +130,7 @@ def footprint(K: int, d: int) -> Whole:
     first, second = tap_offsets(local_side(d)), tap_offsets(dilated_side(K, d), d)
     reached = np.add.outer(second, first)  # (dilated taps, local taps) -> offset of the input pixel
     paths = np.bincount((reached - reached.min()).ravel())  # along one axis
-    both: Whole = np.multiply.outer(paths, paths)  # the axes are independent
+    both: Integers = np.multiply.outer(paths, paths)  # the axes are independent
     return both
 
 
@@ -149,7 +149,7 @@ def read_by(K: int, d: int) -> dict[str, Mask]:
     return masks
 
 
-def equivalent_kernel(conv0: Array, conv_spatial: Array, dilation: int) -> Array:
+def equivalent_kernel(conv0: Numeric, conv_spatial: Numeric, dilation: int) -> Numeric:
     """Compose two depthwise kernels into the one depthwise kernel that does the work of both.
 
     conv0 (C, 1, k, k) runs first; conv_spatial (C, 1, s, s) runs on its result with `dilation`. Returns
@@ -176,13 +176,7 @@ def equivalent_kernel(conv0: Array, conv_spatial: Array, dilation: int) -> Array
     return composed
 
 
-def equivalent_bias(bias0: Array, conv_spatial: Array, bias_spatial: Array) -> Array:
-    """Return the composed kernel's bias (C,): bias0 passes through every dilated tap, then bias_spatial is added."""
-    composed: Array = bias0 * conv_spatial.sum(axis=(1, 2, 3)) + bias_spatial
-    return composed
-
-
-def depthwise(x: Array, kernel: Array, dilation: int = 1) -> Array:
+def depthwise(x: Numeric, kernel: Numeric, dilation: int = 1) -> Numeric:
     """Slide one kernel per channel over a map with zeros around it; the size stays.
 
     x (C, H, W), kernel (C, 1, k, k) -> (C, H, W) in their common dtype, so integers stay exact. An output at (r, c)
@@ -196,12 +190,12 @@ def depthwise(x: Array, kernel: Array, dilation: int = 1) -> Array:
     return _slide(np.pad(x, ((0, 0), (before, after), (before, after))), kernel, dilation)
 
 
-def two_steps(u: Array, conv0: Array, conv_spatial: Array, dilation: int) -> Array:
+def two_steps(u: Numeric, conv0: Numeric, conv_spatial: Numeric, dilation: int) -> Numeric:
     """Apply the two depthwise kernels after one another, as the network does, each with zeros around its own input."""
     return depthwise(depthwise(u, conv0), conv_spatial, dilation)
 
 
-def one_step(u: Array, conv0: Array, conv_spatial: Array, dilation: int) -> Array:
+def one_step(u: Numeric, conv0: Numeric, conv_spatial: Numeric, dilation: int) -> Numeric:
     """Apply the composed kernel once. It equals `two_steps` except where `border_affected` says so.
 
     Both are the same sum of products regrouped: equal to the last bit on integers, up to rounding otherwise.
@@ -209,20 +203,6 @@ def one_step(u: Array, conv0: Array, conv_spatial: Array, dilation: int) -> Arra
     before, after = _margins(conv0, conv_spatial, dilation)
     padded = np.pad(u, ((0, 0), (before, after), (before, after)))
     return _slide(padded, equivalent_kernel(conv0, conv_spatial, dilation), 1)
-
-
-def border_difference(u: Array, conv0: Array, conv_spatial: Array, dilation: int) -> Array:
-    """Return one_step - two_steps, computed from its cause: what the second zero padding throws away, (C, H, W).
-
-    Just outside the map the first kernel still overlaps it and gives a value; `two_steps` puts zero there, the composed
-    kernel does not. So: compute the first step outside the map too, keep only those values, apply the second step.
-    """
-    _, H, W = u.shape
-    before, after = _margins(conv0, conv_spatial, dilation)
-    outside = _slide(np.pad(u, ((0, 0), (before, after), (before, after))), conv0, 1)
-    top = -int(tap_offsets(conv_spatial.shape[-1], dilation)[0])  # the map begins here in `outside`
-    outside[:, top : top + H, top : top + W] = 0
-    return _slide(outside, conv_spatial, dilation)
 
 
 def border_affected(height: int, width: int, K: int, d: int) -> Mask:
@@ -246,14 +226,14 @@ def border_affected(height: int, width: int, K: int, d: int) -> Mask:
     return affected
 
 
-def taps_on_map(side: int, dilation: int, length: int) -> Whole:
+def taps_on_map(side: int, dilation: int, length: int) -> Integers:
     """Return how many of a kernel's taps, along one axis, fall on the map from each position: int64 (length,)."""
     taps = np.add.outer(np.arange(_positive("length", length)), tap_offsets(side, dilation))
-    counts: Whole = ((taps >= 0) & (taps < length)).sum(axis=1, dtype=np.int64)
+    counts: Integers = ((taps >= 0) & (taps < length)).sum(axis=1, dtype=np.int64)
     return counts
 
 
-def _slide(padded: Array, kernel: Array, dilation: int) -> Array:
+def _slide(padded: Numeric, kernel: Numeric, dilation: int) -> Numeric:
     """Sum shifted, scaled copies of a padded map: the taps in row-major order, the output only where all taps fit."""
     k = kernel.shape[-1]
     reach = dilation * (k - 1)
@@ -269,13 +249,13 @@ def _slide(padded: Array, kernel: Array, dilation: int) -> Array:
     return out
 
 
-def _margins(conv0: Array, conv_spatial: Array, dilation: int) -> tuple[int, int]:
+def _margins(conv0: Numeric, conv_spatial: Numeric, dilation: int) -> tuple[int, int]:
     """Return how far the two steps together reach to the left and to the right of an output."""
     first, second = tap_offsets(conv0.shape[-1]), tap_offsets(conv_spatial.shape[-1], dilation)
     return -int(first[0] + second[0]), int(first[-1] + second[-1])
 
 
-def _depthwise(kernel: Array, name: str) -> tuple[int, int]:
+def _depthwise(kernel: Numeric, name: str) -> tuple[int, int]:
     """Return the channels and the side of a depthwise kernel; ValueError for anything else."""
     if kernel.ndim != 4 or kernel.shape[1] != 1 or kernel.shape[2] != kernel.shape[3] or not kernel.size:
         raise ValueError(f"{name} is a square depthwise kernel (C, 1, k, k); got {kernel.shape}")

@@ -83,7 +83,8 @@ def stage(ops: Operators, hook: Hook, x: Array, i: int, parameters: Parameters, 
     eps, embed, norm = config.batch_norm_eps, paths.patch_embed(i), paths.norm(i)
     x = patch_embedding(ops, hook.under(embed), x, PATCH_EMBEDS[i - 1], **parameters[embed], eps=eps)
     for j in range(config.depths[i - 1]):
-        x = block(ops, hook.under(paths.block(i, j)), x, **parameters[f"block{i}"][str(j)], eps=eps)
+        path = paths.block(i, j)
+        x = block(ops, hook.under(path), x, **paths.branch(parameters, path), eps=eps)
     return hook(norm, ops.layer_norm(x, **parameters[norm], eps=config.layer_norm_eps))
 
 

@@ -18,17 +18,20 @@ import re
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from .errors import suggestion
 from .geometry import PATCH_STRIDES, stage_stride
 
 INPUT, POOL, HEAD = "input", "pool", "head"
 UNIT = "attn.spatial_gating_unit"  # LKA, under a block's path
 FACTOR = f"{UNIT}.conv1"  # what LKA multiplies its input by
 GATED = "attn.activation"  # what LKA is given, u: the gate multiplies it by the factor
+HIDDEN = ("mlp.fc1", "mlp.dwconv.dwconv")  # under a block's path, the MLP's layers with as many channels as are hidden
+LAYER_SCALES = ("layer_scale_1", "layer_scale_2")
 
 BEYOND = len(PATCH_STRIDES) + 1  # the stage after the last: pooling and head
 
 _STAGED = re.compile(r"(patch_embed|block|norm)([1-9])(?:\.|$)")
-_BLOCK = re.compile(r"(block[1-9]\.[0-9]+)(?:\.|$)")
+_BLOCK = re.compile(r"(block([1-9])\.([0-9]+))(?:\.|$)")
 
 
 def patch_embed(stage: int) -> str:
@@ -78,6 +81,12 @@ def block_of(path: str) -> str | None:
     return match[1] if match else None
 
 
+def block_place(path: str) -> tuple[int, int] | None:
+    """Return the stage, from 1, and the index, from 0, of the block that a path lies in, or is; None outside the blocks."""
+    match = _BLOCK.match(path)
+    return (int(match[2]), int(match[3])) if match else None
+
+
 def within_block(path: str) -> str:
     """Return what a path is called under its block: 'attn.proj_1' for 'block1.0.attn.proj_1', '' for the block itself.
 
@@ -106,6 +115,11 @@ def is_factor(path: str) -> bool:
 def is_gated(path: str) -> bool:
     """Return whether a path is that of what a block's LKA is given."""
     return _in_block(path, GATED)
+
+
+def is_layer_scale(path: str) -> bool:
+    """Return whether a path is that of a block's layer scale, or of what is scaled by it."""
+    return block_of(path) is not None and within_block(path) in LAYER_SCALES
 
 
 def lies_under(path: str, above: str) -> bool:
@@ -181,5 +195,5 @@ def check_known(wanted: Iterable[str], known: Iterable[str]) -> None:
     for path in wanted:
         if path not in paths:
             near = difflib.get_close_matches(str(path), paths, n=4, cutoff=0.5)
-            hint = f"near it are {', '.join(near)}" if near else f"they begin with {', '.join(paths[:3])}"
-            raise ValueError(f"no layer is called {path!r}; {hint}")
+            begin = f"they begin with {', '.join(paths[:3])}"
+            raise ValueError(f"no layer is called {path!r}; {suggestion(near, begin)}")

@@ -14,6 +14,8 @@ import os
 import stat
 from pathlib import Path
 
+from .errors import reason
+
 OTHERS_WRITE = stat.S_IWGRP | stat.S_IWOTH
 
 
@@ -34,7 +36,7 @@ def distrust(path: Path) -> str | None:
         except FileNotFoundError:
             continue
         except OSError as error:
-            return f"{place} cannot be read ({error.strerror})"
+            return f"{place} cannot be read ({reason(error)})"
         doubt = distrust_status(place, status, sticky=place != path)
         if doubt:
             return doubt

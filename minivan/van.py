@@ -10,13 +10,12 @@ import numpy.typing as npt
 
 from . import backward, model, paths
 from .card import Card
+from .checks import Float32
 from .engines import Engine, find
 from .geometry import SMALLEST_SIDE
 from .hooks import Callback, Hook, renamed
 from .operators import Array, Derivatives
 from .variants import Config, check_tensors, title
-
-Float32 = npt.NDArray[np.float32]
 
 
 class VAN:

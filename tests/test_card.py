@@ -4,7 +4,7 @@ import hashlib
 
 import pytest
 
-from minivan.card import Card, Label, Preprocessing, digest, imagenet1k, read_labels
+from minivan.card import Card, Label, Preprocessing, file_sha256, imagenet1k, read_labels
 
 pytestmark = pytest.mark.loop
 
@@ -33,11 +33,11 @@ def test_imagenet_has_a_thousand_classes_in_the_order_of_their_ids():
     assert labels[967].short == "espresso"
 
 
-def test_a_class_without_a_name_has_a_number_and_a_file_its_digest(tmp_path):
+def test_a_class_without_a_name_has_a_number_and_a_file_its_sha256(tmp_path):
     assert Card("net").label(17) == Label("", "class 17") and Card("net").sha256 == ""
     file = tmp_path / "weights"
     file.write_bytes(b"abc")
-    assert Card("net", file=file).sha256 == digest(file) == hashlib.sha256(b"abc").hexdigest()
+    assert Card("net", file=file).sha256 == file_sha256(file) == hashlib.sha256(b"abc").hexdigest()
 
 
 @pytest.mark.parametrize(

@@ -4,7 +4,7 @@ import os
 
 import pytest
 
-from minivan.errors import printable, quote, reason, sentence
+from minivan.errors import printable, quote, reason, sentence, suggestion
 
 pytestmark = pytest.mark.loop
 
@@ -34,3 +34,8 @@ NO_FILE = "No such file or directory"
 )
 def test_every_error_is_one_sentence(error, why, alone, about_cat):
     assert (reason(error), sentence(error), sentence(error, "cat.jpg")) == (why, alone, about_cat)
+
+
+def test_a_suggestion_names_what_is_near_or_else_says_what_there_is():
+    assert suggestion(["norm1", "norm2"], "never said") == "near it are norm1, norm2"
+    assert suggestion([], "they begin with input") == "they begin with input"

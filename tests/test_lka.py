@@ -6,7 +6,7 @@ import math
 import numpy as np
 import pytest
 
-from minivan import lka
+from minivan import geometry, lka
 
 pytestmark = pytest.mark.loop
 
@@ -156,7 +156,6 @@ def test_on_integers_the_forms_agree_exactly_where_the_border_is_out_of_reach(K,
     one, two = lka.one_step(u, conv0, conv_spatial, d), lka.two_steps(u, conv0, conv_spatial, d)
     affected = lka.border_affected(*size, K, d)
     np.testing.assert_array_equal((one != two).any(0), affected)
-    np.testing.assert_array_equal(one - two, lka.border_difference(u, conv0, conv_spatial, d))
 
 
 def test_the_border_shows_in_stripes():
@@ -173,20 +172,6 @@ def test_on_real_numbers_the_forms_agree_up_to_rounding():
     scale = lka.one_step(abs(u), abs(conv0), abs(conv_spatial), 3)[inner]  # the sum of the products' magnitudes
     assert (abs(one - two)[inner] <= 529 * np.finfo(float).eps * scale).all()
     assert (one != two)[inner].any()  # the sums are grouped differently, so they do round differently
-    np.testing.assert_allclose(one - two, lka.border_difference(u, conv0, conv_spatial, 3), atol=1e-11)
-
-
-def test_the_bias_of_the_composed_kernel():
-    rng = np.random.default_rng(6)
-    conv0, conv_spatial = kernels(9, 3)
-    bias0, bias_spatial = rng.integers(1, 9, (2, 2))
-    u = rng.integers(-4, 5, (2, 25, 25))
-    first = lka.depthwise(u, conv0) + bias0[:, None, None]
-    two = lka.depthwise(first, conv_spatial, 3) + bias_spatial[:, None, None]
-    bias = lka.equivalent_bias(bias0, conv_spatial, bias_spatial)
-    one = lka.one_step(u, conv0, conv_spatial, 3) + bias[:, None, None]
-    np.testing.assert_array_equal(one[:, 5:-5, 5:-5], two[:, 5:-5, 5:-5])
-    assert (one != two).any()
 
 
 def test_a_kernel_far_wider_than_its_map_skips_only_what_meets_zeros():
@@ -202,7 +187,7 @@ def test_inputs_are_left_alone():
     conv0, conv_spatial = kernels(9, 3)
     u = np.random.default_rng(7).integers(-4, 5, (2, 9, 9))
     before = [array.copy() for array in (u, conv0, conv_spatial)]
-    for form in (lka.one_step, lka.two_steps, lka.border_difference):
+    for form in (lka.one_step, lka.two_steps):
         form(u, conv0, conv_spatial, 3)
     for array, copy in zip((u, conv0, conv_spatial), before, strict=True):
         np.testing.assert_array_equal(array, copy)
@@ -231,3 +216,11 @@ def test_taps_on_map():
 def test_wrong_arguments_are_named(call, said):
     with pytest.raises(ValueError, match=said):
         call()
+
+
+def test_the_papers_kernel_is_the_networks():
+    """The paper's K and d lead to the kernels that the network has."""
+    K, d = geometry.LARGE_KERNEL, geometry.CONV_SPATIAL.dilation
+    assert (lka.local_side(d), lka.dilated_side(K, d)) == (geometry.CONV0.side, geometry.CONV_SPATIAL.side)
+    assert lka.best_dilation(K) == d
+    assert lka.support(K, d) == 1 + 2 * (geometry.CONV0.reach + geometry.CONV_SPATIAL.reach)

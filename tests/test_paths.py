@@ -55,6 +55,8 @@ def test_strides_are_those_of_the_maps():
 )
 def test_where_a_path_belongs(path, stage, block, needed):
     assert (paths.stage_of(path), paths.block_of(path), paths.needed_from(path)) == (stage, block, needed)
+    place = paths.block_place(path)
+    assert (place and paths.block(*place)) == block
 
 
 def test_every_tensor_belongs_to_a_stage_or_the_head():
@@ -96,6 +98,9 @@ def test_a_blocks_lka_is_known_by_its_paths():
     blocks = ["block1.0", "block2.0", "block2.1"]
     for known, name in ((paths.is_unit, paths.UNIT), (paths.is_factor, paths.FACTOR), (paths.is_gated, paths.GATED)):
         assert [path for path in seen if known(path)] == [f"{block}.{name}" for block in blocks]
+    scaled = [path for path in seen if paths.is_layer_scale(path)]
+    assert scaled == [f"{block}.layer_scale_1" for block in blocks]  # the second's sum is the block's own output
+    assert paths.is_layer_scale("block2.1.layer_scale_2") and not paths.is_layer_scale("layer_scale_2")
     assert [paths.within_block(path) for path in ("block2.1", "block2.1.mlp.fc1")] == ["", "mlp.fc1"]
     with pytest.raises(ValueError, match="norm1 lies in no block"):
         paths.within_block("norm1")

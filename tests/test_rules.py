@@ -1,6 +1,7 @@
 """The house's rules that a reader would otherwise have to trust."""
 
 import ast
+from pathlib import Path
 
 import pytest
 from support import ROOT
@@ -52,11 +53,18 @@ def test_no_private_name_of_one_folder_is_imported_by_another():
 
 
 def test_files_are_short_and_named_after_one_thing():
-    long = {str(p.relative_to(ROOT)) for p in PACKAGE if len(p.read_text(encoding="utf-8").splitlines()) > 400}
+    short = [*PACKAGE, *(ROOT / "tests").rglob("*.py")]
+    long = {str(p.relative_to(ROOT)) for p in short if len(p.read_text(encoding="utf-8").splitlines()) > 400}
     assert long == set(LONG)
     vague = {"utils", "util", "helpers", "helper", "common", "misc", "manager"}
     everywhere = [p for folder in ("minivan", "tests", "examples", "benchmarks", "docs") for p in (ROOT / folder).rglob("*.py")]
     assert not [p for p in everywhere if vague & {p.stem, p.parent.name}]
+
+
+def test_a_folder_of_tests_is_named_after_what_it_tests():
+    folders = {p.parent.relative_to(ROOT / "tests") for p in (ROOT / "tests").rglob("test_*.py")} - {Path()}
+    rooms = [(ROOT / "minivan" / name, (ROOT / "minivan" / name).with_suffix(".py"), ROOT / name) for name in folders]
+    assert not [places for places in rooms if not any(place.exists() for place in places)]
 
 
 def test_what_is_an_extra_is_never_imported_at_the_top_of_a_module():

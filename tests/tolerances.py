@@ -51,3 +51,13 @@ FLOAT64_NETWORK = 1e-11
 
 # A float64 result rounded once to float32: half a step, of the largest element.
 ROUNDED_ONCE = 2.0**-23
+
+# The mean of a class activation map and the class's bias against its logit: the network's last two sums in another order.
+LOGIT_OF_MAP = 1e-5
+
+# A whole network of `exact`, which rounds to float32 between some 150 operators, against float64 throughout.
+EXACT_NETWORK = 1e-6
+
+# Numbers that a lesson prints, two or three digits of them: another processor's rounding may turn the last one.
+LESSON_RELATIVE = 0.02
+LESSON_ABSOLUTE = 0.011

@@ -13,7 +13,7 @@ import numpy as np
 from PIL import Image
 
 from minivan import lka, paths, variants
-from minivan.geometry import stage_sizes
+from minivan.geometry import CONV0, CONV_SPATIAL, LARGE_KERNEL, stage_sizes
 
 plt.style.use("minivan.mplstyle")
 
@@ -29,14 +29,14 @@ plt.style.use("minivan.mplstyle")
 # - **dilated**: the weights of any of these are set d apart. The reach grows, the number of weights does not.
 
 # %%
-C, K = 64, 7
+C, K, d = 64, CONV_SPATIAL.side, CONV_SPATIAL.dilation  # VAN's own: 7 x 7, 3 apart
 weights = {
-    "dense 7 x 7": C * C * K * K,
-    "depthwise 7 x 7": C * K * K,
-    "depthwise 7 x 7, 3 apart": C * K * K,
+    f"dense {K} x {K}": C * C * K * K,
+    f"depthwise {K} x {K}": C * K * K,
+    f"depthwise {K} x {K}, {d} apart": C * K * K,
     "pointwise": C * C,
 }
-reach = {"dense 7 x 7": 7, "depthwise 7 x 7": 7, "depthwise 7 x 7, 3 apart": 3 * 6 + 1, "pointwise": 1}
+reach = dict(zip(weights, (K, K, d * (K - 1) + 1, 1), strict=True))
 for name, count in weights.items():
     print(f"{name:26s} {count:8,d} weights, spans {reach[name]:2d} x {reach[name]:2d}")
 
@@ -48,8 +48,8 @@ for name, count in weights.items():
 
 # %%
 masks = {
-    "depthwise 7 x 7": lka.tap_offsets(7),
-    "3 apart": lka.tap_offsets(7, 3),
+    f"depthwise {K} x {K}": lka.tap_offsets(K),
+    f"{d} apart": lka.tap_offsets(K, d),
     "pointwise": lka.tap_offsets(1),
 }
 fig, axes = plt.subplots(1, 3, figsize=(9, 3.2))
@@ -76,16 +76,16 @@ plt.show()
 cat = np.asarray(Image.open("cat.jpg").convert("L").crop((100, 10, 340, 250)).resize((120, 120)), float)
 rng = np.random.default_rng(3)
 noisy = rng.integers(0, 256, cat.shape).astype(float)
-noisy[::3, ::3] = cat[::3, ::3]
-print(f"pixels replaced: {100 * (1 - 1 / 9):.0f} %")
+noisy[::d, ::d] = cat[::d, ::d]
+print(f"pixels replaced: {100 * (1 - 1 / d**2):.0f} %")
 
-kernel = rng.integers(-2, 4, (1, 1, 7, 7))
-dilated = [lka.depthwise(picture[None], kernel, 3)[0] for picture in (cat, noisy)]
-same = dilated[0][::3, ::3] == dilated[1][::3, ::3]
+kernel = rng.integers(-2, 4, (1, 1, K, K))
+dilated = [lka.depthwise(picture[None], kernel, d)[0] for picture in (cat, noisy)]
+same = dilated[0][::d, ::d] == dilated[1][::d, ::d]
 print(f"outputs in every third row and column that changed: {np.count_nonzero(~same)} of {same.size}")
 
 fig, axes = plt.subplots(1, 4, figsize=(9, 2.6))
-pictures = (cat, noisy, dilated[0][::3, ::3], dilated[1][::3, ::3])
+pictures = (cat, noisy, dilated[0][::d, ::d], dilated[1][::d, ::d])
 titles = ("the cat", "8 of 9 pixels noise", "output for the cat", "output for the noise")
 for ax, picture, title in zip(axes, pictures, titles, strict=True):
     ax.imshow(picture, cmap="gray")
@@ -101,11 +101,13 @@ plt.show()
 # read.
 
 # %%
-local = rng.integers(1, 4, (1, 1, 5, 5))
-both = [lka.two_steps(picture[None], local, kernel, 3)[0] for picture in (cat, noisy)]
-changed = both[0][::3, ::3] != both[1][::3, ::3]
-print(f"with a 5 x 5 before it, outputs that changed: {np.count_nonzero(changed)} of {changed.size}")
-print("ways from each pixel of a row to the output:", lka.footprint(21, 3)[11][:12], "...")
+near = CONV0.side
+assert near == lka.local_side(d)
+local = rng.integers(1, 4, (1, 1, near, near))
+both = [lka.two_steps(picture[None], local, kernel, d)[0] for picture in (cat, noisy)]
+changed = both[0][::d, ::d] != both[1][::d, ::d]
+print(f"with a {near} x {near} before it, outputs that changed: {np.count_nonzero(changed)} of {changed.size}")
+print("ways from each pixel of a row to the output:", lka.footprint(LARGE_KERNEL, d)[11][:12], "...")
 
 # %% [markdown]
 # The width 5 is no accident: 2d - 1. Every pixel has at least one way to the output, and that is the pair LKA is made

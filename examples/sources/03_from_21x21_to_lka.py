@@ -12,7 +12,8 @@ import matplotlib.pyplot as plt
 import numpy as np
 
 import minivan
-from minivan import lka
+from minivan import lka, paths
+from minivan.geometry import CONV0, CONV_SPATIAL, LARGE_KERNEL
 
 plt.style.use("minivan.mplstyle")
 
@@ -28,6 +29,8 @@ print("   C        dense   MobileNet       LKA")
 for C in (32, 64, 128, 256, 512):
     counts = lka.dense_parameters(C, 21), lka.mobilenet_parameters(C, 21), lka.lka_parameters(C, 21, 3)
     print("{:4d} {:12,d} {:11,d} {:9,d}".format(C, *counts))
+assert (LARGE_KERNEL, CONV_SPATIAL.dilation) == (21, 3)
+assert (CONV0.side, CONV_SPATIAL.side) == (lka.local_side(3), lka.dilated_side(21, 3))
 
 # %% [markdown]
 # These are the numbers of the paper (Guo et al. 2022, section 3.1).
@@ -38,18 +41,18 @@ for C in (32, 64, 128, 256, 512):
 # smooth curve; at its lowest point its slope $-2K^2/d^3 + 4(2d-1)$ is zero, that is, $4d^4 - 2d^3 = K^2$.
 
 # %%
-K = 21
+K = LARGE_KERNEL
 best = lka.continuous_best_dilation(K)
 print(f"slope zero at d = {best:.4f}: 4 d^4 - 2 d^3 = {4 * best**4 - 2 * best**3:.3f} = {K}^2")
 print("best whole d for K = 7, 14, 21, 28, 35:", [lka.best_dilation(K) for K in (7, 14, 21, 28, 35)])
 
 fig, axes = plt.subplots(1, 2, figsize=(9, 3))
 d = np.linspace(0.9, 8.2, 200)
-axes[0].plot(d, lka.smooth_spatial_weights(21, d), color="gray")
+axes[0].plot(d, lka.smooth_spatial_weights(LARGE_KERNEL, d), color="gray")
 whole = range(1, 9)
-axes[0].plot(whole, [lka.spatial_weights(21, d) for d in whole], "o")
-axes[0].plot([best], [lka.smooth_spatial_weights(21, best)], "D")
-axes[0].set(xlabel="d", ylabel="weights per channel", title="K = 21", ylim=(0, 460))
+axes[0].plot(whole, [lka.spatial_weights(LARGE_KERNEL, d) for d in whole], "o")
+axes[0].plot([best], [lka.smooth_spatial_weights(LARGE_KERNEL, best)], "D")
+axes[0].set(xlabel="d", ylabel="weights per channel", title=f"K = {LARGE_KERNEL}", ylim=(0, 460))
 sides = range(3, 100, 2)
 axes[1].plot(sides, [K * K for K in sides], label="one depthwise K x K")
 axes[1].plot(sides, [lka.spatial_weights(K, lka.best_dilation(K)) for K in sides], label="LKA's pair, best d")
@@ -74,10 +77,11 @@ for K in (21, 51, 101, 501, 1001):
 
 # %%
 model = minivan.load(engine="numpy")
-unit = "block1.0.attn.spatial_gating_unit"
+unit = f"{paths.block(1, 0)}.{paths.UNIT}"
 conv0, far = (model.tensors[f"{unit}.{name}.weight"].astype(float) for name in ("conv0", "conv_spatial"))
-whole = lka.equivalent_kernel(conv0, far, 3)
-print(f"{conv0.shape[2:]} and {far.shape[2:]}, 3 apart, make {whole.shape[2:]}:", end=" ")
+apart = CONV_SPATIAL.dilation
+whole = lka.equivalent_kernel(conv0, far, apart)
+print(f"{conv0.shape[2:]} and {far.shape[2:]}, {apart} apart, make {whole.shape[2:]}:", end=" ")
 print(f"{conv0[0].size + far[0].size} numbers decide {whole[0].size} weights per channel")
 
 strength = np.abs(whole).sum(axis=(0, 1))
@@ -112,11 +116,11 @@ plt.show()
 # %%
 def imitate(target, rounds=20):
     """Find conv0 (5 x 5) and far (7 x 7) whose composition is closest to a 23 x 23 target."""
-    far = np.ones((1, 1, 7, 7))
+    far = np.ones((1, 1, CONV_SPATIAL.side, CONV_SPATIAL.side))
     for _ in range(rounds):
-        near = solve(target, lambda basis, far=far: lka.equivalent_kernel(basis, far, 3), 5)
-        far = solve(target, lambda basis, near=near: lka.equivalent_kernel(near, basis, 3), 7)
-    return lka.equivalent_kernel(near, far, 3)[0, 0]
+        near = solve(target, lambda basis, far=far: lka.equivalent_kernel(basis, far, apart), CONV0.side)
+        far = solve(target, lambda basis, near=near: lka.equivalent_kernel(near, basis, apart), CONV_SPATIAL.side)
+    return lka.equivalent_kernel(near, far, apart)[0, 0]
 
 
 def solve(target, compose, side):
@@ -126,13 +130,14 @@ def solve(target, compose, side):
     return best.reshape(1, 1, side, side)
 
 
-axis = np.arange(23) - 11
+reach = CONV0.reach + CONV_SPATIAL.reach  # 11: the composed kernel is 23 wide
+axis = np.arange(-reach, reach + 1)
 radius = np.hypot(*np.meshgrid(axis, axis))
 targets = {
     "a blur": np.exp(-((radius / 6) ** 2)),
     "a ring": np.exp(-(((radius - 7) / 2) ** 2)),
     "stripes": np.cos(axis * 2 * np.pi / 6)[:, None] * np.exp(-((radius / 8) ** 2)),
-    "noise": np.random.default_rng(0).standard_normal((23, 23)),
+    "noise": np.random.default_rng(0).standard_normal((len(axis), len(axis))),
 }
 fig, axes = plt.subplots(2, 4, figsize=(8, 4.2))
 for column, (name, target) in zip(axes.T, targets.items(), strict=True):
@@ -158,11 +163,11 @@ plt.show()
 
 # %%
 ones = np.ones((1, 40, 40), int)
-near, wide = np.ones((1, 1, 5, 5), int), np.ones((1, 1, 7, 7), int)
-difference = (lka.one_step(ones, near, wide, 3) - lka.two_steps(ones, near, wide, 3))[0]
+near, wide = (np.ones((1, 1, kernel.side, kernel.side), int) for kernel in (CONV0, CONV_SPATIAL))
+difference = (lka.one_step(ones, near, wide, apart) - lka.two_steps(ones, near, wide, apart))[0]
 print("positions that differ:", np.count_nonzero(difference), "of", difference.size)
 print("rows that differ, in the middle column:", np.flatnonzero(difference[:, 20]).tolist())
-assert (difference != 0).tolist() == lka.border_affected(40, 40, 21, 3).tolist()
+assert (difference != 0).tolist() == lka.border_affected(40, 40, LARGE_KERNEL, apart).tolist()
 
 fig, ax = plt.subplots(figsize=(4.4, 3.4))
 shown = ax.imshow(difference, vmin=0)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from ..card import digest
+from ..card import file_sha256
 from ..engines import Engine
 from ..van import VAN
 from .description import facts
@@ -12,7 +12,7 @@ from .download import Fetched, fetch
 from .error import CheckpointError
 from .hub import Here, bundled, find, here
 from .published import SOURCES, published
-from .weights import Checkpoint, Weights, opened, read, revise, with_digest, write
+from .weights import Checkpoint, Weights, opened, read, revise, with_source_sha256, write
 
 __all__ = [
     "SOURCES",
@@ -22,9 +22,9 @@ __all__ = [
     "Here",
     "Weights",
     "bundled",
-    "digest",
     "facts",
     "fetch",
+    "file_sha256",
     "find",
     "here",
     "load",
@@ -32,7 +32,7 @@ __all__ = [
     "published",
     "read",
     "revise",
-    "with_digest",
+    "with_source_sha256",
     "write",
 ]
 

@@ -31,6 +31,8 @@ CHUNK = 1 << 20
 
 @dataclass(frozen=True)
 class Entry:
+    """One record as the zip file's directory describes it."""
+
     name: str
     header: int  # where its local header begins
     packed: int  # bytes in the file

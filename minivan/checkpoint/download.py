@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Protocol
 from urllib.parse import urlsplit
 
-from ..card import digest
+from ..card import file_sha256
 from ..errors import quote
 from ..variants import variant_of
 from .error import CheckpointError
@@ -42,11 +42,14 @@ class Progress(Protocol):
 
     total: int | None  # bytes, once the server has said how many
 
-    def update(self, size: int) -> object: ...
+    def update(self, size: int) -> object:
+        """Show that so many bytes more have come."""
 
-    def reset(self) -> object: ...
+    def reset(self) -> object:
+        """Begin again at no byte."""
 
-    def close(self) -> object: ...
+    def close(self) -> object:
+        """Show that the download has ended."""
 
 
 def fetch(
@@ -67,7 +70,7 @@ def fetch(
     with _scratch() as folder:
         download = folder / (re.sub(r"[^A-Za-z0-9_.-]", "_", Path(urlsplit(address).path).name)[-64:] or "download")
         _download(address, download, progress)
-        seen = digest(download)
+        seen = file_sha256(download)
         checked = _verify(seen, known, "given" if sha256 else "known", address)
         try:
             weights = read(download)

@@ -23,7 +23,7 @@ def home_folder() -> Path:
     """Return the user's folder for what minivan fetches: MINIVAN_HOME, or the platform's own place for caches."""
     home = os.environ.get("MINIVAN_HOME")
     if home:
-        return Path(home).expanduser().absolute()
+        return Path(os.path.expanduser(home)).absolute()  # pathlib's raises where a `~name` is nobody's
     import platformdirs  # the library that pooch asks too; pooch itself takes 0.1 s to import
 
     return Path(platformdirs.user_cache_dir("minivan", appauthor=False))

@@ -38,6 +38,7 @@ class Cursor:
         file.seek(position)
 
     def take(self, size: int) -> bytes:
+        """Return the next `size` bytes."""
         if size > self.end - self.position:
             raise CheckpointError(f"the data ends {size - (self.end - self.position)} bytes early")
         self.position += size
@@ -47,9 +48,11 @@ class Cursor:
         return data
 
     def number(self, size: int) -> int:
+        """Return the next `size` bytes as a whole number, the lowest byte first."""
         return int.from_bytes(self.take(size), "little")
 
     def line(self) -> str:
+        """Return the text up to the end of the line, which is taken too."""
         data = self.file.readline(min(LONGEST_LINE, self.end - self.position))
         self.position += len(data)
         if not data.endswith(b"\n"):
@@ -75,6 +78,7 @@ class Interpreter:
         self.memory = 0
 
     def run(self) -> Any:
+        """Carry out the pickle and return what it leaves."""
         start = self.cursor.position
         while True:
             at = self.cursor.position
@@ -93,25 +97,30 @@ class Interpreter:
     # what the operations share
 
     def spend(self, size: int) -> None:
+        """Count bytes of memory that objects take; CheckpointError beyond the limit."""
         self.memory += size
         if self.memory > MOST_MEMORY:
             raise CheckpointError("the pickle's objects need too much memory", f"the limit is {MOST_MEMORY >> 20} MiB")
 
     def push(self, value: object) -> None:
+        """Put a value on the stack."""
         self.spend(8)
         self.stack.append(value)
 
     def push_new(self, value: object) -> None:
+        """Put a value on the stack that was made for it, and count its memory."""
         self.spend(sys.getsizeof(value))
         self.push(value)
 
     def push_container(self, value: object, children: Iterable[object] = ()) -> None:
+        """Put a new container on the stack, and keep it: its depth is known by its id."""
         self.kept.append(value)
         self.spend(100)  # for `kept` and `depths`
         self.deepen(value, children)
         self.push_new(value)
 
     def deepen(self, container: object, children: Iterable[object]) -> None:
+        """Note how deep a container goes with these children; CheckpointError beyond the limit."""
         depth = self.depths.get(id(container), 1)
         for child in children:
             if isinstance(child, CONTAINERS):
@@ -121,16 +130,19 @@ class Interpreter:
         self.depths[id(container)] = depth
 
     def pop(self) -> Any:
+        """Take the value on top of the stack."""
         if not self.stack or self.stack[-1] is MARK:
             raise CheckpointError("the pickle takes a value from an empty stack")
         return self.stack.pop()
 
     def top(self) -> Any:
+        """Return the value on top of the stack, and leave it there."""
         if not self.stack or self.stack[-1] is MARK:
             raise CheckpointError("the pickle needs a value on an empty stack")
         return self.stack[-1]
 
     def pop_to_mark(self) -> list[Any]:
+        """Take what lies above the last mark, and the mark."""
         for index in range(len(self.stack) - 1, -1, -1):
             if self.stack[index] is MARK:
                 items = self.stack[index + 1 :]

@@ -13,9 +13,10 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
+from .. import paths
 from ..errors import quote
-from ..paths import block_of
-from ..variants import Config, listed, parameter_shapes, tensor_faults
+from ..geometry import PATCH_STRIDES
+from ..variants import Config, is_learned, listed, parameter_shapes, tensor_faults
 from .error import CheckpointError
 from .tensor import StoredTensor
 
@@ -97,7 +98,8 @@ class Layout:
 def _pattern(template: str, backbone: str) -> re.Pattern[str]:
     """Turn 'backbone.norm{i}' into a regular expression that also knows a tensor's own name at the end."""
     body = re.escape(template.removeprefix(backbone))
-    for field, digits in (("i", "[1-4]"), ("s", "[0-3]"), ("j", "0|[1-9][0-9]{0,4}")):
+    last = len(PATCH_STRIDES)
+    for field, digits in (("i", f"[1-{last}]"), ("s", f"[0-{last - 1}]"), ("j", "0|[1-9][0-9]{0,4}")):
         body = body.replace(re.escape(f"{{{field}}}"), f"(?P<{field}>{digits})")
     prefix = f"(?:{re.escape(backbone)})?" if template.startswith(backbone) else ""
     suffix = "" if "scal" in template.rpartition("}.")[2] else r"\.(?:weight|bias|running_mean|running_var)"
@@ -113,12 +115,7 @@ LAYOUTS = {
         Layout("openmmlab", "OpenMMLab", OPENMMLAB, 1e-5, "official", "backbone."),
     )
 }
-BLOCK_TENSORS = sum(block_of(name) is not None for name, _ in parameter_shapes(Config((1,), (1,), (1,))))  # of one block
-VOTERS = (
-    ("dim {0}", r"(?:norm|patch_embed)([1-4])\.(?:proj\.|norm\.)?(?:weight|bias|running_mean|running_var)"),
-    ("hidden {0}", r"block([1-4])\.[0-9]+\.mlp\.(?:fc1|dwconv\.dwconv)\.(?:weight|bias)"),
-    ("classes", r"head\.(?:weight|bias)"),
-)
+BLOCK_TENSORS = sum(paths.block_of(name) is not None for name, _ in parameter_shapes(Config((1,), (1,), (1,))))  # of one block
 WRAPPERS = ("module.", "_orig_mod.", "model.")  # DataParallel, torch.compile, a training script's own module
 
 
@@ -131,7 +128,7 @@ def understand(state: Mapping[str, object]) -> tuple[Layout, Config, dict[str, S
     state = unwrap(state)
     layout, named, strangers = detect(state)
     bare = layout.backbone != "" and not any(key.startswith(layout.backbone) for key in state)
-    headless = bare and not any(name.startswith("head.") for name in named)
+    headless = bare and not any(paths.lies_under(name, paths.HEAD) for name in named)
     config = shape_of(named, layout, headless)
     return layout, config, complete(config, named, strangers)
 
@@ -149,7 +146,7 @@ def complete(
     tensors = {name: tensor for name, tensor in named.items() if isinstance(tensor, StoredTensor)}
     found = {name: _shape(value) for name, value in named.items()}
     for name, shape in expected.items():
-        if ".layer_scale_" in name and found.get(name) == (*shape, 1, 1):  # as some files have them
+        if paths.is_layer_scale(name) and found.get(name) == (*shape, 1, 1):  # as some files have them
             found[name] = shape
     faults = tensor_faults(config, found, {name: _shape(value) for name, value in (strangers or {}).items()})
     if faults:
@@ -193,23 +190,35 @@ def detect(state: Mapping[str, object]) -> tuple[Layout, dict[str, object], dict
     return best, named, strangers
 
 
+def _told_by(name: str) -> str:
+    """Return the number of the network's shape that a tensor's first axis is: 'dim 1', 'hidden 1', 'classes'; '' for none."""
+    module, stage = name.rpartition(".")[0], paths.stage_of(name)
+    if not is_learned(name):
+        return ""
+    if stage is None:
+        return "classes" if module == paths.HEAD else ""
+    if paths.block_of(name) is None:
+        return f"dim {stage}"
+    return f"hidden {stage}" if paths.within_block(module) in paths.HIDDEN else ""
+
+
 def shape_of(named: Mapping[str, object], layout: Layout, headless: bool) -> Config:
     """Read dims, depths, MLP ratios and classes from the tensors' shapes.
 
     Each number is the one that most of the tensors agree on, so that a single wrong tensor is named as such afterwards.
     """
     votes: dict[str, Counter[int]] = {}
-    depths: Counter[str] = Counter()
+    depths: Counter[int] = Counter()  # stage -> blocks
     for name, tensor in named.items():
         shape = _shape(tensor)
-        block = re.match(r"block([1-4])\.([0-9]+)\.", name)
+        block = paths.block_place(name)
         if block:
-            depths[block[1]] = max(depths[block[1]], int(block[2]) + 1)
-        for what, pattern in VOTERS:
-            match = re.fullmatch(pattern, name)
-            if match and shape:
-                votes.setdefault(what.format(*match.groups()), Counter())[shape[0]] += 1
-    stages = [str(i) for i in range(1, 1 + max([int(i) for i in depths], default=0))]
+            stage, index = block
+            depths[stage] = max(depths[stage], index + 1)
+        what = _told_by(name)
+        if what and shape:
+            votes.setdefault(what, Counter())[shape[0]] += 1
+    stages = range(1, 1 + max(depths, default=0))
     lost = next((i for i in stages if not (depths[i] and f"dim {i}" in votes and f"hidden {i}" in votes)), None)
     if not stages or lost:
         raise CheckpointError("not a complete VAN", f"stage {lost or 1} has no block, or no patch embedding")

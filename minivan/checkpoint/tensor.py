@@ -46,6 +46,7 @@ class StoredTensor:
 
     @property
     def count(self) -> int:
+        """Elements that the tensor has."""
         return prod(self.shape)
 
     @property
@@ -57,6 +58,7 @@ class StoredTensor:
 
     @property
     def extent_bytes(self) -> int:
+        """The same in bytes."""
         return self.extent * ITEM_SIZES[self.dtype]
 
     def read(self) -> npt.NDArray[np.floating[Any]]:
@@ -91,6 +93,7 @@ class Storage:
 
     @property
     def size(self) -> int:
+        """Bytes that the storage has."""
         return self.count * ITEM_SIZES[self.dtype]
 
     def view(self, offset: object, shape: object, strides: object, dtype: str | None = None) -> StoredTensor:

@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
+from .. import paths
 from ..card import PRESETS, Card, Label, Preprocessing, imagenet1k
 from ..errors import quote
 from ..variants import Config, is_learned, title_with_shape
@@ -92,7 +93,7 @@ def opened(path: str | Path, key: str | None = None) -> Iterator[Checkpoint]:
         raise
 
 
-def with_digest(weights: Weights) -> Weights:
+def with_source_sha256(weights: Weights) -> Weights:
     """Return the weights with the SHA-256 of the file they came from on their card; what was converted keeps its first."""
     if weights.card.source_sha256:
         return weights
@@ -211,7 +212,7 @@ def _numbers(checkpoint: Checkpoint) -> tuple[dict[str, npt.NDArray[np.float32]]
         except CheckpointError as error:
             raise error.within(name) from None
         tensors[name] = safetensors_file.narrow(name, exact, "float32")
-        if ".layer_scale_" in name:
+        if paths.is_layer_scale(name):
             tensors[name] = tensors[name].reshape(tensor.shape[:1])  # (C, 1, 1) in some files
         rounded += exact.dtype == np.float64 and not np.array_equal(tensors[name].ravel(), exact.ravel(), equal_nan=True)
     return tensors, rounded

@@ -7,11 +7,15 @@ only when it is called, and imports what it computes with inside `run`: `--help`
 from __future__ import annotations
 
 import argparse
+import contextlib
 import importlib
 import os
 import sys
+import warnings
+from collections.abc import Iterator
+from typing import TextIO
 
-from ..errors import WrongCall, printable, sentence
+from ..errors import WrongCall, printable, reason, sentence
 from .arguments import INTERRUPTED, RIGHT, WRONG, prepare_compiler
 
 COMMANDS = {  # name -> what `--help` says of it
@@ -49,7 +53,8 @@ def main(argv: list[str] | None = None) -> int:
     """Run one command; return its exit status, one of those in `arguments`."""
     prepare_streams()
     try:
-        status = run(sys.argv[1:] if argv is None else argv)
+        with own_warnings():
+            status = run(sys.argv[1:] if argv is None else argv)
         sys.stdout.flush()
         return status
     except BrokenPipeError:  # `| head` closed the pipe: not an error
@@ -57,6 +62,11 @@ def main(argv: list[str] | None = None) -> int:
         return RIGHT
     except (WrongCall, OSError) as error:
         print(f"minivan: {printable(sentence(error))}", file=sys.stderr)
+        discard_output()
+        return WRONG
+    except MemoryError as error:
+        said = printable(reason(error))
+        print(f"minivan: not enough memory ({said}): smaller images, or fewer at once, need less", file=sys.stderr)
         discard_output()
         return WRONG
     except KeyboardInterrupt:
@@ -82,6 +92,31 @@ def run(argv: list[str]) -> int:
     prepare_compiler(args)
     status: int = args.run(args)
     return status
+
+
+@contextlib.contextmanager
+def own_warnings() -> Iterator[None]:
+    """Print minivan's own warnings as its errors are printed, one line each without where it was warned; others as before."""
+    before = warnings.showwarning
+
+    def show(
+        message: Warning | str,
+        category: type[Warning],
+        filename: str,
+        lineno: int,
+        file: TextIO | None = None,
+        line: str | None = None,
+    ) -> None:
+        if category.__module__.partition(".")[0] == "minivan":
+            print(f"minivan: {printable(message)}", file=sys.stderr)
+        else:
+            before(message, category, filename, lineno, file, line)
+
+    warnings.showwarning = show
+    try:
+        yield
+    finally:
+        warnings.showwarning = before
 
 
 def prepare_streams() -> None:

@@ -6,7 +6,7 @@ import argparse
 import contextlib
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -25,11 +25,20 @@ COMPILED = ("fast", "exact")  # those of them whose kernels Numba compiles
 LARGEST_SIDE = 100_000  # pixels of an input that --size takes: far beyond any memory, short of any overflow
 
 
-def positive(text: str) -> int:
-    """Read a whole number of at least 1 from the command line."""
-    if not text.isdecimal() or int(text) < 1:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number of at least 1")
-    return int(text)
+def whole(largest: int | None = None) -> Callable[[str], int]:
+    """Return what reads a whole number of at least 1, and at most `largest`, from the command line."""
+
+    def read(text: str) -> int:
+        value = int(text) if text.isdecimal() else 0
+        if value < 1 or (largest is not None and value > largest):
+            wanted = "of at least 1" if largest is None else f"from 1 to {largest}"
+            raise argparse.ArgumentTypeError(f"{text!r} is not a whole number {wanted}")
+        return value
+
+    return read
+
+
+positive = whole()
 
 
 def status(failed: int, total: int) -> int:

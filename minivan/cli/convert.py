@@ -43,7 +43,7 @@ def run(args: argparse.Namespace) -> int:
     from ..card import read_labels
 
     with wrong_calls():
-        weights = checkpoint.with_digest(checkpoint.read(checkpoint.find(args.input), args.key))
+        weights = checkpoint.with_source_sha256(checkpoint.read(checkpoint.find(args.input), args.key))
         if weights.card.file is not None and args.output.exists() and args.output.samefile(weights.card.file):
             raise WrongCall(f"{args.output}: this is the file to be converted; give another name")
         prepared = preprocessing(args, weights.card.preprocessing)
@@ -55,7 +55,7 @@ def run(args: argparse.Namespace) -> int:
             weights = checkpoint.revise(weights, labels)
     with wrong_calls():
         unsaid = checkpoint.write(weights, args.output, args.dtype, args.to)
-        size, sha256 = args.output.stat().st_size, checkpoint.digest(args.output)
+        size, sha256 = args.output.stat().st_size, checkpoint.file_sha256(args.output)
     for note in (*weights.notes, *unsaid):
         print(f"note: {note}", file=sys.stderr)
     print(f"{args.output}: {weights.summary}, {args.dtype}, {size:,} bytes")

@@ -4,21 +4,20 @@ from __future__ import annotations
 
 import argparse
 import json
-from collections.abc import Callable
 from pathlib import Path
 
 from ..geometry import CONV_SPATIAL, LARGE_KERNEL
-from .arguments import RIGHT, wrong_calls
+from .arguments import RIGHT, whole, wrong_calls
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
-        "-K", type=_whole(999), default=LARGE_KERNEL, help=f"side of the large kernel (default {LARGE_KERNEL}, as in VAN)"
+        "-K", type=whole(999), default=LARGE_KERNEL, help=f"side of the large kernel (default {LARGE_KERNEL}, as in VAN)"
     )
     cheapest = f"the cheapest for K, so {CONV_SPATIAL.dilation} for {LARGE_KERNEL}"
-    parser.add_argument("-d", type=_whole(999), help=f"dilation (default: {cheapest})")
-    parser.add_argument("-C", type=_whole(65536), default=64, help="channels of the map (default 64)")
-    parser.add_argument("--size", type=_whole(4096), default=56, help="side of the map (default 56)")
+    parser.add_argument("-d", type=whole(999), help=f"dilation (default: {cheapest})")
+    parser.add_argument("-C", type=whole(65536), default=64, help="channels of the map (default 64)")
+    parser.add_argument("--size", type=whole(4096), default=56, help="side of the map (default 56)")
     parser.add_argument("--image", type=Path, metavar="PHOTO", help="photo of the last chapter (default: a cup of coffee)")
     parser.add_argument("--plot", type=Path, metavar="OUT.png", help="draw the pictures with Matplotlib as well")
     parser.add_argument("--json", action="store_true", help="print every number of the lesson as one JSON object")
@@ -54,18 +53,3 @@ def run(args: argparse.Namespace) -> int:
     if args.plot is not None:
         print(f"\nThe pictures are in {args.plot}.")
     return RIGHT
-
-
-def _whole(largest: int) -> Callable[[str], int]:
-    """Return an argparse type: a whole number from 1 to `largest`."""
-
-    def parse(text: str) -> int:
-        try:
-            value = int(text)
-        except ValueError:
-            value = 0
-        if not 1 <= value <= largest:
-            raise argparse.ArgumentTypeError(f"a whole number from 1 to {largest}, not {text!r}")
-        return value
-
-    return parse

@@ -100,7 +100,7 @@ def run_compare(args: argparse.Namespace) -> int:
         baseline = oracle.open_baseline(args.trace, args.model)
         names = oracle.read_names(args.map) if args.map else []
         report = oracle.compare(baseline.trace, oracle.read(args.other), allowed, names, args.layout)
-    hint = baseline.hint(report)
+        hint = baseline.hint(report)
     if args.json:
         print(json.dumps(report.plain(hint)))
     else:

@@ -12,7 +12,7 @@ from .arguments import RIGHT, add_threads, add_weights, load_model, positive, wr
 
 if TYPE_CHECKING:
     from ..card import Preprocessing
-    from ..explain.arrays import Float32
+    from ..checks import Float32
     from ..explain.receptive import Fields
 
 

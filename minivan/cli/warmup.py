@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 
-from .arguments import COMPILED, RIGHT, add_cache
+from .arguments import COMPILED, RIGHT, add_cache, wrong_calls
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -16,6 +16,7 @@ def run(args: argparse.Namespace) -> int:
     from ..bench import warm_up
 
     chosen = {"all": COMPILED}.get(args.engine, (args.engine,))
-    for name, seconds in warm_up(chosen):
-        print(f"{name}: {seconds:.1f} s", flush=True)
+    with wrong_calls():
+        for name, seconds in warm_up(chosen):
+            print(f"{name}: {seconds:.1f} s", flush=True)
     return RIGHT

@@ -13,20 +13,21 @@ import numpy as np
 import numpy.typing as npt
 
 from .. import paths
+from ..checks import Floating, Integers
+from ..errors import suggestion
 from ..operators import Array
 from ..van import VAN
 from ..variants import Config
-from .arrays import Real, Whole
 
 SELECTIVE = 4  # channels shown beside the mean
 
 
-def attention_maps(model: VAN, x: npt.ArrayLike) -> dict[str, Real]:
+def attention_maps(model: VAN, x: npt.ArrayLike) -> dict[str, Floating]:
     """Return, for each block ('block1.0' first), the factors (N, C, H, W) that LKA multiplies its input by.
 
     x is as for a call of the model, which raises ValueError for what it cannot take; a backbone without a head will do.
     """
-    found: dict[str, Real] = {}
+    found: dict[str, Floating] = {}
 
     def keep(path: str, array: Array) -> None:
         block = paths.block_of(path)
@@ -37,7 +38,7 @@ def attention_maps(model: VAN, x: npt.ArrayLike) -> dict[str, Real]:
     return found
 
 
-def most_selective(factors: Real, count: int) -> Whole:
+def most_selective(factors: Floating, count: int) -> Integers:
     """Return the `count` channels of one image's factors (C, H, W) that differ most from place to place, most first.
 
     Selectivity is the standard deviation over places: a channel that weighs every place alike only rescales.
@@ -61,7 +62,7 @@ def choose_blocks(config: Config, block: str | Iterable[str] | None = None) -> l
         path = (paths.block_of(name) or name) if paths.is_factor(name) else name
         if path not in named:
             near = difflib.get_close_matches(name, list(named), n=4, cutoff=0.4)
-            hint = f"near it are {', '.join(near)}" if near else f"the stages are {', '.join(stages)}"
-            raise ValueError(f"no block is called {name!r}; {hint}")
+            known = f"the stages are {', '.join(stages)}"
+            raise ValueError(f"no block is called {name!r}; {suggestion(near, known)}")
         chosen.update(dict.fromkeys(named[path]))
     return list(chosen)

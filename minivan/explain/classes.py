@@ -6,6 +6,7 @@ import difflib
 from collections.abc import Iterable, Sequence
 
 from ..card import Label
+from ..errors import suggestion
 
 NEAR = 5  # near matches that an error lists
 
@@ -30,8 +31,8 @@ def choose(text: str, labels: Sequence[Label], classes: int) -> int:
     if found:
         raise ValueError(f"several classes are called {text!r}: {', '.join(labels[i].wnid for i in found)}")
     near = _near(wanted, labels, names)
-    hint = f"near it are {', '.join(near)}" if near else "python -m minivan classify shows names in use"
-    raise ValueError(f"no class of these {classes} is called {text!r}; {hint}")
+    shown = "python -m minivan classify shows names in use"
+    raise ValueError(f"no class of these {classes} is called {text!r}; {suggestion(near, shown)}")
 
 
 def choose_classes(classes: Iterable[int | str], labels: Sequence[Label], count: int) -> list[int]:

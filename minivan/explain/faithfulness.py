@@ -9,14 +9,14 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
+from ..checks import Float32, Floating, Integers
 from ..van import VAN
-from .arrays import Float32, Real, Whole
 from .probability import probabilities
 
 BLUR = 11  # pixels: radius of the box blur that insertion starts from
 
 
-def ranks(pixels: Real) -> Whole:
+def ranks(pixels: Floating) -> Integers:
     """Return each pixel's rank in its own map, 0 the highest: (N, H, W) -> integers of the same shape."""
     flat = pixels.reshape(len(pixels), -1)
     order = np.argsort(-flat, axis=1, kind="stable")
@@ -31,7 +31,7 @@ def probability(model: VAN, x: Float32, target: npt.ArrayLike) -> Float32:
     return chosen
 
 
-def occlude(x: Float32, rank: Whole, share: float, filler: float | Float32 = 0.0) -> Float32:
+def occlude(x: Float32, rank: Integers, share: float, filler: float | Float32 = 0.0) -> Float32:
     """Return the images with the first share of their pixels, by rank, replaced.
 
     By 0, the mean colour once normalised, or by the pixels of other images, such as blurred copies: those leave no edge.
@@ -39,20 +39,20 @@ def occlude(x: Float32, rank: Whole, share: float, filler: float | Float32 = 0.0
     return np.where((rank < round(share * rank[0].size))[:, None], np.float32(filler), x)
 
 
-def deletion(model: VAN, x: Float32, target: npt.ArrayLike, rank: Whole, steps: int = 10) -> Float32:
+def deletion(model: VAN, x: Float32, target: npt.ArrayLike, rank: Integers, steps: int = 10) -> Float32:
     """Return the probability as pixels are taken away, the highest first, in equal parts: (steps + 1, N)."""
     return np.stack([probability(model, occlude(x, rank, k / steps), target) for k in range(steps + 1)])
 
 
-def insertion(model: VAN, x: Float32, target: npt.ArrayLike, rank: Whole, steps: int = 10) -> Float32:
+def insertion(model: VAN, x: Float32, target: npt.ArrayLike, rank: Integers, steps: int = 10) -> Float32:
     """Return the probability as pixels come back into a blurred copy, the highest first: (steps + 1, N)."""
     blurred = blur(x)
     return np.stack([probability(model, occlude(blurred, rank, k / steps, x), target) for k in range(steps + 1)])
 
 
-def area(curve: Real) -> Real:
+def area(curve: Floating) -> Floating:
     """Return the area under curves (steps + 1, N), by trapezoids, of a base of length 1: (N,)."""
-    means: Real = (curve[:-1] + curve[1:]).mean(axis=0) / 2
+    means: Floating = (curve[:-1] + curve[1:]).mean(axis=0) / 2
     return means
 
 

@@ -16,7 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from .. import paths
-from .arrays import Real
+from ..checks import Floating
 from .attention import SELECTIVE, most_selective
 from .choices import SIGNED
 from .photo import ClassMaps, PhotoAttention, PhotoMaps
@@ -48,7 +48,7 @@ def matplotlib_figure() -> type[Figure]:
     return Figure
 
 
-def spread(values: Real, stride: float, height: int, width: int) -> npt.NDArray[np.float64]:
+def spread(values: Floating, stride: float, height: int, width: int) -> npt.NDArray[np.float64]:
     """Return a map (h, w) at every pixel of a picture (height, width), between its positions bilinearly, float64.
 
     Position i of a map is centred on pixel i * stride, not on the middle of a tile: VAN's strided convolutions are padded by
@@ -83,7 +83,7 @@ class Panel(NamedTuple):
     """One map to draw over a photo."""
 
     lines: tuple[str, ...]  # above it
-    values: Real  # (h, w), in the resolution of the array at `path`
+    values: Floating  # (h, w), in the resolution of the array at `path`
     path: str
     signed: bool
 
@@ -146,10 +146,11 @@ class Factors(NamedTuple):
     name: str
     photo: npt.NDArray[np.uint8]  # (H, W, 3), in any resolution
     zoom: float  # its pixels over those that the network saw
-    blocks: dict[str, Real]  # path -> (C, h, w)
+    blocks: dict[str, Floating]  # path -> (C, h, w)
 
 
 def attention_row(found: PhotoAttention) -> Factors:
+    """Return what a photo's attention gives to a figure."""
     return Factors(found.seen.name, found.seen.photo, found.seen.zoom, found.factors)
 
 
@@ -224,7 +225,7 @@ def title(axis: Axes, *lines: str) -> None:
     axis.set_title("\n".join(wrapped), fontsize=9)
 
 
-def coloured(figure: Figure, axis: Axes, values: Real, signed: bool, high: float, alpha: Real | None = None) -> None:
+def coloured(figure: Figure, axis: Axes, values: Floating, signed: bool, high: float, alpha: Floating | None = None) -> None:
     """Draw values with their colour scale up to `high`, its ends printed: centred on zero where signed, else from zero."""
     high = float(high) or 1.0
     low = -high if signed else 0.0

@@ -9,22 +9,22 @@ import numpy as np
 import numpy.typing as npt
 
 from .. import backward, paths
+from ..checks import Float32, Floating, Integers
 from ..operators import Array
 from ..van import VAN, check_images
 from ..variants import Config
 from . import cam, choices, perturb
-from .arrays import Float32, Real, Whole
 from .probability import probabilities
 
 # From the activation at a layer and the logit's derivative by it.
-OF_A_LAYER: dict[str, Callable[[Real, Real], Real]] = {
+OF_A_LAYER: dict[str, Callable[[Floating, Floating], Floating]] = {
     "gradcam": cam.gradcam,
     "gradcam++": cam.gradcam_plus_plus,
     "hirescam": cam.hirescam,
     "layercam": cam.layercam,
 }
 # From the model, the images and what is asked of their logits, a target after another.
-OF_THE_PIXELS: dict[str, Callable[[VAN, Float32, Real], Float32]] = {
+OF_THE_PIXELS: dict[str, Callable[[VAN, Float32, Floating], Float32]] = {
     "smoothgrad": perturb.smoothgrad,
     "occlusion": perturb.occlusion,
 }
@@ -34,9 +34,9 @@ class Maps(NamedTuple):
     """What `maps` found for N images."""
 
     method: str
-    target: Whole  # (N,) the class that each image's maps are about
+    target: Integers  # (N,) the class that each image's maps are about
     probabilities: Float32  # (N, classes)
-    maps: dict[str, Real]  # path of the layer, or 'input' -> (N, H, W)
+    maps: dict[str, Floating]  # path of the layer, or 'input' -> (N, H, W)
 
 
 def maps(
@@ -94,7 +94,9 @@ def maps_of_classes(
     return [Maps(method, each, chances, picture) for each, picture in zip(classes, pictures, strict=True)]
 
 
-def _of_layers(model: VAN, saved: Mapping[str, Array], weights: Real, method: str, places: list[str]) -> dict[str, Real]:
+def _of_layers(
+    model: VAN, saved: Mapping[str, Array], weights: Floating, method: str, places: list[str]
+) -> dict[str, Floating]:
     """Run backward once for one target, and make its map at every layer."""
     found = model.derive_from(saved, weights, places)
     of = OF_A_LAYER[method]

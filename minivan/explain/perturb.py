@@ -8,15 +8,15 @@ from __future__ import annotations
 
 import numpy as np
 
+from ..checks import Float32, Floating
 from ..paths import INPUT
 from ..van import VAN
-from .arrays import Float32, Real
 from .probability import probabilities
 
 BATCH = 8  # images a forward pass takes at once
 
 
-def smoothgrad(model: VAN, x: Float32, targets: Real, samples: int = 16, noise: float = 0.15, seed: int = 0) -> Float32:
+def smoothgrad(model: VAN, x: Float32, targets: Floating, samples: int = 16, noise: float = 0.15, seed: int = 0) -> Float32:
     """Smilkov et al. 2017, "SmoothGrad: removing noise by adding noise" (arXiv 1706.03825): never negative.
 
     The logit's derivative by the pixels, averaged over `samples` copies of each image with normal noise of `noise` times the
@@ -33,7 +33,7 @@ def smoothgrad(model: VAN, x: Float32, targets: Real, samples: int = 16, noise: 
     return np.asarray(np.abs(totals / samples).sum(axis=2), np.float32)
 
 
-def occlusion(model: VAN, x: Float32, targets: Real, patch: int | None = None, step: int | None = None) -> Float32:
+def occlusion(model: VAN, x: Float32, targets: Floating, patch: int | None = None, step: int | None = None) -> Float32:
     """Zeiler and Fergus 2014, "Visualizing and Understanding Convolutional Networks" (ECCV), section 4.2.
 
     A square of `patch` pixels is greyed out (0, the mean colour once normalised) at every `step` pixels; a pixel's value

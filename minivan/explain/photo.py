@@ -11,8 +11,8 @@ import numpy.typing as npt
 
 from .. import paths
 from ..card import Label
+from ..checks import Floating
 from ..van import VAN
-from .arrays import Real
 from .attention import SELECTIVE, attention_maps, choose_blocks, most_selective
 from .choices import DEFAULT
 from .classes import choose_classes
@@ -29,7 +29,7 @@ class ClassMaps:
     label: Label
     probability: float  # at the size the weights were trained for: what `classify` says
     rank: int  # among all classes, 1 for the likeliest
-    maps: dict[str, Real] = field(repr=False)  # path of the layer, or 'input' -> (h, w)
+    maps: dict[str, Floating] = field(repr=False)  # path of the layer, or 'input' -> (h, w)
 
 
 @dataclass(frozen=True, eq=False)
@@ -79,7 +79,7 @@ class PhotoAttention:
 
     model: VAN = field(repr=False)
     seen: Seen = field(repr=False)
-    factors: dict[str, Real]  # path of the block -> (C, h, w)
+    factors: dict[str, Floating]  # path of the block -> (C, h, w)
 
     def as_dict(self) -> dict[str, Any]:
         """Return what `python -m minivan explain --attention --json` prints."""

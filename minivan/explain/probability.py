@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import numpy as np
 
+from ..checks import Float32, Floating
 from ..reference import softmax
-from .arrays import Float32, Real
 
 
-def probabilities(logits: Real) -> Float32:
+def probabilities(logits: Floating) -> Float32:
     """Return the softmax of logits (N, classes), float32 of the same shape.
 
     It is the reference's, in float64 and rounded once, whatever engine the logits come from: nothing has to be compiled, and
@@ -17,6 +17,6 @@ def probabilities(logits: Real) -> Float32:
     return np.asarray(softmax(logits), np.float32)
 
 
-def rank(chances: Real, index: int) -> int:
+def rank(chances: Floating, index: int) -> int:
     """Return the place of a class among the probabilities (or logits) of all, (classes,): 1 for the likeliest."""
     return int((chances > chances[index]).sum()) + 1

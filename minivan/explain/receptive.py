@@ -9,11 +9,11 @@ import numpy as np
 import numpy.typing as npt
 
 from .. import backward, lka, paths
+from ..checks import Float32, Floating
 from ..geometry import CONV0, CONV_SPATIAL, DWCONV, PATCH_EMBEDS
 from ..operators import Array
 from ..van import VAN, check_images
 from ..variants import Config
-from .arrays import Float32, Real
 from .choices import FIELD_SIDE, NOISE_IMAGES
 
 LKA_REACH = 2 * (CONV0.reach + CONV_SPATIAL.reach)  # a position's own place and 22 more
@@ -96,7 +96,7 @@ def theoretical(config: Config) -> list[Field]:
     return found
 
 
-def impulse_response(model: VAN, block: str) -> Real:
+def impulse_response(model: VAN, block: str) -> Floating:
     """Return LKA's response to a single bright position in each channel, from the weights alone: (C, 23, 23) float32.
 
     An impulse in channel c changes the factor of channel o, at each place around it, by conv1[o, c] times
@@ -131,7 +131,7 @@ def effective(model: VAN, x: npt.ArrayLike) -> dict[str, npt.NDArray[np.float64]
     return found
 
 
-def square(used: Real, share: float) -> int:
+def square(used: Floating, share: float) -> int:
     """Return the side of the smallest square around the centre that holds this share of a field (H, W), odd sides each.
 
     Sides beyond the image are cut off where it ends.
@@ -143,12 +143,12 @@ def square(used: Real, share: float) -> int:
     return 2 * reach + 1
 
 
-def area_ratio(used: Real, share: float) -> float:
+def area_ratio(used: Floating, share: float) -> float:
     """Return the area of that square over the image's: near 0 for a field that is a point, near 1 for an even one."""
     return _around(used, square(used, share) // 2).size / used.size
 
 
-def _around(used: Real, reach: int) -> Real:
+def _around(used: Floating, reach: int) -> Floating:
     row, column = used.shape[0] // 2, used.shape[1] // 2
     return used[max(row - reach, 0) : row + reach + 1, max(column - reach, 0) : column + reach + 1]
 

@@ -16,10 +16,10 @@ import numpy.typing as npt
 from PIL.Image import Image
 
 from ..card import Preprocessing
+from ..checks import Float32
 from ..geometry import SMALLEST_SIDE
 from ..image import decode, normalise, prepare, view
 from ..van import VAN
-from .arrays import Float32
 from .choices import LARGEST_VIEW, SMALLEST_VIEW
 
 DISPLAY = 384  # pixels a side at which a photo is drawn, or as many as the network sees

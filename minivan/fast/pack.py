@@ -17,6 +17,7 @@ from collections.abc import Mapping
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from .. import paths
 from ..variants import Config
 from .addresses import ALIGNMENT, Address, address_of, aligned, records, relocate
 from .maps import Parameters
@@ -125,10 +126,10 @@ def pack(config: Config, tensors: Mapping[str, ArrayLike], lanes: int) -> Packed
     blocks: list[Block] = []
     for i in range(config.stages):
         stages.append(pack_stage(packer, source, config, i, len(blocks)))
-        blocks += [pack_block(packer, source, f"block{i + 1}.{j}") for j in range(config.depths[i])]
+        blocks += [pack_block(packer, source, paths.block(i + 1, j)) for j in range(config.depths[i])]
     head = Parameters(0, 0)
     if config.classes:
-        head = Parameters(packer.add(source("head.weight").T), packer.add(source("head.bias")))
+        head = Parameters(packer.add(source(f"{paths.HEAD}.weight").T), packer.add(source(f"{paths.HEAD}.bias")))
     network = Network(config.stages, config.classes, head, config.layer_norm_eps)
     weights = packer.finish()
     packed = Packed(weights, records([network], Network), records(stages, Stage), records(blocks, Block))
@@ -140,8 +141,9 @@ def pack(config: Config, tensors: Mapping[str, ArrayLike], lanes: int) -> Packed
 def pack_stage(packer: Packer, source: Source, config: Config, i: int, first_block: int) -> Stage:
     """Fold and pack a stage's patch embedding and LayerNorm; i: 0 for the first."""
     dim, hidden = config.dims[i], config.mlp_ratios[i] * config.dims[i]
-    proj, norm = f"patch_embed{i + 1}.proj", f"norm{i + 1}"
-    a, b = source.batch_norm(f"patch_embed{i + 1}.norm")
+    embed, norm = paths.patch_embed(i + 1), paths.norm(i + 1)
+    proj = f"{embed}.proj"
+    a, b = source.batch_norm(f"{embed}.norm")
     kernel = source(f"{proj}.weight") * a[:, None, None, None]
     widest = max(dim, hidden)
     return Stage(
@@ -161,7 +163,7 @@ def pack_stage(packer: Packer, source: Source, config: Config, i: int, first_blo
 
 def pack_block(packer: Packer, source: Source, path: str) -> Block:
     """Fold and pack one block's tensors."""
-    attn, lka, mlp = f"{path}.attn", f"{path}.attn.spatial_gating_unit", f"{path}.mlp"
+    attn, lka, mlp = f"{path}.attn", f"{path}.{paths.UNIT}", f"{path}.mlp"
     (a_1, b_1), (a_2, b_2) = source.batch_norm(f"{path}.norm1"), source.batch_norm(f"{path}.norm2")
     s_1, s_2 = source(f"{path}.layer_scale_1"), source(f"{path}.layer_scale_2")
     proj_1, conv1, proj_2 = (source.pointwise(name) for name in (f"{attn}.proj_1", f"{lka}.conv1", f"{attn}.proj_2"))

@@ -11,11 +11,11 @@ import numpy.typing as npt
 
 from .. import checkpoint, image, lka, paths, reference
 from ..checkpoint import hub
+from ..checks import Float64, Integers
 from ..geometry import CONV0, CONV_SPATIAL, Kernel
 from ..van import VAN
 from .numbers import Numbers
 
-Float64 = npt.NDArray[np.float64]
 Place = tuple[int, int]  # row, column
 
 BLOCK = paths.block(1, 0)
@@ -129,10 +129,10 @@ def by_hand(tensors: Mapping[str, npt.NDArray[np.float32]], u: Float64, channel:
     }
 
 
-def on_map(kernel: Kernel, height: int, width: int) -> lka.Whole:
+def on_map(kernel: Kernel, height: int, width: int) -> Integers:
     """Return how many of a kernel's taps fall on the map from each position: int64 (height, width)."""
     rows, columns = (lka.taps_on_map(kernel.side, kernel.dilation, length) for length in (height, width))
-    counts: lka.Whole = np.multiply.outer(rows, columns)
+    counts: Integers = np.multiply.outer(rows, columns)
     return counts
 
 

@@ -8,7 +8,8 @@ import textwrap
 import numpy as np
 import numpy.typing as npt
 
-from ..lka import Array, Mask
+from ..checks import Numeric
+from ..lka import Mask
 
 WIDTH = 78
 DARK_TO_LIGHT = " .:-=+*#%@"
@@ -34,7 +35,7 @@ def table(header: list[str], rows: list[list[str]], indent: int = 2) -> list[str
     ]
 
 
-def grid(cells: Array, space: int) -> list[str]:
+def grid(cells: Numeric, space: int) -> list[str]:
     """Draw one character per cell, two columns wide where that fits into `space` columns, else one; [] where neither does."""
     side = cells.shape[1]
     if side > space:
@@ -80,13 +81,13 @@ def bar(value: float, largest: float, width: int) -> str:
     return "#" * max(round(width * value / largest), int(value > 0))
 
 
-def grey(values: Array, space: int) -> list[str]:
+def grey(values: Numeric, space: int) -> list[str]:
     """Draw values from 0 to 1 as ten steps from ' ' to '@', every cell two columns wide where that fits."""
     steps = np.clip((values * len(DARK_TO_LIGHT)).astype(int), 0, len(DARK_TO_LIGHT) - 1)
     return _doubled(np.array(list(DARK_TO_LIGHT))[steps], space)
 
 
-def signed(values: Array, scale: float, space: int) -> list[str]:
+def signed(values: Numeric, scale: float, space: int) -> list[str]:
     """Draw signed values in five steps of `scale`: '=' below -3/5, '-' below -1/5, ' ' near zero, '+', '#' above 3/5."""
     steps = np.digitize(values / scale, [-0.6, -0.2, 0.2, 0.6])
     return _doubled(np.array(list("=- +#"))[steps], space)

@@ -6,6 +6,7 @@ import numpy as np
 
 from .. import checks
 from ..checks import Float32, Floating, Whole
+from ..geometry import CONV_SPATIAL
 from ..jit import launch, njit, prange
 from ..operators import Pair
 from .reach import reach
@@ -53,7 +54,12 @@ def _depthwise(x: Float32, weight: Float32, bias: Float32, stride: Whole, paddin
 
 
 def dilated_depthwise_conv2d(
-    x: Floating, weight: Floating, bias: Floating | None = None, stride: Pair = 1, padding: Pair = 0, dilation: Pair = 3
+    x: Floating,
+    weight: Floating,
+    bias: Floating | None = None,
+    stride: Pair = 1,
+    padding: Pair = 0,
+    dilation: Pair = CONV_SPATIAL.dilation,
 ) -> Float32:
     """The same with holes: neighbouring taps of the kernel read inputs `dilation` pixels apart; float32."""
     stride, padding, dilation, (h, w) = checks.check_conv2d(x, weight, bias, stride, padding, dilation, x.shape[1])

@@ -1,7 +1,7 @@
 """The oracle: record what every layer gives, compare it with a port's, and name the first layer that differs.
 
-trace = record(model, read_input("cat.jpg", model.card.preprocessing))     # or read_trace("trace.safetensors")
-report = compare(trace, read("port.npz"), names=read_names("names.txt"))     # or without names, where they are the trace's
+trace = record(model, read_input("cat.jpg", model.card.preprocessing))    # or read_trace("trace.safetensors")
+report = compare(trace, read("port.npz"), names=read_names("names.txt"))  # or without names, where they are the trace's
 """
 
 from .baseline import Baseline, open_baseline

@@ -11,7 +11,7 @@ from ..engines import Engine
 from ..errors import sentence
 from ..hooks import Callback, Hook
 from ..paths import INPUT
-from ..van import VAN
+from ..van import VAN, check_images
 from . import hints
 from .compare import Report
 from .recorded import read_trace
@@ -32,7 +32,10 @@ class Baseline:
     rerun: Callable[[], tuple[Run | None, str]]
 
     def hint(self, report: Report) -> str:
-        """Return why the first diverging layer of a report differs, or what would let more faults be tried; '' for neither."""
+        """Return why the first diverging layer of a report differs, or what would let more faults be tried; '' for neither.
+
+        Raises ValueError for a test vector whose manifest asks for what cannot be computed.
+        """
         if report.first_divergence is None:
             return ""
         run, obstacle = self.rerun()
@@ -57,6 +60,10 @@ def network(trace: Trace, model: str | None) -> tuple[Run | None, str]:
     name, x = model or trace.metadata.get("model", ""), trace.input
     if x is None:
         return None, "the trace does not hold its input, so no fault can be tried"
+    try:
+        check_images(x)
+    except ValueError as error:
+        return None, f"the trace's input is none that a network takes, so no fault can be tried ({error})"
     try:
         weights = load(name)
     except (ValueError, OSError) as error:

@@ -28,6 +28,8 @@ BLOCK = paths.block(2, 0)  # of TINY: the test vector of one block
 LKA = "lka"  # the test vectors of the gate, and the path of what it gives
 DEPTHWISE = ("depthwise_conv2d", "dilated_depthwise_conv2d")  # conv2d with as many groups as channels
 CONVOLUTIONS = ("dense_conv2d", *DEPTHWISE, "pointwise_conv2d")
+COMPOSITES = (LKA, "block", "network")  # of several layers each
+OPERATORS = (*CONVOLUTIONS, "batch_norm", "layer_norm", "gelu", "softmax", "linear", "global_average_pool", *COMPOSITES)
 SMALLEST = 2.0**-149  # the least float32 above zero
 
 CLASSES = {
@@ -122,6 +124,7 @@ def _convolution(
 
 
 def convolutions() -> Iterator[Case]:
+    """Yield the cases of the four kernels of a convolution: strided and grouped, depthwise, dilated, 1x1."""
     dense, strided, three = "dense_conv2d", PATCH_EMBEDS[1], Kernel(3, padding=1)
     yield _convolution(dense, "integers_3x3_stride2", (2, 3, 9, 8), (4, 3), strided)
     yield _convolution(dense, "integers_7x7_stride4", (1, 3, 17, 16), (5, 3), PATCH_EMBEDS[0], "VAN's first layer")
@@ -165,6 +168,8 @@ def convolutions() -> Iterator[Case]:
 
 
 def norms() -> Iterator[Case]:
+    """Yield the cases of BatchNorm and LayerNorm."""
+
     def statistics(key: str, channels: int) -> dict[str, Tensor]:
         parts = ("running_mean", "running_var", "weight", "bias")
         return {part: drawn(f"{key}/{part}", (channels,), *seeded.RULES[part]) for part in parts}
@@ -207,6 +212,7 @@ def norms() -> Iterator[Case]:
 
 
 def activations() -> Iterator[Case]:
+    """Yield the cases of GELU and softmax."""
     yield Case("gelu", "real", "rounded", drawn("gelu/real/x", (1, 4, 16, 16), -2048, 2047, 8), note="-8 to 8")
     yield Case(
         "gelu", "special", "exact",
@@ -220,6 +226,7 @@ def activations() -> Iterator[Case]:
 
 
 def sums() -> Iterator[Case]:
+    """Yield the cases of the head and of the pooling before it."""
     yield Case(
         "linear", "integers", "exact", drawn("linear/integers/x", (2, 8), -4, 4),
         {"weight": drawn("linear/integers/weight", (5, 8), -4, 4), "bias": drawn("linear/integers/bias", (5,), -4, 4)},

@@ -85,6 +85,7 @@ class Report:
 
     @property
     def first_divergence(self) -> Row | None:
+        """The first layer that lies outside its tolerance, in the trace's order; None where all are within."""
         return next((row for row in self.rows if not row.within), None)
 
     @property

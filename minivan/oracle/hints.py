@@ -58,8 +58,11 @@ def _nearest(theirs: Floating, right: Floating, faults: Iterable[Fault]) -> str:
     bound = NEARER * rms(theirs - right) if shaped else SHAPED * rms(theirs)
     best = ""
     for text, commit in faults:
-        with np.errstate(all="ignore"):
-            faulty = commit()
+        try:
+            with np.errstate(all="ignore"):
+                faulty = commit()
+        except ValueError:  # layers of a damaged trace, whose shapes do not go together
+            continue
         if faulty.shape == theirs.shape and (error := rms(theirs - faulty)) < bound:
             best, bound = text, error
     return best

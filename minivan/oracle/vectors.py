@@ -10,11 +10,13 @@ from typing import Any
 import numpy as np
 
 from ..checks import Floating
-from ..engines import EXACT
+from ..engines import EXACT, Engine
+from ..errors import quote, sentence
+from ..hooks import Callback
 from ..operators import Array
 from ..paths import INPUT
 from ..splitmix import GENERATOR
-from .cases import CLASSES, Case, Tensor, all_cases, runner
+from .cases import CLASSES, CONVOLUTIONS, OPERATORS, Case, Tensor, all_cases, runner
 from .recorded import read_npy
 from .replay import Run
 from .trace import Trace, digest
@@ -22,6 +24,9 @@ from .trace import Trace, digest
 FORMAT = "minivan-vectors 1"
 MANIFEST = "manifest.json"
 GUIDE = Path(__file__).parent / "FORMAT.md"
+GEOMETRY = ("stride", "padding", "dilation", "groups")
+LARGEST = 64  # of these: far above those of the vectors, and no reason to ask for gigabytes
+EPSILONS = ("eps", "layer_norm_eps", "batch_norm_eps")
 
 
 def write(folder: str | Path, operators: Iterable[str] | None = None) -> int:
@@ -93,6 +98,7 @@ def read_case(folder: str | Path) -> tuple[Trace, Run]:
     """Read one test vector, such as DIR/lka/real, as a trace, and return also the function that runs it (for `replay`).
 
     Raises ValueError, naming the folder or file, where it is no test vector or its numbers are not the manifest's; OSError.
+    The function raises ValueError where what the manifest says cannot be computed.
     """
     folder = Path(folder).resolve()
     name, path = f"{folder.parent.name}/{folder.name}", folder.parent.parent / MANIFEST
@@ -100,14 +106,16 @@ def read_case(folder: str | Path) -> tuple[Trace, Run]:
         raise ValueError(f"{folder}: not a test vector's folder (such as DIR/lka/real, with DIR/{MANIFEST}), and not a trace")
     try:
         manifest = json.loads(path.read_text(encoding="utf-8"))
+        if manifest["format"] != FORMAT:
+            raise ValueError(f"its format is {quote(manifest['format'])}, which is not {FORMAT!r}: write the vectors anew")
         entry = next((case for case in manifest["cases"] if case["name"] == name), None)
         if entry is None:
             raise ValueError(f"it has no test vector called {name}")
         arrays = {role: _read_arrays(path.parent, _table(entry, role)) for role in ("inputs", "parameters", "outputs")}
         x, outputs = arrays["inputs"]["x"], arrays["outputs"]
-        metadata = {"format": manifest["format"], "engine": "exact", "model": name, "weights_sha256": ""}
-        return Trace(outputs, x, metadata), runner(entry["operator"], x, arrays["parameters"], _table(entry, "attributes"))
-    except (KeyError, TypeError, RecursionError) as error:
+        metadata = {"format": FORMAT, "engine": "exact", "model": name, "weights_sha256": ""}
+        return Trace(outputs, x, metadata), _runner(entry, x, arrays["parameters"], f"{path}: {name}")
+    except (LookupError, TypeError, AttributeError, RecursionError) as error:
         raise ValueError(f"{path}: damaged manifest ({error!r})") from None
     except ValueError as error:
         raise ValueError(f"{path}: {error}") from None
@@ -124,7 +132,54 @@ def _table(entry: Mapping[str, Any], role: str) -> dict[str, Any]:
 def _read_arrays(home: Path, entries: Mapping[str, Any]) -> dict[str, Floating]:
     arrays: dict[str, Floating] = {}
     for name, entry in entries.items():
-        arrays[name] = read_npy(home / entry["file"])
-        if digest(arrays[name]) != entry["sha256"]:
-            raise ValueError(f"{entry['file']} does not have its SHA-256: write the vectors anew")
+        file = (home / entry["file"]).resolve()
+        if not (file.is_relative_to(home) and file.is_file()):
+            raise ValueError(f"{quote(entry['file'])} is no file of this folder")
+        array = arrays[name] = read_npy(file)
+        if array.dtype != np.dtype("<f4") or not array.size:
+            raise ValueError(f"{quote(entry['file'])} holds {array.size} numbers of dtype {array.dtype}: no float32 tensor")
+        if list(array.shape) != entry["shape"]:
+            raise ValueError(f"{quote(entry['file'])} has the shape {array.shape}, not its own: write the vectors anew")
+        if digest(array) != entry["sha256"]:
+            raise ValueError(f"{quote(entry['file'])} does not have its SHA-256: write the vectors anew")
     return arrays
+
+
+def _runner(entry: Mapping[str, Any], x: Floating, parameters: Mapping[str, Floating], about: str) -> Run:
+    """Return the function that runs an entry of the manifest; ValueError where operator or attributes are none that there are.
+
+    The function raises ValueError, which begins with `about`, where they do not go with the tensors.
+    """
+    operator, attributes = entry["operator"], _table(entry, "attributes")
+    if operator not in OPERATORS:
+        raise ValueError(f"no operator is called {quote(operator)}")
+    for name, value in attributes.items():
+        _check_attribute(name, value)
+    if operator in CONVOLUTIONS and len({*parameters["weight"].shape[2:]}) != 1:
+        raise ValueError(f"a kernel is square, and this weight has the shape {parameters['weight'].shape}")
+    blocks = sum(attributes.get("depths", ()))
+    if blocks > len(parameters):  # before a list of all that is missing takes any time
+        raise ValueError(f"{blocks} blocks with {len(parameters)} parameters: most are missing")
+    unguarded = runner(operator, x, parameters, attributes)
+
+    def run(engine: Engine, hook: Callback) -> None:
+        try:
+            unguarded(engine, hook)
+        except (ArithmeticError, AttributeError, LookupError, MemoryError, TypeError, ValueError) as error:
+            raise ValueError(f"{about} cannot be computed as the manifest says ({sentence(error)})") from None
+
+    return run
+
+
+def _check_attribute(name: str, value: Any) -> None:
+    """Raise ValueError for an attribute that no operator has, or a value that is none of it."""
+    if name in GEOMETRY:
+        right = type(value) is int and 0 <= value <= LARGEST
+    elif name in EPSILONS:
+        right = type(value) in (int, float) and 0 <= value < 1
+    elif name in ("dims", "depths", "mlp_ratios"):
+        right = isinstance(value, list) and all(type(number) is int for number in value)
+    else:
+        right = name == "classes" and type(value) is int
+    if not right:
+        raise ValueError(f"the attribute {quote(name)} is {quote(value)}, which no operator takes")

@@ -7,7 +7,6 @@ import os
 import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
 from ..errors import reason
@@ -38,6 +37,8 @@ def prepare_ahead(
 
     What is wrong with an image becomes its fault; nothing is raised for it.
     """
+    from concurrent.futures import ThreadPoolExecutor  # it imports `logging`, which help must not wait for
+
     images = iter(images)
     with ThreadPoolExecutor(threads or os.cpu_count(), thread_name_prefix="decode") as pool:
 

@@ -69,7 +69,7 @@ def test_another_file_is_one_line(script, tmp_path, capsys, content):
     assert capsys.readouterr().err.count("\n") == 1 and not (tmp_path / "labelled.zip").exists()
 
 
-def test_from_the_real_photographs_it_makes_the_file_whose_digest_is_known(script, tmp_path):
+def test_from_the_real_photographs_it_makes_the_file_whose_sha256_is_known(script, tmp_path):
     """Laid out as the download again, among others that come later by name, the 1,000 give the known file."""
     names = labelled.names(source())
     files = dict(zip(names, labelled.files(source(), names), strict=True))

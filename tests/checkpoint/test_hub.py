@@ -290,6 +290,8 @@ def test_minivan_home_may_begin_with_a_tilde(monkeypatch, tmp_path):
     monkeypatch.setenv("HOME", str(tmp_path))
     monkeypatch.setenv("MINIVAN_HOME", "~/vans")
     assert hub.home_folder() == tmp_path / "vans"
+    monkeypatch.setenv("MINIVAN_HOME", "~no-such-user/vans")
+    assert hub.home_folder() == Path.cwd() / "~no-such-user" / "vans"  # as of a kernel cache: a folder of that name
     monkeypatch.delenv("MINIVAN_HOME")
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     assert "minivan" in hub.home_folder().parts

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 from support import ROOT
 
+from minivan.cli import COMMANDS
 from minivan.cli.arguments import COMPILED, ENGINES, NO, RIGHT, WRONG, status, wrong_calls
 from minivan.engines import ENGINES as TABLE
 from minivan.errors import WrongCall
@@ -47,10 +48,10 @@ sys.exit(main({[*argv, "--cache", str(tmp_path / "kernels")]}))
     assert done.stderr.splitlines()[0] == f"numba {tmp_path / 'kernels'}"
 
 
-@pytest.mark.parametrize("command", ["classify", "bench", "summary", "warmup"])
+@pytest.mark.parametrize("command", COMMANDS)
 def test_a_commands_help_needs_neither_numpy_nor_pillow(command):
     code = f"import sys; from minivan.cli import main\ntry: main(['{command}', '--help'])\nexcept SystemExit: pass\n"
-    code += "assert not {'numba', 'PIL', 'numpy', 'rich'} & set(sys.modules), set(sys.modules)"
+    code += "assert not {'numba', 'PIL', 'numpy', 'rich', 'logging'} & set(sys.modules), set(sys.modules)"
     assert python(code).returncode == 0
 
 
@@ -92,6 +93,32 @@ sys.exit(cli.main(["summary"]))
 """
     done = python(code)
     assert (done.stdout, done.returncode, done.stderr) == ("half\n", *ENDINGS[error])
+
+
+def test_minivans_own_warnings_are_lines_like_its_errors_in_a_command_alone():
+    code = """
+import warnings
+from minivan import cli, kernel_cache
+from minivan.cli import summary
+
+def run(args):
+    kernel_cache._warn("full\x1b")
+    warnings.warn_explicit("theirs", RuntimeWarning, "elsewhere", 7)
+    return 0
+
+summary.run = run
+cli.main(["summary"])
+kernel_cache._warned = None
+kernel_cache._warn("full")
+"""
+    said = "kernels are compiled in this process alone: full{}. MINIVAN_CACHE can name another folder to keep them in."
+    done = python(code)
+    assert (done.returncode, done.stdout) == (0, "")
+    assert done.stderr.splitlines() == [
+        "minivan: " + said.format("\\x1b"),
+        "elsewhere:7: RuntimeWarning: theirs",
+        "minivan:1: KernelCacheWarning: " + said.format(""),
+    ]
 
 
 def test_ctrl_c_ends_the_wait_for_standard_input():

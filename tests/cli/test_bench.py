@@ -35,6 +35,20 @@ def test_bench_in_words_and_an_unknown_variant(run):
     assert (status, out) == (2, "") and len(err.splitlines()) == 1
 
 
+def test_too_little_memory_is_said_in_one_line(run, monkeypatch):
+    def measure(*_):
+        raise MemoryError("Unable to allocate 20.1 GiB")
+
+    monkeypatch.setattr("minivan.bench.measure", measure)
+    said = "minivan: not enough memory (Unable to allocate 20.1 GiB): smaller images, or fewer at once, need less\n"
+    assert run("bench", "--size", 30000) == (2, "", said)
+
+
+def test_a_width_of_vectors_that_there_is_not_is_said_in_one_line(run, monkeypatch):
+    monkeypatch.setenv("MINIVAN_VECTOR", "7")
+    assert run("warmup", "--engine", "fast") == (2, "", "minivan: MINIVAN_VECTOR is one of 16, 8, 4, 0, got '7'\n")
+
+
 def test_warmup_names_what_it_compiled(run):
     status, out, err = run("warmup")
     assert (status, err) == (0, "")

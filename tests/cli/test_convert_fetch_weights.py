@@ -12,7 +12,7 @@ from support.judge import torch
 from support.loopback import OFFICIAL_SHA256
 
 from minivan.card import Preprocessing
-from minivan.checkpoint import digest, facts, find, here, hub, read
+from minivan.checkpoint import facts, file_sha256, find, here, hub, read
 
 FILES = ROOT / "tests" / "checkpoints"
 BUNDLED = hub.bundled()[0]
@@ -29,13 +29,13 @@ def test_convert_takes_every_layout_and_format(run, tmp_path, source):
     assert status == 0 and errors == ""
     assert said.splitlines() == [
         f"{out}: VAN (8, 16, 24, 32) x (1, 1, 2, 1), 10 classes, 58,018 parameters, float32, {out.stat().st_size:,} bytes",
-        f"sha256 {digest(out)}",
+        f"sha256 {file_sha256(out)}",
     ]
     before, after = read(FILES / source), read(out)
     assert after.config == before.config and after.card.layout == before.card.layout
     assert all(np.array_equal(after.tensors[name], before.tensors[name]) for name in before.tensors)
     file = FILES / source / "model.safetensors" if source == "huggingface" else FILES / source
-    assert after.card.source_sha256 == digest(file) and after.card.source == file.name
+    assert after.card.source_sha256 == file_sha256(file) and after.card.source == file.name
 
 
 def test_convert_is_deterministic_in_other_processes_too(tmp_path):
@@ -43,8 +43,8 @@ def test_convert_is_deterministic_in_other_processes_too(tmp_path):
     for seed in ("0", "1", "12345"):
         command = [sys.executable, "-m", "minivan", "convert", FILES / "official.pth.tar", tmp_path / seed]
         subprocess.run(command, env={"PYTHONHASHSEED": seed, "PYTHONPATH": str(ROOT), "TZ": "Asia/Tokyo"}, check=True)
-    assert len({digest(tmp_path / seed) for seed in ("0", "1", "12345")}) == 1
-    assert digest(tmp_path / "0") == "94576747b4a413bc127d39578019c3d052591dd8cb34f30a6698a418d3955038"
+    assert len({file_sha256(tmp_path / seed) for seed in ("0", "1", "12345")}) == 1
+    assert file_sha256(tmp_path / "0") == "94576747b4a413bc127d39578019c3d052591dd8cb34f30a6698a418d3955038"
 
 
 def test_the_bundled_weights_are_what_their_readme_says():
@@ -155,7 +155,7 @@ def test_convert_does_not_overwrite_its_source(run, tmp_path):
     path = tmp_path / "net.pth"
     shutil.copy(FILES / "official.pth.tar", path)
     status, _, errors = run("convert", path, path)
-    assert status == 2 and "this is the file to be converted" in errors and digest(path) == OFFICIAL_SHA256
+    assert status == 2 and "this is the file to be converted" in errors and file_sha256(path) == OFFICIAL_SHA256
 
 
 # weights
@@ -167,7 +167,7 @@ def test_weights_lists_the_bundled_file(run):
     lines = out.splitlines()
     assert lines[0] == f"{BUNDLED.stem}: bundled, the default"
     assert [line.split()[0] for line in lines[1:6]] == ["variant", "classes", "source", "file", "sha256"]
-    assert lines[1].split()[1] == "b0" and lines[2].split()[1] == "200" and lines[5].split()[1] == digest(BUNDLED)
+    assert lines[1].split()[1] == "b0" and lines[2].split()[1] == "200" and lines[5].split()[1] == file_sha256(BUNDLED)
     assert f"{BUNDLED.stat().st_size:,} bytes" in lines[4]
     assert lines[-1] == "to fetch: b0, b1, b2, b3, b4 (python -m minivan fetch NAME)"
 

@@ -13,6 +13,7 @@ from minivan import explain, lka
 from minivan.card import PRESETS
 from minivan.checkpoint import SOURCES
 from minivan.checkpoint.inert import NAMES
+from minivan.explain.choices import METHODS
 from minivan.oracle import cases
 
 pytestmark = pytest.mark.loop
@@ -96,6 +97,11 @@ def test_the_numbers_in_sentences():
     assert round(len(NAMES), -1) == int(re.search(r"a table of about (\d+)", " ".join(page.split()))[1])
     count = len(list(cases.all_cases()))
     assert f"writes {count} small test vectors" in text("docs/oracle.md") and f"{count} test vectors" in text("CHANGELOG.md")
+
+
+def test_the_readme_s_count_of_methods():
+    numbers = ("six", "seven", "eight", "nine", "ten")
+    assert f"{numbers[len(METHODS) - 6].capitalize()} methods, class maps" in text("README.md")
 
 
 def test_the_example_of_an_engine_of_one_s_own(monkeypatch, capsys):

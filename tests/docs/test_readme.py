@@ -30,6 +30,6 @@ def test_the_example_of_the_python_interface(monkeypatch, capsys):
 def test_the_bundled_weights_are_those_of_their_readme():
     readme = (ROOT / "weights" / "README.md").read_text(encoding="utf-8")
     for path in sorted((ROOT / "weights").glob("*.safetensors")):
-        digest = hashlib.sha256(path.read_bytes()).hexdigest()
-        assert f"| this file | SHA-256 `{digest}` |" in readme
+        sha256 = hashlib.sha256(path.read_bytes()).hexdigest()
+        assert f"| this file | SHA-256 `{sha256}` |" in readme
         assert minivan.load(path).card.source_sha256 in readme

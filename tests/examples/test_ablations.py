@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from support import EXAMPLES
 from support.labelled import source
+from tolerances import FLOAT64
 
 import minivan
 from minivan import image, lka, reference
@@ -93,4 +94,4 @@ def test_the_changes_are_what_their_names_say(model):
         "no attention: u passes": u,
     }
     for name, (change, _) in ablate.PARTS.items():
-        np.testing.assert_allclose(change(reference, u, p), expected[name], rtol=1e-12, atol=1e-12, err_msg=name)
+        np.testing.assert_allclose(change(reference, u, p), expected[name], rtol=FLOAT64, atol=FLOAT64, err_msg=name)

@@ -8,6 +8,7 @@ import re
 import numpy as np
 import pytest
 from support import ROOT
+from tolerances import FLOAT64
 
 EXAMPLES = ROOT / "examples"
 
@@ -88,7 +89,7 @@ def test_lesson_4():
         return u
 
     u = rng.standard_normal(30)
-    np.testing.assert_allclose(stack(2 * u), a.exercise_3() * stack(u), rtol=1e-12)
+    np.testing.assert_allclose(stack(2 * u), a.exercise_3() * stack(u), rtol=FLOAT64)
 
 
 def test_lesson_5():
@@ -145,7 +146,7 @@ def test_lesson_8():
     x = np.array([0.1, -0.1, 0.1, -0.1]).reshape(1, 4, 1, 1)  # variance 0.01
     ones, zeros = np.ones(4), np.zeros(4)
     ratio = reference.layer_norm(x, ones, zeros, 1e-5) / reference.layer_norm(x, ones, zeros, 1e-6)
-    np.testing.assert_allclose(ratio, a.exercise_3(), rtol=1e-12)
+    np.testing.assert_allclose(ratio, a.exercise_3(), rtol=FLOAT64)
 
 
 def test_every_lesson_has_three_exercises_and_their_answers():

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from PIL import Image
 from support import ROOT
+from tolerances import FLOAT64, LESSON_ABSOLUTE, LESSON_RELATIVE
 
 EXAMPLES = ROOT / "examples"
 sys.path.insert(0, str(EXAMPLES))
@@ -55,7 +56,7 @@ def assert_same_text(ours, theirs, where):
     """The same words, and numbers equal up to what another processor's rounding may do to a printed digit."""
     assert re.sub(r"\s+", " ", NUMBER.sub("N", ours)) == re.sub(r"\s+", " ", NUMBER.sub("N", theirs)), where
     numbers = [[float(n.replace(",", "")) for n in NUMBER.findall(text)] for text in (ours, theirs)]
-    np.testing.assert_allclose(*numbers, rtol=0.02, atol=0.011, err_msg=str(where))
+    np.testing.assert_allclose(*numbers, rtol=LESSON_RELATIVE, atol=LESSON_ABSOLUTE, err_msg=str(where))
 
 
 def test_there_are_eight_lessons():
@@ -134,7 +135,7 @@ def test_the_footprint_is_measured_on_the_model_itself(model):
     weights = [model.tensors[f"{unit}.{name}.weight"].astype(np.float64) for name in ("conv0", "conv_spatial")]
     middle = np.s_[:, 17 - 11 : 17 + 12, 17 - 11 : 17 + 12]
     composed = lka.equivalent_kernel(*weights, 3)[:, 0]
-    np.testing.assert_allclose(responses["both"][middle], composed, atol=1e-12)
+    np.testing.assert_allclose(responses["both"][middle], composed, atol=FLOAT64)
     assert np.count_nonzero(responses["both"]) == np.count_nonzero(responses["both"][middle])
     assert draw_diagrams.dilation_of(model) == 3
 

@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from support.compare import assert_close
+from support.compare import assert_bit_equal
 from support.networks import images, random_tensors
 
 from minivan import explain
@@ -24,7 +24,7 @@ def test_attention_maps_are_what_lka_multiplies_by(small):
     assert list(found) == ["block1.0", "block2.0", "block3.0", "block3.1", "block4.0"]
     for block, factors in found.items():
         unit = f"{block}.attn"
-        assert_close(block, factors * seen[f"{unit}.activation"], seen[f"{unit}.spatial_gating_unit"], 1e-6)
+        assert_bit_equal(block, factors * seen[f"{unit}.activation"], seen[f"{unit}.spatial_gating_unit"])
         assert factors.min() < 0 < factors.max()
 
 

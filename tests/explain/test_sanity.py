@@ -5,6 +5,7 @@ import pytest
 from support import EXAMPLES, sanity
 from support.compare import assert_close
 from support.labelled import photographs
+from tolerances import LOGIT_OF_MAP, MAPS
 
 import minivan
 from minivan import explain
@@ -35,13 +36,13 @@ def test_the_maps_mean_and_the_bias_are_the_logit(labelled):
         found = explain.maps(same, x, target, "cam")
         bias = np.float64(model.tensors["head.bias"])[target]
         logits = same(x)[np.arange(len(x)), target]
-        assert_close(engine, found.maps["norm4"].mean((1, 2)) + bias, logits.astype(np.float64), 1e-5)
+        assert_close(engine, found.maps["norm4"].mean((1, 2)) + bias, logits.astype(np.float64), LOGIT_OF_MAP)
 
 
 def test_gradcam_there_is_the_class_activation_map_up_to_its_factor_and_relu(labelled):
     model, x, target = labelled[0], labelled[1][::50], (labelled[2][::50] + 57) % 200  # classes that are not there
     cam, gradcam = (explain.maps(model, x, target, method).maps["norm4"] for method in ("cam", "gradcam"))
-    assert_close("gradcam", gradcam, np.maximum(cam, 0) / cam[0].size, 1e-6)
+    assert_close("gradcam", gradcam, np.maximum(cam, 0) / cam[0].size, MAPS)
     assert (cam < 0).any() and (gradcam > 0).any()
 
 

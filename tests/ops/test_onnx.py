@@ -28,10 +28,11 @@ OUT_OF_SCOPE = {  # test -> why no operator of minivan can be asked
 }  # fmt: skip
 
 
-def conv(x, weight, bias=None, *, kernel_shape=None, strides=None, pads=None, dilations=None, group=1, auto_pad="NOTSET"):
+def conv(x, weight, bias=None, **attributes):
     axes = weight.ndim - 2
-    strides, dilations = strides or [1] * axes, dilations or [1] * axes
-    pads = pads or [0] * 2 * axes
+    given = {"strides": [1] * axes, "dilations": [1] * axes, "pads": [0] * 2 * axes, "group": 1, "auto_pad": "NOTSET"}
+    assert attributes.keys() <= {*given, "kernel_shape"}
+    strides, dilations, pads, group, auto_pad = ((given | attributes)[name] for name in given)
     if auto_pad.startswith("SAME"):
         total = [(-(-n // s) - 1) * s + k - n for n, s, k in zip(x.shape[2:], strides, weight.shape[2:], strict=True)]
         pads = [t // 2 for t in total] + [t - t // 2 for t in total]

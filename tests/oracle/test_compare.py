@@ -6,10 +6,10 @@ import zipfile
 
 import numpy as np
 import pytest
-import torch
-from safetensors.torch import save_file
+from safetensors.numpy import save_file
 from support.compare import ulp_distance
-from support.ports import CONFIG, TENSORS, X, as_port, recorded_layers, reference
+from support.judge import safetensors_torch, torch
+from support.ports import CONFIG, TENSORS, X, as_port, numpy_layers, recorded_layers, reference, sound_port
 
 import minivan
 from minivan import oracle
@@ -18,35 +18,34 @@ from minivan.oracle.compare import Tolerance, compare, measure
 from minivan.oracle.trace import Trace
 from minivan.van import VAN
 
-TRACE = reference()
-PORT = recorded_layers()  # PyTorch
 EXACT = Tolerance(0.0)
 
 
 @pytest.fixture
 def files(tmp_path):
-    """A trace and a PyTorch port of it, as files; returns their folder."""
-    trace.write(TRACE, tmp_path / "trace.safetensors")
-    np.savez(tmp_path / "port.npz", **PORT)
+    """A trace and a sound port of it, as files; returns their folder."""
+    trace.write(reference(), tmp_path / "trace.safetensors")
+    np.savez(tmp_path / "port.npz", **sound_port())
     return tmp_path
 
 
 def test_an_unchanged_trace_is_bit_equal():
-    report = compare(TRACE, as_port({"input": X, **TRACE.layers}), EXACT)
-    assert report.first_divergence is None and len(report.rows) == 1 + len(TRACE.layers)
+    report = compare(reference(), as_port({"input": X, **reference().layers}), EXACT)
+    assert report.first_divergence is None and len(report.rows) == 1 + len(reference().layers)
     for number, row in enumerate(report.rows):
         assert (row.number, row.bit_equal, row.max_abs, row.max_rel, row.max_ulp, row.ulp_999) == (number, 1, 0, 0, 0, 0)
         assert row.snr_db == math.inf and row.cosine == pytest.approx(1, abs=1e-12) and row.first is row.worst is None
 
 
 def test_pytorch_passes_at_the_tolerance_of_float32_but_not_bit_for_bit():
-    assert compare(TRACE, as_port(PORT)).first_divergence is None
-    assert compare(TRACE, as_port(PORT), EXACT).first_divergence.path == "patch_embed1.proj"
+    port = as_port(recorded_layers())
+    assert compare(reference(), port).first_divergence is None
+    assert compare(reference(), port, EXACT).first_divergence.path == "patch_embed1.proj"
 
 
 def test_the_fast_engine_passes_at_the_tolerance_of_float32():
     fast = trace.record(VAN(CONFIG, TENSORS, engine="fast"), X)
-    report = compare(TRACE, as_port(fast.layers))
+    report = compare(reference(), as_port(fast.layers))
     assert [row.path for row in report.rows] == ["norm1", "norm2", "norm3", "norm4", "head"]
     assert report.first_divergence is None
 
@@ -143,23 +142,22 @@ def save_folder(path, layers, dtype):
 
 
 def save_safetensors(path, layers, dtype):
-    tensors = {name: torch.from_numpy(array.astype(dtype).copy()) for name, array in layers.items()}
-    save_file(tensors, path / "p.safetensors")
+    save_file({name: array.astype(dtype).copy() for name, array in layers.items()}, path / "p.safetensors")
     return path / "p.safetensors"
 
 
 @pytest.mark.parametrize("save", [save_npz, save_folder, save_safetensors])
 @pytest.mark.parametrize("dtype", [np.float16, np.float32, np.float64])
 def test_ports_come_in_three_kinds_of_file_and_three_dtypes(tmp_path, save, dtype):
-    read = recorded.read(save(tmp_path, PORT, dtype))
-    assert set(read) == set(PORT) and {r.form for r in read.values()} == {np.dtype(dtype).name}
-    assert compare(TRACE, read).first_divergence is None
-    assert all(r.values.tobytes() == PORT[name].astype(dtype).tobytes() for name, r in read.items())
+    read = recorded.read(save(tmp_path, sound_port(), dtype))
+    assert set(read) == set(sound_port()) and {r.form for r in read.values()} == {np.dtype(dtype).name}
+    assert compare(reference(), read).first_divergence is None
+    assert all(r.values.tobytes() == sound_port()[name].astype(dtype).tobytes() for name, r in read.items())
 
 
 def test_bfloat16_comes_from_safetensors_and_as_raw_halves_from_npy(tmp_path):
-    rounded = {name: torch.from_numpy(array.copy()).bfloat16() for name, array in PORT.items()}
-    save_file(rounded, tmp_path / "p.safetensors")
+    rounded = {name: torch.from_numpy(array.copy()).bfloat16() for name, array in sound_port().items()}
+    safetensors_torch.save_file(rounded, tmp_path / "p.safetensors")
     for name, array in rounded.items():
         (tmp_path / "p").mkdir(exist_ok=True)
         np.save(tmp_path / "p" / f"{name}.npy", array.view(torch.uint16).numpy().view("V2"))
@@ -167,15 +165,15 @@ def test_bfloat16_comes_from_safetensors_and_as_raw_halves_from_npy(tmp_path):
         read = recorded.read(path)
         assert {r.form for r in read.values()} == {"bfloat16"}
         assert all(np.array_equal(r.values, rounded[name].float().numpy()) for name, r in read.items())
-        assert compare(TRACE, read).first_divergence is None
+        assert compare(reference(), read).first_divergence is None
 
 
 def test_channels_last_is_detected(tmp_path):
-    last = {name: array.transpose(0, 2, 3, 1) if array.ndim == 4 else array for name, array in PORT.items()}
-    report = compare(TRACE, as_port(last))
+    last = {name: array.transpose(0, 2, 3, 1) if array.ndim == 4 else array for name, array in sound_port().items()}
+    report = compare(reference(), as_port(last))
     assert (report.layout, report.first_divergence) == ("nhwc", None)
-    assert compare(TRACE, as_port(PORT)).layout == "nchw"
-    assert compare(TRACE, as_port(PORT), layout="nhwc").first_divergence is not None
+    assert compare(reference(), as_port(sound_port())).layout == "nchw"
+    assert compare(reference(), as_port(sound_port()), layout="nhwc").first_divergence is not None
 
 
 @pytest.mark.parametrize("layout", ["nchw", "nhwc"])
@@ -188,28 +186,30 @@ def test_where_shapes_cannot_tell_the_layout_the_numbers_do(layout):
 
 
 def test_tokens_pooled_axes_and_a_batch_that_is_not_mentioned():
-    single = Trace({p: a[:1] for p, a in TRACE.layers.items()}, None, TRACE.metadata)
-    port = {p: a[0] for p, a in PORT.items() if p != "input"}
-    port["norm1"] = PORT["norm1"][:1].transpose(0, 2, 3, 1).reshape(1, -1, 8)  # the authors' code leaves (B, HW, C) here
-    port["pool"] = PORT["pool"][:1, :, None, None]
+    single = Trace({p: a[:1] for p, a in reference().layers.items()}, None, reference().metadata)
+    port = {p: a[0] for p, a in sound_port().items() if p != "input"}
+    port["norm1"] = (
+        sound_port()["norm1"][:1].transpose(0, 2, 3, 1).reshape(1, -1, 8)
+    )  # the authors' code leaves (B, HW, C) here
+    port["pool"] = sound_port()["pool"][:1, :, None, None]
     assert compare(single, as_port(port)).first_divergence is None
 
 
 def test_a_few_layers_are_enough_and_the_rest_is_listed():
-    report = compare(TRACE, as_port({"norm2": PORT["norm2"], "stray": X}))
+    report = compare(reference(), as_port({"norm2": sound_port()["norm2"], "stray": X}))
     assert [row.path for row in report.rows] == ["norm2"] and report.unknown == ["stray"]
-    assert len(report.missing) == len(TRACE.layers) - 1
+    assert len(report.missing) == len(reference().layers) - 1
 
 
 def test_a_map_gives_layers_their_names(tmp_path):
     port = {
-        "embed_first": PORT["patch_embed1.proj"], "stage1/unit0/bn1": PORT["block1.0.norm1"],
-        "stage2/unit1/bn1": PORT["block2.1.norm1"], "logits": PORT["head"], "norm4": PORT["norm4"],
+        "embed_first": sound_port()["patch_embed1.proj"], "stage1/unit0/bn1": sound_port()["block1.0.norm1"],
+        "stage2/unit1/bn1": sound_port()["block2.1.norm1"], "logits": sound_port()["head"], "norm4": sound_port()["norm4"],
     }  # fmt: skip
     (tmp_path / "map.txt").write_text(
         "# ours = theirs\npatch_embed1.proj = embed_first\nblock*.*.norm1 = stage*/unit*/bn1  # two parts\n\nhead = logits\n"
     )
-    report = compare(TRACE, as_port(port), names=recorded.read_names(tmp_path / "map.txt"))
+    report = compare(reference(), as_port(port), names=recorded.read_names(tmp_path / "map.txt"))
     compared = [row.path for row in report.rows]
     assert compared == ["patch_embed1.proj", "block1.0.norm1", "block2.1.norm1", "norm4", "head"]
     assert report.first_divergence is None and report.unknown == []
@@ -234,43 +234,43 @@ def test_a_map_that_makes_no_sense_is_refused(tmp_path, text, message):
 
 def test_a_map_to_a_layer_that_is_not_there_is_refused():
     with pytest.raises(ValueError, match="the map says head = logits, but the port has no layer of that name"):
-        compare(TRACE, as_port(PORT), names=[("head", "logits")])
+        compare(reference(), as_port(sound_port()), names=[("head", "logits")])
 
 
 def test_another_shape_is_a_divergence_with_both_shapes():
-    row = compare(TRACE, as_port({**PORT, "norm2": PORT["norm2"][:, :, :2]})).first_divergence
+    row = compare(reference(), as_port({**sound_port(), "norm2": sound_port()["norm2"][:, :, :2]})).first_divergence
     assert (row.path, row.fault) == ("norm2", "shape (2, 16, 2, 6), the trace has (2, 16, 8, 6)")
 
 
-def test_the_command_passes_pytorch_and_names_the_first_divergence(files, run):
+def test_the_command_passes_a_sound_port_and_names_the_first_divergence(files, run):
     status, out, err = run("oracle", "compare", files / "trace.safetensors", files / "port.npz")
     assert (status, err) == (0, "") and out.splitlines()[-1] == "95 layers compared, layout nchw: within tolerance"
     status, out, err = run("oracle", "compare", files / "trace.safetensors", files / "trace.safetensors", "--max-ulp", 0)
     assert (status, err) == (0, "") and out.splitlines()[-1] == "95 layers compared, layout nchw: bit-equal"
-    wrong = {**PORT, "block2.0.attn": PORT["block2.0.attn.proj_2"]}
+    wrong = {**sound_port(), "block2.0.attn": sound_port()["block2.0.attn.proj_2"]}
     np.savez(files / "wrong.npz", **wrong)
     status, out, err = run("oracle", "compare", files / "trace.safetensors", files / "wrong.npz")
     assert (status, err) == (1, "") and "first divergence: block2.0.attn (layer 30)" in out
-    assert f"at (0, 0, 0, 0): {TRACE.layers['block2.0.attn'][0, 0, 0, 0]:.9g} in the trace" in out
+    assert f"at (0, 0, 0, 0): {reference().layers['block2.0.attn'][0, 0, 0, 0]:.9g} in the trace" in out
     assert "hint: missing inner residual" in out and out.count(">>>") == 1
 
 
 def test_layers_that_went_unchecked_are_no_pass(files, run):
     command = ["oracle", "compare", files / "trace.safetensors"]
     for layers, verdict in (
-        ({"norm2": PORT["norm2"]},
+        ({"norm2": sound_port()["norm2"]},
          "1 layer compared, layout nchw: within tolerance, but 93 layers of the trace went unchecked"),
-        ({p: a for p, a in TRACE.layers.items() if p != "pool"},
+        ({p: a for p, a in reference().layers.items() if p != "pool"},
          "93 layers compared, layout nchw: within tolerance, but 1 layer of the trace went unchecked"),
-        ({"norm2": PORT["norm2"] + 1, "head": PORT["head"]}, "92 layers of the trace went unchecked"),
+        ({"norm2": sound_port()["norm2"] + 1, "head": sound_port()["head"]}, "92 layers of the trace went unchecked"),
     ):  # fmt: skip
         np.savez(files / "few.npz", **layers)
         status, out, err = run(*command, files / "few.npz")
         assert (status, err, out.splitlines()[-1]) == (1, "", verdict) and "bit-equal" not in out
-    np.savez(files / "few.npz", norm2=PORT["norm2"])
+    np.savez(files / "few.npz", norm2=sound_port()["norm2"])
     status, out, _ = run(*command, files / "few.npz", "--json")
     assert status == 1 and json.loads(out)["within"] and len(json.loads(out)["missing"]) == 93
-    few = Trace({"norm2": TRACE.layers["norm2"]}, TRACE.input, TRACE.metadata | {"order": '["norm2"]'})
+    few = Trace({"norm2": reference().layers["norm2"]}, reference().input, reference().metadata | {"order": '["norm2"]'})
     trace.write(few, files / "few.safetensors")  # a trace of those layers alone asks for no others
     status, out, _ = run("oracle", "compare", files / "few.safetensors", files / "few.npz")
     assert status == 0 and out.endswith("1 layer compared, layout nchw: within tolerance\n")
@@ -285,13 +285,13 @@ def test_the_room_exports_what_its_docstring_calls():
 
 
 def test_what_a_terminal_obeys_is_shown_as_its_code(files, run):
-    np.savez(files / "strange.npz", **{**PORT, "\x1b[2J": X})
+    np.savez(files / "strange.npz", **{**sound_port(), "\x1b[2J": X})
     status, out, _ = run("oracle", "compare", files / "trace.safetensors", files / "strange.npz")
     assert status == 0 and "not in the trace: 1 names of the port (\\x1b[2J)" in out and "\x1b" not in out
 
 
 def test_a_report_in_plain_types_is_what_the_command_prints(files, run):
-    np.savez(files / "wrong.npz", **{**PORT, "pool": PORT["pool"] * np.float32(np.nan)})
+    np.savez(files / "wrong.npz", **{**sound_port(), "pool": sound_port()["pool"] * np.float32(np.nan)})
     baseline = open_baseline(files / "trace.safetensors")
     report = compare(baseline.trace, recorded.read(files / "wrong.npz"))
     assert (report.within, report.bit_equal, report.first_divergence.path) == (False, False, "pool")
@@ -299,11 +299,11 @@ def test_a_report_in_plain_types_is_what_the_command_prints(files, run):
     _, out, _ = run("oracle", "compare", files / "trace.safetensors", files / "wrong.npz", "--json")
     assert json.loads(out) == plain and "NaN" in plain["first_divergence"]["hint"]
     assert json.loads(json.dumps(plain, allow_nan=False)) == plain
-    assert compare(TRACE, as_port(TRACE.layers)).bit_equal
+    assert compare(reference(), as_port(reference().layers)).bit_equal
 
 
 def test_the_command_prints_json(files, run):
-    np.savez(files / "wrong.npz", **{**PORT, "head": PORT["head"] * np.float32(1.01)})
+    np.savez(files / "wrong.npz", **{**sound_port(), "head": sound_port()["head"] * np.float32(1.01)})
     status, out, err = run("oracle", "compare", files / "trace.safetensors", files / "wrong.npz", "--json")
     result = json.loads(out)
     assert (status, err, result["within"]) == (1, "", False)
@@ -319,7 +319,7 @@ def test_weights_given_by_name_let_more_faults_be_tried(files, run):
 
     write(Weights(CONFIG, TENSORS, Card("small")), files / "small.safetensors")
     wrong = TENSORS | {"head.bias": np.zeros_like(TENSORS["head.bias"])}
-    np.savez(files / "wrong.npz", **recorded_layers(tensors=wrong))
+    np.savez(files / "wrong.npz", **numpy_layers(tensors=wrong))
     command = ["oracle", "compare", files / "trace.safetensors", files / "wrong.npz"]
     assert "hint: name the trace's weights with --model" in run(*command)[1]
     assert "hint: missing bias" in run(*command, "--model", files / "small.safetensors")[1]
@@ -327,15 +327,15 @@ def test_weights_given_by_name_let_more_faults_be_tried(files, run):
 
 
 def broken_files(folder):
-    trace.write(TRACE, folder / "trace.safetensors")
+    trace.write(reference(), folder / "trace.safetensors")
     np.savez(folder / "integers.npz", head=np.arange(4))
     np.savez(folder / "pickled.npz", head=np.array([{}], object))
     np.savez(folder / "strangers.npz", a=X, b=X)
-    np.savez(folder / "port.npz", **PORT)
+    np.savez(folder / "port.npz", **sound_port())
     (folder / "cut.npz").write_bytes((folder / "port.npz").read_bytes()[:1000])
     (folder / "cut.safetensors").write_bytes((folder / "trace.safetensors").read_bytes()[:1000])
-    save_file({"head": torch.zeros(1)}, folder / "foreign.safetensors")
-    save_file({"head": torch.zeros(1, dtype=torch.int32)}, folder / "integers.safetensors")
+    save_file({"head": np.zeros(1, np.float32)}, folder / "foreign.safetensors")
+    save_file({"head": np.zeros(1, np.int32)}, folder / "integers.safetensors")
     np.save(folder / "array.npy", X)
     (folder / "array.npy").rename(folder / "array.npz")
     with zipfile.ZipFile(folder / "text.npz", "w") as archive:

@@ -1,19 +1,20 @@
 """Ports of VAN with one fault each, for tests of the oracle: PyTorch computes, and one operator or weight is wrong on purpose.
 
-The faults are written here a second time, in other words than minivan.oracle.faults uses.
+The faults are written here a second time, in other words than minivan.oracle.faults uses. Where a fault needs no other
+operators than minivan has, NumPy computes, for tests that run without PyTorch.
 """
 
+import functools
+
 import numpy as np
-import torch
-import torch.nn.functional as F
 
 from minivan import seeded
-from minivan.engines import Engine
+from minivan.engines import NUMPY, Engine
 from minivan.oracle import trace
 from minivan.oracle.recorded import Recorded
 from minivan.van import VAN
 from minivan.variants import Config
-from support import torch_ops
+from support.judge import F, torch, torch_ops
 
 CONFIG = Config((8, 16, 12, 16), (1, 2, 1, 1), (2, 2, 2, 2), classes=16)
 TENSORS = seeded.tensors(CONFIG)
@@ -39,7 +40,7 @@ class Faulty:
         return call
 
 
-def recorded_layers(ops=torch_ops, tensors=TENSORS, change=None, x=X) -> dict[str, np.ndarray]:
+def layers_of(ops, tensors=TENSORS, change=None, x=X) -> dict[str, np.ndarray]:
     """Run a port and return its layers; `change(path, array, layers)` may put another array in a layer's place."""
     layers = {"input": x}
 
@@ -52,10 +53,27 @@ def recorded_layers(ops=torch_ops, tensors=TENSORS, change=None, x=X) -> dict[st
     return layers
 
 
+def recorded_layers(ops=torch_ops, **given) -> dict[str, np.ndarray]:
+    """The layers of a port in PyTorch, given what `layers_of` is given."""
+    return layers_of(ops, **given)
+
+
+def numpy_layers(**given) -> dict[str, np.ndarray]:
+    """The layers of a port in NumPy, rounded to float32, given what `layers_of` is given."""
+    return {path: np.asarray(array, np.float32) for path, array in layers_of(NUMPY.ops, **given).items()}
+
+
 def as_port(layers, form=None) -> dict[str, Recorded]:
     return {name: Recorded(array, form or array.dtype.name) for name, array in layers.items()}
 
 
+@functools.cache
+def sound_port() -> dict[str, np.ndarray]:
+    """The layers of a port without a fault."""
+    return numpy_layers()
+
+
+@functools.cache
 def reference() -> trace.Trace:
     return trace.record(VAN(CONFIG, TENSORS), X)
 

@@ -2,10 +2,12 @@
 
 import argparse
 import io
+import pickle
 import struct
 import zipfile
 from collections import OrderedDict
 
+from minivan.checkpoint.torchfile import LEGACY_VERSION, MAGIC
 from minivan.variants import Config
 from support.judge import torch, torch_van
 
@@ -111,6 +113,22 @@ def zip_of(contents, compression=zipfile.ZIP_STORED) -> bytes:
 def around(pickled: bytes, **storages: bytes) -> bytes:
     """A zip checkpoint with this data.pkl and these storages."""
     return zip_of({"archive/data.pkl": pickled} | {f"archive/data/{key}": data for key, data in storages.items()})
+
+
+def legacy(contents: bytes, keys=(), storages=b"") -> bytes:
+    """A file of the kind that torch.save wrote before it wrote zip files, around what it is to hold."""
+    head = b"".join(pickle.dumps(value, 2) for value in (MAGIC, LEGACY_VERSION, {"little_endian": True}))
+    return head + contents + pickle.dumps(list(keys), 2) + storages
+
+
+class Call:
+    """Pickles as a call of a function."""
+
+    def __init__(self, function, *args):
+        self.function, self.args = function, args
+
+    def __reduce__(self):
+        return self.function, self.args
 
 
 def short(text: str) -> bytes:

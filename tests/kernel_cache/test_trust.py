@@ -1,0 +1,129 @@
+"""Whose files the cache of kernels reads: none that others could have written."""
+
+import hashlib
+import os
+import pickle
+import tempfile
+import warnings
+from pathlib import Path
+
+import pytest
+from support.kernels import FOREIGN, answer, files
+
+from minivan import kernel_cache, trust
+
+
+class Planted:
+    """What somebody else could leave in a cache: unpickled, it makes a file."""
+
+    def __init__(self, proof):
+        self.proof = proof
+
+    def __reduce__(self):
+        return os.mkdir, (str(self.proof),)
+
+
+def plant(cache, proof):
+    """Put a file under a kernel's name that is right in all but its content."""
+    answer()
+    (path,) = cache.iterdir()
+    key = path.read_bytes().split(b"\n", 2)[1]
+    rest = key + b"\n" + pickle.dumps(Planted(proof))
+    path.write_bytes(hashlib.sha256(rest).hexdigest().encode() + b"\n" + rest)
+    return path
+
+
+def make_foreign(monkeypatch, path):
+    """Give a path to somebody else; who is not root becomes somebody else."""
+    if os.geteuid() == 0:
+        os.chown(path, FOREIGN, FOREIGN)
+    else:
+        monkeypatch.setattr(os, "geteuid", lambda: FOREIGN)
+
+
+def test_the_planted_file_would_be_run_where_it_is_trusted(cache, tmp_path, warned):
+    plant(cache, tmp_path / "proof")
+    assert not answer()
+    assert (tmp_path / "proof").is_dir() and len(warned()) == 1
+
+
+@pytest.mark.parametrize("which", ["file", "folder", "base", "parent"])
+@pytest.mark.parametrize("how", ["group", "foreign"])
+def test_what_others_can_write_is_not_read(cache, tmp_path, monkeypatch, warned, which, how):
+    path = plant(cache, tmp_path / "proof")
+    place = {"file": path, "folder": cache, "base": cache.parent, "parent": tmp_path}[which]
+    if how == "foreign":
+        make_foreign(monkeypatch, place)
+    else:
+        place.chmod(place.stat().st_mode | 0o020)
+    assert not answer() and not answer(3)
+    assert not (tmp_path / "proof").exists()
+    (said,) = warned()
+    assert "\n" not in said and "MINIVAN_CACHE" in said
+    assert how == "foreign" or (str(place) in said and "chmod" in said)
+    if which == "file" and how != "foreign":
+        assert answer()  # replaced by one that only its owner can write
+    elif which != "file":
+        assert kernel_cache.folder() is None and kernel_cache.state().problem in said and len(files(cache)) == 1
+
+
+def test_in_a_sticky_folder_what_lies_in_it_decides(cache, tmp_path, monkeypatch, warned):
+    cache.parent.mkdir()
+    cache.parent.chmod(0o1777)
+    assert not answer() and answer()
+    make_foreign(monkeypatch, cache)
+    assert not answer()
+    assert len(warned()) == 1
+
+
+def test_a_folder_that_somebody_makes_after_the_look_is_not_read(cache, tmp_path, monkeypatch, warned):
+    plant(cache, tmp_path / "proof")
+    make_foreign(monkeypatch, cache)
+    monkeypatch.setattr(kernel_cache, "_place", lambda: kernel_cache.State(cache, "a test", None))
+    assert not answer()
+    assert not (tmp_path / "proof").exists() and len(warned()) == 1
+
+
+def test_a_link_in_a_files_place_is_replaced(cache, tmp_path, warned):
+    path = plant(cache, tmp_path / "proof")
+    path.rename(tmp_path / "elsewhere")
+    path.symlink_to(tmp_path / "elsewhere")
+    assert not answer()
+    assert not (tmp_path / "proof").exists() and not path.is_symlink() and len(warned()) == 1
+    assert answer()
+
+
+def test_trust_looks_at_the_sticky_bit_of_folders_above_alone(tmp_path):
+    assert trust.distrust(tmp_path) is None
+    tmp_path.chmod(0o1777)
+    assert trust.distrust(tmp_path / "inside") is None
+    assert "1777" in trust.distrust(tmp_path)
+
+
+def test_a_cache_that_root_made_serves_another_user_who_cannot_write_it(monkeypatch):
+    """Without root at hand, the user stays the same, and only the folder cannot be written."""
+    with tempfile.TemporaryDirectory() as place:
+        cache = Path(place)
+        cache.chmod(0o755)  # as `mkdir` in an image's recipe makes it
+        monkeypatch.setenv("MINIVAN_CACHE", place)
+        # Nor can another user look at the sources where only root reaches the checkout.
+        monkeypatch.setattr(kernel_cache, "SOURCES", kernel_cache.SOURCES._replace(stamps={}))
+        kernel_cache._base.cache_clear()
+        assert not answer() and answer()
+        before = [(p, p.stat().st_mtime_ns) for p in sorted(cache.rglob("*"))]
+        for folder in [cache, *cache.iterdir()]:
+            folder.chmod(0o555)
+        child = os.fork()
+        if child == 0:
+            status = 1
+            try:
+                if os.geteuid() == 0:
+                    os.setuid(FOREIGN)
+                with warnings.catch_warnings():
+                    warnings.simplefilter("error")
+                    status = 0 if answer() and kernel_cache.state().problem is None else 2
+            finally:
+                os._exit(status)
+        assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+        assert [(p, p.stat().st_mtime_ns) for p in sorted(cache.rglob("*"))] == before
+        kernel_cache._base.cache_clear()
