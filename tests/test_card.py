@@ -40,6 +40,14 @@ def test_a_class_without_a_name_has_a_number_and_a_file_its_sha256(tmp_path):
     assert Card("net", file=file).sha256 == file_sha256(file) == hashlib.sha256(b"abc").hexdigest()
 
 
+def test_weights_that_know_it_say_below_which_probability_they_are_not_sure():
+    assert [Card("net", not_sure=0.3).is_sure(p) for p in (0.29, 0.3, 0.31)] == [False, True, True]
+    assert Card("net").is_sure(0.01) is None
+    for wrong in (0.0, 1.0, -1.0, float("nan")):
+        with pytest.raises(ValueError, match="not_sure is a probability between 0 and 1"):
+            Card("net", not_sure=wrong)
+
+
 @pytest.mark.parametrize(
     "wrong", [dict(crop=0), dict(resize=9000), dict(mean=(0, 0)), dict(std=(1, 1, 0)), dict(mean=(0, 0, float("nan")))]
 )

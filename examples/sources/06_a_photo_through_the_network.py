@@ -115,7 +115,7 @@ plt.show()
 # The network accepts any size from 32 pixels on. Show it the same photo larger and smaller:
 
 # %%
-sizes = [32, 48, 64, 80, 96, 112, 128, 160, 192, 224]
+sizes = [32, 48, 64, 80, 96, 112, 128, 160, 192, 224, 288]
 found = {size: reference.softmax(look(photo, size)[0]) for size in sizes}
 for size, p in found.items():
     print(f"{size:4d}: {p.max():.3f} {card.label(int(p.argmax())).short}")
@@ -134,6 +134,22 @@ plt.show()
 # The photo is the same, and so are all the weights; only the scale changes. The answer holds near the size of the
 # training and melts away from it. A probability of a network is a statement about photos **like those it was trained
 # on**, taken as they were.
+#
+# ## A photo of nothing it knows
+#
+# Here is a rocket, and an astronaut. None of the 200 classes is either of them.
+
+# %%
+for name in ("rocket", "astronaut"):
+    p = reference.softmax(look(image.decode(f"{name}.jpg"), card.preprocessing.crop)[0])
+    print(f"{name:10s} {p.max():.2f} {card.label(int(p.argmax())).short}")
+print(f"'not sure' is said below {card.not_sure}")
+
+# %% [markdown]
+# The network names one of its classes all the same, and of the rocket it is as sure as of many a photo that it knows: an
+# open set is not what a closed classifier knows, for the probabilities of its classes add up to 1 whatever is shown. What
+# can be measured is how often it is right about photos that do show a class: below a first probability of 0.3 in about
+# one case of five, and the weights carry that limit (`card.not_sure`).
 #
 # ## Exercises
 #

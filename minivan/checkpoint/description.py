@@ -27,6 +27,10 @@ def facts(checkpoint: Checkpoint) -> dict[str, str]:
         f"mean {numbers(preprocessing.mean)}, std {numbers(preprocessing.std)}",
         "layout": card.layout,
     }
+    if card.version:
+        rows["version"] = card.version
+    if card.not_sure is not None:
+        rows["not sure"] = f"below a first probability of {card.not_sure:g}"
     if card.source_sha256:
         rows |= {"source": card.source, "its sha256": card.source_sha256}
     if checkpoint.notes:

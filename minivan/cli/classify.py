@@ -84,6 +84,10 @@ def print_text(answer: Answer, model: VAN) -> None:
     console.width = max(console.width, NARROWEST)  # below it the terminal wraps lines, where rich would drop columns
     console.print(Text(printable(answer.image), style="bold"))
     console.print(table)
+    if answer.sure is False:
+        console.print(
+            Text(f"  not sure: of answers below {model.card.not_sure:.0%} these weights get most wrong", style="yellow")
+        )
     said = f"{model} {dot} engine {answer.engine} {dot} {answer.milliseconds:.0f} ms"
     console.print(Text(f"  {printable(said)}\n", style="dim"))
 

@@ -25,11 +25,11 @@ def results(out):
     return [json.loads(line) for line in out.splitlines()]
 
 
-def test_coffee_is_espresso_and_the_cat_gets_pytorchs_classes(run):
+def test_coffee_is_espresso_and_the_cat_an_egyptian_cat_as_pytorch_says(run):
     status, out, err = run("classify", EXAMPLES / "coffee.jpg", EXAMPLES / "cat.jpg", "--json")
     assert (status, err) == (0, "")
     coffee, cat = results(out)
-    assert list(coffee) == ["image", "model", "engine", "milliseconds", "top"]
+    assert list(coffee) == ["image", "model", "engine", "milliseconds", "top", "sure"]
     assert coffee["model"] == minivan.load().card.name and coffee["milliseconds"] > 0
     assert list(coffee["top"][0]) == ["index", "wnid", "label", "probability"]
     assert coffee["top"][0]["label"].startswith("espresso") and coffee["top"][0]["wnid"] == "n07920052"
@@ -39,9 +39,18 @@ def test_coffee_is_espresso_and_the_cat_gets_pytorchs_classes(run):
     with torch.no_grad():
         x = torch.from_numpy(image.prepare(EXAMPLES / "cat.jpg", model.card.preprocessing))
         probabilities = net(x[None]).softmax(-1)[0]
+    assert cat["top"][0]["label"] == "Egyptian cat"
     best = probabilities.topk(5)
     assert [entry["index"] for entry in cat["top"]] == best.indices.tolist()
     assert [entry["probability"] for entry in cat["top"]] == pytest.approx(best.values.tolist(), abs=PROBABILITY)
+
+
+def test_an_answer_below_the_weights_threshold_is_shown_as_not_sure(run):
+    _, out, _ = run("classify", EXAMPLES / "astronaut.jpg", EXAMPLES / "cat.jpg")
+    astronaut, cat = out.split(str(EXAMPLES / "cat.jpg"))
+    assert "not sure: of answers below 30%" in astronaut and "not sure" not in cat
+    _, out, _ = run("classify", EXAMPLES / "astronaut.jpg", EXAMPLES / "cat.jpg", "--json")
+    assert [answer["sure"] for answer in results(out)] == [False, True]
 
 
 def test_text_shows_a_bar_the_weights_and_the_time(run):

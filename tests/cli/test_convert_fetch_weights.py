@@ -47,6 +47,11 @@ def test_convert_is_deterministic_in_other_processes_too(tmp_path):
     assert file_sha256(tmp_path / "0") == "94576747b4a413bc127d39578019c3d052591dd8cb34f30a6698a418d3955038"
 
 
+def test_a_threshold_that_is_no_probability_is_one_line(run, tmp_path):
+    status, _, errors = run("convert", FILES / "official.pth.tar", tmp_path / "out", "--not-sure", "30")
+    assert (status, errors) == (2, "minivan: not_sure is a probability between 0 and 1, got 30.0\n")
+
+
 def test_the_bundled_weights_are_what_their_readme_says():
     """The file's SHA-256 stands in the README, and the file names its source's."""
     readme = (ROOT / "weights" / "README.md").read_text()
@@ -68,8 +73,10 @@ def test_convert_float16_labels_eps_and_preprocessing(run, tmp_path):
     out = tmp_path / "net.safetensors"
     (tmp_path / "names.txt").write_text("".join(f"n{i}\tname {i}\n" for i in range(10)))
     flags = ["--dtype", "float16", "--labels", tmp_path / "names.txt", "--eps", "1e-5", "--preset", "hf", "--crop", "64"]
+    flags += ["--weights-version", "3", "--not-sure", "0.25"]
     assert run("convert", FILES / "official.pth.tar", out, *flags, "--mean", "0.1", "0.2", "0.3")[0] == 0
     weights = read(out)
+    assert (weights.card.version, weights.card.not_sure) == ("3", 0.25)
     assert weights.card.labels[3] == ("n3", "name 3") and weights.config.layer_norm_eps == 1e-5
     assert weights.card.preprocessing == Preprocessing(64, 256, (0.1, 0.2, 0.3), (0.229, 0.224, 0.225))
     assert {tensor.dtype for tensor in safetensors.numpy.load_file(out).values()} == {np.dtype(np.float16)}
@@ -244,6 +251,8 @@ def test_weights_show_of_minivan_s_own_by_name(run):
     assert f"{BUNDLED}: minivan's own, " in out and "float16" in out
     assert f"{len(card.labels)} ({', '.join(label.short for label in card.labels[:3])}, ...)" in out
     assert card.sha256 in out and card.source in out and card.source_sha256 in out
+    assert ["version", card.version] in [line.split() for line in out.splitlines()]
+    assert f"below a first probability of {card.not_sure:g}" in out
 
 
 @pytest.mark.parametrize("name", ["nothing", "b3", "FILES/config.json", "FILES"])

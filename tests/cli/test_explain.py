@@ -33,7 +33,7 @@ def test_a_figure_for_the_top_class(tmp_path, capsys):
     out = tmp_path / "out.png"
     assert main(["explain", COFFEE, "-o", str(out)]) == 0
     said = capsys.readouterr().out
-    seen = "seen at 128 x 128 pixels, class and probability at 64 x 64 as trained"
+    seen = "seen at 192 x 192 pixels, class and probability at 96 x 96 as trained"
     assert said.startswith(f"{out}: gradcam at norm4 · {seen} · ")
     assert said.count("\n") == 1
     with Image.open(out) as picture:
@@ -45,12 +45,14 @@ def test_the_cup_is_lit_for_espresso(capsys):
     assert main(["explain", COFFEE, "--json"]) == 0
     (found,) = lines(capsys)
     (entry,) = found["classes"]
-    assert (entry["label"], entry["rank"], found["input"]) == ("espresso", 1, [128, 128])
-    spread = figure.spread(np.array(entry["maps"]["norm4"]["values"]), entry["maps"]["norm4"]["stride"], 128, 128)
+    side = explain.SMALLEST_VIEW
+    assert (entry["label"], entry["rank"], found["input"]) == ("espresso", 1, [side, side])
+    spread = figure.spread(np.array(entry["maps"]["norm4"]["values"]), entry["maps"]["norm4"]["stride"], side, side)
+    top, left, bottom, right = (round(edge * side / 192) for edge in (10, 30, 140, 150))  # drawn by hand around the cup
     row, column = np.unravel_index(spread.argmax(), spread.shape)
-    assert 20 < row < 80 and 20 < column < 100, "the brightest place lies on the cup"
-    cup = spread[20:80, 25:95].mean()
-    assert cup > 1.3 * (spread.sum() - spread[20:80, 25:95].sum()) / (128 * 128 - 60 * 70)
+    assert top <= row < bottom and left <= column < right, "the brightest place lies on the cup"
+    cup = spread[top:bottom, left:right]
+    assert cup.mean() > 1.3 * (spread.sum() - cup.sum()) / (side**2 - cup.size)
 
 
 def test_json_holds_the_arrays_of_the_package(capsys):
@@ -148,7 +150,7 @@ def test_attention_as_json(capsys):
     (found,) = lines(capsys)
     assert list(found["blocks"]) == ["block4.0", "block4.1"]
     block = found["blocks"]["block4.1"]
-    assert block["lowest"] < 0 < block["highest"] and np.shape(block["mean"]) == (4, 4) and len(block["most_selective"]) == 4
+    assert block["lowest"] < 0 < block["highest"] and np.shape(block["mean"]) == (6, 6) and len(block["most_selective"]) == 4
 
 
 def test_the_attention_of_a_backbone_without_a_head(monkeypatch, capsys):

@@ -140,8 +140,8 @@ def test_the_index_s_readme_has_addresses_or_no_links():
     assert re.search(link, readme)
     there = convert(readme, "https://example.org/o/r/", "9.9")
     assert not re.search(link, there)
-    assert "](https://example.org/o/r/raw/v9.9/examples/figures/coffee_gradcam.png)" in there
+    assert "](https://example.org/o/r/raw/v9.9/examples/figures/four_gradcam.png)" in there
     assert "](https://example.org/o/r/blob/v9.9/docs/oracle.md)" in there
     nowhere = convert(readme, None, "9.9")
     assert not re.search(link, nowhere)
-    assert "*Picture, in the source distribution as examples/figures/coffee_gradcam.png: Grad-CAM of espresso.*" in nowhere
+    assert "*Picture, in the source distribution as examples/figures/four_gradcam.png: Grad-CAM of Egyptian cat and " in nowhere

@@ -24,7 +24,7 @@ def test_the_example_of_the_python_interface(monkeypatch, capsys):
     exec(example, {})
     printed = capsys.readouterr().out.splitlines()
     assert printed[0] == "espresso"
-    assert printed[1] == "patch_embed1.proj (1, 32, 16, 16)" and printed[-1] == "head (1, 200)"
+    assert printed[1] == "patch_embed1.proj (1, 32, 24, 24)" and printed[-1] == "head (1, 200)"
 
 
 def test_the_bundled_weights_are_those_of_their_readme():

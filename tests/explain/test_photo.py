@@ -111,7 +111,7 @@ def test_json_of_maps(small, seen):
     found = explain.photo_maps(small, seen, ["ibis"], "cam")
     said, (each,) = found.as_dict(), found.classes
     assert {key: said[key] for key in ("image", "model", "method", "input")} == {
-        "image": "cat", "model": "small", "method": "cam", "input": [128, 128],
+        "image": "cat", "model": "small", "method": "cam", "input": [explain.SMALLEST_VIEW] * 2,
     }  # fmt: skip
     (entry,) = said["classes"]
     assert [entry[key] for key in ("index", "wnid", "label", "rank")] == [8, "n00000008", "ibis, wader", each.rank]
@@ -133,7 +133,7 @@ def test_json_of_attention(small, seen):
 @pytest.mark.parametrize(
     "method, layers, size, said",
     [
-        ("gradcam", None, None, "gradcam at norm4 · seen at 128 x 128 pixels, class and probability at 64 x 64 as trained"),
+        ("gradcam", None, None, "gradcam at norm4 · seen at 192 x 192 pixels, class and probability at 64 x 64 as trained"),
         ("hirescam", "all", 64, "hirescam at each stage's output · seen at 64 x 64 pixels"),
         ("layercam", ["norm1", "block2.0"], 64, "layercam at norm1, block2.0 · seen at 64 x 64 pixels"),
         ("smoothgrad", None, 64, "smoothgrad at the input · seen at 64 x 64 pixels"),

@@ -27,7 +27,7 @@ def model_of(preprocessing):
 
 def test_the_side_is_that_of_the_training_but_large_enough_for_a_map():
     small, usual = Preprocessing(64, 70), PRESETS["official"]
-    assert explain.view_side(small) == explain.SMALLEST_VIEW == 128 and explain.view_side(usual) == 224
+    assert explain.view_side(small) == explain.SMALLEST_VIEW == 192 and explain.view_side(usual) == 224
     assert [explain.view_side(small, side) for side in (32, 64, 2048)] == [32, 64, 2048]
     for side in (0, 31, 2049):
         with pytest.raises(ValueError, match=rf"lies in 32\.\.2048 pixels; got {side}$"):
@@ -51,7 +51,7 @@ def test_every_size_shows_the_same_part_of_the_photo(size):
 def test_a_photo_is_prepared_at_three_sizes(size):
     trained = Preprocessing(64, 70, (0.4, 0.5, 0.6), (0.2, 0.3, 0.4))
     seen = explain.look(model_of(trained), CAT, size)
-    side = size or 128
+    side = size or explain.SMALLEST_VIEW
     assert_bit_equal("as trained", seen.as_trained[0], prepare(CAT, trained))
     assert_bit_equal("x", seen.x[0], prepare(CAT, explain.scaled(trained, side)))
     assert seen.x.shape == (1, 3, side, side) and (seen.as_trained is seen.x) == (size == 64)
