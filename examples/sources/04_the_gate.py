@@ -166,8 +166,9 @@ print("u + a instead of u x a:   ", answer(added))
 print("sigmoid on the attention: ", answer(squeezed))
 
 # %% [markdown]
-# A network trained with the product does not survive without it. (Networks *trained* with a sum or a sigmoid do much
-# better: the paper reports 74.6 and 75.2 % against 75.4 % on ImageNet. `ablations/` has the whole table.)
+# A network trained with the product does not survive without it. The sigmoid, which still multiplies, leaves it the
+# answer to this easy photo, less sure of it. (Networks *trained* with a sum or a sigmoid do much better: the paper reports
+# 74.6 and 75.2 % against 75.4 % on ImageNet. `ablations/` has the whole table.)
 #
 # ## Exercises
 #
