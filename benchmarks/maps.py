@@ -44,11 +44,12 @@ def checks(model: VAN) -> dict[str, str]:
     fall = {name: [f"{found[name].mean():.3f}" for name in ("top", "moved", "scattered")]
             for name, found in (("blurred", blurred), ("grey", grey))}  # fmt: skip
     n = f"{len(x):,}"
+    left, right, ordered = 100 * pairs.left.mean(), 100 * pairs.right.mean(), 100 * pairs.in_order
     return {
         "head shuffled": f"| head shuffled, stage 4 shuffled ({len(tenth[0])} images) "
         f"| maps correlate by {head:.2f}, {stage:.2f} with their own |",
-        r"\d+ pairs": f"| {len(pairs.left)} pairs of recognised photos side by side | {pairs.left.mean():.0%} of the left "
-        f"class's map lies left, {pairs.right.mean():.0%} of the right class's; in the right order in {pairs.in_order:.0%} |",
+        r"\d+ pairs": f"| {len(pairs.left)} pairs of recognised photos side by side | {left:.0f} % of the left class's map lies "
+        f"left, {right:.0f} % of the right class's; in the right order in {ordered:.0f} % |",
         "a tenth of the pixels": f"| a tenth of the pixels blurred, {n} labelled images: the class's probability "
         f"({blurred['whole'].mean():.3f}) falls by | {{}} top tenth, {{}} same shape elsewhere, {{}} scattered pixels |".format(
             *fall["blurred"]
