@@ -48,8 +48,8 @@ def checks(model: VAN) -> dict[str, str]:
     return {
         "head shuffled": f"| head shuffled, stage 4 shuffled ({len(tenth[0])} images) "
         f"| maps correlate by {head:.2f}, {stage:.2f} with their own |",
-        r"\d+ pairs": f"| {len(pairs.left)} pairs of recognised photos side by side | {left:.0f} % of the left class's map lies "
-        f"left, {right:.0f} % of the right class's; in the right order in {ordered:.0f} % |",
+        r"\d+ pairs": f"| {len(pairs.left)} pairs of recognised photos side by side | {left:.0f} % of the left class's map "
+        f"lies left, {right:.0f} % of the right class's; in the right order in {ordered:.0f} % |",
         "a tenth of the pixels": f"| a tenth of the pixels blurred, {n} labelled images: the class's probability "
         f"({blurred['whole'].mean():.3f}) falls by | {{}} top tenth, {{}} same shape elsewhere, {{}} scattered pixels |".format(
             *fall["blurred"]
