@@ -95,6 +95,8 @@ class Card:
     file: Path | None = field(default=None, compare=False)  # where these weights were read from, if from a file
 
     def __post_init__(self) -> None:
+        if not self.version.isprintable():
+            raise ValueError(f"the weights' version is a text on one line, got {self.version!r}")
         if self.not_sure is not None and not 0 < self.not_sure < 1:
             raise ValueError(f"not_sure is a probability between 0 and 1, got {self.not_sure}")
 

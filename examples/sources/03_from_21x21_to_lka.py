@@ -102,8 +102,8 @@ for ax, channel in zip(axes, np.argsort(-spread)[:5], strict=True):
 plt.show()
 
 # %% [markdown]
-# Most of their strength lies far from the middle, not much less than if every weight mattered alike: training did not
-# shrink them.
+# Most of their strength lies outside of the middle, though the middle has more than its share: training favoured it, and
+# did not shrink the kernels to it.
 # The five largest all show the same fabric: one small 5 x 5 pattern repeated at 49 places, brighter or darker. **That is
 # all the pair can make.** (How much the far weights are worth to the answer is another question: `ablations/` takes
 # them away.)

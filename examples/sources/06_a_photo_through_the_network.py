@@ -125,15 +125,15 @@ classes = sorted({int(p.argmax()) for p in found.values()} | {winner}, key=lambd
 for index in classes[:4]:
     ax.plot(sizes, [found[size][index] for size in sizes], "o-", label=card.label(index).short)
 ax.axvline(card.preprocessing.crop, color="gray", linestyle=":")
-ax.text(card.preprocessing.crop + 3, 1.01, "trained here", color="gray")
+ax.text(card.preprocessing.crop + 3, 1.01, "trained last here", color="gray")
 ax.set(xlabel="side of the photo in pixels", ylabel="probability", ylim=(0, 1.1))
 ax.legend()
 plt.show()
 
 # %% [markdown]
-# The photo is the same, and so are all the weights; only the scale changes. The answer holds near the size of the
-# training and melts away from it. A probability of a network is a statement about photos **like those it was trained
-# on**, taken as they were.
+# The photo is the same, and so are all the weights; only the scale changes. The answer holds at the sizes of the
+# training, which began at 48 pixels and ended at 96, and melts away from them. A probability of a network is a statement
+# about photos **like those it was trained on**, taken as they were.
 #
 # ## A photo of nothing it knows
 #

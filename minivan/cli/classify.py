@@ -86,7 +86,7 @@ def print_text(answer: Answer, model: VAN) -> None:
     console.print(table)
     if answer.sure is False:
         console.print(
-            Text(f"  not sure: of answers below {model.card.not_sure:.0%} these weights get most wrong", style="yellow")
+            Text(f"  not sure: below {model.card.not_sure:.0%}, the limit that the card of these weights sets", style="yellow")
         )
     said = f"{model} {dot} engine {answer.engine} {dot} {answer.milliseconds:.0f} ms"
     console.print(Text(f"  {printable(said)}\n", style="dim"))

@@ -41,7 +41,7 @@ def list_weights() -> int:
         with wrong_calls():
             sha256 = card.sha256
         print(f"{card.name}: {entry.place}{', the default' if entry.default else ''}")
-        print_rows({
+        print_rows(({"version": card.version} if card.version else {}) | {
             "variant": variant_of(config) or title_with_shape(config),
             "classes": str(config.classes),
             "source": f"{card.source} ({card.layout} layout)",

@@ -57,8 +57,9 @@ def chapter(w: Numbers) -> Iterator[str]:
     rows = [[text.ljust(46), f"{hand[name]:+.5f}", f"{net[name]:+.5f}"] for name, text in names.items()]
     yield from table(["", "by hand", "network"], rows)
     yield ""
+    apart = f"at most {w['furthest_apart']:.0e} apart, rounding" if w["furthest_apart"] else "the same to the last digit"
     yield from paragraph(
-        f"""They are at most {w["furthest_apart"]:.0e} apart, rounding. In this block attention runs from {w["lowest"]:.2f} to
+        f"""They are {apart}. In this block attention runs from {w["lowest"]:.2f} to
         {w["highest"]:+.2f}; of all {w["attention_values"]:,} attention values of the {w["blocks"]} blocks
         {100 * w["negative_share"]:.0f} % are negative, and {100 * w["above_one_share"]:.0f} % lie further than 1 from zero.
         No sigmoid and no softmax could have said that."""

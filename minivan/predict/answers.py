@@ -40,6 +40,7 @@ class Answer:
     milliseconds: float  # of reading and preparing the image, and its share of the network's time for the batch
     top: tuple[Guess, ...]  # the likeliest first
     sure: bool | None = None  # whether the first is likely enough to rely on; None where the weights do not say
+    version: str = ""  # of the weights; empty where they do not say
 
     def as_dict(self) -> dict[str, Any]:
         """Return the answer as JSON knows it, probabilities rounded to six digits and the time to one.
@@ -102,7 +103,8 @@ def _answer(model: VAN, batch: list[Prepared], top_k: int) -> list[Answer | Unus
             return Unusable(image.name, image.fault)
         top = next(tops)
         sure = model.card.is_sure(top[0].probability)
-        return Answer(image.name, model.card.name, model.engine.name, 1000 * (image.seconds + share), top, sure)
+        milliseconds = 1000 * (image.seconds + share)
+        return Answer(image.name, model.card.name, model.engine.name, milliseconds, top, sure, model.card.version)
 
     return [one(image) for image in batch]
 

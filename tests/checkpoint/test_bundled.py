@@ -1,6 +1,7 @@
-"""The bundled weights on 1,000 labelled photographs that no training has seen, with PyTorch as the judge."""
+"""The bundled weights on 1,000 labelled photographs that this network was not trained on, with PyTorch as the judge."""
 
 import re
+from itertools import pairwise
 
 import pytest
 from support import ROOT
@@ -12,6 +13,7 @@ from tolerances import FAST
 import minivan
 from minivan.checkpoint.hub import bundled
 from minivan.labelled import right
+from minivan.reference import softmax
 
 pytestmark = pytest.mark.slow  # a thousand photographs through three networks
 
@@ -46,6 +48,18 @@ def test_as_many_are_right_as_pytorch_gets_right(measured):
     exact, pytorch = measured
     print(f"exact: top-1 {exact[0]} of 1,000, top-5 {exact[1]} of 1,000; PyTorch {pytorch}")
     assert exact == pytorch
+
+
+def test_the_weights_readme_says_how_sure_the_answers_are(answers):
+    _, _, targets, exact = answers
+    top, is_right = softmax(exact).max(axis=1), exact.argmax(axis=1) == targets
+    readme = (ROOT / "weights" / "README.md").read_text(encoding="utf-8")
+    rows = re.findall(r"^\| (?:below|from)? ?([\d.]+)(?: to ([\d.]+)| on)? \| (\d+) \| (\d+) % \|$", readme, re.MULTILINE)
+    assert len(rows) == 6 and sum(int(images) for *_, images, _ in rows) == len(exact)
+    edges = [0.0, *(float(low) for low, *_ in rows[1:]), 1.1]
+    for (low, high), (*_, images, right_of_them) in zip(pairwise(edges), rows, strict=True):
+        inside = (top >= low) & (top < high)
+        assert (inside.sum(), round(100 * is_right[inside].mean())) == (int(images), int(right_of_them))
 
 
 def test_the_weights_readme_says_what_is_measured(measured):

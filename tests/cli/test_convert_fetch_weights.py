@@ -47,9 +47,16 @@ def test_convert_is_deterministic_in_other_processes_too(tmp_path):
     assert file_sha256(tmp_path / "0") == "94576747b4a413bc127d39578019c3d052591dd8cb34f30a6698a418d3955038"
 
 
-def test_a_threshold_that_is_no_probability_is_one_line(run, tmp_path):
-    status, _, errors = run("convert", FILES / "official.pth.tar", tmp_path / "out", "--not-sure", "30")
-    assert (status, errors) == (2, "minivan: not_sure is a probability between 0 and 1, got 30.0\n")
+@pytest.mark.parametrize(
+    ("flag", "value", "said"),
+    [
+        ("--not-sure", "30", "not_sure is a probability between 0 and 1, got 30.0"),
+        ("--weights-version", "2\nb", r"the weights' version is a text on one line, got '2\nb'"),
+    ],
+)
+def test_a_threshold_or_a_version_that_is_none_is_one_line(run, tmp_path, flag, value, said):
+    status, _, errors = run("convert", FILES / "official.pth.tar", tmp_path / "out", flag, value)
+    assert (status, errors) == (2, f"minivan: {said}\n") and not list(tmp_path.iterdir())
 
 
 def test_the_bundled_weights_are_what_their_readme_says():
@@ -173,9 +180,10 @@ def test_weights_lists_the_bundled_file(run):
     assert status == 0 and errors == ""
     lines = out.splitlines()
     assert lines[0] == f"{BUNDLED.stem}: bundled, the default"
-    assert [line.split()[0] for line in lines[1:6]] == ["variant", "classes", "source", "file", "sha256"]
-    assert lines[1].split()[1] == "b0" and lines[2].split()[1] == "200" and lines[5].split()[1] == file_sha256(BUNDLED)
-    assert f"{BUNDLED.stat().st_size:,} bytes" in lines[4]
+    assert [line.split()[0] for line in lines[1:7]] == ["version", "variant", "classes", "source", "file", "sha256"]
+    rows = dict(line.split(maxsplit=1) for line in lines[1:7])
+    assert (rows["version"], rows["variant"], rows["classes"], rows["sha256"]) == ("2", "b0", "200", file_sha256(BUNDLED))
+    assert f"{BUNDLED.stat().st_size:,} bytes" in rows["file"]
     assert lines[-1] == "to fetch: b0, b1, b2, b3, b4 (python -m minivan fetch NAME)"
 
 

@@ -37,7 +37,7 @@ MINUTE = Config((2, 3, 4, 5), (1, 1, 1, 1), (1, 1, 1, 1), classes=3)  # small en
 NETWORKS = {  # name -> (shape, or a file of weights; the input's height and width)
     "minute": (MINUTE, 32, 33),
     "tiny": (cases.TINY, 40, 36),
-    "bundled": (bundled()[0], 96, 96),
+    "bundled": (bundled()[0], 0, 0),  # at the size that they were trained for
     "b0": (variant("b0"), 64, 64),
     "b1": (variant("b1"), 64, 64),
     "b2": (variant("b2"), 64, 64),
@@ -54,7 +54,11 @@ REGISTERS = {
 def network(name: str) -> tuple[VAN, np.ndarray]:
     """Return a network and a batch of eight images, the first of which is the one that is recorded."""
     shape, height, width = NETWORKS[name]
-    model = minivan.load(shape) if isinstance(shape, Path) else VAN(shape, seeded.tensors(shape), card=Card(f"seeded {name}"))
+    if isinstance(shape, Path):
+        model = minivan.load(shape)
+        height = width = model.card.preprocessing.crop
+    else:
+        model = VAN(shape, seeded.tensors(shape), card=Card(f"seeded {name}"))
     return model, seeded.images((8, 3, height, width))
 
 
