@@ -8,22 +8,20 @@ In the tests it judges both what is read and what is written. Format: https://gi
 
 from __future__ import annotations
 
-import errno
 import json
-import os
 import struct
-import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from io import BufferedIOBase
 from math import prod
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from ..errors import quote
+from ..output import replacing
 from .archive import read_into
 from .error import CheckpointError
 from .tensor import ITEM_SIZES, MOST_DIMENSIONS, Bytes, StoredTensor, is_natural
@@ -193,29 +191,3 @@ def narrow(name: str, tensor: npt.NDArray[Any], dtype: str) -> npt.NDArray[Any]:
     if narrowed.dtype.itemsize < tensor.dtype.itemsize and (np.isinf(narrowed) & np.isfinite(tensor)).any():
         raise CheckpointError(f"{name} has numbers up to {np.abs(tensor).max():g}", f"too large for {dtype}")
     return narrowed
-
-
-@contextmanager
-def replacing(path: str | Path) -> Iterator[BinaryIO]:
-    """Give a binary file that takes `path`'s place when the block ends well, and leaves no trace when it does not.
-
-    Raises OSError, naming `path`, where no file can be put there or the disk is full.
-    """
-    path = Path(path)
-    if path.is_dir():
-        raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(path))
-    temporary = None
-    try:
-        handle, temporary = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".part", dir=path.parent)
-        with os.fdopen(handle, "wb") as file:
-            yield file
-        umask = os.umask(0)
-        os.umask(umask)
-        os.chmod(temporary, 0o666 & ~umask)  # mkstemp's is private
-        os.replace(temporary, path)
-    except BaseException as error:
-        if temporary is not None:
-            os.unlink(temporary)
-        if isinstance(error, OSError) and error.errno and (temporary is None or error.filename in (None, temporary)):
-            raise OSError(error.errno, os.strerror(error.errno), str(path)) from None  # not of the temporary file's name
-        raise

@@ -42,10 +42,11 @@ def run(args: argparse.Namespace) -> int:
         walked = photo.walk(model, path)
     n = numbers(args.K, d, args.C, args.size)
     if args.plot is not None:
+        from ..explain.figure import save
         from ..lesson import figure
 
-        with wrong_calls(args.plot):
-            figure.draw(n).savefig(args.plot)
+        with wrong_calls():
+            save(figure.draw(n), args.plot)
     if args.json:
         print(json.dumps(n | {"photo": photo.plain(walked)}))
         return RIGHT

@@ -5,7 +5,6 @@ Magnitudes are drawn in viridis, signed values in a diverging scale centred on z
 
 from __future__ import annotations
 
-import errno
 import os
 import textwrap
 from collections.abc import Sequence
@@ -17,6 +16,7 @@ import numpy.typing as npt
 
 from .. import paths
 from ..checks import Floating
+from ..output import place, replacing
 from .attention import SELECTIVE, most_selective
 from .choices import SIGNED
 from .photo import ClassMaps, PhotoAttention, PhotoMaps
@@ -247,7 +247,9 @@ def number(value: float) -> str:
 def save(figure: Figure, path: str | Path) -> None:
     """Write a figure as .png, .pdf or .svg. ValueError for another ending, OSError where nothing can be written."""
     check_ending(path)
-    figure.savefig(path, bbox_inches="tight", pad_inches=0.08)  # a title of three lines may stand out of the layout
+    form = os.path.splitext(path)[1].removeprefix(".").lower()
+    with replacing(path) as file:
+        figure.savefig(file, format=form, bbox_inches="tight", pad_inches=0.08)  # three lines of title stand out of the layout
 
 
 def check_ending(path: str | Path) -> None:
@@ -259,9 +261,8 @@ def check_ending(path: str | Path) -> None:
 def check_output(path: str | Path) -> None:
     """Say before the network runs what would be wrong with the figure's file after it.
 
-    Raises ValueError for another ending, MissingPlots, and OSError where there is no such folder.
+    Raises ValueError for another ending, MissingPlots, and OSError where there is no such folder or no file can be.
     """
     check_ending(path)
     matplotlib_figure()
-    if not Path(path).parent.is_dir():
-        raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), str(path))
+    place(path)

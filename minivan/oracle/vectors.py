@@ -14,6 +14,7 @@ from ..engines import EXACT, Engine
 from ..errors import quote, sentence
 from ..hooks import Callback
 from ..operators import Array
+from ..output import replacing
 from ..paths import INPUT
 from ..splitmix import GENERATOR
 from .cases import CLASSES, CONVOLUTIONS, OPERATORS, Case, Tensor, all_cases, runner
@@ -47,8 +48,10 @@ def write(folder: str | Path, operators: Iterable[str] | None = None) -> int:
         "cases": [_write_case(folder, case) for case in chosen],
     }
     folder.mkdir(parents=True, exist_ok=True)
-    (folder / MANIFEST).write_text(json.dumps(manifest, indent=1) + "\n", encoding="utf-8")
-    (folder / GUIDE.name).write_text(GUIDE.read_text(encoding="utf-8"), encoding="utf-8")
+    with replacing(folder / GUIDE.name) as file:
+        file.write(GUIDE.read_bytes())
+    with replacing(folder / MANIFEST) as file:
+        file.write((json.dumps(manifest, indent=1) + "\n").encode())
     return len(chosen)
 
 
@@ -87,7 +90,8 @@ def _write_tensors(folder: Path, home: str, tensors: Mapping[str, Tensor]) -> di
     for name, tensor in tensors.items():
         file = f"{home}/{name}.npy"
         (folder / file).parent.mkdir(parents=True, exist_ok=True)
-        np.save(folder / file, np.ascontiguousarray(tensor.values, "<f4"))
+        with replacing(folder / file) as opened:
+            np.save(opened, np.ascontiguousarray(tensor.values, "<f4"))
         entries[name] = {"file": file, "shape": tensor.values.shape, "dtype": "float32", "sha256": digest(tensor.values)}
         if tensor.stream is not None:
             entries[name]["stream"] = tensor.stream._asdict()
