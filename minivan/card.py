@@ -10,6 +10,8 @@ from functools import cached_property
 from pathlib import Path
 from typing import NamedTuple
 
+from .errors import is_line, quote
+
 
 def file_sha256(path: str | Path) -> str:
     """Return a file's SHA-256, 64 hex digits. Raises OSError."""
@@ -35,7 +37,7 @@ def read_labels(path: str | Path) -> tuple[Label, ...]:
     Raises ValueError for a file that is not UTF-8 text or has an empty line, with the line's number.
     """
     try:
-        lines = Path(path).read_text(encoding="utf-8").splitlines()
+        lines = Path(path).read_text(encoding="utf-8-sig").splitlines()
     except UnicodeDecodeError:
         raise ValueError(f"{path}: class names must be UTF-8 text, one class a line") from None
     labels = []
@@ -95,8 +97,12 @@ class Card:
     file: Path | None = field(default=None, compare=False)  # where these weights were read from, if from a file
 
     def __post_init__(self) -> None:
-        if not self.version.isprintable():
-            raise ValueError(f"the weights' version is a text on one line, got {self.version!r}")
+        for what, text in (("the weights' version", self.version), ("the name of the weights' source", self.source)):
+            if not is_line(text):
+                raise ValueError(f"{what} is a text on one line, got {text!r}")
+        for index, label in enumerate(self.labels):
+            if not (is_line(label.wnid) and is_line(label.name)):
+                raise ValueError(f"the name of class {index} is a text on one line, got {quote(f'{label.wnid} {label.name}')}")
         if self.not_sure is not None and not 0 < self.not_sure < 1:
             raise ValueError(f"not_sure is a probability between 0 and 1, got {self.not_sure}")
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import unicodedata
 from collections.abc import Collection
 
 LONGEST_QUOTE = 80  # characters of a name from a file that a message repeats
@@ -15,6 +16,14 @@ class WrongCall(Exception):
 def printable(text: object) -> str:
     """Return text as one line that a terminal can show: control characters and lone surrogates as their codes."""
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in str(text))
+
+
+def is_line(text: str) -> bool:
+    """Tell whether a text is one line: nothing in it ends a line, is half a character, or makes a terminal do something.
+
+    Spaces that do not break, joiners and marks of direction are text, although `printable` shows their codes.
+    """
+    return text.isprintable() or not any(unicodedata.category(c) in ("Cc", "Cs", "Zl", "Zp") for c in text)
 
 
 def quote(name: object) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 import shutil
+import stat
 import tempfile
 import time
 from collections.abc import Iterator
@@ -15,7 +16,7 @@ from typing import Protocol
 from urllib.parse import urlsplit
 
 from ..card import file_sha256
-from ..errors import quote
+from ..errors import printable, quote
 from ..variants import variant_of
 from .error import CheckpointError
 from .hub import home_folder, variant_named
@@ -24,6 +25,7 @@ from .weights import Weights, read, write
 
 TIMEOUT = 30  # seconds without a byte from the server
 ABANDONED = 24 * 3600  # seconds after which a download's folder belongs to nobody any more
+OWN, MARK = "minivan-download-", "made-by-minivan"  # how a download's folder is called, and the file in it that says so
 NAME = r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}"
 
 
@@ -117,14 +119,29 @@ def _scratch() -> Iterator[Path]:
     """Give a folder of this call's own beside the weights, gone afterwards; those of calls that were killed go too."""
     downloads = home_folder() / "downloads"
     downloads.mkdir(parents=True, exist_ok=True)
-    for folder in downloads.iterdir():
-        try:
-            if time.time() - folder.stat().st_mtime > ABANDONED:
-                shutil.rmtree(folder, ignore_errors=True)
-        except OSError:  # another process was quicker
-            continue
-    with tempfile.TemporaryDirectory(dir=downloads, ignore_cleanup_errors=True) as own:
-        yield Path(own)
+    for folder in downloads.glob(f"{OWN}*"):
+        if _is_abandoned(folder):
+            shutil.rmtree(folder, ignore_errors=True)
+    with tempfile.TemporaryDirectory(prefix=OWN, dir=downloads, ignore_cleanup_errors=True) as made:
+        own = Path(made)
+        (own / MARK).write_text(own.name, encoding="utf-8")
+        yield own
+
+
+def _is_abandoned(folder: Path) -> bool:
+    """Tell whether a folder is one that `_scratch` made a day ago or earlier: it says so itself, by the name it still has.
+
+    Never a link, nor what belongs to another user.
+    """
+    try:
+        status, mark = folder.lstat(), (folder / MARK).lstat()
+        mine = not hasattr(os, "geteuid") or status.st_uid == mark.st_uid == os.geteuid()
+        if not (mine and stat.S_ISDIR(status.st_mode) and stat.S_ISREG(mark.st_mode) and mark.st_size == len(folder.name)):
+            return False
+        made_here = (folder / MARK).read_bytes() == os.fsencode(folder.name)
+        return made_here and time.time() - status.st_mtime > ABANDONED
+    except OSError:  # another process was quicker, or it has no mark
+        return False
 
 
 class _Length:
@@ -201,4 +218,4 @@ def _verify(seen: str, known: str, word: str, url: str) -> str:
 def _shown(url: str) -> str:
     """Return an address without user names, passwords and queries: those are no part of a file's origin."""
     parts = urlsplit(url)
-    return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path}"
+    return printable(f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path}")

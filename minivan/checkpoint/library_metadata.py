@@ -7,7 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from ..card import Label, imagenet1k
-from ..errors import printable, quote
+from ..errors import is_line, printable, quote
 from ..geometry import PATCH_STRIDES
 from ..variants import Config
 from .error import CheckpointError
@@ -63,7 +63,7 @@ def labels_of(names: Sequence[object]) -> tuple[Label, ...]:
     texts = [name for name in names if isinstance(name, str) and name]
     if len(texts) != len(names):
         return ()
-    labels = [Label("", printable(text)) for text in texts]
+    labels = [Label("", text if is_line(text) else printable(text)) for text in texts]
     for index, known in enumerate(imagenet1k() if len(labels) == 1000 else ()):
         if known.name.lower() == labels[index].name.lower():
             labels[index] = known

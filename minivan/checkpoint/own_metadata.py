@@ -8,7 +8,7 @@ from dataclasses import replace
 from typing import Any
 
 from ..card import Card, Label, Preprocessing
-from ..errors import quote
+from ..errors import is_line, quote
 from ..variants import Config
 from .error import CheckpointError
 from .safetensors_file import parse_json
@@ -102,6 +102,6 @@ def _pair(pair: Any) -> list[str]:
 
 
 def _text(value: Any) -> str:
-    if not isinstance(value, str) or not value.isprintable():
+    if not isinstance(value, str) or not is_line(value):
         raise ValueError(f"{quote(value)} in the place of a text on one line")
     return value

@@ -13,7 +13,7 @@ import numpy.typing as npt
 
 from .. import paths
 from ..card import PRESETS, Card, Label, Preprocessing, imagenet1k
-from ..errors import quote
+from ..errors import printable, quote
 from ..variants import Config, is_learned, title_with_shape
 from . import layouts, own_metadata, safetensors_file
 from .error import CheckpointError
@@ -194,7 +194,7 @@ def _foreign(path: Path, size: int, kind: str, state: Mapping[str, object], labe
         labels = ()
     if config.classes == 1000 and not labels:
         labels = imagenet1k()
-    card = Card(name_of(path), PRESETS[layout.preset], labels, layout.name, path.name, file=path)
+    card = Card(name_of(path), PRESETS[layout.preset], labels, layout.name, printable(path.name), file=path)
     return Checkpoint(kind, size, config, card, stored, notes)
 
 

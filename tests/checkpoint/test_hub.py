@@ -204,10 +204,44 @@ def test_killed_outright(home, server):
         find("b0")
     assert fetch("b0", url=server.url()).path.exists()
     half = left_behind(home)
-    assert len(half) == 1 and half[0].parent.parent == home / "downloads"  # half a file, which nothing looks at
+    assert len(half) == 2 and {path.parent.parent for path in half} == {home / "downloads"}  # half a file, and whose it is
     os.utime(half[0].parent, (1, 1))
     fetch("b0", url=server.url())
-    assert left_behind(home) == []  # and which is swept away a day later
+    assert left_behind(home) == []  # which nothing looks at, and which is swept away a day later
+
+
+def old(folder):
+    os.utime(folder, (1, 1), follow_symlinks=False)
+    return folder
+
+
+def test_only_folders_that_a_fetch_made_itself_are_swept_away(home, server, tmp_path):
+    """What stands beside them, bears their name, or is a link to somewhere, stays with all that is in it."""
+    downloads, elsewhere = home / "downloads", tmp_path / "elsewhere"
+    kept = {
+        "another's": lambda path: path.mkdir(),
+        "minivan-download-bare": lambda path: path.mkdir(),
+        "minivan-download-moved": lambda path: (path.mkdir(), (path / "made-by-minivan").write_text("minivan-download-other")),
+        "minivan-download-file": lambda path: path.write_text("minivan-download-file"),
+        "minivan-download-link": lambda path: path.symlink_to(elsewhere),
+        "minivan-download-mark": lambda path: (path.mkdir(), (path / "made-by-minivan").symlink_to(elsewhere / "mark")),
+    }
+    downloads.mkdir(parents=True)
+    elsewhere.mkdir()
+    for name, make in kept.items():
+        make(downloads / name)
+    (elsewhere / "made-by-minivan").write_text("minivan-download-link")
+    (elsewhere / "mark").write_text("minivan-download-mark")
+    young, abandoned = downloads / "minivan-download-young", downloads / "minivan-download-abandoned"
+    for folder in (young, abandoned):
+        folder.mkdir()
+        (folder / "made-by-minivan").write_text(folder.name)
+    for path in [elsewhere, *downloads.iterdir()]:
+        if path != young:
+            old(path)
+    fetch("b0", url=server.url())
+    assert sorted(path.name for path in downloads.iterdir()) == sorted([*kept, young.name])
+    assert sorted(path.name for path in elsewhere.iterdir()) == ["made-by-minivan", "mark"]
 
 
 def test_several_processes_at_once(home, server):
