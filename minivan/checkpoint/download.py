@@ -87,6 +87,7 @@ def fetch(
         weights = replace(weights, card=card, notes=notes)
         converted = folder / "converted"
         write(weights, converted)
+        read(converted)  # what cannot be read again must not become the default
         path.parent.mkdir(parents=True, exist_ok=True)
         os.replace(converted, path)
     return Fetched(path, weights, seen, checked)

@@ -30,6 +30,7 @@ class ZipFile:
 
     def __init__(self, file: BufferedIOBase, size: int) -> None:
         self.archive = Archive(file, size)
+        self.storages: dict[str, Storage] = {}
         self.folder = self._folder()
         self.archive.check_stored()
         self.byteorder = self._byteorder()
@@ -68,7 +69,9 @@ class ZipFile:
 
     def _storage(self, identifier: object) -> Storage:
         dtype, key, count, _ = check_identifier(identifier)
-        storage = Storage(key, dtype, count, self._fetch, byteorder=self.byteorder)
+        storage = self.storages.setdefault(key, Storage(key, dtype, count, self._fetch, byteorder=self.byteorder))
+        if (storage.dtype, storage.count) != (dtype, count):  # PyTorch would take the first description for both
+            raise CheckpointError(f"storage {quote(key)} is described in two ways")
         entry = self.archive.entries.get(f"{self.folder}/data/{key}")
         if entry is None:
             raise CheckpointError(f"storage {quote(key)} has no record")

@@ -62,6 +62,17 @@ def test_a_legacy_storage_that_claims_more_than_its_record(file):
     refused(file, legacy(pickled, [["0"]], good), "storage a list in the list")
 
 
+@pytest.mark.parametrize("other", [dict(kind="HalfStorage"), dict(count=2, shape=(2,)), dict(kind="IntStorage")], ids=str)
+def test_one_storage_described_in_two_ways(file, other):
+    """PyTorch takes the first description for both tensors; read one by one they would be other weights."""
+    two = saved.pickled_dict(a=saved.pickled_tensor(), b=saved.pickled_tensor(**other))
+    refused(file, saved.around(two, **{"0": saved.floats(1, 2, 3, 4)}), "storage '0' is described in two ways")
+    record = (4).to_bytes(8, "little") + saved.floats(1, 2, 3, 4)
+    refused(file, legacy(two, ["0"], record), "storage '0' is described in two ways")
+    same = saved.pickled_dict(a=saved.pickled_tensor(), b=saved.pickled_tensor(offset=2, shape=(2,)))
+    refused(file, saved.around(same, **{"0": saved.floats(1, 2, 3, 4)}), "not a VAN: 2 entries, 'a' first")
+
+
 def test_a_few_bytes_seen_by_many_tensors(file):
     """Each tensor is sound by itself; together they would make gigabytes of a file of 40 kilobytes."""
     config = saved.SMALLEST
