@@ -15,8 +15,9 @@ import warnings
 from collections.abc import Iterator
 from typing import TextIO
 
-from ..errors import WrongCall, printable, reason, sentence
+from ..errors import WrongCall, reason, sentence
 from .arguments import INTERRUPTED, RIGHT, WRONG, prepare_compiler
+from .printing import complain, say
 
 COMMANDS = {  # name -> what `--help` says of it
     "classify": "name what a photo shows",
@@ -61,12 +62,11 @@ def main(argv: list[str] | None = None) -> int:
         discard_output()
         return RIGHT
     except (WrongCall, OSError) as error:
-        print(f"minivan: {printable(sentence(error))}", file=sys.stderr)
+        complain(sentence(error))
         discard_output()
         return WRONG
     except MemoryError as error:
-        said = printable(reason(error))
-        print(f"minivan: not enough memory ({said}): smaller images, or fewer at once, need less", file=sys.stderr)
+        complain(f"not enough memory ({reason(error)}): smaller images, or fewer at once, need less")
         discard_output()
         return WRONG
     except KeyboardInterrupt:
@@ -82,7 +82,7 @@ def run(argv: list[str]) -> int:
     if args.version:
         from minivan import __version__
 
-        print(f"minivan {__version__}")
+        say(f"minivan {__version__}")
         return RIGHT
     if args.command is None:
         top.print_help(sys.stderr)
@@ -108,7 +108,7 @@ def own_warnings() -> Iterator[None]:
         line: str | None = None,
     ) -> None:
         if category.__module__.partition(".")[0] == "minivan":
-            print(f"minivan: {printable(message)}", file=sys.stderr)
+            complain(message)
         else:
             before(message, category, filename, lineno, file, line)
 

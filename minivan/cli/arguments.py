@@ -122,8 +122,3 @@ def load_model(args: argparse.Namespace) -> VAN:
 
     with wrong_calls():
         return load(args.model if args.weights is None else Path(args.weights), engine=args.engine)
-
-
-def utf8() -> bool:
-    """Whether standard output takes every character."""
-    return (sys.stdout.encoding or "").lower().replace("-", "").startswith("utf")

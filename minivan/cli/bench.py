@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import argparse
-import json
 import os
 
 from .arguments import RIGHT, add_engine, add_threads, positive, size, wrong_calls
+from .printing import say, say_json
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -27,12 +27,12 @@ def run(args: argparse.Namespace) -> int:
         name, config = canonical(args.name), variant(args.name)
         seen = measure(config, args.engine, args.size, args.batch, args.runs)
     if args.json:
-        print(json.dumps({"variant": name, **seen._asdict()}))
+        say_json({"variant": name, **seen._asdict()})
         return RIGHT
-    print(f"{title(config)}, {seen.height} x {seen.width}, batch {seen.batch}, engine {seen.engine}, "
+    say(f"{title(config)}, {seen.height} x {seen.width}, batch {seen.batch}, engine {seen.engine}, "
           f"{seen.threads} of {os.cpu_count()} threads, {args.runs} runs")  # fmt: skip
-    print(f"  first call   {seen.first_ms:9.1f} ms  (compiling, or loading what was compiled)")
-    print(f"  minimum      {seen.min_ms:9.2f} ms")
-    print(f"  median       {seen.median_ms:9.2f} ms  {seen.images_per_second:.1f} images/s")
-    print(f"  arithmetic   {seen.gflops:9.1f} GFLOP/s, {seen.share:.0%} of a matrix product's {seen.peak_gflops:.0f}")
+    say(f"  first call   {seen.first_ms:9.1f} ms  (compiling, or loading what was compiled)")
+    say(f"  minimum      {seen.min_ms:9.2f} ms")
+    say(f"  median       {seen.median_ms:9.2f} ms  {seen.images_per_second:.1f} images/s")
+    say(f"  arithmetic   {seen.gflops:9.1f} GFLOP/s, {seen.share:.0%} of a matrix product's {seen.peak_gflops:.0f}")
     return RIGHT

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import contextlib
-import json
 import sys
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING
@@ -19,9 +18,9 @@ from .arguments import (
     load_model,
     positive,
     status,
-    utf8,
     wrong_calls,
 )
+from .printing import complain, say_json, utf8
 
 if TYPE_CHECKING:
     from rich.progress import Task
@@ -53,7 +52,7 @@ def run(args: argparse.Namespace) -> int:
         make_ready(model)
         for answer in found:
             if isinstance(answer, Unusable):
-                print(f"minivan: {printable(answer.image)}: {printable(answer.fault)}", file=sys.stderr)
+                complain(f"{answer.image}: {answer.fault}")
                 failed += 1
             else:
                 show(answer, model)
@@ -62,7 +61,7 @@ def run(args: argparse.Namespace) -> int:
 
 
 def print_json(answer: Answer, model: VAN) -> None:
-    print(json.dumps(answer.as_dict(), ensure_ascii=not utf8(), allow_nan=False), flush=True)
+    say_json(answer.as_dict(), flush=True)
 
 
 def print_text(answer: Answer, model: VAN) -> None:

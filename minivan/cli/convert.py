@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import argparse
-import sys
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ..errors import WrongCall
 from .arguments import RIGHT, wrong_calls
+from .printing import note, say
 
 if TYPE_CHECKING:
     from ..card import Preprocessing
@@ -56,10 +56,10 @@ def run(args: argparse.Namespace) -> int:
     with wrong_calls():
         unsaid = checkpoint.write(weights, args.output, args.dtype, args.to)
         size, sha256 = args.output.stat().st_size, checkpoint.file_sha256(args.output)
-    for note in (*weights.notes, *unsaid):
-        print(f"note: {note}", file=sys.stderr)
-    print(f"{args.output}: {weights.summary}, {args.dtype}, {size:,} bytes")
-    print(f"sha256 {sha256}")
+    for remark in (*weights.notes, *unsaid):
+        note(remark)
+    say(f"{args.output}: {weights.summary}, {args.dtype}, {size:,} bytes")
+    say(f"sha256 {sha256}")
     return RIGHT
 
 

@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import argparse
-import json
-import sys
 from collections.abc import Callable
 from typing import TYPE_CHECKING, TypeAlias
 
-from ..errors import WrongCall, printable, sentence
+from ..errors import WrongCall, sentence
 from ..explain.choices import DEFAULT, METHODS, SMALLEST_VIEW
 from ..predict.images import Found, find_images
-from .arguments import add_engine, add_exif, add_threads, add_weights, load_model, positive, status, utf8, wrong_calls
+from .arguments import add_engine, add_exif, add_threads, add_weights, load_model, positive, status, wrong_calls
+from .printing import complain, say, say_json
 
 if TYPE_CHECKING:
     from ..explain import PhotoAttention, PhotoMaps, Seen
@@ -56,13 +55,13 @@ def run(args: argparse.Namespace) -> int:
         try:
             seen = look(image)
         except (ValueError, OSError) as error:
-            print(f"minivan: {printable(sentence(error, image.name))}", file=sys.stderr)
+            complain(sentence(error, image.name))
             failed += 1
             continue
         with wrong_calls():
             found = answer(seen)
         if args.json:
-            print(json.dumps(found.as_dict(), ensure_ascii=not utf8()), flush=True)
+            say_json(found.as_dict(), flush=True)
         if args.output:
             shown.append(found)
     if shown:
@@ -115,4 +114,4 @@ def write(shown: list[PhotoMaps | PhotoAttention], args: argparse.Namespace) -> 
     with wrong_calls(args.output):
         figure.save(figure.draw(shown), args.output)
     if not args.json:
-        print(f"{args.output}: {shown[0].footnote()}")
+        say(f"{args.output}: {shown[0].footnote()}")

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import argparse
 import re
-import sys
 
 from .arguments import RIGHT, wrong_calls
+from .printing import note, say
 
 CONNECTING = "connecting"
 
@@ -33,10 +33,10 @@ def run(args: argparse.Namespace) -> int:
 
     with wrong_calls(), ProgressBar() as bar:
         fetched = fetch(args.name, args.library, args.url, args.sha256, bar)
-    for note in fetched.weights.notes:
-        print(f"note: {note}", file=sys.stderr)
-    print(f"{fetched.weights.card.source}: {fetched.checked}")
-    print(f"{fetched.weights.card.name}: {fetched.weights.summary}, now the default; kept as {fetched.path}")
+    for remark in fetched.weights.notes:
+        note(remark)
+    say(f"{fetched.weights.card.source}: {fetched.checked}")
+    say(f"{fetched.weights.card.name}: {fetched.weights.summary}, now the default; kept as {fetched.path}")
     return RIGHT
 
 

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import argparse
-import json
 from pathlib import Path
 
 from ..geometry import CONV_SPATIAL, LARGE_KERNEL
 from .arguments import RIGHT, whole, wrong_calls
+from .printing import say, say_json
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -48,9 +48,9 @@ def run(args: argparse.Namespace) -> int:
         with wrong_calls():
             save(figure.draw(n), args.plot)
     if args.json:
-        print(json.dumps(n | {"photo": photo.plain(walked)}))
+        say_json(n | {"photo": photo.plain(walked)})
         return RIGHT
-    print("\n".join(chapters.lesson(n, walked)))
+    say("\n".join(chapters.lesson(n, walked)))
     if args.plot is not None:
-        print(f"\nThe pictures are in {args.plot}.")
+        say(f"\nThe pictures are in {args.plot}.")
     return RIGHT

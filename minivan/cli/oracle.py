@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import argparse
-import json
 import math
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ..errors import WrongCall, printable
 from .arguments import NO, RIGHT, add_engine, add_threads, wrong_calls
+from .printing import say, say_json
 
 if TYPE_CHECKING:
     from ..oracle.compare import Difference, Report
@@ -83,10 +83,10 @@ def run_record(args: argparse.Namespace) -> int:
         if args.output:
             oracle.write(trace, args.output)
     if args.hashes:
-        print(hashes(trace), end="")
+        say(hashes(trace).rstrip("\n"))
     else:
         size = Path(args.output).stat().st_size
-        print(f"{args.output}: {layers(len(trace.layers))}, {size:,} bytes, {model.card.name} on engine {model.engine.name}")
+        say(f"{args.output}: {layers(len(trace.layers))}, {size:,} bytes, {model.card.name} on engine {model.engine.name}")
     return RIGHT
 
 
@@ -102,7 +102,7 @@ def run_compare(args: argparse.Namespace) -> int:
         report = oracle.compare(baseline.trace, oracle.read(args.other), allowed, names, args.layout)
         hint = baseline.hint(report)
     if args.json:
-        print(json.dumps(report.plain(hint)))
+        say_json(report.plain(hint))
     else:
         print_report(report, hint)
     return RIGHT if report.within and not report.missing else NO
@@ -112,35 +112,35 @@ def print_report(report: Report, hint: str) -> None:
     from ..oracle.trace import shape_text
 
     width = max([5, *(len(printable(row.path)) for row in report.rows)])
-    print(f"    {'#':>4} {'layer':{width}} {'shape':>15} {'bits':>7} {'max abs':>9} {'max rel':>9} "
+    say(f"    {'#':>4} {'layer':{width}} {'shape':>15} {'bits':>7} {'max abs':>9} {'max rel':>9} "
           f"{'max ULP':>9} {'99.9%':>8} {'SNR dB':>7} {'cosine':>11}")  # fmt: skip
     for row in report.rows:
         mark = "   " if row.within else ">>>"
         head = f"{mark} {row.number:4} {printable(row.path):{width}} {shape_text(row.shape):>15}"
         if row.fault:
-            print(f"{head} {row.fault}")
+            say(f"{head} {row.fault}")
         else:
-            print(f"{head} {share(row.bit_equal):>7} {row.max_abs:9.2e} {row.max_rel:9.2e} {count(row.max_ulp):>9} "
+            say(f"{head} {share(row.bit_equal):>7} {row.max_abs:9.2e} {row.max_rel:9.2e} {count(row.max_ulp):>9} "
                   f"{count(row.ulp_999):>8} {row.snr_db:7.1f} {row.cosine:11.8f}")  # fmt: skip
     if report.missing:
-        print(f"not in the port: {layers(len(report.missing))} ({some(report.missing)})")
+        say(f"not in the port: {layers(len(report.missing))} ({some(report.missing)})")
     if report.unknown:
-        print(f"not in the trace: {len(report.unknown)} names of the port ({some(report.unknown)})")
+        say(f"not in the trace: {len(report.unknown)} names of the port ({some(report.unknown)})")
     first = report.first_divergence
     if first is None:
         compared = f"{layers(len(report.rows))} compared, layout {report.layout}"
         if report.missing:  # "bit-equal" would be read as the whole port's verdict
-            print(f"{compared}: within tolerance, but {layers(len(report.missing))} of the trace went unchecked")
+            say(f"{compared}: within tolerance, but {layers(len(report.missing))} of the trace went unchecked")
         else:
-            print(f"{compared}: {'bit-equal' if report.bit_equal else 'within tolerance'}")
+            say(f"{compared}: {'bit-equal' if report.bit_equal else 'within tolerance'}")
         return
-    print(f"first divergence: {printable(first.path)} (layer {first.number})")
+    say(f"first divergence: {first.path} (layer {first.number})")
     if first.first is not None and first.worst is not None:
-        print(f"  first beyond tolerance {at(first.first)}")
-        print(f"  largest error          {at(first.worst)}")
-    print(f"  hint: {printable(hint) or 'no known fault gives these numbers'}")
+        say(f"  first beyond tolerance {at(first.first)}")
+        say(f"  largest error          {at(first.worst)}")
+    say(f"  hint: {hint or 'no known fault gives these numbers'}")
     if report.missing:
-        print(f"{layers(len(report.missing))} of the trace went unchecked")
+        say(f"{layers(len(report.missing))} of the trace went unchecked")
 
 
 def layers(number: int) -> str:
@@ -172,5 +172,5 @@ def run_vectors(args: argparse.Namespace) -> int:
 
     with wrong_calls():
         number = vectors.write(args.output, args.op)
-    print(f"{args.output}: {number} test vectors; manifest.json says what they are, FORMAT.md how to read them")
+    say(f"{args.output}: {number} test vectors; manifest.json says what they are, FORMAT.md how to read them")
     return RIGHT

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import argparse
-import json
 from typing import TYPE_CHECKING
 
+from ..errors import printable
 from ..explain.choices import FIELD_SIDE, NOISE_IMAGES
 from ..predict.images import find_images
 from .arguments import RIGHT, add_threads, add_weights, load_model, positive, wrong_calls
+from .printing import say, say_json
 
 if TYPE_CHECKING:
     from ..card import Preprocessing
@@ -41,14 +42,14 @@ def run(args: argparse.Namespace) -> int:
     with wrong_calls():
         found = receptive.fields(model, photos, args.size)
     if args.json:
-        print(json.dumps(found.as_dict()))
+        say_json(found.as_dict())
     else:
         print_table(found)
     if args.output:
         with wrong_calls(args.output):
             figure.save(figure.receptive_figure(found), args.output)
         if not args.json:
-            print(args.output)
+            say(args.output)
     return RIGHT
 
 
@@ -85,4 +86,4 @@ def print_table(found: Fields) -> None:
     console.print(table)
     console.print(Text("can see: the theoretical field in pixels. 20% to 99%: the part of the image's area that holds this "
                        "share of the centre position's derivative, the effective field.", style="dim"))  # fmt: skip
-    console.print(Text(found.footnote(), style="dim"))
+    console.print(Text(printable(found.footnote()), style="dim"))

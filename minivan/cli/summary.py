@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import argparse
-import json
 
 from .arguments import RIGHT, size, wrong_calls
+from .printing import say, say_json
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -24,8 +24,8 @@ def run(args: argparse.Namespace) -> int:
     parameters, multiply_adds = totals(rows)
     if args.json:
         stages = [vars(row) for row in rows]
-        print(json.dumps({"variant": name, "input": [3, *args.size], "stages": stages, "parameters": parameters,
-                          "multiply_adds": multiply_adds, "published_top1": PUBLISHED_TOP1[name]}))  # fmt: skip
+        say_json({"variant": name, "input": [3, *args.size], "stages": stages, "parameters": parameters,
+                          "multiply_adds": multiply_adds, "published_top1": PUBLISHED_TOP1[name]})  # fmt: skip
         return RIGHT
     from rich.console import Console
     from rich.table import Table
@@ -39,8 +39,8 @@ def run(args: argparse.Namespace) -> int:
         table.add_row(row.name, shape, str(row.blocks or ""), f"{row.parameters:,}", f"{row.multiply_adds:,}")
     table.add_row("total", "", "", f"{parameters:,}", f"{multiply_adds:,}", style="bold")
     console = Console(highlight=False)
-    console.print(f"{title(config)}, input 3 x {height} x {width}\n")
+    say(f"{title(config)}, input 3 x {height} x {width}\n")
     console.print(table)
     pretrained = ", pretrained on ImageNet-22k" if name in PRETRAINED else ""
-    console.print(f"\nPublished ImageNet top-1: {PUBLISHED_TOP1[name]} %{pretrained}")
+    say(f"\nPublished ImageNet top-1: {PUBLISHED_TOP1[name]} %{pretrained}")
     return RIGHT

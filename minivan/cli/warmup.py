@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 
 from .arguments import COMPILED, RIGHT, add_cache, wrong_calls
+from .printing import say
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -18,5 +19,5 @@ def run(args: argparse.Namespace) -> int:
     chosen = {"all": COMPILED}.get(args.engine, (args.engine,))
     with wrong_calls():
         for name, seconds in warm_up(chosen):
-            print(f"{name}: {seconds:.1f} s", flush=True)
+            say(f"{name}: {seconds:.1f} s", flush=True)
     return RIGHT

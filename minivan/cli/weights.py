@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import argparse
-import sys
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from .arguments import RIGHT, status, wrong_calls
+from .printing import complain, say
 
 if TYPE_CHECKING:
     from ..checkpoint.tensor import StoredTensor
@@ -34,13 +34,13 @@ def list_weights() -> int:
     unusable = 0
     for entry in found:
         if entry.checkpoint is None:
-            print(f"minivan: unusable: {entry.fault}", file=sys.stderr)
+            complain(f"unusable: {entry.fault}")
             unusable += 1
             continue
         card, config = entry.checkpoint.card, entry.checkpoint.config
         with wrong_calls():
             sha256 = card.sha256
-        print(f"{card.name}: {entry.place}{', the default' if entry.default else ''}")
+        say(f"{card.name}: {entry.place}{', the default' if entry.default else ''}")
         print_rows(({"version": card.version} if card.version else {}) | {
             "variant": variant_of(config) or title_with_shape(config),
             "classes": str(config.classes),
@@ -49,8 +49,8 @@ def list_weights() -> int:
             "sha256": sha256,
         })  # fmt: skip
     if not found:
-        print("no weights are here")
-    print(f"to fetch: {', '.join(sorted({source.variant for source in SOURCES}))} (python -m minivan fetch NAME)")
+        say("no weights are here")
+    say(f"to fetch: {', '.join(sorted({source.variant for source in SOURCES}))} (python -m minivan fetch NAME)")
     return status(unusable, len(found))
 
 
@@ -61,7 +61,7 @@ def show_file(name: str) -> int:
     with wrong_calls(), opened(find(name)) as checkpoint:
         card = checkpoint.card
         sha256 = card.sha256
-    print(f"{card.file}: {checkpoint.format}, {checkpoint.size:,} bytes")
+    say(f"{card.file}: {checkpoint.format}, {checkpoint.size:,} bytes")
     print_rows({"sha256": sha256} | facts(checkpoint))
     print_tensors(checkpoint.stored)
     return RIGHT
@@ -70,7 +70,7 @@ def show_file(name: str) -> int:
 def print_rows(rows: Mapping[str, str]) -> None:
     width = max(map(len, rows)) + 2
     for key, value in rows.items():
-        print(f"  {key:<{width}}{value}")
+        say(f"  {key:<{width}}{value}")
 
 
 def print_tensors(stored: Mapping[str, StoredTensor]) -> None:
@@ -79,4 +79,4 @@ def print_tensors(stored: Mapping[str, StoredTensor]) -> None:
     rows.append((f"{len(stored)} tensors", "", "", f"{sum(tensor.count for tensor in stored.values()):,}"))
     name, dtype, shape, count = (max(map(len, column)) for column in zip(*rows, strict=True))
     for row in rows:
-        print(f"  {row[0]:<{name}}  {row[1]:<{dtype}}  {row[2]:<{shape}}  {row[3]:>{count}}")
+        say(f"  {row[0]:<{name}}  {row[1]:<{dtype}}  {row[2]:<{shape}}  {row[3]:>{count}}")

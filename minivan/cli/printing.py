@@ -1,0 +1,42 @@
+"""Everything that commands print: one function for text, one for JSON, and no character that a terminal would obey.
+
+Names of files, layers and classes come from elsewhere. A control character in one could move the cursor, a mark of direction
+could turn a name around: they are shown as their codes, in JSON as its own escapes.
+"""
+
+from __future__ import annotations
+
+import sys
+from typing import Any
+
+from ..errors import printable
+
+
+def say(text: object = "", flush: bool = False) -> None:
+    """Print text, of one line or several, on standard output."""
+    print("\n".join(printable(line) for line in str(text).split("\n")), flush=flush)
+
+
+def complain(text: object) -> None:
+    """Print one line on standard error, after the program's name."""
+    print(f"minivan: {printable(text)}", file=sys.stderr)
+
+
+def note(text: object) -> None:
+    """Print one line on standard error that is no complaint, but worth knowing."""
+    print(f"note: {printable(text)}", file=sys.stderr)
+
+
+def say_json(value: Any, flush: bool = False) -> None:
+    """Print a value as one line of JSON, in which NaN and infinity are not; it raises ValueError for them."""
+    import json
+
+    text = json.dumps(value, ensure_ascii=not utf8(), allow_nan=False)
+    if not text.isprintable():
+        text = "".join(c if c.isprintable() else json.dumps(c)[1:-1] for c in text)
+    print(text, flush=flush)
+
+
+def utf8() -> bool:
+    """Whether standard output takes every character."""
+    return (sys.stdout.encoding or "").lower().replace("-", "").startswith("utf")
