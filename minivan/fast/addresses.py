@@ -64,9 +64,15 @@ def relocate(array: NDArray[np.void], table: type, base: Address) -> None:
 
 def address_of(array: NDArray[Any]) -> Address:
     """Return where an array begins; ValueError where that is not a whole number of floats."""
-    if array.ctypes.data % FLOAT_BYTES:
+    address, beyond = divmod(begin_of(array), FLOAT_BYTES)
+    if beyond:
         raise ValueError(f"an address counts floats, so an array must be aligned to {FLOAT_BYTES} bytes")
-    return int(array.ctypes.data // FLOAT_BYTES)
+    return address
+
+
+def begin_of(array: NDArray[Any]) -> Pointer:
+    """Return where an array begins in bytes. Not by `array.ctypes`, which imports: finalizers run when nothing can be."""
+    return int(array.__array_interface__["data"][0])
 
 
 def aligned(size: int) -> NDArray[np.float32]:

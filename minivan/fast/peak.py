@@ -42,14 +42,15 @@ def ours(threads: int, tries: int = 10) -> float:
             Part(0, POSITIONS, 0, OUTPUTS // (PAIR * v)), spare,
         ))  # fmt: skip
     team = Team()
+    jobs = jobs[: team.gather(threads)]
     work = 2e-9 * INPUTS * OUTPUTS * POSITIONS
     repeat(lanes, 1, *jobs[0])
     times = max(1, int(SECONDS * 100 / work))
     best = 0.0
     for _ in range(tries):
         start = time.perf_counter()
-        team.run(repeat, [(lanes, times, *job) for job in jobs])
-        best = max(best, threads * times * work / (time.perf_counter() - start))
+        team.run(repeat, [(lanes, times, *job) for job in jobs], release=lambda: None)
+        best = max(best, len(jobs) * times * work / (time.perf_counter() - start))
     return best
 
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Mapping
+from functools import partial
 
 import numba
 import numpy as np
@@ -13,12 +13,14 @@ from ..geometry import stage_sizes
 from ..variants import Config
 from .network import run
 from .pack import pack
-from .rounds import rounds
+from .rounds import Portion, rounds
 from .simd import SHAPES, Lanes, host_lanes
 from .team import Team
-from .workspace import Workspace
+from .workspace import Workspace, release
 
 Floats = NDArray[np.float32]
+
+_compiled: set[type[Lanes]] = set()
 
 
 class Plan:
@@ -33,7 +35,7 @@ class Plan:
         self.config, self.lanes = config, host_lanes() if lanes is None else lanes
         self.shape = SHAPES[type(self.lanes)]
         self._workspace = Workspace(config, pack(config, tensors, self.shape.lanes), self.shape)
-        self._lock, self._team = threading.Lock(), Team()
+        self._team = Team()
 
     def __call__(self, x: NDArray[np.floating]) -> Floats:
         """Images (N, 3, H, W), any layout in memory -> float32 logits (N, classes)."""
@@ -51,11 +53,23 @@ class Plan:
         """Return the logits; fill in `maps`, each stage's, where they are wanted."""
         x = np.require(x, np.float32, ["C_CONTIGUOUS", "ALIGNED"])  # an address counts floats: it cannot point between them
         logits = np.empty((len(x), self.config.classes), np.float32)
-        with self._lock:
-            for portions in rounds(len(x), x.shape[2], x.shape[3], numba.get_num_threads()):
+        with self._team.turn:
+            self._compile(x, logits)
+            for portions in rounds(len(x), x.shape[2], x.shape[3], self._team.gather(numba.get_num_threads())):
                 places = self._workspace.places(portions, x, logits)
-                self._team.run(run, [job for place in places for job in place.jobs(self.lanes)])
+                jobs = [job for place in places for job in place.jobs(self.lanes)]
+                self._team.run(run, jobs, partial(release, places))
                 for portion, place in zip(portions, places, strict=True):
                     for whole, part in zip(maps or (), place.features(self.shape.lanes), strict=False):
                         whole[portion.first : portion.first + portion.images] = part[:, : whole.shape[1]]
         return logits
+
+    def _compile(self, x: Floats, logits: Floats) -> None:
+        """Compile `run`, or load it, once per process and vector width, by a pass over no images in this thread alone.
+
+        So that no helper waits at a barrier while another thread compiles, and whatever ends the compiling is raised here.
+        """
+        if type(self.lanes) not in _compiled:
+            (place,) = self._workspace.places([Portion(0, 0, 1)], x, logits)
+            run(*place.jobs(self.lanes)[0])
+            _compiled.add(type(self.lanes))

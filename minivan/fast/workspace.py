@@ -12,7 +12,7 @@ there by then. So for as long as threads run, these must be held, and a Place ho
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from itertools import accumulate
@@ -23,12 +23,12 @@ from numpy.typing import NDArray
 
 from ..geometry import DWCONV, stage_sizes
 from ..variants import Config
-from .addresses import ALIGNMENT, FLOAT_BYTES, Address, address_of, aligned, records
+from .addresses import ALIGNMENT, FLOAT_BYTES, Address, address_of, aligned, begin_of, records
 from .maps import Grid
 from .rounds import Portion
 from .simd import PAIR, Lanes, Shape, pairs_for
 from .tables import Maps, Member, Packed, Scratch, Tiling
-from .team import GIVE_WAY
+from .team import GIVE_WAY, RELEASED
 from .windows import EMBED, EMBED_TILES, STEM_ROW, STEM_ROWS, STEM_TILES
 
 # Bytes of the wide map that a band of rows may take, both before and after its 3x3 convolution. Bands of 1, 3, 4 and 6 rows
@@ -84,6 +84,12 @@ class Place:
             at += size
 
 
+def release(places: Iterable[Place]) -> None:
+    """Let every thread of these teams pass all barriers that are still to come: one of them will not arrive."""
+    for place in places:
+        place.counter[0] = RELEASED
+
+
 class Workspace:
     """A plan's memory: one room, as large as the largest call so far needed, used again by every call."""
 
@@ -111,7 +117,7 @@ class Workspace:
             members = []
             for rank in range(portion.threads):
                 scratch, at = Scratch(*addresses(size.scratch, at)), at + sum(size.scratch)
-                member = Member(rank, portion.threads, counter.ctypes.data, GIVE_WAY, 0, maps, scratch)
+                member = Member(rank, portion.threads, begin_of(counter), GIVE_WAY, 0, maps, scratch)
                 members.append(records([member], Member))
             places.append(Place(self.packed, self._room, members, counter, size.tilings, x[images], logits[images]))
         return places
