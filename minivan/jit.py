@@ -6,6 +6,7 @@ and a sum that the source has apart. `exact` rests on that, and a test looks for
 
 from __future__ import annotations
 
+import os
 import threading
 from collections.abc import Callable
 from typing import Any, TypeVar, cast
@@ -22,9 +23,53 @@ carray: Any = vars(numba)["carray"]  # an array over memory that is known by its
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 
-# Numba's `workqueue` threading layer ends the process when two Python threads start parallel kernels at once:
-# whoever runs a network holds this lock.
-launch = threading.RLock()
+
+def threading_layer() -> str | None:
+    """Return which of Numba's threading layers this process has started: 'omp', 'tbb' or 'workqueue'; None before that."""
+    try:
+        return str(vars(numba)["threading_layer"]())
+    except ValueError:
+        return None
+
+
+def thread_count() -> int:
+    """Return on how many threads Numba would compute now, without starting any of them."""
+    return int(numba.get_num_threads() if threading_layer() else vars(numba.config)["NUMBA_NUM_THREADS"])
+
+
+FORKED = (
+    "this process was forked from one in which Numba's OpenMP threads had computed, and they cannot compute here: start"
+    " processes with spawn or forkserver, use the engine fast or numpy, or set NUMBA_THREADING_LAYER=workqueue"
+)
+
+
+class Launch:
+    """Whoever runs a parallel kernel holds this lock: `with launch:`. RuntimeError in a forked process where none can run.
+
+    Numba's `workqueue` threading layer ends the process when two Python threads start parallel kernels at once, and its `omp`
+    layer ends a forked one whose parent has used it.
+    """
+
+    def __init__(self) -> None:
+        self._lock = threading.RLock()
+        self._forked_with_openmp = False
+        if hasattr(os, "register_at_fork"):
+            os.register_at_fork(after_in_child=self._forked)
+
+    def __enter__(self) -> None:
+        if self._forked_with_openmp:
+            raise RuntimeError(FORKED)
+        self._lock.acquire()
+
+    def __exit__(self, *error: object) -> None:
+        self._lock.release()
+
+    def _forked(self) -> None:
+        self._lock = threading.RLock()  # another thread of the parent may have held it
+        self._forked_with_openmp |= threading_layer() == "omp"
+
+
+launch = Launch()
 
 
 def njit(*, parallel: bool = False, nogil: bool = False, cache: bool = True) -> Callable[[Function], Function]:

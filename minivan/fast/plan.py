@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from functools import partial
 
-import numba
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from ..geometry import stage_sizes
+from ..jit import thread_count
 from ..variants import Config
 from .network import run
 from .pack import pack
@@ -55,7 +55,7 @@ class Plan:
         logits = np.empty((len(x), self.config.classes), np.float32)
         with self._team.turn:
             self._compile(x, logits)
-            for portions in rounds(len(x), x.shape[2], x.shape[3], self._team.gather(numba.get_num_threads())):
+            for portions in rounds(len(x), x.shape[2], x.shape[3], self._team.gather(thread_count())):
                 places = self._workspace.places(portions, x, logits)
                 jobs = [job for place in places for job in place.jobs(self.lanes)]
                 self._team.run(run, jobs, partial(release, places))

@@ -1,0 +1,50 @@
+"""Parallel kernels in forked processes: they compute, or say in one line what to do."""
+
+import os
+import subprocess
+import sys
+
+import pytest
+from support import ROOT
+
+SCRIPT = """
+import multiprocessing, sys
+import numba, numpy as np
+from support.networks import images, random_tensors
+from minivan.van import VAN
+from minivan.variants import Config
+config = Config((4, 6), (1, 1), (1, 1), classes=3)
+tensors, x = random_tensors(config), images(1, 32)
+used, engine = sys.argv[1:]
+model = VAN(config, tensors, engine)
+expected = VAN(config, tensors, used)(x).argmax() if used != "nothing" else None
+
+def answer(i):
+    try:
+        y = model(x)
+        return "answered" if expected is None or y.argmax() == expected else "wrong"
+    except RuntimeError as error:
+        assert "\\n" not in str(error) and "spawn" in str(error)
+        return "told"
+
+with multiprocessing.get_context("fork").Pool(2) as pool:
+    print(*sorted(set(pool.map(answer, range(4)))))
+"""
+
+
+@pytest.mark.parametrize(
+    ("used", "engine", "layer", "said"),
+    [
+        ("exact", "exact", "omp", "told"),
+        ("exact", "exact", "workqueue", "answered"),
+        ("exact", "fast", "omp", "answered"),
+        ("exact", "numpy", "omp", "answered"),
+        ("fast", "exact", "omp", "answered"),
+        ("nothing", "exact", "omp", "answered"),
+    ],
+)
+def test_a_pool_of_forked_processes_answers_or_is_told_what_to_do(used, engine, layer, said):
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join((str(ROOT), str(ROOT / "tests"))), "NUMBA_THREADING_LAYER": layer}
+    command = [sys.executable, "-c", SCRIPT, used, engine]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120, env=environment, check=False)
+    assert (done.returncode, done.stdout) == (0, f"{said}\n"), done.stderr
