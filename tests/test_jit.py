@@ -36,11 +36,11 @@ with multiprocessing.get_context("fork").Pool(2) as pool:
     ("used", "engine", "layer", "said"),
     [
         ("exact", "exact", "omp", "told"),
-        ("exact", "exact", "workqueue", "answered"),
         ("exact", "fast", "omp", "answered"),
-        ("exact", "numpy", "omp", "answered"),
-        ("fast", "exact", "omp", "answered"),
-        ("nothing", "exact", "omp", "answered"),
+        pytest.param("exact", "exact", "workqueue", "answered", marks=pytest.mark.slow),
+        pytest.param("exact", "numpy", "omp", "answered", marks=pytest.mark.slow),
+        pytest.param("fast", "exact", "omp", "answered", marks=pytest.mark.slow),
+        pytest.param("nothing", "exact", "omp", "answered", marks=pytest.mark.slow),
     ],
 )
 def test_a_pool_of_forked_processes_answers_or_is_told_what_to_do(used, engine, layer, said):

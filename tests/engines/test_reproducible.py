@@ -61,7 +61,7 @@ def check(output, level, runs):
 
 def test_threads_and_batch_change_no_bit(tmp_path):
     """Each network with 1 and 2 threads, alone and as one of eight. The slow test below does all, at every level."""
-    check(reproduce_in_a_fresh_process(tmp_path, "tiny", "bundled", "b0"), "host", 12)
+    check(reproduce_in_a_fresh_process(tmp_path, "tiny", "bundled"), "host", 8)
 
 
 @pytest.mark.slow

@@ -16,6 +16,7 @@ from minivan.checkpoint import Weights, write
 from minivan.oracle import trace
 from minivan.van import VAN
 
+SLOW = pytest.mark.slow  # each in a process of its own, which imports PyTorch
 ADAPTERS = ROOT / "examples" / "trace_adapters"
 MODEL = """
 import sys
@@ -76,11 +77,11 @@ def test_a_pytorch_port_is_within_float32_tolerance(folder, run):
 @pytest.mark.parametrize("fault, path, hint", [
     ("net.block2[1].attn.activation = torch_van.nn.GELU(approximate='tanh')",
      "block2.1.attn.activation", "tanh GELU instead of erf"),
-    ("net.block3[0].norm1.eps = 1e-3", "block3.0.norm1", "wrong eps: 0.001 instead of 1e-05"),
-    ("net.block1[0].attn.spatial_gating_unit.conv_spatial.dilation = (1, 1); "
+    pytest.param("net.block3[0].norm1.eps = 1e-3", "block3.0.norm1", "wrong eps: 0.001 instead of 1e-05", marks=SLOW),
+    pytest.param("net.block1[0].attn.spatial_gating_unit.conv_spatial.dilation = (1, 1); "
      "net.block1[0].attn.spatial_gating_unit.conv_spatial.padding = (3, 3)",
-     "block1.0.attn.spatial_gating_unit.conv_spatial", "missing dilation: 1 instead of 3"),
-    ("net.block4[0].mlp.fc2.bias = None", "block4.0.mlp.fc2", "missing bias"),
+     "block1.0.attn.spatial_gating_unit.conv_spatial", "missing dilation: 1 instead of 3", marks=SLOW),
+    pytest.param("net.block4[0].mlp.fc2.bias = None", "block4.0.mlp.fc2", "missing bias", marks=SLOW),
 ])  # fmt: skip
 def test_a_faulty_pytorch_port_is_found_out(folder, run, fault, path, hint):
     adapt("record_pytorch.py", folder, pytorch_model(folder, fault))
