@@ -54,7 +54,7 @@ def main(argv: list[str] | None = None) -> int:
     """Run one command; return its exit status, one of those in `arguments`."""
     prepare_streams()
     try:
-        with own_warnings():
+        with own_warnings(), no_interrupt_lost():
             status = run(sys.argv[1:] if argv is None else argv)
         sys.stdout.flush()
         return status
@@ -117,6 +117,32 @@ def own_warnings() -> Iterator[None]:
         yield
     finally:
         warnings.showwarning = before
+
+
+@contextlib.contextmanager
+def no_interrupt_lost() -> Iterator[None]:
+    """Send Ctrl-C once more where it came while C code had called Python: what is raised there, nobody hears of.
+
+    LLVM calls llvmlite in that way after every function that it has compiled.
+    """
+    before = sys.unraisablehook
+
+    def hook(lost: sys.UnraisableHookArgs) -> None:
+        if lost.exc_type is not KeyboardInterrupt:
+            before(lost)
+            return
+        import signal
+        import threading
+
+        again = threading.Timer(0.02, os.kill, (os.getpid(), signal.SIGINT))  # not at once: it would be lost in the same place
+        again.daemon = True
+        again.start()
+
+    sys.unraisablehook = hook
+    try:
+        yield
+    finally:
+        sys.unraisablehook = before
 
 
 def prepare_streams() -> None:

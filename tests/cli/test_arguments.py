@@ -142,6 +142,27 @@ sys.exit(main(["classify", "-"]))
     assert (done.returncode, done.stdout, done.stderr) == (130, "", "")
 
 
+def test_ctrl_c_while_c_code_calls_python():
+    """As LLVM does after each function that it compiled: an exception there goes nowhere."""
+    code = """
+import ctypes, signal, sys, time
+from minivan import cli
+from minivan.cli import summary
+
+signal.signal(signal.SIGINT, signal.default_int_handler)
+callback = ctypes.CFUNCTYPE(None)(lambda: signal.raise_signal(signal.SIGINT))
+
+def run(args):
+    callback()
+    time.sleep(20)
+
+summary.run = run
+sys.exit(cli.main(["summary"]))
+"""
+    done = python(code, timeout=15)
+    assert (done.returncode, done.stdout, done.stderr) == (130, "", "")
+
+
 def test_ctrl_c_while_modules_are_imported():
     code = """
 import runpy, sys
