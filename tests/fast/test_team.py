@@ -184,7 +184,7 @@ with multiprocessing.get_context("fork").Pool(2) as pool:
 
 
 def test_a_model_answers_until_the_very_end():
-    assert in_a_process("""
+    said = in_a_process("""
 import atexit
 class Last:
     def __del__(self, plan=plan, x=x, expected=expected): print("finalizer", plan(x).tobytes() == expected, flush=True)
@@ -195,7 +195,9 @@ def late():
     print("thread", new(), flush=True)
 threading.Thread(target=late).start()
 atexit.register(lambda: print("atexit", plan(x).tobytes() == expected, new(), flush=True))
-""") == ["thread", "True", "atexit", "True", "True", "finalizer", "True"]  # fmt: skip
+""")
+    assert said[:5] == ["thread", "True", "atexit", "True", "True"]
+    assert said[5:] in (["finalizer", "True"], [])  # Numba 0.60 imports there, where nothing can be imported any more
 
 
 def test_members_at_once_and_alone_give_the_same():
