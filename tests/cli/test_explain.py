@@ -89,7 +89,7 @@ def test_the_default_class_and_its_probability_are_those_of_classify(run):
         ["--method", "gradcam++", "--size", "64"],
         ["--method", "smoothgrad", "--size", "32"],
         ["--method", "occlusion", "--size", "32", "--engine", "fast"],
-        ["--attention", "--size", "64"],
+        pytest.param(["--attention", "--size", "64"], marks=pytest.mark.slow),
         ["--attention", "--block", "block3", "--size", "64"],
     ],
     ids=" ".join,

@@ -12,6 +12,8 @@ from onnx.backend.test.case.node import collect_testcases
 
 from minivan import ops
 
+pytestmark = pytest.mark.slow  # making them takes as long as running them: half a minute together
+
 OPERATORS = ("Conv", "Gelu", "BatchNormalization", "LayerNormalization", "GlobalAveragePool", "Gemm", "Softmax")
 FILES = Path(onnx.backend.test.__file__).parent / "data"
 RTOL, ATOL = 1e-3, 1e-7  # ONNX's own, of its backend tests; most are met at 1e-6
