@@ -13,8 +13,6 @@ from support import EXAMPLES
 from minivan import cli
 from minivan.cli.printing import complain, note, say, say_json
 
-pytestmark = pytest.mark.loop
-
 EVIL = "a\x1b[2Jb\x07\x9b\u202egnp.tac\u2028\ud800\U000e0001"
 
 
