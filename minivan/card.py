@@ -11,6 +11,9 @@ from pathlib import Path
 from typing import NamedTuple
 
 from .errors import is_line, quote
+from .input import read_text
+
+MOST_BYTES_OF_LABELS = 8 << 20
 
 
 def file_sha256(path: str | Path) -> str:
@@ -34,10 +37,11 @@ class Label(NamedTuple):
 def read_labels(path: str | Path) -> tuple[Label, ...]:
     """Read class names in index order, one line a class: 'wnid<TAB>names', or names alone.
 
-    Raises ValueError for a file that is not UTF-8 text or has an empty line, with the line's number.
+    Raises ValueError for a file that is not UTF-8 text or has an empty line, with the line's number, and OSError for one that
+    cannot be read or holds more than 8 MiB.
     """
     try:
-        lines = Path(path).read_text(encoding="utf-8-sig").splitlines()
+        lines = read_text(path, MOST_BYTES_OF_LABELS, "utf-8-sig").splitlines()
     except UnicodeDecodeError:
         raise ValueError(f"{path}: class names must be UTF-8 text, one class a line") from None
     labels = []
