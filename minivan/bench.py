@@ -84,13 +84,15 @@ def _milliseconds(call: Callable[[], object]) -> float:
 
 @contextmanager
 def _threads(count: int | None) -> Iterator[int]:
-    """Give the number of Numba's threads, `count` where it is not None, and put it back at the end."""
+    """Give the number of threads, Numba's being `count` where it is not None, and put it back at the end."""
     import numba  # after the model was made: an engine that compiles nothing does without, but for the peak's sake
+
+    from .jit import thread_count
 
     before = numba.get_num_threads()
     if count is not None:
         numba.set_num_threads(count)
     try:
-        yield numba.get_num_threads()
+        yield thread_count()
     finally:
         numba.set_num_threads(before)

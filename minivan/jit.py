@@ -16,6 +16,7 @@ from numba import prange
 from numba.extending import intrinsic as numba_intrinsic
 
 from . import kernel_cache
+from .processors import MOST_THREADS, budget
 
 __all__ = ["carray", "inline", "intrinsic", "launch", "njit", "prange"]
 
@@ -33,7 +34,11 @@ def threading_layer() -> str | None:
 
 
 def thread_count() -> int:
-    """Return on how many threads Numba would compute now, without starting any of them."""
+    """Return on how many threads minivan computes: as many as Numba would, within this process's budget. Starts none."""
+    return min(_numbas(), budget().threads)
+
+
+def _numbas() -> int:
     return int(numba.get_num_threads() if threading_layer() else vars(numba.config)["NUMBA_NUM_THREADS"])
 
 
@@ -44,28 +49,39 @@ FORKED = (
 
 
 class Launch:
-    """Whoever runs a parallel kernel holds this lock: `with launch:`. RuntimeError in a forked process where none can run.
+    """Whoever runs a parallel kernel holds this lock: `with launch:`. RuntimeError where none can run.
 
     Numba's `workqueue` threading layer ends the process when two Python threads start parallel kernels at once, and its `omp`
-    layer ends a forked one whose parent has used it.
+    layer ends a forked one whose parent has used it. Where this process's budget is smaller than the number of threads that
+    Numba would use, the kernels use the smaller one; afterwards the calling thread's number is what it was.
     """
 
     def __init__(self) -> None:
         self._lock = threading.RLock()
         self._forked_with_openmp = False
+        self._numbas: list[int | None] = []  # for each time that the lock is held: what to put back, if anything
         if hasattr(os, "register_at_fork"):
             os.register_at_fork(after_in_child=self._forked)
 
     def __enter__(self) -> None:
         if self._forked_with_openmp:
             raise RuntimeError(FORKED)
+        wanted, most = _numbas(), budget().threads
+        if wanted > MOST_THREADS and not threading_layer():
+            raise RuntimeError(f"NUMBA_NUM_THREADS asks for {wanted} threads, and at most {MOST_THREADS} are started")
         self._lock.acquire()
+        if wanted > most:
+            numba.set_num_threads(most)
+        self._numbas.append(wanted if wanted > most else None)
 
     def __exit__(self, *error: object) -> None:
+        before = self._numbas.pop()
+        if before is not None:
+            numba.set_num_threads(before)
         self._lock.release()
 
     def _forked(self) -> None:
-        self._lock = threading.RLock()  # another thread of the parent may have held it
+        self._lock, self._numbas = threading.RLock(), []  # another thread of the parent may have held it
         self._forked_with_openmp |= threading_layer() == "omp"
 
 

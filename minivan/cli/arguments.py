@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from ..errors import WrongCall, sentence
 from ..geometry import SMALLEST_SIDE
+from ..processors import MOST_THREADS, budget
 
 if TYPE_CHECKING:
     from ..van import VAN
@@ -72,7 +73,12 @@ def add_engine(parser: argparse.ArgumentParser, default: str = "fast", advice: s
 
 def add_threads(parser: argparse.ArgumentParser) -> None:
     """Add --threads, and --cache."""
-    parser.add_argument("--threads", type=positive, metavar="N", help="processor threads (default: all)")
+    parser.add_argument(
+        "--threads",
+        type=whole(MOST_THREADS),
+        metavar="N",
+        help="threads that compute (default: as many as this process may use)",
+    )
     add_cache(parser)
 
 
@@ -95,7 +101,7 @@ def prepare_compiler(args: argparse.Namespace) -> None:
     threads = getattr(args, "threads", None)
     if threads is None:
         return
-    threads = min(threads, os.cpu_count() or 1)
+    threads = min(threads, budget().threads)
     if "numba" not in sys.modules:
         os.environ["NUMBA_NUM_THREADS"] = str(threads)
     else:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import os
 
 from .arguments import RIGHT, add_engine, add_threads, positive, size, wrong_calls
 from .printing import say, say_json
@@ -21,6 +20,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     from ..bench import measure
+    from ..processors import budget
     from ..variants import canonical, title, variant
 
     with wrong_calls():
@@ -30,7 +30,7 @@ def run(args: argparse.Namespace) -> int:
         say_json({"variant": name, **seen._asdict()})
         return RIGHT
     say(f"{title(config)}, {seen.height} x {seen.width}, batch {seen.batch}, engine {seen.engine}, "
-          f"{seen.threads} of {os.cpu_count()} threads, {args.runs} runs")  # fmt: skip
+          f"{seen.threads} of {budget().threads} threads, {args.runs} runs")  # fmt: skip
     say(f"  first call   {seen.first_ms:9.1f} ms  (compiling, or loading what was compiled)")
     say(f"  minimum      {seen.min_ms:9.2f} ms")
     say(f"  median       {seen.median_ms:9.2f} ms  {seen.images_per_second:.1f} images/s")
