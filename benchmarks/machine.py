@@ -3,18 +3,14 @@
 import contextlib
 import os
 import platform
+import sys
 from importlib import metadata
 from pathlib import Path
 from typing import Any
 
+sys.path[:0] = [str(Path(__file__).parents[1])]
 
-def processor() -> str:
-    """Return the processor's name, as well as the system knows it."""
-    name = platform.processor() or platform.machine()
-    if Path("/proc/cpuinfo").exists():
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
-        name = next((line.split(":")[1].strip() for line in lines if line.startswith("model name")), name)
-    return name
+from minivan import processors  # noqa: E402
 
 
 def machine(*packages: str) -> dict[str, Any]:
@@ -23,4 +19,4 @@ def machine(*packages: str) -> dict[str, Any]:
     for package in packages:
         with contextlib.suppress(metadata.PackageNotFoundError):
             versions[package] = metadata.version(package)
-    return {"processor": processor(), "cores": os.cpu_count(), "system": platform.platform(), **versions}
+    return {"processor": processors.name(), "cores": os.cpu_count(), "system": platform.platform(), **versions}

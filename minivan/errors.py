@@ -13,6 +13,10 @@ class WrongCall(Exception):
     """A command that cannot be carried out as it was called, or has nothing to judge; the message is one line."""
 
 
+class NoCompiler(WrongCall, ImportError):
+    """Numba cannot be imported, and the engines fast and exact are nothing without it; the message is one line."""
+
+
 def printable(text: object) -> str:
     """Return text as one line that a terminal can show: control characters and lone surrogates as their codes."""
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in str(text))

@@ -11,12 +11,17 @@ import threading
 from collections.abc import Callable
 from typing import Any, TypeVar, cast
 
-import numba
-from numba import prange
-from numba.extending import intrinsic as numba_intrinsic
-
 from . import kernel_cache
+from .errors import NoCompiler, reason
 from .processors import MOST_THREADS, budget
+
+try:
+    import numba
+    from numba import prange
+    from numba.extending import intrinsic as numba_intrinsic
+except Exception as error:  # with a NumPy that is too new for it, it raises more than ImportError
+    said = f"Numba cannot be imported ({reason(error)}); the engine numpy works without it, the others do not"
+    raise NoCompiler(said) from error
 
 __all__ = ["carray", "inline", "intrinsic", "launch", "njit", "prange"]
 

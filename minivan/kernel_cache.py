@@ -283,11 +283,19 @@ def _read(path: Path, key: bytes) -> bytes | None:
             doubt = distrust_status(path, os.fstat(file.fileno())) or distrust(path.parent)
             if doubt:
                 raise PermissionError(doubt)
-            checksum, _, rest = file.read().partition(b"\n")
+            content = parts(file.read())
     except FileNotFoundError:
         return None
-    found, _, pickled = rest.partition(b"\n")
-    return pickled if found == key and hashlib.sha256(rest).hexdigest().encode() == checksum else None
+    return content[1] if content and content[0] == key else None
+
+
+def parts(content: bytes) -> tuple[bytes, bytes] | None:
+    """Return the key and the pickled kernel of a file's content; None if its first line is not the SHA-256 of the rest."""
+    checksum, _, rest = content.partition(b"\n")
+    if hashlib.sha256(rest).hexdigest().encode() != checksum:
+        return None
+    key, _, pickled = rest.partition(b"\n")
+    return key, pickled
 
 
 def _write(path: Path, key: bytes, pickled: bytes) -> None:

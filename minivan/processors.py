@@ -9,9 +9,11 @@ Documentation/scheduler/sched-bwc.rst.
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import math
 import os
+import platform
 from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
 from typing import NamedTuple
@@ -19,7 +21,7 @@ from typing import NamedTuple
 from .input import read
 
 MOST_THREADS = 1024  # that anybody may ask for: more is a mistake, or an attack on the machine
-MOST_BYTES = 1 << 20  # of a file in which the system describes itself
+MOST_BYTES = 4 << 20  # of a file in which the system describes itself
 
 
 class Budget(NamedTuple):
@@ -35,6 +37,15 @@ def budget() -> Budget:
     if whole is not None and whole < allowed:
         return Budget(whole, "the quota of its control group")
     return Budget(allowed, "the affinity of this process" if allowed < machine else "the machine")
+
+
+def name() -> str:
+    """Return the processor's name, as well as the system knows it."""
+    with contextlib.suppress(OSError):
+        for line in _lines(Path("/proc/cpuinfo")):
+            if line.startswith("model name"):
+                return line.partition(":")[2].strip()
+    return platform.processor() or platform.machine()
 
 
 def affinity() -> int:

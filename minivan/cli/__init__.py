@@ -31,6 +31,7 @@ COMMANDS = {  # name -> what `--help` says of it
     "oracle": "check a port: record every layer, compare, write test vectors",
     "bench": "how fast this machine runs a network",
     "warmup": "compile everything now, so that later commands start at once",
+    "doctor": "what a report of a fault needs to say, and what is wrong here",
 }
 
 

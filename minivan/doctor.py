@@ -1,0 +1,179 @@
+"""What a report of a fault needs to know, and what can be wrong with a machine: versions, processor, cache, weights, engines.
+
+Nothing is raised and nothing is changed but the cache of kernels, which gains what was not compiled yet.
+"""
+
+from __future__ import annotations
+
+import importlib
+import platform
+import sys
+import time
+from collections.abc import Iterator
+from importlib import metadata
+from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from . import __version__, kernel_cache, kernel_survey, processors, seeded
+from .engines import ENGINES, EXACT, Engine
+from .errors import reason
+from .input import amount
+from .variants import Config
+
+PACKAGES = ("numpy", "numba", "llvmlite", "pillow")
+VECTORS = {16: "AVX-512", 8: "AVX2", 4: "NEON or SSE"}  # floats in a vector -> whose
+SELF_CHECK = Config((8, 8, 8, 8), (1, 1, 1, 1), (2, 2, 2, 2), classes=5)  # seeded: every kernel has its say in the logits
+SELF_CHECK_INPUT = (2, 3, 64, 96)
+# The bits of the logits that exact gives, (2, 5) little-endian float32: the same on every machine.
+SELF_CHECK_LOGITS = bytes.fromhex("bf73263f2050863f3754fa3ecfc6f73ecbe4a4be01a2ab3f6a80413fa8ec1fbe8be7db3df70469bf")
+AGREES = 1e-4  # how far the other engines' logits may be away, as a share of the largest
+
+
+class Finding(NamedTuple):
+    """One line of the report, and what is wrong there, with what to do; '' where nothing is."""
+
+    subject: str
+    text: str
+    wrong: str = ""
+
+
+def examine() -> Iterator[Finding]:
+    """Look at everything, and yield each finding as soon as it is there. The engines' self-check takes longest."""
+    yield Finding("minivan", f"{__version__}, {sys.modules[__package__].__path__[0]}")
+    yield Finding("Python", f"{platform.python_version()} on {platform.platform()}")
+    yield from map(_package, PACKAGES)
+    yield _processor()
+    yield _vectors()
+    yield _threads()
+    yield _arithmetic()
+    yield _cache()
+    yield from _other_kernels()
+    yield from _weights()
+    yield from map(_engine, ENGINES.values())
+
+
+def _package(package: str) -> Finding:
+    """Its version, and whether it can be imported: a compiled package may be here and still not load."""
+    try:
+        version = metadata.version(package)
+    except metadata.PackageNotFoundError:
+        version = "no version known"
+    try:
+        importlib.import_module("PIL.Image" if package == "pillow" else package)
+    except Exception as error:  # whatever a package raises while it is imported
+        without = " (the engine numpy works without it)" if package in ("numba", "llvmlite") else ""
+        return Finding(package, version, f"it cannot be imported: {reason(error)}{without}")
+    return Finding(package, version)
+
+
+def _processor() -> Finding:
+    return Finding("processor", f"{processors.name()}, {platform.machine()}")
+
+
+def _vectors() -> Finding:
+    """The width of vectors that the engine fast uses, or why it has none."""
+    try:
+        from .fast.simd import SHAPES, Plain, host_lanes
+
+        lanes = host_lanes()
+    except Exception as error:  # Numba may be missing, or MINIVAN_VECTOR wrong
+        return Finding("vectors", "unknown", reason(error))
+    if isinstance(lanes, Plain):
+        return Finding("vectors", "none of AVX-512, AVX2 with FMA, or NEON: the engine fast is several times slower here")
+    width = SHAPES[type(lanes)].lanes
+    return Finding("vectors", f"{width} floats ({VECTORS[width]})")
+
+
+def _threads() -> Finding:
+    budget = processors.budget()
+    text = f"{budget.threads}, limited by {budget.limited_by}"
+    try:
+        from .jit import thread_count, threading_layer
+
+        if (used := thread_count()) < budget.threads:
+            text = f"{used}, limited by Numba's settings (NUMBA_NUM_THREADS, set_num_threads), of {budget.threads}"
+        text += f"; Numba's threading layer: {threading_layer() or 'not started'}"
+    except Exception as error:  # Numba cannot be imported
+        text += f"; Numba's are unknown ({reason(error)})"
+    return Finding("threads", text)
+
+
+def _arithmetic() -> Finding:
+    """What another library may have changed for the whole process: denormal numbers, and the direction of rounding."""
+    smallest = np.array([np.finfo(np.float32).smallest_subnormal], np.float32)
+    tiny = np.array([np.finfo(np.float64).smallest_subnormal])
+    if not (smallest * np.float32(1)).any() or not (tiny * 1.0).any():
+        wrong = "a library in this process was built with -ffast-math and changed that for all: the bits of exact may differ"
+        return Finding("arithmetic", "numbers below 1e-38 become zero", wrong)
+    one, half = np.array([1.0]), np.array([2.0**-53])  # half of what separates 1 from the next number
+    to_nearest = one + half == 1 and -one - half == -1 and one + 3 * half == 1 + 4 * half
+    if not to_nearest.all():
+        wrong = "a library in this process has changed that for all: the bits of exact may differ"
+        return Finding("arithmetic", "does not round to nearest", wrong)
+    return Finding("arithmetic", "rounds to nearest, keeps denormal numbers")
+
+
+def _cache() -> Finding:
+    """The cache that this process uses."""
+    state = kernel_cache.state()
+    used = next((version for version in kernel_survey.versions() if version.used_here), None)
+    text = f"{state.folder} (chosen by {state.chosen_by})"
+    if used is None:
+        return Finding("cache", f"{text}: no kernels yet", state.problem or "")
+    text += f": {used.kernels} kernels, {amount(used.size)}"
+    if used.damaged:
+        return Finding("cache", text, f"{len(used.damaged)} damaged, which are compiled again: {used.damaged[0]}, ...")
+    return Finding("cache", text, state.problem or used.doubt or "")
+
+
+def _other_kernels() -> Iterator[Finding]:
+    others = [version for version in kernel_survey.versions() if not version.used_here]
+    if others:
+        size = amount(sum(version.size for version in others))
+        yield Finding(
+            "cache", f"{len(others)} other versions of minivan left {size} (minivan doctor --clear removes all kernels)"
+        )
+
+
+def _weights() -> Iterator[Finding]:
+    from .checkpoint import here
+
+    found = here()
+    for entry in found:
+        text = f"{entry.path} ({entry.place}{', the default' if entry.default else ''})"
+        yield Finding("weights", text, entry.fault)
+    if not found:
+        yield Finding("weights", "none", "the bundled ones are missing: install minivan again")
+
+
+def _engine(engine: Engine) -> Finding:
+    """Run one engine on the seeded network, and hold its logits against the recorded ones."""
+    from .van import VAN
+
+    subject = f"engine {engine}"
+    try:
+        start = time.perf_counter()
+        model, x = VAN(SELF_CHECK, seeded.tensors(SELF_CHECK), engine), seeded.images(SELF_CHECK_INPUT)
+        logits = model(x)
+        took = f"{time.perf_counter() - start:.1f} s to compile or load, and run"
+    except Exception as error:  # the report goes on, and says what there was
+        return Finding(subject, "does not work", f"{type(error).__name__}: {reason(error)}")
+    right, wrong = judge(logits, exact=engine is EXACT)
+    return Finding(subject, f"{right}; {took}" if right else took, wrong)
+
+
+def judge(logits: npt.NDArray[np.float32], exact: bool) -> tuple[str, str]:
+    """Compare the self-check's logits with the recorded ones: (what is right, '') or ('', what is wrong).
+
+    `exact` asks for the same bits; else they may be 1e-4 of the largest away.
+    """
+    recorded = np.frombuffer(SELF_CHECK_LOGITS, "<f4").reshape(len(logits), -1)
+    if exact and logits.astype("<f4").tobytes() == SELF_CHECK_LOGITS:
+        return "gives the recorded bits", ""
+    away = float(np.abs(logits - recorded).max() / np.abs(recorded).max())
+    if not exact and away <= AGREES:
+        return f"agrees with the recorded logits to {away:.0e}", ""
+    clear = "minivan doctor --clear removes compiled kernels, in case one is bad; if it stays so, report it"
+    return "", f"its logits are {away:.0e} of the largest away from the recorded ones: {clear}"

@@ -1,0 +1,97 @@
+"""What minivan says of the machine it runs on, and that it finds what is wrong there."""
+
+import json
+import os
+import subprocess
+import sys
+
+import numpy as np
+from support import ROOT
+
+from minivan import doctor, seeded
+from minivan.cli import main
+from minivan.doctor import SELF_CHECK, SELF_CHECK_INPUT, SELF_CHECK_LOGITS, judge
+from minivan.van import VAN
+
+PATH = os.pathsep.join((str(ROOT), str(ROOT / "tests")))
+
+
+def wrong(code, **environment):
+    """The subjects that the doctor finds wrong in a process that has run `code` before, the engines not looked at."""
+    looked = "print(json.dumps([finding.subject for finding in doctor.examine() if finding.wrong]))"
+    script = f"{code}\nimport json\nfrom minivan import doctor\ndoctor.ENGINES = {{}}\n{looked}"
+    command, environment = [sys.executable, "-c", script], os.environ | {"PYTHONPATH": PATH} | environment
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120, env=environment, check=False)
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout)
+
+
+def test_a_sound_machine_has_nothing_wrong_and_every_engine_is_checked(capsys):
+    assert main(["doctor", "--json"]) == 0
+    said = json.loads(capsys.readouterr().out)
+    subjects = [finding["subject"] for finding in said["findings"]]
+    assert said["wrong"] == 0 and subjects[-3:] == ["engine fast", "engine exact", "engine numpy"]
+    assert {"minivan", "Python", "numpy", "numba", "processor", "vectors", "threads", "arithmetic", "cache", "weights"} <= {
+        *subjects
+    }
+    assert "gives the recorded bits" in next(f["text"] for f in said["findings"] if f["subject"] == "engine exact")
+
+
+def test_the_recorded_logits_are_what_plain_numpy_gives():
+    logits = VAN(SELF_CHECK, seeded.tensors(SELF_CHECK), "numpy")(seeded.images(SELF_CHECK_INPUT))
+    recorded = np.frombuffer(SELF_CHECK_LOGITS, "<f4").reshape(logits.shape)
+    np.testing.assert_allclose(recorded, logits, rtol=1e-6)
+
+
+def test_a_changed_bit_is_wrong_for_exact_and_a_changed_logit_for_all():
+    logits = np.frombuffer(SELF_CHECK_LOGITS, "<f4").reshape(2, -1).copy()
+    assert judge(logits, exact=True) == ("gives the recorded bits", "")
+    logits[1, 2] = np.nextafter(logits[1, 2], 1)
+    assert judge(logits, exact=True)[1] and not judge(logits, exact=False)[1]
+    logits[1, 2] += 0.01
+    assert "--clear" in judge(logits, exact=False)[1]
+    assert judge(np.full_like(logits, np.nan), exact=False)[1]
+
+
+def test_an_engine_that_fails_is_a_line_of_the_report_and_the_answer_is_no(monkeypatch, capsys):
+    monkeypatch.setattr(doctor, "seeded", None)
+    monkeypatch.setattr(doctor, "ENGINES", {"numpy": doctor.ENGINES["numpy"]})
+    assert main(["doctor"]) == 1
+    assert "WRONG: AttributeError" in capsys.readouterr().out
+
+
+ROUND_UP = """
+import ctypes, ctypes.util, platform
+upward = {"x86_64": 0x800}.get(platform.machine(), 0x400000)  # FE_UPWARD
+assert ctypes.CDLL(ctypes.util.find_library("m")).fesetround(upward) == 0
+"""
+
+
+def test_another_direction_of_rounding_is_found():
+    assert wrong(ROUND_UP) == ["arithmetic"]
+
+
+def test_numbers_that_are_flushed_to_zero_are_found():
+    assert wrong("import torch; assert torch.set_flush_denormal(True)") == ["arithmetic"]
+
+
+def test_numba_that_cannot_be_imported_is_found_and_numpy_still_answers(tmp_path):
+    (tmp_path / "numba").mkdir()
+    (tmp_path / "numba" / "__init__.py").write_text("raise ImportError('Numba needs NumPy 2.4 or less. Got NumPy 9.')")
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join((str(tmp_path), PATH))}
+
+    def run(*arguments):
+        command = [sys.executable, "-m", "minivan", *arguments]
+        return subprocess.run(command, capture_output=True, text=True, timeout=120, env=environment, check=False)
+
+    photo = str(ROOT / "examples" / "cat.jpg")
+    said = run("classify", photo)
+    assert said.returncode == 2 and said.stderr.count("\n") == 1 and "engine numpy works without it" in said.stderr
+    said = run("classify", photo, "--engine", "numpy")
+    assert said.returncode == 0 and "Egyptian cat" in said.stdout
+    said = run("doctor")
+    assert said.returncode == 1 and "engine numpy  agrees" in said.stdout and not said.stderr
+
+
+def test_a_vector_width_that_does_not_exist_is_found():
+    assert wrong("", MINIVAN_VECTOR="7") == ["vectors"]
