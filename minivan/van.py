@@ -32,11 +32,24 @@ class VAN:
     ) -> None:
         self.engine = find(engine)
         self.config, self.card = config, card or Card("unnamed")
-        self.tensors: dict[str, Float32] = {
-            name: np.asarray(tensors[name], np.float32) for name in check_tensors(config, tensors)
-        }
+        with undisturbed():
+            self.tensors: dict[str, Float32] = {
+                name: np.asarray(tensors[name], np.float32) for name in check_tensors(config, tensors)
+            }
+        self._make_ready()
+
+    def _make_ready(self) -> None:
+        """Make of the tensors what the engine computes with."""
         self.parameters = paths.nested({name: self.engine.array(tensor) for name, tensor in self.tensors.items()})
-        self.plan = self.engine.compile(config, self.tensors) if self.engine.compile else None
+        self.plan = self.engine.compile(self.config, self.tensors) if self.engine.compile else None
+
+    def __getstate__(self) -> dict[str, Any]:
+        """What of a model travels to another process, or into a copy: the tensors, not what was made of them."""
+        return {name: value for name, value in vars(self).items() if name not in ("parameters", "plan")}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        vars(self).update(state)
+        self._make_ready()
 
     def __call__(self, x: npt.ArrayLike, hook: Callback | None = None, *, tap: Callback | None = None) -> Float32:
         """Return float32 logits (N, classes) for float32 images (N, 3, H, W) with H, W >= 32, already normalised.
@@ -52,8 +65,9 @@ class VAN:
         images = self._images(x)
         if self.plan is not None and hook is None:
             return self.plan(images)
-        maps = self._features(images, hook)
-        logits = model.classifier(self.engine.ops, Hook(hook), maps[-1], head=self.parameters["head"])
+        with undisturbed():
+            maps = self._features(images, hook)
+            logits = model.classifier(self.engine.ops, Hook(hook), maps[-1], head=self.parameters["head"])
         return np.asarray(logits, np.float32)
 
     def features(self, x: npt.ArrayLike, hook: Callback | None = None, *, tap: Callback | None = None) -> list[Float32]:
@@ -62,7 +76,8 @@ class VAN:
         images = self._images(x)
         if self.plan is not None and hook is None:
             return self.plan.features(images)
-        return [np.asarray(y, np.float32) for y in self._features(images, hook)]
+        with undisturbed():
+            return [np.asarray(y, np.float32) for y in self._features(images, hook)]
 
     def gradients(
         self, x: npt.ArrayLike, target: npt.ArrayLike | None = None, wrt: str | Iterable[str] = (paths.INPUT,)
@@ -101,8 +116,9 @@ class VAN:
             raise ValueError(f"the saved arrays lack {lacking[0]}: save those that `arrays` returns for {', '.join(wanted)}")
         logits = np.asarray(saved[paths.HEAD])
         weights = backward.logit_weights(target, logits)
-        steps = backward.network(grad, self.engine.array(weights), saved, self.parameters, self.config)
-        found = backward.take(steps, wanted)
+        with undisturbed():
+            steps = backward.network(grad, self.engine.array(weights), saved, self.parameters, self.config)
+            found = backward.take(steps, wanted)
         values = {path: saved[path] for path in wanted}
         return backward.Gradients(logits, weights, values, {path: found[path] for path in wanted})
 
@@ -129,7 +145,8 @@ class VAN:
         last = paths.norm(self.config.stages)
         if self.plan is not None and set(wanted) <= {last, paths.POOL, paths.HEAD}:  # it has the stages' outputs
             saved[last] = self.engine.array(self.features(x)[-1])
-            model.classifier(self.engine.ops, Hook(keep), saved[last], head=self.parameters["head"])
+            with undisturbed():
+                model.classifier(self.engine.ops, Hook(keep), saved[last], head=self.parameters["head"])
         else:
             self(x, keep)
         return saved
@@ -154,6 +171,11 @@ class VAN:
         return images
 
 
+def undisturbed() -> np.errstate:
+    """A block in which NumPy neither warns of nor raises for numbers, whatever the caller has set: the answer shows them."""
+    return np.errstate(all="ignore")
+
+
 def check_images(x: npt.ArrayLike) -> Float32:
     """Return x as float32 (N, 3, H, W); ValueError for another shape, a dtype that is not floating, or a side below 32."""
     x = np.asarray(x)
@@ -163,4 +185,5 @@ def check_images(x: npt.ArrayLike) -> Float32:
         raise ValueError(f"images must be floating and normalised (see minivan.image.prepare), got dtype {x.dtype}")
     if min(x.shape[2:]) < SMALLEST_SIDE:
         raise ValueError(f"images must be at least {SMALLEST_SIDE} x {SMALLEST_SIDE} pixels, got {x.shape[2]} x {x.shape[3]}")
-    return x.astype(np.float32, copy=False)
+    with undisturbed():  # a float64 may be too large or too small for float32
+        return x.astype(np.float32, copy=False)

@@ -19,7 +19,7 @@ PATH = os.pathsep.join((str(ROOT), str(ROOT / "tests")))
 def wrong(code, **environment):
     """The subjects that the doctor finds wrong in a process that has run `code` before, the engines not looked at."""
     looked = "print(json.dumps([finding.subject for finding in doctor.examine() if finding.wrong]))"
-    script = f"{code}\nimport json\nfrom minivan import doctor\ndoctor.ENGINES = {{}}\n{looked}"
+    script = f"{code}\nimport json\nfrom minivan import doctor\ndoctor.CHECKED = ()\n{looked}"
     command, environment = [sys.executable, "-c", script], os.environ | {"PYTHONPATH": PATH} | environment
     done = subprocess.run(command, capture_output=True, text=True, timeout=120, env=environment, check=False)
     assert done.returncode == 0, done.stderr
@@ -45,17 +45,17 @@ def test_the_recorded_logits_are_what_plain_numpy_gives():
 
 def test_a_changed_bit_is_wrong_for_exact_and_a_changed_logit_for_all():
     logits = np.frombuffer(SELF_CHECK_LOGITS, "<f4").reshape(2, -1).copy()
-    assert judge(logits, exact=True) == ("gives the recorded bits", "")
+    assert judge(logits, promised=True) == ("gives the recorded bits", "")
     logits[1, 2] = np.nextafter(logits[1, 2], 1)
-    assert judge(logits, exact=True)[1] and not judge(logits, exact=False)[1]
+    assert judge(logits, promised=True)[1] and not judge(logits, promised=False)[1]
     logits[1, 2] += 0.01
-    assert "--clear" in judge(logits, exact=False)[1]
-    assert judge(np.full_like(logits, np.nan), exact=False)[1]
+    assert "--clear" in judge(logits, promised=False)[1]
+    assert judge(np.full_like(logits, np.nan), promised=False)[1]
 
 
 def test_an_engine_that_fails_is_a_line_of_the_report_and_the_answer_is_no(monkeypatch, capsys):
     monkeypatch.setattr(doctor, "seeded", None)
-    monkeypatch.setattr(doctor, "ENGINES", {"numpy": doctor.ENGINES["numpy"]})
+    monkeypatch.setattr(doctor, "CHECKED", doctor.CHECKED[-1:])
     assert main(["doctor"]) == 1
     assert "WRONG: AttributeError" in capsys.readouterr().out
 

@@ -70,7 +70,12 @@ class Deferred:
     def __getattr__(self, name: str) -> Any:
         if name.startswith("__"):  # copying and pickling ask for what a module need not have
             raise AttributeError(name)
-        return getattr(importlib.import_module(self._module), name)
+        function = getattr(importlib.import_module(self._module), name)
+        setattr(self, name, function)  # found at once from now on, also when the interpreter ends and imports nothing more
+        return function
+
+    def __getstate__(self) -> dict[str, str]:
+        return {"_module": self._module}
 
     def __repr__(self) -> str:
         return f"<{self._module}>"

@@ -61,14 +61,14 @@ def test_an_empty_and_a_missing_cache_are_no_fault(cache):
 
 
 def test_the_command_clears_before_it_looks(filled, monkeypatch, capsys):
-    monkeypatch.setattr("minivan.doctor.ENGINES", {})
+    monkeypatch.setattr("minivan.doctor.CHECKED", ())
     assert main(["doctor", "--clear"]) == 0
     said = capsys.readouterr().out
     assert said.startswith("removed 2 files of compiled kernels\n") and "no kernels yet" in said
 
 
 def test_damage_is_wrong_and_other_versions_are_told_of(filled, monkeypatch, capsys):
-    monkeypatch.setattr("minivan.doctor.ENGINES", {})
+    monkeypatch.setattr("minivan.doctor.CHECKED", ())
     (kernel,) = filled.iterdir()
     kernel.write_bytes(kernel.read_bytes()[:-1])
     assert main(["doctor"]) == 1

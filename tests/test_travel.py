@@ -1,0 +1,108 @@
+"""Models travel: through pickles and copies, to other processes, before and after they have answered, and to the very end."""
+
+import copy
+import multiprocessing
+import os
+import pickle
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+from support import ROOT
+from support.networks import images, random_tensors
+
+from minivan.card import Card
+from minivan.engines import ENGINES
+from minivan.van import VAN
+from minivan.variants import Config
+
+SMALL = Config((4, 6), (1, 1), (1, 1), classes=3)
+
+
+def model_on(engine, tensors=None):
+    return VAN(SMALL, tensors or random_tensors(SMALL), engine, Card("traveller"))
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+@pytest.mark.parametrize(
+    "moved", [lambda m: pickle.loads(pickle.dumps(m)), copy.deepcopy, copy.copy], ids=["pickle", "deep", "flat"]
+)
+def test_a_copy_answers_with_the_same_bits_before_and_after_the_first_call(engine, moved):
+    model, x = model_on(engine), images(2, 32)
+    early = moved(model)
+    expected = model(x)
+    late = moved(moved(model))
+    for again in (early, late):
+        assert again(x).tobytes() == expected.tobytes()
+        assert again.card == model.card and again.config == model.config and again.engine.name == engine
+
+
+def test_what_travels_is_the_tensors_alone():
+    model = model_on("fast")
+    size = sum(tensor.nbytes for tensor in model.tensors.values())
+    assert len(pickle.dumps(model)) < size + 200 * len(model.tensors) + 10_000
+
+
+def answer(travelled):
+    model, x = travelled
+    return model(x)
+
+
+@pytest.mark.parametrize("method", ["spawn", "forkserver"])
+def test_workers_take_models_of_every_engine(method):
+    x = images(2, 32)
+    models = [model_on(engine) for engine in ENGINES]
+    with multiprocessing.get_context(method).Pool(1) as pool:
+        found = pool.map_async(answer, [(model, x) for model in models]).get(timeout=300)
+    for model, logits in zip(models, found, strict=True):
+        assert logits.tobytes() == model(x).tobytes()
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+def test_arrays_that_are_read_only_serve(engine):
+    tensors, x = random_tensors(SMALL), images(2, 32)
+    expected = model_on(engine, tensors)(x)
+    for array in (*tensors.values(), x):
+        array.flags.writeable = False
+    assert model_on(engine, tensors)(x).tobytes() == expected.tobytes()
+    assert all(np.isfinite(g).all() for g in model_on(engine, tensors).gradients(x).values())
+
+
+LAST = """
+import atexit, sys, threading, time
+from minivan import seeded
+from minivan.van import VAN
+from minivan.variants import Config
+config = Config((4, 6), (1, 1), (1, 1), classes=3)
+model, x = VAN(config, seeded.tensors(config), sys.argv[1]), seeded.images((2, 3, 32, 32))
+expected = model(x)
+
+def check(when):
+    print(when, (model(x) == expected).all(), flush=True)
+
+class Last:
+    def __init__(self):
+        self.check = check
+    def __del__(self):
+        self.check("finalizer")
+
+last = Last()
+sys.modules["kept"] = last
+atexit.register(check, "atexit")
+
+def outlive():
+    time.sleep(0.3)
+    check("thread")
+
+threading.Thread(target=outlive).start()
+"""
+
+
+@pytest.mark.parametrize("engine", ["exact", "numpy"])  # of fast: tests/fast/test_team.py
+def test_a_model_answers_until_the_very_end_of_the_process(engine):
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join((str(ROOT), str(ROOT / "tests")))}
+    command = [sys.executable, "-c", LAST, engine]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=300, env=environment, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.splitlines() == ["thread True", "atexit True", "finalizer True"]
