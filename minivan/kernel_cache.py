@@ -44,6 +44,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from .errors import sentence
+from .home import user_cache
 from .trust import distrust, distrust_status
 
 # Modules and packages whose text can become a part of a kernel or of its file.
@@ -251,11 +252,10 @@ def _base() -> State:
             chosen_by, base = variable, os.environ[variable]
             break
     else:
-        import platformdirs
-
-        chosen_by, base = "the user's cache folder", os.path.join(platformdirs.user_cache_dir("minivan", False), "kernels")
-        if not os.path.isabs(base):
+        chosen_by, home = "the user's cache folder", user_cache()
+        if home is None:
             return State(None, chosen_by, "there is no home folder to keep compiled kernels in")
+        base = str(home / "kernels")
     try:
         # Links are followed once, here: what is checked and what is used is the same place.
         return State(Path(os.path.realpath(os.path.expanduser(base))) / f"minivan-{SOURCES.digest[:16]}", chosen_by, None)

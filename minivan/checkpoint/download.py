@@ -82,7 +82,7 @@ def fetch(
         notes = weights.notes
         if variant_named(name) not in (None, variant_of(weights.config)):
             notes += (f"these weights have another shape than the published {variant_named(name)}",)
-        path = home_folder() / "weights" / f"{stem}.safetensors"
+        path = _home() / "weights" / f"{stem}.safetensors"
         card = replace(weights.card, name=stem, source=_shown(address), source_sha256=seen, file=path)
         weights = replace(weights, card=card, notes=notes)
         converted = folder / "converted"
@@ -91,6 +91,15 @@ def fetch(
         path.parent.mkdir(parents=True, exist_ok=True)
         os.replace(converted, path)
     return Fetched(path, weights, seen, checked)
+
+
+def _home() -> Path:
+    home = home_folder()
+    if home is None:
+        raise CheckpointError(
+            "there is no place for what is fetched", "no home folder is known here: set MINIVAN_HOME to a folder"
+        )
+    return home
 
 
 def _plan(name: str, library: str | None, url: str | None, sha256: str | None) -> tuple[str, str, str]:
@@ -118,7 +127,7 @@ def _is_address(url: str) -> bool:
 @contextmanager
 def _scratch() -> Iterator[Path]:
     """Give a folder of this call's own beside the weights, gone afterwards; those of calls that were killed go too."""
-    downloads = home_folder() / "downloads"
+    downloads = _home() / "downloads"
     downloads.mkdir(parents=True, exist_ok=True)
     for folder in downloads.glob(f"{OWN}*"):
         if _is_abandoned(folder):

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ..errors import printable, quote, sentence
+from ..home import user_cache
 from ..variants import canonical
 from .error import CheckpointError
 from .weights import Checkpoint, opened
@@ -19,14 +20,15 @@ def bundled_folder() -> Path:
     return inside if inside.is_dir() else package.parent / "weights"
 
 
-def home_folder() -> Path:
-    """Return the user's folder for what minivan fetches: MINIVAN_HOME, or the platform's own place for caches."""
+def home_folder() -> Path | None:
+    """Return the folder for what minivan fetches: MINIVAN_HOME, or the user's own among caches; None where there is no home."""
     home = os.environ.get("MINIVAN_HOME")
     if home:
-        return Path(os.path.expanduser(home)).absolute()  # pathlib's raises where a `~name` is nobody's
-    import platformdirs  # the library that pooch asks too; pooch itself takes 0.1 s to import
-
-    return Path(platformdirs.user_cache_dir("minivan", appauthor=False))
+        try:
+            return Path(os.path.abspath(os.path.expanduser(home)))  # pathlib's raises where a `~name` is nobody's
+        except OSError:  # a relative path, and the working folder is gone
+            return None
+    return user_cache()
 
 
 def bundled() -> list[Path]:
@@ -36,8 +38,11 @@ def bundled() -> list[Path]:
 
 def cached() -> list[Path]:
     """Return the fetched weights, the last fetched first."""
-    times = {}
-    for path in (home_folder() / "weights").glob("*.safetensors"):
+    times: dict[Path, int] = {}
+    home = home_folder()
+    if home is None:
+        return []
+    for path in (home / "weights").glob("*.safetensors"):
         try:
             times[path] = path.stat().st_mtime_ns
         except OSError:  # removed by another process

@@ -105,10 +105,16 @@ def test_the_environment_chooses_the_folder(cache, tmp_path, monkeypatch):
         os.umask(before)
 
 
-def test_without_a_home_nothing_is_kept(cache, monkeypatch, warned):
+@pytest.mark.parametrize("raises", [True, False], ids=["newer platformdirs", "older platformdirs"])
+def test_without_a_home_nothing_is_kept(cache, monkeypatch, warned, raises):
     import platformdirs
 
-    monkeypatch.setattr(platformdirs, "user_cache_dir", lambda *_: "~/.cache/minivan")  # as without HOME and passwd entry
+    def nobody(*args, **kwargs):  # as without HOME and an entry in the list of users
+        if raises:
+            raise RuntimeError("could not determine the home directory")
+        return "~/.cache/minivan"
+
+    monkeypatch.setattr(platformdirs, "user_cache_dir", nobody)
     assert chosen(monkeypatch).folder is None
     assert not answer() and not answer()
     assert "home" in warned()[0] and not Path("~").exists()
