@@ -83,7 +83,11 @@ def test_the_eight_digits_in_a_name_are_checked(home, server, monkeypatch):
     """The published sources, served from here: one with all digits known, one with eight, one with none."""
     for library, known, words in (
         ("authors", OFFICIAL_SHA256, "is the known one"),
-        ("openmmlab", OFFICIAL_SHA256[:8], f"of its SHA-256 only the 8 digits {OFFICIAL_SHA256[:8]} are known, from its name; they fit"),
+        (
+            "openmmlab",
+            OFFICIAL_SHA256[:8],
+            f"of its SHA-256 only the 8 digits {OFFICIAL_SHA256[:8]} are known, from its name; they fit",
+        ),
         ("huggingface", "", "no SHA-256 of this file is known"),
     ):
         source = published("b1", library)

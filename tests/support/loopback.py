@@ -14,7 +14,7 @@ OFFICIAL_SHA256 = hashlib.sha256(OFFICIAL).hexdigest()
 
 
 class Server(http.server.ThreadingHTTPServer):
-    """Serves `body` under any name; `faults` says what goes wrong with each of the next answers, or is a function that gives it."""
+    """Serves `body` under any name; `faults` says what goes wrong with each of the next answers; a function gives it itself."""
 
     daemon_threads = True
 
@@ -70,7 +70,7 @@ class Handler(http.server.BaseHTTPRequestHandler):
 @contextmanager
 def serving():
     server = Server()
-    threading.Thread(target=server.serve_forever, daemon=True).start()
+    threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True).start()
     try:
         yield server
     finally:
