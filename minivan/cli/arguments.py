@@ -17,9 +17,10 @@ from ..processors import MOST_THREADS, budget
 if TYPE_CHECKING:
     from ..van import VAN
 
-RIGHT, NO, WRONG, INTERRUPTED = 0, 1, 2, 130
+RIGHT, NO, WRONG, SIGNALLED, INTERRUPTED = 0, 1, 2, 128, 130
 """Exit statuses, the same for every command: 0 right; 1 the answer is no (some images failed, layers differ or went
-unchecked); 2 a wrong call, or nothing could be judged; 130 interrupted."""
+unchecked); 2 a wrong call, or nothing could be judged, be it for want of memory or by a fault of minivan itself; 130
+interrupted, and 128 more than its number for another signal that ended it (143 for SIGTERM, 129 for SIGHUP)."""
 
 ENGINES = ("fast", "exact", "numpy")  # minivan.engines.ENGINES by name: importing the values costs NumPy, and help needs none
 COMPILED = ("fast", "exact")  # those of them whose kernels Numba compiles
