@@ -16,9 +16,10 @@ from collections.abc import Iterator
 from typing import NoReturn, TextIO
 
 from ..errors import printable
-from .arguments import RIGHT, WRONG, prepare_compiler
+from .arguments import COMPILED, RIGHT, WRONG, prepare_compiler
 from .ending import none_lost, signals, status_of
 from .printing import complain, complain_of_all, say
+from .space import check as check_space
 
 COMMANDS = {  # name -> what `--help` says of it
     "classify": "name what a photo shows",
@@ -86,6 +87,7 @@ def run(argv: list[str]) -> int:
         return WRONG
     # OpenMP's threads spin while they wait unless told to sleep: on a busy machine that costs up to ten times the work.
     os.environ.setdefault("OMP_WAIT_POLICY", "passive")
+    check_space(compiles=getattr(args, "engine", None) in (*COMPILED, "all"))
     prepare_compiler(args)
     status: int = args.run(args)
     return status
@@ -93,7 +95,7 @@ def run(argv: list[str]) -> int:
 
 @contextlib.contextmanager
 def own_warnings() -> Iterator[None]:
-    """Print minivan's own warnings as its errors are printed, one line each without where it was warned; others as before."""
+    """Print minivan's own warnings as its errors are printed, one line each without where it was warned; others too."""
     before = warnings.showwarning
 
     def show(
@@ -107,7 +109,8 @@ def own_warnings() -> Iterator[None]:
         if category.__module__.partition(".")[0] == "minivan":
             complain(message)
         else:
-            complain_of_all([warnings.formatwarning(message, category, filename, lineno, line)])
+            first = str(message).strip().partition("\n")[0]  # Numba's go on with tracebacks
+            complain_of_all([f"{filename}:{lineno}: {category.__name__}: {first}"])
 
     warnings.showwarning = show
     try:

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ..errors import WrongCall, sentence
+from ..errors import WrongCall, quote, sentence
 from ..geometry import SMALLEST_SIDE
 from ..processors import MOST_THREADS, budget
 
@@ -96,9 +96,15 @@ def add_exif(parser: argparse.ArgumentParser) -> None:
 
 
 def prepare_compiler(args: argparse.Namespace) -> None:
-    """Do as --threads and --cache say; Numba and the kernels read both when they are first imported, so it comes before."""
+    """Do as --threads and --cache say; Numba and the kernels read both when they are first imported, so it comes before.
+
+    WrongCall where the command could not compute, whatever it was asked for.
+    """
     if getattr(args, "cache", None):
         os.environ["MINIVAN_CACHE"] = args.cache
+    asked = os.environ.get("NUMBA_NUM_THREADS")
+    if asked and not (asked.isdecimal() and int(asked)) and getattr(args, "engine", "numpy") != "numpy":
+        raise WrongCall(f"NUMBA_NUM_THREADS is {quote(asked)}, not a whole number of at least 1: unset it, or use --threads")
     threads = getattr(args, "threads", None)
     if threads is None:
         return

@@ -209,3 +209,58 @@ sys.exit(cli.main(["summary"]))
 def test_what_the_command_line_says_wrongly_moves_no_cursor(run, arguments):
     status, _, errors = run(*arguments)
     assert status == 2 and all(c.isprintable() or c == "\n" for c in errors) and "\\" in errors
+
+
+@pytest.mark.parametrize("how", ["SIGINT", "SIGTERM"])
+def test_compiled_code_that_never_returns_does_not_keep_a_command_alive(how):
+    """A C function that waits for itself stands for it: Python's handlers do not run before it returns."""
+    code = f"""
+import ctypes, os, signal, sys, threading
+from minivan import cli
+from minivan.cli import ending, summary
+
+signal.signal(signal.SIGINT, signal.default_int_handler)
+ending.GRACE = 0.1
+library = ctypes.CDLL(None)
+
+def run(args):
+    mutex = ctypes.create_string_buffer(64)
+    library.pthread_mutex_lock(mutex)
+    threading.Timer(0.1, os.kill, (os.getpid(), signal.{how})).start()
+    library.pthread_mutex_lock(mutex)  # for ever
+
+summary.run = run
+sys.exit(cli.main(["summary"]))
+"""
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=False, capture_output=True, timeout=60)
+    assert (done.returncode, done.stdout, done.stderr) == (128 + getattr(signal, how), b"", b"")
+
+
+def test_a_current_folder_that_is_gone_is_said(tmp_path):
+    gone = tmp_path / "gone"
+    gone.mkdir()
+    code = "import os, sys; os.rmdir(os.getcwd()); from minivan.cli import main; sys.exit(main(sys.argv[1:]))"
+    command = [sys.executable, "-c", code, *map(str, WRITERS["convert"])]
+    done = subprocess.run(command, cwd=gone, capture_output=True, text=True, check=False)
+    assert done.returncode == 2 and done.stderr.count("\n") == 1
+    assert done.stderr.endswith("(the current folder is not there any more: change to another)\n")
+
+
+@pytest.mark.parametrize("threads", ["0", "-1", "abc", "1.5"])
+def test_numbas_number_of_threads_that_is_none_is_one_line(threads, run, monkeypatch):
+    monkeypatch.setenv("NUMBA_NUM_THREADS", threads)
+    status, _, errors = run("bench", "--size", "32")
+    said = f"minivan: NUMBA_NUM_THREADS is '{threads}', not a whole number of at least 1: unset it, or use --threads\n"
+    assert (status, errors) == (2, said)
+    assert run("classify", COFFEE, "--engine", "numpy")[0] == 0
+
+
+def test_without_compiling_fast_says_so_and_numpy_answers():
+    def classify(engine):
+        command = [sys.executable, "-m", "minivan", "classify", COFFEE, "--engine", engine]
+        environment = os.environ | {"NUMBA_DISABLE_JIT": "1"}
+        return subprocess.run(command, env=environment, cwd=ROOT, capture_output=True, text=True, check=False)
+
+    assert classify("numpy").returncode == 0
+    fast = classify("fast")
+    assert fast.returncode == 2 and fast.stderr.startswith("minivan: NUMBA_DISABLE_JIT is set") and fast.stderr.count("\n") == 1
