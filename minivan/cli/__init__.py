@@ -87,7 +87,7 @@ def run(argv: list[str]) -> int:
         return WRONG
     # OpenMP's threads spin while they wait unless told to sleep: on a busy machine that costs up to ten times the work.
     os.environ.setdefault("OMP_WAIT_POLICY", "passive")
-    check_space(compiles=getattr(args, "engine", None) in (*COMPILED, "all"))
+    check_space(getattr(args, "compiles", getattr(args, "engine", None) in COMPILED))
     prepare_compiler(args)
     status: int = args.run(args)
     return status

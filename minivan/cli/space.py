@@ -27,7 +27,7 @@ def limit() -> int | None:
 
 
 def check(compiles: bool) -> None:
-    """Raise WrongCall where there is too little to begin; where there is a limit, keep OpenBLAS to one thread and its buffer."""
+    """Raise WrongCall where there is too little to begin; under a limit, keep OpenBLAS to one thread and its buffer."""
     most, least = limit(), LEAST_TO_COMPILE if compiles else LEAST
     if most is None:
         return

@@ -264,3 +264,50 @@ def test_without_compiling_fast_says_so_and_numpy_answers():
     assert classify("numpy").returncode == 0
     fast = classify("fast")
     assert fast.returncode == 2 and fast.stderr.startswith("minivan: NUMBA_DISABLE_JIT is set") and fast.stderr.count("\n") == 1
+
+
+LIMITED = """
+import resource, sys
+resource.setrlimit(resource.RLIMIT_AS, (int(sys.argv[1]) << 20,) * 2)
+from minivan.cli import main
+sys.exit(main(sys.argv[2:]))
+"""
+EVERY = {
+    "summary": ["summary"], "weights": ["weights"], "classify": ["classify", COFFEE, "--engine", "numpy"],
+    "convert": WRITERS["convert"], "lka": WRITERS["lka"], "explain": WRITERS["explain"], "bench": ["bench", "--size", "32"],
+    "record": WRITERS["oracle record"], "vectors": WRITERS["oracle vectors"], "warmup": ["warmup"],
+    "compare": ["oracle", "compare", COFFEE, COFFEE], "field": WRITERS["receptive-field"], "fetch": WRITERS["fetch"],
+}  # fmt: skip
+
+
+def with_memory(megabytes, command, tmp_path, server):
+    words = [str(word).replace("OUT", str(tmp_path)).replace("URL", server.url()) for word in command]
+    environment = os.environ | {"MINIVAN_HOME": str(tmp_path)}
+    command = [sys.executable, "-c", LIMITED, str(megabytes), *words]
+    return subprocess.run(command, env=environment, cwd=ROOT, capture_output=True, text=True, check=False)
+
+
+@pytest.mark.parametrize("command", ["classify", "compare"])
+def test_too_little_memory_to_begin_is_one_line(command, tmp_path, server):
+    done = with_memory(200, EVERY[command], tmp_path, server)
+    assert done.returncode == 2 and done.stdout == "" and done.stderr.count("\n") == 1
+    assert "not enough memory: the address space is limited to 200 MiB" in done.stderr
+
+
+@pytest.mark.parametrize("error", ["MemoryError()", "OSError(12, 'x')", "ImportError('a.so: failed to map segment')"])
+def test_no_memory_is_one_line_and_no_answer_however_it_is_said(error):
+    for how in (error, f"ValueError('x') from {error}"):
+        done = subprocess.run(
+            [sys.executable, "-c", RAISING.format(how)], capture_output=True, text=True, check=False, cwd=ROOT
+        )
+        assert (done.returncode, done.stdout) == (2, "half\n") and done.stderr.startswith("minivan: not enough memory (")
+        assert done.stderr.count("\n") == 1
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("megabytes", [80, 120, 160, 250, 400, 513, 600])
+@pytest.mark.parametrize("command", list(EVERY))
+def test_every_command_answers_or_says_in_one_line_that_memory_is_short(command, megabytes, tmp_path, server):
+    done = with_memory(megabytes, EVERY[command], tmp_path, server)
+    assert done.returncode in (0, 2), done.stderr
+    assert done.returncode == 0 or (done.stderr.count("\n") == 1 and done.stderr.startswith("minivan: ")), done.stderr
