@@ -354,8 +354,11 @@ def main() -> int:
     if args.write:
         write(report)
     calls, pictures, killed = (report.get(part, {}) for part in ("calls", "images", "kills"))
-    faults = [calls.get("wrong"), calls.get("forks that failed"), pictures.get("wrong"), pictures.get("neither"),
-              pictures.get("tracebacks"), *(killed.get(k) for k in ("half written", "left over", "processes left"))]  # fmt: skip
+    faults = [
+        *(calls.get(what) for what in ("wrong", "forks that failed")),
+        *(pictures.get(what) for what in ("wrong", "neither", "tracebacks")),
+        *(killed.get(what) for what in ("half written", "left over", "processes left")),
+    ]
     grown = float(calls.get("MiB at the end", 0)) - float(calls.get("MiB after a tenth", 0))  # type: ignore[arg-type]
     return int(any(faults) or grown > GROWTH)
 

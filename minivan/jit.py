@@ -59,15 +59,18 @@ FORKED = (
 
 
 class Launch:
-    """Whoever runs a parallel kernel holds this lock: `with launch:`. CannotCompute where none can run.
+    """Whoever runs a parallel kernel does it inside `with launch.lock, launch:`. CannotCompute where none can run.
 
     Numba's `workqueue` threading layer ends the process when two Python threads start parallel kernels at once, and its `omp`
     layer ends a forked one whose parent has used it. Where this process's budget is smaller than the number of threads that
     Numba would use, the kernels use the smaller one; afterwards the calling thread's number is what it was.
+
+    The lock stands in the `with` itself: between its acquiring or releasing, which is C, and the block no Ctrl-C can come. In
+    an `__enter__` or `__exit__` written in Python one can, and the lock would stay taken for ever.
     """
 
     def __init__(self) -> None:
-        self._lock = threading.RLock()
+        self.lock = threading.RLock()
         self._forked_with_openmp = False
         self._numbas: list[int | None] = []  # for each time that the lock is held: what to put back, if anything
         if hasattr(os, "register_at_fork"):
@@ -79,19 +82,17 @@ class Launch:
         wanted, most = _numbas(), budget().threads
         if wanted > MOST_THREADS and not threading_layer():
             raise CannotCompute(f"NUMBA_NUM_THREADS asks for {wanted} threads, and at most {MOST_THREADS} are started")
-        self._lock.acquire()
         if wanted > most:
             numba.set_num_threads(most)
         self._numbas.append(wanted if wanted > most else None)
 
     def __exit__(self, *error: object) -> None:
-        before = self._numbas.pop()
+        before = self._numbas.pop()  # what an interrupted call has left below it is never reached
         if before is not None:
             numba.set_num_threads(before)
-        self._lock.release()
 
     def _forked(self) -> None:
-        self._lock, self._numbas = threading.RLock(), []  # another thread of the parent may have held it
+        self.lock, self._numbas = threading.RLock(), []  # another thread of the parent may have held it
         self._forked_with_openmp |= threading_layer() == "omp"
 
 
