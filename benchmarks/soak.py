@@ -4,7 +4,8 @@
     python benchmarks/soak.py --calls 5000 --images 200 --kills 3
     python benchmarks/soak.py --write                # and put the figures into docs/robustness.md
 
-Every answer is compared, bit for bit, with one that was computed alone before. It ends with status 1 where one was wrong,
+Every answer of a call is compared, bit for bit, with one that was computed alone before; those of the command, in the six
+digits that it prints, for up to 300 images. It ends with status 1 where one was wrong,
 something was left behind or half written, or memory grew by more than GROWTH.
 """
 
@@ -223,8 +224,8 @@ def images(number: int, seed: int, folder: Path) -> dict[str, object]:
     named = {name for name in damaged if f"{name}:" in done.stderr}
     model, wrong = load(BUNDLED, "fast"), 0
     for path in random.Random(seed).sample(whole, min(300, len(whole))):
-        alone = [(guess.index, guess.probability) for guess in classify(model, path, 3).top]
-        wrong += alone != [(top["index"], top["probability"]) for top in found.get(path.name, [])]
+        (alone,) = classify(model, path, 3)
+        wrong += alone.as_dict()["top"] != found.get(path.name)
     unsaid = number - len(found) - len(named)
     return {
         "images": number, "damaged": len(damaged), "answered": len(found), "named as unusable": len(named),
