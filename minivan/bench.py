@@ -12,6 +12,7 @@ import numpy as np
 
 from . import seeded
 from .engines import Engine, find
+from .errors import CannotCompute
 from .summary import summarise, totals
 from .van import VAN
 from .variants import Config
@@ -51,6 +52,10 @@ def measure(
     """
     if min(batch, runs) < 1:
         raise ValueError(f"a batch has at least one image, and one run is timed at least; got batch {batch}, runs {runs}")
+    from .jit import compiles
+
+    if not compiles():
+        raise CannotCompute("NUMBA_DISABLE_JIT is set: what an engine is measured against is compiled")
     model, x = VAN(config, seeded.tensors(config), engine), seeded.images((batch, 3, *size))
     with _threads(threads) as count:
         first = _milliseconds(lambda: model(x))

@@ -17,6 +17,10 @@ class NoCompiler(WrongCall, ImportError):
     """Numba cannot be imported, and the engines fast and exact are nothing without it; the message is one line."""
 
 
+class CannotCompute(WrongCall, RuntimeError):
+    """This process cannot compute as it was started or set up; the message is one line that says what would help."""
+
+
 def printable(text: object) -> str:
     """Return text as one line that a terminal can show: control characters and lone surrogates as their codes."""
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in str(text))

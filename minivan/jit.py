@@ -12,7 +12,7 @@ from collections.abc import Callable
 from typing import Any, TypeVar, cast
 
 from . import kernel_cache
-from .errors import NoCompiler, reason
+from .errors import CannotCompute, NoCompiler, reason
 from .processors import MOST_THREADS, budget
 
 try:
@@ -23,7 +23,7 @@ except Exception as error:  # with a NumPy that is too new for it, it raises mor
     said = f"Numba cannot be imported ({reason(error)}); the engine numpy works without it, the others do not"
     raise NoCompiler(said) from error
 
-__all__ = ["carray", "inline", "intrinsic", "launch", "njit", "prange"]
+__all__ = ["carray", "compiles", "inline", "intrinsic", "launch", "njit", "prange"]
 
 carray: Any = vars(numba)["carray"]  # an array over memory that is known by its address; for compiled code
 
@@ -47,6 +47,11 @@ def _numbas() -> int:
     return int(numba.get_num_threads() if threading_layer() else vars(numba.config)["NUMBA_NUM_THREADS"])
 
 
+def compiles() -> bool:
+    """Tell whether Numba compiles at all: with NUMBA_DISABLE_JIT, kernels are run as the Python that they are written in."""
+    return not vars(numba.config)["DISABLE_JIT"]
+
+
 FORKED = (
     "this process was forked from one in which Numba's OpenMP threads had computed, and they cannot compute here: start"
     " processes with spawn or forkserver, use the engine fast or numpy, or set NUMBA_THREADING_LAYER=workqueue"
@@ -54,15 +59,18 @@ FORKED = (
 
 
 class Launch:
-    """Whoever runs a parallel kernel holds this lock: `with launch:`. RuntimeError where none can run.
+    """Whoever runs a parallel kernel does it inside `with launch.lock, launch:`. CannotCompute where none can run.
 
     Numba's `workqueue` threading layer ends the process when two Python threads start parallel kernels at once, and its `omp`
     layer ends a forked one whose parent has used it. Where this process's budget is smaller than the number of threads that
     Numba would use, the kernels use the smaller one; afterwards the calling thread's number is what it was.
+
+    The lock stands in the `with` itself: between its acquiring or releasing, which is C, and the block no Ctrl-C can come. In
+    an `__enter__` or `__exit__` written in Python one can, and the lock would stay taken for ever.
     """
 
     def __init__(self) -> None:
-        self._lock = threading.RLock()
+        self.lock = threading.RLock()
         self._forked_with_openmp = False
         self._numbas: list[int | None] = []  # for each time that the lock is held: what to put back, if anything
         if hasattr(os, "register_at_fork"):
@@ -70,23 +78,21 @@ class Launch:
 
     def __enter__(self) -> None:
         if self._forked_with_openmp:
-            raise RuntimeError(FORKED)
+            raise CannotCompute(FORKED)
         wanted, most = _numbas(), budget().threads
         if wanted > MOST_THREADS and not threading_layer():
-            raise RuntimeError(f"NUMBA_NUM_THREADS asks for {wanted} threads, and at most {MOST_THREADS} are started")
-        self._lock.acquire()
+            raise CannotCompute(f"NUMBA_NUM_THREADS asks for {wanted} threads, and at most {MOST_THREADS} are started")
         if wanted > most:
             numba.set_num_threads(most)
         self._numbas.append(wanted if wanted > most else None)
 
     def __exit__(self, *error: object) -> None:
-        before = self._numbas.pop()
+        before = self._numbas.pop()  # what an interrupted call has left below it is never reached
         if before is not None:
             numba.set_num_threads(before)
-        self._lock.release()
 
     def _forked(self) -> None:
-        self._lock, self._numbas = threading.RLock(), []  # another thread of the parent may have held it
+        self.lock, self._numbas = threading.RLock(), []  # another thread of the parent may have held it
         self._forked_with_openmp |= threading_layer() == "omp"
 
 

@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import errno
 import os
+import shutil
 import stat
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import BinaryIO
 
@@ -21,6 +22,7 @@ KINDS = {
     stat.S_IFIFO: (errno.EINVAL, "a pipe"),
     stat.S_IFSOCK: (errno.EINVAL, "a socket"),
 }
+OPEN_FILES = "/proc/self/fd"  # where Linux lists them under their numbers
 
 
 def place(path: str | os.PathLike[str]) -> Path:
@@ -54,23 +56,67 @@ def replacing(path: str | os.PathLike[str]) -> Iterator[BinaryIO]:
     """Give a binary file that takes the place of `path` when the block ends well, and leaves no trace when it does not.
 
     A new file has the rights that the process's umask leaves; one that is replaced keeps its own. Raises OSError, naming
-    `path`, as `place` does, where nothing may be written, and where the disk is full.
+    `path`, as `place` does, where nothing may be written, and where the disk is full. Where the system has files without a
+    name (Linux, on most file systems), nothing is left of a killed process either; elsewhere `.minivan-*.part` may be.
     """
     named, end = os.fspath(path), place(path)
     unfinished = end.with_name(f".minivan-{os.urandom(8).hex()}.part")
-    made = False
     try:
-        with open(unfinished, "xb", opener=lambda name, flags: os.open(name, flags, 0o666)) as file:
-            made = True
+        nameless = _nameless(end.parent)
+        with nameless or open(unfinished, "xb", opener=lambda name, flags: os.open(name, flags, 0o666)) as file:
             yield file
             file.flush()
             os.fsync(file.fileno())  # else a machine that stops may keep the new name of an empty file
-        if end.exists():
-            os.chmod(unfinished, stat.S_IMODE(end.stat().st_mode))
+            if end.exists():
+                os.chmod(file.fileno() if nameless else unfinished, stat.S_IMODE(end.stat().st_mode))
+            if nameless and _name(nameless, end, unfinished):
+                return
         os.replace(unfinished, end)
     except BaseException as error:
-        if made:
-            unfinished.unlink(missing_ok=True)
-        if isinstance(error, OSError) and error.errno and (not made or error.filename in (None, str(unfinished))):
+        unfinished.unlink(missing_ok=True)
+        if isinstance(error, OSError) and error.errno and _is_inner(error.filename, unfinished):
             raise OSError(error.errno, os.strerror(error.errno), named) from None  # not of the unfinished file's name
+        raise
+
+
+def _is_inner(filename: object, unfinished: Path) -> bool:
+    """Tell whether a file name in an error is none that the caller has ever heard of."""
+    return filename in (None, str(unfinished)) or str(filename).startswith(OPEN_FILES)
+
+
+def _nameless(folder: Path) -> BinaryIO | None:
+    """Open a new file that no folder lists yet, on the file system of `folder`; None where there are no such files."""
+    flag = getattr(os, "O_TMPFILE", 0)
+    if not (flag and os.path.isdir(OPEN_FILES)):
+        return None
+    try:
+        return os.fdopen(os.open(folder, flag | os.O_WRONLY, 0o666), "wb")
+    except OSError:  # what else may be wrong, a file with a name will tell
+        return None
+
+
+def _name(file: BinaryIO, end: Path, unfinished: Path) -> bool:
+    """Give a nameless file the name `end` and return True, or, where one stands there already, `unfinished` and False."""
+    source = f"{OPEN_FILES}/{file.fileno()}"
+    for name in (end, unfinished):
+        with suppress(FileExistsError):
+            # Any folder makes Python call linkat, which can follow that link; both paths being absolute, it is not used.
+            os.link(source, name, src_dir_fd=file.fileno(), follow_symlinks=True)
+            return name == end
+    raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST))
+
+
+@contextmanager
+def filling(folder: Path) -> Iterator[None]:
+    """Make a folder, and where the block fails take it away again with all that is in it; one that was there stays."""
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        folder.mkdir()
+    except FileExistsError:
+        yield
+        return
+    try:
+        yield
+    except BaseException:
+        shutil.rmtree(folder, ignore_errors=True)
         raise

@@ -3,9 +3,12 @@
 import os
 import subprocess
 import sys
+import threading
 
 import pytest
 from support import ROOT
+
+from minivan import jit
 
 SCRIPT = """
 import multiprocessing, sys
@@ -48,3 +51,49 @@ def test_a_pool_of_forked_processes_answers_or_is_told_what_to_do(used, engine, 
     command = [sys.executable, "-c", SCRIPT, used, engine]
     done = subprocess.run(command, capture_output=True, text=True, timeout=120, env=environment, check=False)
     assert (done.returncode, done.stdout) == (0, f"{said}\n"), done.stderr
+
+
+def interrupted_at(step):
+    """Take and give back the launch lock, with KeyboardInterrupt at a step of what is Python in that; False: no such step."""
+    left = step
+
+    def trace(frame, event, argument):
+        nonlocal left
+        if frame.f_code.co_filename != jit.__file__:
+            return None
+        frame.f_trace_opcodes = True
+        if event == "opcode":
+            left -= 1
+            if left == 0:
+                raise KeyboardInterrupt
+        return trace
+
+    before = sys.gettrace()
+    sys.settrace(trace)
+    try:
+        with jit.launch.lock, jit.launch:
+            pass
+    except KeyboardInterrupt:
+        return True
+    finally:
+        sys.settrace(before)
+    return False
+
+
+def take(free):
+    free.append(jit.launch.lock.acquire(blocking=False))
+    if free[0]:
+        jit.launch.lock.release()
+
+
+def test_an_interrupt_never_keeps_other_threads_from_computing():
+    """Wherever Ctrl-C comes between taking the lock and giving it back, it is given back."""
+    step = 1
+    while interrupted_at(step):
+        step += 1
+        free = []
+        other = threading.Thread(target=take, args=(free,))
+        other.start()
+        other.join()
+        assert free == [True], f"step {step}"
+    assert step > 20

@@ -1,4 +1,4 @@
-"""Published checkpoints, downloaded, checked and converted: the one module that uses the network."""
+"""Published checkpoints, downloaded, checked and converted: what `minivan fetch` does."""
 
 from __future__ import annotations
 
@@ -12,18 +12,17 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Protocol
 from urllib.parse import urlsplit
 
 from ..card import file_sha256
-from ..errors import printable, quote
+from ..errors import quote
 from ..variants import variant_of
 from .error import CheckpointError
 from .hub import home_folder, variant_named
-from .published import published
+from .published import Source, published
+from .transfer import Progress, is_address, shown, transfer
 from .weights import Weights, read, write
 
-TIMEOUT = 30  # seconds without a byte from the server
 ABANDONED = 24 * 3600  # seconds after which a download's folder belongs to nobody any more
 OWN, MARK = "minivan-download-", "made-by-minivan"  # how a download's folder is called, and the file in it that says so
 NAME = r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}"
@@ -39,51 +38,39 @@ class Fetched:
     checked: str  # a sentence
 
 
-class Progress(Protocol):
-    """What shows how far a download is: the interface that pooch asks of a progress bar."""
-
-    total: int | None  # bytes, once the server has said how many
-
-    def update(self, size: int) -> object:
-        """Show that so many bytes more have come."""
-
-    def reset(self) -> object:
-        """Begin again at no byte."""
-
-    def close(self) -> object:
-        """Show that the download has ended."""
-
-
 def fetch(
     name: str, library: str | None = None, url: str | None = None, sha256: str | None = None, progress: Progress | None = None
 ) -> Fetched:
     """Download a checkpoint, check it, convert it, and put the result into the user's cache.
 
     `name` is a variant with a published checkpoint, or, with `url`, any name; `library` chooses among those who publish
-    it. `sha256`, 64 hex digits, takes the place of what is known. `progress` is told how far the download is.
+    it. `sha256`, 64 hex digits, takes the place of what is known. `progress` is told how far the download is. A published
+    file must have about its known size; any other has at most 4 GiB. It comes over https, unless `url` says http, and at
+    10,000 bytes a second or more.
     The download is removed; the converted file appears complete or not at all, so that an interrupted call leaves
     nothing behind that is used, and two calls at once end with the file of one of them. Raises CheckpointError for an
     address that cannot be read, a download that is not what it should be, or a file that is no VAN, and OSError where the
     cache cannot be written.
     """
     if sha256 and not re.fullmatch("[0-9a-fA-F]{64}", sha256):
-        raise CheckpointError(f"the SHA-256 {quote(sha256)}", "64 hex digits are wanted")
-    stem, address, known = _plan(name, library, url, sha256)
+        raise CheckpointError(f"the SHA-256 {quote(sha256)}", "all of its 64 hex digits are wanted: fewer prove nothing")
+    stem, source = _plan(name, library, url)
+    address, known = source.url, sha256 or source.sha256
     with _scratch() as folder:
         download = folder / (re.sub(r"[^A-Za-z0-9_.-]", "_", Path(urlsplit(address).path).name)[-64:] or "download")
-        _download(address, download, progress)
+        transfer(address, download, source.sizes, progress)
         seen = file_sha256(download)
         checked = _verify(seen, known, "given" if sha256 else "known", address)
         try:
             weights = read(download)
         except CheckpointError as error:
             place = error.where.removeprefix(str(download))
-            raise CheckpointError(error.what, error.why, _shown(address) + place) from None
+            raise CheckpointError(error.what, error.why, shown(address) + place) from None
         notes = weights.notes
         if variant_named(name) not in (None, variant_of(weights.config)):
             notes += (f"these weights have another shape than the published {variant_named(name)}",)
         path = _home() / "weights" / f"{stem}.safetensors"
-        card = replace(weights.card, name=stem, source=_shown(address), source_sha256=seen, file=path)
+        card = replace(weights.card, name=stem, source=shown(address), source_sha256=seen, file=path)
         weights = replace(weights, card=card, notes=notes)
         converted = folder / "converted"
         write(weights, converted)
@@ -102,26 +89,18 @@ def _home() -> Path:
     return home
 
 
-def _plan(name: str, library: str | None, url: str | None, sha256: str | None) -> tuple[str, str, str]:
-    """Return the name the weights will have here, the address, and as much of the SHA-256 as is known."""
+def _plan(name: str, library: str | None, url: str | None) -> tuple[str, Source]:
+    """Return the name the weights will have here, and what is known of the file to be downloaded."""
     if url is None:
         source = published(name, library)
-        return f"van_{source.variant}_{source.library}", source.url, sha256 or source.sha256
-    if not _is_address(url):
+        return f"van_{source.variant}_{source.library}", source
+    if not is_address(url):
         why = "http://... or https://... is wanted; a file on this machine is read by: python -m minivan convert"
         raise CheckpointError(f"the address {quote(url)}", why)
     variant = variant_named(name)
     if not variant and not re.fullmatch(NAME, name):
         raise CheckpointError(f"the name {quote(name)}", "letters, digits, '_', '-' and '.' make a name, 64 at most")
-    return (f"van_{variant}_{library or 'url'}" if variant else name), url, sha256 or ""
-
-
-def _is_address(url: str) -> bool:
-    try:
-        parts = urlsplit(url)
-        return parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
-    except ValueError:  # a port beyond 65535, a bracket left open
-        return False
+    return (f"van_{variant}_{library or 'url'}" if variant else name), Source("", library or "", url)
 
 
 @contextmanager
@@ -154,78 +133,15 @@ def _is_abandoned(folder: Path) -> bool:
         return False
 
 
-class _Length:
-    """Stands between pooch and the progress bar and keeps the length that the server announced."""
-
-    def __init__(self, bar: Progress | None) -> None:
-        self.bar, self.length = bar, 0
-
-    @property
-    def total(self) -> int:
-        return self.length
-
-    @total.setter
-    def total(self, length: int) -> None:
-        self.length = length
-        if self.bar is not None:
-            self.bar.total = length
-
-    def update(self, size: int) -> None:
-        if self.bar is not None:
-            self.bar.update(size)
-
-    def reset(self) -> None:
-        if self.bar is not None:
-            self.bar.reset()
-
-    def close(self) -> None:
-        if self.bar is not None:
-            self.bar.close()
-
-
-def _download(url: str, to: Path, progress: Progress | None) -> None:
-    """Download a file with pooch; CheckpointError where the server, the network or the file's length is at fault."""
-    import pooch
-    import requests
-
-    pooch.get_logger().setLevel("ERROR")  # the caller says what there is to say
-    length = _Length(progress)
-    downloader = pooch.HTTPDownloader(
-        progressbar=length, chunk_size=1 << 16, timeout=TIMEOUT, headers={"Accept-Encoding": "identity"}
-    )
-    try:
-        pooch.retrieve(url, known_hash=None, fname=to.name, path=to.parent, downloader=downloader)
-    except requests.HTTPError as error:
-        answer = error.response
-        reason = _cause(error) if answer is None else f"the server answers {answer.status_code} {answer.reason}"
-        raise CheckpointError("nothing was downloaded", reason, _shown(url)) from None
-    except (requests.RequestException, ValueError) as error:
-        raise CheckpointError("the download failed", _cause(error), _shown(url)) from None
-    size = to.stat().st_size
-    if length.length and size != length.length:
-        raise CheckpointError("the download was cut short", f"{size:,} bytes of {length.length:,} came", _shown(url))
-
-
-def _cause(error: BaseException) -> str:
-    """Say in one short line what a network library's chain of exceptions began with."""
-    while inner := error.__cause__ or error.__context__:
-        error = inner
-    return " ".join(str(error).split())[:200] or type(error).__name__
-
-
 def _verify(seen: str, known: str, word: str, url: str) -> str:
     """Return a sentence on how far the SHA-256 was checked; CheckpointError where it is not the one that is known."""
+    next_time = f"the one seen is {seen} (next time: --sha256 {seen})"
     if not known:
-        return f"no SHA-256 of this file is known, so it was not checked; the one seen is {seen} (next time: --sha256 {seen})"
+        return f"no SHA-256 of this file is known, so it was not checked; {next_time}"
     if not seen.startswith(known.lower()):
         expected = known.lower() + ("..." if len(known) < 64 else "")
-        raise CheckpointError(f"the SHA-256 is {seen}", f"not the {word} one, {expected}; nothing was kept", _shown(url))
+        raise CheckpointError(f"the SHA-256 is {seen}", f"not the {word} one, {expected}; nothing was kept", shown(url))
     if len(known) < 64:
-        return f"the SHA-256 {seen} begins with {known}, as the file's name says; no more of it is known"
+        few = f"of its SHA-256 only the {len(known)} digits {known} are known, from its name"
+        return f"{few}; they fit, which tells it from a damaged file and proves nothing about who made it; {next_time}"
     return f"the SHA-256 {seen} is the {word} one"
-
-
-def _shown(url: str) -> str:
-    """Return an address without user names, passwords and queries: those are no part of a file's origin."""
-    parts = urlsplit(url)
-    return printable(f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path}")

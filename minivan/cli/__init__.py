@@ -13,11 +13,13 @@ import os
 import sys
 import warnings
 from collections.abc import Iterator
-from typing import TextIO
+from typing import NoReturn, TextIO
 
-from ..errors import WrongCall, reason, sentence
-from .arguments import INTERRUPTED, RIGHT, WRONG, prepare_compiler
-from .printing import complain, say
+from ..errors import printable
+from .arguments import COMPILED, RIGHT, WRONG, prepare_compiler
+from .ending import none_lost, signals, status_of
+from .printing import complain, complain_of_all, say
+from .space import check as check_space
 
 COMMANDS = {  # name -> what `--help` says of it
     "classify": "name what a photo shows",
@@ -35,11 +37,16 @@ COMMANDS = {  # name -> what `--help` says of it
 }
 
 
-def parser(called: str | None = None) -> argparse.ArgumentParser:
+class Parser(argparse.ArgumentParser):
+    """A parser whose errors may repeat whatever the command line said."""
+
+    def error(self, message: str) -> NoReturn:
+        super().error(printable(message))
+
+
+def parser(called: str | None = None) -> Parser:
     """Build the command line; only the command that is called gets its arguments, the others their line of help."""
-    top = argparse.ArgumentParser(
-        prog="minivan", description="The Visual Attention Network in NumPy and Numba.", allow_abbrev=False
-    )
+    top = Parser(prog="minivan", description="The Visual Attention Network in NumPy and Numba.", allow_abbrev=False)
     top.add_argument("--version", action="store_true", help="print the version and exit")
     commands = top.add_subparsers(dest="command", metavar="COMMAND", title="commands")
     for name, summary in COMMANDS.items():
@@ -55,24 +62,14 @@ def main(argv: list[str] | None = None) -> int:
     """Run one command; return its exit status, one of those in `arguments`."""
     prepare_streams()
     try:
-        with own_warnings(), no_interrupt_lost():
+        with own_warnings(), none_lost(), signals():
             status = run(sys.argv[1:] if argv is None else argv)
         sys.stdout.flush()
         return status
-    except BrokenPipeError:  # `| head` closed the pipe: not an error
+    except BaseException as error:
+        status = status_of(error)
         discard_output()
-        return RIGHT
-    except (WrongCall, OSError) as error:
-        complain(sentence(error))
-        discard_output()
-        return WRONG
-    except MemoryError as error:
-        complain(f"not enough memory ({reason(error)}): smaller images, or fewer at once, need less")
-        discard_output()
-        return WRONG
-    except KeyboardInterrupt:
-        discard_output()
-        return INTERRUPTED
+        return status
 
 
 def run(argv: list[str]) -> int:
@@ -90,6 +87,7 @@ def run(argv: list[str]) -> int:
         return WRONG
     # OpenMP's threads spin while they wait unless told to sleep: on a busy machine that costs up to ten times the work.
     os.environ.setdefault("OMP_WAIT_POLICY", "passive")
+    check_space(getattr(args, "compiles", getattr(args, "engine", None) in COMPILED))
     prepare_compiler(args)
     status: int = args.run(args)
     return status
@@ -97,7 +95,7 @@ def run(argv: list[str]) -> int:
 
 @contextlib.contextmanager
 def own_warnings() -> Iterator[None]:
-    """Print minivan's own warnings as its errors are printed, one line each without where it was warned; others as before."""
+    """Print minivan's own warnings as its errors are printed, one line each without where it was warned; others too."""
     before = warnings.showwarning
 
     def show(
@@ -111,39 +109,14 @@ def own_warnings() -> Iterator[None]:
         if category.__module__.partition(".")[0] == "minivan":
             complain(message)
         else:
-            before(message, category, filename, lineno, file, line)
+            first = str(message).strip().partition("\n")[0]  # Numba's go on with tracebacks
+            complain_of_all([f"{filename}:{lineno}: {category.__name__}: {first}"])
 
     warnings.showwarning = show
     try:
         yield
     finally:
         warnings.showwarning = before
-
-
-@contextlib.contextmanager
-def no_interrupt_lost() -> Iterator[None]:
-    """Send Ctrl-C once more where it came while C code had called Python: what is raised there, nobody hears of.
-
-    LLVM calls llvmlite in that way after every function that it has compiled.
-    """
-    before = sys.unraisablehook
-
-    def hook(lost: sys.UnraisableHookArgs) -> None:
-        if lost.exc_type is not KeyboardInterrupt:
-            before(lost)
-            return
-        import signal
-        import threading
-
-        again = threading.Timer(0.02, os.kill, (os.getpid(), signal.SIGINT))  # not at once: it would be lost in the same place
-        again.daemon = True
-        again.start()
-
-    sys.unraisablehook = hook
-    try:
-        yield
-    finally:
-        sys.unraisablehook = before
 
 
 def prepare_streams() -> None:

@@ -10,16 +10,17 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ..errors import WrongCall, sentence
+from ..errors import WrongCall, quote, sentence
 from ..geometry import SMALLEST_SIDE
 from ..processors import MOST_THREADS, budget
 
 if TYPE_CHECKING:
     from ..van import VAN
 
-RIGHT, NO, WRONG, INTERRUPTED = 0, 1, 2, 130
+RIGHT, NO, WRONG, SIGNALLED, INTERRUPTED = 0, 1, 2, 128, 130
 """Exit statuses, the same for every command: 0 right; 1 the answer is no (some images failed, layers differ or went
-unchecked); 2 a wrong call, or nothing could be judged; 130 interrupted."""
+unchecked); 2 a wrong call, or nothing could be judged, be it for want of memory or by a fault of minivan itself; 130
+interrupted, and 128 more than its number for another signal that ended it (143 for SIGTERM, 129 for SIGHUP)."""
 
 ENGINES = ("fast", "exact", "numpy")  # minivan.engines.ENGINES by name: importing the values costs NumPy, and help needs none
 COMPILED = ("fast", "exact")  # those of them whose kernels Numba compiles
@@ -95,9 +96,15 @@ def add_exif(parser: argparse.ArgumentParser) -> None:
 
 
 def prepare_compiler(args: argparse.Namespace) -> None:
-    """Do as --threads and --cache say; Numba and the kernels read both when they are first imported, so it comes before."""
+    """Do as --threads and --cache say; Numba and the kernels read both when they are first imported, so it comes before.
+
+    WrongCall where the command could not compute, whatever it was asked for.
+    """
     if getattr(args, "cache", None):
         os.environ["MINIVAN_CACHE"] = args.cache
+    asked = os.environ.get("NUMBA_NUM_THREADS")
+    if asked and not (asked.isdecimal() and int(asked)) and getattr(args, "engine", "numpy") != "numpy":
+        raise WrongCall(f"NUMBA_NUM_THREADS is {quote(asked)}, not a whole number of at least 1: unset it, or use --threads")
     threads = getattr(args, "threads", None)
     if threads is None:
         return

@@ -16,14 +16,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("name", metavar="NAME", help="b0, b1, b2, b3 or b4; with --url any name")
     parser.add_argument("--from", dest="library", choices=("authors", "huggingface", "openmmlab"), help=(
         "whose checkpoint (the authors', where they published one)"))  # fmt: skip
-    parser.add_argument("--url", help="another address of a checkpoint, in any layout and format that convert reads")
+    parser.add_argument(
+        "--url", help="another address of a checkpoint of up to 4 GiB that convert can read; https is safer than http"
+    )
     parser.add_argument("--sha256", metavar="HEX", type=sha256, help="what the download's SHA-256 has to be")
 
 
 def sha256(text: str) -> str:
     """Read a SHA-256 from the command line."""
     if not re.fullmatch("[0-9a-fA-F]{64}", text):
-        raise argparse.ArgumentTypeError(f"{text!r} is not 64 hex digits")
+        raise argparse.ArgumentTypeError(f"{text!r} is not 64 hex digits; a beginning of them proves nothing")
     return text.lower()
 
 
@@ -41,7 +43,7 @@ def run(args: argparse.Namespace) -> int:
 
 
 class ProgressBar:
-    """A bar on standard error with the interface pooch asks for: `total`, `update`, `reset`, `close`."""
+    """A bar on standard error with the interface of `minivan.checkpoint.transfer.Progress`."""
 
     def __enter__(self) -> ProgressBar:
         from rich.console import Console
@@ -71,9 +73,6 @@ class ProgressBar:
 
     def update(self, size: int) -> None:
         self.progress.advance(self.task, size)
-
-    def reset(self) -> None:
-        self.progress.reset(self.task, total=self.total)
 
     def close(self) -> None:
         self.progress.update(self.task, description="converting")

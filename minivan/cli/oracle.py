@@ -52,6 +52,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     vectors.add_argument("--op", metavar="NAME", action="append", help="only this operator's; may be repeated")
     for command in (record, compare, vectors):
         add_threads(command)
+    for command in (compare, vectors):  # whatever computes the port, hints and vectors come from the engine exact
+        command.set_defaults(compiles=True)
 
 
 def tolerance(text: str) -> float:

@@ -7,6 +7,7 @@ could turn a name around: they are shown as their codes, in JSON as its own esca
 from __future__ import annotations
 
 import sys
+from collections.abc import Iterable
 from typing import Any
 
 from ..errors import printable
@@ -20,6 +21,12 @@ def say(text: object = "", flush: bool = False) -> None:
 def complain(text: object) -> None:
     """Print one line on standard error, after the program's name."""
     print(f"minivan: {printable(text)}", file=sys.stderr)
+
+
+def complain_of_all(texts: Iterable[str]) -> None:
+    """Print text of several lines on standard error as it is, such as a traceback, but for what no terminal shows."""
+    for line in "".join(texts).rstrip("\n").split("\n"):
+        print(printable(line), file=sys.stderr)
 
 
 def note(text: object) -> None:

@@ -11,6 +11,7 @@ from .printing import say
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--engine", choices=["all", *COMPILED], default="all", help="what to compile (default: all)")
     add_cache(parser)
+    parser.set_defaults(compiles=True)
 
 
 def run(args: argparse.Namespace) -> int:

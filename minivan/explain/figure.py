@@ -16,6 +16,7 @@ import numpy.typing as npt
 
 from .. import paths
 from ..checks import Floating
+from ..errors import printable
 from ..output import place, replacing
 from .attention import SELECTIVE, most_selective
 from .choices import SIGNED
@@ -43,7 +44,7 @@ def matplotlib_figure() -> type[Figure]:
     """Return Matplotlib's Figure class, which draws without a screen. MissingPlots where Matplotlib is not installed."""
     try:
         from matplotlib.figure import Figure
-    except ImportError:
+    except ModuleNotFoundError:
         raise MissingPlots("figures need Matplotlib: pip install '.[plots]' from a clone of minivan") from None
     return Figure
 
@@ -215,14 +216,14 @@ def grid(rows: int, columns: int, shape: Sequence[int], note: str) -> tuple[Figu
     axes = figure.subplots(rows, columns, squeeze=False)
     for axis in axes.flat:
         axis.set_axis_off()
-    figure.supxlabel("\n".join(textwrap.wrap(note, int(size[0] * 15))), fontsize=8, color="0.35")
+    figure.supxlabel("\n".join(textwrap.wrap(printable(note), int(size[0] * 15))), fontsize=8, color="0.35", parse_math=False)
     return figure, axes
 
 
 def title(axis: Axes, *lines: str) -> None:
     """Write lines above a panel, broken where the panel ends."""
-    wrapped = [part for line in lines if line for part in textwrap.wrap(line, TITLE)]
-    axis.set_title("\n".join(wrapped), fontsize=9)
+    wrapped = [part for line in lines if line for part in textwrap.wrap(printable(line), TITLE)]
+    axis.set_title("\n".join(wrapped), fontsize=9, parse_math=False)  # a dollar in a file's name is no formula
 
 
 def coloured(figure: Figure, axis: Axes, values: Floating, signed: bool, high: float, alpha: Floating | None = None) -> None:

@@ -8,8 +8,9 @@ from functools import partial
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from ..errors import CannotCompute
 from ..geometry import stage_sizes
-from ..jit import thread_count
+from ..jit import compiles, thread_count
 from ..variants import Config
 from .network import run
 from .pack import pack
@@ -28,10 +29,14 @@ class Plan:
 
     The bits of an image's logits depend on the weights, the image and the vector width, not on the number of threads nor on
     the batch that the image is in. Calls from several Python threads take turns. `lanes` is a vector width of simd.py;
-    without it, this machine's.
+    without it, this machine's. CannotCompute where Numba is told not to compile.
     """
 
     def __init__(self, config: Config, tensors: Mapping[str, ArrayLike], lanes: Lanes | None = None) -> None:
+        if not compiles():
+            raise CannotCompute(
+                "NUMBA_DISABLE_JIT is set, and nothing of the engine fast can run uncompiled: exact and numpy can"
+            )
         self.config, self.lanes = config, host_lanes() if lanes is None else lanes
         self.shape = SHAPES[type(self.lanes)]
         self._workspace = Workspace(config, pack(config, tensors, self.shape.lanes), self.shape)

@@ -16,7 +16,7 @@ def gelu_input(dy: Floating, x: Floating) -> Float32:
     checks.check_same_shape(dy, x.shape, "x")
     dy, x = checks.float32(dy), checks.float32(x)
     dx = np.empty_like(x)
-    with launch:
+    with launch.lock, launch:
         _gelu_input(dy.reshape(-1), x.reshape(-1), dx.reshape(-1))
     return dx
 

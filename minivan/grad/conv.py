@@ -38,7 +38,7 @@ def conv2d_input(
     if groups == x_shape[1]:
         depthwise_input(dy, weight, *geometry, dx)
     else:
-        with launch:
+        with launch.lock, launch:
             _dense_input(dy, weight, *geometry, groups, dx)
     return dx
 
@@ -60,7 +60,7 @@ def conv2d_weight(
     elif groups == x.shape[1]:
         depthwise_weight(dy, x, *geometry, dweight)
     else:
-        with launch:
+        with launch.lock, launch:
             _dense_weight(dy, x, *geometry, groups, dweight)
     return dweight
 
@@ -70,7 +70,7 @@ def conv2d_bias(dy: Floating) -> Float32:
     checks.check_floating(dy=dy)
     n, c, h, w = checks.check_feature_map(dy)
     dbias = np.empty(c, np.float32)
-    with launch:
+    with launch.lock, launch:
         _channel_sums(checks.float32(dy).reshape(n, c, h * w), dbias)
     return dbias
 

@@ -14,13 +14,13 @@ from .one_channel import collect, hand_back
 
 def depthwise_input(dy: Floating, weight: Floating, stride: Whole, padding: Whole, dilation: Whole, dx: Floating) -> None:
     """Fill dx (N, C, H, W) from dy (N, M * C, H', W') and weight (M * C, 1, K, K), all float32 and contiguous."""
-    with launch:
+    with launch.lock, launch:
         _depthwise_input(dy, weight, stride, padding, dilation, dx)
 
 
 def depthwise_weight(dy: Floating, x: Floating, stride: Whole, padding: Whole, dilation: Whole, dweight: Floating) -> None:
     """Fill dweight (M * C, 1, K, K) from dy (N, M * C, H', W') and x (N, C, H, W), all float32 and contiguous."""
-    with launch:
+    with launch.lock, launch:
         _depthwise_weight(dy, x, stride, padding, dilation, dweight)
 
 

@@ -24,7 +24,7 @@ def batch_norm_input(dy: Floating, running_var: Floating, weight: Floating, eps:
     checks.check_channels(c, dy, running_var=running_var, weight=weight)
     dx = np.empty((n, c, h, w), np.float32)
     dy = checks.float32(dy).reshape(n, c, h * w)
-    with launch:
+    with launch.lock, launch:
         _batch_norm_input(dy, checks.float32(running_var), checks.float32(weight), eps, dx.reshape(n, c, h * w))
     return dx
 
@@ -50,7 +50,7 @@ def batch_norm_parameters(
     checks.check_channels(c, x, running_mean=running_mean, running_var=running_var)
     dweight = np.empty(c, np.float32)
     dy_flat, x_flat = (checks.float32(v).reshape(n, c, h * w) for v in (dy, x))
-    with launch:
+    with launch.lock, launch:
         _scaled_sums(dy_flat, x_flat, checks.float32(running_mean), checks.float32(running_var), eps, dweight)
     return dweight, conv2d_bias(dy)
 
@@ -79,7 +79,7 @@ def layer_norm_input(dy: Floating, x: Floating, weight: Floating, eps: float = 1
     checks.check_channels(c, x, weight=weight)
     dx = np.empty((n, c, h, w), np.float32)
     dy_flat, x_flat = (checks.float32(v).reshape(n, c, h * w) for v in (dy, x))
-    with launch:
+    with launch.lock, launch:
         _layer_norm_input(dy_flat, x_flat, checks.float32(weight), eps, dx.reshape(n, c, h * w))
     return dx
 

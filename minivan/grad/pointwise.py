@@ -19,7 +19,7 @@ def pointwise_weight(dy: Floating, x: Floating, dweight: Floating) -> None:
     """Fill dweight (C_out, C_in, 1, 1) from dy (N, C_out, H, W) and x (N, C_in, H, W), all float32 and contiguous."""
     n, c_out, h, w = dy.shape
     c_in = x.shape[1]
-    with launch:
+    with launch.lock, launch:
         _pointwise_weight(dy.reshape(n, c_out, h * w), x.reshape(n, c_in, h * w), dweight.reshape(c_out, c_in))
 
 

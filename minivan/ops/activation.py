@@ -118,7 +118,7 @@ def gelu(x: Floating) -> Float32:
     checks.check_floating(x=x)
     x = checks.float32(x)
     y = np.empty_like(x)
-    with launch:
+    with launch.lock, launch:
         _gelu(x.reshape(-1), y.reshape(-1))
     return y
 

@@ -19,7 +19,7 @@ def depthwise_conv2d(
     stride, padding, _, (h, w) = checks.check_conv2d(x, weight, bias, stride, padding, 1, x.shape[1])
     y = np.empty((x.shape[0], weight.shape[0], h, w), np.float32)
     bias = np.zeros(weight.shape[0], np.float32) if bias is None else checks.float32(bias)
-    with launch:
+    with launch.lock, launch:
         _depthwise(checks.float32(x), checks.float32(weight), bias, stride, padding, y)
     return y
 
@@ -65,7 +65,7 @@ def dilated_depthwise_conv2d(
     stride, padding, dilation, (h, w) = checks.check_conv2d(x, weight, bias, stride, padding, dilation, x.shape[1])
     y = np.empty((x.shape[0], weight.shape[0], h, w), np.float32)
     bias = np.zeros(weight.shape[0], np.float32) if bias is None else checks.float32(bias)
-    with launch:
+    with launch.lock, launch:
         _dilated_depthwise(checks.float32(x), checks.float32(weight), bias, stride, padding, dilation, y)
     return y
 

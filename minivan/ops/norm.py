@@ -25,7 +25,7 @@ def batch_norm(
     checks.check_channels(c, x, running_mean=running_mean, running_var=running_var, weight=weight, bias=bias)
     y = np.empty((n, c, h, w), np.float32)
     mean, var, scale, shift = (checks.float32(v) for v in (running_mean, running_var, weight, bias))
-    with launch:
+    with launch.lock, launch:
         _batch_norm(checks.float32(x).reshape(n, c, h * w), mean, var, scale, shift, eps, y.reshape(n, c, h * w))
     return y
 
@@ -54,7 +54,7 @@ def layer_norm(x: Floating, weight: Floating, bias: Floating, eps: float = 1e-6)
     checks.check_channels(c, x, weight=weight, bias=bias)
     y = np.empty((n, c, h, w), np.float32)
     x = checks.float32(x).reshape(n, c, h * w)
-    with launch:
+    with launch.lock, launch:
         _layer_norm(x, checks.float32(weight), checks.float32(bias), eps, y.reshape(n, c, h * w))
     return y
 

@@ -22,7 +22,7 @@ def pointwise_conv2d(x: Floating, weight: Floating, bias: Floating | None = None
     y = np.empty((n, c_out, h, w), np.float32)
     bias = np.zeros(c_out, np.float32) if bias is None else checks.float32(bias)
     x = checks.float32(x).reshape(n, c_in, h * w)
-    with launch:
+    with launch.lock, launch:
         _pointwise(x, checks.float32(weight).reshape(c_out, c_in), bias, y.reshape(n, c_out, h * w))
     return y
 

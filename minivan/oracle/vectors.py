@@ -14,7 +14,7 @@ from ..engines import EXACT, Engine
 from ..errors import quote, sentence
 from ..hooks import Callback
 from ..operators import Array
-from ..output import replacing
+from ..output import filling, replacing
 from ..paths import INPUT
 from ..splitmix import GENERATOR
 from .cases import CLASSES, CONVOLUTIONS, OPERATORS, Case, Tensor, all_cases, runner
@@ -33,7 +33,8 @@ EPSILONS = ("eps", "layer_norm_eps", "batch_norm_eps")
 def write(folder: str | Path, operators: Iterable[str] | None = None) -> int:
     """Write the test vectors of all operators, or of those named, with their manifest and its description; return how many.
 
-    Raises ValueError for a name that is no operator's, OSError where the folder cannot be written.
+    Raises ValueError for a name that is no operator's, OSError where the folder cannot be written. Of a folder that it makes,
+    nothing is left where it fails; the manifest is written last.
     """
     folder, cases = Path(folder), list(all_cases())
     known = list(dict.fromkeys(case.operator for case in cases))
@@ -41,17 +42,17 @@ def write(folder: str | Path, operators: Iterable[str] | None = None) -> int:
         if name not in known:
             raise ValueError(f"no operator is called {name!r}; test vectors exist for {', '.join(known)}")
     chosen = [case for case in cases if not operators or case.operator in operators]
-    manifest = {
-        "format": FORMAT,
-        "generator": GENERATOR,
-        "classes": CLASSES,
-        "cases": [_write_case(folder, case) for case in chosen],
-    }
-    folder.mkdir(parents=True, exist_ok=True)
-    with replacing(folder / GUIDE.name) as file:
-        file.write(GUIDE.read_bytes())
-    with replacing(folder / MANIFEST) as file:
-        file.write((json.dumps(manifest, indent=1) + "\n").encode())
+    with filling(folder):
+        manifest = {
+            "format": FORMAT,
+            "generator": GENERATOR,
+            "classes": CLASSES,
+            "cases": [_write_case(folder, case) for case in chosen],
+        }
+        with replacing(folder / GUIDE.name) as file:
+            file.write(GUIDE.read_bytes())
+        with replacing(folder / MANIFEST) as file:
+            file.write((json.dumps(manifest, indent=1) + "\n").encode())
     return len(chosen)
 
 

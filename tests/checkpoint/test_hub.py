@@ -16,7 +16,7 @@ import pytest
 from support import ROOT, saved
 from support.loopback import OFFICIAL, OFFICIAL_SHA256
 
-from minivan.checkpoint import SOURCES, CheckpointError, download, fetch, find, hub, published, read
+from minivan.checkpoint import SOURCES, CheckpointError, download, fetch, find, hub, published, read, transfer
 
 FILES = ROOT / "tests" / "checkpoints"
 
@@ -83,7 +83,11 @@ def test_the_eight_digits_in_a_name_are_checked(home, server, monkeypatch):
     """The published sources, served from here: one with all digits known, one with eight, one with none."""
     for library, known, words in (
         ("authors", OFFICIAL_SHA256, "is the known one"),
-        ("openmmlab", OFFICIAL_SHA256[:8], f"begins with {OFFICIAL_SHA256[:8]}, as the file's name says"),
+        (
+            "openmmlab",
+            OFFICIAL_SHA256[:8],
+            f"of its SHA-256 only the 8 digits {OFFICIAL_SHA256[:8]} are known, from its name; they fit",
+        ),
         ("huggingface", "", "no SHA-256 of this file is known"),
     ):
         source = published("b1", library)
@@ -139,7 +143,7 @@ def test_an_unreachable_address(home, server):
 
 
 def test_a_server_that_stops_sending(home, server, monkeypatch):
-    monkeypatch.setattr(download, "TIMEOUT", 0.5)
+    monkeypatch.setattr(transfer, "TIMEOUT", 0.5)
     server.faults = ["hang"]
     failed(home, "the download failed: .*timed out", "b0", url=server.url())
 

@@ -51,3 +51,14 @@ def test_the_areas_of_receptive_fields_are_plain_numbers():
     titles = [axis.get_title() for axis in figure.receptive_figure(found).axes]
     for said in ("0.29, 4.9, 97, 100 % of the area", "10, 20, 50, 100 % of the area"):
         assert sum(said in title for title in titles) == 1, titles
+
+
+@pytest.mark.parametrize("name", ["$x$", r"$\frac{a$ [red]b", "a\x1b[2J\x07\u202eb", "$"])
+def test_a_name_in_a_figure_is_text_and_nothing_else(name, tmp_path):
+    """No formula between dollars, and no character that turns text round."""
+    drawn, axes = figure.grid(1, 1, (4, 4, 3), name)
+    figure.title(axes[0, 0], name)
+    figure.save(drawn, tmp_path / "x.svg")
+    for text in (axes[0, 0].title, drawn._supxlabel):
+        assert not text.get_parse_math() and text.get_text().isprintable()
+        assert text.get_text() == "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in name)

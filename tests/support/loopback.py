@@ -1,5 +1,6 @@
 """A real HTTP server on this machine that serves a small checkpoint, and fails in every way when told to."""
 
+import contextlib
 import hashlib
 import http.server
 import socket
@@ -13,7 +14,7 @@ OFFICIAL_SHA256 = hashlib.sha256(OFFICIAL).hexdigest()
 
 
 class Server(http.server.ThreadingHTTPServer):
-    """Serves `body` under any name; `faults` says what goes wrong with each of the next answers."""
+    """Serves `body` under any name; `faults` says what goes wrong with each of the next answers; a function gives it itself."""
 
     daemon_threads = True
 
@@ -30,6 +31,11 @@ class Handler(http.server.BaseHTTPRequestHandler):
     def do_GET(self):
         self.server.asked.append(self.path)
         fault = self.server.faults.pop(0) if self.server.faults else None
+        if callable(fault):
+            with contextlib.suppress(ConnectionError):  # whoever asked has had enough
+                fault(self)
+            self.close_connection = True
+            return
         if fault in (404, 500):
             self.send_error(fault)
             return
@@ -64,7 +70,7 @@ class Handler(http.server.BaseHTTPRequestHandler):
 @contextmanager
 def serving():
     server = Server()
-    threading.Thread(target=server.serve_forever, daemon=True).start()
+    threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True).start()
     try:
         yield server
     finally:
