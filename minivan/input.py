@@ -11,8 +11,9 @@ from __future__ import annotations
 import errno
 import os
 import stat
+from io import BufferedReader
 from pathlib import Path
-from typing import IO, BinaryIO
+from typing import IO
 
 KINDS = {
     stat.S_IFDIR: "a folder",
@@ -44,7 +45,7 @@ def _fault(mode: int, pipe: bool) -> str:
     return f"{KINDS.get(stat.S_IFMT(mode), 'something else')} is no file to read"
 
 
-def opened(path: str | os.PathLike[str], pipe: bool = False) -> BinaryIO:
+def opened(path: str | os.PathLike[str], pipe: bool = False) -> BufferedReader:
     """Open a regular file for reading, or a pipe where `pipe` allows it (that waits for whoever writes to it).
 
     Raises OSError, naming `path`, where there is none or it is something else.

@@ -15,6 +15,8 @@ from ..errors import quote
 from .error import CheckpointError
 from .tensor import ITEM_SIZES, Storage, StoredTensor
 
+LONGEST_KEY = 4096  # characters of a dictionary's key: two long ones that are equal take long to compare
+
 Builder = Callable[..., object]  # what is called in the place of a class or function, with the arguments the file gives
 
 
@@ -65,6 +67,8 @@ def _dictionary(path: str) -> Builder:
             raise CheckpointError(f"{path} built from {quote(args[-1])}")
         if not all(isinstance(pair, (list, tuple)) and len(pair) == 2 and isinstance(pair[0], str) for pair in pairs):
             raise CheckpointError(f"{path} built from something else than pairs with text as keys")
+        if any(len(key) > LONGEST_KEY for key, _ in pairs):
+            raise CheckpointError(f"{path} with a key of more than {LONGEST_KEY} characters")
         return dict(pairs)
 
     return build

@@ -72,7 +72,7 @@ def read(path: str | Path) -> dict[str, Recorded]:
 def read_safetensors(path: str | Path) -> tuple[dict[str, Recorded], dict[str, str]]:
     """Read the tensors of a safetensors file, and its metadata. Raises as `read` does."""
     try:
-        with open_safetensors(Path(path)) as (tensors, metadata):
+        with open_safetensors(Path(path)) as (tensors, metadata, _):
             for name, tensor in tensors.items():
                 if tensor.dtype not in FORMATS:
                     raise ValueError(f"{name} has the dtype {tensor.dtype}; layers are {', '.join(FORMATS)}")

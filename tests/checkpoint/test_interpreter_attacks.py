@@ -163,8 +163,16 @@ def test_lists_and_calls_nested_without_end(attack):
 
 
 def test_a_list_in_itself(attack):
-    attack(b"\x80\x02]q\x00h\x00a.", "the file holds a list")
-    attack(b"\x80\x02}q\x00" + saved.short("state_dict") + b"h\x00s.", "no dictionary of a VAN's tensors")
+    attack(b"\x80\x02]q\x00h\x00a.", "it may lie in itself")
+    attack(b"\x80\x02}q\x00" + saved.short("state_dict") + b"h\x00s.", "it may lie in itself")
+
+
+def test_containers_that_are_nested_first_and_filled_afterwards(attack):
+    for new, into in ((b"]", b"a"), (b"}", b"s")):
+        key = b"N" if new == b"}" else b""
+        unit = b"".join(new + b"q" + bytes([i]) + b"0" for i in range(200))
+        unit += b"".join(b"h" + bytes([i]) + key + b"h" + bytes([i + 1]) + into + b"0" for i in range(199))
+        attack(b"\x80\x02" + unit + b"h\x00.", "a container that lies in another one goes deeper")
 
 
 def test_texts_and_integers_that_claim_to_be_huge(attack):
