@@ -21,7 +21,10 @@ Builder = Callable[..., object]  # what is called in the place of a class or fun
 
 
 class Inert:
-    """An object that carries nothing minivan reads: an argparse.Namespace, say. What the file puts in is let go."""
+    """An object that carries nothing minivan reads: an argparse.Namespace, say. What the file puts in is let go.
+
+    So one object stands for all of a class.
+    """
 
     __slots__ = ("path",)
 
@@ -36,6 +39,9 @@ class Name:
     path: str
     build: Builder
     dtype: str = ""  # of a storage class ('torch.FloatStorage') or a dtype ('torch.float32')
+
+
+SET, FROZENSET = Inert("builtins.set"), Inert("builtins.frozenset")
 
 
 class Unread:
@@ -75,7 +81,8 @@ def _dictionary(path: str) -> Builder:
 
 
 def _inert(path: str) -> Builder:
-    return lambda *args: Inert(path)
+    one = Inert(path)
+    return lambda *args: one
 
 
 def _unread(path: str) -> Builder:

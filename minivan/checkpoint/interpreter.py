@@ -81,6 +81,7 @@ class Interpreter:
 
     def push_container(self, value: object, children: Iterable[object] = ()) -> None:
         """Put a new container on the stack, made with these children."""
+        self.budget.step(2)
         self.budget.hold(MEMORY)
         self.nesting.add(value, children)
         self.push_new(value)
@@ -188,6 +189,7 @@ class Interpreter:
         size = self.cursor.number(width)
         if size > LONGEST_TEXT:
             raise CheckpointError(f"a text of {size} bytes", f"the limit is {LONGEST_TEXT}")
+        self.budget.step()
         self.budget.hold(size)  # before it is read
         return self.cursor.take(size)
 
@@ -229,11 +231,11 @@ class Interpreter:
         self.set_items(items)
 
     def empty_set(self) -> None:
-        self.push_new(inert.Inert("builtins.set"))
+        self.push(inert.SET)
 
     def frozen_set(self) -> None:
         self.pop_to_mark()
-        self.push_new(inert.Inert("builtins.frozenset"))
+        self.push(inert.FROZENSET)
 
     def extend(self, items: list[Any]) -> None:
         target = self.top()

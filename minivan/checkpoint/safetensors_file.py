@@ -29,7 +29,7 @@ from .error import CheckpointError
 from .json_text import parse_json
 from .tensor import ITEM_SIZES, MOST_DIMENSIONS, Bytes, StoredTensor, is_natural
 
-TENSOR, TENSOR_MEMORY = 8, 700  # steps and bytes that one tensor's entry takes
+TENSOR, TENSOR_MEMORY = 8, 500  # steps and bytes that one tensor's entry takes
 LARGEST_HEADER = 8 << 20  # bytes; a B6 with 21,841 class names takes about 2 MB
 METADATA = "__metadata__"  # the header's key for texts
 FIELDS = {"dtype", "shape", "data_offsets"}  # of a tensor in the header

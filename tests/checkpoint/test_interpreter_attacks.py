@@ -10,7 +10,7 @@ from support.judge import torch_van
 from support.saved import Call
 from support.watch import refused, watching
 
-from minivan.checkpoint import CheckpointError, interpreter, read
+from minivan.checkpoint import CheckpointError, budget, read
 
 
 @pytest.mark.parametrize("protocol", [2, 4])
@@ -199,23 +199,20 @@ def peak_while_refused(file, pickled, words):
 
 def test_many_objects_from_few_bytes(file, monkeypatch):
     """What objects take is counted as they are made, so a smaller limit shows that the real one holds."""
-    assert interpreter.MOST_MEMORY == 128 << 20
-    monkeypatch.setattr(interpreter, "MOST_MEMORY", 2 << 20)
-    words = "the pickle's objects need too much memory: the limit is 2 MiB"
+    monkeypatch.setattr(budget, "MOST_MEMORY", 2 << 20)
+    words = "the file's objects need too much memory: the limit for one of its size is 2 MiB"
     size = b"ctorch\nSize\nq\x01"
     for pickled in (
         b"]" * 25_000,
         b"}" * 25_000,
-        b"\x8f" * 60_000,
-        b"N" * 500_000,
-        (saved.integer(1 << 62) + b"0") * 50_000,
-        b"N" + b"\x94" * 50_000,
+        (saved.integer(1 << 62) + b"0") * 70_000,
+        b"N" + b"\x94" * 250_000,
         saved.short("a" * 200) * 12_500,
         b"(" + b"N" * 10_000 + b"lq\x00" + size + b"h\x01h\x00\x85R" * 75,  # a copy of a list by every call
         b"cargparse\nNamespace\nq\x00" + b"h\x00)\x81" * 25_000,
         b"}" + b"".join(b"(" + saved.integer(i) + b"Nu" for i in range(40_000)),
     ):
-        assert peak_while_refused(file, b"\x80\x04" + pickled + b".", words) < 3 << 20, pickled[:12]
+        assert peak_while_refused(file, b"\x80\x04" + pickled + b".", words) < 5 << 20, pickled[:12]
 
 
 def test_keys_that_collide(attack):

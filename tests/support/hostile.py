@@ -1,7 +1,7 @@
 """Files that ask for more time or memory than they have bytes: each kind in any size, from a few kilobytes to ten megabytes.
 
-`PICKLES`, `ZIPS` and `SAFETENSORS` map what a kind does to a function of the file's size in bytes (about) that makes one.
-Nothing here needs PyTorch: what is sound in them is the smallest network of `tests/checkpoints`.
+`PICKLES`, `ZIPS` and `SAFETENSORS` (all of them: `KINDS`) map what a kind does to a function that makes one of about so many
+bytes. Nothing here needs PyTorch: what is sound in them is the smallest network of `tests/checkpoints`.
 """
 
 from __future__ import annotations
@@ -373,3 +373,5 @@ SAFETENSORS = {
     "an own number of many digits": fitted(lambda size: own(not_sure="9" * size)),
     "an own part that is missing": fitted(lambda size: own(shape='{"x' + "y" * size + '": 1}')),
 }
+
+KINDS = {"pickle": PICKLES, "zip": ZIPS, "safetensors": SAFETENSORS}
