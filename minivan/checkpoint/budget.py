@@ -8,9 +8,9 @@ from __future__ import annotations
 
 from .error import CheckpointError
 
-BASE_STEPS = 500_000
+BASE_STEPS = 400_000
 BYTES_PER_STEP = 20
-MOST_STEPS = 4_000_000  # a VAN-B6 with optimizer and averaged weights, 3 GB, takes 1.2 million
+MOST_STEPS = 4_000_000  # a VAN-B6 with optimizer and averaged weights, 3 GB, takes 1.5 million
 BASE_MEMORY = 64 << 20  # bytes
 MEMORY_PER_BYTE = 4
 MOST_MEMORY = 128 << 20  # that B6 takes 57 MiB

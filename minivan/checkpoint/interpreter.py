@@ -76,12 +76,13 @@ class Interpreter:
 
     def push_new(self, value: object) -> None:
         """Put a value on the stack that was made for it, and count its memory."""
+        self.budget.step()
         self.budget.hold(sys.getsizeof(value))
         self.stack.append(value)
 
     def push_container(self, value: object, children: Iterable[object] = ()) -> None:
         """Put a new container on the stack, made with these children."""
-        self.budget.step(2)
+        self.budget.step()
         self.budget.hold(MEMORY)
         self.nesting.add(value, children)
         self.push_new(value)
@@ -189,7 +190,6 @@ class Interpreter:
         size = self.cursor.number(width)
         if size > LONGEST_TEXT:
             raise CheckpointError(f"a text of {size} bytes", f"the limit is {LONGEST_TEXT}")
-        self.budget.step()
         self.budget.hold(size)  # before it is read
         return self.cursor.take(size)
 

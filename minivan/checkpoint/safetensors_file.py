@@ -21,7 +21,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ..errors import quote
-from ..input import opened
+from ..input import named, opened
 from ..output import replacing
 from .archive import read_into
 from .budget import Budget
@@ -52,7 +52,7 @@ def open_safetensors(path: str | Path) -> Iterator[tuple[dict[str, StoredTensor]
     The tensors can be read until the block ends. Raises CheckpointError for a file that is damaged, whose header is not what
     the format says, or takes more than its budget; OSError.
     """
-    with opened(path) as file:
+    with named(path), opened(path) as file:
         budget = Budget(file.seek(0, 2))
         yield *contents(file, budget), budget
 

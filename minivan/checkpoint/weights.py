@@ -83,14 +83,10 @@ def opened(path: str | Path, key: str | None = None) -> Iterator[Checkpoint]:
     """
     path = resolve_folder(Path(path))
     try:
-        with input.opened(path) as file:
+        with input.named(path), input.opened(path) as file:
             yield _understood(path, file, key)
     except CheckpointError as error:
         raise error.within(path) from None
-    except OSError as error:
-        if error.errno and error.filename is None:  # a disk that fails while it is read
-            raise OSError(error.errno, error.strerror, str(path)) from None
-        raise
 
 
 def with_source_sha256(weights: Weights) -> Weights:

@@ -18,7 +18,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ..errors import LONGEST_QUOTE, quote, sentence, shortened
-from ..input import amount, opened
+from ..input import amount, named, opened
 
 MOST_ARRAYS = 10_000  # in one file or folder; a VAN-B6 has 1,754
 MOST_ENTRIES = 100_000  # files and folders looked at in a folder, those that are no arrays among them
@@ -42,7 +42,7 @@ NUMBERS = re.compile(r"[<>|=]?(?:[biufc][0-9]{1,2}|\?|V2)")  # V2: what a bfloat
 
 def read_npy(path: Path) -> npt.NDArray[Any]:
     """Read one .npy file. Raises ValueError, with its name, for anything else, pickled objects included; OSError."""
-    with opened(path) as file:
+    with named(path), opened(path) as file:
         size = file.seek(0, 2)
         file.seek(0)
         try:
@@ -87,19 +87,17 @@ def read_npz(path: Path) -> dict[str, npt.NDArray[Any]]:
 
     What it holds may be packed, but not to less than about an eighth.
     """
-    with opened(path) as file:
+    with named(path), opened(path) as file:
         limit = UNPACKED + PER_BYTE * file.seek(0, 2)
         try:
             with zipfile.ZipFile(_Bounded(file)) as records:
                 members = records.infolist()
                 _check_members(path, members, limit)
                 return {_layer(member): _unpacked(path, records, member) for member in members}
-        except OSError as error:
-            raise OSError(error.errno, error.strerror or str(error), str(path)) from None
+        except (OSError, MemoryError):
+            raise
         except _WrongMember as error:
             raise ValueError(str(error)) from None
-        except MemoryError:
-            raise
         except Exception as error:  # zipfile and zlib meet hostile bytes with NotImplementedError, struct.error and more
             raise ValueError(f"{path}: not an .npz file, or a damaged one ({sentence(error)})") from None
 
@@ -152,9 +150,7 @@ def _check_count(path: Path, count: int) -> None:
 
 def _check_name(path: Path, name: str) -> None:
     if len(name) > LONGEST_NAME:
-        raise _WrongMember(
-            f"{path}: the layer {quote(name)} has a name of {len(name)} characters; at most {LONGEST_NAME} are read"
-        )
+        raise _WrongMember(f"{path}: {quote(name)} has {len(name)} characters; a layer's name has at most {LONGEST_NAME}")
 
 
 def _unpacked(path: Path, records: zipfile.ZipFile, member: zipfile.ZipInfo) -> npt.NDArray[Any]:
@@ -181,9 +177,7 @@ def _array(file: IO[bytes], size: int) -> npt.NDArray[Any]:
     dtype, shape, fortran = _header(file.read(length).decode("latin-1"))
     wanted, held = prod(shape) * dtype.itemsize, size - 8 - width - length
     if wanted > held:
-        raise ValueError(
-            f"{wanted} bytes of numbers in a file that has {max(held, 0)}" if wanted < 1 << 80 else "a boundless shape"
-        )
+        raise ValueError(f"numbers of {quote(wanted)} bytes in a file that has {max(held, 0)}")
     data = np.empty(wanted, np.uint8)
     view, at = data.data, 0
     while at < wanted:

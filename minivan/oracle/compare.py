@@ -140,6 +140,8 @@ def compare(
     ours = trace.arrays
     port = rename(port, names, ours)
     common = [path for path in ours if path in port]
+    if not port:
+        raise ValueError("the port holds no layers")
     if not any(path != INPUT for path in common):
         raise ValueError(
             f"the port has none of the trace's {len(trace.layers)} layers: its names begin with "

@@ -67,7 +67,7 @@ def test_no_file_takes_more_than_its_budget(what, tmp_path, budgets):
 
 def test_the_limits_are_linear_in_the_file_s_size_up_to_an_end():
     at = [Budget(size) for size in (0, 10 << 20, 1 << 40)]
-    assert [one.most_steps for one in at] == [500_000, 500_000 + (10 << 20) // 20, 4_000_000]
+    assert [one.most_steps for one in at] == [400_000, 400_000 + (10 << 20) // 20, 4_000_000]
     assert [one.most_memory for one in at] == [64 << 20, 104 << 20, 128 << 20]
 
 
