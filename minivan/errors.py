@@ -48,6 +48,11 @@ def quote(name: object) -> str:
     return quoted
 
 
+def shown(name: str) -> str:
+    """Return a name read from a file as it may stand in a message without quotes: on one line, its middle left out if long."""
+    return printable(shortened(name, LONGEST_QUOTE))
+
+
 def shortened(text: str, most: int) -> str:
     """Return a text without its middle where it has more characters than `most`."""
     return text if len(text) <= most else f"{text[: most // 2]} ... {text[-(most // 2) :]}"

@@ -17,7 +17,7 @@ from typing import IO, Any
 import numpy as np
 import numpy.typing as npt
 
-from ..errors import LONGEST_QUOTE, quote, sentence, shortened
+from ..errors import printable, quote, sentence, shortened, shown
 from ..input import amount, named, opened
 
 MOST_ARRAYS = 10_000  # in one file or folder; a VAN-B6 has 1,754
@@ -25,6 +25,7 @@ MOST_ENTRIES = 100_000  # files and folders looked at in a folder, those that ar
 LONGEST_NAME = 500  # characters of a layer's name
 UNPACKED, PER_BYTE = 256 << 20, 8  # what the arrays of an .npz may take: so many bytes, and so many more for each of its own
 CHUNK = 1 << 20  # bytes read at once
+LONGEST_WHY = 300  # characters of what NumPy's or Python's own readers say
 LARGEST_DIRECTORY = 4 << 20  # bytes of an .npz's list of its records
 METHODS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)  # what numpy.savez and numpy.savez_compressed write
 ENCRYPTED = 0x1 | 0x40 | 0x2000
@@ -48,7 +49,7 @@ def read_npy(path: Path) -> npt.NDArray[Any]:
         try:
             return _array(file, size)
         except (ValueError, OverflowError) as error:
-            raise ValueError(f"{path}: not an .npy file of numbers, or a damaged one ({sentence(error)})") from None
+            raise ValueError(f"{path}: not an .npy file of numbers, or a damaged one ({_why(error)})") from None
 
 
 def read_npy_folder(folder: Path) -> dict[str, npt.NDArray[Any]]:
@@ -99,7 +100,11 @@ def read_npz(path: Path) -> dict[str, npt.NDArray[Any]]:
         except _WrongMember as error:
             raise ValueError(str(error)) from None
         except Exception as error:  # zipfile and zlib meet hostile bytes with NotImplementedError, struct.error and more
-            raise ValueError(f"{path}: not an .npz file, or a damaged one ({sentence(error)})") from None
+            raise ValueError(f"{path}: not an .npz file, or a damaged one ({_why(error)})") from None
+
+
+def _why(error: Exception) -> str:
+    return printable(shortened(sentence(error), LONGEST_WHY))  # zipfile repeats what it found in the place of a name
 
 
 class _WrongMember(ValueError):
@@ -111,7 +116,12 @@ class _Bounded:
 
     def __init__(self, file: BufferedReader) -> None:
         self.file = file
-        self.seek, self.tell, self.seekable = file.seek, file.tell, file.seekable
+        self.tell, self.seekable = file.tell, file.seekable
+
+    def seek(self, offset: int, whence: int = 0) -> int:
+        if whence == 0 and not 0 <= offset < 1 << 63:
+            raise ValueError(f"a record that begins at byte {offset}")
+        return self.file.seek(offset, whence)
 
     def read(self, size: int = -1) -> bytes:
         if size > LARGEST_DIRECTORY:
@@ -127,7 +137,7 @@ def _check_members(path: Path, members: list[zipfile.ZipInfo], limit: int) -> No
     _check_count(path, len(members))
     names = set()
     for member in members:
-        name, about = _layer(member), f"{path}, {shortened(member.filename, LONGEST_QUOTE)}"
+        name, about = _layer(member), f"{path}, {shown(member.filename)}"
         _check_name(path, name)
         if name in names:
             raise _WrongMember(f"{about}: two records are the layer {quote(name)}")
@@ -161,7 +171,7 @@ def _unpacked(path: Path, records: zipfile.ZipFile, member: zipfile.ZipInfo) -> 
                 pass
             return array
         except (ValueError, OverflowError) as error:
-            name = shortened(_layer(member), LONGEST_QUOTE)
+            name = shown(_layer(member))
             raise _WrongMember(f"{path}, {name}: no array of numbers, or a damaged one ({error})") from None
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from ..checkpoint import load
 from ..engines import Engine
-from ..errors import LONGEST_QUOTE, sentence, shortened
+from ..errors import sentence, shown
 from ..hooks import Callback, Hook
 from ..paths import INPUT
 from ..van import VAN, check_images
@@ -69,7 +69,7 @@ def network(trace: Trace, model: str | None) -> tuple[Run | None, str]:
     except (ValueError, OSError) as error:
         return None, f"name the trace's weights with --model to have more faults tried ({sentence(error)})"
     if tensors_digest(weights.tensors) != trace.metadata.get("weights_sha256"):
-        wrong = f"the weights of {shortened(name, LONGEST_QUOTE)} are not those of the trace"
+        wrong = f"the weights of {shown(name)} are not those of the trace"
         return None, f"{wrong}; name them with --model to have more faults tried"
 
     def run(engine: Engine, hook: Callback) -> None:

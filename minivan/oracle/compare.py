@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from ..checks import Floating
-from ..errors import LONGEST_QUOTE, shortened
+from ..errors import shown
 from ..paths import INPUT
 from . import memory_order
 from .recorded import Recorded, rename
@@ -171,7 +171,7 @@ def compare(
 
 def some(names: Iterable[str]) -> str:
     """Return the first three names, each cut to what a message has room for."""
-    return ", ".join(shortened(name, LONGEST_QUOTE) for name in islice(names, 3))
+    return ", ".join(shown(name) for name in islice(names, 3))
 
 
 def _fit(theirs: Floating, shape: tuple[int, ...], order: Sequence[str]) -> Floating | None:

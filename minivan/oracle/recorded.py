@@ -15,7 +15,7 @@ from ..card import Preprocessing
 from ..checkpoint.safetensors_file import open_safetensors
 from ..checkpoint.tensor import StoredTensor
 from ..checks import Floating
-from ..errors import LONGEST_QUOTE, quote, shortened
+from ..errors import quote, shown
 from .arrays import LONGEST_NAME, MOST_ARRAYS, read_npy, read_npy_folder, read_npz
 from .trace import Trace, from_tensors
 from .ulp import FORMATS
@@ -67,9 +67,9 @@ def read(path: str | Path) -> dict[str, Recorded]:
     """
     path = Path(path)
     if path.is_dir():
-        return {name: _recorded(f"{path}, {name}", array) for name, array in read_npy_folder(path).items()}
+        return {name: _recorded(f"{path}, {shown(name)}", array) for name, array in read_npy_folder(path).items()}
     if path.suffix == ".npz":
-        return {name: _recorded(f"{path}, {name}", array) for name, array in read_npz(path).items()}
+        return {name: _recorded(f"{path}, {shown(name)}", array) for name, array in read_npz(path).items()}
     if path.suffix == ".npy":
         raise ValueError(f"{path}: one array has no layer names; put the .npy files of all layers into a folder and name that")
     try:
@@ -87,7 +87,7 @@ def _numbers(tensors: Mapping[str, StoredTensor]) -> dict[str, Recorded]:
         if len(name) > LONGEST_NAME:
             raise ValueError(f"{quote(name)} has {len(name)} characters; a layer's name has at most {LONGEST_NAME}")
         if tensor.dtype not in FORMATS:
-            raise ValueError(f"{name} has the dtype {tensor.dtype}; layers are {', '.join(FORMATS)}")
+            raise ValueError(f"{shown(name)} has the dtype {tensor.dtype}; layers are {', '.join(FORMATS)}")
     return {name: Recorded(tensor.read(), tensor.dtype) for name, tensor in tensors.items()}
 
 
@@ -158,7 +158,7 @@ def rename(layers: Mapping[str, Recorded], names: Iterable[tuple[str, str]], pat
         if name in layers:
             renamed[path] = layers[name]
         elif exact:
-            said = f"{shortened(path, LONGEST_QUOTE)} = {shortened(name, LONGEST_QUOTE)}"
+            said = f"{shown(path)} = {shown(name)}"
             raise ValueError(f"the map says {said}, but the port has no layer of that name")
     return renamed
 

@@ -21,7 +21,7 @@ from ..checkpoint import safetensors_file
 from ..checkpoint.budget import Budget
 from ..checkpoint.json_text import parse_json
 from ..checks import Floating
-from ..errors import quote
+from ..errors import quote, shown
 from ..operators import Array
 from ..paths import HEAD, INPUT, norms
 from ..van import VAN
@@ -159,7 +159,7 @@ def from_tensors(tensors: Mapping[str, Floating], metadata: Mapping[str, str], b
         raise ValueError(f"{unreadable} ({quote(stranger)} is not in it)")
     for path, array in tensors.items():
         if digests.get(path) != digest(array):
-            raise ValueError(f"damaged trace, {path} does not have the SHA-256 it was recorded with")
+            raise ValueError(f"damaged trace, {shown(path)} does not have the SHA-256 it was recorded with")
     return Trace({path: tensors[path] for path in order}, tensors.get(INPUT), dict(metadata))
 
 

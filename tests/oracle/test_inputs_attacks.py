@@ -132,6 +132,7 @@ NPZ = {
     "objects": (packed([("a.npy", npy(header(dtype="'|O'")))]), "the dtype '|O'"),
     "a long name": (packed([("a" * 60_000 + ".npy", ONE)]), "has 60000 characters; a layer's name has at most 500"),
     "too many": (packed([(f"{i}.npy", b"") for i in range(10_001)], zipfile.ZIP_STORED), "10,001 arrays; at most 10,000"),
+    "a name of two lines": (packed([("a\nb", b"")]), r"port.npz, a\nb: not an array"),
     "none at all": (packed([]), "the port holds no layers"),
 }
 
