@@ -12,7 +12,7 @@ from . import paths
 from .errors import quote
 from .geometry import CONV0, CONV_SPATIAL, DWCONV, PATCH_EMBEDS, POINTWISE, Kernel
 
-LONGEST_LIST = 220  # characters of the faults that one message names
+LONGEST_LIST = 400  # characters of the faults that one message names
 LARGEST_DIMENSION = 1 << 16  # far above any VAN; a shape beyond it is a damaged file, not a network
 RUNNING = ("running_mean", "running_var")  # of a BatchNorm
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from ..errors import printable, shortened
 
-LONGEST = 300  # characters of what was found, and of why that will not do: a file can put anything in either
+LONGEST = 500  # characters of what was found, and of why that will not do: a file can put anything in either
 
 
 class CheckpointError(ValueError):
