@@ -2,8 +2,8 @@
 
 python tests/fuzz/readers.py READER [options of libFuzzer] CORPUS...
 
-READER is one of `READERS`. It needs `pip install atheris` (Python 3.11 to 3.13, Linux). Every input is read or refused with
-the reader's own error, in a short line, within a second and 64 MiB. `tests/test_corpus.py` replays the corpus without atheris.
+READER is one of `READERS`; it needs the extra `fuzz` (Linux). Every input is read or refused with the reader's own error, in
+one short line; libFuzzer's `-timeout` and `-rss_limit_mb` bound the rest. `tests/test_corpus.py` replays the corpus without it.
 """
 
 from __future__ import annotations
