@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import os
-import unicodedata
+import re
 from collections.abc import Collection
 
 LONGEST_QUOTE = 80  # characters of a name from a file that a message repeats
+LONGEST_REASON = 2000  # characters of a message, the names of the user's own files included
+NO_LINE = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")  # Unicode's Cc, Zl, Zp and Cs
 
 
 class WrongCall(Exception):
@@ -23,7 +25,8 @@ class CannotCompute(WrongCall, RuntimeError):
 
 def printable(text: object) -> str:
     """Return text as one line that a terminal can show: control characters and lone surrogates as their codes."""
-    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in str(text))
+    text = str(text)
+    return text if text.isprintable() else "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
 
 
 def is_line(text: str) -> bool:
@@ -31,17 +34,32 @@ def is_line(text: str) -> bool:
 
     Spaces that do not break, joiners and marks of direction are text, although `printable` shows their codes.
     """
-    return text.isprintable() or not any(unicodedata.category(c) in ("Cc", "Cs", "Zl", "Zp") for c in text)
+    return NO_LINE.search(text) is None
 
 
 def quote(name: object) -> str:
-    """Return a name read from a file as it may stand in a message: quoted, escaped, cut to 80 characters."""
+    """Return a name read from a file as it may stand in a message: quoted, escaped, cut to 80 characters or fewer."""
+    if isinstance(name, int) and name.bit_length() > 4 * LONGEST_QUOTE:  # Python refuses to write out the longest
+        return f"an integer of {name.bit_length()} bits"
     if not isinstance(name, (str, int, float, type(None))):
         kind = type(name).__name__
         return f"{'an' if kind[0] in 'AEIOUaeiou' else 'a'} {kind}"
-    if isinstance(name, str):
-        name = name if len(name) <= LONGEST_QUOTE else f"{name[:LONGEST_QUOTE]}..."
-    return repr(name)
+    if not isinstance(name, str):
+        return repr(name)
+    most = LONGEST_QUOTE
+    while len(quoted := repr(name if len(name) <= most else f"{name[:most]}...")) > 2 * LONGEST_QUOTE:
+        most //= 2
+    return quoted
+
+
+def shown(name: str) -> str:
+    """Return a name read from a file as it may stand in a message without quotes: on one line, its middle left out if long."""
+    return printable(shortened(name, LONGEST_QUOTE))
+
+
+def shortened(text: str, most: int) -> str:
+    """Return a text without its middle where it has more characters than `most`."""
+    return text if len(text) <= most else f"{text[: most // 2]} ... {text[-(most // 2) :]}"
 
 
 def suggestion(near: Collection[str], otherwise: str) -> str:
@@ -53,7 +71,7 @@ def reason(error: BaseException) -> str:
     """Return why something failed as one line that leaves out which file it is about."""
     if isinstance(error, OSError) and error.strerror:
         return error.strerror
-    return " ".join(str(error).split()) or type(error).__name__
+    return " ".join(shortened(str(error), LONGEST_REASON).split()) or type(error).__name__
 
 
 def sentence(error: BaseException, about: object = "") -> str:

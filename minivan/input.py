@@ -11,8 +11,11 @@ from __future__ import annotations
 import errno
 import os
 import stat
+from collections.abc import Iterator
+from contextlib import contextmanager
+from io import BufferedReader
 from pathlib import Path
-from typing import IO, BinaryIO
+from typing import IO
 
 KINDS = {
     stat.S_IFDIR: "a folder",
@@ -44,7 +47,7 @@ def _fault(mode: int, pipe: bool) -> str:
     return f"{KINDS.get(stat.S_IFMT(mode), 'something else')} is no file to read"
 
 
-def opened(path: str | os.PathLike[str], pipe: bool = False) -> BinaryIO:
+def opened(path: str | os.PathLike[str], pipe: bool = False) -> BufferedReader:
     """Open a regular file for reading, or a pipe where `pipe` allows it (that waits for whoever writes to it).
 
     Raises OSError, naming `path`, where there is none or it is something else.
@@ -73,19 +76,26 @@ def read(path: str | os.PathLike[str], limit: int, pipe: bool = True) -> bytes:
         return drained(file, limit, os.fspath(path))
 
 
-def drained(file: IO[bytes], limit: int, named: str) -> bytes:
-    """Return what is left in an open file, at most `limit` bytes. Raises OSError, naming it `named`, where there is more."""
-    parts, size = [], 0
+@contextmanager
+def named(path: str | os.PathLike[str]) -> Iterator[None]:
+    """Give an OSError that comes while an open file is read the file's name, which Python leaves out."""
     try:
+        yield
+    except OSError as error:
+        if error.filename is not None or not error.errno:
+            raise
+        raise OSError(error.errno, os.strerror(error.errno), os.fspath(path)) from None
+
+
+def drained(file: IO[bytes], limit: int, name: str) -> bytes:
+    """Return what is left in an open file, at most `limit` bytes. Raises OSError, naming it `name`, where there is more."""
+    parts, size = [], 0
+    with named(name):
         while part := file.read(min(CHUNK, limit - size + 1)):
             parts.append(part)
             size += len(part)
             if size > limit:
-                raise OSError(errno.EFBIG, f"more than {amount(limit)}, the limit for such a file", named)
-    except OSError as error:
-        if error.filename is not None or not error.errno:
-            raise
-        raise OSError(error.errno, os.strerror(error.errno), named) from None
+                raise OSError(errno.EFBIG, f"more than {amount(limit)}, the limit for such a file", name)
     return b"".join(parts)
 
 

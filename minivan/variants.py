@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,7 +12,7 @@ from . import paths
 from .errors import quote
 from .geometry import CONV0, CONV_SPATIAL, DWCONV, PATCH_EMBEDS, POINTWISE, Kernel
 
-MOST_FAULTS = 12  # named in one message
+LONGEST_LIST = 400  # characters of the faults that one message names
 LARGEST_DIMENSION = 1 << 16  # far above any VAN; a shape beyond it is a damaged file, not a network
 RUNNING = ("running_mean", "running_var")  # of a BatchNorm
 
@@ -148,39 +148,44 @@ def _batch_norm(name: str, channels: int) -> Iterator[tuple[str, tuple[int, ...]
 Shapes = Mapping[str, tuple[int, ...] | None]
 
 
-def tensor_faults(config: Config, found: Shapes, strangers: Shapes | None = None) -> list[str]:
+def tensor_faults(config: Config, found: Shapes, strangers: Shapes | None = None) -> Iterator[str]:
     """Say what is unknown, missing or misshapen in a network's tensors: a phrase each, in the network's order.
 
     `found` maps names to shapes; None stands for something that is no tensor of numbers. `strangers` are what else there
     is, under names that stand for no tensor of a VAN, though they may read like one.
     """
-    expected, faults = dict(parameter_shapes(config)), []
+    expected = dict(parameter_shapes(config))
     for name, shape in [*(strangers or {}).items(), *((n, s) for n, s in found.items() if n not in expected)]:
-        faults.append(f"{quote(name)} {'(no tensor)' if shape is None else shape} is unknown")
+        yield f"{quote(name)} {'(no tensor)' if shape is None else shape} is unknown"
     for name, shape in expected.items():
         if name not in found:
-            faults.append(f"{name} {shape} is missing")
+            yield f"{name} {shape} is missing"
             continue
         there = found[name]
         if there is None:
-            faults.append(f"{name} is not a tensor that can be read")
+            yield f"{name} is not a tensor that can be read"
         elif there != shape:
-            faults.append(f"{name} has the shape {there}, not {shape}")
             weight = found.get("head.weight")
-            if name == "head.bias" and weight is not None and weight[:1] == shape:  # either may be wrong
-                faults[-1] += f" as head.weight {weight} has it"
-    return faults
+            either = name == "head.bias" and weight is not None and weight[:1] == shape  # may be wrong
+            yield f"{name} has the shape {there}, not {shape}{f' as head.weight {weight} has it' if either else ''}"
 
 
-def listed(faults: list[str]) -> str:
-    """Return faults as one line, which says how many more there are where they are many."""
-    more = f" (and {len(faults) - MOST_FAULTS} more)" if len(faults) > MOST_FAULTS else ""
-    return "; ".join(faults[:MOST_FAULTS]) + more
+def listed(faults: Iterable[str]) -> str:
+    """Return faults as one line, which says how many more there are where they are many; '' for none."""
+    named: list[str] = []
+    length = more = 0
+    for fault in faults:
+        length += len(fault)
+        if named and length > LONGEST_LIST:
+            more += 1
+        else:
+            named.append(fault)
+    return "; ".join(named) + (f" (and {more} more)" if more else "")
 
 
 def check_tensors(config: Config, tensors: Mapping[str, Any]) -> list[str]:
     """Return the names of a network's tensors in order; ValueError where `tensors` does not hold exactly these, floating."""
-    faults = tensor_faults(config, {name: np.shape(tensor) for name, tensor in tensors.items()})
+    faults = list(tensor_faults(config, {name: np.shape(tensor) for name, tensor in tensors.items()}))
     for name, tensor in tensors.items():
         dtype = np.asarray(tensor).dtype
         if not np.issubdtype(dtype, np.floating):

@@ -15,6 +15,7 @@ from io import BufferedIOBase
 import numpy as np
 
 from ..errors import quote
+from .budget import Budget
 from .error import CheckpointError
 from .tensor import Bytes
 
@@ -27,6 +28,7 @@ LARGEST_DIRECTORY = 32 << 20  # bytes; a B6 with optimizer and averaged weights 
 ENCRYPTED = 0x1 | 0x40 | 0x2000
 IN_EXTRA = 0xFFFFFFFF  # a size or an offset that stands in the zip64 extra field instead
 CHUNK = 1 << 20
+ENTRY, ENTRY_MEMORY = 8, 600  # steps and bytes that one entry of the directory takes
 
 
 @dataclass(frozen=True)
@@ -45,10 +47,10 @@ class Entry:
 class Archive:
     """The records of a zip file. Raises CheckpointError for a zip file that torch.save would not have written."""
 
-    def __init__(self, file: BufferedIOBase, size: int) -> None:
+    def __init__(self, file: BufferedIOBase, size: int, budget: Budget) -> None:
         self.file, self.size = file, size
         self.directory, length, count = self._end()
-        self.entries = {entry.name: entry for entry in self._directory(length, count)}
+        self.entries = {entry.name: entry for entry in self._directory(length, count, budget)}
         self._starts: dict[str, int] = {}
 
     def _at(self, position: int, size: int) -> bytes:
@@ -81,7 +83,7 @@ class Archive:
             raise CheckpointError(f"a zip directory of {length} bytes", f"the limit is {LARGEST_DIRECTORY}")
         return start, length, count
 
-    def _directory(self, length: int, count: int) -> list[Entry]:
+    def _directory(self, length: int, count: int, budget: Budget) -> list[Entry]:
         data = self._at(self.directory, length)
         entries: list[Entry] = []
         seen: set[str] = set()
@@ -92,6 +94,8 @@ class Archive:
             fields = CENTRAL.unpack_from(data, position)
             signature, _, _, flags, method, _, _, crc, packed, size, n_name, n_extra, n_comment, disk, _, _, header = fields
             position += CENTRAL.size
+            budget.step(ENTRY + n_extra // 4)
+            budget.hold(ENTRY_MEMORY + 4 * n_name)
             if signature != b"PK\1\2" or position + n_name + n_extra + n_comment > length:
                 raise CheckpointError("a damaged zip directory")
             name = _decode(data[position : position + n_name])

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
-from ..errors import printable
+from ..errors import printable, shortened
+
+LONGEST = 500  # characters of what was found, and of why that will not do: a file can put anything in either
 
 
 class CheckpointError(ValueError):
     """A checkpoint that cannot be used. Its text is one line: where, what was found, why that will not do.
 
     `what`, `why` and `where` (the file, then the place in it) are also attributes; `where` is filled in from the inside
-    out as the error passes through `within`.
+    out as the error passes through `within`. What and why are cut where they are long.
     """
 
     def __init__(self, what: str, why: str = "", where: str = "") -> None:
+        what, why = shortened(what, LONGEST), shortened(why, LONGEST)
         super().__init__(what, why, where)
         self.what, self.why, self.where = what, why, where
 

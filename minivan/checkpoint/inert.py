@@ -15,11 +15,16 @@ from ..errors import quote
 from .error import CheckpointError
 from .tensor import ITEM_SIZES, Storage, StoredTensor
 
+LONGEST_KEY = 4096  # characters of a dictionary's key: two long ones that are equal take long to compare
+
 Builder = Callable[..., object]  # what is called in the place of a class or function, with the arguments the file gives
 
 
 class Inert:
-    """An object that carries nothing minivan reads: an argparse.Namespace, say. What the file puts in is let go."""
+    """An object that carries nothing minivan reads: an argparse.Namespace, say. What the file puts in is let go.
+
+    So one object stands for all of a class.
+    """
 
     __slots__ = ("path",)
 
@@ -34,6 +39,9 @@ class Name:
     path: str
     build: Builder
     dtype: str = ""  # of a storage class ('torch.FloatStorage') or a dtype ('torch.float32')
+
+
+SET, FROZENSET = Inert("builtins.set"), Inert("builtins.frozenset")
 
 
 class Unread:
@@ -65,13 +73,16 @@ def _dictionary(path: str) -> Builder:
             raise CheckpointError(f"{path} built from {quote(args[-1])}")
         if not all(isinstance(pair, (list, tuple)) and len(pair) == 2 and isinstance(pair[0], str) for pair in pairs):
             raise CheckpointError(f"{path} built from something else than pairs with text as keys")
+        if any(len(key) > LONGEST_KEY for key, _ in pairs):
+            raise CheckpointError(f"{path} with a key of more than {LONGEST_KEY} characters")
         return dict(pairs)
 
     return build
 
 
 def _inert(path: str) -> Builder:
-    return lambda *args: Inert(path)
+    one = Inert(path)
+    return lambda *args: one
 
 
 def _unread(path: str) -> Builder:

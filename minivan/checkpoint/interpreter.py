@@ -10,80 +10,54 @@ from __future__ import annotations
 import struct
 import sys
 from collections.abc import Callable, Hashable, Iterable
-from io import BufferedIOBase
 from typing import Any
 
 from ..errors import quote
 from . import inert
+from .budget import Budget
+from .cursor import LONGEST_LINE, Cursor
 from .error import CheckpointError
+from .inert import LONGEST_KEY
+from .nesting import CONTAINERS, MEMORY, Nesting
 from .tensor import Storage, StoredTensor, is_natural
 
-DEEPEST = 100  # containers inside one another; a checkpoint with its optimizer needs about six
 MOST_MEMO = 1 << 22
-MOST_MEMORY = 128 << 20  # bytes of Python objects; a B6 with optimizer and averaged weights takes 32 MiB
 LONGEST_TEXT = 16 << 20  # bytes of one text or bytes object
-LONGEST_LINE = 512  # bytes of a module's or a class's name
 LONGEST_INTEGER = 255  # bytes
 MOST_ARGUMENTS = 64
-CONTAINERS = (tuple, list, dict)
+NAME = 2  # steps that it takes to read and look up a name, besides its own
+CALL = 10  # steps that a call takes besides its own: a tensor's description is checked in it
+TENSOR = 700  # bytes of a tensor's description
 
 MARK = object()
 
 
-class Cursor:
-    """The bytes of `file` from `position` up to `end`, taken in order; running out of them is a CheckpointError."""
-
-    def __init__(self, file: BufferedIOBase, position: int, end: int) -> None:
-        self.file, self.position, self.end = file, position, end
-        file.seek(position)
-
-    def take(self, size: int) -> bytes:
-        """Return the next `size` bytes."""
-        if size > self.end - self.position:
-            raise CheckpointError(f"the data ends {size - (self.end - self.position)} bytes early")
-        self.position += size
-        data = self.file.read(size)
-        if len(data) != size:
-            raise CheckpointError("the file became shorter while it was read")
-        return data
-
-    def number(self, size: int) -> int:
-        """Return the next `size` bytes as a whole number, the lowest byte first."""
-        return int.from_bytes(self.take(size), "little")
-
-    def line(self) -> str:
-        """Return the text up to the end of the line, which is taken too."""
-        data = self.file.readline(min(LONGEST_LINE, self.end - self.position))
-        self.position += len(data)
-        if not data.endswith(b"\n"):
-            raise CheckpointError("a name without an end")
-        try:
-            return data[:-1].decode("utf-8")
-        except UnicodeDecodeError:
-            raise CheckpointError("a name that is not UTF-8") from None
+UNSET = object()  # a memo's entry that was never written
 
 
 class Interpreter:
     """One pickle, from its first byte to STOP.
 
-    `storage(identifier)` makes a storage of a persistent id. Raises CheckpointError with the byte it happened at.
+    `storage(identifier)` makes a storage of a persistent id; what it all costs is taken from `budget`. Raises
+    CheckpointError with the byte it happened at.
     """
 
-    def __init__(self, cursor: Cursor, storage: Callable[[object], Storage] | None = None) -> None:
-        self.cursor, self.storage = cursor, storage
+    def __init__(self, cursor: Cursor, budget: Budget, storage: Callable[[object], Storage] | None = None) -> None:
+        self.cursor, self.budget, self.storage = cursor, budget, storage
         self.stack: list[Any] = []
-        self.memo: dict[int, object] = {}
-        self.depths: dict[int, int] = {}  # id of a container -> how deep it goes; all of them stay alive in `kept`
-        self.kept: list[object] = []
-        self.memory = 0
+        self.memo: list[object] = []  # no dictionary: the file chooses the indices, and could make them collide
+        self.nesting = Nesting()
 
     def run(self) -> Any:
         """Carry out the pickle and return what it leaves."""
-        start = self.cursor.position
+        cursor, budget = self.cursor, self.budget
+        start = cursor.position
         while True:
-            at = self.cursor.position
             try:
-                code = self.cursor.take(1)[0]
+                budget.steps += 1  # as `step` does, without a call for every opcode
+                if budget.steps > budget.most_steps:
+                    budget.step(0)
+                code = cursor.byte()
                 if code == STOP:
                     return self.stop()
                 operation = OPERATIONS.get(code)
@@ -92,42 +66,26 @@ class Interpreter:
                 function, *argument = operation
                 function(self, *argument)
             except CheckpointError as error:
-                raise error.within(f"byte {at - start} of the pickle") from None
+                raise error.within(f"byte {cursor.began - start} of the pickle") from None
 
     # what the operations share
 
-    def spend(self, size: int) -> None:
-        """Count bytes of memory that objects take; CheckpointError beyond the limit."""
-        self.memory += size
-        if self.memory > MOST_MEMORY:
-            raise CheckpointError("the pickle's objects need too much memory", f"the limit is {MOST_MEMORY >> 20} MiB")
-
     def push(self, value: object) -> None:
-        """Put a value on the stack."""
-        self.spend(8)
+        """Put a value on the stack: its place there is eight bytes for a step at least, and not counted."""
         self.stack.append(value)
 
     def push_new(self, value: object) -> None:
         """Put a value on the stack that was made for it, and count its memory."""
-        self.spend(sys.getsizeof(value))
-        self.push(value)
+        self.budget.step()
+        self.budget.hold(sys.getsizeof(value))
+        self.stack.append(value)
 
     def push_container(self, value: object, children: Iterable[object] = ()) -> None:
-        """Put a new container on the stack, and keep it: its depth is known by its id."""
-        self.kept.append(value)
-        self.spend(100)  # for `kept` and `depths`
-        self.deepen(value, children)
+        """Put a new container on the stack, made with these children."""
+        self.budget.step()
+        self.budget.hold(MEMORY)
+        self.nesting.add(value, children)
         self.push_new(value)
-
-    def deepen(self, container: object, children: Iterable[object]) -> None:
-        """Note how deep a container goes with these children; CheckpointError beyond the limit."""
-        depth = self.depths.get(id(container), 1)
-        for child in children:
-            if isinstance(child, CONTAINERS):
-                depth = max(depth, 1 + self.depths.get(id(child), 0))
-        if depth > DEEPEST:
-            raise CheckpointError(f"containers nested more than {DEEPEST} deep")
-        self.depths[id(container)] = depth
 
     def pop(self) -> Any:
         """Take the value on top of the stack."""
@@ -184,16 +142,19 @@ class Interpreter:
         self.remember(len(self.memo))
 
     def remember(self, index: int) -> None:
-        if index in self.memo:
-            raise CheckpointError(f"memo entry {index} is written twice")
         if index >= MOST_MEMO:
             raise CheckpointError(f"memo entry {index}", f"the limit is {MOST_MEMO}")
-        self.spend(100)
-        self.memo[index] = self.top()
+        value, missing = self.top(), index + 1 - len(self.memo)
+        if missing > 0:
+            self.budget.hold(9 * missing)  # a list that grows has an eighth to spare
+            self.memo.extend([UNSET] * missing)
+        elif self.memo[index] is not UNSET:
+            raise CheckpointError(f"memo entry {index} is written twice")
+        self.memo[index] = value
 
     def get(self, width: int) -> None:
         index = self.cursor.number(width)
-        if index not in self.memo:
+        if index >= len(self.memo) or self.memo[index] is UNSET:
             raise CheckpointError(f"memo entry {index} is read before it is written")
         self.push(self.memo[index])
 
@@ -229,7 +190,7 @@ class Interpreter:
         size = self.cursor.number(width)
         if size > LONGEST_TEXT:
             raise CheckpointError(f"a text of {size} bytes", f"the limit is {LONGEST_TEXT}")
-        self.spend(size)  # before it is read
+        self.budget.hold(size)  # before it is read
         return self.cursor.take(size)
 
     def text(self, width: int) -> None:
@@ -270,11 +231,11 @@ class Interpreter:
         self.set_items(items)
 
     def empty_set(self) -> None:
-        self.push_new(inert.Inert("builtins.set"))
+        self.push(inert.SET)
 
     def frozen_set(self) -> None:
         self.pop_to_mark()
-        self.push_new(inert.Inert("builtins.frozenset"))
+        self.push(inert.FROZENSET)
 
     def extend(self, items: list[Any]) -> None:
         target = self.top()
@@ -282,8 +243,8 @@ class Interpreter:
             return
         if not isinstance(target, list):
             raise CheckpointError(f"items appended to {quote(target)}")
-        self.spend(8 * len(items))
-        self.deepen(target, items)
+        self.budget.hold(8 * len(items))
+        self.nesting.put(target, items)
         target.extend(items)
 
     def append(self) -> None:
@@ -305,10 +266,11 @@ class Interpreter:
             return
         if not isinstance(target, dict):
             raise CheckpointError(f"items set in {quote(target)}")
-        self.spend(104 * len(items) // 2)
-        self.deepen(target, items)
+        self.budget.step(len(items) // 2)
+        self.budget.hold(104 * len(items) // 2)
+        self.nesting.put(target, items)
         for key, value in zip(items[::2], items[1::2], strict=True):
-            target[check_key(key)] = value
+            target[key_of(key)] = value
 
     def set_item(self) -> None:
         value = self.pop()
@@ -320,12 +282,17 @@ class Interpreter:
     # names and calls
 
     def name(self) -> None:
+        self.budget.step(NAME)
         self.push(inert.find(self.cursor.line(), self.cursor.line()))
 
     def name_from_stack(self) -> None:
         name, module = self.pop(), self.pop()
         if not (isinstance(name, str) and isinstance(module, str)):
             raise CheckpointError(f"{quote(module)} and {quote(name)} in the place of a module's and a class's name")
+        if len(module) + len(name) > LONGEST_LINE:
+            raise CheckpointError(
+                f"the file names {quote(name)}", f"the limit is {LONGEST_LINE} characters, its module included"
+            )
         self.push(inert.find(module, name))
 
     def call(self, callee: object, args: object) -> None:
@@ -333,12 +300,13 @@ class Interpreter:
             raise CheckpointError(f"the file calls {quote(callee)}")
         if not isinstance(args, tuple) or len(args) > MOST_ARGUMENTS:
             raise CheckpointError(f"{callee.path} is called with something else than up to {MOST_ARGUMENTS} arguments")
+        self.budget.step(CALL + sum(len(argument) for argument in args if isinstance(argument, CONTAINERS)))  # it may be copied
         value = callee.build(*args)
         if isinstance(value, CONTAINERS):
             self.push_container(value, value.values() if isinstance(value, dict) else value)
         else:
             self.push(value)
-            self.spend(200)  # a tensor's description
+            self.budget.hold(TENSOR)
 
     def reduce(self) -> None:
         """REDUCE calls a function, NEWOBJ a class: the same here, where neither is more than a name."""
@@ -360,14 +328,24 @@ class Interpreter:
     def persistent(self) -> None:
         if self.storage is None:
             raise CheckpointError("a storage where none belongs")
+        self.budget.step(CALL)
         self.push(self.storage(self.pop()))
-        self.spend(200)
+        self.budget.hold(TENSOR)
 
 
-def check_key(key: object) -> Hashable:
-    """Return a dictionary's key if it is text, None or a 64-bit integer; hashing some others could take for ever."""
-    if isinstance(key, (str, bytes, bool, type(None))) or is_natural(key) or (isinstance(key, int) and is_natural(-key)):
+def key_of(key: object) -> Hashable:
+    """Return what stands for a dictionary's key: itself if it is text or None, an integer's digits; CheckpointError for others.
+
+    Python hashes text with a secret, integers without one: a file could choose them so that all collide.
+    """
+    if isinstance(key, (str, bytes)):
+        if len(key) > LONGEST_KEY:
+            raise CheckpointError(f"a dictionary's key of {len(key)} characters", f"the limit is {LONGEST_KEY}")
         return key
+    if key is None or isinstance(key, bool):
+        return key
+    if is_natural(key) or (isinstance(key, int) and is_natural(-key)):
+        return str(key)
     raise CheckpointError(f"a dictionary's key is {quote(key)}")
 
 

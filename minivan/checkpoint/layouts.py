@@ -17,6 +17,7 @@ from .. import paths
 from ..errors import quote
 from ..geometry import PATCH_STRIDES
 from ..variants import Config, is_learned, listed, parameter_shapes, tensor_faults
+from .budget import Budget
 from .error import CheckpointError
 from .tensor import StoredTensor
 
@@ -78,13 +79,15 @@ class Layout:
 
     def authors_name(self, key: str) -> str | None:
         """Return the authors' name of the tensor this library calls `key`, None where it has no such name."""
-        for pattern, template in self._patterns:
-            match = pattern.fullmatch(key)
-            if match:
-                found = match.groupdict()
-                i = int(found["s"]) + 1 if "s" in found else found.get("i")
-                return template.format(i=i, j=found.get("j")) + found["parameter"]
-        return None
+        which = self._any.fullmatch(key)
+        if which is None or which.lastindex is None:
+            return None
+        pattern, template = self._patterns[which.lastindex - 1]
+        match = pattern.fullmatch(key)
+        assert match, "it fits, as one of them all"
+        found = match.groupdict()
+        i = int(found["s"]) + 1 if "s" in found else found.get("i")
+        return template.format(i=i, j=found.get("j")) + found["parameter"]
 
     def ignores(self, key: str) -> bool:
         """True for a tensor that inference does not need: BatchNorm's counters, a LayerNorm that no output passes."""
@@ -93,6 +96,11 @@ class Layout:
     @cached_property
     def _patterns(self) -> list[tuple[re.Pattern[str], str]]:
         return [(_pattern(theirs, self.backbone), authors) for authors, theirs in self.modules.items()]
+
+    @cached_property
+    def _any(self) -> re.Pattern[str]:
+        """All patterns as one, a group each: most keys of a strange file fit none, and are asked about once."""
+        return re.compile("|".join(f"({re.sub(r'[?]P<[a-z]+>', '?:', pattern.pattern)})" for pattern, _ in self._patterns))
 
 
 def _pattern(template: str, backbone: str) -> re.Pattern[str]:
@@ -117,15 +125,19 @@ LAYOUTS = {
 }
 BLOCK_TENSORS = sum(paths.block_of(name) is not None for name, _ in parameter_shapes(Config((1,), (1,), (1,))))  # of one block
 WRAPPERS = ("module.", "_orig_mod.", "model.")  # DataParallel, torch.compile, a training script's own module
+MOST_WRAPPERS = 8  # around one another
+KEY, KEY_MEMORY = 6, 200  # steps and bytes that it takes to look for one key in every layout
 
 
-def understand(state: Mapping[str, object]) -> tuple[Layout, Config, dict[str, StoredTensor]]:
+def understand(state: Mapping[str, object], budget: Budget) -> tuple[Layout, Config, dict[str, StoredTensor]]:
     """Find the layout of a state dict, the network's shape, and its tensors under the authors' names in order.
 
     Raises CheckpointError for a state dict that is no VAN's, or has tensors missing, left over or misshapen: each is
     named, with the shape it should have and the shape found.
     """
-    state = unwrap(state)
+    state = unwrap(state, budget)
+    budget.step(KEY * len(state))
+    budget.hold(KEY_MEMORY * len(state))
     layout, named, strangers = detect(state)
     bare = layout.backbone != "" and not any(key.startswith(layout.backbone) for key in state)
     headless = bare and not any(paths.lies_under(name, paths.HEAD) for name in named)
@@ -148,10 +160,10 @@ def complete(
     for name, shape in expected.items():
         if paths.is_layer_scale(name) and found.get(name) == (*shape, 1, 1):  # as some files have them
             found[name] = shape
-    faults = tensor_faults(config, found, {name: _shape(value) for name, value in (strangers or {}).items()})
+    faults = listed(tensor_faults(config, found, {name: _shape(value) for name, value in (strangers or {}).items()}))
     if faults:
         sought = f"dims {config.dims}, depths {config.depths}, {config.classes} classes"
-        raise CheckpointError(f"not a complete VAN with {sought}", listed(faults))
+        raise CheckpointError(f"not a complete VAN with {sought}", faults)
     return {name: tensors[name] for name in expected}
 
 
@@ -159,13 +171,16 @@ def _shape(value: object) -> tuple[int, ...] | None:
     return value.shape if isinstance(value, StoredTensor) else None
 
 
-def unwrap(state: Mapping[Any, object]) -> dict[str, object]:
+def unwrap(state: Mapping[Any, object], budget: Budget) -> dict[str, object]:
     """Drop the prefixes that training scripts put before every key, and the counter of torch's AveragedModel."""
+    budget.step(len(state))
+    budget.hold(KEY_MEMORY * len(state))
     keys = {str(key): value for key, value in state.items() if key != "n_averaged"}
-    while keys:
+    for _ in range(MOST_WRAPPERS if keys else 0):
         prefix = next((p for p in WRAPPERS if all(key.startswith(p) for key in keys)), None)
         if prefix is None:
             break
+        budget.step(len(keys))
         keys = {key.removeprefix(prefix): value for key, value in keys.items()}
     return keys
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -9,9 +10,11 @@ from pathlib import Path
 from ..card import Label, imagenet1k
 from ..errors import is_line, printable, quote
 from ..geometry import PATCH_STRIDES
+from ..input import read
 from ..variants import Config
+from .budget import Budget
 from .error import CheckpointError
-from .safetensors_file import parse_json
+from .json_text import parse_json
 
 LARGEST_CONFIG = 8 << 20  # bytes of a config.json; one with 21,841 class names, twice each, takes about 2 MB
 
@@ -21,11 +24,11 @@ def huggingface_config(path: Path, config: Config) -> tuple[Config, tuple[Label,
 
     Raises CheckpointError where it describes another network than the one minivan computes.
     """
-    if not path.is_file():
+    if not os.path.lexists(path):
         return config, ()
-    if path.stat().st_size > LARGEST_CONFIG:
-        raise CheckpointError(f"{path.name} of {path.stat().st_size} bytes", f"the limit is {LARGEST_CONFIG}")
-    fields = parse_json(path.read_bytes(), path.name)
+    data = read(path, LARGEST_CONFIG, pipe=False)
+    budget = Budget(len(data))
+    fields = parse_json(data, path.name, budget)
     if not isinstance(fields, dict) or fields.get("model_type", "van") != "van":
         return config, ()  # it belongs to something else
     if fields.get("hidden_act", "gelu") != "gelu":
@@ -39,31 +42,43 @@ def huggingface_config(path: Path, config: Config) -> tuple[Config, tuple[Label,
     config = replace(config, layer_norm_eps=eps)
     names = fields.get("id2label")
     if isinstance(names, Mapping):
+        budget.step(len(names))
         in_order = [names.get(str(index)) for index in range(len(names))]
         if any(name != f"LABEL_{index}" for index, name in enumerate(in_order)):  # transformers' own stand-ins
-            return config, labels_of(in_order)
+            return config, labels_of(in_order, config.classes, budget)
     return config, ()
 
 
-def openmmlab_labels(contents: object) -> tuple[Label, ...]:
+def openmmlab_labels(contents: object, classes: int, budget: Budget) -> tuple[Label, ...]:
     """Return the class names in the `meta` of an OpenMMLab checkpoint: CLASSES (mmcls) or dataset_meta's classes (MMEngine)."""
     meta = contents.get("meta") if isinstance(contents, dict) else None
     if not isinstance(meta, dict):
         return ()
     dataset = meta.get("dataset_meta")
     names = meta.get("CLASSES") or (isinstance(dataset, dict) and (dataset.get("classes") or dataset.get("CLASSES"))) or ()
-    return labels_of(names) if isinstance(names, (list, tuple)) else ()
+    return labels_of(names, classes, budget) if isinstance(names, (list, tuple)) else ()
 
 
-def labels_of(names: Sequence[object]) -> tuple[Label, ...]:
+def labels_of(names: Sequence[object], classes: int, budget: Budget) -> tuple[Label, ...]:
     """Return labels for class names in index order, with the WordNet ids of ImageNet-1k where the names are its own.
 
-    None at all where one of the names is no text or empty.
+    None at all where one of the names is no text or empty. Where there are not as many as `classes`, only their number means
+    something: the labels have no names.
     """
+    budget.step(len(names))
     texts = [name for name in names if isinstance(name, str) and name]
     if len(texts) != len(names):
         return ()
-    labels = [Label("", text if is_line(text) else printable(text)) for text in texts]
+    if len(texts) != classes:
+        return (Label("", ""),) * len(texts)
+    labels = []
+    for text in texts:
+        budget.step(1 + len(text) // 16)
+        budget.hold(200)
+        if not text.isprintable():
+            budget.step(len(text) // 4)
+            budget.hold(10 * len(text))  # each character may be shown as its code
+        labels.append(Label("", text if is_line(text) else printable(text)))
     for index, known in enumerate(imagenet1k() if len(labels) == 1000 else ()):
         if known.name.lower() == labels[index].name.lower():
             labels[index] = known

@@ -9,9 +9,12 @@ from typing import Any
 
 from ..card import Card, Label, Preprocessing
 from ..errors import is_line, quote
+from ..geometry import PATCH_STRIDES
 from ..variants import Config
+from .budget import Budget
 from .error import CheckpointError
-from .safetensors_file import parse_json
+from .json_text import parse_json
+from .tensor import is_natural
 
 KEY, VERSION = "minivan", "1"  # the key that tells minivan's own files from others, and the version of what follows
 
@@ -41,25 +44,25 @@ def describe(config: Config, card: Card) -> dict[str, str]:
     return texts
 
 
-def understand(metadata: Mapping[str, str], name: str) -> tuple[Config, Card]:
+def understand(name: str, metadata: Mapping[str, str], budget: Budget) -> tuple[Config, Card]:
     """Return what `describe` wrote, on a card with this name. CheckpointError says which part is missing or out of range."""
     if metadata[KEY] != VERSION:
         raise CheckpointError(f"minivan's format {quote(metadata[KEY])}", f"a later one wrote it; this knows {VERSION}")
     part = "shape"
     try:
-        shape = parse_json(metadata[part], f"the metadata's {part}")
+        shape = parse_json(metadata[part], f"the metadata's {part}", budget)
         dims, depths, ratios = (tuple(_whole_numbers(shape[field])) for field in ("dims", "depths", "mlp_ratios"))
         (classes,) = _whole_numbers([shape["classes"]])
         config = Config(dims, depths, ratios, classes)
         part = "eps"
-        eps = parse_json(metadata[part], f"the metadata's {part}")
+        eps = parse_json(metadata[part], f"the metadata's {part}", budget)
         config = replace(config, layer_norm_eps=_epsilon(eps["layer_norm"]), batch_norm_eps=_epsilon(eps["batch_norm"]))
         part = "preprocessing"
-        fields = parse_json(metadata[part], f"the metadata's {part}")
+        fields = parse_json(metadata[part], f"the metadata's {part}", budget)
         crop, resize = _whole_numbers([fields["crop"], fields["resize"]])
-        preprocessing = Preprocessing(crop, resize, fields["mean"], fields["std"])
+        preprocessing = Preprocessing(crop, resize, *(_channels(fields[field]) for field in ("mean", "std")))
         part = "labels"
-        labels = tuple(Label(*_pair(pair)) for pair in parse_json(metadata[part], f"the metadata's {part}"))
+        labels = tuple(Label(*_pair(pair)) for pair in parse_json(metadata[part], f"the metadata's {part}", budget))
         if labels and len(labels) != config.classes:
             raise ValueError(f"{len(labels)} labels for {config.classes} classes")
         part = "layout, source or source_sha256"
@@ -67,11 +70,11 @@ def understand(metadata: Mapping[str, str], name: str) -> tuple[Config, Card]:
         part = "version"  # this and the next are newer than the format: a file may do without
         version = _text(metadata.get("version", ""))
         part = "not_sure"
-        not_sure = _probability(parse_json(metadata[part], f"the metadata's {part}")) if part in metadata else None
+        not_sure = _probability(parse_json(metadata[part], f"the metadata's {part}", budget)) if part in metadata else None
     except CheckpointError:
         raise
     except KeyError as error:
-        raise CheckpointError(f"the metadata's {part}", f"{error.args[0]!r} is missing") from None
+        raise CheckpointError(f"the metadata's {part}", f"{quote(error.args[0])} is missing") from None
     except (TypeError, ValueError, OverflowError) as error:
         raise CheckpointError(f"the metadata's {part}", str(error)) from None
     return config, Card(name, preprocessing, labels, layout, source, source_sha256, version, not_sure)
@@ -80,6 +83,14 @@ def understand(metadata: Mapping[str, str], name: str) -> tuple[Config, Card]:
 def _whole_numbers(values: Any) -> list[int]:
     if not isinstance(values, list) or not all(type(value) is int for value in values):
         raise ValueError("a whole number is something else")
+    if len(values) > len(PATCH_STRIDES) or not all(map(is_natural, values)):
+        raise ValueError(f"{len(values)} numbers, or too large ones, where a VAN has at most {len(PATCH_STRIDES)} stages")
+    return values
+
+
+def _channels(values: Any) -> list[float]:
+    if not isinstance(values, list) or len(values) != 3 or not all(isinstance(value, (int, float)) for value in values):
+        raise ValueError("mean and std are three numbers each")
     return values
 
 

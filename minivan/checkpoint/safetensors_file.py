@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import json
 import struct
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from io import BufferedIOBase
 from math import prod
@@ -21,11 +21,15 @@ import numpy as np
 import numpy.typing as npt
 
 from ..errors import quote
+from ..input import named, opened
 from ..output import replacing
 from .archive import read_into
+from .budget import Budget
 from .error import CheckpointError
+from .json_text import parse_json
 from .tensor import ITEM_SIZES, MOST_DIMENSIONS, Bytes, StoredTensor, is_natural
 
+TENSOR, TENSOR_MEMORY = 8, 500  # steps and bytes that one tensor's entry takes
 LARGEST_HEADER = 8 << 20  # bytes; a B6 with 21,841 class names takes about 2 MB
 METADATA = "__metadata__"  # the header's key for texts
 FIELDS = {"dtype", "shape", "data_offsets"}  # of a tensor in the header
@@ -38,33 +42,49 @@ WRITTEN = {"float64": "F64", "float32": "F32", "float16": "F16"}
 DAMAGED = "a damaged safetensors file"
 
 
+Place = tuple[str, tuple[int, ...], int, int]  # a tensor's dtype and shape, and where its bytes begin and end
+
+
 @contextmanager
-def open_safetensors(path: str | Path) -> Iterator[tuple[dict[str, StoredTensor], dict[str, str]]]:
-    """Open a safetensors file and give its tensors, by name, and its metadata; the tensors can be read until the block ends.
+def open_safetensors(path: str | Path) -> Iterator[tuple[dict[str, StoredTensor], dict[str, str], Budget]]:
+    """Open a safetensors file and give its tensors, by name, its metadata, and what is left of its budget.
 
-    Raises CheckpointError for a file that is damaged or whose header is not what the format says, OSError.
+    The tensors can be read until the block ends. Raises CheckpointError for a file that is damaged, whose header is not what
+    the format says, or takes more than its budget; OSError.
     """
-    with open(path, "rb") as file:
-        yield contents(file)
+    with named(path), opened(path) as file:
+        budget = Budget(file.seek(0, 2))
+        yield *contents(file, budget), budget
 
 
-def contents(file: BufferedIOBase) -> tuple[dict[str, StoredTensor], dict[str, str]]:
+def contents(file: BufferedIOBase, budget: Budget) -> tuple[dict[str, StoredTensor], dict[str, str]]:
     """Return the tensors and the metadata of a safetensors file that is open; the tensors can be read as long as it is.
 
     Raises CheckpointError as `open_safetensors` does.
     """
-    header, start, size = _header(file)
+    text, size = _text(file)
+    places, metadata = _understood(text, size, budget)
+    start = 8 + len(text)
+    return {name: _tensor(file, start, name, place) for name, place in places.items()}, metadata
+
+
+def _understood(text: bytes, size: int, budget: Budget) -> tuple[dict[str, Place], dict[str, str]]:
+    """Return what a header says of tensors with `size` bytes, and the metadata."""
+    if len(text) > LARGEST_HEADER:
+        raise CheckpointError(f"a safetensors header of {len(text)} bytes", f"the limit is {LARGEST_HEADER}")
+    header = parse_json(text, "the header", budget)
+    if not isinstance(header, dict):
+        raise CheckpointError("a safetensors header that is not a JSON object")
     metadata = _metadata(header.pop(METADATA, None))
+    budget.step(TENSOR * len(header))
+    budget.hold(TENSOR_MEMORY * len(header))
     places = {name: _place(name, entry) for name, entry in header.items()}
     _check_order(places, size)
-    return {name: _tensor(file, start, name, header[name]["dtype"], place) for name, place in places.items()}, metadata
+    return places, metadata
 
 
-Place = tuple[tuple[int, ...], int, int]  # a tensor's shape, and where its bytes begin and end
-
-
-def _header(file: BufferedIOBase) -> tuple[dict[str, Any], int, int]:
-    """Return the header, where the tensors' bytes begin, and how many there are."""
+def _text(file: BufferedIOBase) -> tuple[bytes, int]:
+    """Return the header, and how many bytes follow it."""
     size = file.seek(0, 2)
     file.seek(0)
     prefix = file.read(8)
@@ -73,10 +93,10 @@ def _header(file: BufferedIOBase) -> tuple[dict[str, Any], int, int]:
         raise CheckpointError(f"a safetensors header of {length} bytes in a file of {size}", "cut short, or not safetensors")
     if length > LARGEST_HEADER:
         raise CheckpointError(f"a safetensors header of {length} bytes", f"the limit is {LARGEST_HEADER}")
-    header = parse_json(file.read(length), "the header")
-    if not isinstance(header, dict):
-        raise CheckpointError("a safetensors header that is not a JSON object")
-    return header, 8 + length, size - 8 - length
+    text = file.read(length)
+    if len(text) < length:
+        raise CheckpointError("the file became shorter while it was read")
+    return text, size - 8 - length
 
 
 def _metadata(texts: object) -> dict[str, str]:
@@ -107,13 +127,13 @@ def _place(name: str, entry: object) -> Place:
         raise CheckpointError(DAMAGED, f"{quote(name)} has the shape {shape}, which no memory holds")
     if end - begin != item * prod(shape):
         raise CheckpointError(DAMAGED, f"{quote(name)} is {dtype} of shape {shape} and has {end - begin} bytes")
-    return tuple(shape), begin, end
+    return dtype, tuple(shape), begin, end
 
 
 def _check_order(places: Mapping[str, Place], size: int) -> None:
     """The tensors' bytes follow one another without a gap or an overlap, from the header to the end of the file."""
     reached = 0
-    for name, (_, begin, end) in sorted(places.items(), key=lambda item: item[1][1:]):
+    for name, (_, _, begin, end) in sorted(places.items(), key=lambda item: item[1][2:]):
         if begin != reached:
             raise CheckpointError(DAMAGED, f"{quote(name)} begins at byte {begin}, where byte {reached} is next")
         reached = end
@@ -121,8 +141,8 @@ def _check_order(places: Mapping[str, Place], size: int) -> None:
         raise CheckpointError(DAMAGED, f"its tensors have {reached} bytes, {size} follow the header")
 
 
-def _tensor(file: BufferedIOBase, start: int, name: str, dtype: str, place: Place) -> StoredTensor:
-    shape, begin, end = place
+def _tensor(file: BufferedIOBase, start: int, name: str, place: Place) -> StoredTensor:
+    dtype, shape, begin, end = place
 
     def fetch(offset: int, size: int) -> Bytes:
         if offset < 0 or begin + offset + size > end:
@@ -132,39 +152,18 @@ def _tensor(file: BufferedIOBase, start: int, name: str, dtype: str, place: Plac
     return StoredTensor(shape, DTYPES[dtype], fetch)
 
 
-def parse_json(data: bytes | str, where: str) -> Any:
-    """Return the value of a JSON text; CheckpointError for one that is damaged, nested too deep or says a key twice."""
-
-    def no_key_twice(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-        value: dict[str, Any] = {}
-        for key, part in pairs:
-            if key in value:
-                raise CheckpointError(f"{where} has {quote(key)} twice")
-            value[key] = part
-        return value
-
-    def no_constant(name: str) -> None:
-        raise CheckpointError(f"{where} has the number {name}")
-
-    try:
-        text = data.decode("utf-8") if isinstance(data, bytes) else data
-        return json.loads(text, object_pairs_hook=no_key_twice, parse_constant=no_constant)
-    except CheckpointError:
-        raise
-    except RecursionError:
-        raise CheckpointError(f"{where} is nested too deep") from None
-    except ValueError:
-        raise CheckpointError(f"{where} is not JSON") from None
-
-
 def write(
-    path: str | Path, tensors: Mapping[str, npt.NDArray[Any]], metadata: Mapping[str, str], dtype: str | None = None
+    path: str | Path,
+    tensors: Mapping[str, npt.NDArray[Any]],
+    metadata: Mapping[str, str],
+    dtype: str | None = None,
+    check: Callable[[Mapping[str, str], Budget], object] = lambda metadata, budget: None,
 ) -> None:
     """Write a safetensors file in one step: complete under its name, or not at all. Equal arguments give equal bytes.
 
     `dtype` is float64, float32 or float16, to which every tensor is rounded, or None to write each as it is. Raises
-    CheckpointError for a tensor that is none of the three and for a number that does not fit, OSError where the file cannot
-    be written.
+    CheckpointError for a tensor that is none of the three, for a number that does not fit, and for a file that minivan would
+    not read again (`check` says what more than the header there is to understand); OSError where the file cannot be written.
     """
     header: dict[str, Any] = {METADATA: dict(sorted(metadata.items()))}
     end = 0
@@ -177,6 +176,8 @@ def write(
         end += size
     text = json.dumps(header, separators=(",", ":")).encode("ascii")
     text += b" " * (-len(text) % 8)  # tensors begin at a multiple of eight
+    budget = Budget(8 + len(text) + end)
+    check(_understood(text, end, budget)[1], budget)
     with replacing(path) as file:
         file.write(struct.pack("<Q", len(text)) + text)
         for name, tensor in tensors.items():

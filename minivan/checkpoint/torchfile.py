@@ -12,14 +12,18 @@ from io import BufferedIOBase
 
 from ..errors import quote
 from .archive import Archive, read_into
+from .budget import Budget
+from .cursor import Cursor
 from .error import CheckpointError
 from .inert import Name
-from .interpreter import Cursor, Interpreter
+from .interpreter import Interpreter
 from .tensor import ITEM_SIZES, ByteOrder, Bytes, Storage, is_natural
 
 MAGIC = 0x1950A86A20F9469CFC6C  # torch.serialization.MAGIC_NUMBER
 LEGACY_VERSION = 1001  # torch.serialization.PROTOCOL_VERSION
 LARGEST_PICKLE = 64 << 20  # bytes of data.pkl
+LONGEST_STORAGE = 64  # characters of a storage's key, a number
+LONGEST_FOLDER = 255  # characters of the folder in a zip file, a file's name
 BYTE_ORDERS: dict[bytes, ByteOrder] = {b"little": "<", b"big": ">"}
 
 
@@ -28,8 +32,8 @@ class ZipFile:
 
     format = "PyTorch zip"
 
-    def __init__(self, file: BufferedIOBase, size: int) -> None:
-        self.archive = Archive(file, size)
+    def __init__(self, file: BufferedIOBase, size: int, budget: Budget) -> None:
+        self.archive = Archive(file, size, budget)
         self.storages: dict[str, Storage] = {}
         self.folder = self._folder()
         self.archive.check_stored()
@@ -40,7 +44,7 @@ class ZipFile:
             raise CheckpointError(f"zip record {quote(name)} of {length} bytes", f"the limit is {LARGEST_PICKLE}")
         start = self.archive.start(name)
         try:
-            self.contents = Interpreter(Cursor(file, start, start + length), self._storage).run()
+            self.contents = Interpreter(Cursor(file, start, start + length), budget, self._storage).run()
         except CheckpointError as error:
             raise error.within(name) from None
 
@@ -51,6 +55,8 @@ class ZipFile:
         if not pickles:
             raise CheckpointError(f"a zip file of {describe_zip(names)}", "not what torch.save writes: it has no data.pkl")
         folder = pickles[0].removesuffix("/data.pkl")
+        if len(folder) > LONGEST_FOLDER:
+            raise CheckpointError(f"zip record {quote(pickles[0])}", f"a folder's name has at most {LONGEST_FOLDER} characters")
         stranger = next((name for name in names if not name.startswith(f"{folder}/")), None)
         if stranger is not None:
             raise CheckpointError(f"zip record {quote(stranger)} outside {quote(folder)}", "torch.save writes one folder")
@@ -88,7 +94,7 @@ class LegacyFile:
 
     format = "PyTorch legacy"
 
-    def __init__(self, file: BufferedIOBase, size: int) -> None:
+    def __init__(self, file: BufferedIOBase, size: int, budget: Budget) -> None:
         self.file, self.size = file, size
         self.storages: dict[str, Storage] = {}
         self.records: dict[str, int] = {}  # key -> where its bytes begin
@@ -98,7 +104,7 @@ class LegacyFile:
             nonlocal position
             cursor = Cursor(file, position, size)
             try:
-                value = Interpreter(cursor, storage).run()
+                value = Interpreter(cursor, budget, storage).run()
             except CheckpointError as error:
                 raise error.within(place) from None
             position = cursor.position
@@ -111,7 +117,7 @@ class LegacyFile:
             raise CheckpointError(f"version {quote(version)} of PyTorch's file format", f"{LEGACY_VERSION} is known")
         pickled("the system's sizes")  # the bytes that follow are little-endian on every system
         self.contents = pickled("the contents", self._storage)
-        self._find(pickled("the list of storages"), position)
+        self._find(pickled("the list of storages"), position, budget)
 
     def _storage(self, identifier: object) -> Storage:
         dtype, key, count, view = check_identifier(identifier)
@@ -125,10 +131,11 @@ class LegacyFile:
             raise CheckpointError(f"a view of storage {quote(key)} reaches beyond it")
         return Storage(key, dtype, length, self._fetch, first)
 
-    def _find(self, keys: object, position: int) -> None:
+    def _find(self, keys: object, position: int, budget: Budget) -> None:
         """Note where each storage begins, reading only its length."""
         if not isinstance(keys, list):
             raise CheckpointError(f"{quote(keys)} in the place of the list of storages")
+        budget.step(5 * len(keys))
         for key in keys:
             storage = self.storages.get(key) if isinstance(key, str) else None
             if storage is None or key in self.records:
@@ -164,7 +171,7 @@ def check_identifier(identifier: object) -> tuple[str, str, int, tuple[object, .
     view = identifier[5] if len(identifier) == 6 else None
     if not (isinstance(kind, Name) and kind.dtype in ITEM_SIZES):
         raise CheckpointError(f"a storage of the class {quote(kind.path if isinstance(kind, Name) else kind)}")
-    if not isinstance(key, str) or not is_natural(count):
+    if not isinstance(key, str) or len(key) > LONGEST_STORAGE or not is_natural(count):
         raise CheckpointError(f"a storage with the key {quote(key)} and {quote(count)} elements")
     if view is not None and not (isinstance(view, tuple) and len(view) == 3):
         raise CheckpointError(f"a view of storage {quote(key)} that is not key, offset and size")
@@ -178,11 +185,11 @@ def describe_zip(names: list[str]) -> str:
     return f"{len(names)} records" + (f", {quote(names[0])} first" if names else "")
 
 
-def open_torch(file: BufferedIOBase) -> ZipFile | LegacyFile:
-    """Understand an open PyTorch file of either kind; its tensors can be read as long as it stays open.
+def open_torch(file: BufferedIOBase, budget: Budget) -> ZipFile | LegacyFile:
+    """Understand an open PyTorch file of either kind within a budget; its tensors can be read as long as it stays open.
 
     Raises CheckpointError for what is neither, or damaged, or asks for more than inert values.
     """
     size = file.seek(0, 2)
     file.seek(0)
-    return (ZipFile if file.read(4) == b"PK\3\4" else LegacyFile)(file, size)
+    return (ZipFile if file.read(4) == b"PK\3\4" else LegacyFile)(file, size, budget)

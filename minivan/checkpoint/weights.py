@@ -5,17 +5,19 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from functools import partial
 from io import BufferedIOBase
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 
-from .. import paths
+from .. import input, paths
 from ..card import PRESETS, Card, Label, Preprocessing, imagenet1k
 from ..errors import printable, quote
 from ..variants import Config, is_learned, title_with_shape
 from . import layouts, own_metadata, safetensors_file
+from .budget import Budget
 from .error import CheckpointError
 from .library_metadata import huggingface_config, openmmlab_labels
 from .sniff import kind_of
@@ -81,16 +83,10 @@ def opened(path: str | Path, key: str | None = None) -> Iterator[Checkpoint]:
     """
     path = resolve_folder(Path(path))
     try:
-        if path.exists() and not path.is_file():  # opening a pipe would wait for somebody to write to it
-            raise CheckpointError("not a file", "a pipe, a device or the like")
-        with open(path, "rb") as file:
+        with input.named(path), input.opened(path) as file:
             yield _understood(path, file, key)
     except CheckpointError as error:
         raise error.within(path) from None
-    except OSError as error:
-        if error.errno and error.filename is None:  # a disk that fails while it is read
-            raise OSError(error.errno, error.strerror, str(path)) from None
-        raise
 
 
 def with_source_sha256(weights: Weights) -> Weights:
@@ -136,11 +132,14 @@ def write(weights: Weights, path: str | Path, dtype: str = "float32", to: str = 
 
     `to` is 'minivan' for a file that says all about itself, or 'authors' for the tensors alone, which the authors' code
     loads with `load_state_dict(safetensors.torch.load_file(path))`. Returns what whoever uses the file should know and
-    cannot read in it, a sentence each. Raises CheckpointError where float16 cannot hold a number, OSError where the file
-    cannot be written.
+    cannot read in it, a sentence each. Raises CheckpointError where float16 cannot hold a number and where there is more on
+    the card than `read` takes from a file, OSError where the file cannot be written.
     """
-    metadata = own_metadata.describe(weights.config, weights.card) if to == "minivan" else {"format": "pt"}
-    safetensors_file.write(path, weights.tensors, metadata, dtype)
+    if to == "minivan":
+        metadata = own_metadata.describe(weights.config, weights.card)
+        safetensors_file.write(path, weights.tensors, metadata, dtype, partial(own_metadata.understand, weights.card.name))
+    else:
+        safetensors_file.write(path, weights.tensors, {"format": "pt"}, dtype)
     theirs, ours = layouts.LAYOUTS["authors"].layer_norm_eps, weights.config.layer_norm_eps
     if to == "minivan" or ours == theirs:
         return ()
@@ -169,23 +168,30 @@ def name_of(path: Path) -> str:
 
 def _understood(path: Path, file: BufferedIOBase, key: str | None) -> Checkpoint:
     size = file.seek(0, 2)
+    budget = Budget(size)
     if kind_of(file) == "safetensors":
-        tensors, metadata = safetensors_file.contents(file)
+        tensors, metadata = safetensors_file.contents(file, budget)
         if own_metadata.is_own(metadata):
-            config, card = own_metadata.understand(metadata, name_of(path))
+            config, card = own_metadata.understand(name_of(path), metadata, budget)
             return Checkpoint(OWN, size, config, replace(card, file=path), layouts.complete(config, tensors))
-        return _foreign(path, size, "safetensors", tensors)
-    torch = open_torch(file)
-    state, chosen = find_state_dict(torch.contents, key)
-    found = _foreign(path, size, torch.format, state, openmmlab_labels(torch.contents))
+        return _foreign(path, size, "safetensors", tensors, budget)
+    torch = open_torch(file, budget)
+    state, chosen = find_state_dict(torch.contents, budget, key)
+    found = _foreign(path, size, torch.format, state, budget, torch.contents)
     if chosen in AVERAGED:
         found = replace(found, notes=(f"{quote(chosen)} was read, the averaged weights", *found.notes))
     return found
 
 
-def _foreign(path: Path, size: int, kind: str, state: Mapping[str, object], labels: tuple[Label, ...] = ()) -> Checkpoint:
-    """Understand another library's tensors, with what their layout implies: eps, preprocessing, class names."""
-    layout, config, stored = layouts.understand(state)
+def _foreign(
+    path: Path, size: int, kind: str, state: Mapping[str, object], budget: Budget, contents: object = None
+) -> Checkpoint:
+    """Understand another library's tensors, with what their layout implies: eps, preprocessing, class names.
+
+    `contents` is all that a pickle holds: class names may lie beside the tensors.
+    """
+    layout, config, stored = layouts.understand(state, budget)
+    labels = openmmlab_labels(contents, config.classes, budget)
     notes: tuple[str, ...] = ()
     if layout.name == "huggingface":
         config, labels = huggingface_config(path.parent / "config.json", config)

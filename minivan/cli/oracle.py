@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import math
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ..errors import WrongCall, printable
+from ..errors import WrongCall, printable, reason
 from .arguments import NO, RIGHT, add_engine, add_threads, wrong_calls
 from .printing import say, say_json
 
@@ -15,6 +17,7 @@ if TYPE_CHECKING:
     from ..oracle.compare import Difference, Report
 
 SHOWN = 3  # names of layers in one message
+WIDEST = 80  # characters of the column of names: a longer one moves its own line to the right, not all
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -98,7 +101,7 @@ def run_compare(args: argparse.Namespace) -> int:
     allowed = None
     if args.max_ulp is not None or args.rtol is not None or args.atol is not None:
         allowed = oracle.Tolerance(args.rtol or 0.0, args.atol or 0.0, args.max_ulp)
-    with wrong_calls():
+    with wrong_calls(), nothing_judged():
         baseline = oracle.open_baseline(args.trace, args.model)
         names = oracle.read_names(args.map) if args.map else []
         report = oracle.compare(baseline.trace, oracle.read(args.other), allowed, names, args.layout)
@@ -110,10 +113,25 @@ def run_compare(args: argparse.Namespace) -> int:
     return RIGHT if report.within and not report.missing else NO
 
 
+@contextlib.contextmanager
+def nothing_judged() -> Iterator[None]:
+    """Turn a fault of minivan's own into a WrongCall: Python would end with 1, which means that layers differ."""
+    try:
+        yield
+    except (ValueError, OSError, MemoryError):
+        raise
+    except Exception as error:
+        kind = type(error).__name__
+        raise WrongCall(
+            f"nothing was judged, by a fault of minivan's own: please report it ({kind}: {reason(error)})"
+        ) from error
+
+
 def print_report(report: Report, hint: str) -> None:
     from ..oracle.trace import shape_text
 
     width = max([5, *(len(printable(row.path)) for row in report.rows)])
+    width = min(width, WIDEST)
     say(f"    {'#':>4} {'layer':{width}} {'shape':>15} {'bits':>7} {'max abs':>9} {'max rel':>9} "
           f"{'max ULP':>9} {'99.9%':>8} {'SNR dB':>7} {'cosine':>11}")  # fmt: skip
     for row in report.rows:

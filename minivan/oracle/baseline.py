@@ -8,7 +8,7 @@ from pathlib import Path
 
 from ..checkpoint import load
 from ..engines import Engine
-from ..errors import sentence
+from ..errors import sentence, shown
 from ..hooks import Callback, Hook
 from ..paths import INPUT
 from ..van import VAN, check_images
@@ -69,7 +69,8 @@ def network(trace: Trace, model: str | None) -> tuple[Run | None, str]:
     except (ValueError, OSError) as error:
         return None, f"name the trace's weights with --model to have more faults tried ({sentence(error)})"
     if tensors_digest(weights.tensors) != trace.metadata.get("weights_sha256"):
-        return None, f"the weights of {name} are not those of the trace; name them with --model to have more faults tried"
+        wrong = f"the weights of {shown(name)} are not those of the trace"
+        return None, f"{wrong}; name them with --model to have more faults tried"
 
     def run(engine: Engine, hook: Callback) -> None:
         van = VAN(weights.config, weights.tensors, engine)

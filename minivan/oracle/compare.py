@@ -5,11 +5,13 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
+from itertools import islice
 from typing import Any
 
 import numpy as np
 
 from ..checks import Floating
+from ..errors import shown
 from ..paths import INPUT
 from . import memory_order
 from .recorded import Recorded, rename
@@ -138,10 +140,12 @@ def compare(
     ours = trace.arrays
     port = rename(port, names, ours)
     common = [path for path in ours if path in port]
+    if not port:
+        raise ValueError("the port holds no layers")
     if not any(path != INPUT for path in common):
         raise ValueError(
             f"the port has none of the trace's {len(trace.layers)} layers: its names begin with "
-            f"{', '.join(list(port)[:3])}, the trace's with {', '.join(list(trace.layers)[:3])}; name a --map"
+            f"{some(port)}, the trace's with {some(trace.layers)}; name a --map"
         )
     if layout == "auto":
         layout = memory_order.detect((ours[path], port[path].values) for path in common)
@@ -150,7 +154,7 @@ def compare(
         order = [layout]
     rows, arrays = [], {}
     for number, path in enumerate(ours):
-        if path not in common:
+        if path not in port:
             continue
         theirs, form = port[path].values, port[path].form
         fitted = _fit(theirs, ours[path].shape, order)
@@ -163,6 +167,11 @@ def compare(
     compared = {id(port[path]) for path in common}  # a layer that a map renamed is there under both its names
     unknown = [name for name, recorded in port.items() if name not in ours and id(recorded) not in compared]
     return Report(rows, [path for path in trace.layers if path not in port], unknown, layout, arrays)
+
+
+def some(names: Iterable[str]) -> str:
+    """Return the first three names, each cut to what a message has room for."""
+    return ", ".join(shown(name) for name in islice(names, 3))
 
 
 def _fit(theirs: Floating, shape: tuple[int, ...], order: Sequence[str]) -> Floating | None:

@@ -18,7 +18,10 @@ import numpy.typing as npt
 
 from .. import __version__
 from ..checkpoint import safetensors_file
+from ..checkpoint.budget import Budget
+from ..checkpoint.json_text import parse_json
 from ..checks import Floating
+from ..errors import quote, shown
 from ..operators import Array
 from ..paths import HEAD, INPUT, norms
 from ..van import VAN
@@ -136,25 +139,28 @@ def write(trace: Trace, path: str | Path) -> None:
     safetensors_file.write(Path(path), trace.arrays, trace.metadata)
 
 
-def from_tensors(tensors: Mapping[str, Floating], metadata: Mapping[str, str], name: str) -> Trace:
-    """Put a trace together from a file's tensors and metadata.
+def from_tensors(tensors: Mapping[str, Floating], metadata: Mapping[str, str], budget: Budget) -> Trace:
+    """Put a trace together from a file's tensors and metadata; what is left of the file's budget is what that may cost.
 
-    Raises ValueError, naming the file, for another format, for an order that is not that of its tensors, and for a tensor
-    that its own SHA-256 does not fit.
+    Raises ValueError for another format, for an order that is not that of its tensors, and for a tensor that its own SHA-256
+    does not fit.
     """
     if metadata.get("format") != FORMAT:
-        raise ValueError(f"{name}: not a trace (its metadata do not say {FORMAT!r}); record one with `oracle record`")
+        raise ValueError(f"not a trace (its metadata do not say {FORMAT!r}); record one with `oracle record`")
+    unreadable = "damaged trace, its order or digests cannot be read"
     try:
-        order, digests = json.loads(metadata["order"]), json.loads(metadata["sha256"])
-        if not isinstance(digests, dict):
-            raise ValueError("the digests are no object")
-        layers = {path: tensors[path] for path in order}
-    except (KeyError, TypeError, ValueError, RecursionError) as error:
-        raise ValueError(f"{name}: damaged trace, its order or digests cannot be read ({error})") from None
+        order, digests = (parse_json(metadata.get(part, ""), f"its {part}", budget) for part in ("order", "sha256"))
+    except ValueError as error:
+        raise ValueError(f"{unreadable} ({error})") from None
+    if not (isinstance(order, list) and isinstance(digests, dict) and all(isinstance(path, str) for path in order)):
+        raise ValueError(unreadable)
+    stranger = next((path for path in order if path not in tensors), None)
+    if stranger is not None:
+        raise ValueError(f"{unreadable} ({quote(stranger)} is not in it)")
     for path, array in tensors.items():
         if digests.get(path) != digest(array):
-            raise ValueError(f"{name}: damaged trace, {path} does not have the SHA-256 it was recorded with")
-    return Trace(layers, tensors.get(INPUT), dict(metadata))
+            raise ValueError(f"damaged trace, {shown(path)} does not have the SHA-256 it was recorded with")
+    return Trace({path: tensors[path] for path in order}, tensors.get(INPUT), dict(metadata))
 
 
 def hashes(trace: Trace) -> str:

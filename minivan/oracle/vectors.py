@@ -9,22 +9,27 @@ from typing import Any
 
 import numpy as np
 
+from .. import input
+from ..checkpoint.budget import Budget
+from ..checkpoint.json_text import parse_json
 from ..checks import Floating
 from ..engines import EXACT, Engine
-from ..errors import quote, sentence
+from ..errors import quote, sentence, shortened
 from ..hooks import Callback
 from ..operators import Array
 from ..output import filling, replacing
 from ..paths import INPUT
 from ..splitmix import GENERATOR
+from .arrays import read_npy
 from .cases import CLASSES, CONVOLUTIONS, OPERATORS, Case, Tensor, all_cases, runner
-from .recorded import read_npy
 from .replay import Run
 from .trace import Trace, digest
 
 FORMAT = "minivan-vectors 1"
 MANIFEST = "manifest.json"
 GUIDE = Path(__file__).parent / "FORMAT.md"
+LARGEST_MANIFEST = 8 << 20  # bytes; that of all vectors has about 60,000
+LONGEST_FAULT = 500  # characters of what a message says of a manifest
 GEOMETRY = ("stride", "padding", "dilation", "groups")
 LARGEST = 64  # of these: far above those of the vectors, and no reason to ask for gigabytes
 EPSILONS = ("eps", "layer_norm_eps", "batch_norm_eps")
@@ -110,7 +115,8 @@ def read_case(folder: str | Path) -> tuple[Trace, Run]:
     if not path.is_file():
         raise ValueError(f"{folder}: not a test vector's folder (such as DIR/lka/real, with DIR/{MANIFEST}), and not a trace")
     try:
-        manifest = json.loads(path.read_text(encoding="utf-8"))
+        text = input.read(path, LARGEST_MANIFEST, pipe=False)
+        manifest = parse_json(text, "its text", Budget(len(text)))
         if manifest["format"] != FORMAT:
             raise ValueError(f"its format is {quote(manifest['format'])}, which is not {FORMAT!r}: write the vectors anew")
         entry = next((case for case in manifest["cases"] if case["name"] == name), None)
@@ -121,9 +127,9 @@ def read_case(folder: str | Path) -> tuple[Trace, Run]:
         metadata = {"format": FORMAT, "engine": "exact", "model": name, "weights_sha256": ""}
         return Trace(outputs, x, metadata), _runner(entry, x, arrays["parameters"], f"{path}: {name}")
     except (LookupError, TypeError, AttributeError, RecursionError) as error:
-        raise ValueError(f"{path}: damaged manifest ({error!r})") from None
+        raise ValueError(f"{path}: damaged manifest ({shortened(repr(error), LONGEST_FAULT)})") from None
     except ValueError as error:
-        raise ValueError(f"{path}: {error}") from None
+        raise ValueError(f"{path}: {shortened(str(error), LONGEST_FAULT)}") from None
 
 
 def _table(entry: Mapping[str, Any], role: str) -> dict[str, Any]:
@@ -183,8 +189,8 @@ def _check_attribute(name: str, value: Any) -> None:
     elif name in EPSILONS:
         right = type(value) in (int, float) and 0 <= value < 1
     elif name in ("dims", "depths", "mlp_ratios"):
-        right = isinstance(value, list) and all(type(number) is int for number in value)
+        right = isinstance(value, list) and len(value) <= LARGEST and all(type(n) is int and abs(n) < 1 << 63 for n in value)
     else:
-        right = name == "classes" and type(value) is int
+        right = name == "classes" and type(value) is int and abs(value) < 1 << 63
     if not right:
         raise ValueError(f"the attribute {quote(name)} is {quote(value)}, which no operator takes")

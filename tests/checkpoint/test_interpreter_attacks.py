@@ -10,7 +10,7 @@ from support.judge import torch_van
 from support.saved import Call
 from support.watch import refused, watching
 
-from minivan.checkpoint import CheckpointError, interpreter, read
+from minivan.checkpoint import CheckpointError, budget, read
 
 
 @pytest.mark.parametrize("protocol", [2, 4])
@@ -159,12 +159,20 @@ def test_billion_laughs(attack):
 def test_lists_and_calls_nested_without_end(attack):
     attack(b"\x80\x02" + b"]" * 101 + b"a" * 100 + b".", "nested more than 100 deep")
     attack(b"\x80\x02" + b"]" * 100_000 + b"a" * 99_999 + b".", "nested more than 100 deep")
-    attack(b"\x80\x02" + b"(" * 500_000 + b"t" * 500_000 + b".", "nested more than 100 deep")
+    attack(b"\x80\x02" + b"(" * 100_000 + b"t" * 100_000 + b".", "nested more than 100 deep")
 
 
 def test_a_list_in_itself(attack):
-    attack(b"\x80\x02]q\x00h\x00a.", "the file holds a list")
-    attack(b"\x80\x02}q\x00" + saved.short("state_dict") + b"h\x00s.", "no dictionary of a VAN's tensors")
+    attack(b"\x80\x02]q\x00h\x00a.", "it may lie in itself")
+    attack(b"\x80\x02}q\x00" + saved.short("state_dict") + b"h\x00s.", "it may lie in itself")
+
+
+def test_containers_that_are_nested_first_and_filled_afterwards(attack):
+    for new, into in ((b"]", b"a"), (b"}", b"s")):
+        key = b"N" if new == b"}" else b""
+        unit = b"".join(new + b"q" + bytes([i]) + b"0" for i in range(200))
+        unit += b"".join(b"h" + bytes([i]) + key + b"h" + bytes([i + 1]) + into + b"0" for i in range(199))
+        attack(b"\x80\x02" + unit + b"h\x00.", "a container that lies in another one goes deeper")
 
 
 def test_texts_and_integers_that_claim_to_be_huge(attack):
@@ -191,23 +199,20 @@ def peak_while_refused(file, pickled, words):
 
 def test_many_objects_from_few_bytes(file, monkeypatch):
     """What objects take is counted as they are made, so a smaller limit shows that the real one holds."""
-    assert interpreter.MOST_MEMORY == 128 << 20
-    monkeypatch.setattr(interpreter, "MOST_MEMORY", 2 << 20)
-    words = "the pickle's objects need too much memory: the limit is 2 MiB"
+    monkeypatch.setattr(budget, "MOST_MEMORY", 2 << 20)
+    words = "the file's objects need too much memory: the limit for one of its size is 2 MiB"
     size = b"ctorch\nSize\nq\x01"
     for pickled in (
         b"]" * 25_000,
         b"}" * 25_000,
-        b"\x8f" * 60_000,
-        b"N" * 500_000,
-        (saved.integer(1 << 62) + b"0") * 50_000,
-        b"N" + b"\x94" * 50_000,
+        (saved.integer(1 << 62) + b"0") * 70_000,
+        b"N" + b"\x94" * 250_000,
         saved.short("a" * 200) * 12_500,
         b"(" + b"N" * 10_000 + b"lq\x00" + size + b"h\x01h\x00\x85R" * 75,  # a copy of a list by every call
         b"cargparse\nNamespace\nq\x00" + b"h\x00)\x81" * 25_000,
         b"}" + b"".join(b"(" + saved.integer(i) + b"Nu" for i in range(40_000)),
     ):
-        assert peak_while_refused(file, b"\x80\x04" + pickled + b".", words) < 3 << 20, pickled[:12]
+        assert peak_while_refused(file, b"\x80\x04" + pickled + b".", words) < 5 << 20, pickled[:12]
 
 
 def test_keys_that_collide(attack):

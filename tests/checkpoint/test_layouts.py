@@ -12,6 +12,7 @@ from tolerances import LOGITS
 
 from minivan.card import PRESETS, imagenet1k
 from minivan.checkpoint import CheckpointError, layouts, read
+from minivan.checkpoint.budget import Budget
 from minivan.checkpoint.tensor import StoredTensor
 from minivan.van import VAN
 from minivan.variants import VARIANTS, Config, parameter_shapes
@@ -84,7 +85,7 @@ def described(config):
 def test_published_shapes_are_recognised_by_their_tensors(name):
     config = VARIANTS[name]
     for layout, (rename, eps, _) in LAYOUTS.items():
-        found, shape, stored = layouts.understand(rename(described(config)))
+        found, shape, stored = layouts.understand(rename(described(config)), Budget(1 << 30))
         assert found.name == layout and shape == replace(config, layer_norm_eps=eps)
         assert list(stored) == [key for key, _ in parameter_shapes(config)]
 
@@ -138,14 +139,14 @@ def test_a_missing_tensor_and_a_misshapen_one_are_named_with_their_shapes(layout
     wrong = (shape[0] + 1, *shape[1:])
     state[name] = replace(state[name], shape=wrong)
     with pytest.raises(CheckpointError) as misshapen:
-        layouts.understand(rename(state))
+        layouts.understand(rename(state), Budget(1 << 30))
     if name == "head.weight":  # it may as well be the bias that is wrong
         assert "head.bias has the shape (5,), not (6,) as head.weight (6, 8) has it" in misshapen.value.why
     else:
         assert f"{name} has the shape {wrong}, not {shape}" in misshapen.value.why
     del state[name]
     with pytest.raises(CheckpointError) as missing:
-        layouts.understand(rename(state))
+        layouts.understand(rename(state), Budget(1 << 30))
     assert f"{name} {shape} is missing" == missing.value.why
 
 
@@ -178,10 +179,12 @@ def test_layer_scales_with_two_sides_of_one_are_those_without(tmp_path):
     assert "block1.0.layer_scale_1 has the shape (9, 1, 1), not (4,)" in fault(tmp_path, wide)
 
 
-def test_of_many_faults_the_first_dozen_are_named_and_the_rest_counted(tmp_path):
+def test_of_many_faults_the_first_are_named_and_the_rest_counted(tmp_path):
     state = {name: tensor for name, tensor in saved.state_dict().items() if "mlp.fc2" not in name and "norm2" not in name}
     message = fault(tmp_path, state)
-    assert message.count("is missing") == 12 and message.endswith("(and 20 more)")
+    named = message.count("is missing")
+    assert 6 < named < 12 and message.endswith(f"(and {32 - named} more)")
+    assert len(message) < 700
 
 
 def test_a_missing_head_is_a_fault_where_the_file_is_no_bare_backbone(tmp_path):

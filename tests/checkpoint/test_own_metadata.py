@@ -9,6 +9,7 @@ from support.networks import random_tensors
 
 from minivan.card import Card, Label, read_labels
 from minivan.checkpoint import Weights, own_metadata, read, write
+from minivan.checkpoint.budget import Budget
 from minivan.variants import Config
 
 pytestmark = pytest.mark.loop
@@ -25,7 +26,7 @@ def test_every_card_that_can_be_made_is_read_as_it_was_written(wnid, name, sourc
     except ValueError as error:
         assert "is a text on one line" in str(error) and len(str(error).splitlines()) == 1
         return
-    config, read_back = own_metadata.understand(own_metadata.describe(TINY, card), "net")
+    config, read_back = own_metadata.understand("net", own_metadata.describe(TINY, card), Budget(1 << 20))
     assert (config, read_back) == (TINY, card)
 
 

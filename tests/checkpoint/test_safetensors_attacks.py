@@ -112,7 +112,7 @@ def test_nothing_is_read_that_the_format_s_own_library_refuses(file):
                 one["dtype"] = draw.choice(("F32", "I32", "U32", "F16", "BF16", "F64", "BOOL", "F99", ""))
         file.write_bytes(joined(changed, tensors + b"xxxx" * (draw.random() < 0.1)))
         try:
-            with safetensors_file.open_safetensors(file) as (found, _):
+            with safetensors_file.open_safetensors(file) as (found, _, _):
                 shapes = {name: tensor.shape for name, tensor in found.items()}
         except CheckpointError:
             outcomes[False] += 1
@@ -188,7 +188,7 @@ def test_no_metadata_at_all(file):
         ("shape", '{"dims": [4,6,6,8.5], "depths": [1,2,1,1], "mlp_ratios": [3,2,2,1], "classes": 5}', "a whole number"),
         ("shape", '{"dims": [4,6,6,true], "depths": [1,2,1,1], "mlp_ratios": [3,2,2,1], "classes": 5}', "a whole number"),
         ("shape", '{"dims": [4,6,6,8], "depths": [1,2,1,1], "mlp_ratios": [3,2,2,1], "classes": 99999999999}', "classes"),
-        ("shape", '{"dims": [4,6,6,8], "depths": [1,2,2,1], "mlp_ratios": [3,2,2,1], "classes": 5}', "(and 14 more)"),
+        ("shape", '{"dims": [4,6,6,8], "depths": [1,2,2,1], "mlp_ratios": [3,2,2,1], "classes": 5}', "more)"),
         ("shape", '{"dims": [4,6,6,8], "depths": [1,2,1,1], "mlp_ratios": [3,2,2,1], "classes": 6}', "5 labels for 6 classes"),
         ("shape", '{"dims": [4,6,6,8], "depths": [1,65536,1,1], "mlp_ratios": [3,2,2,1], "classes": 5}', "most are missing"),
         ("eps", '{"layer_norm": 0.0, "batch_norm": 1e-5}', "an eps of 0.0"),
@@ -229,5 +229,7 @@ def test_metadata_that_make_no_sense(file, key, value, words):
 
 def test_a_pipe_is_not_a_file(tmp_path):
     os.mkfifo(tmp_path / "pipe")
-    with pytest.raises(CheckpointError, match="pipe: not a file: a pipe, a device or the like"):
+    with pytest.raises(OSError, match="a pipe is no file to read"):
         read(tmp_path / "pipe")
+    with pytest.raises(OSError, match="a device is no file to read"):
+        read("/dev/zero")

@@ -110,7 +110,7 @@ def test_one_writer_for_weights_and_for_traces(tmp_path):
     text = text.ljust(-(-len(text) // 8) * 8)
     data = x.tobytes() + np.ascontiguousarray(y.T).tobytes() + y.tobytes() + x.astype(np.float16).tobytes()
     assert (tmp_path / "t").read_bytes() == struct.pack("<Q", len(text)) + text + data
-    with safetensors_file.open_safetensors(tmp_path / "t") as (again, metadata):
+    with safetensors_file.open_safetensors(tmp_path / "t") as (again, metadata, _):
         assert metadata == {"format": "ä", "order": "[]"}
         for name, tensor in tensors.items():
             assert again[name].dtype == tensor.dtype.name and np.array_equal(again[name].read(), tensor, equal_nan=True)

@@ -9,6 +9,8 @@ from support import ROOT
 from support.ports import CONFIG, TENSORS, X
 
 import minivan
+from minivan.checkpoint.budget import Budget
+from minivan.checkpoint.safetensors_file import open_safetensors
 from minivan.cli import parser
 from minivan.oracle import recorded as port_files
 from minivan.oracle import trace
@@ -102,8 +104,8 @@ def test_a_bare_backbone_is_recorded_up_to_its_last_norm():
 
 def _damage(recorded, path, change):
     trace.write(recorded, path)
-    tensors, metadata = port_files.read_safetensors(path)
-    tensors = {name: r.values for name, r in tensors.items()}
+    with open_safetensors(path) as (stored, metadata, _):
+        tensors = {name: tensor.read() for name, tensor in stored.items()}
     change(tensors, metadata)
     return tensors, metadata
 
@@ -120,7 +122,7 @@ def _damage(recorded, path, change):
 def test_a_damaged_trace_is_refused(recorded, tmp_path, change, text):
     tensors, metadata = _damage(recorded, tmp_path / "t.safetensors", change)
     with pytest.raises(ValueError, match=text):
-        trace.from_tensors(tensors, metadata, "t.safetensors")
+        trace.from_tensors(tensors, metadata, Budget(1 << 20))
 
 
 def test_the_command_records_an_image_and_a_tensor(run, tmp_path):

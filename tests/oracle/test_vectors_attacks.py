@@ -82,7 +82,7 @@ DAMAGE = {
     "a hook among the attributes": (BLOCK, attributes(hook=1), "the attribute 'hook' is 1"),
     "an eps that an operator lacks": (STRIDED, attributes(eps=1e-5), "unexpected keyword argument 'eps'"),
     "an eps in words": (NORM, attributes(eps="tiny"), "the attribute 'eps' is 'tiny'"),
-    "an eps that is no number": (NORM, attributes(eps=float("nan")), "the attribute 'eps' is nan"),
+    "an eps that is no number": (NORM, attributes(eps=float("nan")), "its text has the number NaN"),
     "a parameter too few": (STRIDED, without("parameters", "weight"), "damaged manifest (KeyError('weight'))"),
     "a layer's parameters too few": (BLOCK, without("parameters", "mlp.fc1.weight"), "cannot be computed as"),
     "a parameter too many": (STRIDED, another("parameters", "gain", FLOATS), "unexpected keyword argument 'gain'"),
@@ -103,7 +103,7 @@ DAMAGE = {
     "a number for a file": (STRIDED, instead("inputs", "x", file=3), "damaged manifest (TypeError"),
     "a name with a zero byte": (STRIDED, instead("inputs", "x", file="x\0.npy"), "embedded null"),
     "dims that are a number": (NETWORK, attributes(dims=4), "the attribute 'dims' is 4"),
-    "dims that are infinite": (NETWORK, attributes(dims=[float("inf")] * 4), "the attribute 'dims' is a list"),
+    "dims that are infinite": (NETWORK, attributes(dims=[float("inf")] * 4), "its text has the number Infinity"),
     "blocks by the thousand": (NETWORK, attributes(depths=[65536] * 4), "most are missing"),
     "an input that no network takes": (NETWORK, another("inputs", "x", FLOATS), "images must have the shape (N, 3, H, W)"),
 }  # fmt: skip

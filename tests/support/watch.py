@@ -29,7 +29,7 @@ def _hook(event, args):
         return
     if event in WATCHED or (event == "open" and isinstance(args[1], str) and set(args[1]) & set("wax+")):
         _seen.append((event, str(args[0])))
-    elif event == "open":
+    elif event == "open" and args[1] is not None:  # what `open` is given to open with says so a second time
         _seen.opened.append(str(args[0]))
 
 
