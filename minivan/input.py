@@ -9,6 +9,7 @@ gives is believed.
 from __future__ import annotations
 
 import errno
+import io
 import os
 import stat
 from pathlib import Path
@@ -44,6 +45,14 @@ def _fault(mode: int, pipe: bool) -> str:
     return f"{KINDS.get(stat.S_IFMT(mode), 'something else')} is no file to read"
 
 
+def is_pipe(path: str | os.PathLike[str]) -> bool:
+    """Tell whether a path leads to a pipe."""
+    try:
+        return stat.S_ISFIFO(os.stat(path).st_mode)
+    except (OSError, ValueError):
+        return False
+
+
 def opened(path: str | os.PathLike[str], pipe: bool = False) -> BinaryIO:
     """Open a regular file for reading, or a pipe where `pipe` allows it (that waits for whoever writes to it).
 
@@ -75,10 +84,10 @@ def read(path: str | os.PathLike[str], limit: int, pipe: bool = True) -> bytes:
 
 def drained(file: IO[bytes], limit: int, named: str) -> bytes:
     """Return what is left in an open file, at most `limit` bytes. Raises OSError, naming it `named`, where there is more."""
-    parts, size = [], 0
+    held, size = io.BytesIO(), 0  # what it gives at the end is what it holds: no second copy
     try:
         while part := file.read(min(CHUNK, limit - size + 1)):
-            parts.append(part)
+            held.write(part)
             size += len(part)
             if size > limit:
                 raise OSError(errno.EFBIG, f"more than {amount(limit)}, the limit for such a file", named)
@@ -86,7 +95,7 @@ def drained(file: IO[bytes], limit: int, named: str) -> bytes:
         if error.filename is not None or not error.errno:
             raise
         raise OSError(error.errno, os.strerror(error.errno), named) from None
-    return b"".join(parts)
+    return held.getvalue()
 
 
 def read_text(path: str | os.PathLike[str], limit: int, encoding: str = "utf-8") -> str:

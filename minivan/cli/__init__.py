@@ -97,7 +97,10 @@ def run(argv: list[str]) -> int:
 
 @contextlib.contextmanager
 def own_warnings() -> Iterator[None]:
-    """Print minivan's own warnings as its errors are printed, one line each without where it was warned; others as before."""
+    """Print minivan's own warnings as its errors are printed, one line each without where it was warned; others as before.
+
+    Pillow's about a picture's size are left out: whether one is too large is settled before it warns.
+    """
     before = warnings.showwarning
 
     def show(
@@ -110,7 +113,7 @@ def own_warnings() -> Iterator[None]:
     ) -> None:
         if category.__module__.partition(".")[0] == "minivan":
             complain(message)
-        else:
+        elif category.__module__.partition(".")[0] != "PIL":
             before(message, category, filename, lineno, file, line)
 
     warnings.showwarning = show
