@@ -113,7 +113,10 @@ def _scratch() -> Iterator[Path]:
             shutil.rmtree(folder, ignore_errors=True)
     with tempfile.TemporaryDirectory(prefix=OWN, dir=downloads, ignore_cleanup_errors=True) as made:
         own = Path(made)
-        (own / MARK).write_text(own.name, encoding="utf-8")
+        try:
+            (own / MARK).write_text(own.name, encoding="utf-8")
+        except OSError as error:  # a full disk gives no name
+            raise OSError(error.errno, error.strerror, str(downloads)) from None
         yield own
 
 
