@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from ..card import Card
+from ..errors import shown
 from ..variants import Config, variant_of
 from .weights import Checkpoint
 
@@ -42,7 +43,7 @@ def classes(config: Config, card: Card) -> str:
     """Say how many classes there are, and the first of their names."""
     if not config.classes:
         return "none: a backbone without a head"
-    names = f"{', '.join(label.short for label in card.labels[:3])}, ..." if card.labels else "their names are not known"
+    names = f"{', '.join(shown(label.short) for label in card.labels[:3])}, ..." if card.labels else "their names are not known"
     return f"{config.classes} ({names})"
 
 

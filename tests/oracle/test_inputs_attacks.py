@@ -215,12 +215,19 @@ def test_a_folder_that_is_far_too_deep(judged, tmp_path):
             deep = deep.parent
 
 
-@pytest.mark.skipif(os.geteuid() == 0, reason="root may look into every folder")
-def test_a_subfolder_that_cannot_be_looked_into(judged, tmp_path):
-    (tmp_path / "port" / "closed").mkdir(parents=True)
+def test_a_subfolder_that_cannot_be_looked_into(judged, tmp_path, monkeypatch):
+    """It is named, not passed over: what lies in it would be missing in silence. (Root may look everywhere.)"""
+    closed, scandir = tmp_path / "port" / "closed", os.scandir
+    closed.mkdir(parents=True)
     np.save(tmp_path / "port" / "head.npy", X)
-    (tmp_path / "port" / "closed").chmod(0)
-    judged(tmp_path / "port", "Permission denied")
+
+    def refusing(path):
+        if str(path) == str(closed):
+            raise PermissionError(13, "Permission denied", str(path))
+        return scandir(path)
+
+    monkeypatch.setattr(os, "scandir", refusing)
+    judged(tmp_path / "port", f"{closed}: Permission denied")
 
 
 @pytest.mark.parametrize("what", hostile.SAFETENSORS)
