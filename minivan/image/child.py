@@ -1,0 +1,48 @@
+"""The process in which one image is decoded: a script, run by `apart.py`, that imports nothing but Pillow.
+
+    python -I -S child.py FOLDER MODULE CLASS BYTES SECONDS < file > 'MODE WIDTH HEIGHT', a line, and then the pixels
+
+Instead of the mode there is an exclamation mark before what went wrong.
+"""
+
+import importlib
+import io
+import sys
+
+AS_THEY_ARE = ("1", "L", "LA", "RGB", "RGBA", "RGBX", "CMYK", "YCbCr", "I", "F", "I;16", "I;16B")
+STRIP = 1 << 20  # pixels that are written at once
+
+
+def limit(held: int, seconds: int) -> None:
+    """Let the system end this process, or give it no more memory, where it takes too much."""
+    try:
+        import resource
+    except ImportError:  # Windows
+        return
+    for what, most in ((resource.RLIMIT_AS, held), (resource.RLIMIT_CPU, seconds), (resource.RLIMIT_CORE, 0)):
+        hard = resource.getrlimit(what)[1]
+        resource.setrlimit(what, ((most if hard == resource.RLIM_INFINITY else min(most, hard)), hard))
+
+
+def main(folder: str, module: str, decoder: str, held: str, seconds: str) -> None:
+    out = sys.stdout.buffer
+    try:
+        sys.path.append(folder)
+        make = getattr(importlib.import_module(module), decoder)
+        limit(int(held), int(seconds))
+        with make(io.BytesIO(sys.stdin.buffer.read())) as picture:
+            picture.load()
+        if picture.mode not in AS_THEY_ARE:
+            picture = picture.convert("RGBA" if picture.mode == "PA" else "RGB")
+        width, height = picture.size
+        out.write(f"{picture.mode} {width} {height}\n".encode())
+        rows = max(1, STRIP // width)
+        for top in range(0, height, rows):
+            out.write(picture.crop((0, top, width, min(top + rows, height))).tobytes())
+    except MemoryError:
+        out.write(b"! it needs more memory than its header says\n")
+    except Exception as error:
+        out.write(b"! " + " ".join(str(error).split())[:200].encode("ascii", "replace") + b"\n")
+
+
+main(*sys.argv[1:])

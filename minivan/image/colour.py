@@ -1,0 +1,80 @@
+"""Every mode of Pillow's made 8-bit RGB knowingly, a strip at a time where that takes copies."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+import numpy.typing as npt
+from PIL import Image
+
+from .bounds import ImageError
+
+STRIP = 1 << 20  # pixels that are converted at once
+WIDE = ("I;16", "I;16L", "I;16B", "I;16N", "I", "F")  # greyscale of more than 8 bits
+ALPHA = ("RGBA", "LA", "PA", "RGBa", "La")
+
+
+def to_rgb(picture: Image.Image) -> Image.Image:
+    """Return any Pillow image as a new one of 8-bit RGB.
+
+    Transparent pixels are laid over white; 16-bit and floating greyscale are scaled to 8 bits, floating values that do not lie
+    in 0..1 by their least and greatest; CMYK and palettes are converted by Pillow. Raises ImageError for floating greyscale
+    that holds infinities or no numbers.
+    """
+    if is_rgb(picture):
+        return picture.copy()
+    if picture.mode == "F":
+        return _in_strips(picture, _floating(picture))
+    if picture.mode in WIDE:
+        return _in_strips(picture, lambda strip: _grey(np.asarray(strip).astype(np.float64) / 257))  # 65535 / 255
+    if picture.mode in ALPHA or "transparency" in picture.info:
+        return _in_strips(picture, _over_white)
+    return picture.convert("RGB")
+
+
+def is_rgb(picture: Image.Image) -> bool:
+    """Tell whether a picture is 8-bit RGB as it is."""
+    return picture.mode == "RGB" and "transparency" not in picture.info
+
+
+def _in_strips(picture: Image.Image, convert: Callable[[Image.Image], Image.Image]) -> Image.Image:
+    """Convert some rows at a time: what a conversion holds beside its result is a strip's."""
+    width, height = picture.size
+    rows = max(1, STRIP // width)
+    if rows >= height:
+        return convert(picture)
+    made = Image.new("RGB", picture.size)
+    for top in range(0, height, rows):
+        made.paste(convert(picture.crop((0, top, width, min(top + rows, height)))), (0, top))
+    return made
+
+
+def _over_white(strip: Image.Image) -> Image.Image:
+    rgba = strip.convert("RGBA")
+    return Image.alpha_composite(Image.new("RGBA", rgba.size, (255, 255, 255, 255)), rgba).convert("RGB")
+
+
+def _floating(picture: Image.Image) -> Callable[[Image.Image], Image.Image]:
+    """Return what scales strips of a floating picture, of whose values all are looked at first."""
+    width, height = picture.size
+    rows = max(1, STRIP // width)
+    low, high = float("nan"), float("nan")
+    for top in range(0, height, rows):
+        values = np.asarray(picture.crop((0, top, width, min(top + rows, height))))
+        low, high = float(np.fmin(low, np.fmin.reduce(values, None))), float(np.fmax(high, np.fmax.reduce(values, None)))
+    if not np.isfinite([low, high]).all():
+        raise ImageError("a floating-point image with infinite or no values")
+
+    def scaled(strip: Image.Image) -> Image.Image:
+        values = np.asarray(strip).astype(np.float64)
+        if low < 0 or high > 1:  # not on the scale 0..1: stretch what is there
+            values = (values - low) / ((high - low) or 1.0)
+        return _grey(np.nan_to_num(values) * 255)
+
+    return scaled
+
+
+def _grey(values: npt.NDArray[np.float64]) -> Image.Image:
+    """Round (H, W) on the scale 0..255; Pillow's own convert would clip wide values to white."""
+    return Image.fromarray(np.clip(np.rint(values), 0, 255).astype(np.uint8)).convert("RGB")

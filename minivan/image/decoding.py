@@ -1,0 +1,117 @@
+"""From an image file to a picture: examined, decoded by Pillow, made RGB, turned."""
+
+from __future__ import annotations
+
+import importlib
+import io
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, Any, TypeVar
+
+from PIL import Image
+
+from .. import input
+from . import colour, orientation
+from .apart import decoded_apart
+from .bounds import LARGEST_FILE, STORED, ImageError, Look, Steps
+from .headers import WALKS
+from .kinds import FIRST, KINDS, recognise
+
+Made = TypeVar("Made")
+
+
+def decode(source: str | Path | bytes | IO[bytes], exif: bool = True) -> Image.Image:
+    """Return the first frame of an image file as 8-bit RGB, turned the way its EXIF orientation says unless `exif` is False.
+
+    Transparent pixels are laid over white; 16-bit and floating greyscale are scaled to 8 bits; CMYK and palettes are
+    converted by Pillow. Raises ImageError for anything that is not a complete image of a kind that minivan reads and within
+    the limits of `bounds`, and OSError where the file cannot be opened or is larger than 512 MiB. A decoder runs to its end:
+    to stop waiting for one after a time, decode in a thread, as `minivan.predict` does.
+    """
+    return examine(source).decode(exif)
+
+
+@dataclass(frozen=True)
+class Examined:
+    """An image file whose header was looked at and which is within the limits; nothing of it is decoded."""
+
+    look: Look
+
+    def decode(self, exif: bool = True) -> Image.Image:
+        """Return its picture; see `minivan.image.decode`."""
+        return _named(lambda: self._decode(exif))
+
+    def _decode(self, exif: bool) -> Image.Image:
+        look = self.look
+        opened, found = decoded_apart(look) if look.apart else _decoded(look)
+        picture = opened if colour.is_rgb(opened) else colour.to_rgb(opened)
+        del opened  # its pixels, before a turn takes as many again
+        if not exif:
+            return picture
+        said = look.orientation or orientation.from_exif(look.exif or found) or orientation.from_xmp(look.xmp)
+        return orientation.turned(picture, said)
+
+
+def examine(source: str | Path | bytes | IO[bytes]) -> Examined:
+    """Read an image file whole and walk over its header. Raises as `decode` does."""
+    return _named(lambda: Examined(_look(_read(source), Steps())))
+
+
+def _read(source: str | Path | bytes | IO[bytes]) -> bytes:
+    """Return what a source holds. It is read once: what is judged is what is decoded, even if the file changes meanwhile."""
+    if isinstance(source, bytes):
+        data = source
+    elif isinstance(source, (str, Path)):
+        data = input.read(source, LARGEST_FILE)
+    else:
+        if source.seekable():
+            source.seek(0)
+        data = input.drained(source, LARGEST_FILE, str(getattr(source, "name", "the file")))
+    if not data:
+        raise ImageError("the file is empty")
+    if len(data) > LARGEST_FILE:
+        raise ImageError(f"{input.amount(len(data))} is more than the limit for an image file, {input.amount(LARGEST_FILE)}")
+    return data
+
+
+def _look(data: bytes, steps: Steps) -> Look:
+    look = WALKS[recognise(data[:FIRST])](data, steps)
+    look.check()
+    return look
+
+
+def _decoded(look: Look) -> tuple[Image.Image, bytes]:
+    """Decode in this process; return the picture, and the EXIF data that the decoder made of what is no EXIF."""
+    kind = KINDS[look.kind]
+    make: Callable[[IO[bytes]], Any] = getattr(importlib.import_module(kind.module), kind.decoder)
+    file = io.BytesIO(look.parts[0] if len(look.parts) == 1 else b"".join(look.parts))
+    with make(file) as opened:
+        if opened.width * opened.height * STORED.get(opened.mode, 4) > look.pixels * STORED.get(look.mode, 4):
+            raise ImageError(f"damaged image: {look.width} x {look.height} pixels, or {opened.width} x {opened.height}")
+        opened.load()
+    made = opened.info.get("exif", b"") if look.kind == "AVIF" else b""
+    return opened, made.removeprefix(b"Exif\0\0")
+
+
+def _named(work: Callable[[], Made]) -> Made:
+    """Do what decoders do; raise ImageError for whatever they raise, save the file system's own errors."""
+    try:
+        return work()
+    except ImageError:
+        raise
+    except OSError as error:
+        if error.errno is not None:  # the file system's word (missing, no permission), not the decoder's
+            raise
+        raise ImageError(f"damaged image: {_line(error)}") from None
+    except MemoryError:
+        raise ImageError("not enough memory to decode it") from None
+    except Exception as error:  # decoders meet hostile bytes with IndexError, struct.error, SyntaxError and more
+        if "not installed" in str(error):
+            raise ImageError("this Pillow was built without a decoder for such images") from None
+        raise ImageError(f"damaged image: {_line(error)}") from None
+
+
+def _line(error: Exception) -> str:
+    """Return a decoder's words on one line, of a length that can be read."""
+    return " ".join(str(error).split())[:200] or type(error).__name__

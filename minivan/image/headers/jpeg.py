@@ -1,0 +1,97 @@
+"""JPEG: the segments up to the first scan, and how many scans follow. ITU-T T.81, annex B."""
+
+from __future__ import annotations
+
+import re
+
+from ..bounds import ImageError, Look, Steps
+
+FRAMES = (*range(0xC0, 0xC4), *range(0xC5, 0xC8), *range(0xC9, 0xCC), *range(0xCD, 0xD0))  # SOF
+PROGRESSIVE = (0xC2, 0xC6, 0xCA, 0xCE)
+SCAN, END, COMMENT = 0xDA, 0xD9, 0xFE
+ALONE = (0x01, *range(0xD0, 0xD9))  # markers without a segment behind them
+MODES = {1: "L", 3: "RGB", 4: "CMYK"}
+FEW = 64  # scans that cost too little to be counted exactly
+LARGEST_WORK = 3_000_000_000  # pixels times scans: some six seconds
+LARGEST_METADATA = 1 << 20  # bytes of EXIF and of XMP that are looked at
+MARKER = re.compile(rb"\xff+([\x01-\xcf\xd8-\xfe])")  # in a scan: neither a stuffed FF nor a restart
+
+
+def walk(data: bytes, steps: Steps) -> Look:
+    """Look at a JPEG file, of which segments that hold no pixels are left out."""
+    parts: list[bytes] = [b"\xff\xd8"]
+    frame, progressive = b"", False
+    exif, xmp = b"", b""
+    place = 2
+    while True:
+        steps.take()
+        place = data.find(b"\xff", place)
+        while place >= 0 and data[place + 1 : place + 2] in (b"\xff", b"\0"):
+            steps.take()
+            place = data.find(b"\xff", place + 1)
+        marker = data[place + 1] if 0 <= place < len(data) - 1 else END
+        if marker in (SCAN, END):
+            break
+        if marker in ALONE:
+            place += 2
+            continue
+        size = int.from_bytes(data[place + 2 : place + 4])
+        end = place + 2 + size
+        if size < 2 or end > len(data):
+            raise ImageError("damaged image: image file is truncated in its header")
+        if marker in FRAMES:
+            if frame:
+                raise ImageError("damaged image: a JPEG file with two frames")
+            frame, progressive = data[place + 4 : end], marker in PROGRESSIVE
+        if 0xE0 <= marker <= 0xEF or marker == COMMENT:
+            if data.startswith((b"\xff\xe1", b"\xff\xe0", b"\xff\xee"), place):
+                body = data[place + 4 : end]
+                if marker == 0xE1 and body.startswith(b"Exif\0\0") and len(exif) < LARGEST_METADATA:
+                    exif += body[6:]
+                elif marker == 0xE1 and body.startswith(b"http://ns.adobe.com/xap/1.0/\0"):
+                    xmp = body
+                elif body.startswith((b"JFIF", b"Adobe")):  # these say which colours are meant
+                    parts.append(data[place:end])
+        else:
+            parts.append(data[place:end])
+        place = end
+    if len(frame) < 6 or marker == END:
+        raise ImageError("damaged image: a JPEG file without a picture")
+    width, height, count = int.from_bytes(frame[3:5]), int.from_bytes(frame[1:3]), frame[5]
+    if frame[0] != 8 or count not in MODES:
+        raise ImageError(f"a JPEG file of {frame[0]} bits and {count} channels: 8 bits and 1, 3 or 4 channels can be read")
+    scans = _scans(data, place, steps)
+    if scans * width * height > LARGEST_WORK:
+        raise ImageError(f"a JPEG file of {width} x {height} pixels in {scans:,} scans takes too long to decode")
+    several = progressive or scans > 1
+    parts.append(data[place:] if len(parts) > 1 else b"")
+    return Look(
+        "JPEG",
+        width,
+        height,
+        MODES[count],
+        tuple(parts),
+        buffers=_coefficients(frame, count) if several else 0.0,
+        exif=exif,
+        xmp=xmp,
+    )
+
+
+def _scans(data: bytes, first: int, steps: Steps) -> int:
+    """Count the scans of the picture whose first one begins at `first`: at most all that look like one, exactly if many."""
+    few = data.count(b"\xff\xda", first)  # also those of a thumbnail, or of a second picture, behind it
+    if few <= FEW:
+        return few
+    count, place = 0, first
+    while (found := MARKER.search(data, place)) and found[1][0] != END:
+        steps.take()
+        count += found[1][0] == SCAN
+        place = found.end() + int.from_bytes(data[found.end() : found.end() + 2])
+    return count
+
+
+def _coefficients(frame: bytes, count: int) -> float:
+    """Return the bytes of coefficients for each pixel that a decoder keeps between scans, two for each sample."""
+    factors = [(max(1, frame[7 + 3 * i] >> 4), max(1, frame[7 + 3 * i] & 15)) for i in range(count) if 7 + 3 * i < len(frame)]
+    most = max(across for across, _ in factors) * max(down for _, down in factors)
+    return 2.0 * sum(across * down for across, down in factors) / most

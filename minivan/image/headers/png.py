@@ -1,0 +1,81 @@
+"""PNG: all chunks, of which those that hold pixels, and what these mean, are kept. W3C, PNG (third edition)."""
+
+from __future__ import annotations
+
+import re
+import zlib
+
+from ..bounds import ImageError, Look, Steps
+
+CHANNELS = {0: "L", 2: "RGB", 3: "P", 4: "LA", 6: "RGBA"}  # by colour type
+ONCE = (b"IHDR", b"PLTE", b"tRNS")
+LARGEST_TEXT = 1 << 20  # bytes of a text that is looked at for an orientation
+NAME = re.compile(rb"[A-Za-z]{4}")
+
+
+def walk(data: bytes, steps: Steps) -> Look:
+    """Look at a PNG file, of which only the header, the palette, the transparency and the pixels are left."""
+    place, kept, header = 8, [(0, 8)], b""
+    seen: set[bytes] = set()
+    exif = xmp = b""
+    while place < len(data):
+        steps.take()
+        name, end = data[place + 4 : place + 8], place + 12 + int.from_bytes(data[place : place + 4])
+        if not NAME.fullmatch(name):
+            raise ImageError("damaged image: a PNG file with something between its chunks")
+        body = slice(place + 8, end - 4)
+        if name == b"IDAT" or (name in ONCE and name not in seen and b"IDAT" not in seen) or name == b"IEND":
+            if name == b"IHDR":
+                header = data[body]
+            if kept[-1][1] == place:
+                kept[-1] = kept[-1][0], end
+            else:
+                kept.append((place, end))
+        elif name == b"eXIf":
+            exif = data[body]
+        elif name in (b"tEXt", b"zTXt", b"iTXt") and body.stop - body.start <= LARGEST_TEXT:
+            keyword, text = _text(name, data[body])
+            if keyword == b"XML:com.adobe.xmp":
+                xmp = text
+            elif keyword == b"Raw profile type exif" and not exif:
+                exif = _raw_profile(text)
+        seen.add(name)
+        if name == b"IEND":
+            break
+        place = end
+    if len(header) < 13 or b"IDAT" not in seen:
+        raise ImageError("damaged image: a PNG file without a picture")
+    mode = CHANNELS.get(header[9], "RGBA")
+    if header[8] == 16 and mode != "RGB":
+        mode = "I;16" if mode == "L" else "RGBA"
+    width, height = int.from_bytes(header[:4]), int.from_bytes(header[4:8])
+    whole = kept == [(0, len(data))]
+    parts = (data,) if whole else tuple(data[start:end] for start, end in kept)
+    return Look("PNG", width, height, mode, parts, extra=32 * width, exif=exif, xmp=xmp)
+
+
+def _text(name: bytes, body: bytes) -> tuple[bytes, bytes]:
+    """Return a text chunk's keyword and its text, of which what is packed too large is left out."""
+    keyword, _, rest = body.partition(b"\0")
+    if name == b"tEXt":
+        return keyword, rest
+    packed = name == b"zTXt"
+    if name == b"iTXt":
+        packed, rest = rest[:1] == b"\1", b"".join(rest[2:].split(b"\0", 2)[2:])
+    else:
+        rest = rest[1:]
+    if packed and keyword in (b"XML:com.adobe.xmp", b"Raw profile type exif"):
+        try:
+            rest = zlib.decompressobj().decompress(rest, LARGEST_TEXT)
+        except zlib.error:
+            rest = b""
+    return keyword, rest
+
+
+def _raw_profile(text: bytes) -> bytes:
+    """Return EXIF data out of the hexadecimal text that ImageMagick writes: a name, a length, digits."""
+    digits = b"".join(text.split()[2:])
+    try:
+        return bytes.fromhex(digits.decode("ascii")).removeprefix(b"Exif\0\0")
+    except ValueError:
+        return b""

@@ -1,0 +1,148 @@
+"""TIFF and BigTIFF: the first directory, of which a new one is made with the entries that say how pixels are stored. TIFF 6.0.
+
+The new directory stands at the end of what the decoder is given and has no successor. So nothing is read of further pictures,
+of EXIF, of text; and where minivan and the decoder would understand a directory differently, there is only minivan's.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from ..bounds import LARGEST_PIXELS, ImageError, Look, Steps
+
+SIZES = {1: 1, 2: 1, 3: 2, 4: 4, 5: 8, 6: 1, 7: 1, 8: 2, 9: 4, 10: 8, 11: 4, 12: 8, 13: 4, 16: 8, 17: 8, 18: 8}  # by type
+WHOLE = (1, 3, 4, 16)  # types of whole numbers without a sign
+WIDTH, HEIGHT, BITS, COMPRESSION, PHOTOMETRIC, STRIPS, ORIENTATION, SAMPLES, ROWS = 256, 257, 258, 259, 262, 273, 274, 277, 278
+COUNTS, PLANAR, TILE_WIDTH, TILE_HEIGHT, TILES, TILE_COUNTS, XMP = 279, 284, 322, 323, 324, 325, 700
+SINGLE = (WIDTH, HEIGHT, COMPRESSION, PHOTOMETRIC, 266, SAMPLES, ROWS, PLANAR, 317, TILE_WIDTH, TILE_HEIGHT)
+KEPT = {  # further: fill order, fax options, predictor, colour map, inks, extra samples, JPEG's tables, YCbCr's numbers
+    *SINGLE, BITS, STRIPS, COUNTS, TILES, TILE_COUNTS, 292, 293, 320, 332, 338, 339, 347,
+    512, 513, 514, 515, 517, 518, 519, 520, 521, 529, 530, 531, 532,
+}  # fmt: skip
+RAW = (1, 32771)  # compressions that are none
+LARGEST_ENTRY = 4 << 20  # bytes of one that is kept
+LARGEST_SAMPLES = 16  # a pixel
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One entry of a directory."""
+
+    kind: int
+    count: int
+    raw: bytes  # as it stands in the file
+    values: bytes
+
+
+def walk(data: bytes, steps: Steps) -> Look:
+    """Look at a TIFF file."""
+    directory = _Directory(data, steps)
+    width, height = directory.number(WIDTH), directory.number(HEIGHT)
+    compression, samples = directory.number(COMPRESSION, 1), directory.number(SAMPLES, 1)
+    bits = directory.numbers(BITS) or [1]
+    if samples > LARGEST_SAMPLES or len(bits) > LARGEST_SAMPLES or max(bits) > 64:
+        raise ImageError(f"a TIFF file of {samples} samples a pixel of {max(bits)} bits")
+    sample_bits = max(bits) * max(samples, len(bits))
+    chunk = width * min(directory.number(ROWS, height), height)
+    planes = samples if directory.number(PLANAR, 1) == 2 else 1
+    if TILE_WIDTH in directory.kept:
+        across, down = directory.number(TILE_WIDTH), directory.number(TILE_HEIGHT)
+        if not (across and down):
+            raise ImageError("damaged image: a TIFF file of tiles without a size")
+        chunk = across * down
+        covered = -(-width // across) * -(-height // down) * chunk
+        if covered > LARGEST_PIXELS:
+            raise ImageError(f"tiles of {across} x {down} pixels decode to {covered:,} pixels, more than {LARGEST_PIXELS:,}")
+    elif width and height:
+        steps.take(planes * -(-width * height // max(1, chunk)))
+    strips = max((directory.kept[tag].count for tag in (STRIPS, TILES) if tag in directory.kept), default=0)
+    steps.take(strips)
+    apart = compression not in RAW
+    orientation = directory.number(ORIENTATION, 0) if ORIENTATION in directory.found else 0
+    return Look(
+        "TIFF",
+        width,
+        height,
+        _mode(directory, max(bits), samples),
+        directory.rewritten(),
+        buffers=5 if apart else 0,  # the picture once more, on its way from the other process
+        extra=chunk * sample_bits // 8 * (2 if apart else 1),
+        xmp=directory.found[XMP].values if XMP in directory.found else b"",
+        orientation=orientation if 1 <= orientation <= 8 else 0,
+        apart=apart,
+    )
+
+
+def _mode(directory: _Directory, bits: int, samples: int) -> str:
+    if samples > 1 or directory.number(PHOTOMETRIC, 0) > 3:
+        return "RGBA"  # RGB and CMYK take as much
+    return "L" if bits <= 8 else "I;16" if bits == 16 else "F"
+
+
+class _Directory:
+    """The first directory of a file: the entries that are kept for the decoder, and two that are only looked at."""
+
+    def __init__(self, data: bytes, steps: Steps) -> None:
+        self.data = data
+        self.order = "little" if data[:2] == b"II" else "big"
+        self.big = b"+" in data[2:4]
+        self.word = 8 if self.big else 4  # bytes of an offset
+        self.head = 20 if self.big else 12  # bytes of an entry
+        place = self._int(data[8:16] if self.big else data[4:8])
+        few = 8 if self.big else 2
+        count = self._int(data[place : place + few])
+        if len(data) < 8 or place + few + count * self.head > len(data):
+            raise ImageError("damaged image: a TIFF file without a whole directory")
+        self.kept: dict[int, Entry] = {}
+        self.found: dict[int, Entry] = {}
+        for i in range(count):
+            steps.take()
+            start = place + few + i * self.head
+            tag = self._int(data[start : start + 2])
+            if tag not in self.kept and (tag in KEPT or tag in (ORIENTATION, XMP)):
+                self._take(tag, data[start : start + self.head])
+
+    def _take(self, tag: int, raw: bytes) -> None:
+        kind, count = self._int(raw[2:4]), self._int(raw[4 : 4 + self.word])
+        size = SIZES.get(kind, 0) * count
+        start = self._int(raw[-self.word :])
+        values = raw[-self.word :][:size] if size <= self.word else self.data[start : start + size] if size <= LARGEST_ENTRY else b""
+        entry = Entry(kind, count, raw, values)
+        if tag not in KEPT:
+            self.found.setdefault(tag, entry)
+            return
+        if not size or len(values) < size:
+            raise ImageError(f"damaged image: the TIFF tag {tag} has {count:,} values, which the file does not hold")
+        if tag in SINGLE and (count != 1 or kind not in WHOLE):
+            raise ImageError(f"damaged image: the TIFF tag {tag} is no single whole number")
+        self.kept[tag] = entry
+
+    def numbers(self, tag: int) -> list[int]:
+        """Return the first values of a tag of whole numbers."""
+        entry = self.kept.get(tag) or self.found.get(tag)
+        if entry is None or entry.kind not in WHOLE:
+            return []
+        size = SIZES[entry.kind]
+        return [self._int(entry.values[size * i : size * (i + 1)]) for i in range(min(entry.count, LARGEST_SAMPLES + 1))]
+
+    def number(self, tag: int, otherwise: int = 0) -> int:
+        values = self.numbers(tag)
+        return values[0] if values else otherwise
+
+    def rewritten(self) -> tuple[bytes, ...]:
+        """Return the file with a new first directory at its end."""
+        padding = b"\0" * (len(self.data) % 2)
+        place = len(self.data) + len(padding)
+        entries = b"".join(self.kept[tag].raw for tag in sorted(self.kept))
+        head = 16 if self.big else 8
+        directory = self._bytes(len(self.kept), 8 if self.big else 2) + entries + bytes(self.word)
+        if not self.big and place + len(directory) >= 1 << 32:
+            raise ImageError("damaged image: a TIFF file larger than it can be")
+        start = self.data[: head - self.word] + self._bytes(place, self.word)
+        return start, self.data[head:] + padding, directory
+
+    def _int(self, part: bytes) -> int:
+        return int.from_bytes(part, "little" if self.order == "little" else "big")
+
+    def _bytes(self, value: int, size: int) -> bytes:
+        return value.to_bytes(size, "little" if self.order == "little" else "big")
