@@ -9,11 +9,11 @@ gives is believed.
 from __future__ import annotations
 
 import errno
+import io
 import os
 import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
-from io import BufferedReader
 from pathlib import Path
 from typing import IO
 
@@ -47,7 +47,15 @@ def _fault(mode: int, pipe: bool) -> str:
     return f"{KINDS.get(stat.S_IFMT(mode), 'something else')} is no file to read"
 
 
-def opened(path: str | os.PathLike[str], pipe: bool = False) -> BufferedReader:
+def is_pipe(path: str | os.PathLike[str]) -> bool:
+    """Tell whether a path leads to a pipe."""
+    try:
+        return stat.S_ISFIFO(os.stat(path).st_mode)
+    except (OSError, ValueError):
+        return False
+
+
+def opened(path: str | os.PathLike[str], pipe: bool = False) -> io.BufferedReader:
     """Open a regular file for reading, or a pipe where `pipe` allows it (that waits for whoever writes to it).
 
     Raises OSError, naming `path`, where there is none or it is something else.
@@ -89,14 +97,14 @@ def named(path: str | os.PathLike[str]) -> Iterator[None]:
 
 def drained(file: IO[bytes], limit: int, name: str) -> bytes:
     """Return what is left in an open file, at most `limit` bytes. Raises OSError, naming it `name`, where there is more."""
-    parts, size = [], 0
+    held, size = io.BytesIO(), 0  # what it gives at the end is what it holds: no second copy
     with named(name):
         while part := file.read(min(CHUNK, limit - size + 1)):
-            parts.append(part)
+            held.write(part)
             size += len(part)
             if size > limit:
                 raise OSError(errno.EFBIG, f"more than {amount(limit)}, the limit for such a file", name)
-    return b"".join(parts)
+    return held.getvalue()
 
 
 def read_text(path: str | os.PathLike[str], limit: int, encoding: str = "utf-8") -> str:

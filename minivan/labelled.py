@@ -21,9 +21,10 @@ from pathlib import Path, PurePosixPath
 import numpy as np
 import numpy.typing as npt
 
-from . import image
+from . import image, input
 from .card import Card
 from .errors import quote
+from .places import Places
 
 VARIABLE = "MINIVAN_LABELLED"
 MISSING = (
@@ -45,7 +46,10 @@ def names(source: str | Path) -> list[str]:
     Raises OSError where it cannot be read, ValueError where it is neither or has no photographs.
     """
     if Path(source).is_dir():
-        inside = [path.relative_to(source).as_posix() for path in Path(source).rglob("*") if path.is_file()]
+        places = Places()
+        inside = [Path(path).relative_to(source).as_posix() for path in places.files(str(source)) if not input.fault(path)]
+        if places.faults:
+            raise places.faults[0][1]
     else:
         with _zip(source) as archive:
             inside = archive.namelist()
@@ -104,14 +108,23 @@ def right(logits: npt.ArrayLike, targets: npt.ArrayLike, k: int = 1) -> int:
 def _opened(source: str | Path) -> Iterator[Callable[[str], bytes]]:
     """Open a source; give a function from a photograph's name to its bytes."""
     if Path(source).is_dir():
-        yield lambda name: (Path(source) / name).read_bytes()
+        yield lambda name: input.read(Path(source) / name, image.LARGEST_FILE, pipe=False)
         return
     with _zip(source) as archive:
 
         def read(name: str) -> bytes:
             try:
-                return archive.read(name)
-            except (zipfile.BadZipFile, zlib.error, KeyError, RuntimeError) as error:  # damaged, not there, encrypted
+                with archive.open(name) as file:
+                    return input.drained(file, image.LARGEST_FILE, name)
+            except EOFError:
+                raise ValueError(f"{source}: {quote(name)}: the zip file ends too early") from None
+            except (
+                zipfile.BadZipFile,
+                zlib.error,
+                KeyError,
+                RuntimeError,
+                NotImplementedError,
+            ) as error:  # damaged, not there, encrypted
                 raise ValueError(f"{source}: {quote(name)}: {error.args[0]}") from None
 
         yield read

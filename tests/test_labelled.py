@@ -67,7 +67,7 @@ def test_a_zip_may_hold_the_folder_itself(folder, tmp_path):
 
 def test_nothing_is_read_before_it_is_asked_for(folder, monkeypatch):
     read = []
-    monkeypatch.setattr("pathlib.Path.read_bytes", lambda path: read.append(path.name) or b"")
+    monkeypatch.setattr("minivan.input.read", lambda path, limit, pipe: read.append(path.name) or b"")
     files = labelled.files(folder, NAMES)
     assert not read
     next(files)

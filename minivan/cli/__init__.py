@@ -95,7 +95,10 @@ def run(argv: list[str]) -> int:
 
 @contextlib.contextmanager
 def own_warnings() -> Iterator[None]:
-    """Print minivan's own warnings as its errors are printed, one line each without where it was warned; others too."""
+    """Print minivan's own warnings as its errors are printed, one line each without where it was warned; others too.
+
+    Pillow's about a picture's size are left out: whether one is too large is settled before it warns.
+    """
     before = warnings.showwarning
 
     def show(
@@ -108,7 +111,7 @@ def own_warnings() -> Iterator[None]:
     ) -> None:
         if category.__module__.partition(".")[0] == "minivan":
             complain(message)
-        else:
+        elif category.__module__.partition(".")[0] != "PIL":
             first = str(message).strip().partition("\n")[0]  # Numba's go on with tracebacks
             complain_of_all([f"{filename}:{lineno}: {category.__name__}: {first}"])
 

@@ -82,6 +82,8 @@ def check_flags(args: argparse.Namespace) -> None:
 def looking(model: VAN, args: argparse.Namespace) -> Look:
     """Return the function that reads an image as the flags say; WrongCall for a size that cannot be."""
     from .. import explain
+    from ..image import LONGEST
+    from ..predict.threads import alone
 
     with wrong_calls("--size"):
         side = explain.view_side(model.card.preprocessing, args.size)
@@ -89,7 +91,8 @@ def looking(model: VAN, args: argparse.Namespace) -> Look:
     def look(image: Found) -> Seen:
         if image.fault:
             raise ValueError(image.fault)
-        return explain.look(model, image.source(), side, not args.no_exif, image.name)
+        source = image.source()  # a pipe is read here, where Ctrl-C is heard
+        return alone(lambda: explain.look(model, source, side, not args.no_exif, image.name), LONGEST)
 
     return look
 

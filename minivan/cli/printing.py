@@ -6,6 +6,7 @@ could turn a name around: they are shown as their codes, in JSON as its own esca
 
 from __future__ import annotations
 
+import contextlib
 import sys
 from collections.abc import Iterable
 from typing import Any
@@ -20,18 +21,24 @@ def say(text: object = "", flush: bool = False) -> None:
 
 def complain(text: object) -> None:
     """Print one line on standard error, after the program's name."""
-    print(f"minivan: {printable(text)}", file=sys.stderr)
+    _tell(f"minivan: {printable(text)}")
 
 
 def complain_of_all(texts: Iterable[str]) -> None:
     """Print text of several lines on standard error as it is, such as a traceback, but for what no terminal shows."""
     for line in "".join(texts).rstrip("\n").split("\n"):
-        print(printable(line), file=sys.stderr)
+        _tell(printable(line))
 
 
 def note(text: object) -> None:
     """Print one line on standard error that is no complaint, but worth knowing."""
-    print(f"note: {printable(text)}", file=sys.stderr)
+    _tell(f"note: {printable(text)}")
+
+
+def _tell(line: str) -> None:
+    """Print a line on standard error; where that is full or closed the answers go on, and the exit status tells the rest."""
+    with contextlib.suppress(OSError, ValueError):  # ValueError: a stream that was closed
+        print(line, file=sys.stderr)
 
 
 def say_json(value: Any, flush: bool = False) -> None:

@@ -6,37 +6,84 @@ standard output, and is ended when it takes too long. It inherits no other open 
 
 from __future__ import annotations
 
+import contextlib
 import subprocess
 import sys
+import threading
+from collections.abc import Iterable
 from pathlib import Path
+from typing import IO
 
 import PIL
 from PIL import Image
 
-from .bounds import LONGEST, STORED, ImageError, Look
+from .bounds import LONGEST, STORED, STRIP, Bytes, ImageError, Look
 from .kinds import KINDS
 
 INTERPRETER = 256 << 20  # bytes of address space that Python and Pillow take themselves
+LONGEST_LINE = 300  # bytes of what the process says before the pixels
 
 
-def decoded_apart(look: Look) -> tuple[Image.Image, bytes]:
-    """Decode in a process of its own; return the picture, and no EXIF data. Raises ImageError for what that process says."""
+def available() -> bool:
+    """Whether another process can be started: not where the executable of this one is a program with Python inside."""
+    return bool(sys.executable) and not getattr(sys, "frozen", False)
+
+
+def decoded_apart(look: Look) -> Image.Image:
+    """Decode in a process of its own; return the picture. Raises ImageError for what that process says."""
     kind = KINDS[look.kind]
     arguments = [str(Path(PIL.__file__).parents[1]), kind.module, kind.decoder, str(look.held + INTERPRETER), str(LONGEST)]
     command = [sys.executable, "-I", "-S", str(Path(__file__).with_name("child.py")), *arguments]
+    late = threading.Event()
+    process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
+    assert process.stdin and process.stdout
+
+    def end() -> None:
+        late.set()
+        process.kill()
+
+    clock = threading.Timer(LONGEST, end)
+    clock.daemon = True
+    feeder = threading.Thread(target=_feed, args=(process.stdin, look.parts), daemon=True)
     try:
-        done = subprocess.run(
-            command, input=b"".join(look.parts), stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, timeout=LONGEST, check=False
-        )
-    except subprocess.TimeoutExpired:
-        raise ImageError(f"it took longer than {LONGEST} seconds to decode") from None
-    head, _, pixels = done.stdout.partition(b"\n")
-    words = head.decode("ascii", "replace").split(" ")
-    if words[0] == "!":
+        clock.start()
+        feeder.start()
+        return _received(process.stdout, look)
+    except ImageError:
+        if late.is_set():
+            raise ImageError(f"it took longer than {LONGEST} seconds to decode") from None
+        raise
+    finally:
+        clock.cancel()
+        process.kill()
+        process.wait()
+        feeder.join()
+        process.stdout.close()
+
+
+def _feed(file: IO[bytes], parts: Iterable[Bytes]) -> None:
+    with contextlib.suppress(OSError), file:  # a process that has ended reads no more: what it wrote says why
+        for part in parts:
+            file.write(part)
+
+
+def _received(file: IO[bytes], look: Look) -> Image.Image:
+    """Make a picture of what the process writes, a strip at a time."""
+    words = file.readline(LONGEST_LINE).decode("ascii", "replace").split()
+    if words[:1] == ["!"]:
         raise ImageError(f"damaged image: {' '.join(words[1:])}")
-    if done.returncode or len(words) != 3:
-        raise ImageError(f"damaged image: its decoder ended with the status {done.returncode}")
+    if len(words) != 3:
+        raise ImageError("damaged image: its decoder ended without a word")
     mode, width, height = words[0], int(words[1]), int(words[2])
     if width * height * STORED.get(mode, 4) > look.pixels * 4:
         raise ImageError(f"damaged image: {look.width} x {look.height} pixels, or {width} x {height}")
-    return Image.frombytes(mode, (width, height), pixels), b""
+    picture = Image.new(mode, (width, height))
+    rows = max(1, STRIP // width)
+    each = len(Image.new(mode, (width, 1)).tobytes())
+    for top in range(0, height, rows):
+        size = width, min(rows, height - top)
+        pixels = file.read(each * size[1])
+        if len(pixels) < each * size[1]:
+            raise ImageError("damaged image: its decoder ended too early")
+        picture.paste(Image.frombytes(mode, size, pixels), (0, top))
+    return picture

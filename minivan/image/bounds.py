@@ -16,6 +16,7 @@ LARGEST_PIXELS = 178_956_970  # of one picture: 512 MiB as RGB
 LARGEST_HELD = 3 << 29  # bytes that decoding one picture may hold at once, its file's among them: 1.5 GiB
 LARGEST_STEPS = 200_000  # segments, chunks, boxes, strips and entries of one file that are walked over
 LONGEST = 30  # seconds that decoding one image may take where somebody waits with a clock: see `minivan.predict`
+STRIP = 1 << 20  # pixels that are converted, or moved, at once
 STORED = {"1": 1, "L": 1, "P": 1, "I;16": 2}  # bytes for each pixel of Pillow's modes; of every other mode 4
 RGB = 4  # Pillow keeps three bytes in four
 
@@ -35,7 +36,7 @@ class Steps:
     def take(self, number: int = 1) -> None:
         self.taken += number
         if self.taken > LARGEST_STEPS:
-            raise ImageError(f"it is in more than {LARGEST_STEPS:,} pieces (segments, chunks or strips), the limit for an image")
+            raise ImageError(f"its file is in more than {LARGEST_STEPS:,} pieces, the limit for an image")
 
 
 @dataclass(frozen=True)
@@ -63,7 +64,7 @@ class Look:
         """The most bytes that decoding it, making it RGB and turning it hold at once."""
         stored = STORED.get(self.mode, 4)
         each = max(stored + self.buffers, stored + RGB, 2 * RGB)
-        return int(self.pixels * each) + self.extra + 2 * sum(map(len, self.parts))
+        return int(self.pixels * each) + self.extra + (4 if self.apart else 2) * sum(map(len, self.parts))
 
     def check(self) -> None:
         """Raise ImageError where the picture is larger than the limits."""
@@ -75,6 +76,6 @@ class Look:
             )
         if self.held > LARGEST_HELD:
             raise ImageError(
-                f"{self.width} x {self.height} pixels of this kind of {self.kind} need {amount(self.held)} of memory to decode, "
+                f"{self.width} x {self.height} pixels in such a {self.kind} file take {amount(self.held)} of memory to decode, "
                 f"more than the limit of {amount(LARGEST_HELD)}; a smaller copy can be read"
             )

@@ -45,4 +45,5 @@ def main(folder: str, module: str, decoder: str, held: str, seconds: str) -> Non
         out.write(b"! " + " ".join(str(error).split())[:200].encode("ascii", "replace") + b"\n")
 
 
-main(*sys.argv[1:])
+if __name__ == "__main__":
+    main(*sys.argv[1:])

@@ -8,9 +8,8 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
-from .bounds import ImageError
+from .bounds import STRIP, ImageError
 
-STRIP = 1 << 20  # pixels that are converted at once
 WIDE = ("I;16", "I;16L", "I;16B", "I;16N", "I", "F")  # greyscale of more than 8 bits
 ALPHA = ("RGBA", "LA", "PA", "RGBa", "La")
 

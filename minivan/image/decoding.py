@@ -13,7 +13,7 @@ from PIL import Image
 
 from .. import input
 from . import colour, orientation
-from .apart import decoded_apart
+from .apart import available, decoded_apart
 from .bounds import LARGEST_FILE, STORED, ImageError, Look, Steps
 from .headers import WALKS
 from .kinds import FIRST, KINDS, recognise
@@ -44,7 +44,7 @@ class Examined:
 
     def _decode(self, exif: bool) -> Image.Image:
         look = self.look
-        opened, found = decoded_apart(look) if look.apart else _decoded(look)
+        opened, found = (decoded_apart(look), b"") if look.apart and available() else _decoded(look)
         picture = opened if colour.is_rgb(opened) else colour.to_rgb(opened)
         del opened  # its pixels, before a turn takes as many again
         if not exif:

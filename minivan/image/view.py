@@ -11,10 +11,8 @@ import numpy.typing as npt
 from PIL import Image
 
 from ..card import Preprocessing
-from .bounds import LARGEST_PIXELS, RGB, ImageError
+from .bounds import LARGEST_PIXELS, RGB, STRIP, ImageError
 from .decoding import decode
-
-STRIP = 1 << 20  # pixels that are normalised at once
 
 
 def resize(picture: Image.Image, shorter: int) -> Image.Image:

@@ -6,11 +6,12 @@ import itertools
 import os
 import time
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
 from ..errors import reason
 from .images import Found
+from .threads import Budget, Job, Threads
 
 if TYPE_CHECKING:
     import numpy as np
@@ -19,6 +20,9 @@ if TYPE_CHECKING:
     from ..card import Preprocessing
 
 Item = TypeVar("Item")
+
+WAITING = 256 << 20  # bytes of images that wait for the network, or make up a batch
+LARGE = 32 << 20  # bytes of a file of which no second one is held at the same time
 
 
 class Prepared(NamedTuple):
@@ -35,42 +39,84 @@ def prepare_ahead(
 ) -> Iterator[Prepared]:
     """Yield the images in order, prepared, with up to `ahead` more of them on the way in `threads` threads (all).
 
-    What is wrong with an image becomes its fault; nothing is raised for it.
+    What is wrong with an image becomes its fault; nothing is raised for it. That it takes longer than minivan.image.LONGEST
+    seconds to decode is such a fault too: its thread is left alone, and another one does the rest. Fewer images than `ahead`
+    are on the way where they would hold more than 256 MiB, and all that are being decoded hold at most
+    minivan.image.LARGEST_HELD bytes.
     """
-    from concurrent.futures import ThreadPoolExecutor  # it imports `logging`, which help must not wait for
+    from ..image import LARGEST_HELD, LONGEST
 
     images = iter(images)
-    with ThreadPoolExecutor(threads or os.cpu_count(), thread_name_prefix="decode") as pool:
+    work = Decoding(preprocessing, exif, Budget(LARGEST_HELD))
+    pool = Threads(threads or os.cpu_count() or 1, "decode")
 
-        def begin(image: Found) -> Callable[[], Prepared]:
-            if image.waits:  # read in this thread: only the main one wakes from its wait when Ctrl-C is pressed
-                here = prepared(image, preprocessing, exif)
-                return lambda: here
-            return pool.submit(prepared, image, preprocessing, exif).result
+    def begin(image: Found) -> tuple[Found, Job[Prepared]]:
+        if image.waits:  # read in this thread: only the main one wakes from its wait when Ctrl-C is pressed
+            start = time.perf_counter()
+            try:
+                data = image.source()
+            except (ValueError, OSError) as error:
+                there = Prepared(image.name, None, reason(error), time.perf_counter() - start)
+                return image, Job(lambda job: there).run()
+            return image, pool.submit(lambda job: work.prepared(image, job, data))
+        return image, pool.submit(lambda job: work.prepared(image, job))
 
-        try:
-            waiting = deque(map(begin, itertools.islice(images, max(1, ahead))))
-            while waiting:
-                done = waiting.popleft()()
-                waiting.extend(map(begin, itertools.islice(images, 1)))
-                yield done
-        finally:
-            pool.shutdown(wait=False, cancel_futures=True)
-
-
-def prepared(image: Found, preprocessing: Preprocessing, exif: bool = True) -> Prepared:
-    """Read, decode and prepare one image; what is wrong with it becomes its fault."""
-    from ..image import prepare
-
-    if image.fault:
-        return Prepared(image.name, None, image.fault, 0.0)
-    start = time.perf_counter()
-    x, fault = None, ""
     try:
-        x = prepare(image.source(), preprocessing, exif=exif)
-    except (ValueError, OSError) as error:
-        fault = reason(error)
-    return Prepared(image.name, x, fault, time.perf_counter() - start)
+        waiting = deque(map(begin, itertools.islice(images, at_once(preprocessing, ahead))))
+        while waiting:
+            image, job = waiting.popleft()
+            try:
+                done = pool.result(job, LONGEST)
+            except TimeoutError as error:
+                done = Prepared(image.name, None, reason(error), float(LONGEST))
+            waiting.extend(map(begin, itertools.islice(images, 1)))
+            yield done
+    finally:
+        pool.close()
+
+
+def at_once(preprocessing: Preprocessing, most: int) -> int:
+    """Return how many prepared images may be held at once: `most`, or fewer where they are large, but one."""
+    return max(1, min(most, WAITING // (3 * 4 * preprocessing.crop**2)))
+
+
+class Decoding:
+    """How images are decoded and prepared, and what all of them together may hold."""
+
+    def __init__(self, preprocessing: Preprocessing, exif: bool, budget: Budget) -> None:
+        self.preprocessing, self.exif, self.budget = preprocessing, exif, budget
+        self.large = Budget(1)
+
+    def prepared(self, image: Found, job: Job[Prepared], data: bytes | None = None) -> Prepared:
+        """Read (unless `data` is what it holds), decode and prepare one image; what is wrong with it becomes its fault."""
+        if image.fault:
+            return Prepared(image.name, None, image.fault, 0.0)
+        start = time.perf_counter()
+        x, fault = None, ""
+        try:
+            size = _size(image.name) if data is None else len(data)
+            with self.large.of(1 if size > LARGE else 0):
+                x = self._prepared(image.source() if data is None else data, job)
+        except (ValueError, OSError) as error:
+            fault = reason(error)
+        return Prepared(image.name, x, fault, time.perf_counter() - start)
+
+    def _prepared(self, data: bytes, job: Job[Prepared]) -> npt.NDArray[np.float32]:
+        from ..image import examine, normalise, view, viewed
+
+        examined = examine(data)
+        look, settings = examined.look, self.preprocessing
+        both = max(viewed(*sides, settings) for sides in ((look.width, look.height), (look.height, look.width)))
+        with self.budget.of(max(look.held, both)):
+            job.begin()
+            return normalise(view(examined.decode(self.exif), settings), settings.mean, settings.std)
+
+
+def _size(path: str) -> int:
+    try:
+        return os.stat(path).st_size
+    except OSError:
+        return 0
 
 
 def batches(items: Iterable[Item], size: int) -> Iterator[list[Item]]:

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
-from .ahead import Prepared, batches, prepare_ahead
+from .ahead import Prepared, at_once, batches, prepare_ahead
 from .images import Found, find_images
 
 if TYPE_CHECKING:
@@ -85,7 +85,7 @@ def answers(
     if not model.config.classes:
         raise ValueError(f"the weights {model.card.name} are a backbone without a head: they give features, not classes")
     _check_top_k(top_k)
-    size = 1 if model.engine.compile is None else BATCH
+    size = 1 if model.engine.compile is None else at_once(model.card.preprocessing, BATCH)
     ready = prepare_ahead(images, model.card.preprocessing, exif, 2 * size, threads)
     return (answer for batch in batches(ready, size) for answer in _answer(model, batch, top_k))
 

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-import glob
 import os
 import sys
 from collections.abc import Iterable, Iterator
-from pathlib import Path
 from typing import NamedTuple
+
+from .. import input
+from ..errors import reason
+from ..places import Places, has_magic
 
 STANDARD_INPUT = "-"
 
@@ -21,26 +23,29 @@ class Found(NamedTuple):
     @property
     def waits(self) -> bool:
         """Whether reading it may wait for another process: standard input, and what `classify <(command)` hands over."""
-        return self.name == STANDARD_INPUT or Path(self.name).is_fifo()
+        return self.name == STANDARD_INPUT or (not self.fault and input.is_pipe(self.name))
 
-    def source(self) -> Path | bytes:
-        """Return what `minivan.image.decode` reads: a path, or the bytes of standard input or of another pipe.
+    def source(self) -> bytes:
+        """Return what the file holds, what standard input gives, or another pipe: at most minivan.image.LARGEST_FILE bytes.
 
-        Raises OSError where there is no standard input, or where a pipe cannot be read.
+        Raises OSError where there is no standard input, where a file or a pipe cannot be read, and where there is more.
         """
-        if self.name == STANDARD_INPUT:
-            if sys.stdin is None:
-                raise OSError("standard input is closed")
-            return sys.stdin.buffer.read()
-        path = Path(self.name)
-        return path.read_bytes() if path.is_fifo() else path
+        from ..image import LARGEST_FILE
+
+        if self.name != STANDARD_INPUT:
+            return input.read(self.name, LARGEST_FILE, pipe=self.waits)
+        if sys.stdin is None:
+            raise OSError("standard input is closed")
+        return input.drained(sys.stdin.buffer, LARGEST_FILE, "standard input")
 
 
 def find_images(paths: Iterable[str | os.PathLike[str]]) -> list[Found]:
     """Return the images that paths name, in order, each once: folders are searched through and through, sorted by name.
 
-    A path may be a file, a folder, a pattern as of `glob` ('photos/**/*.jpg') or '-' for standard input. One that names
-    nothing is returned with its fault: the others can still be used. What a file holds is not looked at here.
+    A path may be a file, a folder, a pattern as of `glob` ('photos/**/*.jpg') or '-' for standard input. Links to folders are
+    followed, each folder being searched once. A path that names nothing is returned with its fault, as is a folder that cannot
+    be read: the others can still be used. What a file holds is not looked at here, and only a pipe that a path names itself is
+    an image.
     """
     found: dict[tuple[str, str], Found] = {}
     for path in paths:
@@ -52,29 +57,37 @@ def find_images(paths: Iterable[str | os.PathLike[str]]) -> list[Found]:
 def _expand(path: str) -> Iterator[Found]:
     if path == STANDARD_INPUT:
         yield Found(path)
-    elif os.path.lexists(path):
-        yield from _existing(path)
+    elif os.path.isdir(path):
+        yield from _folder(path, Places())
+    elif os.path.lexists(path) or not has_magic(path):
+        yield Found(path, input.fault(path, pipe=True))
     else:
-        matches = sorted(glob.glob(path, recursive=True))
+        places = Places()
+        matches = places.matching(path)
         for match in matches:
-            yield from _existing(match)
-        if not matches:
+            if os.path.isdir(match):
+                yield from _folder(match, places)
+            else:
+                yield Found(match, input.fault(match))
+        yield from _faults(places)
+        if not matches and not places.faults:
             yield Found(path, "no such file or folder")
 
 
-def _existing(path: str) -> Iterator[Found]:
-    if not Path(path).is_dir():
-        yield _file(path)
-        return
+def _folder(path: str, places: Places) -> Iterator[Found]:
+    """Yield the images in a folder that was not searched yet, and what of it cannot be read."""
     from ..image import SUFFIXES  # a folder alone needs it, and it brings Pillow
 
-    inside = sorted(str(p) for p in Path(path).rglob("*") if p.suffix.lower() in SUFFIXES and not p.is_dir())
-    yield from map(_file, inside)
+    if places.searched(path):
+        return
+    inside = [Found(name, input.fault(name)) for name in places.files(path) if name.lower().endswith(SUFFIXES)]
+    inside += _faults(places)
+    yield from sorted(inside)
     if not inside:
         yield Found(path, f"no images in this folder (looked for {' '.join(SUFFIXES)})")
 
 
-def _file(path: str) -> Found:
-    if Path(path).is_file() or Path(path).is_fifo():  # a pipe is what `classify <(command)` hands over
-        return Found(path)
-    return Found(path, "a link that leads nowhere" if Path(path).is_symlink() else "neither a file nor a folder")
+def _faults(places: Places) -> list[Found]:
+    """Return the folders that could not be read since this was asked last."""
+    faults, places.faults = places.faults, []
+    return [Found(name, f"the folder cannot be read: {reason(error)}") for name, error in faults]

@@ -123,7 +123,7 @@ def test_links_loops_and_pipes(run, tmp_path):
         assert status == 1 and [r["image"] for r in results(out)] == [str(tmp_path / "good.jpg")]
         assert err.count("a link that leads nowhere") == 3
     status, _, err = run("classify", os.devnull)
-    assert status == 2 and "neither a file nor a folder" in err
+    assert status == 2 and "a device is no file to read" in err
     os.mkfifo(tmp_path / "pipe")
     writer = threading.Thread(target=lambda: (tmp_path / "pipe").write_bytes((EXAMPLES / "coffee.jpg").read_bytes()))
     writer.start()

@@ -13,6 +13,7 @@ import minivan
 from minivan import reference
 from minivan.card import Card, Label
 from minivan.engines import EXACT, Engine
+from minivan.image.kinds import READ
 from minivan.predict import Answer, Guess, Unusable, answers, classify, find_images, guesses, make_ready
 from minivan.predict.answers import BATCH
 from minivan.van import VAN
@@ -20,6 +21,7 @@ from minivan.variants import VARIANTS, Config
 
 pytestmark = pytest.mark.loop
 
+NO_IMAGE = f"not an image that minivan reads: those are {READ}"
 COFFEE, CAT = EXAMPLES / "coffee.jpg", EXAMPLES / "cat.jpg"
 SMALL = Config((8, 8, 8, 8), (1, 1, 1, 1), (2, 2, 2, 2), classes=3)
 
@@ -44,7 +46,7 @@ def test_one_path_is_enough_and_what_cannot_be_used_says_why(model, tmp_path):
     assert isinstance(answer, Answer) and [guess.label for guess in answer.top] == ["espresso"]
     (tmp_path / "text.jpg").write_text("no image")
     first, second, third = classify(model, [tmp_path / "text.jpg", CAT, tmp_path / "missing.jpg"])
-    assert first == Unusable(str(tmp_path / "text.jpg"), "not an image that Pillow can read")
+    assert first == Unusable(str(tmp_path / "text.jpg"), NO_IMAGE)
     assert isinstance(second, Answer) and third == Unusable(str(tmp_path / "missing.jpg"), "no such file or folder")
 
 

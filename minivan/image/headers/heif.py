@@ -1,7 +1,7 @@
 """AVIF: the sizes that its boxes state. ISO/IEC 23008-12; AV1 Image File Format.
 
-What turns it are its own boxes, `irot` and `imir`, which Pillow gives as EXIF: EXIF and XMP in the file itself say nothing more.
-They are renamed, so that nobody reads them.
+What turns it are its own boxes, `irot` and `imir`, which Pillow gives as EXIF. EXIF and XMP in the file itself say no
+more: they are renamed, so that nobody reads them.
 """
 
 from __future__ import annotations
@@ -9,9 +9,11 @@ from __future__ import annotations
 from ..bounds import ImageError, Look, Steps
 from .boxes import Box, boxes
 
-INSIDE = {b"meta": 4, b"iprp": 0, b"ipco": 0, b"iinf": 0, b"moov": 0, b"trak": 0, b"mdia": 0, b"minf": 0, b"stbl": 0, b"stsd": 8}
+INSIDE = {  # boxes of boxes -> bytes before the first
+    b"meta": 4, b"iprp": 0, b"ipco": 0, b"iinf": 6, b"moov": 0, b"trak": 0, b"mdia": 0, b"minf": 0, b"stbl": 0, b"stsd": 8,
+}  # fmt: skip
 DEEPEST = 8
-BUFFERS = 24  # bytes for each pixel: planes of 16 bits in the decoder and out of it, with alpha, and two copies as RGBA; measured
+BUFFERS = 20  # bytes for each pixel: planes of 16 bits, with alpha, in the decoder and out of it, and a copy; measured
 
 
 def walk(data: bytes, steps: Steps) -> Look:
@@ -30,8 +32,8 @@ def walk(data: bytes, steps: Steps) -> Look:
             if body[kind : kind + 4] in (b"Exif", b"mime"):
                 unread.append(box.start + kind)
         skipped = INSIDE.get(box.name)
-        if box.name == b"iinf":
-            skipped = 6 if body[:1] == b"\0" else 8
+        if box.name == b"iinf" and body[:1] != b"\0":
+            skipped = 8
         if skipped is not None and depth < DEEPEST:
             for inner in boxes(data, steps, box.start + skipped, box.end):
                 visit(inner, depth + 1)

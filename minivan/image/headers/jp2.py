@@ -10,7 +10,7 @@ from ..bounds import ImageError, Look, Steps
 from .boxes import boxes
 
 START = b"\xff\x4f\xff\x51"
-BUFFERS = 32  # bytes for each pixel and eight for each component: twice as whole numbers, packed, here and in the other process
+SAMPLE = 8  # bytes for each sample of a pixel: as a whole number in a tile, and in the picture; measured
 COMPONENTS = {1: "L", 2: "LA", 3: "RGB", 4: "RGBA"}
 
 
@@ -28,4 +28,4 @@ def walk(data: bytes, steps: Steps) -> Look:
     if components not in COMPONENTS or not (wide and high) or width < 1 or height < 1:
         raise ImageError(f"a JPEG 2000 file of {components} components: 1 to 4 can be read")
     steps.take(-(-(right - tile_left) // wide) * -(-(bottom - tile_top) // high))
-    return Look("JPEG 2000", width, height, "RGBA", (data,), buffers=8 * components + 12, apart=True)
+    return Look("JPEG 2000", width, height, "RGBA", (data,), buffers=SAMPLE * components + 4, apart=True)

@@ -65,7 +65,7 @@ def walk(data: bytes, steps: Steps) -> Look:
         height,
         _mode(directory, max(bits), samples),
         directory.rewritten(),
-        buffers=5 if apart else 0,  # the picture once more, on its way from the other process
+        buffers=4 if apart else 0,  # the picture once more, in the other process
         extra=chunk * sample_bits // 8 * (2 if apart else 1),
         xmp=directory.found[XMP].values if XMP in directory.found else b"",
         orientation=orientation if 1 <= orientation <= 8 else 0,
@@ -106,7 +106,9 @@ class _Directory:
         kind, count = self._int(raw[2:4]), self._int(raw[4 : 4 + self.word])
         size = SIZES.get(kind, 0) * count
         start = self._int(raw[-self.word :])
-        values = raw[-self.word :][:size] if size <= self.word else self.data[start : start + size] if size <= LARGEST_ENTRY else b""
+        values = raw[-self.word :][:size] if size <= self.word else b""
+        if self.word < size <= LARGEST_ENTRY:
+            values = self.data[start : start + size]
         entry = Entry(kind, count, raw, values)
         if tag not in KEPT:
             self.found.setdefault(tag, entry)

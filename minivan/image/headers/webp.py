@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from ..bounds import ImageError, Look, Steps
 
-CANVASES = 20  # bytes for each pixel: two canvases, the decoder's own picture, its copy; measured
+CANVASES = 16  # bytes for each pixel: two canvases, the decoder's own picture, its copy; measured
 
 
 def walk(data: bytes, steps: Steps) -> Look:
