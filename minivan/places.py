@@ -49,7 +49,7 @@ class Places:
         parts = [part for part in rest.split("/") if part]
         found: Iterable[str] = [start]
         for number, part in enumerate(parts):
-            last = number == len(parts) - 1
+            last = number == len(parts) - 1 and not pattern.endswith("/")  # behind a name that ends so lies a folder
             found = dict.fromkeys(name for folder in found for name in self._step(folder, part, last))
             if not last:
                 found = self._each_once(found)

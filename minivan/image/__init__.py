@@ -1,14 +1,14 @@
 """From a photo to the network's input: examine, decode, orient, resize, crop, normalise.
 
 What a file may cost is settled before a decoder starts: `bounds` has the limits, `headers` the walks over what files say of
-themselves, `kinds` what is read at all. `decoding` makes a picture of a file, and `view` the network's input of a picture.
+themselves, `kinds` what is read at all. `decoding` makes a picture of a file, and `preparing` the network's input of a picture.
 """
 
 from .bounds import LARGEST_FILE, LARGEST_HELD, LARGEST_PIXELS, LONGEST, ImageError
 from .colour import to_rgb
 from .decoding import Examined, decode, examine
 from .kinds import SUFFIXES
-from .view import centre_crop, normalise, prepare, resize, view, viewed
+from .preparing import centre_crop, normalise, prepare, resize, view, viewed
 
 __all__ = [
     "LARGEST_FILE",

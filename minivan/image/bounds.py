@@ -76,6 +76,6 @@ class Look:
             )
         if self.held > LARGEST_HELD:
             raise ImageError(
-                f"{self.width} x {self.height} pixels in such a {self.kind} file take {amount(self.held)} of memory to decode, "
+                f"{self.width} x {self.height} pixels in this {self.kind} file take {amount(self.held)} of memory to decode, "
                 f"more than the limit of {amount(LARGEST_HELD)}; a smaller copy can be read"
             )

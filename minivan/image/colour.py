@@ -24,7 +24,8 @@ def to_rgb(picture: Image.Image) -> Image.Image:
     if is_rgb(picture):
         return picture.copy()
     if picture.mode == "F":
-        return _in_strips(picture, _floating(picture))
+        with np.errstate(all="ignore"):  # NaN is cast and compared here on purpose
+            return _in_strips(picture, _floating(picture))
     if picture.mode in WIDE:
         return _in_strips(picture, lambda strip: _grey(np.asarray(strip).astype(np.float64) / 257))  # 65535 / 255
     if picture.mode in ALPHA or "transparency" in picture.info:

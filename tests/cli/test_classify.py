@@ -13,7 +13,7 @@ import pytest
 from PIL import Image
 from support import EXAMPLES, ROOT
 from support.judge import torch, torch_van
-from test_image import png_header
+from support.pictures import png_header
 from tolerances import PRINTED, PRINTED_BY_FAST, PROBABILITY
 
 import minivan
@@ -91,7 +91,7 @@ def test_what_cannot_be_read_is_named_and_the_rest_is_classified(run, tmp_path):
         "empty.jpg": (b"", "the file is empty"),
         "text.jpg": (b"hello", "not an image that minivan reads"),
         "truncated.jpg": ((EXAMPLES / "cat.jpg").read_bytes()[:9000], "damaged image: image file is truncated"),
-        "huge.png": (png_header(20000, 20000), "400,000,000 pixels is more than the limit"),
+        "huge.png": (png_header(20000, 20000), "20000 x 20000 = 400,000,000 pixels is more than the limit"),
     }
     for name, (data, _) in faults.items():
         (tmp_path / name).write_bytes(data)
@@ -121,7 +121,7 @@ def test_links_loops_and_pipes(run, tmp_path):
     for path in [tmp_path, tmp_path / "*.jpg"]:
         status, out, err = run("classify", path, "--json")
         assert status == 1 and [r["image"] for r in results(out)] == [str(tmp_path / "good.jpg")]
-        assert err.count("a link that leads nowhere") == 3
+        assert (err.count("a link that leads nowhere"), err.count("Too many levels of symbolic links")) == (1, 2)
     status, _, err = run("classify", os.devnull)
     assert status == 2 and "a device is no file to read" in err
     os.mkfifo(tmp_path / "pipe")
@@ -284,3 +284,28 @@ def test_more_images_than_a_batch_keep_their_order_and_their_faults(run, tmp_pat
     for kind in (0, 1):
         tops = [r["top"] for r in good if int(os.path.basename(r["image"])[:2]) % 2 == kind]
         assert all(top == tops[0] for top in tops)  # the same image in another batch: the same bits
+
+
+@pytest.mark.parametrize("errors", ["2>/dev/full", "2>&-"], ids=["full", "closed"])
+def test_a_standard_error_that_takes_nothing_does_not_end_the_answers(errors, tmp_path):
+    (tmp_path / "bad.jpg").write_bytes(b"no image")
+    shutil.copy(EXAMPLES / "cat.jpg", tmp_path / "good.jpg")
+    command = f"{sys.executable} -m minivan classify missing.jpg {tmp_path} examples/coffee.jpg --json {errors}"
+    done = subprocess.run(["bash", "-c", command], cwd=ROOT, stdout=subprocess.PIPE, text=True, check=False)
+    assert done.returncode == 1
+    assert [os.path.basename(entry["image"]) for entry in results(done.stdout)] == ["good.jpg", "coffee.jpg"]
+
+
+def test_a_pipe_in_a_folder_is_named_and_not_waited_for(run, tmp_path):
+    os.mkfifo(tmp_path / "a.jpg")
+    shutil.copy(EXAMPLES / "coffee.jpg", tmp_path / "b.jpg")
+    for path in (tmp_path, f"{tmp_path}/*.jpg"):
+        status, out, err = run("classify", path, "--json")
+        assert (status, len(results(out)), err) == (1, 1, f"minivan: {tmp_path}/a.jpg: a pipe is no file to read\n")
+
+
+def test_standard_input_without_an_end_is_refused(run, monkeypatch):
+    monkeypatch.setattr(image, "LARGEST_FILE", 1000)
+    status, out, err = run("classify", "-", EXAMPLES / "coffee.jpg", stdin=bytes(1001))
+    assert (status, out) == (2, "")
+    assert err.startswith("minivan: -: more than 1000 bytes, the limit for such a file\n")

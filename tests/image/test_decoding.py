@@ -1,13 +1,16 @@
 """Decoding, orientation, resizing, cropping, normalising; and every mode an image file can have."""
 
 import io
-import struct
-import zlib
+import subprocess
+import sys
+import warnings
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import Image, ImageOps
 from support import ROOT
+from support.pictures import chunk, encode, photo, png, png_header, valid_files
 
 from minivan import image
 from minivan.card import PRESETS, Preprocessing
@@ -16,12 +19,6 @@ from minivan.image import ImageError
 pytestmark = pytest.mark.loop
 
 CAT = ROOT / "examples" / "cat.jpg"
-
-
-def encode(picture, kind="PNG", **options):
-    buffer = io.BytesIO()
-    picture.save(buffer, kind, **options)
-    return buffer.getvalue()
 
 
 def only_colour(data):
@@ -123,16 +120,8 @@ def test_of_an_animation_the_first_frame_is_used():
     assert only_colour(data) == (200, 0, 0)
 
 
-def png_header(width, height):
-    """A PNG that claims a size and has no pixels."""
-    chunks = b""
-    for kind, body in [(b"IHDR", struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)), (b"IDAT", b""), (b"IEND", b"")]:
-        chunks += struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body))
-    return b"\x89PNG\r\n\x1a\n" + chunks
-
-
 def test_a_decompression_bomb_is_an_error():
-    with pytest.raises(ImageError, match="400,000,000 pixels is more than the limit of 178,956,970"):
+    with pytest.raises(ImageError, match="20000 x 20000 = 400,000,000 pixels is more than the limit of 178,956,970"):
         image.decode(png_header(20000, 20000))
 
 
@@ -184,3 +173,109 @@ NAN = float("nan")
 def test_impossible_preprocessing_is_refused(wrong):
     with pytest.raises(ValueError):
         Preprocessing(**wrong)
+
+
+def test_a_large_picture_is_converted_in_strips_to_the_same(monkeypatch):
+    """Of every mode; the strips' rows do not divide the height."""
+    from minivan.image import colour, preparing
+
+    pictures = [photo(mode, (50, 37)) for mode in ("RGBA", "LA", "I;16", "I", "F", "1", "P", "CMYK")]
+    palette, keyed = photo("P", (50, 37)), photo("RGB", (50, 37))
+    palette.info["transparency"], keyed.info["transparency"] = 5, keyed.getpixel((3, 3))
+    pictures += [palette, keyed]
+    whole = [image.to_rgb(picture).tobytes() for picture in pictures]
+    normal = image.normalise(keyed, (0.1, 0.2, 0.3), (0.4, 0.5, 0.6))
+    monkeypatch.setattr(colour, "STRIP", 50 * 5)
+    monkeypatch.setattr(preparing, "STRIP", 50 * 5)
+    assert [image.to_rgb(picture).tobytes() for picture in pictures] == whole
+    assert image.normalise(keyed, (0.1, 0.2, 0.3), (0.4, 0.5, 0.6)).tobytes() == normal.tobytes()
+
+
+@pytest.mark.parametrize("number", range(1, 9))
+@pytest.mark.parametrize("kind", ["JPEG", "PNG", "TIFF", "WEBP", "AVIF"])
+def test_every_orientation_in_every_kind_of_file_is_that_of_pillow(kind, number):
+    exif = Image.Exif()
+    exif[0x010F], exif[0x0112] = "a maker", number
+    data = encode(photo(), kind, exif=exif, **({"lossless": True} if kind == "WEBP" else {}))
+    with Image.open(io.BytesIO(data)) as opened:
+        opened.load()
+        expected = ImageOps.exif_transpose(opened).convert("RGB")
+    got = image.decode(data)
+    assert (got.size, got.tobytes()) == (expected.size, expected.tobytes())
+    assert image.decode(data, exif=False).size == photo().size
+
+
+def test_decoding_leaves_the_warning_filters_of_others_and_says_nothing():
+    """Odd metadata of every kind; in threads too, where Python's own way to silence warnings is no way."""
+    files = list(valid_files().values())
+    files.append(png(9, 9, before=chunk(b"acTL", bytes(8)) * 2))  # Pillow warns of such a film
+    files.append(encode(photo(), "JPEG", exif=b"Exif\0\0II*\0\x08\0\0\0\xff\xff"))
+    with warnings.catch_warnings(record=True) as said:
+        warnings.simplefilter("always")
+        filters = list(warnings.filters)
+        with ThreadPoolExecutor(4) as pool:
+            for work in [pool.submit(image.decode, data) for data in files * 3]:
+                work.exception()
+        assert warnings.filters == filters and not said, said
+
+
+def test_a_file_is_read_once_and_never_mapped(tmp_path, monkeypatch):
+    """A file cut short while it is read ended the process with SIGBUS, where Pillow had mapped it."""
+    monkeypatch.setattr("mmap.mmap", lambda *a, **k: pytest.fail("a file was mapped"))
+    for suffix, kind in ((".pgm", "PPM"), (".bmp", "BMP"), (".tif", "TIFF")):
+        photo("L", (300, 300)).save(tmp_path / f"a{suffix}", kind)
+        assert image.decode(tmp_path / f"a{suffix}").size == (300, 300)
+
+
+def test_no_decoder_but_those_of_the_kinds_that_are_read_is_imported():
+    """A PostScript file by the name of a photo starts nothing: Pillow would have run Ghostscript."""
+    code = """
+import subprocess, sys
+subprocess.Popen = None
+from minivan import image
+POSTSCRIPT = b"%!PS-Adobe-3.0 EPSF-3.0\\n%%BoundingBox: 0 0 9 9\\n%%EndComments\\nshowpage\\n"
+for data in (POSTSCRIPT, b"\\x0a\\5\\1\\x08" + bytes(200)):
+    try:
+        image.decode(data)
+    except image.ImageError as error:
+        print(error)
+print(sorted(name for name in sys.modules if name.endswith("ImagePlugin")))
+"""
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
+    first, second, plugins = done.stdout.splitlines()
+    assert "a PostScript file is nothing that minivan reads" in first and "not an image" in second and plugins == "[]"
+
+
+def test_no_source_is_read_beyond_the_limit(tmp_path, monkeypatch):
+    from minivan.image import decoding
+
+    monkeypatch.setattr(decoding, "LARGEST_FILE", 1000)
+    (tmp_path / "a.png").write_bytes(bytes(1001))
+    with pytest.raises(OSError, match="more than 1000 bytes"):
+        image.decode(tmp_path / "a.png")
+    with pytest.raises(OSError, match="more than 1000 bytes"):
+        image.decode(io.BytesIO(bytes(1001)))
+    with pytest.raises(ImageError, match="more than the limit for an image file"):
+        image.decode(bytes(1001))
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        (b"P1\n3 2\n101\n0 #x\n1 0", [0, 255, 0, 255, 0, 255]),
+        (b"P2 3 1 9 0 3#comment\n 9", [0, 85, 255]),
+        (b"P2 2 1 999 0 999", [0, 255]),
+        (b"P5 2 1 100 \x32\x65", [128, 255]),  # 101 of 100 counts as 100
+        (b"P5#c\n2 1\n#d\n255\n\1\2", [1, 2]),
+    ],
+)
+def test_samples_on_other_scales_and_as_text(text, expected):
+    assert np.asarray(image.decode(text))[..., 0].ravel().tolist() == expected
+
+
+@pytest.mark.parametrize(
+    "text", [b"P2 2 1 9 1 10", b"P2 2 1 9 1 -1", b"P2 2 1 9 1", b"P2 2 1 0 1 1", b"P2 2 x", b"P3 0 5 9 1", b"P5 9 9 9 1"]
+)
+def test_wrong_samples_are_an_error(text):
+    with pytest.raises(ImageError):
+        image.decode(text)
