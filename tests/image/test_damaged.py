@@ -1,7 +1,10 @@
 """Files damaged with their structure in mind: a picture or one line, in counted steps and traced bytes."""
 
+import os
 import random
 import resource
+import signal
+import subprocess
 import sys
 import time
 import tracemalloc
@@ -126,3 +129,26 @@ def test_no_damaged_file_takes_more_than_its_time_and_memory():
 
 def test_the_corpus_is_small():
     assert 0 < sum(path.stat().st_size for path in CORPUS if isinstance(path, Path)) <= 100_000
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="elsewhere it ends after its seconds of processor time")
+def test_no_process_is_left_behind_by_one_that_was_killed():
+    """What decodes apart waits here for a file that never ends, and whoever would send it is killed."""
+    code = """
+import os, signal, subprocess, threading
+from minivan.image import apart
+from support.pictures import valid_files
+from minivan import image
+def feed(file, parts):
+    print(next(iter(subprocess_of)).pid, flush=True)
+    os.kill(os.getpid(), signal.SIGKILL)
+subprocess_of, real = [], subprocess.Popen
+subprocess.Popen = lambda *a, **k: subprocess_of.append(real(*a, **k)) or subprocess_of[0]
+apart._feed = feed
+image.decode(valid_files()["TIFF LZW"])
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    child = int(done.stdout)
+    assert done.returncode == -signal.SIGKILL
+    while os.path.exists(f"/proc/{child}") and Path(f"/proc/{child}/stat").read_text().rpartition(")")[2].split()[0] != "Z":
+        time.sleep(0.01)  # it ends, or this test does not
