@@ -10,6 +10,7 @@ from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
 from ..errors import reason
+from ..processors import budget
 from .images import Found
 from .threads import Budget, Job, Threads
 
@@ -48,7 +49,7 @@ def prepare_ahead(
 
     images = iter(images)
     work = Decoding(preprocessing, exif, Budget(LARGEST_HELD))
-    pool = Threads(threads or os.cpu_count() or 1, "decode")
+    pool = Threads(threads or budget(), "decode")
 
     def begin(image: Found) -> tuple[Found, Job[Prepared]]:
         if image.waits:  # read in this thread: only the main one wakes from its wait when Ctrl-C is pressed

@@ -5,7 +5,7 @@
 
 Without `--decode` only the headers are walked over, which is the code that is seen to be covered; with it, what is within the
 limits is decoded too, but by no other process. `tests/image/test_damaged.py` replays the corpus that is kept in
-`tests/fuzz/corpus/images`.
+`tests/corpus/images`.
 """
 
 import sys

@@ -18,7 +18,7 @@ from minivan import image
 from minivan.image import ImageError, apart, bounds, decoding
 from minivan.image.bounds import Steps
 
-CORPUS = sorted((ROOT / "tests" / "fuzz" / "corpus" / "images").iterdir())
+CORPUS = sorted((ROOT / "tests" / "corpus" / "images").iterdir())
 INTERESTING = (0, 1, 2, 3, 0x7F, 0x80, 0xFF, 0xFFFF, 0x7FFFFFFF, 0x80000000, 0xFFFFFFFF)
 SECONDS, MEBIBYTES = 2, 256  # for one damaged file, in the long run
 
