@@ -9,8 +9,8 @@ from collections import deque
 from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
+from .. import processors
 from ..errors import reason
-from ..processors import budget
 from .images import Found
 from .threads import Budget, Job, Threads
 
@@ -49,28 +49,37 @@ def prepare_ahead(
 
     images = iter(images)
     work = Decoding(preprocessing, exif, Budget(LARGEST_HELD))
-    pool = Threads(threads or budget(), "decode")
+    pool = Threads(threads or processors.budget().threads, "decode")
 
-    def begin(image: Found) -> tuple[Found, Job[Prepared]]:
-        if image.waits:  # read in this thread: only the main one wakes from its wait when Ctrl-C is pressed
-            start = time.perf_counter()
-            try:
-                data = image.source()
-            except (ValueError, OSError) as error:
-                there = Prepared(image.name, None, reason(error), time.perf_counter() - start)
-                return image, Job(lambda job: there).run()
-            return image, pool.submit(lambda job: work.prepared(image, job, data))
-        return image, pool.submit(lambda job: work.prepared(image, job))
+    def begin(image: Found) -> tuple[Found, Job[Prepared], int]:
+        if not image.waits:
+            return image, pool.submit(lambda job: work.prepared(image, job)), 0
+        start = time.perf_counter()
+        try:
+            data = image.source()  # in this thread: only the main one wakes from its wait when Ctrl-C is pressed
+        except (ValueError, OSError) as error:
+            there = Prepared(image.name, None, reason(error), time.perf_counter() - start)
+            return image, Job(lambda job: there).run(), 0
+        return image, pool.submit(lambda job: work.prepared(image, job, data)), len(data)
+
+    waiting: deque[tuple[Found, Job[Prepared], int]] = deque()
+    most = at_once(preprocessing, ahead)
+
+    def refill() -> None:
+        while len(waiting) < most and sum(size for _, _, size in waiting) <= WAITING:
+            if (image := next(images, None)) is None:
+                return
+            waiting.append(begin(image))
 
     try:
-        waiting = deque(map(begin, itertools.islice(images, at_once(preprocessing, ahead))))
+        refill()
         while waiting:
-            image, job = waiting.popleft()
+            image, job, _ = waiting.popleft()
             try:
                 done = pool.result(job, LONGEST)
             except TimeoutError as error:
                 done = Prepared(image.name, None, reason(error), float(LONGEST))
-            waiting.extend(map(begin, itertools.islice(images, 1)))
+            refill()
             yield done
     finally:
         pool.close()

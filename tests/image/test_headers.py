@@ -7,11 +7,16 @@ import zlib
 
 import pytest
 from PIL import Image
+from support import ROOT
 from support.pictures import GIF_PICTURE, GIF_START, bmp, chunk, encode, photo, png, segment, tiff, valid_files
 
 from minivan import image
 from minivan.image import ImageError, bounds, decoding, headers, kinds
 from minivan.image.bounds import LARGEST_HELD, Steps
+from minivan.image.headers.bmp import LARGEST_PACKED
+from minivan.image.headers.jpeg import LARGEST_WORK
+from minivan.input import amount
+from minivan.predict.ahead import WAITING
 
 pytestmark = pytest.mark.loop
 
@@ -145,3 +150,20 @@ def test_every_kind_has_a_walk_and_a_decoder():
     assert list(headers.WALKS) == list(kinds.KINDS)
     assert bounds.LARGEST_PIXELS * bounds.RGB <= LARGEST_HELD  # the largest picture can be held, and turned
     assert 2 * bounds.LARGEST_PIXELS * bounds.RGB <= LARGEST_HELD
+
+
+def test_the_documentation_states_the_limits_and_counts():
+    text = (ROOT / "docs" / "robustness.md").read_text(encoding="utf-8")
+    for said in (
+        f"| {amount(bounds.LARGEST_FILE)} | bytes of one file",
+        f"| {bounds.LARGEST_PIXELS:,} | pixels of one picture; for a packed BMP",
+        f"Pillow decodes in Python, {LARGEST_PACKED:,};",
+        f"| {bounds.LARGEST_STEPS:,} | segments",
+        f"| {LARGEST_WORK:,} | pixels times scans",
+        f"| {amount(LARGEST_HELD)} | bytes that one picture holds",
+        f"| {amount(WAITING)} | prepared images",
+        f"| {bounds.LONGEST} s | decoding one image",
+        f"| {len(HOSTILE)} kinds of hostile headers",
+        f"| {len(valid_files())} sound files",
+    ):
+        assert said in text

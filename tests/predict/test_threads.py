@@ -131,6 +131,18 @@ def test_fewer_images_wait_where_they_are_large(crop, waiting):
     assert waiting * 12 * crop**2 <= max(ahead.WAITING, 12 * crop**2)
 
 
+def test_pipes_that_are_read_ahead_hold_no_more_than_images_that_wait(tmp_path, monkeypatch):
+    from minivan.predict.images import Found
+
+    monkeypatch.setattr(ahead, "WAITING", 1000)
+    monkeypatch.setattr(ahead, "at_once", lambda preprocessing, most: most)
+    monkeypatch.setattr(Found, "waits", True)
+    read = []
+    monkeypatch.setattr(Found, "source", lambda self: read.append(self.name) or bytes(600))
+    ready = prepare_ahead([Found(str(number)) for number in range(9)], PRESETS["official"])
+    assert "not an image" in next(ready).fault and len(read) == 3  # two that hold more than the limit together, and the next
+
+
 def test_a_large_crop_is_normalised_without_copies_of_it():
     """Twelve bytes a pixel are the result's, four Pillow's; Python's memory holds little more than the result."""
     import tracemalloc
