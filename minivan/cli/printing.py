@@ -27,7 +27,7 @@ def complain(text: object) -> None:
 def complain_of_all(texts: Iterable[str]) -> None:
     """Print text of several lines on standard error as it is, such as a traceback, but for what no terminal shows."""
     for line in "".join(texts).rstrip("\n").split("\n"):
-        print(printable(line), file=sys.stderr)
+        _tell(printable(line))
 
 
 def note(text: object) -> None:
