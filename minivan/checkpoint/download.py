@@ -16,6 +16,7 @@ from urllib.parse import urlsplit
 
 from ..card import file_sha256
 from ..errors import quote
+from ..output import place
 from ..variants import variant_of
 from .error import CheckpointError
 from .hub import home_folder, variant_named
@@ -56,6 +57,9 @@ def fetch(
         raise CheckpointError(f"the SHA-256 {quote(sha256)}", "all of its 64 hex digits are wanted: fewer prove nothing")
     stem, source = _plan(name, library, url)
     address, known = source.url, sha256 or source.sha256
+    path = _home() / "weights" / f"{stem}.safetensors"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    place(path)  # raises where no file can be, before anything is downloaded
     with _scratch() as folder:
         download = folder / (re.sub(r"[^A-Za-z0-9_.-]", "_", Path(urlsplit(address).path).name)[-64:] or "download")
         transfer(address, download, source.sizes, progress)
@@ -64,19 +68,17 @@ def fetch(
         try:
             weights = read(download)
         except CheckpointError as error:
-            place = error.where.removeprefix(str(download))
-            raise CheckpointError(error.what, error.why, shown(address) + place) from None
+            inside = error.where.removeprefix(str(download))
+            raise CheckpointError(error.what, error.why, shown(address) + inside) from None
         notes = weights.notes
         if variant_named(name) not in (None, variant_of(weights.config)):
             notes += (f"these weights have another shape than the published {variant_named(name)}",)
-        path = _home() / "weights" / f"{stem}.safetensors"
         card = replace(weights.card, name=stem, source=shown(address), source_sha256=seen, file=path)
         weights = replace(weights, card=card, notes=notes)
         converted = folder / "converted"
         write(weights, converted)
         read(converted)  # what cannot be read again must not become the default
-        path.parent.mkdir(parents=True, exist_ok=True)
-        os.replace(converted, path)
+        write(weights, path)
     return Fetched(path, weights, seen, checked)
 
 

@@ -64,7 +64,10 @@ def main(argv: list[str] | None = None) -> int:
     try:
         with own_warnings(), none_lost(), signals():
             status = run(sys.argv[1:] if argv is None else argv)
-        sys.stdout.flush()
+        try:
+            sys.stdout.flush()
+        except BrokenPipeError:  # nobody reads on, and what was found out stays so
+            discard_output()
         return status
     except BaseException as error:
         status = status_of(error)

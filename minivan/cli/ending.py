@@ -13,6 +13,7 @@ from ..errors import WrongCall, reason, sentence
 from .arguments import INTERRUPTED, RIGHT, SIGNALLED, WRONG
 from .printing import complain, complain_of_all
 
+SIGNALS = ("SIGTERM", "SIGHUP", "SIGQUIT", "SIGXCPU", "SIGALRM", "SIGUSR1", "SIGUSR2")  # that end a process which does not care
 GRACE = 10  # seconds from a signal to the end of the process, whatever it is doing
 
 
@@ -68,7 +69,7 @@ def where_we_are() -> str:
 
 @contextlib.contextmanager
 def signals() -> Iterator[None]:
-    """Let SIGTERM and SIGHUP, which would end the process at once, raise Ended in the main thread: what is open is closed then.
+    """Let SIGNALS, which would end the process at once, raise Ended in the main thread: what is open is closed then.
 
     Python raises it when compiled code has returned. Where it has not for GRACE seconds, after Ctrl-C too, the process ends
     all the same. A signal that somebody ignores (nohup) or handles stays as it is; a command that runs in another thread
@@ -82,7 +83,7 @@ def signals() -> Iterator[None]:
 
     changed = []
     if threading.current_thread() is threading.main_thread():
-        for name in ("SIGTERM", "SIGHUP"):
+        for name in SIGNALS:
             number = getattr(signal, name, None)
             if number is not None and signal.getsignal(number) is signal.SIG_DFL:
                 signal.signal(number, handle)

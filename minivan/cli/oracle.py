@@ -106,10 +106,11 @@ def run_compare(args: argparse.Namespace) -> int:
         names = oracle.read_names(args.map) if args.map else []
         report = oracle.compare(baseline.trace, oracle.read(args.other), allowed, names, args.layout)
         hint = baseline.hint(report)
-    if args.json:
-        say_json(report.plain(hint))
-    else:
-        print_report(report, hint)
+    with contextlib.suppress(BrokenPipeError):  # nobody reads on: the status is the verdict all the same
+        if args.json:
+            say_json(report.plain(hint), flush=True)
+        else:
+            print_report(report, hint)
     return RIGHT if report.within and not report.missing else NO
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from types import ModuleType
 from typing import Any, Protocol
 
 import numpy as np
@@ -66,16 +67,17 @@ class Deferred:
 
     def __init__(self, module: str) -> None:
         self._module = module
+        self._loaded: ModuleType | None = None
 
     def __getattr__(self, name: str) -> Any:
         if name.startswith("__"):  # copying and pickling ask for what a module need not have
             raise AttributeError(name)
-        function = getattr(importlib.import_module(self._module), name)
-        setattr(self, name, function)  # found at once from now on, also when the interpreter ends and imports nothing more
-        return function
+        if self._loaded is None:  # kept: when the interpreter ends, nothing is imported any more
+            self._loaded = importlib.import_module(self._module)
+        return getattr(self._loaded, name)
 
-    def __getstate__(self) -> dict[str, str]:
-        return {"_module": self._module}
+    def __getstate__(self) -> dict[str, Any]:
+        return {"_module": self._module, "_loaded": None}
 
     def __repr__(self) -> str:
         return f"<{self._module}>"

@@ -214,6 +214,24 @@ def test_killed_outright(home, server):
     assert left_behind(home) == []  # which nothing looks at, and which is swept away a day later
 
 
+def test_a_link_where_the_weights_belong_is_followed_and_stays(home, server, tmp_path):
+    place = home / "weights" / "van_b0_url.safetensors"
+    place.parent.mkdir(parents=True)
+    (tmp_path / "elsewhere").write_bytes(b"old")
+    place.symlink_to(tmp_path / "elsewhere")
+    fetched = fetch("b0", url=server.url())
+    assert fetched.path == place and place.is_symlink() and read(tmp_path / "elsewhere").config == fetched.weights.config
+
+
+def test_a_pipe_where_the_weights_belong_stays_and_nothing_is_downloaded(home, server):
+    place = home / "weights" / "van_b0_url.safetensors"
+    place.parent.mkdir(parents=True)
+    os.mkfifo(place)
+    with pytest.raises(OSError, match="a pipe stands there"):
+        fetch("b0", url=server.url())
+    assert place.is_fifo() and left_behind(home) == []
+
+
 def old(folder):
     os.utime(folder, (1, 1), follow_symlinks=False)
     return folder

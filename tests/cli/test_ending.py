@@ -37,6 +37,7 @@ WRITERS = {  # each command that writes a file, OUT being the file
 WAITING = """
 import os, signal, sys, time
 signal.signal(signal.SIGINT, signal.default_int_handler)  # a job in the background has none
+signal.signal(signal.SIGHUP, signal.SIG_DFL)  # nor one that nohup began
 if sys.argv[1] == "named":
     del os.O_TMPFILE
 def fsync(file):
@@ -67,7 +68,7 @@ def ended(command, how, kind, tmp_path, server):
     return child.returncode, errors
 
 
-STATUS = {signal.SIGINT: 130, signal.SIGTERM: 143, signal.SIGHUP: 129}
+STATUS = {signal.SIGINT: 130, signal.SIGTERM: 143, signal.SIGHUP: 129, signal.SIGQUIT: 131, signal.SIGXCPU: 152}
 
 
 @pytest.mark.parametrize("kind", ["nameless", "named"])
@@ -265,6 +266,43 @@ def test_without_compiling_fast_says_so_and_numpy_answers():
     assert classify("numpy").returncode == 0
     fast = classify("fast")
     assert fast.returncode == 2 and fast.stderr.startswith("minivan: NUMBA_DISABLE_JIT is set") and fast.stderr.count("\n") == 1
+
+
+CUT_SHORT = """
+import sys
+from minivan.cli import main, oracle
+from minivan.cli.printing import say
+
+class Report:
+    within, missing = sys.argv[1] == "within", []
+    def plain(self, hint):
+        return {"rows": ["x" * 100_000]}
+
+def compare(*args):
+    return Report()
+
+class Baseline:
+    trace = None
+    def hint(self, report):
+        return ""
+
+import minivan.oracle as library
+library.compare, library.read, library.open_baseline = compare, lambda path: None, lambda *args: Baseline()
+oracle.print_report = lambda report, hint: [say("x" * 1000, flush=True) for _ in range(100)]
+status = main(["oracle", "compare", "a", "b", *sys.argv[2:]])
+print(status, file=sys.stderr)
+"""
+
+
+@pytest.mark.parametrize("form", ["", "--json"])
+@pytest.mark.parametrize(("verdict", "status"), [("within", 0), ("beyond", 1)])
+def test_the_verdict_of_compare_is_its_status_though_nobody_reads_on(verdict, status, form):
+    command = f"{sys.executable} -c '{CUT_SHORT}' {verdict} {form} | true"
+    environment = os.environ | {"PYTHONPATH": str(ROOT)}
+    done = subprocess.run(
+        ["sh", "-c", command.replace("'\\''", "")], capture_output=True, text=True, env=environment, check=False
+    )
+    assert done.stderr == f"{status}\n"
 
 
 LIMITED = """

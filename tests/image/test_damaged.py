@@ -147,7 +147,8 @@ subprocess.Popen = lambda *a, **k: subprocess_of.append(real(*a, **k)) or subpro
 apart._feed = feed
 image.decode(valid_files()["TIFF LZW"])
 """
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join((str(ROOT), str(ROOT / "tests")))}
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=environment, check=False)
     child = int(done.stdout)
     assert done.returncode == -signal.SIGKILL
     while os.path.exists(f"/proc/{child}") and Path(f"/proc/{child}/stat").read_text().rpartition(")")[2].split()[0] != "Z":
