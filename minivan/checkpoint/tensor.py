@@ -108,8 +108,14 @@ class Storage:
             raise CheckpointError(f"a tensor of shape {shape} with {len(strides)} strides")
         if not is_natural(offset):
             raise CheckpointError(f"a tensor that begins at element {quote(offset)} of its storage")
-        tensor = StoredTensor(shape, dtype, partial(self.fetch, self.key), self.first + offset, strides, self.byteorder)
-        held = self.size // ITEM_SIZES[dtype]
+        if dtype != self.dtype and self.byteorder == ">":  # PyTorch swaps the bytes of the storage's elements
+            raise CheckpointError(f"a tensor of {dtype} in a big-endian storage of {self.dtype}", "its byte order is not known")
+        item, begin = ITEM_SIZES[dtype], self.first * ITEM_SIZES[self.dtype]
+        if begin % item:
+            raise CheckpointError(f"a tensor of {dtype} that begins between two elements", f"byte {begin} of its record")
+        start = begin // item + offset
+        tensor = StoredTensor(shape, dtype, partial(self.fetch, self.key), start, strides, self.byteorder)
+        held = self.size // item
         if offset + tensor.extent > held:
             raise CheckpointError(
                 f"a tensor of shape {shape}, strides {strides} from element {offset}",

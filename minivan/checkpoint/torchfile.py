@@ -22,9 +22,21 @@ from .tensor import ITEM_SIZES, ByteOrder, Bytes, Storage, is_natural
 MAGIC = 0x1950A86A20F9469CFC6C  # torch.serialization.MAGIC_NUMBER
 LEGACY_VERSION = 1001  # torch.serialization.PROTOCOL_VERSION
 LARGEST_PICKLE = 64 << 20  # bytes of data.pkl
-LONGEST_STORAGE = 64  # characters of a storage's key, a number
+LONGEST_STORAGE = 64  # characters of a storage's key, a number, and of its place, 'cuda:0'
 LONGEST_FOLDER = 255  # characters of the folder in a zip file, a file's name
 BYTE_ORDERS: dict[bytes, ByteOrder] = {b"little": "<", b"big": ">"}
+
+
+class Descriptions:
+    """What a file says of each storage, and of each view of one: the same every time, as PyTorch keeps the first alone."""
+
+    def __init__(self) -> None:
+        self._first: dict[str, tuple[object, ...]] = {}
+
+    def add(self, key: str, *description: object) -> None:
+        """Note a description; CheckpointError where the key has another one."""
+        if self._first.setdefault(key, description) != description:
+            raise CheckpointError(f"storage {quote(key)} is described in two ways")
 
 
 class ZipFile:
@@ -34,7 +46,7 @@ class ZipFile:
 
     def __init__(self, file: BufferedIOBase, size: int, budget: Budget) -> None:
         self.archive = Archive(file, size, budget)
-        self.storages: dict[str, Storage] = {}
+        self.descriptions = Descriptions()
         self.folder = self._folder()
         self.archive.check_stored()
         self.byteorder = self._byteorder()
@@ -74,10 +86,11 @@ class ZipFile:
         return BYTE_ORDERS[word]
 
     def _storage(self, identifier: object) -> Storage:
-        dtype, key, count, _ = check_identifier(identifier)
-        storage = self.storages.setdefault(key, Storage(key, dtype, count, self._fetch, byteorder=self.byteorder))
-        if (storage.dtype, storage.count) != (dtype, count):  # PyTorch would take the first description for both
-            raise CheckpointError(f"storage {quote(key)} is described in two ways")
+        dtype, key, location, count, view = check_identifier(identifier)
+        if view is not None:
+            raise CheckpointError(f"a view of storage {quote(key)}", "zip files of torch.save have none")
+        self.descriptions.add(key, dtype, location, count)
+        storage = Storage(key, dtype, count, self._fetch, byteorder=self.byteorder)
         entry = self.archive.entries.get(f"{self.folder}/data/{key}")
         if entry is None:
             raise CheckpointError(f"storage {quote(key)} has no record")
@@ -96,6 +109,7 @@ class LegacyFile:
 
     def __init__(self, file: BufferedIOBase, size: int, budget: Budget) -> None:
         self.file, self.size = file, size
+        self.descriptions = Descriptions()
         self.storages: dict[str, Storage] = {}
         self.records: dict[str, int] = {}  # key -> where its bytes begin
         position = 0
@@ -120,15 +134,17 @@ class LegacyFile:
         self._find(pickled("the list of storages"), position, budget)
 
     def _storage(self, identifier: object) -> Storage:
-        dtype, key, count, view = check_identifier(identifier)
+        dtype, key, location, count, view = check_identifier(identifier)
+        self.descriptions.add(key, dtype, location, count)
         whole = self.storages.setdefault(key, Storage(key, dtype, count, self._fetch))
-        if (whole.dtype, whole.count) != (dtype, count):
-            raise CheckpointError(f"storage {quote(key)} is described in two ways")
         if view is None:
             return whole
-        _, first, length = view
+        own_key, first, length = view
         if not (is_natural(first) and is_natural(length) and first + length <= count):
             raise CheckpointError(f"a view of storage {quote(key)} reaches beyond it")
+        if not isinstance(own_key, str) or len(own_key) > LONGEST_STORAGE:
+            raise CheckpointError(f"a view of storage {quote(key)} with the key {quote(own_key)}")
+        self.descriptions.add(own_key, "view", key, first, length)
         return Storage(key, dtype, length, self._fetch, first)
 
     def _find(self, keys: object, position: int, budget: Budget) -> None:
@@ -159,23 +175,25 @@ class LegacyFile:
         return read_into(self.file, self.records[key] + start, size)
 
 
-def check_identifier(identifier: object) -> tuple[str, str, int, tuple[object, ...] | None]:
-    """Return dtype, key, element count and view of a persistent id ('storage', class, key, location, count[, view])."""
+def check_identifier(identifier: object) -> tuple[str, str, str, int, tuple[object, ...] | None]:
+    """Return dtype, key, location, element count and view of a persistent id ('storage', class, key, location, count[, view])."""
     if not (isinstance(identifier, tuple) and identifier and isinstance(identifier[0], str)):
         raise CheckpointError("a persistent id that is no storage")
     if identifier[0] == "module":
         raise CheckpointError("a whole pickled module", "its class would have to be imported; save its state_dict instead")
     if identifier[0] != "storage" or len(identifier) not in (5, 6):
         raise CheckpointError(f"a persistent id of the kind {quote(identifier[0])}", "only storages are known")
-    kind, key, _, count = identifier[1:5]
+    kind, key, location, count = identifier[1:5]
     view = identifier[5] if len(identifier) == 6 else None
     if not (isinstance(kind, Name) and kind.dtype in ITEM_SIZES):
         raise CheckpointError(f"a storage of the class {quote(kind.path if isinstance(kind, Name) else kind)}")
     if not isinstance(key, str) or len(key) > LONGEST_STORAGE or not is_natural(count):
         raise CheckpointError(f"a storage with the key {quote(key)} and {quote(count)} elements")
+    if not isinstance(location, str) or len(location) > LONGEST_STORAGE:
+        raise CheckpointError(f"storage {quote(key)} at the location {quote(location)}")
     if view is not None and not (isinstance(view, tuple) and len(view) == 3):
         raise CheckpointError(f"a view of storage {quote(key)} that is not key, offset and size")
-    return kind.dtype, key, count, view
+    return kind.dtype, key, location, count, view
 
 
 def describe_zip(names: list[str]) -> str:

@@ -143,11 +143,22 @@ def integer(value: int) -> bytes:
     return b"\x8a" + bytes([len(data)]) + data
 
 
-def pickled_tensor(key="0", count=4, offset=0, shape=(4,), strides=(1,), kind="FloatStorage") -> bytes:
-    """The opcodes that rebuild a tensor, with any numbers in them."""
-    storage = b"(" + short("storage") + f"ctorch\n{kind}\n".encode() + short(key) + short("cpu") + integer(count) + b"tQ"
+def pickled_storage(key="0", count=4, kind="FloatStorage", location="cpu", view=None) -> bytes:
+    """The opcodes that name a storage, or with (key, offset, length) a view of it."""
+    part = b"" if view is None else b"(" + short(view[0]) + integer(view[1]) + integer(view[2]) + b"t"
+    start = b"(" + short("storage") + f"ctorch\n{kind}\n".encode() + short(key) + short(location)
+    return start + integer(count) + part + b"tQ"
+
+
+def pickled_tensor(
+    key="0", count=4, offset=0, shape=(4,), strides=(1,), kind="FloatStorage", view=None, dtype=None, **more
+) -> bytes:
+    """The opcodes that rebuild a tensor, with any numbers in them; one with a dtype of its own by `_rebuild_tensor_v3`."""
+    storage = pickled_storage(key, count, kind, view=view, **more)
     numbers = [b"(" + b"".join(integer(v) for v in values) + b"t" for values in (shape, strides)]
-    return b"ctorch._utils\n_rebuild_tensor_v2\n" + b"(" + storage + integer(offset) + numbers[0] + numbers[1] + b"\x89NtR"
+    function, last = ("_rebuild_tensor_v2", b"") if dtype is None else ("_rebuild_tensor_v3", f"ctorch\n{dtype}\n".encode())
+    arguments = storage + integer(offset) + numbers[0] + numbers[1] + b"\x89ccollections\nOrderedDict\n)R" + last
+    return f"ctorch._utils\n{function}\n".encode() + b"(" + arguments + b"tR"
 
 
 def pickled_dict(**values: bytes) -> bytes:
