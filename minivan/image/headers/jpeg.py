@@ -14,14 +14,14 @@ MODES = {1: "L", 3: "RGB", 4: "CMYK"}
 FEW = 64  # scans that cost too little to be counted exactly
 LARGEST_WORK = 3_000_000_000  # pixels times scans: some six seconds
 LARGEST_METADATA = 1 << 20  # bytes of EXIF and of XMP that are looked at
-MARKER = re.compile(rb"\xff+([\x01-\xcf\xd8-\xfe])")  # in a scan: neither a stuffed FF nor a restart
+MARKER = re.compile(rb"\xff+([\xc0-\xcf\xd9-\xfe])")  # behind a scan, with a length: libjpeg passes over all others
 
 
 def walk(data: bytes, steps: Steps) -> Look:
     """Look at a JPEG file, of which segments that hold no pixels are left out."""
     parts: list[bytes] = [b"\xff\xd8"]
     frame, progressive = b"", False
-    exif, xmp = b"", b""
+    exif, xmp = bytearray(), b""
     place = 2
     while True:
         steps.take()
@@ -72,7 +72,7 @@ def walk(data: bytes, steps: Steps) -> Look:
         MODES[count],
         tuple(parts),
         buffers=_coefficients(frame, count) if several else 0.0,
-        exif=exif,
+        exif=bytes(exif),
         xmp=xmp,
     )
 

@@ -9,7 +9,9 @@ from ..bounds import ImageError, Look, Steps
 
 CHANNELS = {0: "L", 2: "RGB", 3: "P", 4: "LA", 6: "RGBA"}  # by colour type
 ONCE = (b"IHDR", b"PLTE", b"tRNS")
-LARGEST_TEXT = 1 << 20  # bytes of a text that is looked at for an orientation
+XMP, PROFILE = b"XML:com.adobe.xmp", b"Raw profile type exif"  # texts that are looked at for an orientation, one of each
+LARGEST_TEXT = 1 << 20  # bytes of such a text
+LONGEST_KEYWORD = 79
 NAME = re.compile(rb"[A-Za-z]{4}")
 
 
@@ -17,7 +19,8 @@ def walk(data: bytes, steps: Steps) -> Look:
     """Look at a PNG file, of which only the header, the palette, the transparency and the pixels are left."""
     place, kept, header = 8, [(0, 8)], b""
     seen: set[bytes] = set()
-    exif = xmp = b""
+    texts: dict[bytes, bytes] = {}
+    exif = b""
     while place < len(data):
         steps.take()
         name, end = data[place + 4 : place + 8], place + 12 + int.from_bytes(data[place : place + 4])
@@ -34,11 +37,9 @@ def walk(data: bytes, steps: Steps) -> Look:
         elif name == b"eXIf":
             exif = data[body]
         elif name in (b"tEXt", b"zTXt", b"iTXt") and body.stop - body.start <= LARGEST_TEXT:
-            keyword, text = _text(name, data[body])
-            if keyword == b"XML:com.adobe.xmp":
-                xmp = text
-            elif keyword == b"Raw profile type exif" and not exif:
-                exif = _raw_profile(text)
+            keyword = data[body.start : min(body.start + LONGEST_KEYWORD + 1, body.stop)].partition(b"\0")[0]
+            if keyword in (XMP, PROFILE) and keyword not in texts:
+                texts[keyword] = _text(name, data[body])
         seen.add(name)
         if name == b"IEND":
             break
@@ -51,25 +52,26 @@ def walk(data: bytes, steps: Steps) -> Look:
     width, height = int.from_bytes(header[:4]), int.from_bytes(header[4:8])
     whole = kept == [(0, len(data))]
     parts = (data,) if whole else tuple(data[start:end] for start, end in kept)
-    return Look("PNG", width, height, mode, parts, extra=32 * width, exif=exif, xmp=xmp)
+    exif = exif or _raw_profile(texts.get(PROFILE, b""))
+    return Look("PNG", width, height, mode, parts, extra=32 * width, exif=exif, xmp=texts.get(XMP, b""))
 
 
-def _text(name: bytes, body: bytes) -> tuple[bytes, bytes]:
-    """Return a text chunk's keyword and its text, of which what is packed too large is left out."""
-    keyword, _, rest = body.partition(b"\0")
+def _text(name: bytes, body: bytes) -> bytes:
+    """Return the text of a text chunk, of which what is packed too large is left out."""
+    rest = body.partition(b"\0")[2]
     if name == b"tEXt":
-        return keyword, rest
+        return rest
     packed = name == b"zTXt"
     if name == b"iTXt":
         packed, rest = rest[:1] == b"\1", b"".join(rest[2:].split(b"\0", 2)[2:])
     else:
         rest = rest[1:]
-    if packed and keyword in (b"XML:com.adobe.xmp", b"Raw profile type exif"):
+    if packed:
         try:
             rest = zlib.decompressobj().decompress(rest, LARGEST_TEXT)
         except zlib.error:
-            rest = b""
-    return keyword, rest
+            return b""
+    return rest
 
 
 def _raw_profile(text: bytes) -> bytes:

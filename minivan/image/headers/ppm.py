@@ -83,9 +83,9 @@ def _plain(text: bytes, steps: Steps, digits: bool) -> Iterator[Samples]:
         text = COMMENT.sub(b"", text)
     place = 0
     while place < len(text):
-        found = SPACE.search(text, place + BLOCK)
-        end = found.end() if found else len(text)
-        if end - place > 2 * BLOCK and not digits:
+        found = None if digits else SPACE.search(text, place + BLOCK)
+        end = place + BLOCK if digits else found.end() if found else len(text)
+        if end - place > 2 * BLOCK:
             raise ImageError("damaged image: a number without an end")
         part, place = text[place:end], end
         if part.translate(None, (b"01" if digits else b"0123456789") + SPACES):

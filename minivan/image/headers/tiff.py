@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from ...input import amount
 from ..bounds import LARGEST_PIXELS, ImageError, Look, Steps
 
 SIZES = {1: 1, 2: 1, 3: 2, 4: 4, 5: 8, 6: 1, 7: 1, 8: 2, 9: 4, 10: 8, 11: 4, 12: 8, 13: 4, 16: 8, 17: 8, 18: 8}  # by type
@@ -19,8 +20,9 @@ KEPT = {  # further: fill order, fax options, predictor, colour map, inks, extra
     *SINGLE, BITS, STRIPS, COUNTS, TILES, TILE_COUNTS, 292, 293, 320, 332, 338, 339, 347,
     512, 513, 514, 515, 517, 518, 519, 520, 521, 529, 530, 531, 532,
 }  # fmt: skip
-RAW = (1, 32771)  # compressions that are none
-LARGEST_ENTRY = 4 << 20  # bytes of one that is kept
+RAW = 1  # the compression that is none; every other one, and 32771 with it, Pillow leaves to libtiff
+LARGEST_DIRECTORY = 4 << 20  # bytes of all values that are kept
+LARGEST_XMP = 1 << 20  # bytes
 LARGEST_SAMPLES = 16  # a pixel
 
 
@@ -31,7 +33,7 @@ class Entry:
     kind: int
     count: int
     raw: bytes  # as it stands in the file
-    values: bytes
+    values: bytes  # the first ones; all of XMP
 
 
 def walk(data: bytes, steps: Steps) -> Look:
@@ -57,7 +59,7 @@ def walk(data: bytes, steps: Steps) -> Look:
         steps.take(planes * -(-width * height // max(1, chunk)))
     strips = max((directory.kept[tag].count for tag in (STRIPS, TILES) if tag in directory.kept), default=0)
     steps.take(strips)
-    apart = compression not in RAW
+    apart = compression != RAW
     orientation = directory.number(ORIENTATION, 0) if ORIENTATION in directory.found else 0
     return Look(
         "TIFF",
@@ -95,28 +97,31 @@ class _Directory:
             raise ImageError("damaged image: a TIFF file without a whole directory")
         self.kept: dict[int, Entry] = {}
         self.found: dict[int, Entry] = {}
+        self.held = 0  # bytes of values
         for i in range(count):
             steps.take()
             start = place + few + i * self.head
             tag = self._int(data[start : start + 2])
-            if tag not in self.kept and (tag in KEPT or tag in (ORIENTATION, XMP)):
+            if tag not in self.kept and tag not in self.found and (tag in KEPT or tag in (ORIENTATION, XMP)):
                 self._take(tag, data[start : start + self.head])
 
     def _take(self, tag: int, raw: bytes) -> None:
         kind, count = self._int(raw[2:4]), self._int(raw[4 : 4 + self.word])
         size = SIZES.get(kind, 0) * count
         start = self._int(raw[-self.word :])
-        values = raw[-self.word :][:size] if size <= self.word else b""
-        if self.word < size <= LARGEST_ENTRY:
-            values = self.data[start : start + size]
+        few = min(size, LARGEST_XMP if tag == XMP else 8 * (LARGEST_SAMPLES + 1))
+        values = raw[-self.word :][:size] if size <= self.word else self.data[start : start + few]
         entry = Entry(kind, count, raw, values)
         if tag not in KEPT:
-            self.found.setdefault(tag, entry)
+            self.found[tag] = entry
             return
-        if not size or len(values) < size:
+        if not size or (size > self.word and start + size > len(self.data)):
             raise ImageError(f"damaged image: the TIFF tag {tag} has {count:,} values, which the file does not hold")
         if tag in SINGLE and (count != 1 or kind not in WHOLE):
             raise ImageError(f"damaged image: the TIFF tag {tag} is no single whole number")
+        self.held += size
+        if self.held > LARGEST_DIRECTORY:
+            raise ImageError(f"a TIFF file whose directory has more than {amount(LARGEST_DIRECTORY)} of values")
         self.kept[tag] = entry
 
     def numbers(self, tag: int) -> list[int]:
