@@ -176,7 +176,7 @@ class LegacyFile:
 
 
 def check_identifier(identifier: object) -> tuple[str, str, str, int, tuple[object, ...] | None]:
-    """Return dtype, key, location, element count and view of a persistent id ('storage', class, key, location, count[, view])."""
+    """Return dtype, key, location, element count and view of ("storage", class, key, location, count[, view])."""
     if not (isinstance(identifier, tuple) and identifier and isinstance(identifier[0], str)):
         raise CheckpointError("a persistent id that is no storage")
     if identifier[0] == "module":
