@@ -4,7 +4,7 @@ What a file may cost is settled before a decoder starts: `bounds` has the limits
 themselves, `kinds` what is read at all. `decoding` makes a picture of a file, and `preparing` the network's input of a picture.
 """
 
-from .bounds import LARGEST_FILE, LARGEST_HELD, LARGEST_PIXELS, LONGEST, ImageError
+from .bounds import LARGEST_FILE, LARGEST_HELD, LARGEST_PIXELS, LONGEST, ImageError, walked
 from .colour import to_rgb
 from .decoding import Examined, decode, examine
 from .kinds import SUFFIXES
@@ -27,4 +27,5 @@ __all__ = [
     "to_rgb",
     "view",
     "viewed",
+    "walked",
 ]

@@ -16,11 +16,17 @@ LARGEST_PIXELS = 178_956_970  # of one picture: 512 MiB as RGB
 LARGEST_HELD = 3 << 29  # bytes that decoding one picture may hold at once, its file's among them: 1.5 GiB
 LARGEST_STEPS = 200_000  # segments, chunks, boxes, strips and entries of one file that are walked over
 LONGEST = 30  # seconds that decoding one image may take where somebody waits with a clock: see `minivan.predict`
+WALK = 8 << 20  # bytes that a walk holds, whatever the file, and further six times the file's: measured
 STRIP = 1 << 20  # pixels that are converted, or moved, at once
 STORED = {"1": 1, "L": 1, "P": 1, "I;16": 2}  # bytes for each pixel of Pillow's modes; of every other mode 4
 RGB = 4  # Pillow keeps three bytes in four
 
 Bytes: TypeAlias = bytes | memoryview
+
+
+def walked(size: int) -> int:
+    """Return the most bytes that are held while a file of `size` bytes is read and its header is walked over."""
+    return WALK + 6 * size
 
 
 class ImageError(ValueError):

@@ -5,6 +5,7 @@
 Instead of the mode there is an exclamation mark before what went wrong.
 """
 
+import contextlib
 import importlib
 import io
 import sys
@@ -20,8 +21,9 @@ def limit(held: int, seconds: int) -> None:
     except ImportError:  # Windows
         return
     for what, most in ((resource.RLIMIT_AS, held), (resource.RLIMIT_CPU, seconds), (resource.RLIMIT_CORE, 0)):
-        hard = resource.getrlimit(what)[1]
-        resource.setrlimit(what, ((most if hard == resource.RLIM_INFINITY else min(most, hard)), hard))
+        with contextlib.suppress(ValueError, OSError):  # macOS sets no limit on addresses: the other two still count
+            hard = resource.getrlimit(what)[1]
+            resource.setrlimit(what, ((most if hard == resource.RLIM_INFINITY else min(most, hard)), hard))
 
 
 def end_with_parent() -> None:

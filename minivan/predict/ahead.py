@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import os
 import time
@@ -23,7 +24,6 @@ if TYPE_CHECKING:
 Item = TypeVar("Item")
 
 WAITING = 256 << 20  # bytes of images that wait for the network, or make up a batch
-LARGE = 32 << 20  # bytes of a file of which no second one is held at the same time
 
 
 class Prepared(NamedTuple):
@@ -41,14 +41,15 @@ def prepare_ahead(
     """Yield the images in order, prepared, with up to `ahead` more of them on the way in `threads` threads (all).
 
     What is wrong with an image becomes its fault; nothing is raised for it. That it takes longer than minivan.image.LONGEST
-    seconds to decode is such a fault too: its thread is left alone, and another one does the rest. Fewer images than `ahead`
-    are on the way where they would hold more than 256 MiB, and all that are being decoded hold at most
-    minivan.image.LARGEST_HELD bytes.
+    seconds to read and decode is such a fault too: its thread is left alone, and another one does the rest. Fewer images than
+    `ahead` are on the way where they would hold more than 256 MiB. All that are being read and decoded hold at most
+    minivan.image.LARGEST_HELD bytes: an image waits until its share is there, without the clock, and becomes a fault where
+    none was given back for LONGEST seconds.
     """
     from ..image import LARGEST_HELD, LONGEST
 
     images = iter(images)
-    work = Decoding(preprocessing, exif, Budget(LARGEST_HELD))
+    work = Decoding(preprocessing, exif, Budget(LARGEST_HELD, LONGEST))
     pool = Threads(threads or processors.budget().threads, "decode")
 
     def begin(image: Found) -> tuple[Found, Job[Prepared], int]:
@@ -95,7 +96,6 @@ class Decoding:
 
     def __init__(self, preprocessing: Preprocessing, exif: bool, budget: Budget) -> None:
         self.preprocessing, self.exif, self.budget = preprocessing, exif, budget
-        self.large = Budget(1)
 
     def prepared(self, image: Found, job: Job[Prepared], data: bytes | None = None) -> Prepared:
         """Read (unless `data` is what it holds), decode and prepare one image; what is wrong with it becomes its fault."""
@@ -103,23 +103,31 @@ class Decoding:
             return Prepared(image.name, None, image.fault, 0.0)
         start = time.perf_counter()
         x, fault = None, ""
+        job.begin()
         try:
-            size = _size(image.name) if data is None else len(data)
-            with self.large.of(1 if size > LARGE else 0):
-                x = self._prepared(image.source() if data is None else data, job)
+            x = self._prepared(image, job, data)
         except (ValueError, OSError) as error:
             fault = reason(error)
         return Prepared(image.name, x, fault, time.perf_counter() - start)
 
-    def _prepared(self, data: bytes, job: Job[Prepared]) -> npt.NDArray[np.float32]:
-        from ..image import examine, normalise, view, viewed
+    def _prepared(self, image: Found, job: Job[Prepared], data: bytes | None) -> npt.NDArray[np.float32]:
+        """What the walk holds is taken before the file is read. Where decoding takes more than is left, all is let go first."""
+        from ..image import examine, normalise, view, viewed, walked
 
-        examined = examine(data)
-        look, settings = examined.look, self.preprocessing
-        both = max(viewed(*sides, settings) for sides in ((look.width, look.height), (look.height, look.width)))
-        with self.budget.of(max(look.held, both)):
-            job.begin()
-            return normalise(view(examined.decode(self.exif), settings), settings.mean, settings.std)
+        settings = self.preprocessing
+        amount = walked(_size(image.name) if data is None else len(data))
+        while True:
+            with contextlib.ExitStack() as stack:
+                with job.paused():
+                    change = stack.enter_context(self.budget.of(amount))
+                examined = examine(image.source() if data is None else data)
+                width, height = examined.look.width, examined.look.height
+                both = max(viewed(width, height, settings), viewed(height, width, settings))
+                needed = max(examined.look.held, both)
+                if change(needed):
+                    return normalise(view(examined.decode(self.exif), settings), settings.mean, settings.std)
+                del examined  # the file is read anew after the wait
+            amount = max(amount, needed)
 
 
 def _size(path: str) -> int:

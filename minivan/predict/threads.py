@@ -26,8 +26,18 @@ class Job(Generic[Result]):
         self.error: BaseException | None = None
 
     def begin(self) -> None:
-        """Start the clock: called by the work itself, once it has what it waits for."""
+        """Start the clock: called by the work itself."""
         self.began = time.monotonic()
+
+    @contextlib.contextmanager
+    def paused(self) -> Iterator[None]:
+        """Stop the clock while the work waits for others."""
+        spent = 0.0 if self.began is None else time.monotonic() - self.began
+        self.began = None
+        try:
+            yield
+        finally:
+            self.began = time.monotonic() - spent
 
     def run(self) -> Job[Result]:
         try:
@@ -61,14 +71,17 @@ class Threads:
     def result(self, job: Job[Result], seconds: float) -> Result:
         """Wait for a job, and return its result or raise its error.
 
-        Raises TimeoutError that many seconds after it has begun: its thread is left to it, and another one is started. Ctrl-C
-        ends the wait at once.
+        Raises TimeoutError when its clock has run for so long: its thread is left to it, and another one is started. Ctrl-C
+        ends the wait at once. Where the system gives no thread at all, the job is done here, without a clock.
         """
         while True:
-            left = GLANCE if job.began is None else job.began + seconds - time.monotonic()
+            if self._threadless(job):
+                job.run()
+            began = job.began
+            left = GLANCE if began is None else began + seconds - time.monotonic()
             if job.done.wait(max(0.0, min(left, GLANCE))):
                 break
-            if job.began is not None and left <= 0:
+            if began is not None and left <= 0:
                 with self.changed:
                     job.left = True
                     self.running -= 1
@@ -86,9 +99,22 @@ class Threads:
             self.jobs.clear()
             self.changed.notify_all()
 
-    def _start(self) -> None:
+    def _start(self) -> bool:
+        """Start one more thread; False where the system gives none, by a limit on processes say."""
+        try:
+            threading.Thread(target=self._work, name=self.name, daemon=True).start()
+        except RuntimeError:
+            return False
         self.running += 1
-        threading.Thread(target=self._work, name=self.name, daemon=True).start()
+        return True
+
+    def _threadless(self, job: Job[Any]) -> bool:
+        """Take a job back that waits although there is no thread, and none to be had."""
+        with self.changed:
+            if self.running or job not in self.jobs or self._start():
+                return False
+            self.jobs.remove(job)
+            return True
 
     def _work(self) -> None:
         while True:
@@ -103,25 +129,53 @@ class Threads:
 
 
 class Budget:
-    """An amount that several threads share."""
+    """An amount of memory that several threads share. Nobody who holds some of it may wait for more."""
 
-    def __init__(self, most: int) -> None:
-        self.most, self.used = most, 0
+    def __init__(self, most: int, patience: float) -> None:
+        self.most, self.used, self.patience = most, 0, patience
+        self.returns = 0
         self.changed = threading.Condition()
 
     @contextlib.contextmanager
-    def of(self, amount: int) -> Iterator[None]:
-        """Hold an amount, or all that there is where it is more; waits until so much is left."""
-        amount = min(amount, self.most)
+    def of(self, amount: int) -> Iterator[Callable[[int], bool]]:
+        """Hold an amount, or all that there is where it is more; waits until so much is left.
+
+        Raises TimeoutError when nobody has given anything back for `patience` seconds: who holds it may never do so. Gives a
+        function that changes the amount without a wait, and returns False where so much more is not left.
+        """
+        held = min(amount, self.most)
+
+        def change(to: int) -> bool:
+            nonlocal held
+            more = min(to, self.most) - held
+            with self.changed:
+                if more > 0 and self.used + more > self.most:
+                    return False
+                self._add(more)
+            held += more
+            return True
+
         with self.changed:
-            self.changed.wait_for(lambda: self.used + amount <= self.most)
-            self.used += amount
+            while self.used + held > self.most:
+                if not self.changed.wait_for(self._returned(), self.patience):
+                    raise TimeoutError("an image before it is still being decoded and holds the memory; try this one alone")
+            self._add(held)
         try:
-            yield
+            yield change
         finally:
             with self.changed:
-                self.used -= amount
-                self.changed.notify_all()
+                self._add(-held)
+
+    def _returned(self) -> Callable[[], bool]:
+        """Return what says whether anything has been given back since."""
+        before = self.returns
+        return lambda: self.returns != before
+
+    def _add(self, amount: int) -> None:
+        self.used += amount
+        if amount < 0:
+            self.returns += 1
+            self.changed.notify_all()
 
 
 def alone(work: Callable[[], Result], seconds: float) -> Result:

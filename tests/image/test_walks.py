@@ -11,6 +11,7 @@ from PIL import Image
 from support.pictures import chunk, encode, photo, png, segment, tiff, turned
 
 from minivan import image
+from minivan.image import child
 from minivan.image.bounds import Steps
 from minivan.image.headers import jpeg, ppm
 from minivan.image.headers import tiff as tiffs
@@ -118,7 +119,8 @@ def test_bits_without_blanks_are_looked_at_in_blocks(monkeypatch):
     bits = np.random.default_rng(0).integers(0, 2, (300, 300), np.uint8)
     digits = (bits + ord("0")).tobytes()
     blanks = b"\n".join(digits[i : i + 7] for i in range(0, len(digits), 7))
-    for text in (digits, blanks):
+    commented = b"".join(digits[i : i + 900] + b"# 1 is black\n" for i in range(0, len(digits), 900))
+    for text in (digits, blanks, commented):
         tracemalloc.start()
         try:
             made = image.examine(b"P1 300 300\n" + text).look.parts
@@ -127,3 +129,51 @@ def test_bits_without_blanks_are_looked_at_in_blocks(monkeypatch):
             tracemalloc.stop()
         with Image.open(io.BytesIO(b"".join(made))) as picture:
             np.testing.assert_array_equal(np.asarray(picture), 255 * (1 - bits))
+
+
+def grey_ppm(magic, largest, sample, side=1200):
+    return b"%s %d %d %d\n" % (magic, side, side, largest) + sample * side**2 * (3 if magic in (b"P3", b"P6") else 1)
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        grey_ppm(b"P6", 254, b"\1"),
+        grey_ppm(b"P5", 999, b"\0\1"),
+        grey_ppm(b"P2", 255, b"1 "),
+        grey_ppm(b"P3", 999, b"1 "),
+        grey_ppm(b"P2", 999, b"999\n# a comment\n", 300),
+        b"P1 2000 2000\n" + b"01" * 2_000_000,
+        b"P2 178956970 1 65534\n" + b"1 " * 99,
+        png(9, 9, before=chunk(b"zTXt", b"Raw profile type exif\0\0" + zlib.compress(b"\nexif\n8\n" + b"00" * (1 << 19)))),
+        PROGRESSIVE[:2] + segment(0xE1, b"Exif\0\0" + bytes(60_000)) * 30 + PROGRESSIVE[2:],
+        repeated(320, 9),
+    ],
+    ids=lambda data: data[:20].decode("latin1"),
+)
+def test_a_walk_holds_no_more_than_is_taken_for_it(data):
+    tracemalloc.start()
+    try:
+        if b"178956970" in data:
+            with pytest.raises(image.ImageError, match="truncated"):
+                image.examine(data)
+        else:
+            image.examine(data)
+        assert tracemalloc.get_traced_memory()[1] + len(data) <= image.walked(len(data))
+    finally:
+        tracemalloc.stop()
+
+
+def test_limits_that_a_system_does_not_know_are_left_out(monkeypatch):
+    """As on macOS, whose processes have no limit of addresses; the others are set."""
+    resource = pytest.importorskip("resource")
+    asked = []
+
+    def setrlimit(what, limits):
+        asked.append(what)
+        if what == resource.RLIMIT_AS:
+            raise ValueError("current limit exceeds maximum limit")
+
+    monkeypatch.setattr(resource, "setrlimit", setrlimit)
+    child.limit(1 << 30, 30)
+    assert asked == [resource.RLIMIT_AS, resource.RLIMIT_CPU, resource.RLIMIT_CORE]

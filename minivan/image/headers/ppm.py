@@ -20,7 +20,7 @@ COMMENT = re.compile(rb"#[^\r\n]*+[\r\n]?")
 SPACES = b" \t\n\r\v\f"
 SPACE = re.compile(rb"[ \t\n\r\v\f]")
 PLAIN, BITS, COLOURS = (b"P1", b"P2", b"P3"), (b"P1", b"P4"), (b"P3", b"P6")
-BLOCK = 1 << 20  # samples, or characters of text, that are looked at at once
+BLOCK = 1 << 18  # samples, or characters of text, that are looked at at once
 
 Samples = npt.NDArray[np.integer]
 
@@ -55,10 +55,12 @@ def walk(data: bytes, steps: Steps) -> Look:
     if magic not in PLAIN and (largest == 255 or (largest == 65535 and mode == "I")):
         return Look("PPM", width, height, mode, (head + b" %d\n" % largest, data[place:]))
     count, scale = width * height * (3 if mode == "RGB" else 1), 65535 if mode == "I" else 255
+    if count > len(data):  # each takes one byte at least
+        raise ImageError("damaged image: image file is truncated")
     made: npt.NDArray[np.integer] = np.empty(count, ">u2" if mode == "I" else np.uint8)
     if 3 * len(data) + 2 * made.nbytes > LARGEST_HELD:
         raise ImageError(f"{width} x {height} pixels are too many for samples that are written so")
-    blocks = _plain(data[place:], steps, magic == b"P1") if magic in PLAIN else _binary(data[place:], largest)
+    blocks = _plain(data[place:], steps, magic == b"P1") if magic in PLAIN else _binary(data, place, largest)
     filled = 0
     for block in blocks:
         block = block[: count - filled]
@@ -80,7 +82,7 @@ def _plain(text: bytes, steps: Steps, digits: bool) -> Iterator[Samples]:
     """Yield the samples of a text of numbers, or of single digits."""
     if comments := text.count(b"#"):
         steps.take(comments)
-        text = COMMENT.sub(b"", text)
+        text = _uncommented(text)
     place = 0
     while place < len(text):
         found = None if digits else SPACE.search(text, place + BLOCK)
@@ -96,9 +98,19 @@ def _plain(text: bytes, steps: Steps, digits: bool) -> Iterator[Samples]:
             yield np.fromstring(part, np.int64, sep=" ")
 
 
-def _binary(data: bytes, largest: int) -> Iterator[Samples]:
+def _uncommented(text: bytes) -> bytes:
+    """Return a text without its comments."""
+    kept, place = bytearray(), 0
+    for found in COMMENT.finditer(text):  # `sub` would hold every piece of the text as an object
+        kept += text[place : found.start()]
+        place = found.end()
+    kept += text[place:]
+    return bytes(kept)
+
+
+def _binary(data: bytes, start: int, largest: int) -> Iterator[Samples]:
     """Yield samples of one or two bytes, those above the largest as that."""
     kind = np.dtype(np.uint8 if largest < 256 else ">u2")
-    samples = np.frombuffer(data, kind, len(data) // kind.itemsize)
+    samples = np.frombuffer(data, kind, max(0, len(data) - start) // kind.itemsize, min(start, len(data)))
     for place in range(0, len(samples), BLOCK):
         yield np.minimum(samples[place : place + BLOCK], largest)
