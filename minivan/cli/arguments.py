@@ -8,7 +8,7 @@ import os
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from ..errors import WrongCall, quote, sentence
 from ..geometry import SMALLEST_SIDE
@@ -16,6 +16,8 @@ from ..processors import MOST_THREADS, budget
 
 if TYPE_CHECKING:
     from ..van import VAN
+
+Result = TypeVar("Result")
 
 RIGHT, NO, WRONG, SIGNALLED, INTERRUPTED = 0, 1, 2, 128, 130
 """Exit statuses, the same for every command: 0 right; 1 the answer is no (some images failed, layers differ or went
@@ -127,6 +129,17 @@ def wrong_calls(about: object = "") -> Iterator[None]:
         raise
     except (ValueError, OSError) as error:
         raise WrongCall(sentence(error, about)) from None
+
+
+def in_time(work: Callable[[], Result], about: object = "") -> Result:
+    """Do what decodes an image, for at most minivan.image.LONGEST seconds; then TimeoutError says so, or Ctrl-C ends it."""
+    from ..image import LONGEST
+    from ..predict.threads import alone
+
+    try:
+        return alone(work, LONGEST)
+    except TimeoutError as error:
+        raise TimeoutError(f"{about}: {error}" if about else str(error)) from None
 
 
 def load_model(args: argparse.Namespace) -> VAN:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, TypeAlias
 from ..errors import WrongCall, sentence
 from ..explain.choices import DEFAULT, METHODS, SMALLEST_VIEW
 from ..predict.images import Found, find_images
-from .arguments import add_engine, add_exif, add_threads, add_weights, load_model, positive, status, wrong_calls
+from .arguments import add_engine, add_exif, add_threads, add_weights, in_time, load_model, positive, status, wrong_calls
 from .printing import complain, say, say_json
 
 if TYPE_CHECKING:
@@ -82,8 +82,6 @@ def check_flags(args: argparse.Namespace) -> None:
 def looking(model: VAN, args: argparse.Namespace) -> Look:
     """Return the function that reads an image as the flags say; WrongCall for a size that cannot be."""
     from .. import explain
-    from ..image import LONGEST
-    from ..predict.threads import alone
 
     with wrong_calls("--size"):
         side = explain.view_side(model.card.preprocessing, args.size)
@@ -92,7 +90,7 @@ def looking(model: VAN, args: argparse.Namespace) -> Look:
         if image.fault:
             raise ValueError(image.fault)
         source = image.source()  # a pipe is read here, where Ctrl-C is heard
-        return alone(lambda: explain.look(model, source, side, not args.no_exif, image.name), LONGEST)
+        return in_time(lambda: explain.look(model, source, side, not args.no_exif, image.name))
 
     return look
 

@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 
 from ..geometry import CONV_SPATIAL, LARGE_KERNEL
-from .arguments import RIGHT, whole, wrong_calls
+from .arguments import RIGHT, in_time, whole, wrong_calls
 from .printing import say, say_json
 
 
@@ -25,6 +25,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Tell the lesson; a photo or a figure that cannot be had is said before anything is computed."""
+    from ..image import decode
     from ..lesson import chapters, photo
     from ..lesson.numbers import numbers
     from ..lka import best_dilation, check
@@ -39,7 +40,7 @@ def run(args: argparse.Namespace) -> int:
         model = photo.bundled_model()
     path = photo.example() if args.image is None else args.image
     with wrong_calls(path):
-        walked = photo.walk(model, path)
+        walked = photo.walk(model, path, lambda path: in_time(lambda: decode(path)))
     n = numbers(args.K, d, args.C, args.size)
     if args.plot is not None:
         from ..explain.figure import save

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import functools
 import math
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ..errors import WrongCall, printable, reason
-from .arguments import NO, RIGHT, add_engine, add_threads, wrong_calls
+from .arguments import NO, RIGHT, add_engine, add_threads, in_time, wrong_calls
 from .printing import say, say_json
 
 if TYPE_CHECKING:
@@ -83,7 +84,8 @@ def run_record(args: argparse.Namespace) -> int:
         raise WrongCall("say where the trace goes with -o FILE, or ask for its digests with --hashes")
     with wrong_calls():
         model = load(args.model, args.engine)
-        x = oracle.read_input(args.input, model.card.preprocessing)
+        read = functools.partial(oracle.read_input, args.input, model.card.preprocessing)
+        x = read() if oracle.is_tensor(args.input) else in_time(read, args.input)
         trace = oracle.record(model, x, args.layers or ["*"], args.model or "")
         if args.output:
             oracle.write(trace, args.output)

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import argparse
+import functools
 from typing import TYPE_CHECKING
 
 from ..errors import printable
 from ..explain.choices import FIELD_SIDE, NOISE_IMAGES
 from ..predict.images import find_images
-from .arguments import RIGHT, add_threads, add_weights, load_model, positive, wrong_calls
+from .arguments import RIGHT, add_threads, add_weights, in_time, load_model, positive, wrong_calls
 from .printing import say, say_json
 
 if TYPE_CHECKING:
@@ -64,7 +65,8 @@ def read(args: argparse.Namespace, preprocessing: Preprocessing) -> Float32:
         with wrong_calls(image.name):
             if image.fault:
                 raise ValueError(image.fault)
-            photos.append(batch(preprocessing, [image.source()], args.size))
+            source = image.source()  # a pipe is read here, where Ctrl-C is heard
+            photos.append(in_time(functools.partial(batch, preprocessing, [source], args.size)))
     return np.concatenate(photos)
 
 

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import errno
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
+from PIL.Image import Image
 
 from .. import checkpoint, image, lka, paths, reference
 from ..checkpoint import hub
@@ -41,13 +42,14 @@ def bundled_model() -> VAN:
     return checkpoint.load(files[0], engine="numpy")
 
 
-def walk(model: VAN, path: str | Path) -> Numbers:
+def walk(model: VAN, path: str | Path, decode: Callable[[str | Path], Image] = image.decode) -> Numbers:
     """Run a photo through the network and recompute one number of its first attention by hand.
 
-    Returns plain values and, under 'maps', the arrays that the chapter draws. Raises as minivan.image.decode.
+    Returns plain values and, under 'maps', the arrays that the chapter draws. Raises as `decode`, which makes a
+    picture of the file.
     """
     preprocessing = model.card.preprocessing
-    seen = image.view(image.decode(path), preprocessing)
+    seen = image.view(decode(path), preprocessing)
     x = image.normalise(seen, preprocessing.mean, preprocessing.std)[None]
     first: dict[str, Float64] = {}  # what the first block makes
     factors: list[npt.NDArray[np.floating]] = []  # what each block's gate multiplies by

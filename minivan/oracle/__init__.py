@@ -6,10 +6,10 @@ report = compare(trace, read("port.npz"), names=read_names("names.txt"))  # or w
 
 from .baseline import Baseline, open_baseline
 from .compare import Report, Tolerance, compare
-from .recorded import Recorded, read, read_input, read_names, read_trace
+from .recorded import Recorded, is_tensor, read, read_input, read_names, read_trace
 from .trace import Trace, digest, record, write
 
 __all__ = [
-    "Baseline", "Recorded", "Report", "Tolerance", "Trace", "compare", "digest", "open_baseline", "read", "read_input",
-    "read_names", "read_trace", "record", "write",
+    "Baseline", "Recorded", "Report", "Tolerance", "Trace", "compare", "digest", "is_tensor", "open_baseline", "read",
+    "read_input", "read_names", "read_trace", "record", "write",
 ]  # fmt: skip

@@ -42,6 +42,11 @@ def read_trace(path: str | Path) -> Trace:
         raise ValueError(f"{path}: {error}") from None
 
 
+def is_tensor(path: str | Path) -> bool:
+    """Return whether `read_input` takes a file for a tensor, by its name; it takes any other one for an image."""
+    return Path(path).name.lower().endswith(".npy")
+
+
 def read_input(path: str | Path, preprocessing: Preprocessing) -> npt.NDArray[Any]:
     """Return a network's input (N, 3, H, W) from a file: an image, prepared as its weights demand, or a tensor as it is.
 
@@ -50,7 +55,7 @@ def read_input(path: str | Path, preprocessing: Preprocessing) -> npt.NDArray[An
     """
     from ..image import prepare  # a tensor needs no Pillow
 
-    if Path(path).name.lower().endswith(".npy"):
+    if is_tensor(path):
         x = read_npy(Path(path))
         return x[None] if x.ndim == 3 else x
     try:
