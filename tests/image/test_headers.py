@@ -13,8 +13,11 @@ from support.pictures import GIF_PICTURE, GIF_START, bmp, chunk, encode, photo, 
 from minivan import image
 from minivan.image import ImageError, bounds, decoding, headers, kinds
 from minivan.image.bounds import LARGEST_HELD, Steps
+from minivan.image.headers import jpeg, webp
 from minivan.image.headers.bmp import LARGEST_PACKED
 from minivan.image.headers.jpeg import LARGEST_WORK
+from minivan.image.headers.png import LARGEST_TEXT
+from minivan.image.headers.tiff import LARGEST_DIRECTORY, LARGEST_XMP
 from minivan.input import amount
 from minivan.predict.ahead import WAITING
 
@@ -162,8 +165,13 @@ def test_the_documentation_states_the_limits_and_counts():
         f"| {LARGEST_WORK:,} | pixels times scans",
         f"| {amount(LARGEST_HELD)} | bytes that one picture holds",
         f"| {amount(WAITING)} | prepared images",
-        f"| {bounds.LONGEST} s | decoding one image",
+        f"| {amount(image.walked(0))} and {image.walked(1) - image.walked(0)} times the file | bytes that reading",
+        f"| {amount(LARGEST_DIRECTORY)} | bytes of all values in the directory",
+        f"| {amount(LARGEST_TEXT)} | bytes of EXIF, and of XMP",
+        f"| {bounds.LONGEST} s | reading and decoding one image",
+        f"| {bounds.LONGEST} s | waiting for memory",
         f"| {len(HOSTILE)} kinds of hostile headers",
         f"| {len(valid_files())} sound files",
     ):
         assert said in text
+    assert {LARGEST_TEXT, jpeg.LARGEST_METADATA, webp.LARGEST_METADATA, LARGEST_XMP} == {1 << 20}

@@ -72,7 +72,7 @@ def walk(data: bytes, steps: Steps) -> Look:
         MODES[count],
         tuple(parts),
         buffers=_coefficients(frame, count) if several else 0.0,
-        exif=bytes(exif),
+        exif=bytes(exif[:LARGEST_METADATA]),
         xmp=xmp,
     )
 

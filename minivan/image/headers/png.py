@@ -10,7 +10,7 @@ from ..bounds import ImageError, Look, Steps
 CHANNELS = {0: "L", 2: "RGB", 3: "P", 4: "LA", 6: "RGBA"}  # by colour type
 ONCE = (b"IHDR", b"PLTE", b"tRNS")
 XMP, PROFILE = b"XML:com.adobe.xmp", b"Raw profile type exif"  # texts that are looked at for an orientation, one of each
-LARGEST_TEXT = 1 << 20  # bytes of such a text
+LARGEST_TEXT = 1 << 20  # bytes of such a text, and of EXIF
 LONGEST_KEYWORD = 79
 NAME = re.compile(rb"[A-Za-z]{4}")
 
@@ -35,7 +35,7 @@ def walk(data: bytes, steps: Steps) -> Look:
             else:
                 kept.append((place, end))
         elif name == b"eXIf":
-            exif = data[body]
+            exif = data[body.start : min(body.stop, body.start + LARGEST_TEXT)]
         elif name in (b"tEXt", b"zTXt", b"iTXt") and body.stop - body.start <= LARGEST_TEXT:
             keyword = data[body.start : min(body.start + LONGEST_KEYWORD + 1, body.stop)].partition(b"\0")[0]
             if keyword in (XMP, PROFILE) and keyword not in texts:
