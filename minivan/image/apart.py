@@ -53,11 +53,16 @@ def decoded_apart(look: Look) -> Image.Image:
         if late.is_set():
             raise ImageError(f"it took longer than {LONGEST} seconds to decode") from None
         raise
+    except RuntimeError:
+        raise ImageError("the system gives no more threads, and decoding it takes two") from None
     finally:
         clock.cancel()
         process.kill()
         process.wait()
-        feeder.join()
+        if feeder.ident is None:
+            process.stdin.close()
+        else:
+            feeder.join()
         process.stdout.close()
 
 

@@ -4,6 +4,7 @@ import threading
 
 import pytest
 from PIL import Image
+from support.pictures import encode
 
 from minivan import image
 from minivan.card import PRESETS
@@ -110,6 +111,11 @@ def no_threads(monkeypatch):
 def test_without_any_thread_images_are_decoded_in_this_one(photos, no_threads):
     assert [found.fault for found in prepare_ahead(find_images(photos), OFFICIAL, threads=2)] == ["", "", ""]
     assert alone(lambda: threading.current_thread(), 60) is threading.current_thread()
+
+
+def test_what_takes_threads_to_decode_says_so(no_threads):
+    with pytest.raises(image.ImageError, match=r"^the system gives no more threads, and decoding it takes two$"):
+        image.decode(encode(Image.new("RGB", (9, 9)), "TIFF", compression="tiff_lzw"))
 
 
 def test_a_thread_that_cannot_start_is_not_counted(monkeypatch):
