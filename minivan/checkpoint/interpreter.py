@@ -303,6 +303,7 @@ class Interpreter:
         self.budget.step(CALL + sum(len(argument) for argument in args if isinstance(argument, CONTAINERS)))  # it may be copied
         value = callee.build(*args)
         if isinstance(value, CONTAINERS):
+            self.budget.step(len(value))  # each is looked at; it may be none of the arguments, but part of one
             self.push_container(value, value.values() if isinstance(value, dict) else value)
         else:
             self.push(value)
