@@ -11,14 +11,14 @@ from pathlib import Path
 from typing import NamedTuple
 
 from .errors import is_line, quote
-from .input import read_text
+from .input import named, opened, read_text
 
 MOST_BYTES_OF_LABELS = 8 << 20
 
 
 def file_sha256(path: str | Path) -> str:
-    """Return a file's SHA-256, 64 hex digits. Raises OSError."""
-    with open(path, "rb") as file:
+    """Return a regular file's SHA-256, 64 hex digits. Raises OSError."""
+    with opened(path) as file, named(path):
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 

@@ -130,8 +130,12 @@ def _opened(source: str | Path) -> Iterator[Callable[[str], bytes]]:
         yield read
 
 
-def _zip(source: str | Path) -> zipfile.ZipFile:
-    try:
-        return zipfile.ZipFile(source)
-    except zipfile.BadZipFile:
-        raise ValueError(f"{source}: neither a folder of class folders nor a zip of one") from None
+@contextlib.contextmanager
+def _zip(source: str | Path) -> Iterator[zipfile.ZipFile]:
+    with input.opened(source) as file:
+        try:
+            archive = zipfile.ZipFile(file)
+        except zipfile.BadZipFile:
+            raise ValueError(f"{source}: neither a folder of class folders nor a zip of one") from None
+        with archive:
+            yield archive

@@ -60,7 +60,7 @@ def replacing(path: str | os.PathLike[str]) -> Iterator[BinaryIO]:
     name (Linux, on most file systems), nothing is left of a killed process either; elsewhere `.minivan-*.part` may be.
     """
     named, end = os.fspath(path), place(path)
-    unfinished = end.with_name(f".minivan-{os.urandom(8).hex()}.part")
+    unfinished = _unfinished(end)
     try:
         nameless = _nameless(end.parent)
         with nameless or open(unfinished, "xb", opener=lambda name, flags: os.open(name, flags, 0o666)) as file:
@@ -107,16 +107,29 @@ def _name(file: BinaryIO, end: Path, unfinished: Path) -> bool:
 
 
 @contextmanager
-def filling(folder: Path) -> Iterator[None]:
-    """Make a folder, and where the block fails take it away again with all that is in it; one that was there stays."""
+def filling(folder: Path) -> Iterator[Path]:
+    """Give the folder to fill: one beside `folder`, which takes its name when the block ends well and is gone when it does not.
+
+    A folder that is there already is filled itself, and stays with what it holds. Raises OSError, naming `folder`, where there
+    can be none. Of a killed process `.minivan-*.part` may be left.
+    """
     folder.parent.mkdir(parents=True, exist_ok=True)
-    try:
-        folder.mkdir()
-    except FileExistsError:
-        yield
+    if os.path.lexists(folder):
+        yield folder
         return
+    unfinished = _unfinished(folder)
     try:
-        yield
-    except BaseException:
-        shutil.rmtree(folder, ignore_errors=True)
+        unfinished.mkdir()
+        yield unfinished
+        os.rename(unfinished, folder)  # where a folder with something in it stands there by now, it stays
+    except BaseException as error:
+        shutil.rmtree(unfinished, ignore_errors=True)
+        if isinstance(error, OSError) and error.errno and str(error.filename).startswith(str(unfinished)):
+            named = str(folder) + str(error.filename).removeprefix(str(unfinished))
+            raise OSError(error.errno, error.strerror, named) from None
         raise
+
+
+def _unfinished(end: Path) -> Path:
+    """Return a new hidden name beside what is to be written."""
+    return end.with_name(f".minivan-{os.urandom(8).hex()}.part")

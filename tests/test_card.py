@@ -1,6 +1,7 @@
 """Class names from a file, and presets of preprocessing."""
 
 import hashlib
+import os
 
 import pytest
 
@@ -54,3 +55,10 @@ def test_weights_that_know_it_say_below_which_probability_they_are_not_sure():
 def test_impossible_preprocessing_is_refused(wrong):
     with pytest.raises(ValueError, match=r"crop and resize|mean and std"):
         Preprocessing(**wrong)
+
+
+def test_a_pipe_has_no_sha256(tmp_path):
+    """Nobody writes to it: opening it would wait."""
+    os.mkfifo(tmp_path / "pipe")
+    with pytest.raises(OSError, match="a pipe is no file to read"):
+        file_sha256(tmp_path / "pipe")

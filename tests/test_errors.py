@@ -4,7 +4,7 @@ import os
 
 import pytest
 
-from minivan.errors import printable, quote, reason, sentence, suggestion
+from minivan.errors import LONGEST_REASON, printable, quote, reason, sentence, suggestion
 
 pytestmark = pytest.mark.loop
 
@@ -34,6 +34,12 @@ NO_FILE = "No such file or directory"
 )
 def test_every_error_is_one_sentence(error, why, alone, about_cat):
     assert (reason(error), sentence(error), sentence(error, "cat.jpg")) == (why, alone, about_cat)
+
+
+def test_a_long_error_is_cut_in_its_middle():
+    error = ValueError("begins" + 100_000 * "-" + "ends")
+    for said in (reason(error), sentence(error)):
+        assert len(said) <= LONGEST_REASON + len(" ... ") and said.startswith("begins") and said.endswith("ends")
 
 
 def test_a_suggestion_names_what_is_near_or_else_says_what_there_is():

@@ -1,6 +1,7 @@
 """Labelled photographs: a folder and a zip of it are the same, and what cannot be used is said in one line."""
 
 import io
+import os
 import zipfile
 
 import numpy as np
@@ -113,3 +114,10 @@ def test_what_cannot_be_used_is_named(folder, tmp_path):
     archive.write_bytes(damaged)
     with pytest.raises(ValueError, match=r"'n00000000/bad\.jpg': Bad CRC"):
         labelled.inputs(archive, CARD)
+
+
+def test_a_pipe_in_the_place_of_a_zip_is_refused_and_not_waited_for(tmp_path):
+    os.mkfifo(tmp_path / "photos.zip")
+    for use in (labelled.names, lambda source: next(labelled.files(source, ["a/b.jpg"]))):
+        with pytest.raises(OSError, match="a pipe is no file to read"):
+            use(tmp_path / "photos.zip")

@@ -7,7 +7,7 @@ import stat
 
 import pytest
 
-from minivan.output import place, replacing
+from minivan.output import filling, place, replacing
 
 pytestmark = pytest.mark.loop
 
@@ -138,3 +138,34 @@ def test_where_a_file_would_be_written_can_be_asked_before(tmp_path):
     (tmp_path / "link").symlink_to("target")
     assert place(tmp_path / "link") == (tmp_path / "target").resolve()
     assert place(tmp_path / "new") == (tmp_path / "new").resolve() and entries(tmp_path) == ["link"]
+
+
+def test_a_new_folder_has_its_name_when_all_is_in_it(tmp_path):
+    with filling(tmp_path / "in" / "new") as folder:
+        write(folder / "file")
+        assert entries(tmp_path / "in") == [folder.name] and folder.name.startswith(".minivan-")
+    assert entries(tmp_path / "in") == ["new"] and entries(tmp_path / "in" / "new") == ["file"]
+
+
+def test_a_folder_that_is_there_is_filled_and_stays(tmp_path):
+    write(tmp_path / "old")
+    with pytest.raises(KeyboardInterrupt), filling(tmp_path) as folder:
+        write(folder / "new")
+        raise KeyboardInterrupt
+    assert folder == tmp_path and entries(tmp_path) == ["new", "old"]
+
+
+def test_a_new_folder_that_fails_leaves_nothing_and_names_no_hidden_one(tmp_path):
+    with pytest.raises(OSError) as caught, filling(tmp_path / "new") as folder:
+        write(folder / "file")
+        write(folder / "not there" / "file")
+    assert caught.value.filename == str(tmp_path / "new" / "not there" / "file") and entries(tmp_path) == []
+
+
+def test_a_folder_that_comes_into_being_meanwhile_is_not_replaced(tmp_path):
+    with pytest.raises(OSError) as caught, filling(tmp_path / "new") as folder:
+        write(folder / "file")
+        (tmp_path / "new").mkdir()
+        write(tmp_path / "new" / "theirs")
+    assert caught.value.filename == str(tmp_path / "new") and entries(tmp_path) == ["new"]
+    assert entries(tmp_path / "new") == ["theirs"]

@@ -104,18 +104,20 @@ def _size(*args: object) -> tuple[object, ...]:
 
 def _tensor(
     storage: object = None, offset: object = None, shape: object = None, strides: object = None, *rest: object
-) -> StoredTensor:
+) -> StoredTensor | Unread:
     """torch._utils._rebuild_tensor and _v2: what follows the strides is requires_grad, hooks, metadata"""
-    return _view(storage, offset, shape, strides, None)
+    tensor = _view(storage, offset, shape, strides, None)
+    return Unread(NEGATED) if rest[2:] and rest[2] else tensor
 
 
-def _tensor_v3(*args: object) -> StoredTensor:
+def _tensor_v3(*args: object) -> StoredTensor | Unread:
     """torch._utils._rebuild_tensor_v3: an untyped storage, and the dtype by itself"""
     dtype = args[6] if len(args) > 6 else None  # after the four of `_tensor`, requires_grad and hooks
     if not (isinstance(dtype, Name) and dtype.dtype):
         raise CheckpointError("a tensor without a dtype")
     storage, offset, shape, strides = args[:4]
-    return _view(storage, offset, shape, strides, dtype.dtype)
+    tensor = _view(storage, offset, shape, strides, dtype.dtype)
+    return Unread(NEGATED) if args[7:] and args[7] else tensor
 
 
 def _view(storage: object, offset: object, shape: object, strides: object, dtype: str | None) -> StoredTensor:
@@ -125,14 +127,23 @@ def _view(storage: object, offset: object, shape: object, strides: object, dtype
 
 
 def _parameter(data: object = None, *rest: object) -> object:
-    """torch.nn.Parameter is its tensor, as far as numbers go"""
+    """torch.nn.Parameter is its tensor, as far as numbers go; what follows it is requires_grad, hooks, state"""
+    _check_state(*rest[2:3])
     return data
+
+
+def _check_state(state: object = None) -> None:
+    """PyTorch sets attributes from a state, a dictionary or one in a tuple; some would put other numbers in the tensor."""
+    for part in state if isinstance(state, tuple) and len(state) == 2 else (state,):
+        if isinstance(part, dict) and any(name in part for name in NUMBERS):
+            raise CheckpointError("a tensor whose attributes hold other numbers than its own")
 
 
 def _from_type(function: object = None, kind: object = None, args: object = None, *rest: object) -> object:
     """torch._tensor._rebuild_from_type_v2: a tensor subclass, or one with attributes, by the function that rebuilds it"""
     if not (isinstance(function, Name) and function.path.startswith("torch._utils._rebuild") and isinstance(args, tuple)):
         raise CheckpointError("a tensor rebuilt by something that rebuilds no tensors")
+    _check_state(*rest[:1])
     return function.build(*args)
 
 
@@ -143,6 +154,8 @@ def _attribute(owner: object = None, name: object = None, *rest: object) -> Iner
     raise CheckpointError("the file calls getattr", "nothing that is looked up by name is ever used")
 
 
+NUMBERS = ("data", "real", "imag")  # a tensor's attributes that are its numbers
+NEGATED = "torch.Tensor, negated or conjugated"  # what the metadata says that follows hooks and dtype
 HISTORY_BUFFER = "mmengine.logging.history_buffer.HistoryBuffer"
 STATISTICS = ("min", "max", "mean", "current")
 

@@ -300,9 +300,11 @@ class Interpreter:
             raise CheckpointError(f"the file calls {quote(callee)}")
         if not isinstance(args, tuple) or len(args) > MOST_ARGUMENTS:
             raise CheckpointError(f"{callee.path} is called with something else than up to {MOST_ARGUMENTS} arguments")
-        self.budget.step(CALL + sum(len(argument) for argument in args if isinstance(argument, CONTAINERS)))  # it may be copied
+        given = sum(len(argument) for argument in args if isinstance(argument, CONTAINERS))
+        self.budget.step(CALL + given)  # it may be copied
         value = callee.build(*args)
         if isinstance(value, CONTAINERS):
+            self.budget.step(max(0, len(value) - given))  # it may be a long one that lies in a short argument
             self.push_container(value, value.values() if isinstance(value, dict) else value)
         else:
             self.push(value)
@@ -322,7 +324,9 @@ class Interpreter:
     def build(self) -> None:
         """Set an object's state: an OrderedDict's `_metadata`, a Namespace's fields. Nothing reads them; they are let go."""
         self.pop()
-        if not isinstance(self.top(), (dict, inert.Inert, inert.Unread, StoredTensor)):
+        if isinstance(self.top(), StoredTensor):
+            raise CheckpointError("a state set on a tensor", "it would replace the tensor's numbers")
+        if not isinstance(self.top(), (dict, inert.Inert, inert.Unread)):
             raise CheckpointError(f"a state set on {quote(self.top())}")
 
     def persistent(self) -> None:

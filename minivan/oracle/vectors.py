@@ -38,8 +38,8 @@ EPSILONS = ("eps", "layer_norm_eps", "batch_norm_eps")
 def write(folder: str | Path, operators: Iterable[str] | None = None) -> int:
     """Write the test vectors of all operators, or of those named, with their manifest and its description; return how many.
 
-    Raises ValueError for a name that is no operator's, OSError where the folder cannot be written. Of a folder that it makes,
-    nothing is left where it fails; the manifest is written last.
+    Raises ValueError for a name that is no operator's, OSError where the folder cannot be written. A folder that is new has its
+    name only when all is in it; in one that was there, the manifest is written last.
     """
     folder, cases = Path(folder), list(all_cases())
     known = list(dict.fromkeys(case.operator for case in cases))
@@ -47,16 +47,16 @@ def write(folder: str | Path, operators: Iterable[str] | None = None) -> int:
         if name not in known:
             raise ValueError(f"no operator is called {name!r}; test vectors exist for {', '.join(known)}")
     chosen = [case for case in cases if not operators or case.operator in operators]
-    with filling(folder):
+    with filling(folder) as place:
         manifest = {
             "format": FORMAT,
             "generator": GENERATOR,
             "classes": CLASSES,
-            "cases": [_write_case(folder, case) for case in chosen],
+            "cases": [_write_case(place, case) for case in chosen],
         }
-        with replacing(folder / GUIDE.name) as file:
+        with replacing(place / GUIDE.name) as file:
             file.write(GUIDE.read_bytes())
-        with replacing(folder / MANIFEST) as file:
+        with replacing(place / MANIFEST) as file:
             file.write((json.dumps(manifest, indent=1) + "\n").encode())
     return len(chosen)
 

@@ -11,6 +11,7 @@ from support.watch import refused
 
 from minivan.checkpoint import CheckpointError
 from minivan.checkpoint.budget import Budget
+from minivan.checkpoint.inert import Unread
 from minivan.checkpoint.torchfile import open_torch
 
 RECORD = (8).to_bytes(8, "little") + saved.floats(*range(8))
@@ -118,3 +119,35 @@ def test_a_tensor_of_another_dtype_in_a_big_endian_file(file):
                                ("FloatStorage", "float32", "not a VAN: 1 entries")):  # fmt: skip
         pickled = saved.pickled_dict(a=saved.pickled_tensor(kind=kind, dtype=dtype, shape=(1,)))
         refused(file, saved.zip_of({"a/data.pkl": pickled, "a/byteorder": b"big", "a/data/0": bytes(32)}), words)
+
+
+def test_a_tensor_that_is_negated_when_it_is_read(file):
+    """PyTorch keeps that apart from the numbers, in the tensor's metadata."""
+    negated = torch.imag(torch.tensor([1 + 2j, 3 + 4j]).conj())
+    for tensor in (negated, torch.ones(2)):
+        torch.save({"a": tensor}, file)
+        assert of_torch(file) == {"a": tensor.tolist()}
+        with open(file, "rb") as opened:
+            read = open_torch(opened, Budget(1 << 20)).contents["a"]
+        assert isinstance(read, Unread) == tensor.is_neg()
+
+
+def test_other_numbers_in_a_tensor_s_state(file):
+    """What PyTorch sets on a tensor after it has rebuilt it may be its numbers; a state with anything else is let go."""
+    one, other = viewing("v", 0, 2, shape=(2,)), viewing("w", 4, 2, shape=(2,))
+    hooks = b"\x89ccollections\nOrderedDict\n)R"
+    for key, words in (("data", "hold other numbers"), ("real", "hold other numbers"), ("origin", "not a VAN: 1 entries")):
+        state = b"}" + saved.short(key) + other + b"s"
+        for attributes in (state, b"N" + state + b"\x86", state + b"N\x86"):
+            rebuilt = b"ctorch._utils\n_rebuild_parameter_with_state\n(" + one + hooks + attributes + b"tR"
+            data = legacy(saved.pickled_dict(a=rebuilt), ["0"], RECORD)
+            refused(file, data, words)
+            if key == "data":
+                assert of_torch(file) == {"a": [4, 5]}  # and not the [0, 1] that it was rebuilt with
+    function, arguments = one.removesuffix(b"R").split(b"(", 1)
+    by_type = b"ctorch._tensor\n_rebuild_from_type_v2\n(" + function + b"ctorch\nTensor\n(" + arguments
+    refused(
+        file, legacy(saved.pickled_dict(a=by_type + b"}" + saved.short("data") + other + b"stR"), ["0"], RECORD), "hold other"
+    )
+    set_later = one + b"(" + saved.pickled_storage(count=8) + b"K\x04K\x02\x85K\x01\x85tb"
+    refused(file, legacy(saved.pickled_dict(a=set_later), ["0"], RECORD), "a state set on a tensor")

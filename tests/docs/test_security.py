@@ -5,7 +5,8 @@ import re
 import pytest
 from support import ROOT
 
-from minivan.checkpoint import transfer
+from minivan import errors
+from minivan.checkpoint import error, transfer
 from minivan.checkpoint.published import LARGEST
 from minivan.cli import ending
 from minivan.image import bounds
@@ -45,4 +46,8 @@ def test_the_limits_are_those_of_the_code():
     server = row("a server")[2]
     assert f"{LARGEST >> 30} GiB; {transfer.SLOWEST:,} bytes a second" in server
     assert f"{transfer.LONGEST // 3600} hours" in server
+    lengths = (
+        f"about {errors.LONGEST_REASON:,} characters at most, a name in it of {errors.LONGEST_QUOTE}; a checkpoint's, of about"
+    )
+    assert f"{lengths} {2 * error.LONGEST:,}" in row("names inside files")[2]
     assert ending.GRACE == 10 and "ten seconds" in row("Ctrl-C")[2]

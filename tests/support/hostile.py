@@ -126,6 +126,13 @@ def copies(name: bytes, one: bytes, size: int) -> bytes:
     return around(body + filled(b"h\x01h\x03R0", size // 2) + b"N")
 
 
+def inner_list(name: bytes, one: bytes, size: int) -> bytes:
+    """A list in a tuple, and a call that returns the list again and again: what a call is given is short."""
+    body = b"ctorch._tensor\nNAME\nq\x01(".replace(b"NAME", name) + filled(one, size // 20) + b"lq\x02\x85q\x030"
+    body += b"ctorch._utils\n_rebuild_parameter\nNh\x03\x87q\x040"
+    return around(body + filled(b"h\x01h\x04R0", size // 2) + b"N")
+
+
 def copied_dict(size: int) -> bytes:
     body = b"ccollections\nOrderedDict\nq\x01}(" + numbered(size // 2) + b"uq\x02\x85q\x030"
     return around(body + filled(b"h\x01h\x03R0", size // 2) + b"N")
@@ -199,6 +206,8 @@ PICKLES = {
     "a list of pairs made a dictionary": lambda size: copies(b"collections\nOrderedDict", text("k") + b"N\x86", size),
     "a dictionary copied": copied_dict,
     "a list as its own parameter": lambda size: copies(b"torch._utils\n_rebuild_parameter", b"N", size),
+    "a list within an argument": lambda size: inner_list(b"_rebuild_from_type_v2", b"N", size),
+    "a list within an argument, of containers": lambda size: inner_list(b"_rebuild_from_type", b")", size),
     "one dictionary under many keys": aliased_dict,
     "one dictionary of tensors under many keys": aliased_state,
     "prefixes of one key": lambda size: one_key("module." * (size // 7)),
