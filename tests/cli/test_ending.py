@@ -37,7 +37,8 @@ WRITERS = {  # each command that writes a file, OUT being the file
 WAITING = """
 import os, signal, sys, time
 signal.signal(signal.SIGINT, signal.default_int_handler)  # a job in the background has none
-signal.signal(signal.SIGHUP, signal.SIG_DFL)  # nor one that nohup began
+for number in (signal.SIGHUP, signal.SIGQUIT):  # nor one that nohup began, or a shell
+    signal.signal(number, signal.SIG_DFL)
 if sys.argv[1] == "named":
     del os.O_TMPFILE
 def fsync(file):
