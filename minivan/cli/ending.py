@@ -39,6 +39,9 @@ def status_of(error: BaseException) -> int:
     if isinstance(error, (WrongCall, OSError)):
         complain(sentence(error) + where_we_are())
         return WRONG
+    if isinstance(error, Exception) and (gone := where_we_are()):  # Python itself stumbles there: 3.13.0 cannot import NumPy
+        complain(sentence(error) + gone)
+        return WRONG
     if isinstance(error, Exception):
         import traceback
 
@@ -100,24 +103,28 @@ def signals() -> Iterator[None]:
 def patience(numbers: Collection[int]) -> Iterator[None]:
     """End the process GRACE seconds after one of these signals, or Ctrl-C, unless the block ends before."""
     import signal
-    import socket
     import threading
 
-    heard, told = socket.socketpair()
-    told.setblocking(False)
+    if os.name == "nt":  # which has no such signals, and whose pipes cannot be told not to wait
+        yield
+        return
+    heard, told = os.pipe()
+    os.set_blocking(told, False)
     over = threading.Event()
 
     def wait() -> None:
-        with heard:
-            while number := heard.recv(1):  # of each signal that Python handles: written when it comes, whatever is running
+        with open(heard, "rb", buffering=0) as numbers_heard:
+            while number := numbers_heard.read(1):  # of each signal that Python handles: written when it comes, whatever runs
                 if number[0] in (*numbers, signal.SIGINT) and not over.wait(GRACE):
                     os._exit(SIGNALLED + number[0])
 
-    before = signal.set_wakeup_fd(told.fileno(), warn_on_full_buffer=False)
+    listens = False
+    before = signal.set_wakeup_fd(told, warn_on_full_buffer=False)
     try:
         if before == -1:  # else an event loop runs here, which ends as it likes
             with contextlib.suppress(RuntimeError):  # no more threads: then it takes what it takes
                 threading.Thread(target=wait, name="minivan-patience", daemon=True).start()
+                listens = True
         else:
             signal.set_wakeup_fd(before)
         yield
@@ -125,7 +132,9 @@ def patience(numbers: Collection[int]) -> Iterator[None]:
         over.set()
         if before == -1:
             signal.set_wakeup_fd(-1)
-        told.close()
+        os.close(told)
+        if not listens:
+            os.close(heard)
 
 
 @contextlib.contextmanager
