@@ -47,7 +47,7 @@ def test_the_recorded_logits_are_what_plain_numpy_gives():
 def test_a_changed_bit_is_wrong_for_exact_and_a_changed_logit_for_all():
     logits = np.frombuffer(SELF_CHECK_LOGITS, "<f4").reshape(2, -1).copy()
     assert judge(logits, promised=True) == ("gives the recorded bits", "")
-    logits[1, 2] = np.nextafter(logits[1, 2], 1)
+    logits[1, 2] = np.nextafter(logits[1, 2], np.float32(1))
     assert judge(logits, promised=True)[1] and not judge(logits, promised=False)[1]
     logits[1, 2] += 0.01
     assert "--clear" in judge(logits, promised=False)[1]
