@@ -178,7 +178,7 @@ def test_damage_that_knows_the_format(kind, tmp_path):
 @KINDS
 def test_more_damage_that_knows_the_format(kind, tmp_path):
     outcomes = run(kind, 60, 2, tmp_path, counted)
-    assert min(outcomes.values()) > 3, "the damage is neither nothing nor everything"
+    assert min(outcomes.values()) > 0, "the damage is neither nothing nor everything"
 
 
 @pytest.mark.long
