@@ -1,6 +1,7 @@
 """What a file can hide from a walk, or have it read again and again: nothing, in counted calls and bytes."""
 
 import io
+import resource
 import struct
 import tracemalloc
 import zlib
@@ -166,7 +167,6 @@ def test_a_walk_holds_no_more_than_is_taken_for_it(data):
 
 def test_limits_that_a_system_does_not_know_are_left_out(monkeypatch):
     """As on macOS, whose processes have no limit of addresses; the others are set."""
-    resource = pytest.importorskip("resource")
     asked = []
 
     def setrlimit(what, limits):
