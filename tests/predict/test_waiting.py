@@ -9,7 +9,7 @@ from support.pictures import encode
 from minivan import image
 from minivan.card import PRESETS
 from minivan.image import decoding
-from minivan.predict import Found, find_images, prepare_ahead
+from minivan.predict import Found, ahead, find_images, prepare_ahead
 from minivan.predict.threads import Budget, Job, Threads, alone
 
 pytestmark = pytest.mark.loop
@@ -48,10 +48,20 @@ def test_an_image_does_not_wait_for_a_decoder_without_an_end(photos, release, mo
     """The first decoder holds all memory and never comes back: it is a fault, and so is each that waits for its memory."""
     monkeypatch.setattr(image, "LONGEST", 0.2)
     monkeypatch.setattr(image, "LARGEST_HELD", 1000)
-    real = decoding.Examined.decode
-    monkeypatch.setattr(
-        decoding.Examined, "decode", lambda self, exif: (self.look.width == 7 and release.wait(60), real(self, exif))[1]
-    )
+    decode, prepared, begun = decoding.Examined.decode, ahead.Decoding.prepared, threading.Event()
+
+    def without_end(self, exif):
+        if self.look.width == 7:
+            begun.set()
+            release.wait(60)
+        return decode(self, exif)
+
+    def in_turn(self, found, *given):
+        """The others begin, with their clocks, as soon as the first has all memory."""
+        return (found.name != str(photos[0]) and begun.wait(60), prepared(self, found, *given))[1]
+
+    monkeypatch.setattr(decoding.Examined, "decode", without_end)
+    monkeypatch.setattr(ahead.Decoding, "prepared", in_turn)
     faults = [found.fault for found in prepare_ahead(find_images(photos), OFFICIAL, threads=2)]
     assert faults == ["it took longer than 0.2 seconds to decode", HELD, HELD]
 
