@@ -72,6 +72,7 @@ def test_another_direction_of_rounding_is_found():
     assert wrong(ROUND_UP) == ["arithmetic"]
 
 
+@pytest.mark.slow
 @pytest.mark.torch
 def test_numbers_that_are_flushed_to_zero_are_found():
     assert wrong("import torch; assert torch.set_flush_denormal(True)") == ["arithmetic"]

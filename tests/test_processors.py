@@ -150,7 +150,7 @@ print(json.dumps([jit.thread_count(), seen, numba.get_num_threads() == wanted, h
 """
 
 
-@pytest.mark.parametrize(("limit", "threads"), [("quota", 2), ("affinity", 1)])
+@pytest.mark.parametrize(("limit", "threads"), [pytest.param("quota", 2, marks=pytest.mark.slow), ("affinity", 1)])
 def test_every_engine_computes_within_the_budget_and_leaves_numbas_number_alone(limit, threads):
     """Numba believes in four threads; the budget is less."""
     if len(os.sched_getaffinity(0)) < 2 and limit == "quota":

@@ -1,6 +1,7 @@
 """Models travel: through pickles and copies, to other processes, before and after they have answered, and to the very end."""
 
 import copy
+import gc
 import multiprocessing
 import os
 import pickle
@@ -9,6 +10,7 @@ import sys
 
 import numpy as np
 import pytest
+from numba.core.dispatcher import Dispatcher
 from support import ROOT
 from support.networks import images, random_tensors
 
@@ -49,7 +51,7 @@ def answer(travelled):
     return model(x)
 
 
-@pytest.mark.parametrize("method", ["spawn", "forkserver"])
+@pytest.mark.parametrize("method", ["spawn", pytest.param("forkserver", marks=pytest.mark.slow)])
 def test_workers_take_models_of_every_engine(method):
     x = images(2, 32)
     models = [model_on(engine) for engine in ENGINES]
@@ -59,14 +61,33 @@ def test_workers_take_models_of_every_engine(method):
         assert logits.tobytes() == model(x).tobytes()
 
 
+def apart(array):
+    """Return a copy that lies between two addresses, as a field of a packed record does."""
+    packed = np.zeros(array.shape, np.dtype([("before", np.int8), ("value", array.dtype)]))
+    packed["value"] = array
+    return packed["value"]
+
+
+def signatures():
+    """Return how many times the kernels have been compiled or loaded in this process, each for other types."""
+    return sum(len(kernel.signatures) for kernel in gc.get_objects() if isinstance(kernel, Dispatcher))
+
+
 @pytest.mark.parametrize("engine", ENGINES)
-def test_arrays_that_are_read_only_serve(engine):
+def test_arrays_that_are_read_only_or_unaligned_serve(engine):
     tensors, x = random_tensors(SMALL), images(2, 32)
     expected = model_on(engine, tensors)(x)
+    slopes = model_on(engine, tensors).gradients(x)
+    compiled = signatures()
     for array in (*tensors.values(), x):
         array.flags.writeable = False
-    assert model_on(engine, tensors)(x).tobytes() == expected.tobytes()
-    assert all(np.isfinite(g).all() for g in model_on(engine, tensors).gradients(x).values())
+    for given in (x, apart(x)):
+        model = model_on(engine, tensors)
+        assert model(given).tobytes() == expected.tobytes()
+        assert {path: slope.tobytes() for path, slope in model.gradients(given).items()} == {
+            path: slope.tobytes() for path, slope in slopes.items()
+        }
+    assert signatures() == compiled, "no kernel is compiled once more for them"
 
 
 LAST = """
@@ -99,7 +120,7 @@ threading.Thread(target=outlive).start()
 """
 
 
-@pytest.mark.parametrize("engine", ["exact", "numpy"])  # of fast: tests/fast/test_team.py
+@pytest.mark.parametrize("engine", ["exact", pytest.param("numpy", marks=pytest.mark.slow)])  # of fast: tests/fast/test_team.py
 def test_a_model_answers_until_the_very_end_of_the_process(engine):
     environment = os.environ | {"PYTHONPATH": os.pathsep.join((str(ROOT), str(ROOT / "tests")))}
     command = [sys.executable, "-c", LAST, engine]

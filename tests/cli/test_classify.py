@@ -217,11 +217,13 @@ CLASSIFY = f"{sys.executable} -m minivan classify examples/coffee.jpg"
     ("command", "status", "said"),
     [
         (f"set -o pipefail; {CLASSIFY} --json | true", 0, ""),
-        (f"{CLASSIFY} >&-", 0, ""),
+        pytest.param(f"{CLASSIFY} >&-", 0, "", marks=pytest.mark.slow),
         (f"{CLASSIFY} >/dev/full", 2, "minivan: No space left on device\n"),
-        (f"{CLASSIFY} - <&-", 1, "minivan: -: standard input is closed\n"),
+        pytest.param(f"{CLASSIFY} - <&-", 1, "minivan: -: standard input is closed\n", marks=pytest.mark.slow),
         (f"LC_ALL=C PYTHONUTF8=0 PYTHONCOERCECLOCALE=0 {CLASSIFY} | grep -q '#'", 0, ""),
-        (f"{CLASSIFY} --threads 1000 >/dev/null", 0, ""),  # no more compute than this process may use
+        pytest.param(
+            f"{CLASSIFY} --threads 1000 >/dev/null", 0, "", marks=pytest.mark.slow
+        ),  # no more compute than this process may use
     ],
     ids=["closed pipe", "closed output", "full disk", "closed input", "ASCII terminal", "many threads"],
 )
@@ -286,7 +288,7 @@ def test_more_images_than_a_batch_keep_their_order_and_their_faults(run, tmp_pat
         assert all(top == tops[0] for top in tops)  # the same image in another batch: the same bits
 
 
-@pytest.mark.parametrize("errors", ["2>/dev/full", "2>&-"], ids=["full", "closed"])
+@pytest.mark.parametrize("errors", ["2>/dev/full", pytest.param("2>&-", marks=pytest.mark.slow)], ids=["full", "closed"])
 def test_a_standard_error_that_takes_nothing_does_not_end_the_answers(errors, tmp_path):
     (tmp_path / "bad.jpg").write_bytes(b"no image")
     shutil.copy(EXAMPLES / "cat.jpg", tmp_path / "good.jpg")

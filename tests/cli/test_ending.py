@@ -72,8 +72,7 @@ def ended(command, how, kind, tmp_path, server):
 STATUS = {signal.SIGINT: 130, signal.SIGTERM: 143, signal.SIGHUP: 129, signal.SIGQUIT: 131, signal.SIGXCPU: 152}
 
 
-@pytest.mark.parametrize("kind", ["nameless", "named"])
-@pytest.mark.parametrize("how", STATUS)
+@pytest.mark.parametrize(("how", "kind"), [*((how, "nameless") for how in STATUS), (signal.SIGTERM, "named")])
 def test_a_signal_leaves_nothing_and_is_the_exit_status(how, kind, tmp_path, server):
     assert ended(WRITERS["convert"], how, kind, tmp_path, server) == (STATUS[how], "")
     assert files(tmp_path) == []
@@ -221,7 +220,7 @@ def test_what_the_command_line_says_wrongly_moves_no_cursor(run, arguments):
     assert status == 2 and all(c.isprintable() or c == "\n" for c in errors) and "\\" in errors
 
 
-@pytest.mark.parametrize("how", ["SIGINT", "SIGTERM"])
+@pytest.mark.parametrize("how", ["SIGINT", pytest.param("SIGTERM", marks=pytest.mark.slow)])
 def test_compiled_code_that_never_returns_does_not_keep_a_command_alive(how):
     """A C function that waits for itself stands for it: Python's handlers do not run before it returns."""
     code = f"""

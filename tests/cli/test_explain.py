@@ -82,15 +82,15 @@ def test_the_default_class_and_its_probability_are_those_of_classify(run):
 @pytest.mark.parametrize(
     "flags",
     [
-        ["--layer", "all", "--size", "64"],
+        pytest.param(["--layer", "all", "--size", "64"], marks=pytest.mark.slow),
         ["--class", "espresso", "--class", "wooden spoon", "--layer", "all", "--method", "hirescam", "--size", "32"],
-        ["--class", "7", "--layer", "block3.4.mlp.act", "--size", "64"],
+        pytest.param(["--class", "7", "--layer", "block3.4.mlp.act", "--size", "64"], marks=pytest.mark.slow),
         ["--method", "cam", "--size", "64", "--engine", "numpy"],
-        ["--method", "gradcam++", "--size", "64"],
-        ["--method", "smoothgrad", "--size", "32"],
+        pytest.param(["--method", "gradcam++", "--size", "64"], marks=pytest.mark.slow),
+        pytest.param(["--method", "smoothgrad", "--size", "32"], marks=pytest.mark.slow),
         ["--method", "occlusion", "--size", "32", "--engine", "fast"],
         pytest.param(["--attention", "--size", "64"], marks=pytest.mark.slow),
-        ["--attention", "--block", "block3", "--size", "64"],
+        pytest.param(["--attention", "--block", "block3", "--size", "64"], marks=pytest.mark.slow),
     ],
     ids=" ".join,
 )
@@ -121,6 +121,7 @@ def overlapping(made):
     return out
 
 
+@pytest.mark.slow
 def test_names_of_any_length_fit(tmp_path):
     long = tmp_path / ("a very long name of a photograph " * 4 + ".jpg")
     shutil.copy(CAT, long)
@@ -263,6 +264,7 @@ def test_help_names_the_choices_and_imports_nothing_that_computes(command):
     assert not {"numpy", "numba", "PIL", "matplotlib"} & set(said.splitlines()[-1].split())
 
 
+@pytest.mark.slow
 def test_receptive_fields_as_table_figure_and_json(tmp_path, capsys):
     out = tmp_path / "fields.png"
     assert main(["receptive-field", "--size", "65", "-o", str(out)]) == 0

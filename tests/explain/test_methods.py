@@ -19,6 +19,9 @@ from minivan.variants import VARIANTS, Config
 SMALL = Config((8, 16, 24, 32), (1, 1, 2, 1), (8, 8, 4, 4), classes=10)
 
 
+DEAR = [pytest.param(m, marks=pytest.mark.slow) if m in ("occlusion", "smoothgrad") else m for m in explain.METHODS]
+
+
 @pytest.fixture(scope="module")
 def small():
     return VAN(SMALL, random_tensors(SMALL, seed=1))
@@ -47,7 +50,7 @@ def torch_gradcam(config, tensors, x, classes):
     return maps
 
 
-@pytest.mark.parametrize("name", ["b0", "b1", pytest.param("b2", marks=pytest.mark.slow)])
+@pytest.mark.parametrize("name", ["b0", *(pytest.param(name, marks=pytest.mark.slow) for name in ("b1", "b2"))])
 def test_gradcam_is_that_of_pytorch_hooks_at_each_stage(name):
     config, x = VARIANTS[name], images(2, 96, 64, seed=3)
     tensors = random_tensors(config, seed=7)
@@ -153,7 +156,7 @@ def test_every_method_that_may_be_chosen_has_a_function_and_the_command_offers_i
         assert cli.parser("explain").parse_args(["explain", "photo", "--method", method]).method == method
 
 
-@pytest.mark.parametrize("method", explain.METHODS)
+@pytest.mark.parametrize("method", DEAR)
 def test_several_classes_share_the_forward_passes_of_one(small, method):
     x, passes = images(2, 32), {}
     for targets in ([4], [4, [7, 1], None]):
@@ -185,6 +188,7 @@ def test_an_engine_without_derivatives_says_so_before_it_computes(small):
             assert_bit_equal(method, values, expected[path])
 
 
+@pytest.mark.slow
 def test_the_numpy_engine_gives_the_same_maps(small):
     x, model = images(2, 40), VAN(SMALL, small.tensors, "numpy")
     for method in explain.METHODS:

@@ -30,7 +30,7 @@ def test_a_class_is_seen_where_it_lies(name, box):
 
 
 def test_the_maps_mean_and_the_bias_are_the_logit(labelled):
-    model, x, target = labelled[0], labelled[1][::50], labelled[2][::50]
+    model, x, target = labelled[0], labelled[1][::200], labelled[2][::200]
     for engine in ("exact", "fast"):
         same = VAN(model.config, model.tensors, engine, model.card)
         found = explain.maps(same, x, target, "cam")
@@ -46,16 +46,17 @@ def test_gradcam_there_is_the_class_activation_map_up_to_its_factor_and_relu(lab
     assert (cam < 0).any() and (gradcam > 0).any()
 
 
-@pytest.mark.parametrize("part", sanity.PARTS)
+@pytest.mark.parametrize("part", ["head", pytest.param("stage 4", marks=pytest.mark.slow)])
 def test_randomised_weights_change_the_map(labelled, part):
     model, x, target = labelled[0], labelled[1][::10], labelled[2][::10]
     similar = sanity.shuffled(model, x, target, part)
     print(f"{part} shuffled: maps of {len(x)} images correlate by {similar:.3f} with their own")
-    assert abs(similar) < 0.3
+    assert part in sanity.PARTS and abs(similar) < 0.3
     maps = explain.maps(model, x, target, "cam").maps["norm4"]
     assert sanity.correlation(maps, maps) > 0.99
 
 
+@pytest.mark.slow
 def test_two_classes_light_two_objects(labelled):
     pairs = sanity.side_by_side(*labelled)
     print(f"{len(pairs.left)} pairs: {pairs.left.mean():.0%} of the left class's map lies left, {pairs.right.mean():.0%} of "

@@ -77,6 +77,7 @@ with warnings.catch_warnings(record=True) as caught:
 """
 
 
+@pytest.mark.slow
 def test_a_source_file_that_changes_under_the_process_gives_what_it_says_now(copy, tmp_path):
     package = copy("first")
     kept = tmp_path / "kernels" / call(package.parent, tmp_path)[3]
