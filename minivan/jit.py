@@ -52,6 +52,27 @@ def compiles() -> bool:
     return not vars(numba.config)["DISABLE_JIT"]
 
 
+def startable(most: int) -> int:
+    """Return how many threads this process can compute on, its own among them, up to `most`.
+
+    Tried out before Numba does: where fewer can start, its threads would end the process, or be waited for without an end.
+    """
+    started: list[threading.Thread] = []
+    done = threading.Event()
+    try:
+        while len(started) < most - 1:
+            thread = threading.Thread(target=done.wait, name="trial", daemon=True)
+            thread.start()
+            started.append(thread)
+    except RuntimeError:
+        pass
+    finally:
+        done.set()
+        for thread in started:
+            thread.join()
+    return 1 + len(started)
+
+
 FORKED = (
     "this process was forked from one in which Numba's OpenMP threads had computed, and they cannot compute here: start"
     " processes with spawn or forkserver, use the engine fast or numpy, or set NUMBA_THREADING_LAYER=workqueue"
@@ -82,6 +103,11 @@ class Launch:
         wanted, most = _numbas(), budget().threads
         if wanted > MOST_THREADS and not threading_layer():
             raise CannotCompute(f"NUMBA_NUM_THREADS asks for {wanted} threads, and at most {MOST_THREADS} are started")
+        if not threading_layer() and (there := startable(wanted)) < wanted:
+            raise CannotCompute(
+                f"the system starts no more than {there} of the {wanted} threads that Numba would compute on (a limit on"
+                f" processes, ulimit -u?): set NUMBA_NUM_THREADS={there}, or use the engine fast or numpy"
+            )
         if wanted > most:
             numba.set_num_threads(most)
         self._numbas.append(wanted if wanted > most else None)

@@ -9,6 +9,7 @@ import pytest
 from support import ROOT
 
 from minivan import jit
+from minivan.errors import CannotCompute
 
 SCRIPT = """
 import multiprocessing, sys
@@ -97,3 +98,24 @@ def test_an_interrupt_never_keeps_other_threads_from_computing():
         other.join()
         assert free == [True], f"step {step}"
     assert step > 20
+
+
+def test_kernels_are_not_started_where_the_system_starts_fewer_threads(monkeypatch):
+    """OpenMP would end the process, and `workqueue` wait for ever for a thread that is not there."""
+    real, started = threading.Thread.start, []
+
+    def start(thread):
+        if len(started) == 2:
+            raise RuntimeError("can't start new thread")
+        started.append(thread)
+        real(thread)
+
+    monkeypatch.setattr(threading.Thread, "start", start)
+    monkeypatch.setattr(jit, "threading_layer", lambda: None)
+    monkeypatch.setattr(jit, "_numbas", lambda: 8)
+    with pytest.raises(CannotCompute, match=r"no more than 3 of the 8 threads .* set NUMBA_NUM_THREADS=3, or"), jit.Launch():
+        pass
+    assert not any(thread.is_alive() for thread in started)
+    monkeypatch.setattr(jit, "_numbas", lambda: 1)
+    with jit.Launch():
+        pass
