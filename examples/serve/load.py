@@ -240,8 +240,8 @@ def main() -> int:
         print(made, end="", flush=True)
     text = (
         f"{options.clients} clients for {options.seconds:g} seconds each, {len(expected)} photos in turn, engine "
-        f"{options.engine}. {processors.budget().threads} processors ({processors.name()}), which the clients used too; the load "
-        f"average before all of it was {busy:.1f}. "
+        f"{options.engine}. {processors.budget().threads} processors ({processors.name()}), which the clients used too; the "
+        f"load average before all of it was {busy:.1f}. "
         f"{'Every answer had the bits of a call alone' if well else 'NOT ALL WENT WELL'}.\n\n{table}"
     )
     if options.write:

@@ -181,10 +181,9 @@ def test_a_port_that_is_taken_is_one_line():
 @processes
 def test_ten_minutes_under_load(workers, cached, capsys):
     """The same bits, flat memory, bounded latencies; MINIVAN_SOAK_SECONDS makes it shorter."""
-    with tempfile.NamedTemporaryFile() as file, started(0):  # whose start keeps the kernels
-        expected = load.digests(load.photos(), "fast")
-        nowhere = None if cached else f"{file.name}/none"
-        with started(workers, cache=nowhere) as server:
+    expected = load.digests(load.photos(), "fast")  # whose kernels are kept
+    with tempfile.NamedTemporaryFile() as file:  # below a file, nothing can be kept
+        with started(workers, cache=None if cached else f"{file.name}/none") as server:
             members = server.members()
             seen = load.drive(server, expected, clients=8, seconds=SOAK)
             assert server.members() == members, "a worker died"
