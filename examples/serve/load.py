@@ -46,7 +46,8 @@ class Server:
     def __init__(self, *arguments: str, cache: str | None = None, processes: int = 1) -> None:
         self.command = [sys.executable, str(HERE / "server.py"), "--port", "0", *arguments]
         self.environment = dict(os.environ) | ({"MINIVAN_CACHE": cache} if cache else {})
-        self.processes, self.status, self.seconds = processes, None, 0.0
+        self.processes, self.seconds = processes, 0.0
+        self.status: int | None = None  # once it has ended
 
     def __enter__(self) -> Server:
         began = time.monotonic()
@@ -79,10 +80,10 @@ class Server:
             self.process.send_signal(signal.SIGTERM)
         try:
             self.status = self.process.wait(seconds)
+            return self.status
         except subprocess.TimeoutExpired:
             self.process.kill()
             raise
-        return self.status
 
     def said(self) -> str:
         return os.pread(self.log.fileno(), 1 << 20, 0).decode()

@@ -83,10 +83,10 @@ class Board:
 
     def forget(self, row: int) -> bool:
         """Clear the gauges of a process that has ended; its counts remain. Tell whether it had been ready."""
-        gauges = {name: row * len(self.place) + i for name, i in self.place.items() if METRICS.get(name, "")[:1] == ("gauge",)}
-        was_ready = self.numbers[gauges["minivan_ready"]] > 0
-        for place in gauges.values():
-            self.numbers[place] = 0
+        first = row * len(self.place)
+        was_ready = self.numbers[first + self.place["minivan_ready"]] > 0
+        for name in (name for name, (kind, _, _) in METRICS.items() if kind == "gauge"):
+            self.numbers[first + self.place[name]] = 0
         return was_ready
 
     def text(self) -> str:
@@ -135,7 +135,7 @@ class Network:
 
     def hold(self, amount: int) -> None:
         with self.lock:
-            if self.photos + amount > WAITING:
+            if amount > 0 and self.photos >= WAITING:
                 raise later(f"{WAITING} photos wait already")
             self.photos += amount
         self.board.add("minivan_photos_in_flight", amount)
@@ -175,6 +175,8 @@ class Network:
         try:
             threading.Thread(target=decode, daemon=True).start()
             return done.result(longest)
+        except RuntimeError:
+            raise later("the system gives no more threads") from None
         except TimeoutError:
             raise Refused(400, f"it took longer than {longest} seconds to decode") from None
         except (minivan.image.ImageError, OSError) as error:
@@ -232,7 +234,7 @@ class Handler(BaseHTTPRequestHandler):
     def setup(self) -> None:
         super().setup()
         self.patient, self.unread = Patient(self.connection), False
-        self.rfile = io.BufferedReader(self.patient)
+        self.rfile = self.coming = io.BufferedReader(self.patient)
 
     def wait(self, seconds: float) -> None:
         self.patient.until = time.monotonic() + seconds
@@ -240,7 +242,7 @@ class Handler(BaseHTTPRequestHandler):
     def handle_one_request(self) -> None:
         self.wait(IDLE)
         self.server.open[self.connection] = True
-        self.close_connection = not self.rfile.peek(1)
+        self.close_connection = not self.coming.peek(1)
         self.server.open[self.connection] = False
         if not self.close_connection:
             self.began, self.unread, self.command = time.perf_counter(), True, ""
@@ -343,7 +345,7 @@ class Handler(BaseHTTPRequestHandler):
             if self.unread:
                 self.connection.shutdown(socket.SHUT_WR)
                 self.wait(LINGER)
-                while self.rfile.read1(1 << 16):
+                while self.coming.read1(1 << 16):
                     pass
         super().finish()
 
@@ -381,10 +383,10 @@ class Service:
                 self.accept()
             if self.parent and os.getppid() != self.parent:
                 self.stopping.set()
-        while self.accept():
+        stopped = time.monotonic()
+        while not self.is_spare() and self.accept() and time.monotonic() < stopped + LINGER:
             pass
         self.listener.close()
-        stopped = time.monotonic()
         while self.open and time.monotonic() < stopped + self.options.grace:
             time.sleep(POLL)
             if time.monotonic() > stopped + LINGER:  # until then a client may send one more request, which is answered
@@ -394,16 +396,22 @@ class Service:
         return 1 if self.open else self.status
 
     def leaves_it_to_others(self) -> bool:
-        """Whether there are enough connections here, or another process is ready and this one is not."""
-        if len(self.open) < CONNECTIONS:
-            return not self.ready.is_set() and self.board.total("minivan_ready") > 0
-        self.close_idle()
-        return True
+        """Whether no further connection is accepted here now."""
+        if len(self.open) >= CONNECTIONS:
+            self.close_idle()
+        return len(self.open) >= CONNECTIONS or self.is_spare()
+
+    def is_spare(self) -> bool:
+        """Whether another process is ready, and this one is not."""
+        return not self.ready.is_set() and self.board.total("minivan_ready") > 0
 
     def accept(self) -> bool:
         try:
             connection, address = self.listener.accept()
-        except OSError:  # there is none, or another process was faster
+        except BlockingIOError:  # there is none, or another process was faster
+            return False
+        except OSError:  # the client is gone already, or no more files can be opened
+            time.sleep(POLL)
             return False
         self.open[connection] = False
         try:
@@ -531,7 +539,7 @@ def fork(row: int, listener: socket.socket, board: Board, options: argparse.Name
     return process
 
 
-def main() -> int:
+def parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(description="minivan behind HTTP: POST /classify, GET /health, GET /metrics")
     parser.add_argument("--host", default="127.0.0.1")
     parser.add_argument("--port", type=int, default=8080, help="0 takes any that is free (%(default)s)")
@@ -539,13 +547,17 @@ def main() -> int:
     parser.add_argument("--weights", help="a name or a file; the default weights without it")
     parser.add_argument("--engine", choices=("fast", "exact", "numpy"), default="fast")
     parser.add_argument("--grace", type=float, default=20, help="seconds in which a stop answers what is open (%(default)s)")
-    options = parser.parse_args()
+    return parser
+
+
+def main() -> int:
+    options = parser().parse_args()
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(process)d %(levelname)s %(message)s")
     board, family = Board(max(1, options.workers)), socket.AF_INET6 if ":" in options.host else socket.AF_INET
     try:
         listener = socket.create_server((options.host, options.port), family=family, backlog=128)
     except OSError as error:
-        parser.error(f"cannot listen on {options.host}, port {options.port}: {sentence(error)}")
+        parser().error(f"cannot listen on {options.host}, port {options.port}: {sentence(error)}")
     logging.info("listening on port %d", listener.getsockname()[1])
     if options.workers > 0:
         return supervise(listener, board, options)

@@ -286,6 +286,23 @@ def test_metrics_count_what_was_answered(service):
     assert [line.split()[2] for line in lines if line.startswith("# TYPE")] == list(serve.METRICS)
 
 
+def test_the_page_has_the_limits_of_the_code():
+    page = " ".join((EXAMPLES / "serve" / "README.md").read_text(encoding="utf-8").split())
+    for words in (
+        f"waits {serve.WINDOW * 1000:.0f} ms at most",
+        f"stacks up to {serve.BATCH}.",
+        f"more than {serve.LARGEST_BODY >> 20} MiB or {serve.MOST_PIXELS / 1e6:.0f} megapixels (413)",
+        f"not there after {serve.BODY} seconds (408)",
+        f"longer than {minivan.image.LONGEST} seconds (400)",
+        f"computed one batch for longer than {minivan.image.LONGEST} seconds",
+        f"With {serve.WAITING} photos waiting in a process",
+        f"At most {serve.CONNECTIONS} connections",
+        f"after {({5: 'five'})[serve.HOPELESS]} in a row that were never ready",
+        f"after {serve.parser().get_default('grace')} seconds (`--grace`)",
+    ):
+        assert words in page, words
+
+
 def test_the_boards_of_several_processes_are_one():
     board = serve.Board(3)
     for board.row in range(3):

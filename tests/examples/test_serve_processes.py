@@ -70,6 +70,7 @@ def test_a_worker_that_is_killed_is_replaced_and_its_counts_remain():
     with started(2, *SMALL) as server:
         for _ in range(4):
             assert server.ask("POST", "/classify", CAT)[0] == 200
+        assert "\nThreads:\t1\n" in Path(f"/proc/{server.process.pid}/status").read_text(), "who has threads is not forked"
         for _ in range(3):
             victim = server.members()[0]
             os.kill(victim, signal.SIGKILL)
@@ -182,12 +183,11 @@ def test_a_port_that_is_taken_is_one_line():
 def test_ten_minutes_under_load(workers, cached, capsys):
     """The same bits, flat memory, bounded latencies; MINIVAN_SOAK_SECONDS makes it shorter."""
     expected = load.digests(load.photos(), "fast")  # whose kernels are kept
-    with tempfile.NamedTemporaryFile() as file:  # below a file, nothing can be kept
-        with started(workers, cache=None if cached else f"{file.name}/none") as server:
-            members = server.members()
-            seen = load.drive(server, expected, clients=8, seconds=SOAK)
-            assert server.members() == members, "a worker died"
-            metrics = server.metrics()
+    with tempfile.NamedTemporaryFile() as file, started(workers, cache=None if cached else f"{file.name}/none") as server:
+        members = server.members()  # below a file, no kernels can be kept
+        seen = load.drive(server, expected, clients=8, seconds=SOAK)
+        assert server.members() == members, "a worker died"
+        metrics = server.metrics()
     with capsys.disabled():
         print("\n" + load.line(workers, cached, server, seen, metrics), end="")
     assert not seen.faults and server.status == 0
