@@ -41,6 +41,7 @@ WAITING = 32  # photos at once in one process; the next ones are answered with 5
 BATCH, WINDOW = 8, 0.003  # photos in one forward pass; seconds that the first waits for others that are being decoded
 IDLE, HEADERS, BODY, LINGER = 30, 10, 10, 1  # seconds for the next request, its headers, its body, a last word
 POLL = 0.05  # seconds between two looks at what wakes nobody up
+MOST_WORKERS = 256  # more is a mistake
 HOPELESS = 5  # workers in a row that die before they are ready: then the server gives up
 
 SECONDS, PHOTOS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10), (1, 2, 4, 8)
@@ -533,6 +534,8 @@ def fork(row: int, listener: socket.socket, board: Board, options: argparse.Name
             signal.signal(signal.SIGINT, signal.SIG_IGN)  # a terminal sends it to all; the parent decides
             signal.pthread_sigmask(signal.SIG_UNBLOCK, STOP)
             status = service.run()
+        except Exception:
+            logging.exception("the worker failed")
         finally:
             os._exit(status)
     signal.pthread_sigmask(signal.SIG_UNBLOCK, STOP)
@@ -552,11 +555,13 @@ def parser() -> argparse.ArgumentParser:
 
 def main() -> int:
     options = parser().parse_args()
+    if not 0 <= options.workers <= MOST_WORKERS:
+        parser().error(f"--workers is a number from 0 to {MOST_WORKERS}")
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(process)d %(levelname)s %(message)s")
     board, family = Board(max(1, options.workers)), socket.AF_INET6 if ":" in options.host else socket.AF_INET
     try:
         listener = socket.create_server((options.host, options.port), family=family, backlog=128)
-    except OSError as error:
+    except (OSError, OverflowError) as error:
         parser().error(f"cannot listen on {options.host}, port {options.port}: {sentence(error)}")
     logging.info("listening on port %d", listener.getsockname()[1])
     if options.workers > 0:

@@ -170,6 +170,22 @@ def test_what_can_never_answer_ends_with_a_line(workers):
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (("--port", "99999"), "port must be 0-65535"),
+        (("--host", "no such host"), "cannot listen on no such host"),
+        (("--workers", "-1"), "--workers is a number from 0 to 256"),
+        (("--workers", "100000"), "--workers is a number from 0 to 256"),
+    ],
+)
+def test_a_wrong_call_is_one_line(arguments, words):
+    with pytest.raises(TimeoutError) as raised:
+        load.Server(*arguments).__enter__()
+    assert words in str(raised.value) and "Traceback" not in str(raised.value)
+
+
+@pytest.mark.slow
 def test_a_port_that_is_taken_is_one_line():
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = str(taken.getsockname()[1])
