@@ -23,6 +23,29 @@ except Exception as error:  # with a NumPy that is too new for it, it raises mor
     said = f"Numba cannot be imported ({reason(error)}); the engine numpy works without it, the others do not"
     raise NoCompiler(said) from error
 
+LEVELS = {"x86-64-v3": ("+avx2", "+fma"), "x86-64-v4": ("+avx2", "+fma", "+avx512f")}  # processors by name, and what they have
+
+
+def _lacking() -> list[str]:
+    """Return what Numba's settings let compiled code use and this processor has not: the system would end the process there."""
+    from llvmlite import binding
+
+    config = vars(numba.config)
+    try:
+        here = binding.get_host_cpu_features()
+    except RuntimeError:  # LLVM does not know this system's way to ask
+        return []
+    asked = (config["CPU_FEATURES"] or "").split(",")
+    named = LEVELS.get(config["CPU_NAME"] or "", ())
+    return [feature for feature in dict.fromkeys((*named, *asked)) if feature[:1] == "+" and not here.get(feature[1:], True)]
+
+
+if _missing := _lacking():
+    raise NoCompiler(
+        f"NUMBA_CPU_NAME or NUMBA_CPU_FEATURES asks for {', '.join(_missing)}, which this processor has not, so that compiled "
+        "code would end the process: unset both, or use the engine numpy"
+    )
+
 __all__ = ["carray", "compiles", "inline", "intrinsic", "launch", "njit", "prange"]
 
 carray: Any = vars(numba)["carray"]  # an array over memory that is known by its address; for compiled code
