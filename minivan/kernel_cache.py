@@ -156,9 +156,7 @@ class _Kernel:
         about = {
             "kernel": f"{self._module}.{self._name}, line {self._line}",
             "signature": str(sig),
-            "processor": codegen.magic_tuple(),  # LLVM's names of the platform, the model and its features
-            **_settings(),
-            **_compiler(),
+            **_made_with(codegen),
         }
         key = json.dumps(about).encode()
         name = f"{self._module.removeprefix(f'{__package__}.')}.{self._name}-{hashlib.sha256(key).hexdigest()[:32]}.kernel"
@@ -201,6 +199,19 @@ def _internals() -> Internals:
         return Internals(serialize.dumps, compiler.CompileResult._rebuild)
     except (ImportError, AttributeError, TypeError, ValueError) as error:
         return Internals(pickle.dumps, pickle.loads, f"this Numba keeps compiled functions in a way of its own ({error})")
+
+
+def made_with() -> dict[str, Any]:
+    """Return what all keys of this process have: the processor, the versions, the settings. ImportError without Numba."""
+    from numba.core.registry import cpu_target
+
+    with_lists: dict[str, Any] = json.loads(json.dumps(_made_with(cpu_target.target_context.codegen())))
+    return with_lists
+
+
+def _made_with(codegen: Any) -> dict[str, Any]:
+    # LLVM's names of the platform, the model and its features
+    return {"processor": codegen.magic_tuple(), **_settings(), **_compiler()}
 
 
 @functools.lru_cache(maxsize=1)

@@ -42,9 +42,7 @@ def run(archive, tmp_path):
         known = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"} | {"TMPDIR": str(temporary)}
         environment = known | ({"PYTHONPATH": str(archive)} if imported else {}) | environment
         command = [sys.executable, *map(str, arguments)]
-        done = subprocess.run(
-            command, capture_output=True, text=True, timeout=300, env=environment, cwd=tmp_path, check=False
-        )
+        done = subprocess.run(command, capture_output=True, text=True, timeout=300, env=environment, cwd=tmp_path, check=False)
         assert done.returncode == status and "Traceback" not in done.stderr, done.stderr
         assert not any(temporary.iterdir())
         return done.stdout, done.stderr
@@ -61,7 +59,8 @@ from minivan.oracle import vectors
 archive, picture = sys.argv[1:]
 assert minivan.__file__.startswith(archive)
 model = minivan.load(engine="numpy")
-assert model.card.file == find(model.card.name) == find(bundled()[0]) == find(str(bundled()[0])) and len(model.card.sha256) == 64
+assert model.card.file == find(model.card.name) == find(bundled()[0]) == find(str(bundled()[0]))
+assert len(model.card.sha256) == 64
 assert [entry.fault for entry in here()] == [""]
 assert len(minivan.card.imagenet1k()) == 1000
 walked = photo.walk(model, photo.example())

@@ -70,12 +70,23 @@ def test_code_for_another_processor_version_or_setting_is_not_loaded(cache, monk
     assert answer()
 
 
+@pytest.mark.parametrize("setting", kernel_cache.SETTINGS)
+def test_a_setting_of_numbas_that_a_program_changes_later_leads_to_another_kernel(cache, monkeypatch, setting):
+    from numba import config
+
+    before = kernel_cache.made_with()
+    monkeypatch.setattr(config, setting, "another", raising=False)
+    assert kernel_cache.made_with() != before
+
+
 def test_a_type_of_the_same_name_from_another_module_is_not_taken_for_it(cache):
     answer()
     (path,) = cache.iterdir()
-    _, key, pickled = path.read_bytes().split(b"\n", 2)
+    _, key, seconds, pickled = path.read_bytes().split(b"\n", 3)
     sig, reduced = pickle.loads(pickled)
-    rest = key + b"\n" + pickle.dumps(((*sig, *sig), reduced))  # the text of the types agrees, they themselves do not
+    rest = (
+        key + b"\n" + seconds + b"\n" + pickle.dumps(((*sig, *sig), reduced))
+    )  # the text of the types agrees, they themselves do not
     path.write_bytes(hashlib.sha256(rest).hexdigest().encode() + b"\n" + rest)
     assert not answer()
 
