@@ -52,6 +52,14 @@ def test_a_command_notes_each_engine_once_on_standard_error(cache, capsys):
     ]
 
 
+def test_where_nothing_is_compiled_at_all_exact_is_said_to_be_slow(monkeypatch, capsys):
+    for setting, engine, said in (("1", "exact", 1), ("0", "exact", 0), ("1", "fast", 0), ("1", "numpy", 0)):
+        monkeypatch.setenv("NUMBA_DISABLE_JIT", setting)
+        with compiling_noted(engine):
+            pass
+        assert capsys.readouterr().err.count("NUMBA_DISABLE_JIT is set") == said
+
+
 def test_the_note_can_be_left_out_and_is_no_part_of_the_library(cache, monkeypatch, capsys):
     answer()
     monkeypatch.setenv("MINIVAN_COMPILE_NOTE", "0")

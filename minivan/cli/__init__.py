@@ -93,7 +93,7 @@ def run(argv: list[str]) -> int:
     os.environ.setdefault("OMP_WAIT_POLICY", "passive")
     check_space(getattr(args, "compiles", getattr(args, "engine", None) in COMPILED))
     prepare_compiler(args)
-    with compiling_noted():
+    with compiling_noted(getattr(args, "engine", None)):
         status: int = args.run(args)
     return status
 

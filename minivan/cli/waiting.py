@@ -1,4 +1,4 @@
-"""What a person who waits is told: that kernels are being compiled, and that this is done once."""
+"""What a person who waits is told: that kernels are being compiled, and that this is done once; or that none ever are."""
 
 from __future__ import annotations
 
@@ -14,12 +14,14 @@ WHAT = {"fast": "the engine fast", "ops": "the engine exact", "grad": "the gradi
 
 
 @contextlib.contextmanager
-def compiling_noted() -> Iterator[None]:
+def compiling_noted(engine: str | None = None) -> Iterator[None]:
     """Print one note for each engine whose kernels are about to be compiled in the block; none where they are loaded.
 
     Where they cannot be kept, a warning has said so, and why: the note, which promises that the next run loads them, is not
-    printed then.
+    printed then. `engine` is the one that the command was asked for.
     """
+    if engine == "exact" and os.environ.get("NUMBA_DISABLE_JIT", "0") not in ("", "0"):
+        note("NUMBA_DISABLE_JIT is set: nothing is compiled, and a photo takes the engine exact minutes; numpy is faster then")
     noted: set[str] = set()
 
     def listener(kernel: str, kept: bool) -> None:
