@@ -21,7 +21,7 @@ import numpy.typing as npt
 
 from . import __version__, compiling, kernel_cache, kernel_survey, processors, seeded
 from .engines import EXACT, FAST, NUMPY, Engine
-from .errors import reason
+from .errors import WrongCall, reason
 from .input import amount
 from .variants import Config
 
@@ -187,7 +187,10 @@ def _engine(engine: Engine, promised: bool) -> Finding:
         if tried.compiled:
             took += f", {tried.seconds:.1f} s to compile before"
     except Exception as error:  # the report goes on, and says what there was
-        return Finding(subject, "does not work", f"{type(error).__name__}: {reason(error)}")
+        wrong = f"{type(error).__name__}: {reason(error)}"
+        if engine is not NUMPY and not isinstance(error, WrongCall):
+            wrong += "; if a compiled kernel is bad, minivan doctor --clear removes it"
+        return Finding(subject, "does not work", wrong)
     right, wrong = judge(logits, promised)
     return Finding(subject, f"{right}; {took}" if right else took, wrong)
 

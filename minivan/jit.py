@@ -20,7 +20,9 @@ try:
     from numba import prange
     from numba.extending import intrinsic as numba_intrinsic
 except Exception as error:  # with a NumPy that is too new for it, it raises more than ImportError
-    said = f"Numba cannot be imported ({reason(error)}); the engine numpy works without it, the others do not"
+    asked = os.environ.get("NUMBA_NUM_THREADS")
+    about = f"NUMBA_NUM_THREADS is {quote(asked)}: " if asked and isinstance(error, ValueError) else ""
+    said = f"Numba cannot be imported ({about}{reason(error)}); the engine numpy works without it, the others do not"
     raise NoCompiler(said) from error
 
 LEVELS = {"x86-64-v3": ("avx2", "fma"), "x86-64-v4": ("avx2", "fma", "avx512f")}  # processors by name, and what they have

@@ -122,7 +122,9 @@ class _Kernel:
             if pickled:
                 saved, reduced = pickle.loads(pickled)
                 if saved == sig:  # its text, which is in the key, names a class without its module
-                    return _internals().rebuild(target_context, *reduced)
+                    made = _internals().rebuild(target_context, *reduced)
+                    if made.fndesc.qualname == self._name:
+                        return made
         except Exception as error:
             _warn(f"a compiled kernel cannot be read: {sentence(error)}")
         self._began, self._compiled = time.perf_counter(), _compiled

@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 from support.kernels import answer, files, kernel
 
-from minivan import kernel_cache
+from minivan import jit, kernel_cache
+from minivan.ops import activation
 
 
 def test_a_kernel_is_compiled_once_and_then_loaded(cache):
@@ -68,6 +69,22 @@ def test_code_for_another_processor_version_or_setting_is_not_loaded(cache, monk
         monkeypatch.setattr(kernel_cache, "_compiler", lambda: other)
     assert not answer() and len(files(cache)) == 2
     assert answer()
+
+
+def test_another_kernels_code_of_the_same_signature_is_not_taken_for_it(cache):
+    def called(function):
+        kernel = jit.njit()(function)
+        return kernel(0.5), sum(kernel.stats.cache_hits.values())
+
+    exp, erfc = activation.exp.py_func, activation.erfc.py_func
+    right, _ = called(exp)
+    ours = {path for path in cache.iterdir() if "exp" in path.name}
+    called(erfc)
+    (path,), (other,) = ours, {path for path in cache.iterdir() if "erfc" in path.name}
+    key, found = path.read_bytes().split(b"\n", 2)[1], other.read_bytes().split(b"\n", 2)[2]
+    rest = key + b"\n" + found
+    path.write_bytes(hashlib.sha256(rest).hexdigest().encode() + b"\n" + rest)
+    assert called(exp) == (right, 0) and called(exp) == (right, 1)
 
 
 @pytest.mark.parametrize("setting", kernel_cache.SETTINGS)
