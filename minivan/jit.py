@@ -134,7 +134,7 @@ class Launch:
         wanted, most = _numbas(), budget().threads
         if wanted > MOST_THREADS and not threading_layer():
             raise CannotCompute(f"NUMBA_NUM_THREADS asks for {wanted} threads, and at most {MOST_THREADS} are started")
-        if not threading_layer():
+        if compiles() and not threading_layer():
             self._start(wanted)
         if wanted > most:
             numba.set_num_threads(most)
