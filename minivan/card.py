@@ -12,6 +12,7 @@ from typing import NamedTuple
 
 from .errors import is_line, quote
 from .input import named, opened, read_text
+from .shipped import PACKAGE
 
 MOST_BYTES_OF_LABELS = 8 << 20
 
@@ -56,7 +57,7 @@ def read_labels(path: str | Path) -> tuple[Label, ...]:
 
 def imagenet1k() -> tuple[Label, ...]:
     """The 1,000 classes of ImageNet-1k (ILSVRC 2012) in index order."""
-    return read_labels(Path(__file__).parent / "imagenet1k.tsv")
+    return read_labels(PACKAGE / "imagenet1k.tsv")
 
 
 @dataclass(frozen=True)

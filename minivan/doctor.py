@@ -6,7 +6,10 @@ Nothing is raised and nothing is changed but the cache of kernels, which gains w
 from __future__ import annotations
 
 import importlib
+import os
 import platform
+import signal
+import subprocess
 import sys
 import time
 from collections.abc import Iterator
@@ -16,9 +19,9 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from . import __version__, kernel_cache, kernel_survey, processors, seeded
+from . import __version__, compiling, kernel_cache, kernel_survey, processors, seeded
 from .engines import EXACT, FAST, NUMPY, Engine
-from .errors import reason
+from .errors import WrongCall, reason
 from .input import amount
 from .variants import Config
 
@@ -28,8 +31,26 @@ SELF_CHECK = Config((8, 8, 8, 8), (1, 1, 1, 1), (2, 2, 2, 2), classes=5)  # seed
 SELF_CHECK_INPUT = (2, 3, 64, 96)
 # The bits of the logits that exact gives, (2, 5) little-endian float32: the same on every machine.
 SELF_CHECK_LOGITS = bytes.fromhex("bf73263f2050863f3754fa3ecfc6f73ecbe4a4be01a2ab3f6a80413fa8ec1fbe8be7db3df70469bf")
-CHECKED = ((FAST, False), (EXACT, True), (NUMPY, False))  # whether an engine promises the bits
+TRY = "import sys; sys.path[:] = sys.argv[2:]; from minivan import doctor; doctor.run_alone(sys.argv[1])"
+FATAL = [
+    getattr(signal, name) for name in ("SIGSEGV", "SIGBUS", "SIGILL", "SIGFPE", "SIGABRT", "SIGTRAP") if hasattr(signal, name)
+]
 AGREES = 1e-4  # how far the other engines' logits may be away, as a share of the largest
+
+
+class Check(NamedTuple):
+    """An engine that is run, and what can be expected of it."""
+
+    engine: Engine
+    bits: bool  # whether it promises the recorded ones
+    kernels: bool  # whether it runs compiled ones
+
+
+CHECKED = (
+    Check(FAST, bits=False, kernels=True),
+    Check(EXACT, bits=True, kernels=True),
+    Check(NUMPY, bits=False, kernels=False),
+)
 
 
 class Finding(NamedTuple):
@@ -52,8 +73,11 @@ def examine() -> Iterator[Finding]:
     yield _cache()
     yield from _other_kernels()
     yield from _weights()
-    for engine, promised in CHECKED:
-        yield _engine(engine, promised)
+    before = kernel_cache.state().problem
+    for check in CHECKED:
+        yield _engine(check)
+    if (after := kernel_cache.state().problem) and after != before:
+        yield Finding("cache", "could not be used while the engines ran", after)
 
 
 def _package(package: str) -> Finding:
@@ -83,7 +107,11 @@ def _vectors() -> Finding:
     except Exception as error:  # Numba may be missing, or MINIVAN_VECTOR wrong
         return Finding("vectors", "unknown", reason(error))
     if isinstance(lanes, Plain):
-        return Finding("vectors", "none of AVX-512, AVX2 with FMA, or NEON: the engine fast is several times slower here")
+        asked = os.environ.get("MINIVAN_VECTOR")
+        limited = [name for name in ("NUMBA_CPU_NAME", "NUMBA_CPU_FEATURES", "NUMBA_ENABLE_AVX") if name in os.environ]
+        why = f"{' and '.join(limited)} leave it out" if limited else "this processor has none of them"
+        wrong = "" if asked else f"{why}: the engine fast is several times slower than it could be"
+        return Finding("vectors", "MINIVAN_VECTOR asks for none" if asked else "none of AVX-512, AVX2 with FMA, or NEON", wrong)
     width = SHAPES[type(lanes)].lanes
     return Finding("vectors", f"{width} floats ({VECTORS[width]})")
 
@@ -124,7 +152,11 @@ def _cache() -> Finding:
     text = f"{state.folder} (chosen by {state.chosen_by})"
     if used is None:
         return Finding("cache", f"{text}: no kernels yet", state.problem or "")
-    text += f": {used.kernels} kernels, {amount(used.size)}"
+    text += f", of {used.owner}: {used.kernels} kernels, {amount(used.size)}, compiled in {used.seconds:.0f} s"
+    if used.foreign:
+        text += f"; {used.foreign} of them for other processors, versions or settings"
+    if used.unfinished:
+        text += f"; {used.unfinished} files that were left unfinished, which go a day later"
     if used.damaged:
         return Finding("cache", text, f"{len(used.damaged)} damaged, which are compiled again: {used.damaged[0]}, ...")
     return Finding("cache", text, state.problem or used.doubt or "")
@@ -150,20 +182,80 @@ def _weights() -> Iterator[Finding]:
         yield Finding("weights", "none", "the bundled ones are missing: install minivan again")
 
 
-def _engine(engine: Engine, promised: bool) -> Finding:
+def _engine(check: Check) -> Finding:
     """Run one engine on the seeded network, and hold its logits against the recorded ones."""
     from .van import VAN
 
+    engine = check.engine
     subject = f"engine {engine}"
+    tried = _tried(engine) if check.kernels else Tried()
+    if tried.ended_by:
+        clear = "a compiled kernel is bad (minivan doctor --clear removes all), or this processor cannot run it"
+        return Finding(subject, "ends the process that runs it", f"{tried.ended_by}: {clear}")
+    compiled: list[str] = []
     try:
         start = time.perf_counter()
         model, x = VAN(SELF_CHECK, seeded.tensors(SELF_CHECK), engine), seeded.images(SELF_CHECK_INPUT)
-        logits = model(x)
-        took = f"{time.perf_counter() - start:.1f} s to compile or load, and run"
+        with compiling.told(lambda kernel, kept: compiled.append(kernel)):
+            logits = model(x)
+        took = f"{time.perf_counter() - start:.1f} s to {'compile' if compiled else 'load'} and run"
+        if tried.compiled:
+            took += f", {tried.seconds:.1f} s to compile before"
     except Exception as error:  # the report goes on, and says what there was
-        return Finding(subject, "does not work", f"{type(error).__name__}: {reason(error)}")
-    right, wrong = judge(logits, promised)
+        wrong = f"{type(error).__name__}: {reason(error)}"
+        if check.kernels and not isinstance(error, WrongCall):
+            wrong += "; if a compiled kernel is bad, minivan doctor --clear removes it"
+        return Finding(subject, "does not work", wrong)
+    right, wrong = judge(logits, check.bits)
     return Finding(subject, f"{right}; {took}" if right else took, wrong)
+
+
+class Tried(NamedTuple):
+    """What became of a process that ran an engine by itself."""
+
+    compiled: bool = False  # whether it compiled anything
+    seconds: float = 0.0
+    ended_by: str = ""  # the name of the signal that ended it
+
+
+def _tried(engine: Engine) -> Tried:
+    """Run an engine in a process of its own: machine code that is bad ends that one alone.
+
+    Not where nothing is kept (everything would be compiled twice), and not where Python is a part of another program.
+    """
+    if kernel_cache.folder() is None or not sys.executable or getattr(sys, "frozen", False):
+        return Tried()
+    start, compiled = time.perf_counter(), False
+    command, nowhere = [sys.executable, "-c", TRY, engine.name, *sys.path], subprocess.DEVNULL
+    try:
+        process = subprocess.Popen(command, stdin=nowhere, stdout=subprocess.PIPE, stderr=nowhere, text=True)
+    except OSError:  # no more processes
+        return Tried()
+    try:
+        with process:
+            assert process.stdout
+            for line in process.stdout:
+                compiled = True
+                compiling.begins(line.strip(), kept=True)
+    except BaseException:
+        process.kill()
+        raise
+    ended_by = next((number.name for number in FATAL if number == -process.returncode), "")
+    return Tried(compiled, time.perf_counter() - start, ended_by)
+
+
+def run_alone(engine: str) -> None:
+    """What that process does: the self-check's network, and a line on standard output for each kernel that is compiled."""
+    from .engines import find
+    from .van import VAN
+
+    def tell(kernel: str, kept: bool) -> None:
+        if kept:
+            sys.stdout.write(f"{kernel}\n")
+            sys.stdout.flush()
+
+    with compiling.told(tell):
+        VAN(SELF_CHECK, seeded.tensors(SELF_CHECK), find(engine))(seeded.images(SELF_CHECK_INPUT))
 
 
 def judge(logits: npt.NDArray[np.float32], promised: bool) -> tuple[str, str]:

@@ -3,7 +3,7 @@
 A regular file is read, through links. A pipe has no end of its own and no size: it is read where the user named it, as
 standard input is, up to a limit. A device, a socket or a folder is refused before it is opened: opening some of them waits, or
 does something. What the file system calls a regular file may still have no end (`/proc` has some), so that no size that it
-gives is believed.
+gives is believed. A file that comes with minivan in a zip is read as if it lay in a folder (`shipped.py`).
 """
 
 from __future__ import annotations
@@ -17,6 +17,8 @@ from contextlib import contextmanager
 from io import BufferedReader
 from pathlib import Path
 from typing import IO
+
+from . import shipped
 
 KINDS = {
     stat.S_IFDIR: "a folder",
@@ -62,6 +64,8 @@ def opened(path: str | os.PathLike[str], pipe: bool = False) -> BufferedReader:
     Raises OSError, naming `path`, where there is none or it is something else.
     """
     named = os.fspath(path)
+    if (inside := shipped.content(named)) is not None:
+        return BufferedReader(io.BytesIO(inside))
     try:
         mode = os.stat(named).st_mode
         if not (wrong := _fault(mode, pipe)):

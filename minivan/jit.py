@@ -12,7 +12,7 @@ from collections.abc import Callable
 from typing import Any, TypeVar, cast
 
 from . import kernel_cache
-from .errors import CannotCompute, NoCompiler, reason
+from .errors import CannotCompute, NoCompiler, quote, reason
 from .processors import MOST_THREADS, budget
 
 try:
@@ -20,8 +20,39 @@ try:
     from numba import prange
     from numba.extending import intrinsic as numba_intrinsic
 except Exception as error:  # with a NumPy that is too new for it, it raises more than ImportError
-    said = f"Numba cannot be imported ({reason(error)}); the engine numpy works without it, the others do not"
+    asked = os.environ.get("NUMBA_NUM_THREADS")
+    about = f"NUMBA_NUM_THREADS is {quote(asked)}: " if asked and isinstance(error, ValueError) else ""
+    said = f"Numba cannot be imported ({about}{reason(error)}); the engine numpy works without it, the others do not"
     raise NoCompiler(said) from error
+
+LEVELS = {"x86-64-v3": ("avx2", "fma"), "x86-64-v4": ("avx2", "fma", "avx512f")}  # processors by name, and what they have
+
+
+def _unusable() -> str | None:
+    """Say why this processor cannot run what Numba's settings let it compile; None where it can.
+
+    Of a name alone nothing is to be feared: Numba then lists what this processor lacks.
+    """
+    from llvmlite import binding
+
+    name, features = vars(numba.config)["CPU_NAME"], vars(numba.config)["CPU_FEATURES"]
+    if not features:
+        return None
+    asked = dict.fromkeys(LEVELS.get(name or "", ()), "+")
+    for feature in features.split(","):
+        if feature and feature[0] not in "+-":  # at which LLVM would end the process
+            return f"NUMBA_CPU_FEATURES holds {quote(feature)}, which begins with neither + nor -"
+        asked[feature[1:]] = feature[:1]
+    try:
+        here = binding.get_host_cpu_features()
+    except RuntimeError:  # LLVM does not know how to ask this system
+        return None
+    missing = [feature for feature, sign in asked.items() if sign == "+" and not here.get(feature, True)]
+    return f"NUMBA_CPU_FEATURES, or NUMBA_CPU_NAME, means {', '.join(missing)}, which this processor lacks" if missing else None
+
+
+if _why := _unusable():
+    raise NoCompiler(f"{_why}, so that compiled code would end the process: unset both, or use the engine numpy")
 
 __all__ = ["carray", "compiles", "inline", "intrinsic", "launch", "njit", "prange"]
 
@@ -103,11 +134,8 @@ class Launch:
         wanted, most = _numbas(), budget().threads
         if wanted > MOST_THREADS and not threading_layer():
             raise CannotCompute(f"NUMBA_NUM_THREADS asks for {wanted} threads, and at most {MOST_THREADS} are started")
-        if not threading_layer() and (there := startable(wanted)) < wanted:
-            raise CannotCompute(
-                f"the system starts no more than {there} of the {wanted} threads that Numba would compute on (a limit on"
-                f" processes, ulimit -u?): set NUMBA_NUM_THREADS={there}, or use the engine fast or numpy"
-            )
+        if compiles() and not threading_layer():
+            self._start(wanted)
         if wanted > most:
             numba.set_num_threads(most)
         self._numbas.append(wanted if wanted > most else None)
@@ -116,6 +144,20 @@ class Launch:
         before = self._numbas.pop()  # what an interrupted call has left below it is never reached
         if before is not None:
             numba.set_num_threads(before)
+
+    def _start(self, wanted: int) -> None:
+        """Start Numba's threads: here, since an error of theirs would look like one of the kernel that is loaded."""
+        if (there := startable(wanted)) < wanted:
+            raise CannotCompute(
+                f"the system starts no more than {there} of the {wanted} threads that Numba would compute on (a limit on"
+                f" processes, ulimit -u?): set NUMBA_NUM_THREADS={there}, or use the engine fast or numpy"
+            )
+        try:
+            numba.get_num_threads()
+        except ValueError as error:
+            said = f"Numba's threads cannot be started ({reason(error).rstrip('.')})"
+            settings = "NUMBA_THREADING_LAYER and NUMBA_THREADING_LAYER_PRIORITY"
+            raise CannotCompute(f"{said}: unset {settings}, or use the engine fast or numpy, which need none") from None
 
     def _forked(self) -> None:
         self.lock, self._numbas = threading.RLock(), []  # another thread of the parent may have held it

@@ -10,15 +10,16 @@ its owner alone (0700). In it is one folder per version of the sources, `minivan
 it: SHA-256 over every module that can be compiled into a kernel. An edit anywhere in them leads to another folder, and nothing
 has to be wiped.
 
-**One file per kernel and signature**, named after the kernel and the SHA-256 of its key, in three parts:
+**One file per kernel and signature**, named after the kernel and the SHA-256 of its key, in four parts:
 
     SHA-256 of all that follows, in hexadecimal                 line 1
     the key: all that the machine code depends on, as JSON      line 2
+    how many seconds compiling it took                          line 3
     Numba's compiled function, pickled                          the rest
 
 A file is loaded if its checksum is right and its key, letter by letter, the one asked for; else it is as if it were not
-there. It is written beside its place and renamed, so there are no halves, and of two writers the last wins with the same
-content. Files that a killed process left behind (.tmp) go a day later, when the next kernel is written.
+there. It is written beside its place and renamed, so there are no halves, and of two writers the last wins, with
+code for the same key. Files that a killed process left behind (.tmp) go a day later, when the next kernel is written.
 
 **A cache never decides the answer.** It is read only if the file, its folder and those above are trusted (trust.py), which is
 looked at before anything is unpickled. The folder is the one of this version: MINIVAN_CACHE=/tmp is safe. It is not read once
@@ -43,6 +44,7 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from . import compiling
 from .errors import sentence
 from .home import user_cache
 from .trust import distrust, distrust_status
@@ -50,7 +52,11 @@ from .trust import distrust, distrust_status
 # Modules and packages whose text can become a part of a kernel or of its file.
 KERNEL_SOURCES = ("fast", "geometry", "grad", "jit", "kernel_cache", "ops")
 # Settings of Numba that change the code it makes and are not in its description of the processor.
-SETTINGS = ("OPT", "LOOP_VECTORIZE", "SLP_VECTORIZE", "BOUNDSCHECK", "DEBUGINFO_DEFAULT", "USING_SVML", "LLVM_REFPRUNE_PASS")
+SETTINGS = (
+    "OPT", "LOOP_VECTORIZE", "SLP_VECTORIZE", "BOUNDSCHECK", "DEBUGINFO_DEFAULT", "EXTEND_VARIABLE_LIFETIMES", "USING_SVML",
+    "LLVM_REFPRUNE_PASS", "LLVM_REFPRUNE_FLAGS", "DEBUG_NRT", "NRT_STATS", "DEBUG_ARRAY_OPT_RUNTIME", "PARFOR_MAX_TUPLE_SIZE",
+    "ENABLE_PROFILING", "JIT_COVERAGE", "USE_RVSDG_FRONTEND",
+)  # fmt: skip
 DAY = 86400  # seconds
 
 
@@ -101,6 +107,7 @@ class _Kernel:
     def __init__(self, function: Callable[..., Any]):
         self._module, self._name = function.__module__, function.__qualname__
         self._line = function.__code__.co_firstlineno
+        self._began, self._compiled = 0.0, 0.0  # when its compiling did, and how many seconds all had taken together then
 
     @property
     def cache_path(self) -> str | None:
@@ -115,20 +122,32 @@ class _Kernel:
             if pickled:
                 saved, reduced = pickle.loads(pickled)
                 if saved == sig:  # its text, which is in the key, names a class without its module
-                    return _internals().rebuild(target_context, *reduced)
+                    made = _internals().rebuild(target_context, *reduced)
+                    if made.fndesc.qualname == self._name:
+                        return made
         except Exception as error:
             _warn(f"a compiled kernel cannot be read: {sentence(error)}")
+        self._began, self._compiled = time.perf_counter(), _compiled
+        compiling.begins(f"{self._module.removeprefix(f'{__package__}.')}.{self._name}", kept=_warned is None)
         return None
 
     def save_overload(self, sig: Any, data: Any) -> None:
+        seconds = self._took()
         try:
             found = self._find(sig, data.codegen)
             if found:
                 if data.library.has_dynamic_globals or any(not lifted.can_cache for lifted in data.lifted):
                     raise ValueError(f"{self._name} holds addresses or objects of this process")
-                _write(*found, _internals().dumps((sig, data._reduce())))
+                _write(*found, seconds, _internals().dumps((sig, data._reduce())))
         except Exception as error:
             _warn(f"a compiled kernel cannot be kept: {sentence(error)}")
+
+    def _took(self) -> float:
+        """Return the seconds since its compiling began, without those of kernels that were compiled as a part of it."""
+        global _compiled
+        seconds = time.perf_counter() - self._began - (_compiled - self._compiled)
+        _compiled += seconds
+        return seconds
 
     def _find(self, sig: Any, codegen: Any) -> tuple[Path, bytes] | None:
         """Return the file of a signature and the key that it must have; None where the cache is not used."""
@@ -139,8 +158,7 @@ class _Kernel:
         about = {
             "kernel": f"{self._module}.{self._name}, line {self._line}",
             "signature": str(sig),
-            "processor": codegen.magic_tuple(),  # LLVM's names of the platform, the model and its features
-            **_compiler(),
+            **_made_with(codegen),
         }
         key = json.dumps(about).encode()
         name = f"{self._module.removeprefix(f'{__package__}.')}.{self._name}-{hashlib.sha256(key).hexdigest()[:32]}.kernel"
@@ -185,6 +203,19 @@ def _internals() -> Internals:
         return Internals(pickle.dumps, pickle.loads, f"this Numba keeps compiled functions in a way of its own ({error})")
 
 
+def made_with() -> dict[str, Any]:
+    """Return what all keys of this process have: the processor, the versions, the settings. ImportError without Numba."""
+    from numba.core.registry import cpu_target
+
+    with_lists: dict[str, Any] = json.loads(json.dumps(_made_with(cpu_target.target_context.codegen())))
+    return with_lists
+
+
+def _made_with(codegen: Any) -> dict[str, Any]:
+    # LLVM's names of the platform, the model and its features
+    return {"processor": codegen.magic_tuple(), **_settings(), **_compiler()}
+
+
 @functools.lru_cache(maxsize=1)
 def _compiler() -> dict[str, str]:
     """What machine code depends on beside the kernel, its types and the processor."""
@@ -192,10 +223,16 @@ def _compiler() -> dict[str, str]:
     import numba
     import numpy as np
 
-    settings = {name: str(getattr(numba.config, name, None)) for name in SETTINGS}
     python = f"{sys.implementation.cache_tag}{getattr(sys, 'abiflags', '')}"
     versions = {"numba": numba.__version__, "llvmlite": llvmlite.__version__, "numpy": np.__version__, "python": python}
-    return {"sources": SOURCES.digest, **versions, "optimize": str(sys.flags.optimize), **settings}
+    return {"sources": SOURCES.digest, **versions, "optimize": str(sys.flags.optimize)}
+
+
+def _settings() -> dict[str, str]:
+    """Numba's settings as they are now: a program may change them at any time."""
+    import numba
+
+    return {name: str(getattr(numba.config, name, None)) for name in SETTINGS}
 
 
 class Sources(NamedTuple):
@@ -286,19 +323,28 @@ def _read(path: Path, key: bytes) -> bytes | None:
             content = parts(file.read())
     except FileNotFoundError:
         return None
-    return content[1] if content and content[0] == key else None
+    return content.pickled if content and content.key == key else None
 
 
-def parts(content: bytes) -> tuple[bytes, bytes] | None:
-    """Return the key and the pickled kernel of a file's content; None if its first line is not the SHA-256 of the rest."""
+class Parts(NamedTuple):
+    """What a file of the cache holds."""
+
+    key: bytes
+    seconds: bytes  # that compiling it took, as text
+    pickled: bytes
+
+
+def parts(content: bytes) -> Parts | None:
+    """Return the parts of a file's content; None if its first line is not the SHA-256 of the rest."""
     checksum, _, rest = content.partition(b"\n")
     if hashlib.sha256(rest).hexdigest().encode() != checksum:
         return None
-    key, _, pickled = rest.partition(b"\n")
-    return key, pickled
+    key, _, rest = rest.partition(b"\n")
+    seconds, _, pickled = rest.partition(b"\n")
+    return Parts(key, seconds, pickled)
 
 
-def _write(path: Path, key: bytes, pickled: bytes) -> None:
+def _write(path: Path, key: bytes, seconds: float, pickled: bytes) -> None:
     """Put a kernel in its place, whole or not at all. Raises OSError."""
     for folder in reversed(path.parent.parents):
         if not folder.exists():
@@ -312,7 +358,7 @@ def _write(path: Path, key: bytes, pickled: bytes) -> None:
         with contextlib.suppress(OSError):  # another process may take it away at the same time
             if time.time() - left.stat().st_mtime > DAY:
                 left.unlink()
-    rest = key + b"\n" + pickled
+    rest = b"%s\n%.3f\n" % (key, seconds) + pickled
     unfinished = path.with_name(f"{path.name}.{os.urandom(8).hex()}.tmp")
     try:
         with open(unfinished, "xb", opener=lambda name, flags: os.open(name, flags, 0o644)) as file:
@@ -323,6 +369,7 @@ def _write(path: Path, key: bytes, pickled: bytes) -> None:
         raise
 
 
+_compiled = 0.0  # seconds that this process has compiled in all
 _warned: str | None = None
 
 

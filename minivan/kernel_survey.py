@@ -6,11 +6,12 @@ Kernels of other versions of minivan's sources stay where they are until somebod
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import re
 import stat
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from . import kernel_cache
 from .errors import sentence
@@ -27,8 +28,12 @@ class Version(NamedTuple):
 
     folder: Path
     used_here: bool  # whether this process would load them
+    owner: str  # its folder's
     kernels: int
-    size: int  # bytes
+    size: int  # bytes, those of what was left unfinished included
+    seconds: float  # that compiling them took, as far as it is known
+    foreign: int  # kernels that this process would not load: for other processors, Pythons, versions and settings of Numba
+    unfinished: int  # files that killed processes left
     damaged: tuple[str, ...]  # names of files that are not what their first line says: each would be compiled again
     doubt: str | None  # why they are not trusted
 
@@ -48,17 +53,46 @@ def versions() -> list[Version]:
 
 
 def _version(folder: Path, used_here: bool) -> Version:
-    count, size, damaged, doubt = 0, 0, [], distrust(folder)
+    kernels, size, seconds, foreign, unfinished, damaged, doubt = 0, 0, 0.0, 0, 0, list[str](), distrust(folder)
+    ours = _made_with()
     for path in _files(folder):
         try:
             status = path.lstat()
             doubt = doubt or distrust_status(path, status)
-            count, size = count + (path.suffix == ".kernel"), size + status.st_size
-            if path.suffix == ".kernel" and kernel_cache.parts(read(path, LARGEST_KERNEL, pipe=False)) is None:
+            size += status.st_size
+            if path.suffix != ".kernel":
+                unfinished += 1
+                continue
+            kernels += 1
+            content = kernel_cache.parts(read(path, LARGEST_KERNEL, pipe=False))
+            if content is None:
                 damaged.append(path.name)
+                continue
+            about = json.loads(content.key)
+            seconds += float(content.seconds)
+            foreign += any(about.get(name) != value for name, value in ours.items())
         except OSError as error:
             doubt = doubt or sentence(error)
-    return Version(folder, used_here, count, size, tuple(damaged), doubt)
+        except (ValueError, AttributeError):  # the checksum is right, and what it is of is nothing that this package wrote
+            damaged.append(path.name)
+    return Version(folder, used_here, _owner(folder), kernels, size, seconds, foreign, unfinished, tuple(damaged), doubt)
+
+
+def _made_with() -> dict[str, Any]:
+    try:
+        return kernel_cache.made_with()
+    except Exception:  # Numba cannot be imported, or is another than expected: the doctor says so elsewhere
+        return {}
+
+
+def _owner(folder: Path) -> str:
+    """Return the name of a folder's owner, or his number where he has none."""
+    try:
+        return folder.owner()
+    except (KeyError, OSError, NotImplementedError):
+        with contextlib.suppress(OSError):
+            return f"user {folder.stat().st_uid}"
+        return "somebody"
 
 
 def _files(folder: Path) -> list[Path]:

@@ -23,6 +23,8 @@ if not os.environ.get("NUMBA_CACHE_DIR"):
     os.environ.setdefault("MINIVAN_CACHE", str(ROOT / ".numba"))
 # The bundled weights are the default here, whatever the person who runs the tests has fetched.
 os.environ["MINIVAN_HOME"] = str(ROOT / "tests" / "no-such-home")
+# What is compiled depends on what ran before: tests look at standard error without the note that tells of it.
+os.environ.setdefault("MINIVAN_COMPILE_NOTE", "0")
 # Threads that spin while they wait halve the speed of everything else on a machine of two cores.
 os.environ.setdefault("OMP_WAIT_POLICY", "passive")
 

@@ -9,9 +9,10 @@ import numpy as np
 import pytest
 from support import ROOT
 
-from minivan import doctor, seeded
+from minivan import compiling, doctor, seeded
 from minivan.cli import main
 from minivan.doctor import SELF_CHECK, SELF_CHECK_INPUT, SELF_CHECK_LOGITS, judge
+from minivan.engines import EXACT
 from minivan.van import VAN
 
 PATH = os.pathsep.join((str(ROOT), str(ROOT / "tests")))
@@ -98,3 +99,42 @@ def test_numba_that_cannot_be_imported_is_found_and_numpy_still_answers(tmp_path
 
 def test_a_vector_width_that_does_not_exist_is_found():
     assert wrong("", MINIVAN_VECTOR="7") == ["vectors"]
+
+
+def test_a_processor_without_vectors_is_found_and_one_that_is_asked_to_do_without_is_not(monkeypatch):
+    from minivan.fast import simd
+
+    monkeypatch.setattr(simd, "host_lanes", simd.Plain)
+    for name in ("NUMBA_CPU_NAME", "NUMBA_CPU_FEATURES", "NUMBA_ENABLE_AVX", "MINIVAN_VECTOR"):
+        monkeypatch.delenv(name, raising=False)
+    assert "this processor has none" in doctor._vectors().wrong
+    monkeypatch.setenv("NUMBA_CPU_NAME", "generic")
+    assert "NUMBA_CPU_NAME leave it out" in doctor._vectors().wrong
+    monkeypatch.setenv("MINIVAN_VECTOR", "0")
+    assert not doctor._vectors().wrong
+
+
+@pytest.mark.parametrize("number", ["SIGSEGV", "SIGILL"])
+def test_an_engine_that_ends_the_process_is_a_line_of_the_report(monkeypatch, number):
+    """As machine code does that is bad, or that this processor cannot run."""
+    script = f"import os, signal; os.kill(os.getpid(), signal.{number})"
+    monkeypatch.setattr(doctor, "TRY", script)
+    found = doctor._engine(doctor.Check(EXACT, bits=True, kernels=True))
+    assert found.wrong.startswith(f"{number}: ") and "--clear" in found.wrong
+
+
+def test_an_engine_that_compiles_in_its_own_process_is_told_here(monkeypatch):
+    monkeypatch.setattr(doctor, "TRY", "print('ops.conv._dense')")
+    heard = []
+    with compiling.told(lambda *what: heard.append(what)):
+        tried = doctor._tried(EXACT)
+    assert heard == [("ops.conv._dense", True)] and tried.compiled and tried.seconds > 0
+
+
+def test_what_cannot_be_loaded_while_the_engines_run_is_found(monkeypatch):
+    states = iter(("", "a kernel cannot be read"))
+    monkeypatch.setattr(doctor, "CHECKED", ())
+    monkeypatch.setattr(doctor, "_cache", lambda: doctor.Finding("cache", "sound"))
+    monkeypatch.setattr(doctor, "_other_kernels", lambda: iter(()))
+    monkeypatch.setattr(doctor.kernel_cache, "state", lambda: doctor.kernel_cache.State(None, "a test", next(states)))
+    assert [finding.wrong for finding in doctor.examine()][-1] == "a kernel cannot be read"

@@ -119,3 +119,61 @@ def test_kernels_are_not_started_where_the_system_starts_fewer_threads(monkeypat
     monkeypatch.setattr(jit, "_numbas", lambda: 1)
     with jit.Launch():
         pass
+
+
+def classified(engine, **environment):
+    """The command's exit status and standard error in an environment of its own, and whether it was right."""
+    environment = os.environ | {"PYTHONPATH": str(ROOT)} | environment
+    command = [sys.executable, "-m", "minivan", "classify", "--engine", engine, str(ROOT / "examples" / "cat.jpg")]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=300, env=environment, check=False)
+    return done.returncode, done.stderr, "Egyptian cat" in done.stdout
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("layer", ["nonsense", "tbb", ""])
+def test_a_threading_layer_that_is_not_there_is_one_line_of_exact_and_nothing_to_fast(layer):
+    if layer == "tbb" and jit.thread_count() and _has_tbb():
+        layer = "nonsense too"
+    status, said, _ = classified("exact", NUMBA_THREADING_LAYER=layer)
+    assert status == 2 and said.count("\n") == 1 and "kernel" not in said and "unset NUMBA_THREADING_LAYER" in said
+    assert classified("fast", NUMBA_THREADING_LAYER=layer) == (0, "", True)
+
+
+def _has_tbb():
+    try:
+        from numba.np.ufunc import tbbpool  # noqa: F401
+    except ImportError:
+        return False
+    return True
+
+
+@pytest.mark.parametrize("features", ["nonsense", "+avx2,fma"])
+def test_features_that_llvm_would_end_the_process_for_are_one_line(monkeypatch, features):
+    monkeypatch.setattr(jit.numba.config, "CPU_FEATURES", features)
+    assert "begins with neither" in jit._unusable()
+
+
+def test_features_that_this_processor_lacks_are_not_compiled_for(monkeypatch):
+    from llvmlite import binding
+
+    monkeypatch.setattr(binding, "get_host_cpu_features", lambda: {"avx2": True, "fma": True, "avx512f": False})
+    for name, features, missing in (
+        (None, "+avx2,+fma", None),
+        ("x86-64-v3", "+avx2,+fma", None),
+        ("x86-64-v4", "+avx2", "avx512f"),
+        ("x86-64-v4", "-avx512f,", None),
+        ("x86-64-v4", None, None),  # of a name alone Numba leaves out what is not here
+        (None, "+avx512f", "avx512f"),
+        (None, "+unheard-of", None),  # LLVM ignores it, and says so
+    ):
+        monkeypatch.setattr(jit.numba.config, "CPU_NAME", name)
+        monkeypatch.setattr(jit.numba.config, "CPU_FEATURES", features)
+        why = jit._unusable()
+        assert (why is None) == (missing is None) and (missing is None or missing in why)
+
+
+@pytest.mark.slow
+def test_a_processor_that_cannot_run_the_code_is_told_before_it_does():
+    status, said, _ = classified("fast", NUMBA_CPU_FEATURES="nonsense")
+    assert status == 2 and said.count("\n") == 1 and "engine numpy" in said
+    assert classified("numpy", NUMBA_CPU_FEATURES="nonsense") == (0, "", True)

@@ -6,6 +6,7 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
+from .. import shipped
 from ..errors import printable, quote, sentence
 from ..home import user_cache
 from ..variants import canonical
@@ -15,9 +16,8 @@ from .weights import Checkpoint, opened
 
 def bundled_folder() -> Path:
     """Return the folder of the weights that come with minivan: inside the package, or the repository's `weights/`."""
-    package = Path(__file__).parents[1]
-    inside = package / "bundled"
-    return inside if inside.is_dir() else package.parent / "weights"
+    inside = shipped.PACKAGE / "bundled"
+    return inside if shipped.holds_files(inside) else shipped.PACKAGE.parent / "weights"
 
 
 def home_folder() -> Path | None:
@@ -33,7 +33,7 @@ def home_folder() -> Path | None:
 
 def bundled() -> list[Path]:
     """Return the files of the weights that come with minivan."""
-    return sorted(bundled_folder().glob("*.safetensors"))
+    return shipped.files(bundled_folder(), ".safetensors")
 
 
 def cached() -> list[Path]:
@@ -75,7 +75,7 @@ def find(name_or_path: str | Path | None = None) -> Path:
                 if path.stem.startswith(f"van_{variant}_"):
                     return path
             raise CheckpointError(f"the weights of {variant} are not here", f"fetch them: python -m minivan fetch {variant}")
-    if not Path(name).exists():
+    if not Path(name).exists() and shipped.content(name) is None:
         raise CheckpointError(f"no file {quote(name)}", "nor weights of that name (list: python -m minivan weights)")
     return Path(name)
 

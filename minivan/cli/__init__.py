@@ -20,6 +20,7 @@ from .arguments import COMPILED, RIGHT, WRONG, prepare_compiler
 from .ending import none_lost, signals, status_of
 from .printing import complain, complain_of_all, say
 from .space import check as check_space
+from .waiting import compiling_noted
 
 COMMANDS = {  # name -> what `--help` says of it
     "classify": "name what a photo shows",
@@ -92,7 +93,8 @@ def run(argv: list[str]) -> int:
     os.environ.setdefault("OMP_WAIT_POLICY", "passive")
     check_space(getattr(args, "compiles", getattr(args, "engine", None) in COMPILED))
     prepare_compiler(args)
-    status: int = args.run(args)
+    with compiling_noted(getattr(args, "engine", None)):
+        status: int = args.run(args)
     return status
 
 

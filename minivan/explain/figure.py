@@ -5,9 +5,11 @@ Magnitudes are drawn in viridis, signed values in a diverging scale centred on z
 
 from __future__ import annotations
 
+import contextlib
 import os
+import sys
 import textwrap
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -16,7 +18,7 @@ import numpy.typing as npt
 
 from .. import paths
 from ..checks import Floating
-from ..errors import printable
+from ..errors import printable, reason
 from ..output import place, replacing
 from .attention import SELECTIVE, most_selective
 from .choices import SIGNED
@@ -37,16 +39,40 @@ ENDINGS = (".png", ".pdf", ".svg")
 
 
 class MissingPlots(ValueError):
-    """Matplotlib is not installed; the message says how to get it."""
+    """Matplotlib is not installed, or cannot be imported; the message says what to do or why."""
 
 
 def matplotlib_figure() -> type[Figure]:
-    """Return Matplotlib's Figure class, which draws without a screen. MissingPlots where Matplotlib is not installed."""
+    """Return Matplotlib's Figure class, which draws without a screen. MissingPlots where it cannot be had."""
     try:
-        from matplotlib.figure import Figure
-    except ModuleNotFoundError:
-        raise MissingPlots("figures need Matplotlib: pip install '.[plots]' from a clone of minivan") from None
+        with _whatever_backend():
+            from matplotlib.figure import Figure
+    except ModuleNotFoundError as error:
+        if (error.name or "").partition(".")[0] == "matplotlib":
+            raise MissingPlots("figures need Matplotlib: pip install '.[plots]' from a clone of minivan") from None
+        raise MissingPlots(f"Matplotlib cannot be imported: {reason(error)}") from None
+    except Exception as error:  # as one that was built for another NumPy
+        raise MissingPlots(f"Matplotlib cannot be imported: {reason(error)}") from None
     return Figure
+
+
+@contextlib.contextmanager
+def _whatever_backend() -> Iterator[None]:
+    """Let Matplotlib be imported where MPLBACKEND, which no file needs, names a backend that it does not know.
+
+    Afterwards the variable and the setting that it stands for are what they would be without minivan.
+    """
+    named = None if "matplotlib" in sys.modules else os.environ.pop("MPLBACKEND", None)
+    try:
+        yield
+    finally:
+        if named is not None:
+            os.environ["MPLBACKEND"] = named
+    if named:
+        import matplotlib
+
+        with contextlib.suppress(ValueError):  # a name that means nothing to it
+            matplotlib.rcParams["backend"] = named
 
 
 def spread(values: Floating, stride: float, height: int, width: int) -> npt.NDArray[np.float64]:

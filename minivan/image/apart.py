@@ -17,6 +17,7 @@ from typing import IO
 import PIL
 from PIL import Image
 
+from .. import shipped
 from .bounds import LONGEST, STORED, STRIP, Bytes, ImageError, Look
 from .kinds import KINDS
 
@@ -33,7 +34,9 @@ def decoded_apart(look: Look) -> Image.Image:
     """Decode in a process of its own; return the picture. Raises ImageError for what that process says."""
     kind = KINDS[look.kind]
     arguments = [str(Path(PIL.__file__).parents[1]), kind.module, kind.decoder, str(look.held + INTERPRETER), str(LONGEST)]
-    command = [sys.executable, "-I", "-S", str(Path(__file__).with_name("child.py")), *arguments]
+    script = shipped.PACKAGE / "image" / "child.py"
+    inside = shipped.content(script)  # a script in a zip is no file that Python could run
+    command = [sys.executable, "-I", "-S", *([str(script)] if inside is None else ["-c", inside.decode()]), *arguments]
     late = threading.Event()
     process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
     assert process.stdin and process.stdout

@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 from PIL.Image import Image
 
-from .. import checkpoint, image, lka, paths, reference
+from .. import checkpoint, image, lka, paths, reference, shipped
 from ..checkpoint import hub
 from ..checks import Float64, Integers
 from ..geometry import CONV0, CONV_SPATIAL, Kernel
@@ -26,9 +26,9 @@ UNIT = f"{BLOCK}.{paths.UNIT}"
 
 def example() -> Path:
     """Return the path of the photo that comes with minivan: beside the bundled weights, or a checkout's examples."""
-    package = Path(__file__).parent.parent
-    inside = package / "bundled" / "coffee.jpg"
-    return inside if inside.exists() else package.parent / "examples" / "coffee.jpg"
+    package = shipped.PACKAGE
+    inside = package / "bundled"
+    return (inside if shipped.holds_files(inside) else package.parent / "examples") / "coffee.jpg"
 
 
 def bundled_model() -> VAN:

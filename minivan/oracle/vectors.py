@@ -19,6 +19,7 @@ from ..hooks import Callback
 from ..operators import Array
 from ..output import filling, replacing
 from ..paths import INPUT
+from ..shipped import PACKAGE
 from ..splitmix import GENERATOR
 from .arrays import read_npy
 from .cases import CLASSES, CONVOLUTIONS, OPERATORS, Case, Tensor, all_cases, runner
@@ -27,7 +28,7 @@ from .trace import Trace, digest
 
 FORMAT = "minivan-vectors 1"
 MANIFEST = "manifest.json"
-GUIDE = Path(__file__).parent / "FORMAT.md"
+GUIDE = PACKAGE / "oracle" / "FORMAT.md"
 LARGEST_MANIFEST = 8 << 20  # bytes; that of all vectors has about 60,000
 LONGEST_FAULT = 500  # characters of what a message says of a manifest
 GEOMETRY = ("stride", "padding", "dilation", "groups")
@@ -55,7 +56,7 @@ def write(folder: str | Path, operators: Iterable[str] | None = None) -> int:
             "cases": [_write_case(place, case) for case in chosen],
         }
         with replacing(place / GUIDE.name) as file:
-            file.write(GUIDE.read_bytes())
+            file.write(input.read(GUIDE, LARGEST_MANIFEST))
         with replacing(place / MANIFEST) as file:
             file.write((json.dumps(manifest, indent=1) + "\n").encode())
     return len(chosen)

@@ -207,7 +207,7 @@ def test_without_matplotlib_the_error_says_how_to_get_it(command, tmp_path, caps
 
     def without(name, *args, **kwargs):
         if name.startswith("matplotlib"):
-            raise ModuleNotFoundError(name)
+            raise ModuleNotFoundError(name, name=name)
         return real(name, *args, **kwargs)
 
     monkeypatch.setattr(builtins, "__import__", without)

@@ -1,11 +1,17 @@
 """Where a map's values lie on a photo, and what a figure says."""
 
+import os
+import subprocess
+import sys
+
 import numpy as np
 import pytest
+from support import ROOT
 from support.compare import assert_close
 from support.networks import images, random_tensors
 
 from minivan.explain import figure
+from minivan.explain.figure import MissingPlots, matplotlib_figure
 from minivan.explain.receptive import Fields, theoretical
 from minivan.van import VAN
 from minivan.variants import Config
@@ -62,3 +68,49 @@ def test_a_name_in_a_figure_is_text_and_nothing_else(name, tmp_path):
     for text in (axes[0, 0].title, drawn._supxlabel):
         assert not text.get_parse_math() and text.get_text().isprintable()
         assert text.get_text() == "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in name)
+
+
+BACKEND = """
+import os, sys
+from minivan.explain.figure import matplotlib_figure, save
+figure = matplotlib_figure()()
+figure.add_subplot().plot([1, 2])
+for ending in ("png", "pdf", "svg"):
+    save(figure, f"{sys.argv[1]}.{ending}")
+assert not {"matplotlib.pyplot", "tkinter", "IPython"} & set(sys.modules)
+import matplotlib
+found = dict.__getitem__(matplotlib.rcParams, "backend")
+print(os.environ["MPLBACKEND"], found if isinstance(found, str) else "nothing", os.path.getsize(f"{sys.argv[1]}.png") > 1000)
+"""
+
+
+@pytest.mark.parametrize(
+    ("named", "then"),
+    [
+        ("TkAgg", "TkAgg"),
+        ("module://matplotlib_inline.backend_inline",) * 2,
+        ("module://nonsense",) * 2,
+        ("nonsense", "nothing"),
+    ],
+)
+def test_files_are_drawn_whatever_backend_is_named_and_the_host_keeps_it(tmp_path, named, then):
+    environment = {name: value for name, value in os.environ.items() if name != "DISPLAY"}
+    environment |= {"MPLBACKEND": named, "PYTHONPATH": str(ROOT)}
+    command = [sys.executable, "-c", BACKEND, str(tmp_path / "figure")]
+    done = subprocess.run(command, capture_output=True, text=True, env=environment, timeout=120, check=False)
+    assert (done.returncode, done.stderr, done.stdout) == (0, "", f"{named} {then} True\n")
+
+
+def test_a_matplotlib_that_is_here_and_cannot_be_imported_says_why(monkeypatch):
+    import builtins
+
+    real = builtins.__import__
+
+    def broken(name, *arguments):
+        if name.startswith("matplotlib"):
+            raise ImportError("numpy.core.multiarray failed to import")
+        return real(name, *arguments)
+
+    monkeypatch.setattr(builtins, "__import__", broken)
+    with pytest.raises(MissingPlots, match="cannot be imported: numpy"):
+        matplotlib_figure()

@@ -94,12 +94,13 @@ def test_a_damaged_file_that_is_decoded_apart_says_nothing_but_one_line(name, ca
 
 def test_a_decoder_apart_that_ends_early_or_never_is_one_line(monkeypatch, tmp_path):
     data = valid_files()["TIFF LZW"]
+    (tmp_path / "image").mkdir()
     for script, said in (
         ("import os; os._exit(3)", "ended without a word"),
         ("import time; time.sleep(99)", "longer than 1 s"),
     ):
-        (tmp_path / "child.py").write_text(script)
-        monkeypatch.setattr(apart, "__file__", str(tmp_path / "apart.py"))
+        (tmp_path / "image" / "child.py").write_text(script)
+        monkeypatch.setattr(apart.shipped, "PACKAGE", tmp_path)
         monkeypatch.setattr(apart, "LONGEST", 1)
         with pytest.raises(ImageError, match=said):
             image.decode(data)

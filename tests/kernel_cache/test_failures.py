@@ -39,6 +39,67 @@ def test_a_save_that_fails_costs_one_warning(cache, monkeypatch, warned, place):
     assert not answer() and answer()
 
 
+class Failing:
+    """A file whose method fails, as on a disk that fills up: some say it when written, some only when closed."""
+
+    def __init__(self, file, method, code):
+        self.file, self.method, self.code = file, method, code
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *error):
+        self.file.close()
+        if self.method == "close":
+            fail_with(self.code)()
+
+    def write(self, data):
+        if self.method == "write":
+            self.file.write(data[:100])
+            fail_with(self.code)()
+        return self.file.write(data)
+
+
+def failing(method, code, *arguments, **named):
+    return Failing(open(*arguments, **named), method, code)
+
+
+CALLS = ("mkdir", "open", "replace", "lstat", "stat", "scandir", "urandom", "write", "close")  # that keeping a kernel makes
+
+
+@pytest.mark.parametrize(
+    ("call", "code"),
+    [(call, "ENOSPC") for call in CALLS]
+    + [
+        pytest.param(call, code, marks=pytest.mark.slow)
+        for call in ("mkdir", "open", "replace", "write", "close")
+        for code in ("EDQUOT", "EROFS", "EACCES", "EIO", "ESTALE")
+    ],
+)
+def test_whichever_call_of_a_save_fails_the_answer_comes_with_one_warning(cache, monkeypatch, warned, call, code):
+    number = getattr(errno, code)
+    real = kernel_cache._write
+
+    def write(*arguments):  # the calls before are made for the load as well
+        with monkeypatch.context() as patch:
+            if call in ("write", "close"):
+                patch.setattr(kernel_cache, "open", lambda *a, **k: failing(call, number, *a, **k), raising=False)
+            else:
+                patch.setattr(os, call, fail_with(number))
+            real(*arguments)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(kernel_cache, "_write", write)
+        assert not answer()
+    said = warned()
+    if call != "scandir":  # pathlib's glob may leave out what it cannot list
+        assert len(said) == 1 and "\n" not in said[0]
+        assert os.strerror(number) in said[0] and (not cache.exists() or files(cache) == [])
+    assert kernel_cache.folder() == cache
+    answer()
+    assert answer()
+
+
 def test_a_file_that_can_be_begun_and_not_ended_leaves_nothing(cache, warned):
     limit = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (4096, limit[1]))

@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 from support.kernels import answer, files, kernel
 
-from minivan import kernel_cache
+from minivan import jit, kernel_cache
+from minivan.ops import activation
 
 
 def test_a_kernel_is_compiled_once_and_then_loaded(cache):
@@ -70,12 +71,39 @@ def test_code_for_another_processor_version_or_setting_is_not_loaded(cache, monk
     assert answer()
 
 
+def test_another_kernels_code_of_the_same_signature_is_not_taken_for_it(cache):
+    def called(function):
+        kernel = jit.njit()(function)
+        return kernel(0.5), sum(kernel.stats.cache_hits.values())
+
+    exp, erfc = activation.exp.py_func, activation.erfc.py_func
+    right, _ = called(exp)
+    ours = {path for path in cache.iterdir() if "exp" in path.name}
+    called(erfc)
+    (path,), (other,) = ours, {path for path in cache.iterdir() if "erfc" in path.name}
+    key, found = path.read_bytes().split(b"\n", 2)[1], other.read_bytes().split(b"\n", 2)[2]
+    rest = key + b"\n" + found
+    path.write_bytes(hashlib.sha256(rest).hexdigest().encode() + b"\n" + rest)
+    assert called(exp) == (right, 0) and called(exp) == (right, 1)
+
+
+@pytest.mark.parametrize("setting", kernel_cache.SETTINGS)
+def test_a_setting_of_numbas_that_a_program_changes_later_leads_to_another_kernel(cache, monkeypatch, setting):
+    from numba import config
+
+    before = kernel_cache.made_with()
+    monkeypatch.setattr(config, setting, "another", raising=False)
+    assert kernel_cache.made_with() != before
+
+
 def test_a_type_of_the_same_name_from_another_module_is_not_taken_for_it(cache):
     answer()
     (path,) = cache.iterdir()
-    _, key, pickled = path.read_bytes().split(b"\n", 2)
+    _, key, seconds, pickled = path.read_bytes().split(b"\n", 3)
     sig, reduced = pickle.loads(pickled)
-    rest = key + b"\n" + pickle.dumps(((*sig, *sig), reduced))  # the text of the types agrees, they themselves do not
+    rest = (
+        key + b"\n" + seconds + b"\n" + pickle.dumps(((*sig, *sig), reduced))
+    )  # the text of the types agrees, they themselves do not
     path.write_bytes(hashlib.sha256(rest).hexdigest().encode() + b"\n" + rest)
     assert not answer()
 

@@ -1,10 +1,13 @@
 """What lies in the cache of kernels is counted, judged and removed, and nothing else is touched."""
 
+import hashlib
 import os
+import pwd
 
 import pytest
 from support.kernels import FOREIGN, answer
 
+from minivan import kernel_cache
 from minivan.cli import main
 from minivan.kernel_survey import clear, versions
 
@@ -21,9 +24,34 @@ def filled(cache):
     return cache
 
 
+def cache_owner(folder):
+    return pwd.getpwuid(folder.stat().st_uid).pw_name
+
+
+def test_what_no_process_here_would_load_and_what_was_left_unfinished_is_counted(filled, monkeypatch, capsys):
+    monkeypatch.setattr("minivan.doctor.CHECKED", ())
+    with monkeypatch.context() as patch:
+        other = {**kernel_cache._compiler(), "numba": "0.1"}
+        patch.setattr(kernel_cache, "_compiler", lambda: other)
+        assert not answer()
+    (filled / f"a-{'0' * 32}.kernel.{'0' * 16}.tmp").write_bytes(b"half")
+    own = versions()[0]
+    assert (own.kernels, own.foreign, own.unfinished) == (2, 1, 1)
+    main(["doctor"])
+    said = capsys.readouterr().out
+    assert f"of {cache_owner(filled)}: 2 kernels" in said and "1 of them for other" in said and "1 files that were left" in said
+
+
+def test_a_checksum_of_nothing_that_minivan_wrote_is_damage(filled):
+    rest = b"no JSON\n1\nno pickle"
+    (filled / f"a-{'0' * 32}.kernel").write_bytes(hashlib.sha256(rest).hexdigest().encode() + b"\n" + rest)
+    assert versions()[0].damaged == (f"a-{'0' * 32}.kernel",)
+
+
 def test_versions_are_counted_this_one_first_and_damage_is_seen(filled):
     own, other = versions()
     assert own.used_here and own.kernels == 1 and own.size > 0 and not own.damaged and own.doubt is None
+    assert 0 < own.seconds < 60 and own.owner == cache_owner(filled) and own.foreign == own.unfinished == 0
     assert not other.used_here and other.damaged == (f"fast.network.run-{'0' * 32}.kernel",)
 
 

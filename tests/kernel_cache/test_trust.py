@@ -28,7 +28,7 @@ def plant(cache, proof):
     answer()
     (path,) = cache.iterdir()
     key = path.read_bytes().split(b"\n", 2)[1]
-    rest = key + b"\n" + pickle.dumps(Planted(proof))
+    rest = key + b"\n0.1\n" + pickle.dumps(Planted(proof))
     path.write_bytes(hashlib.sha256(rest).hexdigest().encode() + b"\n" + rest)
     return path
 
