@@ -82,7 +82,7 @@ def undisturbed(tmp_path_factory):
     ("setting", "flags", "streams"),
     [
         ("seterr", (), ()),
-        ("warnings", (), ()),
+        pytest.param("warnings", (), (), marks=pytest.mark.slow),
         pytest.param("switching", (), (), marks=pytest.mark.slow),
         pytest.param("threads", (), (), marks=pytest.mark.slow),
         pytest.param("without asserts", ("-O",), (), marks=pytest.mark.slow),  # kernels are compiled anew for each

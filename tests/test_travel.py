@@ -120,7 +120,8 @@ threading.Thread(target=outlive).start()
 """
 
 
-@pytest.mark.parametrize("engine", ["exact", pytest.param("numpy", marks=pytest.mark.slow)])  # of fast: tests/fast/test_team.py
+@pytest.mark.slow
+@pytest.mark.parametrize("engine", ["exact", "numpy"])  # of fast: tests/fast/test_team.py
 def test_a_model_answers_until_the_very_end_of_the_process(engine):
     environment = os.environ | {"PYTHONPATH": os.pathsep.join((str(ROOT), str(ROOT / "tests")))}
     command = [sys.executable, "-c", LAST, engine]

@@ -101,6 +101,7 @@ print(numba.get_num_threads(), *digests)
 """
 
 
+@pytest.mark.slow
 def test_the_same_bytes_with_one_thread_and_with_two():
     """Two processes, so that a machine with one processor starts two threads as well."""
     said = []

@@ -199,8 +199,8 @@ def peak_while_refused(file, pickled, words):
 
 def test_many_objects_from_few_bytes(file, monkeypatch):
     """What objects take is counted as they are made, so a smaller limit shows that the real one holds."""
-    monkeypatch.setattr(budget, "MOST_MEMORY", 2 << 20)
-    words = "the file's objects need too much memory: the limit for one of its size is 2 MiB"
+    monkeypatch.setattr(budget, "MOST_MEMORY", 1 << 20)
+    words = "the file's objects need too much memory: the limit for one of its size is 1 MiB"
     size = b"ctorch\nSize\nq\x01"
     for pickled in (
         b"]" * 25_000,

@@ -83,7 +83,10 @@ def test_the_default_class_and_its_probability_are_those_of_classify(run):
     "flags",
     [
         pytest.param(["--layer", "all", "--size", "64"], marks=pytest.mark.slow),
-        ["--class", "espresso", "--class", "wooden spoon", "--layer", "all", "--method", "hirescam", "--size", "32"],
+        pytest.param(
+            ["--class", "espresso", "--class", "wooden spoon", "--layer", "all", "--method", "hirescam", "--size", "32"],
+            marks=pytest.mark.slow,
+        ),
         pytest.param(["--class", "7", "--layer", "block3.4.mlp.act", "--size", "64"], marks=pytest.mark.slow),
         ["--method", "cam", "--size", "64", "--engine", "numpy"],
         pytest.param(["--method", "gradcam++", "--size", "64"], marks=pytest.mark.slow),

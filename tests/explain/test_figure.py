@@ -87,9 +87,9 @@ print(os.environ["MPLBACKEND"], found if isinstance(found, str) else "nothing", 
 @pytest.mark.parametrize(
     ("named", "then"),
     [
-        ("TkAgg", "TkAgg"),
+        pytest.param("TkAgg", "TkAgg", marks=pytest.mark.slow),
         ("module://matplotlib_inline.backend_inline",) * 2,
-        ("module://nonsense",) * 2,
+        pytest.param("module://nonsense", "module://nonsense", marks=pytest.mark.slow),
         ("nonsense", "nothing"),
     ],
 )

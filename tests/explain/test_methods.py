@@ -136,7 +136,7 @@ def test_occlusion_measures_the_fall_square_by_square(small):
     assert found.shape == (1, 32, 40) and len(np.unique(found)) <= 8  # 2 x 3 squares, the last two columns overlap
 
 
-@pytest.mark.parametrize("method", explain.METHODS)
+@pytest.mark.parametrize("method", DEAR)
 def test_every_method_gives_finite_maps_for_every_image(small, method):
     found = explain.maps(small, images(2, 33, 50), method=method)
     (values,) = found.maps.values()

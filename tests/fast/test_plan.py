@@ -227,6 +227,7 @@ def test_memory_does_not_grow_over_a_thousand_calls_of_varying_sizes():
     assert int(last) - int(first) < 2 << 20
 
 
+@pytest.mark.slow
 def test_the_environment_chooses_the_vector_width():
     for asked, expected in (("16", "Lanes16"), ("8", "Lanes8"), ("4", "Lanes4"), ("0", "Plain")):
         script = "from minivan.fast.simd import host_lanes; print(type(host_lanes()).__name__)"
