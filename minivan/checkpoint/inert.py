@@ -8,7 +8,7 @@ tables do not list is refused.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, NoReturn
 
 from ..errors import quote
@@ -104,20 +104,34 @@ def _size(*args: object) -> tuple[object, ...]:
 
 def _tensor(
     storage: object = None, offset: object = None, shape: object = None, strides: object = None, *rest: object
-) -> StoredTensor | Unread:
+) -> StoredTensor:
     """torch._utils._rebuild_tensor and _v2: what follows the strides is requires_grad, hooks, metadata"""
-    tensor = _view(storage, offset, shape, strides, None)
-    return Unread(NEGATED) if rest[2:] and rest[2] else tensor
+    return _with_bits(_view(storage, offset, shape, strides, None), *rest[2:3])
 
 
-def _tensor_v3(*args: object) -> StoredTensor | Unread:
+def _tensor_v3(*args: object) -> StoredTensor:
     """torch._utils._rebuild_tensor_v3: an untyped storage, and the dtype by itself"""
     dtype = args[6] if len(args) > 6 else None  # after the four of `_tensor`, requires_grad and hooks
     if not (isinstance(dtype, Name) and dtype.dtype):
         raise CheckpointError("a tensor without a dtype")
     storage, offset, shape, strides = args[:4]
-    tensor = _view(storage, offset, shape, strides, dtype.dtype)
-    return Unread(NEGATED) if args[7:] and args[7] else tensor
+    return _with_bits(_view(storage, offset, shape, strides, dtype.dtype), *args[7:8])
+
+
+def _with_bits(tensor: StoredTensor, metadata: object = None) -> StoredTensor:
+    """Heed what torch._utils.get_tensor_metadata has said: a negated view keeps its base's numbers, and a bit `neg`.
+
+    `conj` is of complex numbers alone, and leaves real ones as they are.
+    """
+    if metadata is None or metadata == {}:
+        return tensor
+    if not isinstance(metadata, dict):
+        raise CheckpointError(f"a tensor whose metadata are {quote(metadata)}")
+    negated = metadata.get("neg", False)
+    strange = next((key for key, value in metadata.items() if key not in BITS or not isinstance(value, bool)), None)
+    if strange is not None:
+        return replace(tensor, unreadable=f"PyTorch has marked it with {quote(strange)}, which minivan does not know")
+    return replace(tensor, negated=bool(negated))
 
 
 def _view(storage: object, offset: object, shape: object, strides: object, dtype: str | None) -> StoredTensor:
@@ -155,7 +169,7 @@ def _attribute(owner: object = None, name: object = None, *rest: object) -> Iner
 
 
 NUMBERS = ("data", "real", "imag")  # a tensor's attributes that are its numbers
-NEGATED = "torch.Tensor, negated or conjugated"  # what the metadata says that follows hooks and dtype
+BITS = ("neg", "conj")  # what a tensor's metadata can say: a view that PyTorch negates or conjugates when it is read
 HISTORY_BUFFER = "mmengine.logging.history_buffer.HistoryBuffer"
 STATISTICS = ("min", "max", "mean", "current")
 

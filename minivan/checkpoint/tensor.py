@@ -43,6 +43,8 @@ class StoredTensor:
     offset: int = 0  # elements from the record's first
     strides: tuple[int, ...] | None = None  # None: C order
     byteorder: ByteOrder = "<"
+    negated: bool = False  # PyTorch's neg bit: what is stored are the numbers with the other sign
+    unreadable: str = ""  # why its numbers cannot be known
 
     @property
     def count(self) -> int:
@@ -64,8 +66,11 @@ class StoredTensor:
     def read(self) -> npt.NDArray[np.floating[Any]]:
         """Return the numbers exactly, in C order: float64, float32 or float16 as stored, bfloat16 as float32.
 
-        Raises CheckpointError for integers and other dtypes, and for what `fetch` finds wrong with the bytes.
+        Raises CheckpointError for integers and other dtypes, for what is `unreadable`, and for what `fetch` finds wrong with
+        the bytes.
         """
+        if self.unreadable:
+            raise CheckpointError("a tensor that cannot be read", self.unreadable)
         if self.dtype not in FLOATING:
             raise CheckpointError(f"a tensor of {self.dtype}", f"weights are {', '.join(FLOATING)}")
         item = ITEM_SIZES[self.dtype]
@@ -77,7 +82,7 @@ class StoredTensor:
         values = values.astype(values.dtype.newbyteorder("="), copy=False)
         if self.dtype == "bfloat16":  # the upper half of a float32, so widening is exact
             values = (values.astype(np.uint32) << 16).view(np.float32)
-        return values
+        return np.negative(values) if self.negated else values
 
 
 @dataclass(frozen=True)
