@@ -9,12 +9,13 @@ from pathlib import Path
 
 from ..card import Label, imagenet1k
 from ..errors import is_line, printable, quote
-from ..geometry import PATCH_STRIDES
+from ..geometry import PATCH_KERNELS, PATCH_STRIDES
 from ..input import read
 from ..variants import Config
 from .budget import Budget
 from .error import CheckpointError
 from .json_text import parse_json
+from .tensor import is_natural
 
 LARGEST_CONFIG = 8 << 20  # bytes of a config.json; one with 21,841 class names, twice each, takes about 2 MB
 
@@ -29,13 +30,14 @@ def huggingface_config(path: Path, config: Config) -> tuple[Config, tuple[Label,
     data = read(path, LARGEST_CONFIG, pipe=False)
     budget = Budget(len(data))
     fields = parse_json(data, path.name, budget)
-    if not isinstance(fields, dict) or fields.get("model_type", "van") != "van":
-        return config, ()  # it belongs to something else
+    if not isinstance(fields, dict):
+        raise CheckpointError(f"{path.name} holds {quote(fields)}", "a Hugging Face model's is an object")
+    for field, here in described(config).items():
+        if field in fields and fields[field] != here:
+            said = f"{path.name} says {field} {_shown(fields[field])}, and the network in the file has {_shown(here)}"
+            raise CheckpointError(said, "the file is not all of that network, or the two do not belong together")
     if fields.get("hidden_act", "gelu") != "gelu":
         raise CheckpointError(f"{path.name} asks for the activation {quote(fields['hidden_act'])}", "minivan computes gelu")
-    strides = fields.get("strides", list(PATCH_STRIDES))
-    if strides != list(PATCH_STRIDES[: config.stages]):
-        raise CheckpointError(f"{path.name} asks for other strides than a VAN's", f"{PATCH_STRIDES[: config.stages]}")
     eps = fields.get("layer_norm_eps", config.layer_norm_eps)
     if not isinstance(eps, float) or not 0 < eps < 1:
         raise CheckpointError(f"{path.name} has layer_norm_eps {quote(eps)}", "it lies between 0 and 1")
@@ -47,6 +49,25 @@ def huggingface_config(path: Path, config: Config) -> tuple[Config, tuple[Label,
         if any(name != f"LABEL_{index}" for index, name in enumerate(in_order)):  # transformers' own stand-ins
             return config, labels_of(in_order, config.classes, budget)
     return config, ()
+
+
+def _shown(value: object) -> str:
+    """Return a field's value for a message: short lists of numbers as they are."""
+    numbers = isinstance(value, list) and len(value) <= 2 * len(PATCH_STRIDES) and all(is_natural(item) for item in value)
+    return str(value) if numbers else quote(value)
+
+
+def described(config: Config) -> dict[str, object]:
+    """Return what a Hugging Face config.json would say of a network's shape, and of what every VAN has."""
+    return {
+        "model_type": "van",
+        "depths": list(config.depths),
+        "hidden_sizes": list(config.dims),
+        "mlp_ratios": list(config.mlp_ratios),
+        "patch_sizes": list(PATCH_KERNELS[: config.stages]),
+        "strides": list(PATCH_STRIDES[: config.stages]),
+        "num_channels": 3,
+    }
 
 
 def openmmlab_labels(contents: object, classes: int, budget: Budget) -> tuple[Label, ...]:

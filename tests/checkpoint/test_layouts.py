@@ -274,7 +274,14 @@ def test_a_hugging_face_folder_with_a_pytorch_file_only(tmp_path):
     ("fields", "words"),
     [
         (dict(hidden_act="relu"), "activation 'relu': minivan computes gelu"),
-        (dict(strides=[2, 2, 2, 2]), "strides"),
+        (dict(strides=[2, 2, 2, 2]), r"strides \[2, 2, 2, 2\], and the network in the file has \[4, 2, 2, 2\]"),
+        (dict(depths=[1, 2, 1, 2]), r"depths \[1, 2, 1, 2\], and .* \[1, 2, 1, 1\]: the file is not all of that network, or"),
+        (dict(hidden_sizes=[4, 6, 6]), "hidden_sizes"),
+        (dict(mlp_ratios=[8, 8, 4, 4]), "mlp_ratios"),
+        (dict(patch_sizes=[7, 5, 3, 3]), "patch_sizes"),
+        (dict(num_channels=13), "num_channels 13"),
+        (dict(model_type="bert"), "model_type 'bert', and the network in the file has 'van'"),
+        (dict(depths=None), "depths None"),
         (dict(layer_norm_eps="small"), "layer_norm_eps 'small'"),
         (dict(layer_norm_eps=0), "layer_norm_eps 0"),
         (dict(layer_norm_eps=2.0), "layer_norm_eps 2.0"),
@@ -286,7 +293,7 @@ def test_a_config_of_another_network_is_refused(tmp_path, fields, words):
         read(huggingface_folder(tmp_path, **fields))
 
 
-@pytest.mark.parametrize("text", ["", "{", "[" * 100_000, "\xff", '{"a": 1, "a": 2}', '{"layer_norm_eps": NaN}'])
+@pytest.mark.parametrize("text", ["", "{", "3", "[]", "[" * 100_000, "\xff", '{"a": 1, "a": 2}', '{"layer_norm_eps": NaN}'])
 def test_a_damaged_config_is_refused_in_one_line(tmp_path, text):
     folder = huggingface_folder(tmp_path)
     (folder / "config.json").write_bytes(text.encode("latin-1"))
@@ -300,8 +307,19 @@ def test_labels_that_do_not_fit_are_left_out(tmp_path, names):
     assert read(huggingface_folder(tmp_path, id2label=names)).card.labels == ()
 
 
-def test_a_config_of_another_model_is_not_this_ones(tmp_path):
-    assert read(huggingface_folder(tmp_path, model_type="bert", hidden_act="relu")).config.layer_norm_eps == 1e-6
+def test_a_config_that_describes_the_network_is_taken(tmp_path):
+    described = dict(depths=[1, 2, 1, 1], hidden_sizes=[4, 6, 6, 8], mlp_ratios=[3, 2, 2, 1], patch_sizes=[7, 3, 3, 3])
+    assert read(huggingface_folder(tmp_path, **described, num_channels=3, hidden_act="gelu")).config == saved.SMALL
+
+
+def test_blocks_that_the_config_names_and_the_file_lacks(tmp_path):
+    """What is left is a whole network by its names and shapes, and another one."""
+    folder = huggingface_folder(tmp_path, depths=[1, 2, 1, 1])
+    state = saved.huggingface(saved.state_dict())
+    less = {name: tensor.clone() for name, tensor in state.items() if not name.startswith("van.encoder.stages.1.layers.1.")}
+    safetensors_torch.save_file(less, folder / "model.safetensors")
+    with pytest.raises(CheckpointError, match=r"depths \[1, 2, 1, 1\], and the network in the file has \[1, 1, 1, 1\]"):
+        read(folder)
 
 
 @pytest.mark.parametrize(
