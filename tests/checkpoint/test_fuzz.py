@@ -25,7 +25,8 @@ from minivan.checkpoint import CheckpointError, read, write
 from minivan.variants import parameter_shapes
 
 CASES = 250  # of each kind in the quick suite: 1,250 together
-MORE = 16_200  # of each kind behind the marker `slow`: 81,000
+MORE = 4_000  # of each kind behind the marker `slow`: 20,000
+MOST = 16_200  # of each kind behind the marker `long`: 81,000
 LIMIT = 64 << 20  # bytes by which the process may grow: the system refuses it more, and a MemoryError fails the case
 
 # The smallest network with an optimizer, as PyTorch saved it: committed, because PyTorch numbers storages anew each time.
@@ -224,3 +225,9 @@ def test_damaged_files_are_read_or_refused(kind, tmp_path, capsys):
 @KINDS
 def test_many_more_damaged_files(kind, tmp_path, capsys):
     run(kind, MORE, 7, tmp_path, capsys)
+
+
+@pytest.mark.long
+@KINDS
+def test_most_damaged_files(kind, tmp_path, capsys):
+    run(kind, MOST, 8, tmp_path, capsys)

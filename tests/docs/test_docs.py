@@ -91,9 +91,10 @@ def test_the_theoretical_receptive_fields():
 
 
 def test_the_numbers_in_sentences():
-    fuzz = dict(re.findall(r"^(CASES|MORE) = ([\d_]+)", text("tests/checkpoint/test_fuzz.py"), re.MULTILINE))
+    fuzz = dict(re.findall(r"^(CASES|MORE|MOST) = ([\d_]+)", text("tests/checkpoint/test_fuzz.py"), re.MULTILINE))
     page = text("docs/checkpoints.md")
     assert f"{5 * int(fuzz['CASES']):,} damaged files" in page and f"{5 * int(fuzz['MORE']):,} more" in page
+    assert f"{5 * int(fuzz['MOST']):,} behind `long`" in " ".join(page.split())
     assert round(len(NAMES), -1) == int(re.search(r"a table of about (\d+)", " ".join(page.split()))[1])
     count = len(list(cases.all_cases()))
     assert f"writes {count} small test vectors" in text("docs/oracle.md") and f"{count} test vectors" in text("CHANGELOG.md")

@@ -1,5 +1,6 @@
 """The same bits everywhere: the committed digests, in fresh processes, for each instruction set that this processor has."""
 
+import itertools
 import os
 import re
 import subprocess
@@ -67,9 +68,14 @@ def test_threads_and_batch_change_no_bit():
     assert output.count("same bits") == 4 and "OTHER" not in output
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("level", levels())
-@pytest.mark.parametrize("optimisation", ["1", "3"])
+def configurations():
+    """Every level as users have it, and the host's with less optimisation; the others with less are by hand."""
+    for optimisation, level in itertools.product(("3", "1"), levels()):
+        rare = optimisation == "1" and level != "host"
+        yield pytest.param(level, optimisation, marks=pytest.mark.long if rare else pytest.mark.slow)
+
+
+@pytest.mark.parametrize(("level", "optimisation"), configurations())
 def test_every_network_in_every_configuration(tmp_path, level, optimisation):
     names = [name for name in reproduce.NETWORKS if name != "minute"]
     output = reproduce_in_a_fresh_process(tmp_path, level=level, NUMBA_OPT=optimisation)
