@@ -75,7 +75,7 @@ def configurations():
         yield pytest.param(level, optimisation, marks=pytest.mark.long if rare else pytest.mark.slow)
 
 
-@pytest.mark.parametrize(("level", "optimisation"), configurations())
+@pytest.mark.parametrize(("level", "optimisation"), list(configurations()))
 def test_every_network_in_every_configuration(tmp_path, level, optimisation):
     names = [name for name in reproduce.NETWORKS if name != "minute"]
     output = reproduce_in_a_fresh_process(tmp_path, level=level, NUMBA_OPT=optimisation)
