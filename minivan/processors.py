@@ -81,15 +81,17 @@ def _groups(root: Path) -> Iterator[Path]:
     """Yield the folder of every control group that limits this process's processor time."""
     paths = {}  # what a hierarchy is called in mountinfo -> the process's group in it
     for line in _lines(root / "proc/self/cgroup"):
-        number, controllers, path = line.split(":", 2)
+        number, _, rest = line.partition(":")
+        controllers, _, path = rest.partition(":")
         if number == "0":
             paths["cgroup2"] = path
         elif "cpu" in controllers.split(","):
             paths["cgroup"] = path
     for line in _lines(root / "proc/self/mountinfo"):
-        before, _, after = line.partition(" - ")
-        mounted, place = (_unescaped(text) for text in before.split()[3:5])
-        kind, _, options = after.split()[:3]
+        before, _, after = (part.split(" ") for part in line.partition(" - "))  # a field may be empty
+        if len(before) < 5 or len(after) < 3:
+            continue
+        (mounted, place), (kind, _, options) = (_unescaped(text) for text in before[3:5]), after[:3]
         if kind in paths and (kind == "cgroup2" or "cpu" in options.split(",")):
             yield from _upwards(root / place.lstrip("/"), mounted, paths[kind])
 
@@ -121,11 +123,12 @@ def _limit(group: Path) -> float:
 
 
 def _lines(path: Path) -> list[str]:
-    return read(path, MOST_BYTES).decode(errors="surrogateescape").splitlines()
+    text = read(path, MOST_BYTES).decode(errors="surrogateescape")
+    return text.removesuffix("\n").split("\n")  # a name may hold any other character that ends lines
 
 
 def _unescaped(text: str) -> str:
     """Turn mountinfo's octal codes back into the characters that would part its fields."""
-    for code, character in (("\\040", " "), ("\\011", "\t"), ("\\012", "\n"), ("\\134", "\\")):
+    for code, character in (("\\040", " "), ("\\011", "\t"), ("\\012", "\n"), ("\\043", "#"), ("\\134", "\\")):
         text = text.replace(code, character)
     return text

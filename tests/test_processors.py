@@ -83,6 +83,15 @@ def system(root, cgroup, mountinfo, files):
             id="both versions mounted",
         ),
         pytest.param(
+            "0::/a\n",
+            "40 23 0:31 / /unnamed rw,relatime -  tmpfs rw\n"  # its source is an empty name
+            "41 23 0:32 / /odd\u2028\f\x85place rw - tmpfs tmpfs rw\nhalf a line\n"
+            "30 23 0:26 / /my\\043g rw -  cgroup2 rw\n" + VERSION_2.format(mounted="/", place="/my\\043groups"),
+            {"my#groups/a/cpu.max": "150000 100000\n"},
+            1.5,
+            id="mounts with odd names beside it",
+        ),
+        pytest.param(
             "0::/a\n", VERSION_2.format(mounted="/", place="/g"), {"g/a/cpu.max": "damaged\n"}, math.inf, id="damaged"
         ),
         pytest.param("not a line of it\n", "", {}, math.inf, id="a file of another kind"),
