@@ -111,6 +111,8 @@ def prepare_compiler(args: argparse.Namespace) -> None:
     if threads is None:
         return
     threads = min(threads, budget().threads)
+    if asked and asked.isdecimal() and int(asked):  # both limit them
+        threads = min(threads, int(asked))
     if "numba" not in sys.modules:
         os.environ["NUMBA_NUM_THREADS"] = str(threads)
     else:

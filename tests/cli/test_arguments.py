@@ -1,5 +1,7 @@
 """What commands share: arguments, the table of exit statuses, and what happens to output that cannot be written."""
 
+import argparse
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -8,9 +10,10 @@ import pytest
 from support import ROOT
 
 from minivan.cli import COMMANDS
-from minivan.cli.arguments import COMPILED, ENGINES, NO, RIGHT, WRONG, status, wrong_calls
+from minivan.cli.arguments import COMPILED, ENGINES, NO, RIGHT, WRONG, prepare_compiler, status, wrong_calls
 from minivan.engines import ENGINES as TABLE
 from minivan.errors import WrongCall
+from minivan.processors import Budget
 
 
 def python(code, **options):
@@ -55,6 +58,15 @@ def test_a_commands_help_needs_neither_numpy_nor_pillow(command):
     assert python(code).returncode == 0
 
 
+@pytest.mark.parametrize(("asked", "threads"), [("1", "1"), ("64", "2"), ("", "2")])
+def test_the_threads_are_the_fewest_that_anything_asks_for(monkeypatch, asked, threads):
+    monkeypatch.setenv("NUMBA_NUM_THREADS", asked)
+    monkeypatch.delitem(sys.modules, "numba", raising=False)
+    monkeypatch.setattr("minivan.cli.arguments.budget", lambda: Budget(4, "the machine"))
+    prepare_compiler(argparse.Namespace(threads=2))
+    assert os.environ["NUMBA_NUM_THREADS"] == threads
+
+
 def test_some_that_failed_are_a_no_and_all_a_wrong_call():
     assert [status(failed, 2) for failed in range(3)] == [RIGHT, NO, WRONG] and status(0, 0) == RIGHT
 
@@ -83,6 +95,7 @@ import sys
 from minivan import cli
 from minivan.cli import summary
 from minivan.errors import WrongCall
+from minivan.processors import Budget
 
 def run(args):
     print("half")
