@@ -13,6 +13,8 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING, Any
 
+from . import forks  # noqa: F401  (watches over forks from here on, while other modules are imported)
+
 if TYPE_CHECKING:
     from .checkpoint import load as load
     from .van import VAN as VAN

@@ -6,7 +6,6 @@ import hashlib
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from functools import cached_property
 from pathlib import Path
 from typing import NamedTuple
 
@@ -115,14 +114,17 @@ class Card:
         """Tell whether a top class of this probability is an answer to rely on; None where the weights do not say."""
         return None if self.not_sure is None else probability >= self.not_sure
 
-    @cached_property
+    @property
     def sha256(self) -> str:
         """The SHA-256 of `file` as it is when this is first asked for, 64 hex digits; '' for weights from no file.
 
         It takes as long as reading the whole file, which is why nobody asks who does not show it. Raises OSError where the
         file has gone.
         """
-        return file_sha256(self.file) if self.file else ""
+        kept = vars(self)  # not a cached_property: until Python 3.12, one card that is asked keeps all others waiting
+        if "_sha256" not in kept:
+            kept["_sha256"] = file_sha256(self.file) if self.file else ""
+        return str(kept["_sha256"])
 
     def label(self, index: int) -> Label:
         """Return the class at `index`, or a stand-in such as 'class 17' where names are not known."""

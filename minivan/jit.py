@@ -19,6 +19,8 @@ try:
     import numba
     from numba import prange
     from numba.extending import intrinsic as numba_intrinsic
+except CannotCompute:  # forked while another thread imported it
+    raise
 except Exception as error:  # with a NumPy that is too new for it, it raises more than ImportError
     asked = os.environ.get("NUMBA_NUM_THREADS")
     about = f"NUMBA_NUM_THREADS is {quote(asked)}: " if asked and isinstance(error, ValueError) else ""

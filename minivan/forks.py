@@ -1,0 +1,118 @@
+"""What a forked child must never wait for: locks that other threads of its parent held, which nobody gives back there.
+
+A fork copies every lock and, of the threads, only the one that forks. Python makes its own locks anew in the child; those of
+minivan are made anew where they stand (`Launch` in jit.py, `Team` in fast/team.py). Here are the ones that others keep:
+
+- **Numba's and llvmlite's.** A lock that is held says that what it guards is half done: a kernel that is being compiled or
+  loaded, threads that are being started. In the child, to take it raises CannotCompute, in one line. What was loaded before
+  needs none of them, and computes.
+- **Python's import locks.** A module of minivan's own that another thread was importing is imported anew in the child. Any
+  other may have begun something that must not begin twice: to import it raises CannotCompute.
+
+Their names are private: where one is not as it is here, the child is left as it is.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import threading
+from collections.abc import Iterator, Sequence
+from importlib.machinery import ModuleSpec
+from types import ModuleType
+from typing import Any, NoReturn
+
+from .errors import CannotCompute
+
+LOCKS = (  # module, the object in it, its lock
+    ("numba.core.compiler_lock", "global_compiler_lock", "_lock"),
+    ("numba.core.registry", "CPUTarget._toplevel_target_context", "_lock"),
+    ("numba.core.registry", "CPUTarget._toplevel_typing_context", "_lock"),
+    ("numba.np.ufunc.parallel", "", "_backend_init_thread_lock"),
+    ("llvmlite.binding.ffi", "lib._lock", "_lock"),
+)
+INSTEAD = (
+    "fork before a model is first used or after its first call has ended, start processes with spawn or forkserver, or use the"
+    " engine numpy"
+)
+
+
+class Lost:
+    """Stands in a child for a lock that will never be given back: to take it says so."""
+
+    def acquire(self, blocking: bool = True, timeout: float = -1) -> NoReturn:
+        said = "this process was forked while another thread was compiling or loading kernels, and can load none itself"
+        raise CannotCompute(f"{said}: {INSTEAD}")
+
+    __enter__ = acquire
+
+    def release(self) -> None:
+        """Nobody has it."""
+
+    def __exit__(self, *error: object) -> None:
+        """Nobody has it."""
+
+
+class Barred:
+    """Asked before any other finder of modules: those that another thread of the parent was importing are an error."""
+
+    def __init__(self, names: set[str]) -> None:
+        self._names = names
+
+    def find_spec(self, name: str, path: Sequence[str] | None = None, target: ModuleType | None = None) -> ModuleSpec | None:
+        if name in self._names:
+            said = f"this process was forked while another thread was importing {name}, and cannot do so itself"
+            raise CannotCompute(f"{said}: {INSTEAD}")
+        return None
+
+
+def taken(lock: Any) -> bool:
+    """Tell whether a lock is held by a thread that is not this one; in a child there is no other."""
+    if not lock.acquire(blocking=False):
+        return True
+    lock.release()
+    return False
+
+
+def _owners() -> Iterator[tuple[Any, str]]:
+    """Yield each object that has one of LOCKS, and its name there; nothing of modules that are not imported."""
+    for module, path, name in LOCKS:
+        if module in sys.modules:
+            try:
+                owner: Any = sys.modules[module]
+                for part in filter(None, path.split(".")):  # to ask a class for a cached property would take its lock
+                    owner = vars(owner)[part] if isinstance(owner, type) else getattr(owner, part)
+                getattr(owner, name)
+            except (AttributeError, KeyError):
+                continue
+            yield owner, name
+
+
+def _half_imported() -> Iterator[str]:
+    """Yield the names of the modules that threads which are not here were importing."""
+    for name, reference in list(_import_locks().items()):
+        lock = reference()
+        if lock is not None and (taken(lock.lock) or lock.owner not in (None, threading.get_ident())):
+            yield name
+
+
+def _import_locks() -> dict[str, Any]:
+    found: dict[str, Any] = getattr(sys.modules.get("_frozen_importlib"), "_module_locks", {})
+    return found
+
+
+def _forked() -> None:
+    """Look at every lock, in the child, before anything else runs there."""
+    for owner, name in _owners():
+        if taken(getattr(owner, name)):
+            setattr(owner, name, Lost())
+    half = set(_half_imported())
+    for name in half:
+        del _import_locks()[name]
+        sys.modules.pop(name, None)
+    if others := {name for name in half if name.partition(".")[0] != __package__}:
+        sys.meta_path.insert(0, Barred(others))
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_forked)

@@ -1,0 +1,189 @@
+"""A child forked while other threads load, compile or import: it answers, or says one line, and never waits for ever."""
+
+import os
+import subprocess
+import sys
+import threading
+
+import pytest
+from support import ROOT
+
+from minivan.card import Card
+
+SETUP = """
+import os, signal, sys, threading, time
+from minivan import seeded
+from minivan.errors import CannotCompute
+from minivan.van import VAN
+from minivan.variants import Config
+config = Config((4, 6), (1, 1), (1, 1), classes=3)
+tensors, x = seeded.tensors(config), seeded.images((1, 3, 32, 32))
+
+def forked(call):
+    '''What becomes of a call in a child that is forked here; one that waits for ever is ended by a signal.'''
+    reading, writing = os.pipe()
+    if os.fork() == 0:
+        signal.alarm(30)
+        try:
+            call()
+            said = "answered"
+        except CannotCompute as error:
+            said = "told" if "spawn" in str(error) and "\\n" not in str(error) else repr(error)
+        except BaseException as error:
+            said = repr(error)
+        os.write(writing, said.encode())
+        os._exit(0)
+    os.close(writing)
+    said = os.read(reading, 1000).decode()
+    os.wait()
+    return said or "waited for ever"
+
+def meanwhile(work):
+    '''Run work(begun, over) in a thread up to begun.set(), and return what ends it.'''
+    begun, over = threading.Event(), threading.Event()
+    thread = threading.Thread(target=work, args=(begun, over), daemon=True)
+    thread.start()
+    begun.wait()
+    return lambda: (over.set(), thread.join())
+"""
+
+
+def said(script, *arguments, path="", timeout=120):
+    """What a process prints that runs the script, its words."""
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, (path, str(ROOT), str(ROOT / "tests"))))}
+    environment["PYTHONWARNINGS"] = "ignore::DeprecationWarning"  # of Python 3.12 and later: that it forks beside threads
+    done = subprocess.run(
+        [sys.executable, "-c", SETUP + script, *arguments],
+        capture_output=True, text=True, timeout=timeout, env=environment, check=False,
+    )  # fmt: skip
+    assert (done.returncode, done.stderr) == (0, "")
+    return done.stdout.split()
+
+
+IMPORTING = """
+from importlib.machinery import PathFinder
+
+class Slow:
+    '''Finds modules as ever; one of them takes its time to run, in any thread but the main one.'''
+    def find_spec(self, name, path=None, target=None):
+        spec = PathFinder.find_spec(name, path, target)
+        if name == slow and threading.current_thread() is not threading.main_thread():
+            run = spec.loader.exec_module
+            spec.loader.exec_module = lambda module: (begun.set(), over.wait(), run(module))
+        return spec
+
+slow, module, engines = sys.argv[1], sys.argv[2], sys.argv[3:]
+models = [VAN(config, tensors, engine) for engine in engines]
+sys.meta_path.insert(0, Slow())
+begun, over = threading.Event(), threading.Event()
+threading.Thread(target=__import__, args=(module,), daemon=True).start()
+assert begun.wait(60)
+print(*(forked(lambda: model(x)) for model in models), sep="\\n")
+over.set()
+"""
+
+
+def test_a_child_imports_anew_what_another_thread_was_importing_of_minivan():
+    assert said(IMPORTING, "minivan.reference.operators", "minivan.reference", "numpy") == ["answered"]
+
+
+def test_a_child_is_told_where_another_thread_was_importing_numba(tmp_path):
+    (tmp_path / "numba").mkdir()
+    (tmp_path / "numba" / "__init__.py").write_text("from . import slow")
+    (tmp_path / "numba" / "slow.py").touch()
+    assert said(IMPORTING, "numba.slow", "numba", "exact", "numpy", path=str(tmp_path)) == ["told", "answered"]
+
+
+HOLDING = """
+from operator import attrgetter
+import numba.np.ufunc.parallel
+from numba.core.registry import CPUTarget
+from llvmlite.binding import ffi
+
+def hold(lock):
+    def work(begun, over):
+        with lock:
+            begun.set()
+            over.wait()
+    return work
+
+LOCKS = {
+    "compiler": numba.core.compiler_lock.global_compiler_lock,
+    "target": vars(CPUTarget)["_toplevel_target_context"]._lock,
+    "typing": vars(CPUTarget)["_toplevel_typing_context"]._lock,
+    "threads": numba.np.ufunc.parallel._backend_init_thread_lock,
+    "llvm": ffi.lib._lock,
+}
+cold = VAN(config, tensors, "exact")
+for name in ("target", "typing") if sys.argv[1:] == ["all"] else ():  # taken once in a process, before the first kernel
+    end = meanwhile(hold(LOCKS[name]))
+    print(forked(lambda: cold(x)))
+    end()
+warm = VAN(config, tensors, "fast")
+warm(x)
+for name in ("compiler", "threads", "llvm") if sys.argv[1:] == ["all"] else ("compiler",):
+    end = meanwhile(hold(LOCKS[name]))
+    print(forked(lambda: warm(x)), forked(lambda: cold(x)))
+    end()
+print(forked(lambda: warm(x)), forked(lambda: cold(x)))
+"""
+
+
+def test_what_is_loaded_computes_and_what_is_not_is_told():
+    """A lock of Numba's is held at the fork by another thread; where none is, the child loads what it lacks."""
+    assert said(HOLDING) == ["answered", "told", "answered", "answered"]
+
+
+@pytest.mark.slow
+def test_every_lock_of_numbas_is_known():
+    assert said(HOLDING, "all") == ["told"] * 2 + ["answered", "told"] * 3 + ["answered"] * 2
+
+
+FIRST_CALLS = """
+begun = threading.Event()
+model = None if sys.argv[2] == "make" else VAN(config, tensors, sys.argv[1])
+
+def call():
+    (model or VAN(config, tensors, sys.argv[1]))(x)
+
+def first():
+    begun.set()
+    call()
+
+thread = threading.Thread(target=first)
+thread.start()
+begun.wait()
+time.sleep(float(sys.argv[3]))
+print(forked(call))
+thread.join()
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("seconds", [0.01, 0.1, 0.3, 0.8])
+@pytest.mark.parametrize("what", ["make", "call"])
+@pytest.mark.parametrize("engine", ["fast", "exact"])
+def test_a_fork_at_any_moment_of_another_thread_s_first_call(engine, what, seconds):
+    assert said(FIRST_CALLS, engine, what, str(seconds)) in (["answered"], ["told"])
+
+
+def test_a_file_that_is_being_hashed_keeps_no_other_waiting(monkeypatch, tmp_path):
+    begun, over, found = threading.Event(), threading.Event(), []
+
+    def slowly(file):
+        if file == tmp_path / "large":
+            begun.set()
+            over.wait()
+        return "digest"
+
+    monkeypatch.setattr("minivan.card.file_sha256", slowly)
+    large, small = (Card("x", file=tmp_path / name) for name in ("large", "small"))
+    threads = [threading.Thread(target=lambda card=card: found.append(card.sha256), daemon=True) for card in (large, small)]
+    threads[0].start()
+    begun.wait()
+    threads[1].start()
+    threads[1].join(5)
+    early = list(found)
+    over.set()
+    threads[0].join()
+    assert early == ["digest"] and large.sha256 == "digest"
