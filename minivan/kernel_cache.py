@@ -199,7 +199,7 @@ def _internals() -> Internals:
         if found != expected:
             raise TypeError(f"its caches are asked for {', '.join(sorted(found))}")
         return Internals(serialize.dumps, compiler.CompileResult._rebuild)
-    except (ImportError, AttributeError, TypeError, ValueError) as error:
+    except Exception as error:  # a Numba that is broken, or that a NumPy is too new for, raises anything
         return Internals(pickle.dumps, pickle.loads, f"this Numba keeps compiled functions in a way of its own ({error})")
 
 

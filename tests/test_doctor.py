@@ -79,9 +79,12 @@ def test_numbers_that_are_flushed_to_zero_are_found():
     assert wrong("import torch; assert torch.set_flush_denormal(True)") == ["arithmetic"]
 
 
-def test_numba_that_cannot_be_imported_is_found_and_numpy_still_answers(tmp_path):
+@pytest.mark.parametrize(
+    "error", ["SystemError", *(pytest.param(e, marks=pytest.mark.slow) for e in ("ImportError", "OSError"))]
+)
+def test_numba_that_cannot_be_imported_is_found_and_numpy_still_answers(tmp_path, error):
     (tmp_path / "numba").mkdir()
-    (tmp_path / "numba" / "__init__.py").write_text("raise ImportError('Numba needs NumPy 2.4 or less. Got NumPy 9.')")
+    (tmp_path / "numba" / "__init__.py").write_text(f"raise {error}('Numba needs NumPy 2.4 or less. Got NumPy 9.')")
     environment = os.environ | {"PYTHONPATH": os.pathsep.join((str(tmp_path), PATH))}
 
     def run(*arguments):
