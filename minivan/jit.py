@@ -27,19 +27,26 @@ except Exception as error:  # with a NumPy that is too new for it, it raises mor
     said = f"Numba cannot be imported ({about}{reason(error)}); the engine numpy works without it, the others do not"
     raise NoCompiler(said) from error
 
-LEVELS = {"x86-64-v3": ("avx2", "fma"), "x86-64-v4": ("avx2", "fma", "avx512f")}  # processors by name, and what they have
+V2 = ("cx16", "popcnt", "sahf", "sse3", "sse4.1", "sse4.2", "ssse3")
+V3 = (*V2, "avx", "avx2", "bmi", "bmi2", "f16c", "fma", "lzcnt", "movbe", "xsave")
+V4 = (*V3, "avx512bw", "avx512cd", "avx512dq", "avx512f", "avx512vl")
+# Processors by LLVM's name, and what it takes for granted there: the levels of the x86-64 psABI.
+LEVELS: dict[str, tuple[str, ...]] = {"generic": (), "x86-64": (), "x86-64-v2": V2, "x86-64-v3": V3, "x86-64-v4": V4}
 
 
 def _unusable() -> str | None:
     """Say why this processor cannot run what Numba's settings let it compile; None where it can.
 
-    Of a name alone nothing is to be feared: Numba then lists what this processor lacks.
+    Of a name alone nothing is to be feared: Numba then lists what this processor lacks. With features, even an empty list of
+    them, it does not, and LLVM takes for granted what a processor of that name has.
     """
     from llvmlite import binding
 
     name, features = vars(numba.config)["CPU_NAME"], vars(numba.config)["CPU_FEATURES"]
-    if not features:
+    if features is None:
         return None
+    if name and name not in LEVELS and name != binding.get_host_cpu_name():
+        return f"NUMBA_CPU_NAME {quote(name)} beside NUMBA_CPU_FEATURES may mean instructions which this processor lacks"
     asked = dict.fromkeys(LEVELS.get(name or "", ()), "+")
     for feature in features.split(","):
         if feature and feature[0] not in "+-":  # at which LLVM would end the process

@@ -156,20 +156,33 @@ def test_features_that_llvm_would_end_the_process_for_are_one_line(monkeypatch, 
 def test_features_that_this_processor_lacks_are_not_compiled_for(monkeypatch):
     from llvmlite import binding
 
-    monkeypatch.setattr(binding, "get_host_cpu_features", lambda: {"avx2": True, "fma": True, "avx512f": False})
+    here = dict.fromkeys(jit.V3, True) | {"avx512f": False, "avx512vl": True}
+    monkeypatch.setattr(binding, "get_host_cpu_features", lambda: here)
+    monkeypatch.setattr(binding, "get_host_cpu_name", lambda: "haswell")
     for name, features, missing in (
         (None, "+avx2,+fma", None),
+        (None, "", None),
         ("x86-64-v3", "+avx2,+fma", None),
         ("x86-64-v4", "+avx2", "avx512f"),
+        ("x86-64-v4", "", "avx512f"),  # LLVM then goes by the name
         ("x86-64-v4", "-avx512f,", None),
         ("x86-64-v4", None, None),  # of a name alone Numba leaves out what is not here
         (None, "+avx512f", "avx512f"),
         (None, "+unheard-of", None),  # LLVM ignores it, and says so
+        ("generic", "+avx2", None),
+        ("haswell", "", None),
+        ("skylake-avx512", "+avx2", "skylake-avx512"),
+        ("skylake-avx512", "", "skylake-avx512"),
+        ("skylake-avx512", None, None),
     ):
         monkeypatch.setattr(jit.numba.config, "CPU_NAME", name)
         monkeypatch.setattr(jit.numba.config, "CPU_FEATURES", features)
         why = jit._unusable()
-        assert (why is None) == (missing is None) and (missing is None or missing in why)
+        assert (why is None) == (missing is None) and (missing is None or missing in why), (name, features)
+    here["bmi2"] = False
+    monkeypatch.setattr(jit.numba.config, "CPU_NAME", "x86-64-v3")
+    monkeypatch.setattr(jit.numba.config, "CPU_FEATURES", "+avx2,+fma")
+    assert "bmi2" in jit._unusable()
 
 
 @pytest.mark.slow
