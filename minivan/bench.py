@@ -89,14 +89,21 @@ def _milliseconds(call: Callable[[], object]) -> float:
 
 @contextmanager
 def _threads(count: int | None) -> Iterator[int]:
-    """Give the number of threads, Numba's being `count` where it is not None, and put it back at the end."""
+    """Give the number of threads, Numba's being `count` where it is not None, and put it back at the end.
+
+    Numba's own threads, which `fast` does without, are started only where their number is asked for.
+    """
+    from .jit import launch, thread_count
+
+    if count is None:
+        yield thread_count()
+        return
     import numba  # after the model was made: an engine that compiles nothing does without, but for the peak's sake
 
-    from .jit import thread_count
-
+    with launch.lock, launch:  # says in one line why they cannot be started
+        pass
     before = numba.get_num_threads()
-    if count is not None:
-        numba.set_num_threads(count)
+    numba.set_num_threads(count)
     try:
         yield thread_count()
     finally:

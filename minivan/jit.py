@@ -113,9 +113,10 @@ def startable(most: int) -> int:
     return 1 + len(started)
 
 
+OTHERWISE = "use the engine numpy, or fast, whose hooks and gradients alone (explain, receptive-field) need them"
 FORKED = (
     "this process was forked from one in which Numba's OpenMP threads had computed, and they cannot compute here: start"
-    " processes with spawn or forkserver, use the engine fast or numpy, or set NUMBA_THREADING_LAYER=workqueue"
+    f" processes with spawn or forkserver, set NUMBA_THREADING_LAYER=workqueue, or {OTHERWISE}"
 )
 
 
@@ -159,14 +160,14 @@ class Launch:
         if (there := startable(wanted)) < wanted:
             raise CannotCompute(
                 f"the system starts no more than {there} of the {wanted} threads that Numba would compute on (a limit on"
-                f" processes, ulimit -u?): set NUMBA_NUM_THREADS={there}, or use the engine fast or numpy"
+                f" processes, ulimit -u?): set NUMBA_NUM_THREADS={there}, or {OTHERWISE}"
             )
         try:
             numba.get_num_threads()
         except ValueError as error:
             said = f"Numba's threads cannot be started ({reason(error).rstrip('.')})"
             settings = "NUMBA_THREADING_LAYER and NUMBA_THREADING_LAYER_PRIORITY"
-            raise CannotCompute(f"{said}: unset {settings}, or use the engine fast or numpy, which need none") from None
+            raise CannotCompute(f"{said}: unset {settings}, or {OTHERWISE}") from None
 
     def _forked(self) -> None:
         self.lock, self._numbas = threading.RLock(), []  # another thread of the parent may have held it

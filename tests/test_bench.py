@@ -5,9 +5,10 @@ import numpy as np
 import pytest
 from support.networks import random_tensors
 
-from minivan import reference, seeded
+from minivan import jit, reference, seeded
 from minivan.bench import SMALL, measure, warm_up
 from minivan.engines import EXACT, Engine
+from minivan.errors import CannotCompute
 from minivan.summary import summarise, totals
 from minivan.van import VAN
 from minivan.variants import VARIANTS, Config
@@ -46,6 +47,22 @@ def test_the_number_of_threads_is_put_back():
     with pytest.raises(ValueError):
         measure(SMALL, size=(32, 32), runs=1, threads=0)
     assert numba.get_num_threads() == before
+
+
+def test_fast_is_measured_without_any_of_numbas_threads(monkeypatch):
+    """Which may not be startable: a threading layer that is not here, an absurd number of them."""
+
+    def refuse():
+        raise ValueError("No threading layer could be loaded.")
+
+    monkeypatch.setattr(numba, "get_num_threads", refuse)
+    monkeypatch.setattr(jit, "threading_layer", lambda: None)
+    assert measure(SMALL, size=(32, 32), runs=1).engine == "fast"
+    with pytest.raises(CannotCompute, match=r"unset NUMBA_THREADING_LAYER .* \(explain, receptive-field\)"):
+        measure(SMALL, size=(32, 32), runs=1, threads=1)
+    monkeypatch.setattr(jit, "_numbas", lambda: 100_000)
+    with pytest.raises(CannotCompute, match="at most 1024"):
+        measure(SMALL, size=(32, 32), runs=1, threads=1)
 
 
 @pytest.mark.parametrize("wrong", [dict(batch=0), dict(runs=0), dict(size=(31, 32)), dict(engine="warp")])
