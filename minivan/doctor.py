@@ -5,12 +5,14 @@ Nothing is raised and nothing is changed but the cache of kernels, which gains w
 
 from __future__ import annotations
 
+import hashlib
 import importlib
 import os
 import platform
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Iterator
 from importlib import metadata
@@ -20,9 +22,10 @@ import numpy as np
 import numpy.typing as npt
 
 from . import __version__, compiling, kernel_cache, kernel_survey, processors, seeded
-from .engines import EXACT, FAST, NUMPY, Engine
+from .engines import EXACT, FAST, NUMPY, Engine, find
 from .errors import WrongCall, reason
 from .input import amount
+from .paths import INPUT
 from .variants import Config
 
 PACKAGES = ("numpy", "numba", "llvmlite", "pillow")
@@ -31,10 +34,13 @@ SELF_CHECK = Config((8, 8, 8, 8), (1, 1, 1, 1), (2, 2, 2, 2), classes=5)  # seed
 SELF_CHECK_INPUT = (2, 3, 64, 96)
 # The bits of the logits that exact gives, (2, 5) little-endian float32: the same on every machine.
 SELF_CHECK_LOGITS = bytes.fromhex("bf73263f2050863f3754fa3ecfc6f73ecbe4a4be01a2ab3f6a80413fa8ec1fbe8be7db3df70469bf")
+# SHA-256 of the derivative of each image's first logit by the image, (2, 3, 64, 96) little-endian float32, likewise.
+SELF_CHECK_GRADIENTS = "5c542e916973f581c76bd9780f01590aed3544f5abd7f303bea2dfe0857f9e5c"
 TRY = "import sys; sys.path[:] = sys.argv[2:]; from minivan import doctor; doctor.run_alone(sys.argv[1])"
-FATAL = [
-    getattr(signal, name) for name in ("SIGSEGV", "SIGBUS", "SIGILL", "SIGFPE", "SIGABRT", "SIGTRAP") if hasattr(signal, name)
-]
+TRIAL_SECONDS = 900  # that an engine may take in a process of its own, compiling included
+CLEAR = "a compiled kernel is bad (minivan doctor --clear removes all), or this processor cannot run it"
+REPORT = "minivan doctor --clear removes compiled kernels, in case one is bad; if it stays so, report it"
+FATAL = ("SIGSEGV", "SIGBUS", "SIGILL", "SIGFPE", "SIGABRT", "SIGTRAP")  # what machine code brings upon itself
 AGREES = 1e-4  # how far the other engines' logits may be away, as a share of the largest
 
 
@@ -76,6 +82,7 @@ def examine() -> Iterator[Finding]:
     before = kernel_cache.state().problem
     for check in CHECKED:
         yield _engine(check)
+    yield _threading_layer()
     if (after := kernel_cache.state().problem) and after != before:
         yield Finding("cache", "could not be used while the engines ran", after)
 
@@ -120,14 +127,23 @@ def _threads() -> Finding:
     budget = processors.budget()
     text = f"{budget.threads}, limited by {budget.limited_by}"
     try:
-        from .jit import thread_count, threading_layer
+        from .jit import thread_count
 
         if (used := thread_count()) < budget.threads:
             text = f"{used}, limited by Numba's settings (NUMBA_NUM_THREADS, set_num_threads), of {budget.threads}"
-        text += f"; Numba's threading layer: {threading_layer() or 'not started'}"
     except Exception as error:  # Numba cannot be imported
         text += f"; Numba's are unknown ({reason(error)})"
     return Finding("threads", text)
+
+
+def _threading_layer() -> Finding:
+    """Which one Numba has chosen: known once `exact` has computed."""
+    try:
+        from .jit import threading_layer
+
+        return Finding("threading", f"Numba's layer: {threading_layer() or 'not started'}")
+    except Exception as error:  # Numba cannot be imported
+        return Finding("threading", f"unknown ({reason(error)})")
 
 
 def _arithmetic() -> Finding:
@@ -184,20 +200,16 @@ def _weights() -> Iterator[Finding]:
 
 def _engine(check: Check) -> Finding:
     """Run one engine on the seeded network, and hold its logits against the recorded ones."""
-    from .van import VAN
-
     engine = check.engine
     subject = f"engine {engine}"
     tried = _tried(engine) if check.kernels else Tried()
-    if tried.ended_by:
-        clear = "a compiled kernel is bad (minivan doctor --clear removes all), or this processor cannot run it"
-        return Finding(subject, "ends the process that runs it", f"{tried.ended_by}: {clear}")
+    if tried.failed:
+        return Finding(subject, "ends the process that runs it", tried.failed)
     compiled: list[str] = []
     try:
         start = time.perf_counter()
-        model, x = VAN(SELF_CHECK, seeded.tensors(SELF_CHECK), engine), seeded.images(SELF_CHECK_INPUT)
         with compiling.told(lambda kernel, kept: compiled.append(kernel)):
-            logits = model(x)
+            logits, gradients = _self_check(engine, check.kernels)
         took = f"{time.perf_counter() - start:.1f} s to {'compile' if compiled else 'load'} and run"
         if tried.compiled:
             took += f", {tried.seconds:.1f} s to compile before"
@@ -207,7 +219,21 @@ def _engine(check: Check) -> Finding:
             wrong += "; if a compiled kernel is bad, minivan doctor --clear removes it"
         return Finding(subject, "does not work", wrong)
     right, wrong = judge(logits, check.bits)
+    if not wrong and gradients not in ("", SELF_CHECK_GRADIENTS):
+        right, wrong = "", f"the bits of its gradients are not the recorded ones: {REPORT}"
     return Finding(subject, f"{right}; {took}" if right else took, wrong)
+
+
+def _self_check(engine: Engine, kernels: bool) -> tuple[npt.NDArray[np.float32], str]:
+    """Return the seeded network's logits and, where it has kernels, the SHA-256 of its gradients: they have their own."""
+    from .van import VAN
+
+    model, x = VAN(SELF_CHECK, seeded.tensors(SELF_CHECK), engine), seeded.images(SELF_CHECK_INPUT)
+    logits = model(x)
+    if not kernels:
+        return logits, ""
+    gradients = np.ascontiguousarray(model.gradients(x, target=0)[INPUT], "<f4")
+    return logits, hashlib.sha256(gradients.tobytes()).hexdigest()
 
 
 class Tried(NamedTuple):
@@ -215,7 +241,7 @@ class Tried(NamedTuple):
 
     compiled: bool = False  # whether it compiled anything
     seconds: float = 0.0
-    ended_by: str = ""  # the name of the signal that ended it
+    failed: str = ""  # what ended it before it was done, and what to do
 
 
 def _tried(engine: Engine) -> Tried:
@@ -225,29 +251,48 @@ def _tried(engine: Engine) -> Tried:
     """
     if kernel_cache.folder() is None or not sys.executable or getattr(sys, "frozen", False):
         return Tried()
-    start, compiled = time.perf_counter(), False
-    command, nowhere = [sys.executable, "-c", TRY, engine.name, *sys.path], subprocess.DEVNULL
+    start, compiled, late = time.perf_counter(), False, threading.Event()
+    asserts = [f"-{'O' * sys.flags.optimize}"] if sys.flags.optimize else []  # with other kernels than without
+    command, nowhere = [sys.executable, *asserts, "-c", TRY, engine.name, *sys.path], subprocess.DEVNULL
     try:
         process = subprocess.Popen(command, stdin=nowhere, stdout=subprocess.PIPE, stderr=nowhere, text=True)
     except OSError:  # no more processes
         return Tried()
+
+    def stop() -> None:
+        late.set()
+        process.kill()
+
+    clock = threading.Timer(TRIAL_SECONDS, stop)
+    clock.daemon = True
     try:
         with process:
-            assert process.stdout
-            for line in process.stdout:
+            clock.start()
+            for line in process.stdout or ():
                 compiled = True
                 compiling.begins(line.strip(), kept=True)
     except BaseException:
         process.kill()
         raise
-    ended_by = next((number.name for number in FATAL if number == -process.returncode), "")
-    return Tried(compiled, time.perf_counter() - start, ended_by)
+    finally:
+        clock.cancel()
+    failed = f"it had not come to an end after {TRIAL_SECONDS} s: {CLEAR}" if late.is_set() else _ended_by(process.returncode)
+    return Tried(compiled, time.perf_counter() - start, failed)
+
+
+def _ended_by(status: int) -> str:
+    """Say which signal ended a process, and what that may mean; '' where none did."""
+    if status >= 0:
+        return ""
+    try:
+        name = signal.Signals(-status).name
+    except ValueError:  # one of the real-time signals
+        name = f"signal {-status}"
+    return f"{name}: {CLEAR if name in FATAL else 'a limit on memory, time or system calls, or somebody who ended it'}"
 
 
 def run_alone(engine: str) -> None:
-    """What that process does: the self-check's network, and a line on standard output for each kernel that is compiled."""
-    from .engines import find
-    from .van import VAN
+    """What that process does: the self-check, and a line on standard output for each kernel that is compiled."""
 
     def tell(kernel: str, kept: bool) -> None:
         if kept:
@@ -255,7 +300,7 @@ def run_alone(engine: str) -> None:
             sys.stdout.flush()
 
     with compiling.told(tell):
-        VAN(SELF_CHECK, seeded.tensors(SELF_CHECK), find(engine))(seeded.images(SELF_CHECK_INPUT))
+        _self_check(find(engine), kernels=True)
 
 
 def judge(logits: npt.NDArray[np.float32], promised: bool) -> tuple[str, str]:
@@ -269,5 +314,4 @@ def judge(logits: npt.NDArray[np.float32], promised: bool) -> tuple[str, str]:
     away = float(np.abs(logits - recorded).max() / np.abs(recorded).max())
     if not promised and away <= AGREES:
         return f"agrees with the recorded logits to {away:.0e}", ""
-    clear = "minivan doctor --clear removes compiled kernels, in case one is bad; if it stays so, report it"
-    return "", f"its logits are {away:.0e} of the largest away from the recorded ones: {clear}"
+    return "", f"its logits are {away:.0e} of the largest away from the recorded ones: {REPORT}"

@@ -1,7 +1,10 @@
 """What minivan says of the machine it runs on, and that it finds what is wrong there."""
 
+import hashlib
 import json
 import os
+import re
+import signal
 import subprocess
 import sys
 
@@ -11,7 +14,7 @@ from support import ROOT
 
 from minivan import compiling, doctor, seeded
 from minivan.cli import main
-from minivan.doctor import SELF_CHECK, SELF_CHECK_INPUT, SELF_CHECK_LOGITS, judge
+from minivan.doctor import SELF_CHECK, SELF_CHECK_GRADIENTS, SELF_CHECK_INPUT, SELF_CHECK_LOGITS, judge
 from minivan.engines import EXACT
 from minivan.van import VAN
 
@@ -32,7 +35,8 @@ def test_a_sound_machine_has_nothing_wrong_and_every_engine_is_checked(capsys):
     assert main(["doctor", "--json"]) == 0
     said = json.loads(capsys.readouterr().out)
     subjects = [finding["subject"] for finding in said["findings"]]
-    assert said["wrong"] == 0 and subjects[-3:] == ["engine fast", "engine exact", "engine numpy"]
+    assert said["wrong"] == 0 and subjects[-4:] == ["engine fast", "engine exact", "engine numpy", "threading"]
+    assert re.search("layer: (omp|tbb|workqueue)$", said["findings"][-1]["text"]), "it is known once exact has computed"
     assert {"minivan", "Python", "numpy", "numba", "processor", "vectors", "threads", "arithmetic", "cache", "weights"} <= {
         *subjects
     }
@@ -43,6 +47,15 @@ def test_the_recorded_logits_are_what_plain_numpy_gives():
     logits = VAN(SELF_CHECK, seeded.tensors(SELF_CHECK), "numpy")(seeded.images(SELF_CHECK_INPUT))
     recorded = np.frombuffer(SELF_CHECK_LOGITS, "<f4").reshape(logits.shape)
     np.testing.assert_allclose(recorded, logits, rtol=1e-6)
+
+
+def test_the_recorded_gradients_are_those_of_plain_numpy():
+    x = seeded.images(SELF_CHECK_INPUT)
+    exact, numpy = (
+        VAN(SELF_CHECK, seeded.tensors(SELF_CHECK), name).gradients(x, target=0)["input"] for name in ("exact", "numpy")
+    )
+    assert hashlib.sha256(exact.astype("<f4").tobytes()).hexdigest() == SELF_CHECK_GRADIENTS
+    np.testing.assert_allclose(exact, numpy, rtol=1e-3, atol=1e-6 * np.abs(numpy).max())
 
 
 def test_a_changed_bit_is_wrong_for_exact_and_a_changed_logit_for_all():
@@ -124,6 +137,41 @@ def test_an_engine_that_ends_the_process_is_a_line_of_the_report(monkeypatch, nu
     monkeypatch.setattr(doctor, "TRY", script)
     found = doctor._engine(doctor.Check(EXACT, bits=True, kernels=True))
     assert found.wrong.startswith(f"{number}: ") and "--clear" in found.wrong
+
+
+@pytest.mark.parametrize(("number", "said"), [("SIGKILL", "SIGKILL: a limit on memory"), ("SIGSYS", "SIGSYS: a limit")])
+def test_a_signal_from_outside_is_named_as_such(number, said):
+    assert doctor._ended_by(-getattr(signal, number)).startswith(said)
+    assert doctor._ended_by(-64).startswith(("SIGRTMAX: ", "signal 64: ")) and not doctor._ended_by(1)
+
+
+def test_an_engine_that_never_comes_to_an_end_is_a_line_of_the_report(monkeypatch):
+    monkeypatch.setattr(doctor, "TRIAL_SECONDS", 0.2)
+    monkeypatch.setattr(doctor, "TRY", "import time; time.sleep(60)")
+    found = doctor._engine(doctor.Check(EXACT, bits=True, kernels=True))
+    assert found.wrong.startswith("it had not come to an end after 0.2 s: ") and "--clear" in found.wrong
+
+
+def test_the_engines_process_has_the_kernels_of_this_one(monkeypatch):
+    """With -O they are others."""
+    code = "from minivan import doctor; doctor.TRY = 'import sys; print(sys.flags.optimize)'; heard = []\n"
+    code += (
+        "from minivan import compiling\nwith compiling.told(lambda *what: heard.append(what)): doctor._tried(doctor.EXACT)\n"
+    )
+    code += "print(heard)"
+    command, environment = [sys.executable, "-OO", "-c", code], os.environ | {"PYTHONPATH": PATH}
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120, env=environment, check=False)
+    assert (done.stdout, done.stderr) == ("[('2', True)]\n", "")
+
+
+def test_a_bad_kernel_of_the_gradients_is_found(monkeypatch):
+    from minivan import grad
+
+    right = grad.gelu_input
+    monkeypatch.setattr(grad, "gelu_input", lambda *given: right(*given) * np.float32(1 + 2**-23))
+    monkeypatch.setattr(doctor, "_tried", lambda engine: doctor.Tried())
+    found = doctor._engine(doctor.Check(EXACT, bits=True, kernels=True))
+    assert "gradients" in found.wrong and "--clear" in found.wrong
 
 
 def test_an_engine_that_compiles_in_its_own_process_is_told_here(monkeypatch):
