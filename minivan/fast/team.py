@@ -160,12 +160,17 @@ class Team:
         while len(self._desks) < size - 1:
             desk: Desk = SimpleQueue()
             helper = threading.Thread(target=_serve, args=(desk,), name=f"minivan-{len(self._desks) + 1}", daemon=True)
+            home = weakref.finalize(self, desk.put, None)
+            home.atexit = False  # models answer until the very end of the process
             try:
                 helper.start()
-            except RuntimeError:  # a limit of the system's, or the interpreter is about to end
-                break
-            self._desks.append(desk)
-            weakref.finalize(self, desk.put, None).atexit = False  # models answer until the very end of the process
+                self._desks.append(desk)
+            except BaseException as error:  # such as Ctrl-C, once the helper has begun
+                if desk not in self._desks:
+                    home()
+                if isinstance(error, RuntimeError):  # a limit of the system's, or the interpreter is about to end
+                    break
+                raise
         return min(size, 1 + len(self._desks))
 
     def run(self, function: Callable[..., None], jobs: Sequence[tuple[Any, ...]], release: Callable[[], None]) -> None:

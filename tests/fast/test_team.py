@@ -119,6 +119,26 @@ def test_helpers_end_with_their_team():
     assert threading.active_count() == before
 
 
+def test_an_interrupt_while_a_helper_starts_sends_it_home_and_the_team_is_as_good_as_before(monkeypatch):
+    team, start, started = Team(), threading.Thread.start, []
+
+    def interrupted(thread):
+        start(thread)
+        started.append(thread)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(threading.Thread, "start", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        team.gather(2)
+    monkeypatch.undo()
+    started[0].join(20)
+    assert not started[0].is_alive()
+    meeting = Meeting(2)
+    assert team.gather(2) == 2
+    team.run(meeting.come, [(None,)] * 2, meeting.release)
+    assert len(meeting.left) == 2
+
+
 def test_memory_that_gives_out_is_raised_and_the_next_call_is_right(monkeypatch):
     from minivan.fast import workspace
 
