@@ -24,6 +24,7 @@ import signal
 import socket
 import threading
 import time
+from collections.abc import Iterator
 from concurrent.futures import Future
 from dataclasses import asdict
 from http.server import BaseHTTPRequestHandler
@@ -481,11 +482,18 @@ def supervise(listener: socket.socket, board: Board, options: argparse.Namespace
 
     def end(number: int) -> None:
         for process in workers:
-            os.kill(process, number)
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(process, number)
 
-    def ended() -> tuple[int, int]:
-        return os.waitpid(-1, os.WNOHANG) if workers else (0, 0)
+    def ended() -> Iterator[tuple[int, int]]:
+        """Yield the workers that have ended, and how. Other processes end beneath this one too: those that whoever started
+        it had started before, and as the first process of a container, all that have lost their parents."""
+        with contextlib.suppress(ChildProcessError):
+            while (found := os.waitpid(-1, os.WNOHANG))[0]:
+                if found[0] in workers:
+                    yield found
 
+    signal.signal(signal.SIGCHLD, signal.SIG_DFL)  # where it is ignored, nobody is told that a worker has ended
     for number in STOP:
         signal.signal(number, stop)
     while not stops and failures < HOPELESS:
@@ -494,8 +502,7 @@ def supervise(listener: socket.socket, board: Board, options: argparse.Namespace
             if ever_ready or not workers:
                 workers[fork(row, listener, board, options)] = row, time.monotonic()
                 del due[row]
-        process, how = ended()
-        if process:
+        for process, how in ended():
             row, started = workers.pop(process)
             failures = 0 if board.forget(row) else failures + 1
             due[row] = max(started + 1, time.monotonic() + 0.1 * 2**failures)
@@ -508,12 +515,10 @@ def supervise(listener: socket.socket, board: Board, options: argparse.Namespace
     end(signal.SIGTERM)
     until = time.monotonic() + options.grace + 2
     while workers and time.monotonic() < until:
-        process, how = ended()
-        if process:
+        for process, how in ended():
             del workers[process]
             status = status or int(how != 0)
-        else:
-            time.sleep(POLL)
+        time.sleep(POLL if workers else 0)
     end(signal.SIGKILL)
     return 1 if workers else status
 

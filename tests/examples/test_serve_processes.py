@@ -81,6 +81,37 @@ def test_a_worker_that_is_killed_is_replaced_and_its_counts_remain():
     assert server.status == 0
 
 
+def run_by(program, *arguments):
+    """A server with two workers, in a process that did something before it became one."""
+    server = started(2, *arguments)
+    server.command = [
+        sys.executable,
+        "-c",
+        f"import os, signal, sys; {program}; os.execv(sys.argv[1], sys.argv[1:])",
+        *server.command,
+    ]
+    return server
+
+
+@pytest.mark.slow
+def test_a_process_that_is_no_worker_may_end_beneath_it():
+    with run_by("os.fork() or os.execvp('sleep', ['sleep', '3'])", *SMALL) as server:
+        until(lambda: len(server.members()) == 2)
+        assert server.ask("POST", "/classify", CAT)[0] == 200
+        assert "another one takes its place" not in server.said()
+    assert server.status == 0
+
+
+@pytest.mark.slow
+def test_workers_are_replaced_where_the_end_of_a_process_is_ignored():
+    with run_by("signal.signal(signal.SIGCHLD, signal.SIG_IGN)", *SMALL) as server:
+        victim = server.members()[0]
+        os.kill(victim, signal.SIGKILL)
+        until(lambda: victim not in server.members() and server.metrics()["minivan_ready"] == 2)
+        assert server.said().count("another one takes its place") == 1
+    assert server.status == 0
+
+
 @pytest.mark.slow
 @processes
 def test_a_stop_under_load_answers_all_that_is_in_flight(workers):
