@@ -5,10 +5,10 @@ the same sources apart, skips folders that it cannot write, and does not bind it
 processes can leave one's machine code under the other's name. This module takes its place, and is the only one that
 touches Numba's private classes; where they are not as expected, kernels are compiled in every process.
 
-**Which folder.** MINIVAN_CACHE, else NUMBA_CACHE_DIR, else `kernels` in the user's cache folder; where it has to be made, for
-its owner alone (0700). In it is one folder per version of the sources, `minivan-DIGEST`, which others may read if they reach
-it: SHA-256 over every module that can be compiled into a kernel. An edit anywhere in them leads to another folder, and nothing
-has to be wiped.
+**Which folder.** MINIVAN_CACHE, else NUMBA_CACHE_DIR, else `kernels` in the user's cache folder. The one that MINIVAN_CACHE
+names is made so that all users can read it (0755, its files 0644, whatever the umask), another for its owner alone (0700). In
+it is one folder per version of the sources, `minivan-DIGEST`: SHA-256 over every module that can be compiled into a kernel. An
+edit anywhere in them leads to another folder, and nothing has to be wiped.
 
 **One file per kernel and signature**, named after the kernel and the SHA-256 of its key, in four parts:
 
@@ -57,6 +57,7 @@ SETTINGS = (
     "LLVM_REFPRUNE_PASS", "LLVM_REFPRUNE_FLAGS", "DEBUG_NRT", "NRT_STATS", "DEBUG_ARRAY_OPT_RUNTIME", "PARFOR_MAX_TUPLE_SIZE",
     "ENABLE_PROFILING", "JIT_COVERAGE", "USE_RVSDG_FRONTEND",
 )  # fmt: skip
+NAMED = "MINIVAN_CACHE"
 DAY = 86400  # seconds
 
 
@@ -284,7 +285,7 @@ def _stamp(path: str) -> tuple[int, int]:
 @functools.lru_cache(maxsize=1)
 def _base() -> State:
     """Choose the folder, once, at the first kernel; it is made when the first kernel is kept."""
-    for variable in ("MINIVAN_CACHE", "NUMBA_CACHE_DIR"):
+    for variable in (NAMED, "NUMBA_CACHE_DIR"):
         if os.environ.get(variable):
             chosen_by, base = variable, os.environ[variable]
             break
@@ -346,11 +347,13 @@ def parts(content: bytes) -> Parts | None:
 
 def _write(path: Path, key: bytes, seconds: float, pickled: bytes) -> None:
     """Put a kernel in its place, whole or not at all. Raises OSError."""
-    for folder in reversed(path.parent.parents):
+    for_all = _base().chosen_by == NAMED
+    for folder in (*reversed(path.parent.parents), path.parent):
         if not folder.exists():
-            folder.mkdir(0o700, exist_ok=True)
-    # Readable for others if the folder above is: an image whose cache root made serves every user.
-    path.parent.mkdir(0o755, exist_ok=True)
+            mode = 0o755 if for_all or folder == path.parent else 0o700
+            folder.mkdir(mode, exist_ok=True)
+            if for_all:
+                _grant(folder, mode)
     doubt = distrust(path.parent)
     if doubt:
         raise PermissionError(doubt)
@@ -363,10 +366,17 @@ def _write(path: Path, key: bytes, seconds: float, pickled: bytes) -> None:
     try:
         with open(unfinished, "xb", opener=lambda name, flags: os.open(name, flags, 0o644)) as file:
             file.write(hashlib.sha256(rest).hexdigest().encode() + b"\n" + rest)
+        if for_all:
+            _grant(unfinished, 0o644)
         os.replace(unfinished, path)
     except BaseException:
         unfinished.unlink(missing_ok=True)
         raise
+
+
+def _grant(place: Path, mode: int) -> None:
+    with contextlib.suppress(OSError):  # some file systems have no modes
+        place.chmod(mode)
 
 
 _compiled = 0.0  # seconds that this process has compiled in all

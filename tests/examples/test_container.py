@@ -1,7 +1,7 @@
 """The image's steps, made without a container engine: built by root, run by another user, nothing writable, no home.
 
-`unshare` gives a file system that is read-only to everybody inside, `setpriv` a user without rights; what that user may do
-beyond others is to read folders that are closed, since tests lie in some.
+`unshare` gives a file system that is read-only to everybody inside, `setpriv` a user without rights. Where only root reaches
+the Python that runs the tests, that user may do one thing beyond others: read folders that are closed.
 """
 
 import json
@@ -17,7 +17,8 @@ from support import EXAMPLES, ROOT
 
 STEPS = EXAMPLES / "container" / "steps.sh"
 USER = 65532
-READS = "-all,+dac_read_search"
+REACHED = all(folder.stat().st_mode & 0o001 for folder in Path(sys.executable).resolve().parents)
+RIGHTS = "-all" if REACHED else "-all,+dac_read_search"
 
 ROOT_USER = os.geteuid() == 0  # else the same user runs what it has built, without rights to write there
 MOUNTS = ROOT_USER and not subprocess.run(["unshare", "--mount", "--net", "true"], capture_output=True, check=False).returncode
@@ -34,7 +35,7 @@ def image():
     environment = {k: v for k, v in os.environ.items() if not k.startswith(("PYTHON", "MINIVAN", "NUMBA"))} | {"PATH": path}
     try:
         for step in (["install", str(folder / "minivan"), str(ROOT)], ["warm", str(folder / "minivan")]):
-            subprocess.run(["sh", str(STEPS), *step], check=True, env=environment, cwd=folder, timeout=900)
+            subprocess.run(["sh", str(STEPS), *step], check=True, env=environment, cwd=folder, timeout=900, umask=0o077)
         shutil.copyfile(EXAMPLES / "cat.jpg", folder / "cat.jpg")
         shutil.copyfile(EXAMPLES / "container" / "function.py", folder / "function.py")
         (folder / "steps.sh").write_bytes(STEPS.read_bytes())
@@ -52,7 +53,7 @@ def inside(image, *command, **environment):
     no network. Else the image can be written by nobody, and the home folder is none that could be made.
     """
     become = ["setpriv", f"--reuid={USER}", f"--regid={USER}", "--clear-groups", "--no-new-privs"]
-    become += [f"--{kind}-caps={READS}" for kind in ("inh", "ambient")] + [f"--bounding-set={READS}"]
+    become += [f"--{kind}-caps={RIGHTS}" for kind in ("inh", "ambient")] + [f"--bounding-set={RIGHTS}"]
     script = 'mount -o remount,bind,ro / && exec "$@"'
     mount = ["unshare", "--mount", "--net", "--propagation", "private", "sh", "-c", script, "sh"]
     whole = [*(mount if MOUNTS else []), *(become if ROOT_USER else []), *map(str, command)]
