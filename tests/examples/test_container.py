@@ -70,7 +70,7 @@ def test_the_image_cannot_be_written_by_its_user(image):
 
 
 def test_the_warmed_image_answers_having_compiled_nothing(image):
-    """`check` runs with warnings as errors: a kernel that was compiled for this process alone would warn."""
+    """Whatever is compiled is noted on standard error, whether it is kept or not."""
     done = inside(image, "sh", image / "steps.sh", "check", image / "minivan", image / "cat.jpg")
     assert done.returncode == 0, done.stderr
     assert "Egyptian cat" in done.stdout and not done.stderr
@@ -79,11 +79,12 @@ def test_the_warmed_image_answers_having_compiled_nothing(image):
     count = (
         "import numba.core.dispatcher as d, sys; c = []; r = d.Dispatcher._compile_for_args; from minivan.cli import main; "
         "import numba.core.compiler as k; o = k.compile_extra; k.compile_extra = lambda *a, **b: c.append(1) or o(*a, **b); "
-        "main(['classify', sys.argv[1]]); print('compiled', len(c))"
+        "main(['classify', '--engine', sys.argv[2], sys.argv[1]]); print('compiled', len(c))"
     )
     settings = {"MINIVAN_CACHE": f"{image}/minivan/kernels"} | numba_settings()
-    done = inside(image, python, "-c", count, image / "cat.jpg", **settings)
-    assert done.stdout.splitlines()[-1] == "compiled 0", done.stderr
+    for engine in ("fast", "exact"):
+        done = inside(image, python, "-c", count, image / "cat.jpg", engine, **settings)
+        assert done.stdout.splitlines()[-1] == "compiled 0", done.stderr
 
 
 def numba_settings():
@@ -98,6 +99,15 @@ def test_without_a_cache_it_answers_and_says_in_one_line_why_it_was_slow(image):
     assert done.returncode == 0 and "Egyptian cat" in done.stdout
     assert done.stderr.count("\n") == 1 and "kernels are compiled in this process alone" in done.stderr
     assert not ROOT_USER or "there is no home folder to keep compiled kernels in" in done.stderr
+
+
+@pytest.mark.parametrize("engine", ["fast", "exact"])
+@pytest.mark.parametrize("filter", ["ignore", "error"])
+def test_nor_is_it_silent_where_warnings_are(image, filter, engine):
+    python = image / "minivan" / "bin" / "python"
+    done = inside(image, python, "-W", filter, "-m", "minivan", "classify", "--engine", engine, image / "cat.jpg")
+    assert done.returncode == 0 and "Egyptian cat" in done.stdout
+    assert done.stderr.count("\n") == 1 and "note: compiling" in done.stderr and "it is not kept: " in done.stderr
 
 
 def test_fetch_alone_needs_a_place_and_says_which_variable_gives_one(image):
