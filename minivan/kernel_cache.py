@@ -390,7 +390,7 @@ def _warn(problem: str) -> None:
         _warned = problem
         text = f"kernels are compiled in this process alone: {problem}. MINIVAN_CACHE can name another folder to keep them in."
         with contextlib.suppress(KernelCacheWarning):
-            warnings.warn_explicit(text, KernelCacheWarning, "minivan", 1)
+            warnings.warn_explicit(text, KernelCacheWarning, "<minivan>", 1, module="minivan")
 
 
 # Read when the first kernel module is imported, which is when Python reads them.
