@@ -19,6 +19,7 @@ import logging
 import mmap
 import os
 import queue
+import re
 import select
 import signal
 import socket
@@ -244,7 +245,9 @@ class Handler(BaseHTTPRequestHandler):
     def handle_one_request(self) -> None:
         self.wait(IDLE)
         self.server.open[self.connection] = True
-        self.close_connection = not self.coming.peek(1)
+        while (ahead := self.coming.peek(1)) and (empty := len(ahead) - len(ahead.lstrip(b"\r\n"))):
+            self.coming.read(empty)  # lines before a request (RFC 9112, 2.2)
+        self.close_connection = not ahead
         self.server.open[self.connection] = False
         if not self.close_connection:
             self.began, self.unread, self.command = time.perf_counter(), True, ""
@@ -256,7 +259,7 @@ class Handler(BaseHTTPRequestHandler):
 
     def route(self) -> None:
         self.unread = "Transfer-Encoding" in self.headers or self.headers.get("Content-Length", "0") != "0"
-        path, _, query = self.path.partition("?")
+        path, _, query = re.sub("^https?://[^/?]*", "", self.path, flags=re.IGNORECASE).partition("?")  # as sent to a proxy
         try:
             methods, answer = {
                 "/classify": ("POST", self.classify),
@@ -296,7 +299,8 @@ class Handler(BaseHTTPRequestHandler):
     def body(self) -> bytes:
         """Return the photo; refuse what can be none before a byte of it is read."""
         kind, sizes = self.headers.get_content_type(), set(self.headers.get_all("Content-Length", []))
-        if "Content-Type" in self.headers and not kind.startswith("image/") and kind != "application/octet-stream":
+        named = self.headers.get("Content-Type", "").strip()
+        if named and not kind.startswith("image/") and kind != "application/octet-stream":
             raise Refused(415, "send the photo's bytes as they are, with Content-Type: image/jpeg, or whichever it is")
         if "Transfer-Encoding" in self.headers or not sizes:
             raise Refused(411, "send a Content-Length, and the photo in one piece")
@@ -574,9 +578,9 @@ def main() -> int:
     service = Service(listener, board, options)
 
     def stop(number: int, frame: Any) -> None:
-        service.stopping.set()
         for each in STOP:
-            signal.signal(each, signal.SIG_DFL)  # the next one ends it at once
+            signal.signal(each, lambda number, frame: os._exit(128 + number))  # the next one ends it at once
+        service.stopping.set()
 
     for each in STOP:
         signal.signal(each, stop)

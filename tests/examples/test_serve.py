@@ -168,6 +168,36 @@ def test_nonsense_is_answered_and_the_connection_ends(service, sent, status):
     assert b"Connection: close" in head and body.count(b"\n") == 1 and json.loads(body)
 
 
+@pytest.mark.parametrize(
+    ("sent", "status"),
+    [
+        (b"\r\nGET /health HTTP/1.1\r\n", 200),
+        (b"\n\r\n\r\nGET /health HTTP/1.1\r\n", 200),
+        (b"GET http://127.0.0.1:1/health HTTP/1.1\r\n", 200),
+        (b"GET HTTPS://x/metrics?all HTTP/1.1\r\n", 200),
+        (b"GET http://x HTTP/1.1\r\n", 404),
+        (b"GET http://x?top=1 HTTP/1.1\r\n", 404),
+        (b"GET ftp://x/health HTTP/1.1\r\n", 404),
+        (b"POST http://x/classify?top=1 HTTP/1.1\r\nContent-Type: \r\nContent-Length: %d\r\n" % len(CAT), 200),
+        (b"POST /classify HTTP/1.1\r\nContent-Type: image/jpeg; q=1\r\nContent-Length: %d\r\n" % len(CAT), 200),
+        (b"POST /classify HTTP/1.1\r\nContent-Type: text\r\nContent-Length: %d\r\n" % len(CAT), 415),
+    ],
+)
+def test_what_proxies_and_old_clients_send_is_understood(service, sent, status):
+    body = CAT if sent.startswith(b"POST") else b""
+    with socket.create_connection(("127.0.0.1", service.port), 60) as connection:
+        connection.sendall(sent + b"Connection: close\r\n\r\n" + body)
+        assert connection.makefile("rb").readline().startswith(b"HTTP/1.1 %d " % status)
+
+
+def test_empty_lines_alone_are_no_request(service):
+    assert raw(service, b"\r\n" * 3, b"GET /health HTTP/1.1\r\nConnection: close\r\n\r\n").count(b"HTTP/1.1 ") == 1
+    with socket.create_connection(("127.0.0.1", service.port), 60) as connection:
+        connection.sendall(b"\r\n" * 20_000)
+        connection.shutdown(socket.SHUT_WR)
+        assert connection.recv(1) == b""
+
+
 def test_a_connection_is_kept_and_its_requests_answered_in_order(service):
     connection = http.client.HTTPConnection("127.0.0.1", service.port, timeout=60)
     answers = [ask(service, body=data, connection=connection)[2]["logits_sha256"] for data in (CAT, ROCKET, CAT)]

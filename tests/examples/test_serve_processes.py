@@ -5,6 +5,7 @@ import itertools
 import os
 import signal
 import socket
+import subprocess
 import sys
 import tempfile
 import threading
@@ -164,6 +165,25 @@ def test_a_second_signal_ends_it_at_once(workers):
         until(lambda: not any(alive(process) for process in members))
         with contextlib.suppress(ConnectionError):
             assert connection.recv(1) == b""
+
+
+FIRST = ["unshare", "--user", "--map-root-user", "--pid", "--fork", "--kill-child"]  # of a namespace of processes of its own
+
+
+@pytest.mark.slow
+@processes
+@pytest.mark.skipif(subprocess.run([*FIRST, "true"], capture_output=True, check=False).returncode, reason="no namespaces here")
+def test_a_second_signal_ends_the_first_process_of_a_container_as_well(workers):
+    """The system gives it no signal that it does not handle itself."""
+    server = started(workers, *SMALL)
+    server.command = [*FIRST, *server.command]
+    with server, half_a_photo(server):
+        (first,) = map(int, Path(f"/proc/{server.process.pid}/task/{server.process.pid}/children").read_text().split())
+        os.kill(first, signal.SIGTERM)
+        until(lambda: _refused(server.port))
+        os.kill(first, signal.SIGTERM)
+        until(lambda: not alive(first))
+        assert server.process.wait(60) == 128 + signal.SIGTERM
 
 
 def _refused(port):
