@@ -22,9 +22,10 @@ there. It is written beside its place and renamed, so there are no halves, and o
 code for the same key. Files that a killed process left behind (.tmp) go a day later, when the next kernel is written.
 
 **A cache never decides the answer.** It is read only if the file, its folder and those above are trusted (trust.py), which is
-looked at before anything is unpickled. The folder is the one of this version: MINIVAN_CACHE=/tmp is safe. It is not read once
-a source file has changed under the running process. Whatever fails when reading or writing, the kernel is compiled and
-works, and one warning per process, KernelCacheWarning, says why. A complete cache is never written to: it may be read-only.
+looked at before anything is unpickled. The folder is the one of this version: MINIVAN_CACHE=/tmp is safe, and a second user
+there gets one beside the first's (untaken). It is not read once a source file has changed under the running process. Whatever
+fails when reading or writing, the kernel is compiled and works, and one warning per process, KernelCacheWarning, says why. A
+complete cache is never written to: it may be read-only.
 """
 
 from __future__ import annotations
@@ -47,7 +48,7 @@ from typing import Any, NamedTuple
 from . import compiling
 from .errors import sentence
 from .home import user_cache
-from .trust import distrust, distrust_status
+from .trust import distrust, distrust_status, untaken
 
 # Modules and packages whose text can become a part of a kernel or of its file.
 KERNEL_SOURCES = ("fast", "geometry", "grad", "jit", "kernel_cache", "ops")
@@ -309,7 +310,8 @@ def _place() -> State:
         return State(None, base.chosen_by, problem)
     if base.folder is None:
         return base
-    return base._replace(problem=SOURCES.doubt() or distrust(base.folder))
+    folder = untaken(base.folder)
+    return base._replace(folder=folder, problem=SOURCES.doubt() or distrust(folder))
 
 
 def _read(path: Path, key: bytes) -> bytes | None:

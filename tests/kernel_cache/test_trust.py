@@ -11,6 +11,7 @@ import pytest
 from support.kernels import FOREIGN, answer, files
 
 from minivan import kernel_cache, trust
+from minivan.kernel_survey import versions
 
 
 class Planted:
@@ -67,13 +68,28 @@ def test_what_others_can_write_is_not_read(cache, tmp_path, monkeypatch, warned,
         assert kernel_cache.folder() is None and kernel_cache.state().problem in said and len(files(cache)) == 1
 
 
-def test_in_a_sticky_folder_what_lies_in_it_decides(cache, tmp_path, monkeypatch, warned):
+def test_in_a_sticky_folder_the_second_user_has_a_folder_beside_the_firsts(cache, tmp_path, monkeypatch, warned):
     cache.parent.mkdir()
     cache.parent.chmod(0o1777)
-    assert not answer() and answer()
+    plant(cache, tmp_path / "proof")
+    assert kernel_cache.folder() == cache
+    root = os.geteuid() == 0
     make_foreign(monkeypatch, cache)
-    assert not answer()
+    own = cache.with_name(f"{cache.name}-{os.geteuid()}")
+    assert kernel_cache.state().folder == own and [version.folder for version in versions()] == [cache]
+    assert not answer() and not (tmp_path / "proof").exists()
+    if root:  # else all folders above are somebody else's as well
+        assert answer() and len(files(own)) == len(files(cache)) == 1
+        assert [version.folder for version in versions()] == [own, cache] and versions()[0].used_here
+        make_foreign(monkeypatch, own)
+        assert not answer()
     assert len(warned()) == 1
+
+
+def test_in_a_folder_that_is_not_sticky_a_name_that_is_taken_is_refused(cache, monkeypatch, warned):
+    assert not answer()
+    make_foreign(monkeypatch, cache)
+    assert not answer() and len(warned()) == 1 and kernel_cache.state().folder == cache
 
 
 def test_a_folder_that_somebody_makes_after_the_look_is_not_read(cache, tmp_path, monkeypatch, warned):
