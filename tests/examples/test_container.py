@@ -26,6 +26,21 @@ MOUNTS = ROOT_USER and not subprocess.run(["unshare", "--mount", "--net", "true"
 pytestmark = pytest.mark.slow
 
 
+def sent(folder):
+    """Copy what .dockerignore lets through: nothing but what it names."""
+    folder.mkdir()
+    lines = [line for line in (ROOT / ".dockerignore").read_text().splitlines() if line and line[0] != "#"]
+    assert lines[0] == "*"
+    for line in lines[1:]:
+        if line.startswith("!"):
+            place = folder / line[1:]
+            place.parent.mkdir(parents=True, exist_ok=True)
+            if (ROOT / line[1:]).is_dir():
+                shutil.copytree(ROOT / line[1:], place, ignore=shutil.ignore_patterns("__pycache__"))
+            else:
+                shutil.copyfile(ROOT / line[1:], place)
+
+
 @pytest.fixture(scope="module")
 def image():
     """A folder with minivan and warmed kernels at `minivan`, and a photo: what the Dockerfile's first stage makes."""
@@ -34,7 +49,8 @@ def image():
     path = os.pathsep.join((str(Path(sys.executable).parent), os.environ["PATH"]))
     environment = {k: v for k, v in os.environ.items() if not k.startswith(("PYTHON", "MINIVAN", "NUMBA"))} | {"PATH": path}
     try:
-        for step in (["install", str(folder / "minivan"), str(ROOT)], ["warm", str(folder / "minivan")]):
+        sent(folder / "source")
+        for step in (["install", str(folder / "minivan"), str(folder / "source")], ["warm", str(folder / "minivan")]):
             subprocess.run(["sh", str(STEPS), *step], check=True, env=environment, cwd=folder, timeout=900, umask=0o077)
         shutil.copyfile(EXAMPLES / "cat.jpg", folder / "cat.jpg")
         shutil.copyfile(EXAMPLES / "container" / "function.py", folder / "function.py")
