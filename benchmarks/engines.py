@@ -23,7 +23,7 @@ def clock(call: Callable[[], object]) -> float:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--model", help="weights, as for classify (default: the bundled ones)")
     parser.add_argument("--size", type=int, default=224)
     parser.add_argument("--batch", type=int, default=1)

@@ -15,7 +15,7 @@ CLASSES = range(5)
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--engine", choices=["exact", "fast", "numpy"], default="exact")
     parser.add_argument("--model", default="b0")
     parser.add_argument("--size", type=int, default=224)

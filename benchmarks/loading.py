@@ -62,9 +62,10 @@ def save(path: Path, name: str, zip_format: bool) -> None:
 def main() -> None:
     parser = argparse.ArgumentParser(description="Time and peak memory of loading full-size checkpoints.")
     parser.add_argument("variants", nargs="*", default=["b0", "b3"])
+    variants = parser.parse_args().variants
     print("| checkpoint | file | time | memory | the model's tensors | ratio |")
     print("|---|---|---|---|---|---|")
-    for name in parser.parse_args().variants:
+    for name in variants:
         for kind, zip_format in (("zip", True), ("legacy", False)):
             with tempfile.TemporaryDirectory() as folder:
                 path = Path(folder) / f"{name}.pth.tar"

@@ -52,7 +52,7 @@ def make(source: Path, target: Path) -> str:
 
 
 def main(argv: list[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0] if __doc__ else None)
+    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("source", type=Path, help="tiny-imagenet-200.zip, as downloaded")
     parser.add_argument("target", type=Path, help="the zip to write, 2 MB")
     args = parser.parse_args(argv)

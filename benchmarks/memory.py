@@ -29,7 +29,7 @@ print(imported, loaded, peak())
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--variant", default="b0")
     parser.add_argument("--sizes", default="224,512,1024,2048")
     args = parser.parse_args()

@@ -169,7 +169,7 @@ def show(case: dict[str, Any]) -> None:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--variants", default="b0,b1,b2")
     parser.add_argument("--batches", default="1,8")
     parser.add_argument("--threads", default="1,2")

@@ -118,7 +118,7 @@ def cell(base: np.ndarray, other: np.ndarray) -> str:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--size", type=int, default=224)
     parser.add_argument("--engines", default=",".join(AVX2))
     parser.add_argument("--run", nargs=5, help=argparse.SUPPRESS)

@@ -39,7 +39,7 @@ lap('import rich')
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("photo", nargs="?", default=str(ROOT / "examples" / "cat.jpg"))
     parser.add_argument("--runs", type=int, default=5)
     args = parser.parse_args()

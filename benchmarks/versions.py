@@ -139,7 +139,7 @@ def race(versions: Sequence[Version], case: Case, rounds: int, folder: Path) -> 
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("old", type=Path, metavar="OLD_CHECKOUT")
     parser.add_argument("new", type=Path, nargs="?", default=ROOT, metavar="NEW_CHECKOUT", help="default: this one")
     parser.add_argument("--networks", default="b0@64,b0@224,b1@224", help="each a variant and the side of its images")

@@ -5,10 +5,10 @@ the same sources apart, skips folders that it cannot write, and does not bind it
 processes can leave one's machine code under the other's name. This module takes its place, and is the only one that
 touches Numba's private classes; where they are not as expected, kernels are compiled in every process.
 
-**Which folder.** MINIVAN_CACHE, else NUMBA_CACHE_DIR, else `kernels` in the user's cache folder; where it has to be made, for
-its owner alone (0700). In it is one folder per version of the sources, `minivan-DIGEST`, which others may read if they reach
-it: SHA-256 over every module that can be compiled into a kernel. An edit anywhere in them leads to another folder, and nothing
-has to be wiped.
+**Which folder.** MINIVAN_CACHE, else NUMBA_CACHE_DIR, else `kernels` in the user's cache folder. The one that MINIVAN_CACHE
+names is made so that all users can read it (0755, its files 0644, whatever the umask), another for its owner alone (0700). In
+it is one folder per version of the sources, `minivan-DIGEST`: SHA-256 over every module that can be compiled into a kernel. An
+edit anywhere in them leads to another folder, and nothing has to be wiped.
 
 **One file per kernel and signature**, named after the kernel and the SHA-256 of its key, in four parts:
 
@@ -22,9 +22,10 @@ there. It is written beside its place and renamed, so there are no halves, and o
 code for the same key. Files that a killed process left behind (.tmp) go a day later, when the next kernel is written.
 
 **A cache never decides the answer.** It is read only if the file, its folder and those above are trusted (trust.py), which is
-looked at before anything is unpickled. The folder is the one of this version: MINIVAN_CACHE=/tmp is safe. It is not read once
-a source file has changed under the running process. Whatever fails when reading or writing, the kernel is compiled and
-works, and one warning per process, KernelCacheWarning, says why. A complete cache is never written to: it may be read-only.
+looked at before anything is unpickled. The folder is the one of this version: MINIVAN_CACHE=/tmp is safe, and a second user
+there gets one beside the first's (untaken). It is not read once a source file has changed under the running process. Whatever
+fails when reading or writing, the kernel is compiled and works, and one warning per process, KernelCacheWarning, says why. A
+complete cache is never written to: it may be read-only.
 """
 
 from __future__ import annotations
@@ -47,7 +48,7 @@ from typing import Any, NamedTuple
 from . import compiling
 from .errors import sentence
 from .home import user_cache
-from .trust import distrust, distrust_status
+from .trust import distrust, distrust_status, untaken
 
 # Modules and packages whose text can become a part of a kernel or of its file.
 KERNEL_SOURCES = ("fast", "geometry", "grad", "jit", "kernel_cache", "ops")
@@ -57,6 +58,7 @@ SETTINGS = (
     "LLVM_REFPRUNE_PASS", "LLVM_REFPRUNE_FLAGS", "DEBUG_NRT", "NRT_STATS", "DEBUG_ARRAY_OPT_RUNTIME", "PARFOR_MAX_TUPLE_SIZE",
     "ENABLE_PROFILING", "JIT_COVERAGE", "USE_RVSDG_FRONTEND",
 )  # fmt: skip
+NAMED = "MINIVAN_CACHE"
 DAY = 86400  # seconds
 
 
@@ -284,7 +286,7 @@ def _stamp(path: str) -> tuple[int, int]:
 @functools.lru_cache(maxsize=1)
 def _base() -> State:
     """Choose the folder, once, at the first kernel; it is made when the first kernel is kept."""
-    for variable in ("MINIVAN_CACHE", "NUMBA_CACHE_DIR"):
+    for variable in (NAMED, "NUMBA_CACHE_DIR"):
         if os.environ.get(variable):
             chosen_by, base = variable, os.environ[variable]
             break
@@ -308,7 +310,8 @@ def _place() -> State:
         return State(None, base.chosen_by, problem)
     if base.folder is None:
         return base
-    return base._replace(problem=SOURCES.doubt() or distrust(base.folder))
+    folder = untaken(base.folder)
+    return base._replace(folder=folder, problem=SOURCES.doubt() or distrust(folder))
 
 
 def _read(path: Path, key: bytes) -> bytes | None:
@@ -346,11 +349,13 @@ def parts(content: bytes) -> Parts | None:
 
 def _write(path: Path, key: bytes, seconds: float, pickled: bytes) -> None:
     """Put a kernel in its place, whole or not at all. Raises OSError."""
-    for folder in reversed(path.parent.parents):
+    for_all = _base().chosen_by == NAMED
+    for folder in (*reversed(path.parent.parents), path.parent):
         if not folder.exists():
-            folder.mkdir(0o700, exist_ok=True)
-    # Readable for others if the folder above is: an image whose cache root made serves every user.
-    path.parent.mkdir(0o755, exist_ok=True)
+            mode = 0o755 if for_all or folder == path.parent else 0o700
+            folder.mkdir(mode, exist_ok=True)
+            if for_all:
+                _grant(folder, mode)
     doubt = distrust(path.parent)
     if doubt:
         raise PermissionError(doubt)
@@ -363,10 +368,17 @@ def _write(path: Path, key: bytes, seconds: float, pickled: bytes) -> None:
     try:
         with open(unfinished, "xb", opener=lambda name, flags: os.open(name, flags, 0o644)) as file:
             file.write(hashlib.sha256(rest).hexdigest().encode() + b"\n" + rest)
+        if for_all:
+            _grant(unfinished, 0o644)
         os.replace(unfinished, path)
     except BaseException:
         unfinished.unlink(missing_ok=True)
         raise
+
+
+def _grant(place: Path, mode: int) -> None:
+    with contextlib.suppress(OSError):  # some file systems have no modes
+        place.chmod(mode)
 
 
 _compiled = 0.0  # seconds that this process has compiled in all
@@ -380,7 +392,7 @@ def _warn(problem: str) -> None:
         _warned = problem
         text = f"kernels are compiled in this process alone: {problem}. MINIVAN_CACHE can name another folder to keep them in."
         with contextlib.suppress(KernelCacheWarning):
-            warnings.warn_explicit(text, KernelCacheWarning, "minivan", 1)
+            warnings.warn_explicit(text, KernelCacheWarning, "<minivan>", 1, module="minivan")
 
 
 # Read when the first kernel module is imported, which is when Python reads them.

@@ -18,7 +18,7 @@ from .errors import sentence
 from .input import read
 from .trust import distrust, distrust_status
 
-VERSION_FOLDER = re.compile(r"minivan-[0-9a-f]{16}")
+VERSION_FOLDER = re.compile(r"minivan-[0-9a-f]{16}(-[0-9]+)?")
 KERNEL_FILE = re.compile(r"[A-Za-z0-9_.]+-[0-9a-f]{32}\.kernel(\.[0-9a-f]{16}\.tmp)?")
 LARGEST_KERNEL = 64 << 20  # bytes
 
@@ -107,10 +107,13 @@ def clear() -> int:
     """Remove the compiled kernels of all versions, and the folders that are then empty; return how many files went.
 
     Only regular files go whose names this package gives, in folders whose names it gives: nothing else, and through no link.
-    Raises OSError, naming the file, where one cannot be removed.
+    Other users' folders, in a place that all share, are left to them and to root. Raises OSError, naming the file, where one
+    cannot be removed.
     """
-    removed = 0
+    removed, me = 0, os.geteuid() if hasattr(os, "geteuid") else 0
     for version in versions():
+        if me and version.folder.lstat().st_uid != me:
+            continue
         for path in _files(version.folder):
             path.unlink(missing_ok=True)
             removed += 1

@@ -19,6 +19,20 @@ from .errors import reason
 OTHERS_WRITE = stat.S_IWGRP | stat.S_IWOTH
 
 
+def untaken(folder: Path) -> Path:
+    """Return `folder`, or where it stands in a sticky one and is another user's, the same name with this user's number.
+
+    In a place such as /tmp whoever comes first has the name, and everybody else could not use the place at all.
+    """
+    try:
+        owner, sticky = os.lstat(folder).st_uid, os.stat(folder.parent).st_mode & stat.S_ISVTX
+    except OSError:
+        return folder
+    if sticky and hasattr(os, "geteuid") and owner not in (0, os.geteuid()):
+        return folder.with_name(f"{folder.name}-{os.geteuid()}")
+    return folder
+
+
 def distrust(path: Path) -> str | None:
     """Say why `path` is not to be trusted and how to mend that, in one sentence; None if it is trusted.
 

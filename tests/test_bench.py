@@ -9,6 +9,7 @@ from minivan import jit, reference, seeded
 from minivan.bench import SMALL, measure, warm_up
 from minivan.engines import EXACT, Engine
 from minivan.errors import CannotCompute
+from minivan.reference import derivatives
 from minivan.summary import summarise, totals
 from minivan.van import VAN
 from minivan.variants import VARIANTS, Config
@@ -76,14 +77,22 @@ def test_what_cannot_be_measured(wrong):
 def test_warming_up_runs_each_engine_once():
     names = []
 
-    class Ops:
+    class Watched:
+        def __init__(self, functions):
+            self.functions = functions
+
         def __getattr__(self, name):
             names.append(name)
-            return getattr(reference, name)
+            return getattr(self.functions, name)
 
-    warmed = list(warm_up([Engine("mine", ops=Ops()), "numpy"]))
+    ops = Watched(reference)
+    mine = Engine("mine", ops=ops), Engine("derived", ops=ops, grad=Watched(derivatives))
+    warmed = list(warm_up([mine[0], "numpy"]))
     assert [name for name, _ in warmed] == ["mine", "numpy"] and all(seconds > 0 for _, seconds in warmed)
-    assert {"conv2d", "batch_norm", "layer_norm", "gelu", "linear", "global_average_pool"} <= set(names)
+    used = {"conv2d", "batch_norm", "layer_norm", "gelu", "linear", "global_average_pool"}
+    assert set(names) == used
+    list(warm_up([mine[1]]))
+    assert set(names) == used | {"softmax"} | {f"{name}_input" for name in used}
 
 
 @pytest.mark.parametrize("make", [seeded.tensors, random_tensors])

@@ -1,9 +1,14 @@
 """Whoever waits for a compiler is told so, once; a program that imports minivan hears nothing."""
 
+import errno
+import os
+import warnings
+
 import pytest
 from support.kernels import answer, kernel
 
 from minivan import compiling, kernel_cache
+from minivan.cli import own_warnings
 from minivan.cli.waiting import compiling_noted
 from minivan.kernel_cache import KernelCacheWarning
 
@@ -40,7 +45,7 @@ def test_what_nobody_keeps_is_told_as_that(cache, monkeypatch, tmp_path):
 
 
 def test_a_command_notes_each_engine_once_on_standard_error(cache, capsys):
-    with compiling_noted():
+    with compiling_noted(shown={KernelCacheWarning}):
         compiling.begins("ops.conv._dense", True)
         compiling.begins("ops.pool._pool", True)
         compiling.begins("fast.network.run", True)
@@ -50,6 +55,29 @@ def test_a_command_notes_each_engine_once_on_standard_error(cache, capsys):
         f"note: compiling the engine {engine} for this machine, which may take half a minute; the next run only loads it"
         for engine in ("exact", "fast")
     ]
+
+
+@pytest.mark.parametrize("action", ["ignore", "error"])
+def test_where_the_warning_is_not_printed_the_note_says_that_nothing_is_kept(cache, monkeypatch, tmp_path, capsys, action):
+    (tmp_path / "kernels").write_text("a file in the folder's place")
+    with warnings.catch_warnings(action=action), own_warnings() as shown, compiling_noted(shown=shown):
+        answer()
+        answer(3)
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith("note: compiling the engine exact") and f"not kept: {kernel_cache.state().problem}" in line
+
+
+@pytest.mark.parametrize("action", ["ignore", "always"])
+def test_what_fails_only_when_it_is_kept_is_said_at_the_end(cache, monkeypatch, capsys, action):
+    def fail(*arguments):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(kernel_cache, "_write", fail)
+    with warnings.catch_warnings(action=action), own_warnings() as shown, compiling_noted(shown=shown):
+        answer()
+    begins, told = capsys.readouterr().err.splitlines()
+    assert begins.startswith("note: compiling the engine exact") and os.strerror(errno.ENOSPC) in told
+    assert told.startswith("minivan: " if action == "always" else "note: ")
 
 
 def test_where_nothing_is_compiled_at_all_exact_is_said_to_be_slow(monkeypatch, capsys):

@@ -76,3 +76,14 @@ def test_what_is_an_extra_is_never_imported_at_the_top_of_a_module():
             modules += [node.module or ""] if isinstance(node, ast.ImportFrom) and node.level == 0 else []
             found += [f"{path.relative_to(ROOT)}: {m}" for m in modules if m.split(".")[0] in extras]
     assert not found
+
+
+def test_no_script_takes_for_granted_that_python_keeps_its_docstring():
+    """Under -OO it does not, and `__doc__` is None."""
+    found = []
+    for path in (p for folder in ("minivan", "examples", "benchmarks", "docs", ".ci") for p in (ROOT / folder).rglob("*.py")):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            used = node.value if isinstance(node, (ast.Attribute, ast.Subscript)) else None
+            if isinstance(used, ast.Name) and used.id == "__doc__":
+                found.append(f"{path.relative_to(ROOT)}:{node.lineno}")
+    assert not found, "\n".join(found)

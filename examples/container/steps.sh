@@ -16,10 +16,10 @@ case $step in
 install)
     python3 -m venv "$prefix"
     "$prefix/bin/pip" install --no-cache-dir --quiet --disable-pip-version-check "$3"
+    chmod -R go-w,a+rX "$prefix"
     ;;
 warm)
     "$prefix/bin/python" -m minivan warmup
-    chmod -R go-w,a+rX "$prefix"
     ;;
 check)
     "$prefix/bin/python" -W error -m minivan classify "$3"

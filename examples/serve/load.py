@@ -225,7 +225,7 @@ def measured(workers: int, cached: bool, options: argparse.Namespace, expected: 
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--seconds", type=float, default=60, help="for each server (%(default)s)")
     parser.add_argument("--clients", type=int, default=8, help="that send photos at once (%(default)s)")
     parser.add_argument("--workers", type=int, default=2, help="of the server that preforks (%(default)s)")

@@ -19,11 +19,13 @@ import logging
 import mmap
 import os
 import queue
+import re
 import select
 import signal
 import socket
 import threading
 import time
+from collections.abc import Iterator
 from concurrent.futures import Future
 from dataclasses import asdict
 from http.server import BaseHTTPRequestHandler
@@ -36,10 +38,12 @@ from minivan.processors import budget
 
 LARGEST_BODY = 8 << 20  # bytes of one photo; all connections of a process together hold CONNECTIONS times as many
 MOST_PIXELS = 64_000_000  # of one photo: half a gigabyte while it is decoded, times the processors
-CONNECTIONS = 64  # open at once in one process; the next ones wait in the socket's queue
+CONNECTIONS = 64  # open at once in one process
+EXTRA = 8  # beyond them, for requests without a photo: /health answers whatever the others do; the next ones wait in the queue
 WAITING = 32  # photos at once in one process; the next ones are answered with 503
 BATCH, WINDOW = 8, 0.003  # photos in one forward pass; seconds that the first waits for others that are being decoded
 IDLE, HEADERS, BODY, LINGER = 30, 10, 10, 1  # seconds for the next request, its headers, its body, a last word
+BUSY = float("inf")
 POLL = 0.05  # seconds between two looks at what wakes nobody up
 MOST_WORKERS = 256  # more is a mistake
 HOPELESS = 5  # workers in a row that die before they are ready: then the server gives up
@@ -242,12 +246,14 @@ class Handler(BaseHTTPRequestHandler):
 
     def handle_one_request(self) -> None:
         self.wait(IDLE)
-        self.server.open[self.connection] = True
-        self.close_connection = not self.coming.peek(1)
-        self.server.open[self.connection] = False
+        self.server.open[self.connection] = time.monotonic()
+        while (ahead := self.coming.peek(1)) and (empty := len(ahead) - len(ahead.lstrip(b"\r\n"))):
+            self.coming.read(empty)  # lines before a request (RFC 9112, 2.2)
+        self.close_connection = not ahead
+        self.server.open[self.connection] = BUSY
         if not self.close_connection:
             self.began, self.unread, self.command = time.perf_counter(), True, ""
-            self.wait(HEADERS)
+            self.wait(LINGER if self.server.is_crowded() else HEADERS)
             super().handle_one_request()
 
     def handle_expect_100(self) -> bool:
@@ -255,7 +261,7 @@ class Handler(BaseHTTPRequestHandler):
 
     def route(self) -> None:
         self.unread = "Transfer-Encoding" in self.headers or self.headers.get("Content-Length", "0") != "0"
-        path, _, query = self.path.partition("?")
+        path, _, query = re.sub("^https?://[^/?]*", "", self.path, flags=re.IGNORECASE).partition("?")  # as sent to a proxy
         try:
             methods, answer = {
                 "/classify": ("POST", self.classify),
@@ -295,7 +301,8 @@ class Handler(BaseHTTPRequestHandler):
     def body(self) -> bytes:
         """Return the photo; refuse what can be none before a byte of it is read."""
         kind, sizes = self.headers.get_content_type(), set(self.headers.get_all("Content-Length", []))
-        if "Content-Type" in self.headers and not kind.startswith("image/") and kind != "application/octet-stream":
+        named = self.headers.get("Content-Type", "").strip()
+        if named and not kind.startswith("image/") and kind != "application/octet-stream":
             raise Refused(415, "send the photo's bytes as they are, with Content-Type: image/jpeg, or whichever it is")
         if "Transfer-Encoding" in self.headers or not sizes:
             raise Refused(411, "send a Content-Length, and the photo in one piece")
@@ -304,6 +311,8 @@ class Handler(BaseHTTPRequestHandler):
             raise Refused(400, "Content-Length is the number of the photo's bytes, and more than 0")
         if len(size) > 15 or int(size) > LARGEST_BODY:
             raise Refused(413, f"a photo has at most {LARGEST_BODY} bytes")
+        if self.server.is_crowded():
+            raise later(f"{CONNECTIONS} connections are busy already")
         if self.headers.get("Expect", "").lower() == "100-continue":
             self.send_response_only(100)
             self.end_headers()
@@ -358,7 +367,7 @@ class Service:
         self.listener, self.board, self.options, self.parent = listener, board, options, parent
         self.network = Network(board, max(1, budget().threads // max(1, options.workers)))
         self.ready, self.stopping, self.lock, self.status = threading.Event(), threading.Event(), threading.Lock(), 0
-        self.open: dict[socket.socket, bool] = {}  # connections -> whether they are between two requests
+        self.open: dict[socket.socket, float] = {}  # connections -> since when they wait for a request, or BUSY
 
     def work(self) -> None:
         try:
@@ -378,7 +387,10 @@ class Service:
         threading.Thread(target=self.work, daemon=True).start()
         self.listener.setblocking(False)
         while not self.stopping.is_set():
-            if self.leaves_it_to_others():
+            if len(self.open) >= CONNECTIONS:
+                self.close_idle()
+                time.sleep(POLL)  # another process that has room is faster
+            if len(self.open) >= CONNECTIONS + EXTRA or self.is_spare():
                 time.sleep(POLL)
             elif select.select([self.listener], [], [], POLL)[0]:
                 self.accept()
@@ -396,11 +408,9 @@ class Service:
             logging.error("%d connections are cut off after %g seconds of grace", len(self.open), self.options.grace)
         return 1 if self.open else self.status
 
-    def leaves_it_to_others(self) -> bool:
-        """Whether no further connection is accepted here now."""
-        if len(self.open) >= CONNECTIONS:
-            self.close_idle()
-        return len(self.open) >= CONNECTIONS or self.is_spare()
+    def is_crowded(self) -> bool:
+        """Whether more than CONNECTIONS are in the middle of a request."""
+        return list(self.open.values()).count(BUSY) > CONNECTIONS
 
     def is_spare(self) -> bool:
         """Whether another process is ready, and this one is not."""
@@ -414,7 +424,7 @@ class Service:
         except OSError:  # the client is gone already, or no more files can be opened
             time.sleep(POLL)
             return False
-        self.open[connection] = False
+        self.open[connection] = time.monotonic()
         try:
             threading.Thread(target=self.talk, args=(connection, address), daemon=True).start()
         except RuntimeError:  # the system gives no more threads
@@ -435,7 +445,7 @@ class Service:
 
     def close_idle(self) -> None:
         with self.lock:
-            for connection in [connection for connection, idle in self.open.items() if idle]:
+            for connection in [c for c, since in self.open.items() if since < time.monotonic() - LINGER]:
                 with contextlib.suppress(OSError):
                     connection.shutdown(socket.SHUT_RD)
 
@@ -481,11 +491,18 @@ def supervise(listener: socket.socket, board: Board, options: argparse.Namespace
 
     def end(number: int) -> None:
         for process in workers:
-            os.kill(process, number)
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(process, number)
 
-    def ended() -> tuple[int, int]:
-        return os.waitpid(-1, os.WNOHANG) if workers else (0, 0)
+    def ended() -> Iterator[tuple[int, int]]:
+        """Yield the workers that have ended, and how. Other processes end beneath this one too: those that whoever started
+        it had started before, and as the first process of a container, all that have lost their parents."""
+        with contextlib.suppress(ChildProcessError):
+            while (found := os.waitpid(-1, os.WNOHANG))[0]:
+                if found[0] in workers:
+                    yield found
 
+    signal.signal(signal.SIGCHLD, signal.SIG_DFL)  # where it is ignored, nobody is told that a worker has ended
     for number in STOP:
         signal.signal(number, stop)
     while not stops and failures < HOPELESS:
@@ -494,8 +511,7 @@ def supervise(listener: socket.socket, board: Board, options: argparse.Namespace
             if ever_ready or not workers:
                 workers[fork(row, listener, board, options)] = row, time.monotonic()
                 del due[row]
-        process, how = ended()
-        if process:
+        for process, how in ended():
             row, started = workers.pop(process)
             failures = 0 if board.forget(row) else failures + 1
             due[row] = max(started + 1, time.monotonic() + 0.1 * 2**failures)
@@ -508,12 +524,10 @@ def supervise(listener: socket.socket, board: Board, options: argparse.Namespace
     end(signal.SIGTERM)
     until = time.monotonic() + options.grace + 2
     while workers and time.monotonic() < until:
-        process, how = ended()
-        if process:
+        for process, how in ended():
             del workers[process]
             status = status or int(how != 0)
-        else:
-            time.sleep(POLL)
+        time.sleep(POLL if workers else 0)
     end(signal.SIGKILL)
     return 1 if workers else status
 
@@ -569,9 +583,9 @@ def main() -> int:
     service = Service(listener, board, options)
 
     def stop(number: int, frame: Any) -> None:
-        service.stopping.set()
         for each in STOP:
-            signal.signal(each, signal.SIG_DFL)  # the next one ends it at once
+            signal.signal(each, lambda number, frame: os._exit(128 + number))  # the next one ends it at once
+        service.stopping.set()
 
     for each in STOP:
         signal.signal(each, stop)

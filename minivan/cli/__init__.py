@@ -12,7 +12,7 @@ import importlib
 import os
 import sys
 import warnings
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from typing import NoReturn, TextIO
 
 from ..errors import printable
@@ -63,8 +63,8 @@ def main(argv: list[str] | None = None) -> int:
     """Run one command; return its exit status, one of those in `arguments`."""
     prepare_streams()
     try:
-        with own_warnings(), none_lost(), signals():
-            status = run(sys.argv[1:] if argv is None else argv)
+        with own_warnings() as shown, none_lost(), signals():
+            status = run(sys.argv[1:] if argv is None else argv, shown)
         try:
             sys.stdout.flush()
         except BrokenPipeError:  # nobody reads on, and what was found out stays so
@@ -76,8 +76,8 @@ def main(argv: list[str] | None = None) -> int:
         return status
 
 
-def run(argv: list[str]) -> int:
-    """Parse the command line and do what it says; return the exit status."""
+def run(argv: list[str], shown: Collection[type[Warning]]) -> int:
+    """Parse the command line and do what it says; return the exit status. `shown` are the warnings printed so far."""
     called = next((word for word in argv if not word.startswith("-")), None)
     top = parser(called)
     args = top.parse_args(argv)
@@ -93,18 +93,19 @@ def run(argv: list[str]) -> int:
     os.environ.setdefault("OMP_WAIT_POLICY", "passive")
     check_space(getattr(args, "compiles", getattr(args, "engine", None) in COMPILED))
     prepare_compiler(args)
-    with compiling_noted(getattr(args, "engine", None)):
+    with compiling_noted(getattr(args, "engine", None), shown):
         status: int = args.run(args)
     return status
 
 
 @contextlib.contextmanager
-def own_warnings() -> Iterator[None]:
+def own_warnings() -> Iterator[Collection[type[Warning]]]:
     """Print warnings as errors are printed, one line each, minivan's own without where they were warned.
 
-    Pillow's about a picture's size are left out: whether one is too large is settled before it warns.
+    Pillow's about a picture's size are left out: whether one is too large is settled before it warns. Give the categories
+    of those that were printed.
     """
-    before = warnings.showwarning
+    before, shown = warnings.showwarning, set[type[Warning]]()
 
     def show(
         message: Warning | str,
@@ -116,13 +117,14 @@ def own_warnings() -> Iterator[None]:
     ) -> None:
         if category.__module__.partition(".")[0] == "minivan":
             complain(message)
+            shown.add(category)
         elif category.__module__.partition(".")[0] != "PIL":
             first = str(message).strip().partition("\n")[0]  # Numba's go on with tracebacks
             complain_of_all([f"{filename}:{lineno}: {category.__name__}: {first}"])
 
     warnings.showwarning = show
     try:
-        yield
+        yield shown
     finally:
         warnings.showwarning = before
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 
 from ..compiling import told
 from .printing import note
@@ -18,21 +18,32 @@ SLOW_IN_PYTHON = {  # what fast says of it is an error
 
 
 @contextlib.contextmanager
-def compiling_noted(engine: str | None = None) -> Iterator[None]:
+def compiling_noted(engine: str | None = None, shown: Collection[type[Warning]] = ()) -> Iterator[None]:
     """Print one note for each engine whose kernels are about to be compiled in the block; none where they are loaded.
 
-    Where they cannot be kept, a warning has said so, and why: the note, which promises that the next run loads them, is not
-    printed then. `engine` is the one that the command was asked for.
+    Where they cannot be kept, the note says so, and why, unless the warning that does is among those that were `shown` by then:
+    PYTHONWARNINGS may leave it out. `engine` is the one that the command was asked for.
     """
     if os.environ.get("NUMBA_DISABLE_JIT", "0") not in ("", "0") and (slow := SLOW_IN_PYTHON.get(engine or "")):
         note(slow)
-    noted: set[str] = set()
+    noted: dict[str, str | None] = {}  # what is compiled -> why it is not kept, as far as it was known before
+
+    def why_not() -> str | None:
+        """Return why nothing is kept, where nobody has said so."""
+        from ..kernel_cache import KernelCacheWarning, state
+
+        return None if KernelCacheWarning in shown else state().problem
 
     def listener(kernel: str, kept: bool) -> None:
         room = kernel.partition(".")[0]
-        if kept and room in WHAT and room not in noted:
-            noted.add(room)
-            note(f"compiling {WHAT[room]} for this machine, which may take half a minute; the next run only loads it")
+        if room in WHAT and room not in noted and (kept or why_not()):
+            noted[room] = None if kept else why_not()
+            then = f"and it is not kept: {noted[room]}" if noted[room] else "the next run only loads it"
+            note(f"compiling {WHAT[room]} for this machine, which may take half a minute; {then}")
 
     with contextlib.nullcontext() if os.environ.get(SILENT) == "0" else told(listener):
-        yield
+        try:
+            yield
+        finally:
+            if noted and not any(noted.values()) and (problem := why_not()):
+                note(f"what was compiled is not kept: {problem}")

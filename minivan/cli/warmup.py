@@ -1,10 +1,10 @@
-"""python -m minivan warmup: compile everything now, so that later commands only load it."""
+"""python -m minivan warmup: compile everything now, so that later commands only load it; status 1 where nothing can be kept."""
 
 from __future__ import annotations
 
 import argparse
 
-from .arguments import COMPILED, RIGHT, add_cache, wrong_calls
+from .arguments import COMPILED, NO, RIGHT, add_cache, wrong_calls
 from .printing import say
 
 
@@ -15,10 +15,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
+    from .. import kernel_cache
     from ..bench import warm_up
 
     chosen = {"all": COMPILED}.get(args.engine, (args.engine,))
     with wrong_calls():
         for name, seconds in warm_up(chosen):
             say(f"{name}: {seconds:.1f} s", flush=True)
-    return RIGHT
+    return NO if kernel_cache.state().problem else RIGHT

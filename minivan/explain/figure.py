@@ -6,8 +6,10 @@ Magnitudes are drawn in viridis, signed values in a diverging scale centred on z
 from __future__ import annotations
 
 import contextlib
+import logging
 import os
 import sys
+import tempfile
 import textwrap
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -42,10 +44,13 @@ class MissingPlots(ValueError):
     """Matplotlib is not installed, or cannot be imported; the message says what to do or why."""
 
 
-def matplotlib_figure() -> type[Figure]:
-    """Return Matplotlib's Figure class, which draws without a screen. MissingPlots where it cannot be had."""
+def matplotlib_figure(beside: Path | None = None) -> type[Figure]:
+    """Return Matplotlib's Figure class, which draws without a screen. MissingPlots where it cannot be had.
+
+    It wants a folder that it can write while it is imported: where there are no temporary ones, it gets one in `beside`.
+    """
     try:
-        with _whatever_backend():
+        with _whatever_backend(), _some_folder(beside), _in_silence():
             from matplotlib.figure import Figure
     except ModuleNotFoundError as error:
         if (error.name or "").partition(".")[0] == "matplotlib":
@@ -54,6 +59,40 @@ def matplotlib_figure() -> type[Figure]:
     except Exception as error:  # as one that was built for another NumPy
         raise MissingPlots(f"Matplotlib cannot be imported: {reason(error)}") from None
     return Figure
+
+
+@contextlib.contextmanager
+def _some_folder(beside: Path | None) -> Iterator[None]:
+    """Let Matplotlib be imported where nothing can be written but `beside`, in which nothing is left."""
+    named = os.environ.get("MPLCONFIGDIR")
+    with contextlib.ExitStack() as stack:
+        if beside and "matplotlib" not in sys.modules and not (named and os.access(named, os.W_OK)):
+            try:
+                tempfile.gettempdir()
+            except FileNotFoundError:
+                folder = stack.enter_context(tempfile.TemporaryDirectory(prefix=".matplotlib-", dir=beside))
+                stack.callback(_set, "MPLCONFIGDIR", named)
+                _set("MPLCONFIGDIR", folder)
+        yield
+
+
+def _set(variable: str, value: str | None) -> None:
+    if value is None:
+        os.environ.pop(variable, None)
+    else:
+        os.environ[variable] = value
+
+
+@contextlib.contextmanager
+def _in_silence() -> Iterator[None]:
+    """Keep to itself what Matplotlib says of its folders, its fonts and the user's settings: a file needs none of them."""
+    logger = logging.getLogger("matplotlib")
+    before = logger.level
+    logger.setLevel(logging.CRITICAL)
+    try:
+        yield
+    finally:
+        logger.setLevel(before)
 
 
 @contextlib.contextmanager
@@ -291,5 +330,5 @@ def check_output(path: str | Path) -> None:
     Raises ValueError for another ending, MissingPlots, and OSError where there is no such folder or no file can be.
     """
     check_ending(path)
-    matplotlib_figure()
-    place(path)
+    end = place(path)
+    matplotlib_figure(end.parent)

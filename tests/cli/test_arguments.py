@@ -130,7 +130,7 @@ kernel_cache._warn("full")
     assert done.stderr.splitlines() == [
         "minivan: " + said.format("\\x1b"),
         "elsewhere:7: RuntimeWarning: theirs",
-        "minivan:1: KernelCacheWarning: " + said.format(""),
+        "<minivan>:1: KernelCacheWarning: " + said.format(""),
     ]
 
 

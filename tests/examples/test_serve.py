@@ -5,6 +5,7 @@ import hashlib
 import http.client
 import json
 import re
+import select
 import socket
 import sys
 import threading
@@ -168,6 +169,36 @@ def test_nonsense_is_answered_and_the_connection_ends(service, sent, status):
     assert b"Connection: close" in head and body.count(b"\n") == 1 and json.loads(body)
 
 
+@pytest.mark.parametrize(
+    ("sent", "status"),
+    [
+        (b"\r\nGET /health HTTP/1.1\r\n", 200),
+        (b"\n\r\n\r\nGET /health HTTP/1.1\r\n", 200),
+        (b"GET http://127.0.0.1:1/health HTTP/1.1\r\n", 200),
+        (b"GET HTTPS://x/metrics?all HTTP/1.1\r\n", 200),
+        (b"GET http://x HTTP/1.1\r\n", 404),
+        (b"GET http://x?top=1 HTTP/1.1\r\n", 404),
+        (b"GET ftp://x/health HTTP/1.1\r\n", 404),
+        (b"POST http://x/classify?top=1 HTTP/1.1\r\nContent-Type: \r\nContent-Length: %d\r\n" % len(CAT), 200),
+        (b"POST /classify HTTP/1.1\r\nContent-Type: image/jpeg; q=1\r\nContent-Length: %d\r\n" % len(CAT), 200),
+        (b"POST /classify HTTP/1.1\r\nContent-Type: text\r\nContent-Length: %d\r\n" % len(CAT), 415),
+    ],
+)
+def test_what_proxies_and_old_clients_send_is_understood(service, sent, status):
+    body = CAT if sent.startswith(b"POST") else b""
+    with socket.create_connection(("127.0.0.1", service.port), 60) as connection:
+        connection.sendall(sent + b"Connection: close\r\n\r\n" + body)
+        assert connection.makefile("rb").readline().startswith(b"HTTP/1.1 %d " % status)
+
+
+def test_empty_lines_alone_are_no_request(service):
+    assert raw(service, b"\r\n" * 3, b"GET /health HTTP/1.1\r\nConnection: close\r\n\r\n").count(b"HTTP/1.1 ") == 1
+    with socket.create_connection(("127.0.0.1", service.port), 60) as connection:
+        connection.sendall(b"\r\n" * 20_000)
+        connection.shutdown(socket.SHUT_WR)
+        assert connection.recv(1) == b""
+
+
 def test_a_connection_is_kept_and_its_requests_answered_in_order(service):
     connection = http.client.HTTPConnection("127.0.0.1", service.port, timeout=60)
     answers = [ask(service, body=data, connection=connection)[2]["logits_sha256"] for data in (CAT, ROCKET, CAT)]
@@ -216,11 +247,44 @@ def test_a_full_house_says_so_and_keeps_the_connection(service, monkeypatch):
 
 def test_when_all_connections_are_taken_idle_ones_are_closed(service, monkeypatch):
     monkeypatch.setattr(serve, "CONNECTIONS", 3)
-    idle = [socket.create_connection(("127.0.0.1", service.port), 60) for _ in range(6)]
+    monkeypatch.setattr(serve, "LINGER", 0.2)
+    idle = [socket.create_connection(("127.0.0.1", service.port), 60) for _ in range(3 + 2 * serve.EXTRA)]
     assert ask(service, body=CAT)[0] == 200
-    for connection in idle:
+    for connection in idle[:-2]:  # until fewer than three are open
         assert connection.recv(1) == b""
+    for connection in idle:
         connection.close()
+
+
+def test_health_is_answered_while_all_connections_are_slow(service, monkeypatch):
+    monkeypatch.setattr(serve, "CONNECTIONS", 3)
+    monkeypatch.setattr(serve, "LINGER", 0.2)
+    slow = [socket.create_connection(("127.0.0.1", service.port), 60) for _ in range(3)]
+    for connection in slow:
+        connection.sendall(photo(len(CAT)) + CAT[:1000])
+    until(lambda: list(service.open.values()).count(serve.BUSY) == 3)
+    assert ask(service, "GET", "/health")[0] == ask(service, "GET", "/metrics")[0] == 200
+    status, headers, said = ask(service, body=CAT)
+    assert (status, headers["Retry-After"]) == (503, "1") and said["error"] == "3 connections are busy already"
+    headless = [socket.create_connection(("127.0.0.1", service.port), 60) for _ in range(2 * serve.EXTRA)]
+    for connection in headless:
+        connection.sendall(b"GET /hea")
+    assert ask(service, "GET", "/health")[0] == 200
+    assert not select.select(slow, [], [], 0)[0], "they were answered before"
+    for connection in slow:
+        connection.sendall(CAT[1000:])
+        assert connection.recv(1 << 16).startswith(b"HTTP/1.1 200 ")
+    for connection in (*slow, *headless):
+        connection.close()
+    until(lambda: serve.BUSY not in service.open.values())
+
+
+def test_who_has_just_connected_is_waited_for_though_the_house_is_full(service, monkeypatch):
+    monkeypatch.setattr(serve, "CONNECTIONS", 0)
+    with socket.create_connection(("127.0.0.1", service.port), 60) as connection:
+        assert not select.select([connection], [], [], 4 * serve.POLL)[0], "it was cut off"
+        connection.sendall(b"GET /health HTTP/1.1\r\n\r\n")
+        assert connection.recv(1 << 16).startswith(b"HTTP/1.1 200 ")
 
 
 def test_a_decoder_without_an_end_is_left_alone(service, monkeypatch):
@@ -297,6 +361,7 @@ def test_the_page_has_the_limits_of_the_code():
         f"computed one batch for longer than {minivan.image.LONGEST} seconds",
         f"With {serve.WAITING} photos waiting in a process",
         f"At most {serve.CONNECTIONS} connections",
+        f"{serve.EXTRA} more are open",
         f"after {({5: 'five'})[serve.HOPELESS]} in a row that were never ready",
         f"after {serve.parser().get_default('grace')} seconds (`--grace`)",
     ):

@@ -5,6 +5,7 @@ import itertools
 import os
 import signal
 import socket
+import subprocess
 import sys
 import tempfile
 import threading
@@ -81,6 +82,37 @@ def test_a_worker_that_is_killed_is_replaced_and_its_counts_remain():
     assert server.status == 0
 
 
+def run_by(program, *arguments):
+    """A server with two workers, in a process that did something before it became one."""
+    server = started(2, *arguments)
+    server.command = [
+        sys.executable,
+        "-c",
+        f"import os, signal, sys; {program}; os.execv(sys.argv[1], sys.argv[1:])",
+        *server.command,
+    ]
+    return server
+
+
+@pytest.mark.slow
+def test_a_process_that_is_no_worker_may_end_beneath_it():
+    with run_by("os.fork() or os.execvp('sleep', ['sleep', '3'])", *SMALL) as server:
+        until(lambda: len(server.members()) == 2)
+        assert server.ask("POST", "/classify", CAT)[0] == 200
+        assert "another one takes its place" not in server.said()
+    assert server.status == 0
+
+
+@pytest.mark.slow
+def test_workers_are_replaced_where_the_end_of_a_process_is_ignored():
+    with run_by("signal.signal(signal.SIGCHLD, signal.SIG_IGN)", *SMALL) as server:
+        victim = server.members()[0]
+        os.kill(victim, signal.SIGKILL)
+        until(lambda: victim not in server.members() and server.metrics()["minivan_ready"] == 2)
+        assert server.said().count("another one takes its place") == 1
+    assert server.status == 0
+
+
 @pytest.mark.slow
 @processes
 def test_a_stop_under_load_answers_all_that_is_in_flight(workers):
@@ -133,6 +165,25 @@ def test_a_second_signal_ends_it_at_once(workers):
         until(lambda: not any(alive(process) for process in members))
         with contextlib.suppress(ConnectionError):
             assert connection.recv(1) == b""
+
+
+FIRST = ["unshare", "--user", "--map-root-user", "--pid", "--fork", "--kill-child"]  # of a namespace of processes of its own
+
+
+@pytest.mark.slow
+@processes
+@pytest.mark.skipif(subprocess.run([*FIRST, "true"], capture_output=True, check=False).returncode, reason="no namespaces here")
+def test_a_second_signal_ends_the_first_process_of_a_container_as_well(workers):
+    """The system gives it no signal that it does not handle itself."""
+    server = started(workers, *SMALL)
+    server.command = [*FIRST, *server.command]
+    with server, half_a_photo(server):
+        (first,) = map(int, Path(f"/proc/{server.process.pid}/task/{server.process.pid}/children").read_text().split())
+        os.kill(first, signal.SIGTERM)
+        until(lambda: _refused(server.port))
+        os.kill(first, signal.SIGTERM)
+        until(lambda: not alive(first))
+        assert server.process.wait(60) == 128 + signal.SIGTERM
 
 
 def _refused(port):

@@ -101,6 +101,33 @@ def test_files_are_drawn_whatever_backend_is_named_and_the_host_keeps_it(tmp_pat
     assert (done.returncode, done.stderr, done.stdout) == (0, "", f"{named} {then} True\n")
 
 
+NOWHERE = """
+import logging, os, sys, tempfile
+tempfile._candidate_tempdir_list = lambda: ["/proc/nowhere"]  # nothing can be written there, by root either
+from minivan.explain.figure import check_output, matplotlib_figure, save
+check_output(sys.argv[1])
+figure = matplotlib_figure()()
+figure.add_subplot().set_title("text")
+save(figure, sys.argv[1])
+print(os.environ.get("MPLCONFIGDIR"), logging.getLogger("matplotlib").level)
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("named", [None, "/proc/nowhere"])
+def test_a_figure_needs_no_place_but_its_own_and_matplotlib_says_nothing(tmp_path, named):
+    (tmp_path / "matplotlibrc").write_text("no.such.key: 1\nno colon\n")
+    drawn = tmp_path / "out" / "figure.png"
+    drawn.parent.mkdir()
+    environment = {name: value for name, value in os.environ.items() if not name.startswith(("MPL", "XDG"))}
+    environment |= {"HOME": "/proc/nowhere", "MATPLOTLIBRC": str(tmp_path), "PYTHONPATH": str(ROOT)}
+    environment |= {"MPLCONFIGDIR": named} if named else {}
+    command = [sys.executable, "-c", NOWHERE, str(drawn)]
+    done = subprocess.run(command, capture_output=True, text=True, env=environment, timeout=300, check=False)
+    assert (done.returncode, done.stderr, done.stdout) == (0, "", f"{named} 0\n")
+    assert list(drawn.parent.iterdir()) == [drawn]
+
+
 def test_a_matplotlib_that_is_here_and_cannot_be_imported_says_why(monkeypatch):
     import builtins
 

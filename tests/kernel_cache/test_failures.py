@@ -118,6 +118,25 @@ def test_where_warnings_are_errors_the_answer_comes_all_the_same(cache, monkeypa
     assert os.strerror(errno.ENOSPC) in kernel_cache.state().problem
 
 
+def test_the_warning_is_one_line_beside_a_file_of_that_name_and_can_be_filtered_by_module(
+    cache, monkeypatch, tmp_path, recwarn
+):
+    """A virtual environment's script is such a file: Python prints a line of the file that a warning names."""
+    (tmp_path / "minivan").write_text("#!/first/line\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(os, "replace", fail_with(errno.ENOSPC))
+    assert not answer()
+    (caught,) = recwarn.list
+    recwarn.clear()
+    assert warnings.formatwarning(caught.message, caught.category, caught.filename, caught.lineno).count("\n") == 1
+    monkeypatch.setattr(kernel_cache, "_warned", None)
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", module="minivan$")
+        assert not answer()
+    assert not recwarn.list
+
+
 def test_what_killed_processes_left_goes_a_day_later(cache):
     cache.mkdir(parents=True)
     old, young = cache / "a.kernel.0.tmp", cache / "b.kernel.1.tmp"

@@ -65,6 +65,13 @@ def test_files_of_another_user_or_writable_by_others_are_doubted(filled):
         assert f"belongs to user {FOREIGN}" in versions()[0].doubt
 
 
+def test_clear_leaves_other_users_theirs(filled, monkeypatch):
+    monkeypatch.setattr(os, "geteuid", lambda: FOREIGN)
+    assert clear() == 0 and len(versions()) == 2
+    monkeypatch.undo()
+    assert clear() == 2
+
+
 def test_clear_removes_kernels_and_nothing_else(filled, tmp_path, capsys):
     outside = tmp_path / "outside"
     outside.mkdir()

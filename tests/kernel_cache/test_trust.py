@@ -11,6 +11,7 @@ import pytest
 from support.kernels import FOREIGN, answer, files
 
 from minivan import kernel_cache, trust
+from minivan.kernel_survey import versions
 
 
 class Planted:
@@ -67,13 +68,28 @@ def test_what_others_can_write_is_not_read(cache, tmp_path, monkeypatch, warned,
         assert kernel_cache.folder() is None and kernel_cache.state().problem in said and len(files(cache)) == 1
 
 
-def test_in_a_sticky_folder_what_lies_in_it_decides(cache, tmp_path, monkeypatch, warned):
+def test_in_a_sticky_folder_the_second_user_has_a_folder_beside_the_firsts(cache, tmp_path, monkeypatch, warned):
     cache.parent.mkdir()
     cache.parent.chmod(0o1777)
-    assert not answer() and answer()
+    plant(cache, tmp_path / "proof")
+    assert kernel_cache.folder() == cache
+    root = os.geteuid() == 0
     make_foreign(monkeypatch, cache)
-    assert not answer()
+    own = cache.with_name(f"{cache.name}-{os.geteuid()}")
+    assert kernel_cache.state().folder == own and [version.folder for version in versions()] == [cache]
+    assert not answer() and not (tmp_path / "proof").exists()
+    if root:  # else all folders above are somebody else's as well
+        assert answer() and len(files(own)) == len(files(cache)) == 1
+        assert [version.folder for version in versions()] == [own, cache] and versions()[0].used_here
+        make_foreign(monkeypatch, own)
+        assert not answer()
     assert len(warned()) == 1
+
+
+def test_in_a_folder_that_is_not_sticky_a_name_that_is_taken_is_refused(cache, monkeypatch, warned):
+    assert not answer()
+    make_foreign(monkeypatch, cache)
+    assert not answer() and len(warned()) == 1 and kernel_cache.state().folder == cache
 
 
 def test_a_folder_that_somebody_makes_after_the_look_is_not_read(cache, tmp_path, monkeypatch, warned):
@@ -98,6 +114,55 @@ def test_trust_looks_at_the_sticky_bit_of_folders_above_alone(tmp_path):
     tmp_path.chmod(0o1777)
     assert trust.distrust(tmp_path / "inside") is None
     assert "1777" in trust.distrust(tmp_path)
+
+
+@pytest.mark.parametrize("umask", [0o022, 0o027, 0o077])
+def test_what_is_made_where_it_was_told_to_be_is_readable_for_all(tmp_path, monkeypatch, umask):
+    base = tmp_path / "opt" / "kernels"
+    monkeypatch.setenv("MINIVAN_CACHE", str(base))
+    kernel_cache._base.cache_clear()
+    before = os.umask(umask)
+    try:
+        assert not answer() and answer()
+    finally:
+        os.umask(before)
+        kernel_cache._base.cache_clear()
+    (version,) = base.iterdir()
+    (kernel,) = version.iterdir()
+    assert [p.stat().st_mode & 0o777 for p in (base.parent, base, version, kernel)] == [0o755, 0o755, 0o755, 0o644]
+
+
+def test_what_is_made_in_the_users_own_cache_folder_is_the_users_alone(tmp_path, monkeypatch):
+    monkeypatch.delenv("MINIVAN_CACHE", raising=False)
+    monkeypatch.delenv("NUMBA_CACHE_DIR", raising=False)
+    monkeypatch.setattr(kernel_cache, "user_cache", lambda: tmp_path / "caches" / "minivan")
+    kernel_cache._base.cache_clear()
+    assert not answer() and answer()
+    kernel_cache._base.cache_clear()
+    made = [tmp_path / "caches", tmp_path / "caches" / "minivan", tmp_path / "caches" / "minivan" / "kernels"]
+    assert [p.stat().st_mode & 0o777 for p in made] == [0o700] * 3
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can become another user")
+def test_a_cache_that_was_told_where_to_be_serves_another_user(monkeypatch):
+    with tempfile.TemporaryDirectory() as place:
+        Path(place).chmod(0o755)
+        monkeypatch.setenv("MINIVAN_CACHE", f"{place}/opt/kernels")
+        monkeypatch.setattr(kernel_cache, "SOURCES", kernel_cache.SOURCES._replace(stamps={}))
+        kernel_cache._base.cache_clear()
+        assert not answer()
+        child = os.fork()
+        if child == 0:
+            status = 1
+            try:
+                os.setuid(FOREIGN)
+                with warnings.catch_warnings():
+                    warnings.simplefilter("error")
+                    status = 0 if answer() and kernel_cache.state().problem is None else 2
+            finally:
+                os._exit(status)
+        assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+        kernel_cache._base.cache_clear()
 
 
 def test_a_cache_that_root_made_serves_another_user_who_cannot_write_it(monkeypatch):
