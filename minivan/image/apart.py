@@ -7,6 +7,7 @@ standard output, and is ended when it takes too long. It inherits no other open 
 from __future__ import annotations
 
 import contextlib
+import os
 import subprocess
 import sys
 import threading
@@ -34,6 +35,7 @@ def decoded_apart(look: Look) -> Image.Image:
     """Decode in a process of its own; return the picture. Raises ImageError for what that process says."""
     kind = KINDS[look.kind]
     arguments = [str(Path(PIL.__file__).parents[1]), kind.module, kind.decoder, str(look.held + INTERPRETER), str(LONGEST)]
+    arguments.append(str(os.getpid()))
     script = shipped.PACKAGE / "image" / "child.py"
     inside = shipped.content(script)  # a script in a zip is no file that Python could run
     command = [sys.executable, "-I", "-S", *([str(script)] if inside is None else ["-c", inside.decode()]), *arguments]

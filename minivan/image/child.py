@@ -8,6 +8,7 @@ Instead of the mode there is an exclamation mark before what went wrong.
 import contextlib
 import importlib
 import io
+import os
 import sys
 
 AS_THEY_ARE = ("1", "L", "LA", "RGB", "RGBA", "RGBX", "CMYK", "YCbCr", "I", "F", "I;16", "I;16B")
@@ -26,20 +27,25 @@ def limit(held: int, seconds: int) -> None:
             resource.setrlimit(what, ((most if hard == resource.RLIM_INFINITY else min(most, hard)), hard))
 
 
-def end_with_parent() -> None:
-    """Have Linux end this process with the thread that started it; elsewhere `limit` ends it after its seconds."""
+def end_with_parent(parent: int) -> None:
+    """Have Linux end this process with the thread that started it; elsewhere `limit` ends it after its seconds.
+
+    The parent may be gone before Linux is asked: then it is another one by now.
+    """
     try:
         import ctypes
 
         ctypes.CDLL(None).prctl(1, 9)  # PR_SET_PDEATHSIG, SIGKILL
     except (ImportError, OSError, AttributeError, TypeError):
         pass
+    if sys.platform.startswith("linux") and os.getppid() != parent:
+        os._exit(1)
 
 
-def main(folder: str, module: str, decoder: str, held: str, seconds: str) -> None:
+def main(folder: str, module: str, decoder: str, held: str, seconds: str, parent: str) -> None:
     out = sys.stdout.buffer
     try:
-        end_with_parent()
+        end_with_parent(int(parent))
         sys.path.append(folder)
         make = getattr(importlib.import_module(module), decoder)
         limit(int(held), int(seconds))

