@@ -5,7 +5,7 @@ minivan are made anew where they stand (`Launch` in jit.py, `Team` in fast/team.
 
 - **Numba's and llvmlite's.** A lock that is held says that what it guards is half done: a kernel that is being compiled or
   loaded, threads that are being started. In the child, to take it raises CannotCompute, in one line. What was loaded before
-  needs none of them, and computes.
+  needs none of them, and computes. What a finalizer would give back to LLVM is left where it is.
 - **Python's import locks.** A module of minivan's own that another thread was importing is imported anew in the child. Any
   other may have begun something that must not begin twice: to import it raises CannotCompute.
 
@@ -51,6 +51,17 @@ class Lost:
 
     def __exit__(self, *error: object) -> None:
         """Nobody has it."""
+
+
+class Undisposed(dict[str, Any]):
+    """llvmlite's table of LLVM's functions, those that give something back doing nothing: a finalizer has nobody to tell."""
+
+    def __getitem__(self, name: str) -> Any:
+        return _left_alone if "Dispose" in name else super().__getitem__(name)
+
+
+def _left_alone(*args: object) -> int:
+    return 0
 
 
 class Barred:
@@ -106,6 +117,10 @@ def _forked() -> None:
     for owner, name in _owners():
         if taken(getattr(owner, name)):
             setattr(owner, name, Lost())
+    llvm: Any = getattr(sys.modules.get("llvmlite.binding.ffi"), "lib", None)
+    table = getattr(llvm, "_fntab", None)
+    if isinstance(getattr(getattr(llvm, "_lock", None), "_lock", None), Lost) and isinstance(table, dict):
+        llvm._fntab = Undisposed(table)
     half = set(_half_imported())
     for name in half:
         del _import_locks()[name]

@@ -13,7 +13,8 @@ from typing import Any, TypeVar, cast
 
 from . import kernel_cache
 from .errors import CannotCompute, NoCompiler, quote, reason
-from .processors import MOST_THREADS, budget
+from .processors import MOST_THREADS
+from .processors import threads as allowed
 
 try:
     import numba
@@ -80,7 +81,7 @@ def threading_layer() -> str | None:
 
 def thread_count() -> int:
     """Return on how many threads minivan computes: as many as Numba would, within this process's budget. Starts none."""
-    return min(_numbas(), budget().threads)
+    return min(_numbas(), allowed())
 
 
 def _numbas() -> int:
@@ -141,7 +142,7 @@ class Launch:
     def __enter__(self) -> None:
         if self._forked_with_openmp:
             raise CannotCompute(FORKED)
-        wanted, most = _numbas(), budget().threads
+        wanted, most = _numbas(), allowed()
         if wanted > MOST_THREADS and not threading_layer():
             raise CannotCompute(f"NUMBA_NUM_THREADS asks for {wanted} threads, and at most {MOST_THREADS} are started")
         if compiles() and not threading_layer():

@@ -33,10 +33,16 @@ class Budget(NamedTuple):
 
 def budget() -> Budget:
     """Return this process's budget. The affinity is looked at anew each time, the quota once in a process."""
-    machine, allowed, whole = os.cpu_count() or 1, affinity(), _rounded_up()
+    allowed, whole = affinity(), _rounded_up()
     if whole is not None and whole < allowed:
         return Budget(whole, "the quota of its control group")
-    return Budget(allowed, "the affinity of this process" if allowed < machine else "the machine")
+    return Budget(allowed, "the affinity of this process" if allowed < (os.cpu_count() or 1) else "the machine")
+
+
+def threads() -> int:
+    """Return the budget's threads alone. Every call of a model asks, and to count the machine's processors takes its time."""
+    allowed, whole = affinity(), _rounded_up()
+    return allowed if whole is None else min(allowed, whole)
 
 
 def name() -> str:

@@ -11,7 +11,7 @@ from support import ROOT
 
 from minivan import processors
 from minivan.cli import main
-from minivan.processors import MOST_THREADS, Budget, budget, quota
+from minivan.processors import MOST_THREADS, Budget, budget, quota, threads
 
 VERSION_1 = (
     "32 31 0:29 {mounted} {place} rw,relatime - cgroup cgroup rw,cpu,cpuacct\n"
@@ -122,7 +122,7 @@ def test_the_budget_is_the_least_of_them_rounded_up(monkeypatch, machine, allowe
     monkeypatch.setattr(processors, "quota", lambda: seconds)
     processors._rounded_up.cache_clear()
     try:
-        assert budget() == expected
+        assert budget() == expected and threads() == expected.threads
     finally:
         processors._rounded_up.cache_clear()
 

@@ -126,7 +126,7 @@ sys.exit(main(sys.argv[2:]))
 
 def on_a_full_disk(command, size, tmp_path, server):
     words = [str(word).replace("OUT", str(tmp_path)).replace("URL", server.url()) for word in command]
-    environment = os.environ | {"MINIVAN_HOME": str(tmp_path), "MINIVAN_CACHE": str(tmp_path.with_name("kernels"))}
+    environment = os.environ | {"MINIVAN_HOME": str(tmp_path)}
     done = subprocess.run(
         [sys.executable, "-c", FULL, str(size), *words], env=environment, capture_output=True, text=True, check=False
     )
