@@ -252,8 +252,7 @@ def _tried(engine: Engine) -> Tried:
     if kernel_cache.folder() is None or not sys.executable or getattr(sys, "frozen", False):
         return Tried()
     start, compiled, late = time.perf_counter(), False, threading.Event()
-    asserts = [f"-{'O' * sys.flags.optimize}"] if sys.flags.optimize else []  # with other kernels than without
-    command, nowhere = [sys.executable, *asserts, "-c", TRY, engine.name, *sys.path], subprocess.DEVNULL
+    command, nowhere = [sys.executable, "-c", TRY, engine.name, *sys.path], subprocess.DEVNULL
     try:
         process = subprocess.Popen(command, stdin=nowhere, stdout=subprocess.PIPE, stderr=nowhere, text=True)
     except OSError:  # no more processes

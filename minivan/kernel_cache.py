@@ -50,7 +50,7 @@ from .errors import sentence
 from .home import user_cache
 from .trust import distrust, distrust_status, untaken
 
-# Modules and packages whose text can become a part of a kernel or of its file.
+# Modules and packages whose text can become a part of a kernel or of its file. They have no assert: python -O runs the same.
 KERNEL_SOURCES = ("fast", "geometry", "grad", "jit", "kernel_cache", "ops")
 # Settings of Numba that change the code it makes and are not in its description of the processor.
 SETTINGS = (
@@ -227,7 +227,7 @@ def _compiler() -> dict[str, str]:
 
     python = f"{sys.implementation.cache_tag}{getattr(sys, 'abiflags', '')}"
     versions = {"numba": numba.__version__, "llvmlite": llvmlite.__version__, "numpy": np.__version__, "python": python}
-    return {"sources": SOURCES.digest, **versions, "optimize": str(sys.flags.optimize)}
+    return {"sources": SOURCES.digest, **versions}
 
 
 def _settings() -> dict[str, str]:

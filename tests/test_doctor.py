@@ -152,18 +152,6 @@ def test_an_engine_that_never_comes_to_an_end_is_a_line_of_the_report(monkeypatc
     assert found.wrong.startswith("it had not come to an end after 0.2 s: ") and "--clear" in found.wrong
 
 
-def test_the_engines_process_has_the_kernels_of_this_one(monkeypatch):
-    """With -O they are others."""
-    code = "from minivan import doctor; doctor.TRY = 'import sys; print(sys.flags.optimize)'; heard = []\n"
-    code += (
-        "from minivan import compiling\nwith compiling.told(lambda *what: heard.append(what)): doctor._tried(doctor.EXACT)\n"
-    )
-    code += "print(heard)"
-    command, environment = [sys.executable, "-OO", "-c", code], os.environ | {"PYTHONPATH": PATH}
-    done = subprocess.run(command, capture_output=True, text=True, timeout=120, env=environment, check=False)
-    assert (done.stdout, done.stderr) == ("[('2', True)]\n", "")
-
-
 def test_a_bad_kernel_of_the_gradients_is_found(monkeypatch):
     from minivan import grad
 

@@ -85,7 +85,7 @@ def undisturbed(tmp_path_factory):
         pytest.param("warnings", (), (), marks=pytest.mark.slow),
         pytest.param("switching", (), (), marks=pytest.mark.slow),
         pytest.param("threads", (), (), marks=pytest.mark.slow),
-        pytest.param("without asserts", ("-O",), (), marks=pytest.mark.long),  # kernels are compiled anew for each
+        pytest.param("without asserts", ("-O",), (), marks=pytest.mark.slow),
         pytest.param("without docstrings", ("-OO",), (), marks=pytest.mark.slow),
         ("closed streams", (), (0, 1, 2)),
     ],

@@ -77,12 +77,9 @@ def test_weights_labels_photos_and_scripts_are_read_in_the_archive(run, archive,
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("imported", [True, False], ids=["imported", "run"])
-def test_every_command_works_from_the_archive_and_keeps_its_kernels(run, archive, tmp_path, imported):
-    start = ["-m", "minivan"] if imported else [archive]
-
+def test_every_command_works_from_the_archive_and_keeps_its_kernels(run, archive, tmp_path):
     def command(*arguments, **environment):
-        return run(*start, *arguments, imported=imported, **environment)
+        return run("-m", "minivan", *arguments, **environment)
 
     cat = EXAMPLES / "cat.jpg"
     assert "van_b0_tiny_imagenet200: bundled, the default" in command("weights")[0]
@@ -94,6 +91,13 @@ def test_every_command_works_from_the_archive_and_keeps_its_kernels(run, archive
     command("explain", cat, "-o", tmp_path / "map.png")
     said = json.loads(command("doctor", "--json")[0])
     assert said["wrong"] == 0 and str(archive) in json.dumps(said)
+
+
+@pytest.mark.slow
+def test_the_archive_itself_is_a_command(run, archive):
+    assert "van_b0_tiny_imagenet200: bundled, the default" in run(archive, "weights", imported=False)[0]
+    out, err = run(archive, "classify", EXAMPLES / "cat.jpg", "--engine", "numpy", imported=False)
+    assert "Egyptian cat" in out and not err
 
 
 @pytest.mark.slow

@@ -135,3 +135,12 @@ def test_nothing_is_compiled_into_a_kernel_that_is_not_in_the_digest():
                     outside = {name for module, name in modules.items() if module not in kernel_cache.KERNEL_SOURCES}
                     assert not outside & reached, f"{path}: {outside & reached} belong into kernel_cache.KERNEL_SOURCES"
     assert kernels > 10
+
+
+def test_kernels_are_the_same_for_a_python_without_asserts_and_docstrings():
+    """Its optimisation is not in the key: what a process with -O would leave out must not be in a kernel."""
+    for path in sorted((ROOT / "minivan").rglob("*.py")):
+        if path.relative_to(ROOT / "minivan").parts[0].removesuffix(".py") in kernel_cache.KERNEL_SOURCES:
+            for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+                assert not isinstance(node, ast.Assert), f"{path}, line {node.lineno}"
+                assert not (isinstance(node, ast.Name) and node.id in ("__debug__", "__doc__")), f"{path}, line {node.lineno}"
