@@ -11,7 +11,7 @@ import numpy.typing as npt
 from . import backward, model, paths
 from .card import Card
 from .checks import Float32
-from .engines import Engine, find
+from .engines import ENGINES, Engine, find
 from .geometry import SMALLEST_SIDE
 from .hooks import Callback, Hook, renamed
 from .operators import Array, Derivatives
@@ -125,7 +125,8 @@ class VAN:
     def derivatives(self) -> Derivatives:
         """Return the derivatives of the engine's operators; ValueError for an engine that has none."""
         if self.engine.grad is None:
-            raise ValueError(f"the engine {self.engine} has no derivatives; take exact, fast or numpy")
+            derivable = " or ".join(name for name, engine in ENGINES.items() if engine.grad is not None)
+            raise ValueError(f"the engine {self.engine} has no derivatives; take {derivable}")
         return self.engine.grad
 
     def arrays(self, x: npt.ArrayLike, wanted: Iterable[str] = ()) -> dict[str, Array]:

@@ -97,6 +97,11 @@ def add_exif(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--no-exif", action="store_true", help="do not turn the photo the way its EXIF data say")
 
 
+def compiles(args: argparse.Namespace) -> bool:
+    """Tell whether a command runs Numba's kernels: whatever it is asked for, or with the engine that was asked for."""
+    return bool(getattr(args, "compiles", getattr(args, "engine", None) in COMPILED))
+
+
 def prepare_compiler(args: argparse.Namespace) -> None:
     """Do as --threads and --cache say; Numba and the kernels read both when they are first imported, so it comes before.
 
@@ -105,7 +110,7 @@ def prepare_compiler(args: argparse.Namespace) -> None:
     if getattr(args, "cache", None):
         os.environ["MINIVAN_CACHE"] = args.cache
     asked = os.environ.get("NUMBA_NUM_THREADS")
-    if asked and not (asked.isdecimal() and int(asked)) and getattr(args, "engine", "numpy") != "numpy":
+    if asked and not (asked.isdecimal() and int(asked)) and compiles(args):
         raise WrongCall(f"NUMBA_NUM_THREADS is {quote(asked)}, not a whole number of at least 1: unset it, or use --threads")
     threads = getattr(args, "threads", None)
     if threads is None:

@@ -10,6 +10,8 @@ from .simd import SHAPES, Lanes, vector_width
 
 COLOURS = 3
 STEM, EMBED = PATCH_EMBEDS[0], PATCH_EMBEDS[1]  # the first embedding, and the one that all others are like
+if {*PATCH_EMBEDS[1:]} != {EMBED}:
+    raise NotImplementedError("fast has one kernel for the patch embeddings of all stages but the first")
 
 # The stem's matrix has 3 x 7 kernel rows of 7 taps, each filled up to 8 with a zero: the seven pixels of a row lie together
 # in the image, and a row of 8 is half a block of 16 channels, a block of 8 or two of 4, so that it never crosses blocks.

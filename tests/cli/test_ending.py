@@ -173,6 +173,15 @@ def test_a_fault_of_minivan_is_no_answer(error):
     assert "\x1b" not in done.stderr
 
 
+def test_a_package_that_is_missing_is_one_line(tmp_path):
+    code = "import sys; sys.modules['PIL'] = None; from minivan.cli import main; sys.exit(main(sys.argv[1:]))"
+    done = subprocess.run(
+        [sys.executable, "-c", code, "classify", COFFEE], cwd=ROOT, capture_output=True, text=True, check=False
+    )
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr.startswith("minivan: the Python package PIL is not here: ") and done.stderr.count("\n") == 1
+
+
 def test_what_is_ignored_stays_ignored_and_a_thread_changes_nothing():
     code = """
 import signal, threading
