@@ -15,6 +15,7 @@ from .error import CheckpointError
 from .tensor import StoredTensor
 
 AGAIN = "fetch it again, and compare its size with the one that the page states"
+CUT_OFF = f"the download was cut off: {AGAIN}"
 WHOLE_MODEL = "its class would have to be imported; in the code that has the class, save model.state_dict()"
 TORCHSCRIPT = "in the code that has the class, save model.state_dict() with torch.save"
 OTHER = "minivan computes VAN alone: use the library that made the file"

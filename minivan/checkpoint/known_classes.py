@@ -79,6 +79,7 @@ DISTRIBUTED = (
     *(f"{at}.{name}" for at in _TENSOR for name in ("_dtensor_spec.TensorMeta", "_dtensor_spec.ShardOrderEntry",
                                                      "placement_types.TensorMeta", "device_mesh.DeviceMesh")),
     "torch.distributed.device_mesh.DeviceMesh", "torch.distributed._device_mesh.DeviceMesh",
-    "torch.distributed._mesh_layout._MeshLayout", "torch.distributed.distributed_c10d.ReduceOp.RedOpType",
+    "torch.distributed._mesh_layout._MeshLayout", "torch.distributed._mesh_layout._FlatLayout",
+    "torch.distributed.distributed_c10d.ReduceOp.RedOpType",
     "torch._C._distributed_c10d.ReduceOp", "torch.strided",
 )  # fmt: skip

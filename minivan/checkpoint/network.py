@@ -72,6 +72,8 @@ class Network:
             if isinstance(value, StandIn):
                 what = f"{name} is an object of the class {quote(value.path)}"
                 raise CheckpointError(what, "minivan does not know its numbers: save plain tensors")
+            if isinstance(value, StoredTensor) and value.unreadable:
+                raise CheckpointError(f"{name} cannot be read", value.unreadable)
             if isinstance(value, Unread):
                 raise CheckpointError(f"{name} is not a tensor that can be read", f"{value.what}: {value.why}")
 

@@ -136,6 +136,8 @@ def _chosen(places: list[Place], contents: Contents, budget: Budget, key: str | 
         place = usable[0]
         inside = f", in an object of the class {quote(place.holding.inside)}" if place.holding.inside else ""
         others = f"; the file has {len(places) - 1} more" if len(places) > 1 else ""
+        if key is not None:
+            return place, f"{quote(place.label)} was read, as asked{inside}"
         if averages or inside or others:
             return place, f"{quote(place.label)} was read{', the averaged weights' if averages else ''}{inside}{others}"
         return place, ""

@@ -15,7 +15,7 @@ from ..errors import quote
 from .archive import Archive, read_into
 from .budget import Budget
 from .cursor import Cursor
-from .diagnoses import TORCHSCRIPT, WHOLE_MODEL
+from .diagnoses import CUT_OFF, TORCHSCRIPT, WHOLE_MODEL
 from .error import CheckpointError
 from .inert import Name
 from .interpreter import Interpreter
@@ -168,7 +168,7 @@ class LegacyFile:
             self.records[key] = position + 8
             position += 8 + storage.size
             if position > self.size:
-                raise CheckpointError(f"storage {quote(key)} ends {position - self.size} bytes after the file", "cut short")
+                raise CheckpointError(f"storage {quote(key)} ends {position - self.size} bytes after the file", CUT_OFF)
         if position != self.size:
             raise CheckpointError(f"{self.size - position} bytes follow the last storage", "torch.save writes none")
 
