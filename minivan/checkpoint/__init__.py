@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 from ..card import file_sha256
@@ -52,4 +53,4 @@ def load(
     where it cannot be read.
     """
     weights = read(find(name_or_path), key, allow_nonfinite=allow_nonfinite)
-    return VAN(weights.config, weights.tensors, engine, weights.card)
+    return VAN(weights.config, weights.tensors, engine, replace(weights.card, notes=weights.notes))

@@ -239,6 +239,7 @@ class Interpreter(Stack):
         if known is None:
             known = inert.find(module, name, self.strict)
             if known.foreign:
+                self.budget.step(CALL)
                 self.budget.hold(TENSOR)
                 self.foreign[known.path] = known
         return known

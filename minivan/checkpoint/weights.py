@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
@@ -41,11 +41,7 @@ class Weights:
     config: Config
     tensors: dict[str, npt.NDArray[np.float32]]
     card: Card
-
-    @property
-    def notes(self) -> tuple[str, ...]:
-        """What a person should know of how they were read, a sentence each."""
-        return self.card.notes
+    notes: tuple[str, ...] = ()  # what a person should know of how they were read, a sentence each
 
     @property
     def summary(self) -> str:
@@ -63,13 +59,9 @@ class Checkpoint:
     config: Config
     card: Card
     stored: dict[str, StoredTensor]
+    notes: tuple[str, ...] = ()
     label: str = ""  # under which keys the network lies, '.' where it is under none; '' in a file that holds nothing else
     passed_over: tuple[str, ...] = ()  # what else the file holds: 'decode_head: 12 tensors'
-
-    @property
-    def notes(self) -> tuple[str, ...]:
-        """What a person should know of how it was understood, a sentence each."""
-        return self.card.notes
 
 
 def read(path: str | Path, key: str | None = None, *, strict: bool = False, allow_nonfinite: bool = False) -> Weights:
@@ -84,27 +76,25 @@ def read(path: str | Path, key: str | None = None, *, strict: bool = False, allo
     where it cannot be read.
     """
     with opened(path, key, strict=strict) as checkpoint:
-        tensors, rounded = _numbers(checkpoint)
+        tensors, rounded, odd = _numbers(checkpoint)
     notes = checkpoint.notes
     if rounded:
         notes += (f"{rounded} float64 tensors were rounded to float32, the engines' type",)
-    odd = odd_numbers(tensors)
     if odd and not allow_nonfinite:
         raise CheckpointError(odd, "a training that diverged, or damage; --allow-nonfinite reads them all the same", str(path))
     if odd:
         notes += (odd,)
-    return Weights(checkpoint.config, tensors, replace(checkpoint.card, notes=notes))
+    return Weights(checkpoint.config, tensors, checkpoint.card, notes)
 
 
-def odd_numbers(tensors: Mapping[str, npt.NDArray[np.float32]]) -> str:
-    """Say which tensors have NaN or infinite numbers, or variances below 0; '' for none."""
-    odd = []
-    for name, tensor in tensors.items():
-        if not np.isfinite(tensor).all():
-            odd.append(f"{name} has {np.count_nonzero(~np.isfinite(tensor)):,} numbers that are NaN or infinite")
-        elif name.endswith("running_var") and (tensor < 0).any():
-            odd.append(f"{name} has {np.count_nonzero(tensor < 0):,} negative variances")
-    return listed(odd)
+def oddity(name: str, tensor: npt.NDArray[np.float32]) -> str:
+    """Say what is odd about a tensor's numbers: NaN, infinities, variances below 0; '' for nothing."""
+    flat = tensor.ravel()
+    if not np.isfinite(np.dot(flat, flat)) and not np.isfinite(flat).all():  # one pass, and another where it may be odd
+        return f"{name} has {np.count_nonzero(~np.isfinite(flat)):,} numbers that are NaN or infinite"
+    if name.endswith("running_var") and (flat < 0).any():
+        return f"{name} has {np.count_nonzero(flat < 0):,} negative variances"
+    return ""
 
 
 @contextmanager
@@ -253,19 +243,19 @@ def _foreign(path: Path, size: int, kind: str, found: Found, budget: Budget, con
     if config.classes == 1000 and not labels:
         labels = imagenet1k()
     preset = PRESETS[layout.preset]
-    card = Card(name_of(path), preset, labels, layout.name, printable(path.name), file=path, notes=notes)
-    return Checkpoint(kind, size, config, card, found.stored, found.label, found.passed_over)
+    card = Card(name_of(path), preset, labels, layout.name, printable(path.name), file=path)
+    return Checkpoint(kind, size, config, card, found.stored, notes, found.label, found.passed_over)
 
 
-def _numbers(checkpoint: Checkpoint) -> tuple[dict[str, npt.NDArray[np.float32]], int]:
-    """Read the tensors as float32 and count those that lost digits on the way."""
+def _numbers(checkpoint: Checkpoint) -> tuple[dict[str, npt.NDArray[np.float32]], int, str]:
+    """Read the tensors as float32, count those that lost digits on the way, and say what is odd about any."""
     wanted = sum(tensor.extent_bytes for tensor in checkpoint.stored.values())
     if wanted > LARGEST_READING * checkpoint.size:
         limit = f"at most {LARGEST_READING} times its size is read"
         raise CheckpointError(f"tensors that span {wanted} bytes in a file of {checkpoint.size}", limit)
     tensors: dict[str, npt.NDArray[np.float32]] = {}
     shapes = dict(parameter_shapes(checkpoint.config))
-    rounded = 0
+    rounded, odd = 0, []
     for name, tensor in checkpoint.stored.items():
         try:
             exact = tensor.read()
@@ -274,4 +264,6 @@ def _numbers(checkpoint: Checkpoint) -> tuple[dict[str, npt.NDArray[np.float32]]
         tensors[name] = safetensors_file.narrow(name, exact, "float32")
         tensors[name] = tensors[name].reshape(shapes[name])  # layer scales are (C, 1, 1) in some files, heads (C, D, 1, 1)
         rounded += exact.dtype == np.float64 and not np.array_equal(tensors[name].ravel(), exact.ravel(), equal_nan=True)
-    return tensors, rounded
+        with np.errstate(all="ignore"):  # each is asked while it is in the processor's cache
+            odd.append(oddity(name, tensors[name]))
+    return tensors, rounded, listed(filter(None, odd))

@@ -211,7 +211,7 @@ def test_numbers_that_are_none_are_found_by_name(tmp_path, name, value):
 
 
 def test_negative_variances_are_found_by_name(tmp_path):
-    with pytest.raises(CheckpointError, match="patch_embed1.norm.running_var has 1 negative variances"):
+    with pytest.raises(CheckpointError, match=r"patch_embed1\.norm\.running_var has 1 negative variances"):
         odd(tmp_path, "patch_embed1.norm.running_var", -0.5)
     assert "1 negative variances" in odd(tmp_path, "patch_embed1.norm.running_var", -0.5, allow_nonfinite=True).notes[-1]
     odd(tmp_path, "patch_embed1.norm.running_var", 0.0)
