@@ -20,7 +20,7 @@ from ..variants import Config, is_learned, listed, parameter_shapes, title_with_
 from . import layouts, own_metadata, safetensors_file
 from .budget import Budget
 from .error import CheckpointError
-from .library_metadata import huggingface_config, openmmlab_labels
+from .library_metadata import huggingface_config, openmmlab_labels, states_shape
 from .search import Found, understand
 from .sniff import kind_of
 from .tensor import StoredTensor
@@ -232,7 +232,7 @@ def _foreign(path: Path, size: int, kind: str, found: Found, budget: Budget, con
     stated = False
     if layout.name == "huggingface":
         config, labels = huggingface_config(path.parent / "config.json", config)
-        stated = (path.parent / "config.json").exists()
+        stated = states_shape(path.parent / "config.json")
     if variant_of(config) is None and not stated:
         depths = " ".join(map(str, config.depths))
         guess = f"dims {config.dims} and depths {depths} are no published variant's: if blocks are missing from the file, it is"

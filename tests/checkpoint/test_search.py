@@ -351,11 +351,20 @@ def test_an_average_of_three_is_no_choice(tmp_path):
     assert "3 networks" in refusal(saved.save(states, tmp_path / "net.pth"))
 
 
+def test_an_average_of_parameters_has_the_other_network_s_statistics(tmp_path):
+    plain, averaged = saved.state_dict(seed=0), saved.state_dict(seed=1)
+    learned = {name: tensor for name, tensor in averaged.items() if "running" not in name and "num_batches" not in name}
+    for ema in (learned, {"shadow": learned, "decay": 0.99}):
+        weights = read(saved.save({"model": plain, "ema": ema}, tmp_path / "net.pth"))
+        assert_same(weights, plain | learned)
+        assert "it has parameters alone, BatchNorm's statistics are those of 'model'" in " ".join(weights.notes)
+
+
 def test_an_average_without_all_tensors_is_refused_and_the_other_is_named(tmp_path):
     plain, averaged = saved.state_dict(seed=0), saved.state_dict(seed=1)
-    learned = {name: tensor for name, tensor in averaged.items() if "running" not in name}
+    learned = {name: tensor for name, tensor in averaged.items() if not name.endswith("running_var")}
     message = refusal(saved.save({"model": plain, "ema": learned}, tmp_path / "net.pth"))
-    assert "under 'ema'; other networks: 'model'" in message and "running_mean (4,) is missing" in message
+    assert "under 'ema'; other networks: 'model'" in message and "running_var (4,) is missing" in message
 
 
 def test_a_backbone_is_read_alone_where_key_says_so(tmp_path):
