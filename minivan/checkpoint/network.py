@@ -25,7 +25,7 @@ _WRAPPER = re.compile(
     r"(?:(?<=\.)|\A)(?:module|_orig_mod|_fsdp_wrapped_module|_checkpoint_wrapped_module|_forward_module|_fpw_module)\."
 )
 # Buffers that count, and are no part of the network: BatchNorm's, AveragedModel's, thop's, MMEngine's, ema-pytorch's.
-_COUNTER = re.compile(r"(?:.*\.)?(?:num_batches_tracked|n_averaged|total_ops|total_params|initted|steps?)")
+_COUNTER = re.compile(r"(?:.*\.)?(?:num_batches_tracked|n_averaged|total_ops|total_params)|initted|steps?")
 # A loss or a metric that a training module keeps beside its network, by the first part of the key.
 _LOSS = re.compile(
     r"(?:(?:train|training|val|valid|validation|test|best)_?)?"

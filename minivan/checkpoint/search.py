@@ -11,7 +11,7 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from .. import paths
 from ..errors import quote
@@ -28,6 +28,8 @@ from .tensor import StoredTensor
 
 KEY, KEY_MEMORY = 12, 200  # steps and bytes that it takes to look for one key in every layout
 MOST_SHOWN = 4  # networks that a message names
+# What OpenMMLab's libraries put beside a backbone. The authors' VAN for them has PyTorch's own eps (VAN-Segmentation's van.py).
+PARTS = {"decode_head", "auxiliary_head", "neck", "bbox_head", "rpn_head", "roi_head", "mask_head", "panoptic_head"}
 TOP = "."  # how `key` spells the network that lies behind nothing
 # Words in a key that say: averaged over the training, and so the network for inference.
 AVERAGED = {"ema", "swa", "average", "averaged", "avg", "shadow"}
@@ -94,6 +96,10 @@ def understand(whole: object, budget: Budget, key: str | None = None) -> Found:
         others = _listed([other for other in places if other is not place])
         raise CheckpointError(f"{error.what} (under {quote(place.label)}; other networks: {others})", error.why) from None
     notes = (*((note,) if note else ()), *network.notes())
+    if place.layout.name == "authors" and PARTS.intersection(network.aside):
+        eps = LAYOUTS["openmmlab"].layer_norm_eps
+        config = replace(config, layer_norm_eps=eps)
+        notes += (f"LayerNorm has eps {eps:g}, as beside the parts of OpenMMLab's libraries (convert --eps for another)",)
     return Found(place.layout, config, stored, place.label, notes, (*network.passed_over(), *_elsewhere(contents, place)))
 
 

@@ -153,7 +153,7 @@ def test_the_backbone_of_a_segmentation_network_gives_features(tmp_path, layout)
     assert_same(weights, state)
     assert weights.config.classes == 0
     assert "passed over, as no part of the network: 'decode_head' (2 tensors), 'neck' (1 tensor)" in weights.notes
-    assert NO_HEAD in weights.notes
+    assert NO_HEAD in weights.notes and weights.config.layer_norm_eps == 1e-5
 
 
 def test_other_dictionaries_of_tensors_are_listed(tmp_path):

@@ -153,6 +153,8 @@ def test_of_many_classes_some_are_listed(tmp_path, monkeypatch):
 def test_what_pytorch_and_numpy_keep_beside_the_weights(tmp_path, legacy):
     parameter = torch.nn.Parameter(torch.ones(2))
     optimizer = torch.optim.AdamW([parameter], lr=0.1)
+    parameter.grad = torch.ones(2)
+    optimizer.step()
     rates = torch.optim.lr_scheduler
     beside = {
         "schedulers": [
@@ -160,6 +162,8 @@ def test_what_pytorch_and_numpy_keep_beside_the_weights(tmp_path, legacy):
             rates.CosineAnnealingLR(optimizer, 5).state_dict(), rates.LambdaLR(optimizer, lambda epoch: 1.0).state_dict(),
         ],
         "loss": torch.nn.CrossEntropyLoss(weight=torch.ones(3)), "optimizer": optimizer,
+        "whole schedulers": [rates.StepLR(optimizer, 2), rates.OneCycleLR(optimizer, 0.1, 9)],
+        "scaler": torch.amp.GradScaler("cpu"),
     }  # fmt: skip
     for protocol in (2, 4):
         state = saved.state_dict()
