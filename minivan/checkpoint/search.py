@@ -15,7 +15,7 @@ from dataclasses import dataclass, replace
 
 from .. import paths
 from ..errors import quote
-from ..variants import Config, title_with_shape
+from ..variants import Config, is_learned, title_with_shape
 from . import diagnoses
 from .budget import Budget
 from .error import CheckpointError
@@ -85,9 +85,11 @@ def understand(whole: object, budget: Budget, key: str | None = None) -> Found:
     siblings = [other.prefix for other in every if other.holding is place.holding and other.prefix != place.prefix]
     network = _gathered(place, budget, siblings)
     network.check(budget)
-    rest = [other for other in every if other is not place and other.layout is place.layout]
-    if place.is_averaged and len(rest) == 1 and network.take_statistics(_gathered(rest[0], budget)):
-        note += f": it has parameters alone, BatchNorm's statistics are those of {quote(rest[0].label)}"
+    if place.is_averaged and all(map(is_learned, network.named)):
+        whole_file = every if key is None else _places(contents.holdings, budget, None)
+        rest = [other for other in whole_file if other.label != place.label and other.layout is place.layout]
+        if len(rest) == 1 and network.take_statistics(_gathered(rest[0], budget)):
+            note += f": it has parameters alone, BatchNorm's statistics are those of {quote(rest[0].label)}"
     try:
         config, stored = network.complete()
     except CheckpointError as error:

@@ -358,6 +358,7 @@ def test_an_average_of_parameters_has_the_other_network_s_statistics(tmp_path):
         weights = read(saved.save({"model": plain, "ema": ema}, tmp_path / "net.pth"))
         assert_same(weights, plain | learned)
         assert "it has parameters alone, BatchNorm's statistics are those of 'model'" in " ".join(weights.notes)
+        assert_same(read(tmp_path / "net.pth", key="ema"), plain | learned)
 
 
 def test_an_average_without_all_tensors_is_refused_and_the_other_is_named(tmp_path):
