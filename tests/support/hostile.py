@@ -1,6 +1,6 @@
 """Files that ask for more time or memory than they have bytes: each kind in any size, from a few kilobytes to ten megabytes.
 
-`PICKLES`, `ZIPS` and `SAFETENSORS` (all of them: `KINDS`; `hostile_names` has more) map what a kind does to a function that makes one of about so many
+`PICKLES`, `ZIPS` and `SAFETENSORS` (all of them: `KINDS`) map what a kind does to a function that makes one of about so many
 bytes. Nothing here needs PyTorch: what is sound in them is the smallest network of `tests/checkpoints`.
 """
 

@@ -1,4 +1,4 @@
-"""More of `hostile`: stand-ins for objects of other packages by the million, and dictionaries that are hard to find a network in."""
+"""More of `hostile`: stand-ins by the million, and dictionaries in which it takes long to find a network."""
 
 from __future__ import annotations
 
