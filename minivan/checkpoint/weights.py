@@ -29,6 +29,7 @@ from .torchfile import open_torch
 LARGEST_READING = 8  # a file's tensors may span this many times its size: some share bytes, none needs more
 OWN = "minivan's own"
 SHARD = re.compile(r"-(\d{5})-of-(\d{5})\.")  # in the names that Hugging Face's libraries give to parts
+RANK = re.compile(r"(?:^|[._-])rank[._-]?[0-9]+", re.IGNORECASE)  # in the names of one process's part
 MOST_CLASSES = 8  # whose objects are listed among what was passed over
 HUGGING_FACE_FILES = ("model.safetensors", "pytorch_model.bin")
 SUFFIXES = (".tar", ".pth", ".pt", ".bin", ".ckpt", ".safetensors")
@@ -108,7 +109,17 @@ def opened(path: str | Path, key: str | None = None, *, strict: bool = False) ->
         with input.named(path), input.opened(path) as file:
             yield _understood(path, file, key, strict)
     except CheckpointError as error:
+        if RANK.search(path.name) and error.what.startswith("not a complete VAN"):
+            error = CheckpointError(f"{error.what} (its name says that it is one process's part)", error.why, error.where)
         raise error.within(path) from None
+
+
+def odd_numbers(checkpoint: Checkpoint) -> str:
+    """Read an open checkpoint's tensors and say which have NaN, infinities or negative variances; '' for none.
+
+    Raises CheckpointError for tensors that cannot be read.
+    """
+    return _numbers(checkpoint)[2]
 
 
 def with_source_sha256(weights: Weights) -> Weights:
