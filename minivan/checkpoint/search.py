@@ -104,7 +104,7 @@ def understand(whole: object, budget: Budget, key: str | None = None) -> Found:
         raise CheckpointError(f"{error.what} (under {quote(place.label)}; other networks: {others})", error.why) from None
     notes = (*((note,) if note else ()), *network.notes())
     unread = next((name for name in network.aside if name != MMCV_RAW and says_averaged(name)), None)
-    if unread and not place.is_averaged:
+    if unread and key is None and not any(other.is_averaged for other in every):
         notes += (f"averaged weights lie under {quote(unread)}, with names that are not known: they were not read",)
     if place.layout.name == "authors" and PARTS.intersection(network.aside):
         eps = LAYOUTS["openmmlab"].layer_norm_eps
