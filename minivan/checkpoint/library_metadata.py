@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from ..card import Label, imagenet1k
+from ..card import Label, imagenet1k, usual_activation
 from ..errors import is_line, printable, quote
 from ..geometry import PATCH_KERNELS, PATCH_STRIDES
 from ..input import read
@@ -17,16 +17,17 @@ from .error import CheckpointError
 from .json_text import parse_json
 from .tensor import is_natural
 
+MULTI_LABEL = "multi_label_classification"  # config.json's problem_type: each class for itself
 LARGEST_CONFIG = 8 << 20  # bytes of a config.json; one with 21,841 class names, twice each, takes about 2 MB
 
 
-def huggingface_config(path: Path, config: Config) -> tuple[Config, tuple[Label, ...]]:
-    """Take eps and class names from the config.json beside a Hugging Face checkpoint, where there is one.
+def huggingface_config(path: Path, config: Config) -> tuple[Config, tuple[Label, ...], str]:
+    """Take eps, class names and what makes probabilities from the config.json beside a Hugging Face checkpoint, if it is there.
 
     Raises CheckpointError where it describes another network than the one minivan computes.
     """
     if not os.path.lexists(path):
-        return config, ()
+        return config, (), usual_activation(config.classes)
     data = read(path, LARGEST_CONFIG, pipe=False)
     budget = Budget(len(data))
     fields = parse_json(data, path.name, budget)
@@ -42,13 +43,14 @@ def huggingface_config(path: Path, config: Config) -> tuple[Config, tuple[Label,
     if not isinstance(eps, float) or not 0 < eps < 1:
         raise CheckpointError(f"{path.name} has layer_norm_eps {quote(eps)}", "it lies between 0 and 1")
     config = replace(config, layer_norm_eps=eps)
+    activation = "sigmoid" if fields.get("problem_type") == MULTI_LABEL else usual_activation(config.classes)
     names = fields.get("id2label")
     if isinstance(names, Mapping):
         budget.step(len(names))
         in_order = [names.get(str(index)) for index in range(len(names))]
         if any(name != f"LABEL_{index}" for index, name in enumerate(in_order)):  # transformers' own stand-ins
-            return config, labels_of(in_order, config.classes, budget)
-    return config, ()
+            return config, labels_of(in_order, config.classes, budget), activation
+    return config, (), activation
 
 
 def _shown(value: object) -> str:
@@ -66,7 +68,7 @@ def described(config: Config) -> dict[str, object]:
         "mlp_ratios": list(config.mlp_ratios),
         "patch_sizes": list(PATCH_KERNELS[: config.stages]),
         "strides": list(PATCH_STRIDES[: config.stages]),
-        "num_channels": 3,
+        "num_channels": config.channels,
     }
 
 

@@ -13,9 +13,10 @@ import numpy as np
 import numpy.typing as npt
 
 from .. import input, paths
-from ..card import PRESETS, Card, Label, Preprocessing, imagenet1k
+from ..card import Card, Label, Preprocessing, default_preprocessing, imagenet1k, usual_activation
 from ..errors import printable, quote
-from ..variants import Config, is_learned, title_with_shape
+from ..van import check_channels
+from ..variants import COLOURS, Config, counted, is_learned, title_with_shape, unusual_channels
 from . import layouts, own_metadata, safetensors_file
 from .budget import Budget
 from .error import CheckpointError
@@ -44,7 +45,8 @@ class Weights:
     def summary(self) -> str:
         """'VAN-B0, 200 classes, 3,900,200 parameters': BatchNorm's running statistics are not parameters."""
         count = sum(tensor.size for name, tensor in self.tensors.items() if is_learned(name))
-        return f"{title_with_shape(self.config)}, {self.config.classes} classes, {count:,} parameters"
+        shape = f"{title_with_shape(self.config)}{unusual_channels(self.config)}"
+        return f"{shape}, {self.config.classes} classes, {count:,} parameters"
 
 
 @dataclass(frozen=True)
@@ -103,13 +105,15 @@ def revise(
     preprocessing: Preprocessing | None = None,
     version: str | None = None,
     not_sure: float | None = None,
+    activation: str | None = None,
 ) -> Weights:
     """Return the weights with what you know better than their file: class names, LayerNorm's eps, preprocessing, their
-    version, and the top probability below which they are not sure.
+    version, the top probability below which they are not sure, and what makes probabilities of logits.
 
-    Raises ValueError where the labels are not one a class, and for an eps or a probability that is not between 0 and 1.
+    Raises ValueError where the labels are not one a class, where mean and std are not one number a channel, for an eps or a
+    probability that is not between 0 and 1, and for an activation that is none of `minivan.card.ACTIVATIONS`.
     """
-    card, config = weights.card, weights.config
+    card, config, notes = weights.card, weights.config, weights.notes
     if labels is not None:
         if len(labels) != config.classes:
             raise ValueError(f"{len(labels)} labels for {config.classes} classes")
@@ -119,12 +123,17 @@ def revise(
             raise ValueError(f"eps {eps:g}: it lies between 0 and 1")
         config = replace(config, layer_norm_eps=eps)
     if preprocessing is not None:
+        if preprocessing != card.preprocessing:
+            notes = tuple(note for note in notes if note != unknown_preprocessing(card.preprocessing))
         card = replace(card, preprocessing=preprocessing)
+        check_channels(config, card)
     if version is not None:
         card = replace(card, version=version)
     if not_sure is not None:
         card = replace(card, not_sure=not_sure)
-    return replace(weights, card=card, config=config)
+    if activation is not None:
+        card = replace(card, activation=activation)
+    return replace(weights, card=card, config=config, notes=notes)
 
 
 def write(weights: Weights, path: str | Path, dtype: str = "float32", to: str = "minivan") -> tuple[str, ...]:
@@ -193,15 +202,26 @@ def _foreign(
     layout, config, stored = layouts.understand(state, budget)
     labels = openmmlab_labels(contents, config.classes, budget)
     notes: tuple[str, ...] = ()
+    activation = usual_activation(config.classes)
     if layout.name == "huggingface":
-        config, labels = huggingface_config(path.parent / "config.json", config)
+        config, labels, activation = huggingface_config(path.parent / "config.json", config)
     if labels and len(labels) != config.classes:
-        notes = (f"its {len(labels)} class names are left out: it has {config.classes} classes",)
+        notes += (f"its {len(labels)} class names are left out: it has {config.classes} classes",)
         labels = ()
     if config.classes == 1000 and not labels:
         labels = imagenet1k()
-    card = Card(name_of(path), PRESETS[layout.preset], labels, layout.name, printable(path.name), file=path)
+    preprocessing = default_preprocessing(config.channels, layout.preset)
+    if config.channels != COLOURS:
+        notes += (unknown_preprocessing(preprocessing),)
+    source = printable(path.name)
+    card = Card(name_of(path), preprocessing, labels, layout.name, source, file=path, activation=activation)
     return Checkpoint(kind, size, config, card, stored, notes)
+
+
+def unknown_preprocessing(taken: Preprocessing) -> str:
+    """Say what is taken for the mean and std of a network whose images are no photos, and how to say it better."""
+    unknown = f"how its images of {counted(taken.channels)} were prepared is not known"
+    return f"{unknown}: mean {taken.mean[0]:g} and std {taken.std[0]:g} are taken (others: convert --mean and --std)"
 
 
 def _numbers(checkpoint: Checkpoint) -> tuple[dict[str, npt.NDArray[np.float32]], int]:

@@ -25,6 +25,7 @@ unchecked); 2 a wrong call, or nothing could be judged, be it for want of memory
 interrupted, and 128 more than its number for another signal that ended it (143 for SIGTERM, 129 for SIGHUP)."""
 
 ENGINES = ("fast", "exact", "numpy")  # minivan.engines.ENGINES by name: importing the values costs NumPy, and help needs none
+ACTIVATIONS = ("softmax", "sigmoid")  # minivan.card.ACTIVATIONS, likewise
 COMPILED = ("fast", "exact")  # those of them whose kernels Numba compiles
 LARGEST_SIDE = 100_000  # pixels of an input that --size takes: far beyond any memory, short of any overflow
 
@@ -97,6 +98,17 @@ def add_exif(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--no-exif", action="store_true", help="do not turn the photo the way its EXIF data say")
 
 
+def add_channels(parser: argparse.ArgumentParser) -> None:
+    """Add --channels."""
+    parser.add_argument("--channels", type=positive, default=3, metavar="N", help="of an image (default: 3)")
+
+
+def add_activation(parser: argparse._ActionsContainer, default: str) -> None:
+    """Add --activation."""
+    said = f"probabilities: softmax, of one class among all, or sigmoid, of each for itself (default: {default})"
+    parser.add_argument("--activation", choices=ACTIVATIONS, help=said)
+
+
 def prepare_compiler(args: argparse.Namespace) -> None:
     """Do as --threads and --cache say; Numba and the kernels read both when they are first imported, so it comes before.
 
@@ -149,4 +161,9 @@ def load_model(args: argparse.Namespace) -> VAN:
     from ..checkpoint import load
 
     with wrong_calls():
-        return load(args.model if args.weights is None else Path(args.weights), engine=args.engine)
+        model = load(args.model if args.weights is None else Path(args.weights), engine=args.engine)
+    if getattr(args, "activation", None):
+        from dataclasses import replace
+
+        model.card = replace(model.card, activation=args.activation)
+    return model

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from ..errors import printable
 from ..predict import Answer, Unusable, answers, find_images, make_ready
 from .arguments import (
+    add_activation,
     add_engine,
     add_exif,
     add_threads,
@@ -38,13 +39,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_engine(parser)
     parser.add_argument("--top-k", type=positive, default=5, metavar="K", help="how many classes to show (default: 5)")
     parser.add_argument("--json", action="store_true", help="one JSON object per image and line")
+    add_activation(parser, "as the weights say")
     add_threads(parser)
     add_exif(parser)
 
 
 def run(args: argparse.Namespace) -> int:
-    images = find_images(args.paths)
     model = load_model(args)
+    images = find_images(args.paths, model.config.channels)
     show = print_json if args.json else print_text
     failed = 0
     with wrong_calls(), progress(len(images)) as advance:
