@@ -109,6 +109,12 @@ def test_an_array_that_takes_too_much_memory_is_refused_before_it_is_decoded(mon
         image.examine(npy(np.zeros((300, 300), np.uint8)), 1)
 
 
+def test_what_bands_take_is_what_the_table_of_robustness_says():
+    array = some((40, 37, 5), "u2")
+    for data, each, files in ((npy(array), 12 + 4 * 5, 2), (bands_tiff(array), 4 + 5 * (4 + 5 * 2), 6)):
+        assert image.examine(data, 5).look.held == 40 * 37 * each + files * len(data)
+
+
 # from bands to the network's input
 
 
