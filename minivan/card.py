@@ -59,6 +59,10 @@ def imagenet1k() -> tuple[Label, ...]:
     return read_labels(PACKAGE / "imagenet1k.tsv")
 
 
+LARGEST_VIEW = 8192  # pixels a side
+INTERPOLATIONS = ("bicubic", "bilinear", "nearest", "lanczos", "box", "hamming")  # Pillow's, antialiased but for nearest
+
+
 @dataclass(frozen=True)
 class Preprocessing:
     """How a photo becomes the tensor a network was trained on."""
@@ -67,12 +71,15 @@ class Preprocessing:
     resize: int = 248  # length the photo's shorter side is scaled to first
     mean: Sequence[float] = (0.5, 0.5, 0.5)  # per channel; of 8-bit values on the scale 0..1, of others as they are
     std: Sequence[float] = (0.5, 0.5, 0.5)
+    interpolation: str = "bicubic"  # one of INTERPOLATIONS
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "mean", tuple(float(v) for v in self.mean))
         object.__setattr__(self, "std", tuple(float(v) for v in self.std))
-        if not (1 <= self.crop <= 8192 and 1 <= self.resize <= 8192):
-            raise ValueError(f"crop and resize lie in 1..8192 pixels; got crop {self.crop}, resize {self.resize}")
+        if not (1 <= self.crop <= LARGEST_VIEW and 1 <= self.resize <= LARGEST_VIEW):
+            raise ValueError(f"crop and resize lie in 1..{LARGEST_VIEW} pixels; got crop {self.crop}, resize {self.resize}")
+        if self.interpolation not in INTERPOLATIONS:
+            raise ValueError(f"the interpolation is {', '.join(INTERPOLATIONS)}; got {quote(self.interpolation)}")
         even = len(self.mean) == len(self.std) and self.mean
         if not even or not all(map(math.isfinite, (*self.mean, *self.std))) or min(self.std) <= 0:
             wanted = "mean and std have a number for each channel, three for photos, std positive"

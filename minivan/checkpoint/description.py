@@ -26,7 +26,8 @@ def facts(checkpoint: Checkpoint) -> dict[str, str]:
         **({} if config.channels == COLOURS else {"channels": f"{config.channels}, of each image"}),
         "eps": f"LayerNorm {config.layer_norm_eps:g}, BatchNorm {config.batch_norm_eps:g}",
         "input": f"shorter side {preprocessing.resize}, crop {preprocessing.crop}, "
-        f"mean {numbers(preprocessing.mean)}, std {numbers(preprocessing.std)}",
+        f"mean {numbers(preprocessing.mean)}, std {numbers(preprocessing.std)}"
+        f"{'' if preprocessing.interpolation == 'bicubic' else f', {preprocessing.interpolation}'}",
         "layout": card.layout,
     }
     if config.classes and card.activation != "softmax":

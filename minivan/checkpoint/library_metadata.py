@@ -1,9 +1,9 @@
-"""What libraries write beside the weights: Hugging Face's config.json, OpenMMLab's `meta`."""
+"""What libraries write beside the weights: Hugging Face's config.json, and class names in many places."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -11,7 +11,7 @@ from ..card import Label, imagenet1k, usual_activation
 from ..errors import is_line, printable, quote
 from ..geometry import PATCH_KERNELS, PATCH_STRIDES
 from ..input import read
-from ..variants import Config
+from ..variants import COLOURS, Config, variant_of
 from .budget import Budget
 from .error import CheckpointError
 from .json_text import parse_json
@@ -44,13 +44,7 @@ def huggingface_config(path: Path, config: Config) -> tuple[Config, tuple[Label,
         raise CheckpointError(f"{path.name} has layer_norm_eps {quote(eps)}", "it lies between 0 and 1")
     config = replace(config, layer_norm_eps=eps)
     activation = "sigmoid" if fields.get("problem_type") == MULTI_LABEL else usual_activation(config.classes)
-    names = fields.get("id2label")
-    if isinstance(names, Mapping):
-        budget.step(len(names))
-        in_order = [names.get(str(index)) for index in range(len(names))]
-        if any(name != f"LABEL_{index}" for index, name in enumerate(in_order)):  # transformers' own stand-ins
-            return config, labels_of(in_order, config.classes, budget), activation
-    return config, (), activation
+    return config, labels_of(in_order(fields.get("id2label"), budget), config.classes, budget), activation
 
 
 def _shown(value: object) -> str:
@@ -72,14 +66,51 @@ def described(config: Config) -> dict[str, object]:
     }
 
 
-def openmmlab_labels(contents: object, classes: int, budget: Budget) -> tuple[Label, ...]:
-    """Return the class names in the `meta` of an OpenMMLab checkpoint: CLASSES (mmcls) or dataset_meta's classes (MMEngine)."""
-    meta = contents.get("meta") if isinstance(contents, dict) else None
-    if not isinstance(meta, dict):
-        return ()
-    dataset = meta.get("dataset_meta")
-    names = meta.get("CLASSES") or (isinstance(dataset, dict) and (dataset.get("classes") or dataset.get("CLASSES"))) or ()
-    return labels_of(names, classes, budget) if isinstance(names, (list, tuple)) else ()
+CLASS_NAMES = ("class_to_idx", "idx_to_class", "id2label", "classes", "CLASSES", "class_names")
+
+
+def labels_beside(contents: object, classes: int, budget: Budget) -> tuple[Label, ...]:
+    """Return the class names that a pickle has beside the weights, as `labels_of` does; none where it has none.
+
+    They lie at the top, among Lightning's `hyper_parameters`, or in OpenMMLab's `meta` (mmcls) and its `dataset_meta`
+    (MMEngine): in a list, or a dictionary from index to name, or from name to index as torchvision's folders have it.
+    """
+    top = contents if isinstance(contents, dict) else {}
+    meta = top.get("meta")
+    dataset = meta.get("dataset_meta") if isinstance(meta, dict) else None
+    for place in (top, top.get("hyper_parameters"), dataset, meta):
+        for key in CLASS_NAMES if isinstance(place, dict) else ():
+            names = in_order(place.get(key), budget)
+            if names:
+                return labels_of(names, classes, budget)
+    return ()
+
+
+def usual_labels(config: Config) -> tuple[Label, ...]:
+    """Return ImageNet-1k's classes for a published variant with a thousand of them; for any other network none."""
+    published = variant_of(config) is not None and config.channels == COLOURS
+    return imagenet1k() if published and config.classes == 1000 else ()
+
+
+def in_order(names: object, budget: Budget) -> list[object]:
+    """Return names in the order of their indices; none where the indices are not 0, 1, 2 and so on.
+
+    Nor where all are LABEL_0, LABEL_1 and so on, which transformers writes where nobody gave a name.
+    """
+    found: list[object] = []
+    if isinstance(names, (list, tuple)):
+        budget.step(len(names))
+        found = list(names)
+    elif isinstance(names, dict):
+        budget.step(2 * len(names))
+        places = {i: name for name, i in names.items() if type(i) is int} or {_index(i): name for i, name in names.items()}
+        if len(places) == len(names) and all(i in places for i in range(len(names))):
+            found = [places[i] for i in range(len(names))]
+    return [] if all(name == f"LABEL_{i}" for i, name in enumerate(found)) else found
+
+
+def _index(key: object) -> int:
+    return int(key) if isinstance(key, (int, str)) and str(key).isdecimal() and len(str(key)) < 9 else -1
 
 
 def labels_of(names: Sequence[object], classes: int, budget: Budget) -> tuple[Label, ...]:

@@ -16,6 +16,7 @@ from .error import CheckpointError
 from .json_text import parse_json
 from .tensor import is_natural
 
+USUAL_INTERPOLATION = Preprocessing().interpolation
 KEY, VERSION = "minivan", "1"  # the key that tells minivan's own files from others, and the version of what follows
 
 
@@ -31,13 +32,16 @@ def describe(config: Config, card: Card) -> dict[str, str]:
     }  # fmt: skip
     if config.channels != COLOURS:
         shape["channels"] = config.channels
+    preprocessing: dict[str, Any] = {
+        "crop": card.preprocessing.crop, "resize": card.preprocessing.resize,
+        "mean": card.preprocessing.mean, "std": card.preprocessing.std,
+    }  # fmt: skip
+    if card.preprocessing.interpolation != USUAL_INTERPOLATION:
+        preprocessing["interpolation"] = card.preprocessing.interpolation
     values = {
         "shape": shape,
         "eps": {"layer_norm": config.layer_norm_eps, "batch_norm": config.batch_norm_eps},
-        "preprocessing": {
-            "crop": card.preprocessing.crop, "resize": card.preprocessing.resize,
-            "mean": card.preprocessing.mean, "std": card.preprocessing.std,
-        },
+        "preprocessing": preprocessing,
         "labels": [[label.wnid, label.name] for label in card.labels],
     }  # fmt: skip
     texts = {key: json.dumps(value) for key, value in values.items()}
@@ -67,7 +71,8 @@ def understand(name: str, metadata: Mapping[str, str], budget: Budget) -> tuple[
         part = "preprocessing"
         fields = parse_json(metadata[part], f"the metadata's {part}", budget)
         crop, resize = _whole_numbers([fields["crop"], fields["resize"]])
-        preprocessing = Preprocessing(crop, resize, *(_channels(fields[field], channels) for field in ("mean", "std")))
+        mean, std = (_channels(fields[field], channels) for field in ("mean", "std"))
+        preprocessing = Preprocessing(crop, resize, mean, std, _text(fields.get("interpolation", USUAL_INTERPOLATION)))
         part = "labels"
         labels = tuple(Label(*_pair(pair)) for pair in parse_json(metadata[part], f"the metadata's {part}", budget))
         if labels and len(labels) != config.classes:

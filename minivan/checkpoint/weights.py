@@ -13,14 +13,14 @@ import numpy as np
 import numpy.typing as npt
 
 from .. import input, paths
-from ..card import Card, Label, Preprocessing, default_preprocessing, imagenet1k, usual_activation
+from ..card import Card, Label, Preprocessing, default_preprocessing, usual_activation
 from ..errors import printable, quote
 from ..van import check_channels
 from ..variants import COLOURS, Config, counted, is_learned, title_with_shape, unusual_channels
-from . import layouts, own_metadata, safetensors_file
+from . import layouts, own_metadata, safetensors_file, stated
 from .budget import Budget
 from .error import CheckpointError
-from .library_metadata import huggingface_config, openmmlab_labels
+from .library_metadata import huggingface_config, labels_beside, usual_labels
 from .sniff import kind_of
 from .state_dict import AVERAGED, find_state_dict
 from .tensor import StoredTensor
@@ -200,18 +200,21 @@ def _foreign(
     `contents` is all that a pickle holds: class names may lie beside the tensors.
     """
     layout, config, stored = layouts.understand(state, budget)
-    labels = openmmlab_labels(contents, config.classes, budget)
+    labels = labels_beside(contents, config.classes, budget)
     notes: tuple[str, ...] = ()
     activation = usual_activation(config.classes)
     if layout.name == "huggingface":
-        config, labels, activation = huggingface_config(path.parent / "config.json", config)
-    if labels and len(labels) != config.classes:
+        config, named, activation = huggingface_config(path.parent / "config.json", config)
+        labels = named or labels
+    if not labels:
+        labels = usual_labels(config)
+    elif len(labels) != config.classes:
         notes += (f"its {len(labels)} class names are left out: it has {config.classes} classes",)
         labels = ()
-    if config.classes == 1000 and not labels:
-        labels = imagenet1k()
-    preprocessing = default_preprocessing(config.channels, layout.preset)
-    if config.channels != COLOURS:
+    said = stated.beside(contents, path.parent if layout.name == "huggingface" else None, budget)
+    preprocessing, left = said.applied(default_preprocessing(config.channels, layout.preset))
+    notes += left
+    if config.channels != COLOURS and "mean" not in said.fields:
         notes += (unknown_preprocessing(preprocessing),)
     source = printable(path.name)
     card = Card(name_of(path), preprocessing, labels, layout.name, source, file=path, activation=activation)

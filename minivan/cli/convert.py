@@ -29,6 +29,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     group.add_argument("--preset", choices=("official", "hf"), help="preprocessing (official; Hugging Face's files hf)")
     group.add_argument("--resize", metavar="PIXELS", type=int, help="length of a photo's shorter side, not the preset's")
     group.add_argument("--crop", metavar="PIXELS", type=int, help="side of the square the network sees, not the preset's")
+    group.add_argument(
+        "--interpolation", metavar="FILTER", help="what resizes: bicubic, bilinear, nearest, lanczos, box, hamming"
+    )
     for name in ("mean", "std"):
         per_channel = "a number for each channel, or one for all; of 8-bit values on the scale 0..1"
         group.add_argument(f"--{name}", metavar="X", nargs="+", type=number, help=per_channel)
@@ -80,7 +83,8 @@ def preprocessing(args: argparse.Namespace, given: Preprocessing) -> Preprocessi
     from ..card import PRESETS
     from ..variants import counted
 
-    said = {name: getattr(args, name) for name in ("resize", "crop", "mean", "std") if getattr(args, name) is not None}
+    names = "resize", "crop", "mean", "std", "interpolation"
+    said = {name: getattr(args, name) for name in names if getattr(args, name) is not None}
     for name in ("mean", "std"):
         if len(said.get(name, ())) == 1:
             said[name] *= given.channels

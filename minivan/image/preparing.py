@@ -17,8 +17,8 @@ from .bounds import LARGEST_PIXELS, RGB, STRIP, ImageError
 from .decoding import examine
 
 
-def resize(picture: Image.Image, shorter: int) -> Image.Image:
-    """Scale the shorter side to `shorter` pixels, the other to int(shorter * long / short), with antialiased bicubic.
+def resize(picture: Image.Image, shorter: int, interpolation: str = "bicubic") -> Image.Image:
+    """Scale the shorter side to `shorter` pixels, the other to int(shorter * long / short), by one of Pillow's filters.
 
     The other side is truncated, not rounded, as torchvision's Resize has it. Raises ImageError for a picture so narrow that
     it would have more than 179 megapixels.
@@ -27,7 +27,7 @@ def resize(picture: Image.Image, shorter: int) -> Image.Image:
     if size[0] * size[1] > LARGEST_PIXELS:
         width, height = picture.size
         raise ImageError(f"{width} x {height} pixels is too narrow: scaled for the network it would be {size[0]} x {size[1]}")
-    return picture if size == picture.size else picture.resize(size, Image.Resampling.BICUBIC)
+    return picture if size == picture.size else picture.resize(size, Image.Resampling[interpolation.upper()])
 
 
 def resized(width: int, height: int, shorter: int) -> tuple[int, int]:
@@ -89,7 +89,7 @@ def view(picture: Image.Image | Bands, preprocessing: Preprocessing) -> Image.Im
     """Return the square the network sees, still as an RGB image, or as bands."""
     if isinstance(picture, Bands):
         return picture.each(lambda band: view(band, preprocessing))
-    return centre_crop(resize(picture, preprocessing.resize), preprocessing.crop)
+    return centre_crop(resize(picture, preprocessing.resize, preprocessing.interpolation), preprocessing.crop)
 
 
 def prepare(source: str | Path | bytes | IO[bytes], preprocessing: Preprocessing, exif: bool = True) -> npt.NDArray[np.float32]:
