@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -17,6 +18,8 @@ from .error import CheckpointError
 from .json_text import parse_json
 from .tensor import is_natural
 
+LONGEST_INDEX = 9  # digits
+WORDNET = re.compile("n[0-9]{8}")
 MULTI_LABEL = "multi_label_classification"  # config.json's problem_type: each class for itself
 LARGEST_CONFIG = 8 << 20  # bytes of a config.json; one with 21,841 class names, twice each, takes about 2 MB
 
@@ -44,7 +47,8 @@ def huggingface_config(path: Path, config: Config) -> tuple[Config, tuple[Label,
         raise CheckpointError(f"{path.name} has layer_norm_eps {quote(eps)}", "it lies between 0 and 1")
     config = replace(config, layer_norm_eps=eps)
     activation = "sigmoid" if fields.get("problem_type") == MULTI_LABEL else usual_activation(config.classes)
-    return config, labels_of(in_order(fields.get("id2label"), budget), config.classes, budget), activation
+    names = fields.get("id2label")
+    return config, labels_of(in_order(names, budget) if isinstance(names, dict) else (), config.classes, budget), activation
 
 
 def _shown(value: object) -> str:
@@ -80,7 +84,7 @@ def labels_beside(contents: object, classes: int, budget: Budget) -> tuple[Label
     dataset = meta.get("dataset_meta") if isinstance(meta, dict) else None
     for place in (top, top.get("hyper_parameters"), dataset, meta):
         for key in CLASS_NAMES if isinstance(place, dict) else ():
-            names = in_order(place.get(key), budget)
+            names = in_order(place.get(key), budget, by_name=key == "class_to_idx")
             if names:
                 return labels_of(names, classes, budget)
     return ()
@@ -92,10 +96,11 @@ def usual_labels(config: Config) -> tuple[Label, ...]:
     return imagenet1k() if published and config.classes == 1000 else ()
 
 
-def in_order(names: object, budget: Budget) -> list[object]:
-    """Return names in the order of their indices; none where the indices are not 0, 1, 2 and so on.
+def in_order(names: object, budget: Budget, by_name: bool = False) -> list[object]:
+    """Return the names of a list or of a dictionary by their indices, or from them to their indices, in the indices' order.
 
-    Nor where all are LABEL_0, LABEL_1 and so on, which transformers writes where nobody gave a name.
+    None where the indices are not 0, 1, 2 and so on, nor where all names are LABEL_0, LABEL_1 and so on, which transformers
+    writes where nobody gave any.
     """
     found: list[object] = []
     if isinstance(names, (list, tuple)):
@@ -103,18 +108,25 @@ def in_order(names: object, budget: Budget) -> list[object]:
         found = list(names)
     elif isinstance(names, dict):
         budget.step(2 * len(names))
-        places = {i: name for name, i in names.items() if type(i) is int} or {_index(i): name for i, name in names.items()}
+        budget.hold(120 * len(names))
+        pairs = ((i, name) for name, i in names.items()) if by_name else names.items()
+        places = {_index(i): name for i, name in pairs}
         if len(places) == len(names) and all(i in places for i in range(len(names))):
             found = [places[i] for i in range(len(names))]
     return [] if all(name == f"LABEL_{i}" for i, name in enumerate(found)) else found
 
 
 def _index(key: object) -> int:
-    return int(key) if isinstance(key, (int, str)) and str(key).isdecimal() and len(str(key)) < 9 else -1
+    """Return an index that a file gives as a number or, as every key of JSON is, as a text; -1 for anything else."""
+    if isinstance(key, str):
+        return int(key) if key.isdecimal() and len(key) < LONGEST_INDEX else -1
+    return key if type(key) is int else -1
 
 
 def labels_of(names: Sequence[object], classes: int, budget: Budget) -> tuple[Label, ...]:
     """Return labels for class names in index order, with the WordNet ids of ImageNet-1k where the names are its own.
+
+    Where all are WordNet ids, those of ImageNet-1k get their names.
 
     None at all where one of the names is no text or empty. Where there are not as many as `classes`, only their number means
     something: the labels have no names.
@@ -133,6 +145,9 @@ def labels_of(names: Sequence[object], classes: int, budget: Budget) -> tuple[La
             budget.step(len(text) // 4)
             budget.hold(10 * len(text))  # each character may be shown as its code
         labels.append(Label("", text if is_line(text) else printable(text)))
+    if all(WORDNET.fullmatch(text) for text in texts):  # torchvision's folders of ImageNet are named so
+        named = {known.wnid: known.name for known in imagenet1k()}
+        return tuple(Label(text, named.get(text, text)) for text in texts)
     for index, known in enumerate(imagenet1k() if len(labels) == 1000 else ()):
         if known.name.lower() == labels[index].name.lower():
             labels[index] = known

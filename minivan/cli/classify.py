@@ -89,7 +89,8 @@ def print_text(answer: Answer, model: VAN) -> None:
         console.print(
             Text(f"  not sure: below {model.card.not_sure:.0%}, the limit that the card of these weights sets", style="yellow")
         )
-    said = f"{model} {dot} engine {answer.engine} {dot} {answer.milliseconds:.0f} ms"
+    itself = f" {dot} each class for itself (sigmoid)" if answer.activation == "sigmoid" else ""
+    said = f"{model}{itself} {dot} engine {answer.engine} {dot} {answer.milliseconds:.0f} ms"
     console.print(Text(f"  {printable(said)}\n", style="dim"))
 
 

@@ -34,7 +34,7 @@ def decode(source: str | Path | bytes | IO[bytes], exif: bool = True) -> Image.I
     """
     picture = examine(source).decode(exif)
     if isinstance(picture, bands.Bands):
-        raise ImageError("an array of numbers, where a photo is wanted")
+        raise ImageError("bands of numbers, where a photo is wanted")
     return picture
 
 
@@ -45,6 +45,12 @@ class Examined:
     look: Look
     channels: int = COLOURS  # that its picture is to have
     stored: tiff_bands.Stored | None = None  # the bands of a TIFF file that is no photo
+
+    @property
+    def planes(self) -> int:
+        """How many of Pillow's images its picture is made of: one for a photo in colours, else one for each channel."""
+        photo = self.look.kind != bands.ARRAY and self.stored is None and self.channels == COLOURS
+        return 1 if photo else self.channels
 
     def decode(self, exif: bool = True) -> Image.Image | bands.Bands:
         """Return its picture; see `minivan.image.decode`. A photo is one of Pillow's for three channels, else it is bands."""

@@ -11,7 +11,6 @@ import numpy.typing as npt
 from PIL import Image
 
 from ..card import Preprocessing
-from ..variants import COLOURS
 from .bands import GREY, Bands
 from .bounds import LARGEST_PIXELS, RGB, STRIP, ImageError
 from .decoding import examine
@@ -72,13 +71,14 @@ def _normalised(band: Image.Image, mean: np.float32, std: np.float32) -> npt.NDA
     return (values - mean) / std
 
 
-def viewed(width: int, height: int, preprocessing: Preprocessing) -> int:
-    """Return the most bytes that resizing, cropping and normalising a picture of a size hold at once, itself among them."""
+def viewed(width: int, height: int, preprocessing: Preprocessing, planes: int = 1) -> int:
+    """Return the most bytes that resizing, cropping and normalising a picture of a size hold at once, itself among them.
+
+    `planes` is how many of Pillow's images it is made of, of four bytes a pixel each.
+    """
     wide, high = resized(width, height, preprocessing.resize)
     pictures = width * height + wide * height + wide * high + preprocessing.crop**2  # Pillow resizes rows, then columns
-    channels = preprocessing.channels
-    each = RGB if channels == COLOURS else RGB * channels  # a band's four bytes, or a photo's
-    return each * pictures + (channels * 4 + 3) * preprocessing.crop**2 + 64 * STRIP
+    return RGB * planes * pictures + (preprocessing.channels * 4 + 3) * preprocessing.crop**2 + 64 * STRIP
 
 
 @overload

@@ -121,8 +121,8 @@ class Decoding:
                 with job.paused():
                     change = stack.enter_context(self.budget.of(amount))
                 examined = examine(image.source() if data is None else data, settings.channels)
-                width, height = examined.look.width, examined.look.height
-                both = max(viewed(width, height, settings), viewed(height, width, settings))
+                width, height, planes = examined.look.width, examined.look.height, examined.planes
+                both = max(viewed(width, height, settings, planes), viewed(height, width, settings, planes))
                 needed = max(examined.look.held, both)
                 if change(needed):
                     return normalise(view(examined.decode(self.exif), settings), settings.mean, settings.std)

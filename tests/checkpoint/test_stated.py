@@ -265,6 +265,11 @@ def test_what_names_no_classes_is_passed_over(contents):
     assert labels_beside(contents, 3, budget()) == ()
 
 
+def test_wordnet_ids_get_the_names_that_imagenet_has_for_them():
+    found = labels_beside({"class_to_idx": {"n07920052": 1, "n01440764": 0, "n99999999": 2}}, 3, budget())
+    assert found == (Label("n01440764", "tench, Tinca tinca"), Label("n07920052", "espresso"), Label("n99999999", "n99999999"))
+
+
 def test_names_that_are_not_one_a_class_say_how_many_there_are():
     assert labels_beside({"classes": ["ant", "bee"]}, 3, budget()) == (Label("", ""),) * 2
 

@@ -154,7 +154,7 @@ def test_a_photo_is_refused_where_other_channels_are_wanted(mode):
 
 
 def test_an_array_is_no_photo():
-    with pytest.raises(ImageError, match="an array of numbers, where a photo is wanted"):
+    with pytest.raises(ImageError, match="bands of numbers, where a photo is wanted"):
         image.decode(npy(np.zeros((9, 9, 3), np.float32)))
 
 
