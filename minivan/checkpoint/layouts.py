@@ -247,7 +247,7 @@ def shape_of(named: Mapping[str, object], layout: Layout, headless: bool) -> Con
     classes = 0 if headless else votes.get("classes", Counter({1: 1})).most_common(1)[0][0]
     try:
         ratios = [h // d for d, h in zip(dims, hidden, strict=True)]
-        shape = tuple(dims), tuple(depths[i] for i in stages), tuple(ratios)
-        return Config(*shape, classes, layout.layer_norm_eps, channels=channels)
+        blocks = tuple(depths[i] for i in stages)
+        return Config(tuple(dims), blocks, tuple(ratios), classes, layout.layer_norm_eps, channels=channels)
     except ValueError as error:
         raise CheckpointError("not a VAN that can be run", str(error)) from None

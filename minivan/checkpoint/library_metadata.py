@@ -83,9 +83,10 @@ def labels_beside(contents: object, classes: int, budget: Budget) -> tuple[Label
     meta = top.get("meta")
     dataset = meta.get("dataset_meta") if isinstance(meta, dict) else None
     for place in (top, top.get("hyper_parameters"), dataset, meta):
-        for key in CLASS_NAMES if isinstance(place, dict) else ():
-            names = in_order(place.get(key), budget, by_name=key == "class_to_idx")
-            if names:
+        if not isinstance(place, dict):
+            continue
+        for key in CLASS_NAMES:
+            if names := in_order(place.get(key), budget, by_name=key == "class_to_idx"):
                 return labels_of(names, classes, budget)
     return ()
 

@@ -76,8 +76,9 @@ def beside(contents: object, folder: Path | None, budget: Budget) -> Stated:
         return of_processor(fields)
     held = contents if isinstance(contents, dict) else {}
     meta = held.get("meta")
-    for key in CONFIGS if isinstance(meta, dict) else ():
-        said = of_openmmlab(openmmlab_config.read(meta.get(key), budget), f"meta.{key}")
+    texts = {key: meta.get(key) for key in CONFIGS} if isinstance(meta, dict) else {}
+    for key, text in texts.items():
+        said = of_openmmlab(openmmlab_config.read(text, budget), f"meta.{key}")
         if said:
             return said
     arguments = held.get("args")
