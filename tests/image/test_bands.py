@@ -2,6 +2,7 @@
 
 import io
 import itertools
+import random
 
 import numpy as np
 import pytest
@@ -258,6 +259,28 @@ def test_every_cut_of_a_file_is_refused_in_one_line():
         with pytest.raises(ImageError) as error:
             image.prepare(whole[:length], settings(4))
         assert len(str(error.value).splitlines()) == 1
+
+
+@pytest.mark.parametrize("make", [lambda array: npy(array), bands_tiff, lambda array: bands_tiff(array, True, 16)])
+def test_damaged_files_are_bands_or_one_line(make):
+    whole, rng = make(some((9, 11, 4), "u2")), random.Random(0)
+    for _ in range(400):
+        data = bytearray(whole)
+        for _ in range(rng.randint(1, 4)):
+            at = (
+                rng.randrange(len(data)) if rng.random() < 0.2 else rng.choice([*range(80), *range(len(data) - 200, len(data))])
+            )
+            data[at] = rng.choice([0, 1, 2, 4, 255, rng.randrange(256)])
+        try:
+            assert isinstance(image.examine(bytes(data), 4).decode(), Bands)
+        except ImageError as error:
+            assert len(str(error).splitlines()) == 1
+
+
+def test_lists_of_many_values_are_not_read_beyond_the_limit_of_steps():
+    many = {258: (SHORT, [16] * 200_001)}
+    with pytest.raises(ImageError, match="more than 200,000 pieces"):
+        image.examine(bands_tiff(some((9, 11, 4), "u2"), changed=many), 4)
 
 
 def test_a_tiff_that_says_how_it_is_to_be_turned_is_turned():

@@ -24,6 +24,7 @@ PACKINGS = {tiff.RAW, 5, 8, 32773, 32946, 34925, 50000}  # none, LZW, deflate tw
 AS_IT_IS, DIFFERENCES, BYTES_APART = 1, 2, 3  # predictors: none, what a sample adds to its left neighbour, the same of bytes
 NUMBERS = {1: "u", 2: "i", 3: "f"}  # sample formats: whole, whole with a sign, floating
 SIZES = {"u": (8, 16, 32), "i": (8, 16, 32), "f": (16, 32, 64)}  # bits
+LISTS = (tiff.BITS, tiff.FORMAT, tiff.STRIPS, tiff.COUNTS, tiff.TILES, tiff.TILE_COUNTS)  # tags of as many values as there are
 SHORT, LONG = 3, 4  # types of a directory's numbers
 ADVICE = "save them as an .npy array"
 
@@ -122,10 +123,10 @@ def find(data: bytes, steps: Steps, channels: int) -> Stored | None:
     if photometric not in (DARK_IS_ZERO, COLOURS_OF_A_PHOTO):
         what = f"{samples} samples a pixel are no bands (its photometric interpretation is {photometric})"
         raise ImageError(f"a TIFF file whose {what}: {ADVICE}")
+    steps.take(max((directory.kept[tag].count for tag in LISTS if tag in directory.kept), default=0))
     planar, dtype = directory.number(tiff.PLANAR, 1) == 2, _dtype(directory)
     look = _look(directory, samples, dtype.itemsize)
     look.check()
-    steps.take(max(entry.count for entry in directory.kept.values()))
     tile, chunks = _chunks(directory, look, dtype.itemsize * (1 if planar else samples), samples if planar else 1)
     return Stored(look, samples, planar, dtype, directory, tile, chunks)
 
