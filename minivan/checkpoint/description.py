@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from ..card import Card
 from ..errors import shown
 from ..variants import COLOURS, Config, variant_of
+from .search import TOP
 from .weights import Checkpoint
 
 
@@ -32,6 +33,8 @@ def facts(checkpoint: Checkpoint) -> dict[str, str]:
     }
     if config.classes and card.activation != "softmax":
         rows["activation"] = f"{card.activation}: a probability for each class by itself"
+    if checkpoint.label not in ("", TOP):
+        rows["found under"] = shown(checkpoint.label)
     if card.version:
         rows["version"] = card.version
     if card.not_sure is not None:
@@ -40,6 +43,8 @@ def facts(checkpoint: Checkpoint) -> dict[str, str]:
         rows |= {"source": card.source, "its sha256": card.source_sha256}
     if checkpoint.notes:
         rows["note"] = "; ".join(checkpoint.notes)
+    if checkpoint.passed_over:
+        rows["passed over"] = "; ".join(checkpoint.passed_over)
     return rows
 
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+import re
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
@@ -12,22 +13,35 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from .. import input, paths
+from .. import input
 from ..card import Card, Label, Preprocessing, default_preprocessing, usual_activation
 from ..errors import printable, quote
 from ..van import check_channels
-from ..variants import COLOURS, Config, counted, is_learned, title_with_shape, unusual_channels
+from ..variants import (
+    COLOURS,
+    Config,
+    counted,
+    is_learned,
+    listed,
+    parameter_shapes,
+    title_with_shape,
+    unusual_channels,
+    variant_of,
+)
 from . import layouts, own_metadata, safetensors_file, stated
 from .budget import Budget
 from .error import CheckpointError
-from .library_metadata import huggingface_config, labels_beside, usual_labels
+from .library_metadata import huggingface_config, labels_beside, states_shape, usual_labels
+from .search import Found, understand
 from .sniff import kind_of
-from .state_dict import AVERAGED, find_state_dict
 from .tensor import StoredTensor
 from .torchfile import open_torch
 
 LARGEST_READING = 8  # a file's tensors may span this many times its size: some share bytes, none needs more
 OWN = "minivan's own"
+SHARD = re.compile(r"-(\d{5})-of-(\d{5})\.")  # in the names that Hugging Face's libraries give to parts
+RANK = re.compile(r"(?:^|[._-])rank[._-]?[0-9]+", re.IGNORECASE)  # in the names of one process's part
+MOST_CLASSES = 8  # whose objects are listed among what was passed over
 HUGGING_FACE_FILES = ("model.safetensors", "pytorch_model.bin")
 SUFFIXES = (".tar", ".pth", ".pt", ".bin", ".ckpt", ".safetensors")
 
@@ -59,26 +73,45 @@ class Checkpoint:
     card: Card
     stored: dict[str, StoredTensor]
     notes: tuple[str, ...] = ()
+    label: str = ""  # under which keys the network lies, '.' where it is under none; '' in a file that holds nothing else
+    passed_over: tuple[str, ...] = ()  # what else the file holds: 'decode_head: 12 tensors'
 
 
-def read(path: str | Path, key: str | None = None) -> Weights:
+def read(path: str | Path, key: str | None = None, *, strict: bool = False, allow_nonfinite: bool = False) -> Weights:
     """Read a VAN checkpoint of any layout and format; nothing in the file can run.
 
     `path` is a PyTorch file (zip or legacy), a safetensors file, minivan's own or another library's, or a Hugging Face
-    folder. `key` says under which key of a PyTorch file the network lies, where the usual ones are wrong. float64 is
-    rounded to the nearest float32, the engines' type; every narrower type is exact in it. Raises CheckpointError for
-    anything that is not a complete VAN, and OSError, naming the file, where it cannot be read.
+    folder. `key` says where in the file the network lies, where there are several: keys of dictionaries and what stands before
+    the names of its tensors, parted by dots ('ema.module', 'student'; '.' for the top). `strict` refuses a pickle with objects
+    of classes that are not known, which are passed over else. float64 is rounded to the nearest float32, the engines' type;
+    every narrower type is exact in it. Raises CheckpointError for anything that is not a complete VAN, or not one alone, for
+    numbers that are NaN or infinite and variances that are negative unless `allow_nonfinite`, and OSError, naming the file,
+    where it cannot be read.
     """
-    with opened(path, key) as checkpoint:
-        tensors, rounded = _numbers(checkpoint)
+    with opened(path, key, strict=strict) as checkpoint:
+        tensors, rounded, odd = _numbers(checkpoint)
     notes = checkpoint.notes
     if rounded:
         notes += (f"{rounded} float64 tensors were rounded to float32, the engines' type",)
+    if odd and not allow_nonfinite:
+        raise CheckpointError(odd, "a training that diverged, or damage; --allow-nonfinite reads them all the same", str(path))
+    if odd:
+        notes += (odd,)
     return Weights(checkpoint.config, tensors, checkpoint.card, notes)
 
 
+def oddity(name: str, tensor: npt.NDArray[np.float32]) -> str:
+    """Say what is odd about a tensor's numbers: NaN, infinities, variances below 0; '' for nothing."""
+    flat = tensor.ravel()
+    if not np.isfinite(np.dot(flat, flat)) and not np.isfinite(flat).all():  # one pass, and another where it may be odd
+        return f"{name} has {np.count_nonzero(~np.isfinite(flat)):,} numbers that are NaN or infinite"
+    if name.endswith("running_var") and (flat < 0).any():
+        return f"{name} has {np.count_nonzero(flat < 0):,} negative variances"
+    return ""
+
+
 @contextmanager
-def opened(path: str | Path, key: str | None = None) -> Iterator[Checkpoint]:
+def opened(path: str | Path, key: str | None = None, *, strict: bool = False) -> Iterator[Checkpoint]:
     """Open a checkpoint and give what `read` would read of it, no tensor read yet. Arguments and errors as for `read`.
 
     The file is opened once, and everything is read from it; its tensors can be read until the block ends.
@@ -86,9 +119,19 @@ def opened(path: str | Path, key: str | None = None) -> Iterator[Checkpoint]:
     path = resolve_folder(Path(path))
     try:
         with input.named(path), input.opened(path) as file:
-            yield _understood(path, file, key)
+            yield _understood(path, file, key, strict)
     except CheckpointError as error:
+        if RANK.search(path.name) and error.what.startswith("not a complete VAN"):
+            error = CheckpointError(f"{error.what} (its name says that it is one process's part)", error.why, error.where)
         raise error.within(path) from None
+
+
+def odd_numbers(checkpoint: Checkpoint) -> str:
+    """Read an open checkpoint's tensors and say which have NaN, infinities or negative variances; '' for none.
+
+    Raises CheckpointError for tensors that cannot be read.
+    """
+    return _numbers(checkpoint)[2]
 
 
 def with_source_sha256(weights: Weights) -> Weights:
@@ -175,37 +218,56 @@ def name_of(path: Path) -> str:
     return name
 
 
-def _understood(path: Path, file: BufferedIOBase, key: str | None) -> Checkpoint:
+def _understood(path: Path, file: BufferedIOBase, key: str | None, strict: bool) -> Checkpoint:
     size = file.seek(0, 2)
     budget = Budget(size)
     if kind_of(file) == "safetensors":
         tensors, metadata = safetensors_file.contents(file, budget)
         if own_metadata.is_own(metadata):
+            if key is not None:
+                raise CheckpointError("minivan's own file holds one network", "leave out --key")
             config, card = own_metadata.understand(name_of(path), metadata, budget)
             return Checkpoint(OWN, size, config, replace(card, file=path), layouts.complete(config, tensors))
-        return _foreign(path, size, "safetensors", tensors, budget)
-    torch = open_torch(file, budget)
-    state, chosen = find_state_dict(torch.contents, budget, key)
-    found = _foreign(path, size, torch.format, state, budget, torch.contents)
-    if chosen in AVERAGED:
-        found = replace(found, notes=(f"{quote(chosen)} was read, the averaged weights", *found.notes))
-    return found
+        _check_whole(path)
+        return _foreign(path, size, "safetensors", understand(tensors, budget, key), budget)
+    torch = open_torch(file, budget, strict)
+    _check_whole(path)
+    found = understand(torch.contents, budget, key)
+    objects = tuple(f"{_objects(count)} of the class {quote(name)}" for name, count in torch.made.most_common(MOST_CLASSES))
+    if len(torch.made) > MOST_CLASSES:
+        objects += (f"objects of {len(torch.made) - MOST_CLASSES} more classes",)
+    found = replace(found, passed_over=(*found.passed_over, *objects))
+    return _foreign(path, size, torch.format, found, budget, torch.contents)
 
 
-def _foreign(
-    path: Path, size: int, kind: str, state: Mapping[str, object], budget: Budget, contents: object = None
-) -> Checkpoint:
-    """Understand another library's tensors, with what their layout implies: eps, preprocessing, class names.
+def _objects(count: int) -> str:
+    return "1 object" if count == 1 else f"{count:,} objects"
+
+
+def _check_whole(path: Path) -> None:
+    """Raise CheckpointError for a file whose name says that it is one of several: what is in it may look like a network."""
+    shard = SHARD.search(path.name)
+    if shard and int(shard[2]) > 1:
+        why = "all of them and their index are needed: give the folder that holds them"
+        raise CheckpointError(f"one shard, number {int(shard[1])} of {int(shard[2])}", why)
+
+
+def _foreign(path: Path, size: int, kind: str, found: Found, budget: Budget, contents: object = None) -> Checkpoint:
+    """Complete what was found in another library's file with what its layout implies: eps, preprocessing, class names.
 
     `contents` is all that a pickle holds: class names may lie beside the tensors.
     """
-    layout, config, stored = layouts.understand(state, budget)
-    labels = labels_beside(contents, config.classes, budget)
-    notes: tuple[str, ...] = ()
-    activation = usual_activation(config.classes)
+    layout, config, notes = found.layout, found.config, found.notes
+    labels = labels_beside(contents, config.classes, budget) if config.classes else ()
+    activation, shape_said = usual_activation(config.classes), False
     if layout.name == "huggingface":
         config, named, activation = huggingface_config(path.parent / "config.json", config)
         labels = named or labels
+        shape_said = states_shape(path.parent / "config.json")
+    if variant_of(config) is None and not shape_said:
+        depths = " ".join(map(str, config.depths))
+        guess = f"dims {config.dims} and depths {depths} are no published variant's: if blocks are missing from the file, it is"
+        notes += (f"{guess} another network",)
     if not labels:
         labels = usual_labels(config)
     elif len(labels) != config.classes:
@@ -218,7 +280,7 @@ def _foreign(
         notes += (unknown_preprocessing(preprocessing),)
     source = printable(path.name)
     card = Card(name_of(path), preprocessing, labels, layout.name, source, file=path, activation=activation)
-    return Checkpoint(kind, size, config, card, stored, notes)
+    return Checkpoint(kind, size, config, card, found.stored, notes, found.label, found.passed_over)
 
 
 def unknown_preprocessing(taken: Preprocessing) -> str:
@@ -227,21 +289,23 @@ def unknown_preprocessing(taken: Preprocessing) -> str:
     return f"{unknown}: mean {taken.mean[0]:g} and std {taken.std[0]:g} are taken (others: convert --mean and --std)"
 
 
-def _numbers(checkpoint: Checkpoint) -> tuple[dict[str, npt.NDArray[np.float32]], int]:
-    """Read the tensors as float32 and count those that lost digits on the way."""
+def _numbers(checkpoint: Checkpoint) -> tuple[dict[str, npt.NDArray[np.float32]], int, str]:
+    """Read the tensors as float32, count those that lost digits on the way, and say what is odd about any."""
     wanted = sum(tensor.extent_bytes for tensor in checkpoint.stored.values())
     if wanted > LARGEST_READING * checkpoint.size:
         limit = f"at most {LARGEST_READING} times its size is read"
         raise CheckpointError(f"tensors that span {wanted} bytes in a file of {checkpoint.size}", limit)
     tensors: dict[str, npt.NDArray[np.float32]] = {}
-    rounded = 0
+    shapes = dict(parameter_shapes(checkpoint.config))
+    rounded, odd = 0, []
     for name, tensor in checkpoint.stored.items():
         try:
             exact = tensor.read()
         except CheckpointError as error:
             raise error.within(name) from None
         tensors[name] = safetensors_file.narrow(name, exact, "float32")
-        if paths.is_layer_scale(name):
-            tensors[name] = tensors[name].reshape(tensor.shape[:1])  # (C, 1, 1) in some files
+        tensors[name] = tensors[name].reshape(shapes[name])  # layer scales are (C, 1, 1) in some files, heads (C, D, 1, 1)
         rounded += exact.dtype == np.float64 and not np.array_equal(tensors[name].ravel(), exact.ravel(), equal_nan=True)
-    return tensors, rounded
+        with np.errstate(all="ignore"):  # each is asked while it is in the processor's cache
+            odd.append(oddity(name, tensors[name]))
+    return tensors, rounded, listed(filter(None, odd))
