@@ -21,8 +21,10 @@ from ..variants import MOST_CHANNELS
 from . import openmmlab_config
 from .budget import Budget
 from .error import CheckpointError
+from .inert import NAMESPACES
 from .json_text import parse_json
 from .openmmlab_config import within
+from .standin import StandIn
 
 PROCESSOR = "preprocessor_config.json"
 LARGEST_PROCESSOR = 1 << 20  # bytes of it
@@ -82,6 +84,8 @@ def beside(contents: object, folder: Path | None, budget: Budget) -> Stated:
         if said:
             return said
     arguments = held.get("args")
+    if isinstance(arguments, StandIn) and arguments.path in NAMESPACES:
+        arguments = arguments.state
     return of_arguments(arguments) if isinstance(arguments, dict) else Stated("")
 
 

@@ -133,9 +133,14 @@ def test_a_training_script_s_arguments_are_read_as_timm_reads_them(fields, expec
     assert stated.of_arguments(fields).applied(OFFICIAL) == (expected, ())
 
 
-def test_arguments_beside_the_weights_are_used(tmp_path):
-    path = saved.save({"state_dict": saved.state_dict(), "args": vars(argparse.Namespace(img_size=96))}, tmp_path / "net.pth")
-    assert read(path).card.preprocessing == replace(OFFICIAL, crop=96, resize=106)
+@pytest.mark.parametrize("legacy", [False, True])
+@pytest.mark.parametrize("made", [lambda **fields: fields, argparse.Namespace])
+def test_arguments_beside_the_weights_are_used(tmp_path, made, legacy):
+    args = made(img_size=96, opt_betas=None, lr=1e-3, mean=(0.1, 0.2, 0.3), std=[0.4, 0.5, 0.6])
+    path = saved.save({"state_dict": saved.state_dict(), "args": args}, tmp_path / "net.pth", legacy)
+    weights = read(path)
+    assert weights.card.preprocessing == Preprocessing(96, 106, (0.1, 0.2, 0.3), (0.4, 0.5, 0.6))
+    assert not any("Namespace" in note for note in weights.notes)
 
 
 @pytest.mark.parametrize(
