@@ -130,11 +130,11 @@ def test_convert_takes_as_many_numbers_as_channels_or_one_for_all(run, tmp_path)
     write(Weights(model.config, model.tensors, model.card), tmp_path / "net", to="authors")
     out = tmp_path / "out.safetensors"
     status, said, err = run("convert", tmp_path / "net", out, "--mean", 1, 2, 3, 4, "--std", 5, "--activation", "sigmoid")
-    assert status == 0 and "4 input channels" in said and err == ""
+    assert status == 0 and "4 input channels" in said and "prepared" not in err
     card = read(out).card
     assert (card.preprocessing.mean, card.preprocessing.std) == ((1, 2, 3, 4), (5,) * 4) and card.activation == "sigmoid"
     status, _, err = run("convert", tmp_path / "net", out)
-    assert status == 0 and err.startswith("note: how its images of 4 channels were prepared is not known: mean 0 and std 1")
+    assert status == 0 and "note: how its images of 4 channels were prepared is not known: mean 0 and std 1" in err
     for flags, words in (
         (["--mean", 1, 2, 3], "std positive; got mean (1.0, 2.0, 3.0)"),
         (["--mean", 1, 2, 3, "--std", 1, 2, 3], "mean and std are 3 numbers each, and the network takes 4 channels"),
