@@ -24,7 +24,7 @@ Builder = Callable[..., object]  # what is called in the place of a class or fun
 
 
 class Inert:
-    """An object that carries nothing minivan reads: an argparse.Namespace, say. What the file puts in is let go.
+    """An object that carries nothing minivan reads: a numpy.dtype, say. What the file puts in is let go.
 
     So one object stands for all of a class.
     """
@@ -87,6 +87,10 @@ def _dictionary(path: str) -> Builder:
         return dict(pairs)
 
     return build
+
+
+def _stand_in(path: str) -> Builder:
+    return lambda *args: StandIn(path, args)
 
 
 def _inert(path: str) -> Builder:
@@ -259,8 +263,9 @@ PLAIN = (
     "object",
 )  # fmt: skip
 NUMPY = ("core.multiarray.scalar", "core.multiarray._reconstruct", "core.numeric._frombuffer")
+NAMESPACES = ("argparse.Namespace", "types.SimpleNamespace")  # a training script's arguments: `stated` reads some of them
 INERT = (
-    "argparse.Namespace", "types.SimpleNamespace", "_codecs.encode",
+    "_codecs.encode",
     *(f"{module}.{name}" for module in ("builtins", "__builtin__") for name in PLAIN),
     *(f"pathlib{at}.{kind}Path" for at in ("", "._local") for kind in ("", "Posix", "PurePosix", "Windows", "PureWindows")),
     *(f"datetime.{name}" for name in ("datetime", "date", "time", "timedelta", "timezone")),
@@ -291,6 +296,7 @@ NAMES = (
     | {path: Name(path, _unread(*said)) for path, said in UNREAD_TENSORS.items()}
     | {path: Name(path, partial(StandIn, path)) for path in known_classes.SPECS}
     | {path: Name(path, _inert(path)) for path in INERT}
+    | {path: Name(path, _stand_in(path)) for path in NAMESPACES}
     | {f"torch.{name}": Name(f"torch.{name}", _refused(f"torch.{name}"), name) for name in ITEM_SIZES}
     | {
         path: Name(path, _refused(path), dtype)

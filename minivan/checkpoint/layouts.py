@@ -14,7 +14,7 @@ from functools import cached_property
 
 from .. import paths
 from ..geometry import PATCH_STRIDES
-from ..variants import Config, is_learned, listed, parameter_shapes, tensor_faults
+from ..variants import COLOURS, Config, is_learned, listed, parameter_shapes, tensor_faults
 from .error import CheckpointError
 from .tensor import StoredTensor
 
@@ -180,9 +180,10 @@ def _told_by(name: str) -> str:
 
 
 def shape_of(named: Mapping[str, object], layout: Layout, headless: bool) -> Config:
-    """Read dims, depths, MLP ratios and classes from the tensors' shapes.
+    """Read dims, depths, MLP ratios, classes and an image's channels from the tensors' shapes.
 
-    Each number is the one that most of the tensors agree on, so that a single wrong tensor is named as such afterwards.
+    The channels are those of the first convolution, which alone knows them. Each other number is the one that most of
+    the tensors agree on, so that a single wrong tensor is named as such afterwards.
     """
     votes: dict[str, Counter[int]] = {}
     depths: Counter[int] = Counter()  # stage -> blocks
@@ -203,9 +204,12 @@ def shape_of(named: Mapping[str, object], layout: Layout, headless: bool) -> Con
     uneven = next((i for i, d, h in zip(stages, dims, hidden, strict=True) if d < 1 or h % d), None)
     if uneven:
         raise CheckpointError("not a VAN", f"stage {uneven}: dims {dims}, hidden channels of the MLPs {hidden}")
+    stem = _shape(named.get(f"{paths.patch_embed(1)}.proj.weight"))
+    channels = stem[1] if stem is not None and len(stem) == 4 else COLOURS
     classes = 0 if headless else votes.get("classes", Counter({1: 1})).most_common(1)[0][0]
     try:
         ratios = [h // d for d, h in zip(dims, hidden, strict=True)]
-        return Config(tuple(dims), tuple(depths[i] for i in stages), tuple(ratios), classes, layout.layer_norm_eps)
+        blocks = tuple(depths[i] for i in stages)
+        return Config(tuple(dims), blocks, tuple(ratios), classes, layout.layer_norm_eps, channels=channels)
     except ValueError as error:
         raise CheckpointError("not a VAN that can be run", str(error)) from None

@@ -14,13 +14,24 @@ import numpy as np
 import numpy.typing as npt
 
 from .. import input
-from ..card import PRESETS, Card, Label, Preprocessing, imagenet1k
+from ..card import Card, Label, Preprocessing, default_preprocessing, usual_activation
 from ..errors import printable, quote
-from ..variants import Config, is_learned, listed, parameter_shapes, title_with_shape, variant_of
-from . import layouts, own_metadata, safetensors_file
+from ..van import check_channels
+from ..variants import (
+    COLOURS,
+    Config,
+    counted,
+    is_learned,
+    listed,
+    parameter_shapes,
+    title_with_shape,
+    unusual_channels,
+    variant_of,
+)
+from . import layouts, own_metadata, safetensors_file, stated
 from .budget import Budget
 from .error import CheckpointError
-from .library_metadata import huggingface_config, openmmlab_labels, states_shape
+from .library_metadata import huggingface_config, labels_beside, states_shape, usual_labels
 from .search import Found, understand
 from .sniff import kind_of
 from .tensor import StoredTensor
@@ -48,7 +59,8 @@ class Weights:
     def summary(self) -> str:
         """'VAN-B0, 200 classes, 3,900,200 parameters': BatchNorm's running statistics are not parameters."""
         count = sum(tensor.size for name, tensor in self.tensors.items() if is_learned(name))
-        return f"{title_with_shape(self.config)}, {self.config.classes} classes, {count:,} parameters"
+        shape = f"{title_with_shape(self.config)}{unusual_channels(self.config)}"
+        return f"{shape}, {self.config.classes} classes, {count:,} parameters"
 
 
 @dataclass(frozen=True)
@@ -136,13 +148,15 @@ def revise(
     preprocessing: Preprocessing | None = None,
     version: str | None = None,
     not_sure: float | None = None,
+    activation: str | None = None,
 ) -> Weights:
     """Return the weights with what you know better than their file: class names, LayerNorm's eps, preprocessing, their
-    version, and the top probability below which they are not sure.
+    version, the top probability below which they are not sure, and what makes probabilities of logits.
 
-    Raises ValueError where the labels are not one a class, and for an eps or a probability that is not between 0 and 1.
+    Raises ValueError where the labels are not one a class, where mean and std are not one number a channel, for an eps or a
+    probability that is not between 0 and 1, and for an activation that is none of `minivan.card.ACTIVATIONS`.
     """
-    card, config = weights.card, weights.config
+    card, config, notes = weights.card, weights.config, weights.notes
     if labels is not None:
         if len(labels) != config.classes:
             raise ValueError(f"{len(labels)} labels for {config.classes} classes")
@@ -152,12 +166,17 @@ def revise(
             raise ValueError(f"eps {eps:g}: it lies between 0 and 1")
         config = replace(config, layer_norm_eps=eps)
     if preprocessing is not None:
+        if preprocessing != card.preprocessing:
+            notes = tuple(note for note in notes if note != unknown_preprocessing(card.preprocessing))
         card = replace(card, preprocessing=preprocessing)
+        check_channels(config, card)
     if version is not None:
         card = replace(card, version=version)
     if not_sure is not None:
         card = replace(card, not_sure=not_sure)
-    return replace(weights, card=card, config=config)
+    if activation is not None:
+        card = replace(card, activation=activation)
+    return replace(weights, card=card, config=config, notes=notes)
 
 
 def write(weights: Weights, path: str | Path, dtype: str = "float32", to: str = "minivan") -> tuple[str, ...]:
@@ -239,23 +258,35 @@ def _foreign(path: Path, size: int, kind: str, found: Found, budget: Budget, con
     `contents` is all that a pickle holds: class names may lie beside the tensors.
     """
     layout, config, notes = found.layout, found.config, found.notes
-    labels = openmmlab_labels(contents, config.classes, budget) if config.classes else ()
-    stated = False
+    labels = labels_beside(contents, config.classes, budget) if config.classes else ()
+    activation, shape_said = usual_activation(config.classes), False
     if layout.name == "huggingface":
-        config, labels = huggingface_config(path.parent / "config.json", config)
-        stated = states_shape(path.parent / "config.json")
-    if variant_of(config) is None and not stated:
+        config, named, activation = huggingface_config(path.parent / "config.json", config)
+        labels = named or labels
+        shape_said = states_shape(path.parent / "config.json")
+    if variant_of(config) is None and not shape_said:
         depths = " ".join(map(str, config.depths))
         guess = f"dims {config.dims} and depths {depths} are no published variant's: if blocks are missing from the file, it is"
         notes += (f"{guess} another network",)
-    if labels and len(labels) != config.classes:
+    if not labels:
+        labels = usual_labels(config)
+    elif len(labels) != config.classes:
         notes += (f"its {len(labels)} class names are left out: it has {config.classes} classes",)
         labels = ()
-    if config.classes == 1000 and not labels:
-        labels = imagenet1k()
-    preset = PRESETS[layout.preset]
-    card = Card(name_of(path), preset, labels, layout.name, printable(path.name), file=path)
+    said = stated.beside(contents, path.parent if layout.name == "huggingface" else None, budget)
+    preprocessing, left = said.applied(default_preprocessing(config.channels, layout.preset))
+    notes += left
+    if config.channels != COLOURS and "mean" not in said.fields:
+        notes += (unknown_preprocessing(preprocessing),)
+    source = printable(path.name)
+    card = Card(name_of(path), preprocessing, labels, layout.name, source, file=path, activation=activation)
     return Checkpoint(kind, size, config, card, found.stored, notes, found.label, found.passed_over)
+
+
+def unknown_preprocessing(taken: Preprocessing) -> str:
+    """Say what is taken for the mean and std of a network whose images are no photos, and how to say it better."""
+    unknown = f"how its images of {counted(taken.channels)} were prepared is not known"
+    return f"{unknown}: mean {taken.mean[0]:g} and std {taken.std[0]:g} are taken (others: convert --mean and --std)"
 
 
 def _numbers(checkpoint: Checkpoint) -> tuple[dict[str, npt.NDArray[np.float32]], int, str]:

@@ -26,6 +26,7 @@ unchecked); 2 a wrong call, or nothing could be judged, be it for want of memory
 interrupted, and 128 more than its number for another signal that ended it (143 for SIGTERM, 129 for SIGHUP)."""
 
 ENGINES = ("fast", "exact", "numpy")  # minivan.engines.ENGINES by name: importing the values costs NumPy, and help needs none
+ACTIVATIONS = ("softmax", "sigmoid")  # minivan.card.ACTIVATIONS, likewise
 COMPILED = ("fast", "exact")  # those of them whose kernels Numba compiles
 LARGEST_SIDE = 100_000  # pixels of an input that --size takes: far beyond any memory, short of any overflow
 
@@ -118,6 +119,17 @@ def add_exif(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--no-exif", action="store_true", help="do not turn the photo the way its EXIF data say")
 
 
+def add_channels(parser: argparse.ArgumentParser) -> None:
+    """Add --channels."""
+    parser.add_argument("--channels", type=positive, default=3, metavar="N", help="of an image (default: 3)")
+
+
+def add_activation(parser: argparse._ActionsContainer, default: str) -> None:
+    """Add --activation."""
+    said = f"probabilities: softmax, of one class among all, or sigmoid, of each for itself (default: {default})"
+    parser.add_argument("--activation", choices=ACTIVATIONS, help=said)
+
+
 def compiles(args: argparse.Namespace) -> bool:
     """Tell whether a command runs Numba's kernels: whatever it is asked for, or with the engine that was asked for."""
     return bool(getattr(args, "compiles", getattr(args, "engine", None) in COMPILED))
@@ -179,4 +191,8 @@ def load_model(args: argparse.Namespace) -> VAN:
         model = load(name, args.engine, key=args.key, allow_nonfinite=args.allow_nonfinite)
     for remark in model.card.notes:
         note(remark)
+    if getattr(args, "activation", None):
+        from dataclasses import replace
+
+        model.card = replace(model.card, activation=args.activation)
     return model

@@ -25,7 +25,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     commands = parser.add_subparsers(dest="action", metavar="ACTION", required=True)
 
     record = commands.add_parser("record", help="run a network and keep every operator's output", allow_abbrev=False)
-    record.add_argument("input", metavar="INPUT", help="an image, or a normalised tensor (3, H, W) or (N, 3, H, W) as .npy")
+    record.add_argument("input", metavar="INPUT", help="an image, or a normalised tensor (C, H, W) or (N, C, H, W) as .npy")
     record.add_argument("-o", "--output", metavar="FILE", help="the trace to write, safetensors")
     record.add_argument("--model", metavar="NAME", help="a name (b0, ...) or a file of weights (default: the best usable here)")
     add_reading(record)

@@ -90,7 +90,8 @@ def test_new_object_of_a_class_not_listed(attack):
 
 
 def test_what_a_call_gave_cannot_be_called(attack):
-    attack(b"\x80\x02cargparse\nNamespace\n)R)R.", "the file calls an Inert")
+    attack(b"\x80\x02cdatetime\ndate\n)R)R.", "the file calls an Inert")
+    attack(b"\x80\x02cargparse\nNamespace\n)R)R.", "the file calls a StandIn")
     attack(b"\x80\x02" + saved.short("os.system") + b")R.", "the file calls 'os.system'")
     attack(b"\x80\x02})R.", "the file calls a dict")
 
