@@ -12,7 +12,9 @@ from dataclasses import dataclass, replace
 from typing import Any, NoReturn
 
 from ..errors import quote
+from . import numpy_array
 from .error import CheckpointError
+from .stateful import encode
 from .tensor import ITEM_SIZES, Storage, StoredTensor
 
 LONGEST_KEY = 4096  # characters of a dictionary's key: two long ones that are equal take long to compare
@@ -102,6 +104,13 @@ def _size(*args: object) -> tuple[object, ...]:
     raise CheckpointError(f"torch.Size of {len(args)} arguments", "one tuple")
 
 
+def _named(*args: object) -> object:
+    """PaddlePaddle pickles a tensor as `tuple((name, array))`, and any other tuple is not made by a call."""
+    if len(args) == 1 and isinstance(args[0], tuple):
+        return args[0]
+    return Inert("builtins.tuple")
+
+
 def _tensor(
     storage: object = None, offset: object = None, shape: object = None, strides: object = None, *rest: object
 ) -> StoredTensor:
@@ -173,6 +182,8 @@ BITS = ("neg", "conj")  # what a tensor's metadata can say: a view that PyTorch 
 HISTORY_BUFFER = "mmengine.logging.history_buffer.HistoryBuffer"
 STATISTICS = ("min", "max", "mean", "current")
 
+FROM_NUMPY = ("device_tensor_from_numpy", "xla_tensor", "mlc_tensor")
+
 BUILDERS: dict[str, Builder] = {
     "torch._utils._rebuild_tensor": _tensor,
     "torch._utils._rebuild_tensor_v2": _tensor,
@@ -181,6 +192,13 @@ BUILDERS: dict[str, Builder] = {
     "torch._utils._rebuild_parameter_with_state": _parameter,
     "torch._tensor._rebuild_from_type": _from_type,
     "torch._tensor._rebuild_from_type_v2": _from_type,
+    **{f"torch._utils._rebuild_{kind}": numpy_array.on_device for kind in FROM_NUMPY},
+    **{f"numpy.{core}.multiarray._reconstruct": numpy_array.reconstruct for core in ("core", "_core")},
+    **{f"numpy.{core}.numeric._frombuffer": numpy_array.from_buffer for core in ("core", "_core")},
+    "numpy.dtype": numpy_array.Dtype,
+    "_codecs.encode": encode,
+    "builtins.tuple": _named,
+    "__builtin__.tuple": _named,
     "torch.Size": _size,
     "builtins.getattr": _attribute,
     "__builtin__.getattr": _attribute,
@@ -196,22 +214,22 @@ UNREAD_TENSORS = tuple(
     f"torch._utils._rebuild_{kind}"
     for kind in (
         "sparse_tensor", "sparse_csr_tensor", "nested_tensor", "qtensor", "meta_tensor_no_storage", "wrapper_subclass",
-        "xla_tensor", "mlc_tensor", "device_tensor_from_numpy", "device_tensor_from_cpu_tensor",
+        "device_tensor_from_cpu_tensor",
     )
 )  # fmt: skip
 
 PLAIN = (
-    "set", "frozenset", "list", "tuple", "int", "float", "bool", "str", "bytes", "bytearray", "complex", "slice", "range",
+    "set", "frozenset", "list", "int", "float", "bool", "str", "bytes", "bytearray", "complex", "slice", "range",
     "object",
 )  # fmt: skip
-NUMPY = ("core.multiarray.scalar", "core.multiarray._reconstruct", "core.numeric._frombuffer")
+NUMPY = ("core.multiarray.scalar",)
 INERT = (
-    "argparse.Namespace", "types.SimpleNamespace", "_codecs.encode", "copyreg._reconstructor", "copy_reg._reconstructor",
+    "argparse.Namespace", "types.SimpleNamespace", "copyreg._reconstructor", "copy_reg._reconstructor",
     *(f"{module}.{name}" for module in ("builtins", "__builtin__") for name in PLAIN),
     *(f"pathlib{at}.{kind}Path" for at in ("", "._local") for kind in ("", "Posix", "PurePosix", "Windows", "PureWindows")),
     *(f"datetime.{name}" for name in ("datetime", "date", "time", "timedelta", "timezone")),
     "decimal.Decimal", "fractions.Fraction", "uuid.UUID", "collections.deque",
-    "numpy.ndarray", "numpy.dtype", *(f"numpy.{path}" for path in NUMPY), *(f"numpy._{path}" for path in NUMPY),
+    "numpy.ndarray", *(f"numpy.{path}" for path in NUMPY), *(f"numpy._{path}" for path in NUMPY),
     *(f"numpy.{kind}{bits}" for kind in ("float", "int", "uint") for bits in (8, 16, 32, 64)), "numpy.bool_", "numpy.bool",
     *(f"numpy.dtypes.{kind}{bits}DType" for kind in ("Float", "Int", "UInt") for bits in (8, 16, 32, 64)),
     "numpy.dtypes.BoolDType",

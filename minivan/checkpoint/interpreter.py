@@ -19,10 +19,13 @@ from .cursor import LONGEST_LINE, Cursor
 from .error import CheckpointError
 from .inert import LONGEST_KEY
 from .nesting import CONTAINERS, MEMORY, Nesting
+from .stateful import Span, Stateful
 from .tensor import Storage, StoredTensor, is_natural
 
 MOST_MEMO = 1 << 22
 LONGEST_TEXT = 16 << 20  # bytes of one text or bytes object
+HELD_TEXT, HELD_BYTES = 1 << 20, 256  # bytes that are held in memory: longer ones are an array's numbers, and stay in the file
+SPAN = 200  # bytes of the object that stands for one of them
 LONGEST_INTEGER = 255  # bytes
 MOST_ARGUMENTS = 64
 NAME = 2  # steps that it takes to read and look up a name, besides its own
@@ -186,24 +189,40 @@ class Interpreter:
     def real(self) -> None:
         self.push_new(struct.unpack(">d", self.cursor.take(8))[0])
 
-    def bytes_of(self, width: int) -> bytes:
-        size = self.cursor.number(width)
+    def bytes_of(self, size: int) -> bytes:
         if size > LONGEST_TEXT:
             raise CheckpointError(f"a text of {size} bytes", f"the limit is {LONGEST_TEXT}")
         self.budget.hold(size)  # before it is read
         return self.cursor.take(size)
 
-    def text(self, width: int) -> None:
-        try:
-            self.push_new(self.bytes_of(width).decode("utf-8", "surrogatepass"))
-        except UnicodeDecodeError:
-            raise CheckpointError("a text that is not UTF-8") from None
+    def left_in_file(self, size: int, held: int) -> bool:
+        """Leave the next `size` bytes in the file where they are more than are held, and push what stands for them."""
+        if size <= held:
+            return False
+        if size > self.cursor.left:
+            raise CheckpointError(f"a text of {size} bytes", f"only {self.cursor.left} are left")
+        self.budget.hold(SPAN)
+        self.push(Span(self.cursor.file, self.cursor.skip(size), size))
+        return True
 
-    def old_text(self, width: int) -> None:
-        self.push_new(self.bytes_of(width).decode("latin-1"))  # Python 2's str
+    def text(self, width: int) -> None:
+        size = self.cursor.number(width)
+        if not self.left_in_file(size, HELD_TEXT):
+            try:
+                self.push_new(self.bytes_of(size).decode("utf-8", "surrogatepass"))
+            except UnicodeDecodeError:
+                raise CheckpointError("a text that is not UTF-8") from None
 
     def binary(self, width: int) -> None:
-        self.push_new(self.bytes_of(width))
+        """Bytes, or what Python 2 calls a text."""
+        size = self.cursor.number(width)
+        if not self.left_in_file(size, HELD_BYTES):
+            self.push_new(self.bytes_of(size))
+
+    def old_text(self, width: int) -> None:
+        size = self.cursor.number(width)
+        if not self.left_in_file(size, HELD_TEXT):
+            self.push_new(self.bytes_of(size).decode("latin-1"))  # Python 2's str
 
     # containers
 
@@ -322,8 +341,11 @@ class Interpreter:
         self.call(self.pop(), args)
 
     def build(self) -> None:
-        """Set an object's state: an OrderedDict's `_metadata`, a Namespace's fields. Nothing reads them; they are let go."""
-        self.pop()
+        """Set an object's state: a NumPy array's numbers. An OrderedDict's `_metadata`, a Namespace's fields are let go."""
+        state = self.pop()
+        if isinstance(self.top(), Stateful):
+            self.top().set_state(state)
+            return
         if isinstance(self.top(), StoredTensor):
             raise CheckpointError("a state set on a tensor", "it would replace the tensor's numbers")
         if not isinstance(self.top(), (dict, inert.Inert, inert.Unread)):
@@ -369,6 +391,7 @@ OPERATIONS: dict[int, Operation] = {
     0x8C: (Interpreter.text, 1), ord("X"): (Interpreter.text, 4), 0x8D: (Interpreter.text, 8),
     ord("U"): (Interpreter.old_text, 1), ord("T"): (Interpreter.old_text, 4),
     ord("C"): (Interpreter.binary, 1), ord("B"): (Interpreter.binary, 4), 0x8E: (Interpreter.binary, 8),
+    0x96: (Interpreter.binary, 8),
     ord(")"): (Interpreter.tuple_of, 0), ord("t"): (Interpreter.tuple_to_mark,),
     0x85: (Interpreter.tuple_of, 1), 0x86: (Interpreter.tuple_of, 2), 0x87: (Interpreter.tuple_of, 3),
     ord("]"): (Interpreter.empty_list,), ord("l"): (Interpreter.list_to_mark,),

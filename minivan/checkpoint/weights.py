@@ -6,29 +6,24 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
-from io import BufferedIOBase
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 
-from .. import input, paths
+from .. import paths
 from ..card import PRESETS, Card, Label, Preprocessing, imagenet1k
 from ..errors import printable, quote
 from ..variants import Config, is_learned, title_with_shape
-from . import layouts, own_metadata, safetensors_file
-from .budget import Budget
+from . import formats, layouts, own_metadata, safetensors_file
 from .error import CheckpointError
+from .folder import Place, locate
 from .library_metadata import huggingface_config, openmmlab_labels
-from .sniff import kind_of
 from .state_dict import AVERAGED, find_state_dict
 from .tensor import StoredTensor
-from .torchfile import open_torch
 
 LARGEST_READING = 8  # a file's tensors may span this many times its size: some share bytes, none needs more
 OWN = "minivan's own"
-HUGGING_FACE_FILES = ("model.safetensors", "pytorch_model.bin")
-SUFFIXES = (".tar", ".pth", ".pt", ".bin", ".ckpt", ".safetensors")
 
 
 @dataclass(frozen=True)
@@ -52,7 +47,7 @@ class Checkpoint:
     """An open checkpoint, understood: `stored` has the network's tensors by the authors' names, each read when asked."""
 
     format: str
-    size: int  # bytes of the file
+    size: int  # bytes of the file, or of all its shards and their index
     config: Config
     card: Card
     stored: dict[str, StoredTensor]
@@ -62,10 +57,11 @@ class Checkpoint:
 def read(path: str | Path, key: str | None = None) -> Weights:
     """Read a VAN checkpoint of any layout and format; nothing in the file can run.
 
-    `path` is a PyTorch file (zip or legacy), a safetensors file, minivan's own or another library's, or a Hugging Face
-    folder. `key` says under which key of a PyTorch file the network lies, where the usual ones are wrong. float64 is
-    rounded to the nearest float32, the engines' type; every narrower type is exact in it. Raises CheckpointError for
-    anything that is not a complete VAN, and OSError, naming the file, where it cannot be read.
+    `path` is a PyTorch file (zip or legacy), a safetensors file, minivan's own or another library's, or a folder of Hugging
+    Face's: with one file or with shards, also as its Hub's cache has it. `key` says under which key of a PyTorch file the
+    network lies, where the usual ones are wrong. float64 is rounded to the nearest float32, the engines' type; every narrower
+    type is exact in it. Raises CheckpointError for anything that is not a complete VAN, and OSError, naming the file, where
+    it cannot be read.
     """
     with opened(path, key) as checkpoint:
         tensors, rounded = _numbers(checkpoint)
@@ -79,14 +75,14 @@ def read(path: str | Path, key: str | None = None) -> Weights:
 def opened(path: str | Path, key: str | None = None) -> Iterator[Checkpoint]:
     """Open a checkpoint and give what `read` would read of it, no tensor read yet. Arguments and errors as for `read`.
 
-    The file is opened once, and everything is read from it; its tensors can be read until the block ends.
+    Each file is opened once, and everything is read from it; its tensors can be read until the block ends.
     """
-    path = resolve_folder(Path(path))
+    place = locate(Path(path))
     try:
-        with input.named(path), input.opened(path) as file:
-            yield _understood(path, file, key)
+        with formats.opened(place) as held:
+            yield _understood(place, held, key)
     except CheckpointError as error:
-        raise error.within(path) from None
+        raise error.within(place.path) from None
 
 
 def with_source_sha256(weights: Weights) -> Weights:
@@ -146,62 +142,34 @@ def write(weights: Weights, path: str | Path, dtype: str = "float32", to: str = 
     return (f"the authors' code has LayerNorm eps {theirs:g}, these weights {ours:g}",)
 
 
-def resolve_folder(path: Path) -> Path:
-    """Return the weights file of a Hugging Face folder, any other path as it is."""
-    if not path.is_dir():
-        return path
-    for name in HUGGING_FACE_FILES:
-        if (path / name).is_file():
-            return path / name
-    raise CheckpointError("a folder without weights", f"neither {' nor '.join(HUGGING_FACE_FILES)} is in it", str(path))
-
-
-def name_of(path: Path) -> str:
-    """Return a short name for the weights in a file: 'van_tiny_754' for van_tiny_754.pth.tar, for Hugging Face its folder's."""
-    if path.name in HUGGING_FACE_FILES:
-        return path.resolve().parent.name
-    name = path.name
-    while Path(name).suffix.lower() in SUFFIXES:
-        name = Path(name).stem
-    return name
-
-
-def _understood(path: Path, file: BufferedIOBase, key: str | None) -> Checkpoint:
-    size = file.seek(0, 2)
-    budget = Budget(size)
-    if kind_of(file) == "safetensors":
-        tensors, metadata = safetensors_file.contents(file, budget)
-        if own_metadata.is_own(metadata):
-            config, card = own_metadata.understand(name_of(path), metadata, budget)
-            return Checkpoint(OWN, size, config, replace(card, file=path), layouts.complete(config, tensors))
-        return _foreign(path, size, "safetensors", tensors, budget)
-    torch = open_torch(file, budget)
-    state, chosen = find_state_dict(torch.contents, budget, key)
-    found = _foreign(path, size, torch.format, state, budget, torch.contents)
+def _understood(place: Place, held: formats.Held, key: str | None) -> Checkpoint:
+    if own_metadata.is_own(held.metadata):
+        config, card = own_metadata.understand(place.name, held.metadata, held.budget)
+        tensors = held.tensors()
+        return Checkpoint(OWN, held.size, config, replace(card, file=place.path), layouts.complete(config, tensors))
+    state, chosen = (held.tensors(), "") if held.is_flat else find_state_dict(held.contents, held.budget, key)
+    found = _foreign(place, held, state)
     if chosen in AVERAGED:
         found = replace(found, notes=(f"{quote(chosen)} was read, the averaged weights", *found.notes))
     return found
 
 
-def _foreign(
-    path: Path, size: int, kind: str, state: Mapping[str, object], budget: Budget, contents: object = None
-) -> Checkpoint:
-    """Understand another library's tensors, with what their layout implies: eps, preprocessing, class names.
-
-    `contents` is all that a pickle holds: class names may lie beside the tensors.
-    """
-    layout, config, stored = layouts.understand(state, budget)
-    labels = openmmlab_labels(contents, config.classes, budget)
-    notes: tuple[str, ...] = ()
+def _foreign(place: Place, held: formats.Held, state: Mapping[str, object]) -> Checkpoint:
+    """Understand another library's tensors, with what their layout implies: eps, preprocessing, class names."""
+    layout, config, stored = layouts.understand(state, held.budget)
+    config = replace(config, **held.epsilons)
+    labels = openmmlab_labels(held.contents, config.classes, held.budget)
+    notes = place.notes + held.notes
     if layout.name == "huggingface":
-        config, labels = huggingface_config(path.parent / "config.json", config)
+        config, labels = huggingface_config(place.path.parent / "config.json", config)
     if labels and len(labels) != config.classes:
-        notes = (f"its {len(labels)} class names are left out: it has {config.classes} classes",)
+        notes += (f"its {len(labels)} class names are left out: it has {config.classes} classes",)
         labels = ()
     if config.classes == 1000 and not labels:
         labels = imagenet1k()
-    card = Card(name_of(path), PRESETS[layout.preset], labels, layout.name, printable(path.name), file=path)
-    return Checkpoint(kind, size, config, card, stored, notes)
+    source = printable(place.path.name)
+    card = Card(place.name, PRESETS[layout.preset], labels, layout.name, source, file=place.path, shards=held.files)
+    return Checkpoint(held.format, held.size, config, card, stored, notes)
 
 
 def _numbers(checkpoint: Checkpoint) -> tuple[dict[str, npt.NDArray[np.float32]], int]:
