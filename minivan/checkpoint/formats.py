@@ -13,6 +13,7 @@ from .. import input
 from ..errors import quote
 from . import hdf5, keras, paddle, safetensors_file
 from .budget import Budget
+from .dcp import Distributed
 from .error import CheckpointError
 from .folder import Place
 from .onnx_file import Reader
@@ -52,6 +53,10 @@ def opened(place: Place) -> Iterator[Held]:
         stack.enter_context(input.named(place.path))
         if place.is_index:
             yield _sharded(place, stack)
+        elif place.is_distributed:
+            parts = Distributed(place.path, stack)
+            files = tuple(parts.paths)
+            yield Held("PyTorch distributed", parts.size, parts.budget, parts.tensors, files=files, is_flat=True)
         else:
             file = stack.enter_context(input.opened(place.path))
             budget = Budget(file.seek(0, 2))

@@ -29,6 +29,7 @@ STEP, MEMORY = 4, 800  # steps and bytes that an entry of a group, or a message 
 # Bytes, bits of the exponent, bits of the mantissa -> PyTorch's name
 FLOATS = {(8, 11, 52): "float64", (4, 8, 23): "float32", (2, 5, 10): "float16", (2, 8, 7): "bfloat16"}
 SPACE, KIND, EXTERNAL, LAYOUT, FILTERS, MORE, MEMBERS = 0x01, 0x03, 0x07, 0x08, 0x0B, 0x10, 0x11  # messages about an object
+NEWER = {0x02, 0x06}  # about the links of a group that has more than names
 DAMAGED = "a damaged HDF5 file"
 AGAIN = "write it with h5py as Keras does, without chunks, filters, links to other files or libver='latest'"
 
@@ -73,6 +74,8 @@ class _File:
                 raise CheckpointError(f"an HDF5 file with groups more than {DEEPEST} deep", "one may lie in itself")
             messages = self.messages(address)
             name = "/".join(path)
+            if NEWER.intersection(messages):
+                raise CheckpointError(f"an HDF5 file whose group {quote(name or '/')} is of a newer kind", AGAIN)
             if MEMBERS in messages:
                 tree, heap = self.unpack("<2Q", messages[MEMBERS])
                 names = self.names(heap)

@@ -14,7 +14,7 @@ from typing import Any, NoReturn
 from ..errors import quote
 from . import numpy_array
 from .error import CheckpointError
-from .stateful import encode
+from .stateful import Record, encode
 from .tensor import ITEM_SIZES, Storage, StoredTensor
 
 LONGEST_KEY = 4096  # characters of a dictionary's key: two long ones that are equal take long to compare
@@ -85,6 +85,10 @@ def _dictionary(path: str) -> Builder:
 def _inert(path: str) -> Builder:
     one = Inert(path)
     return lambda *args: one
+
+
+def _record(path: str) -> Builder:
+    return lambda *args: Record(path)
 
 
 def _unread(path: str) -> Builder:
@@ -218,6 +222,15 @@ UNREAD_TENSORS = tuple(
     )
 )  # fmt: skip
 
+# What describes a distributed checkpoint: torch/distributed/checkpoint
+RECORDS = (
+    *(f"torch.distributed.checkpoint.metadata.{name}" for name in (
+        "Metadata", "MetadataIndex", "TensorStorageMetadata", "BytesStorageMetadata", "ChunkStorageMetadata",
+        "TensorProperties", "StorageMeta", "_MEM_FORMAT_ENCODING",
+    )),
+    "torch.distributed.checkpoint.filesystem._StorageInfo",
+)  # fmt: skip
+
 PLAIN = (
     "set", "frozenset", "list", "int", "float", "bool", "str", "bytes", "bytearray", "complex", "slice", "range",
     "object",
@@ -253,6 +266,7 @@ NAMES = (
     | {path: Name(path, _dictionary(path)) for path in DICTIONARIES}
     | {path: Name(path, _unread(path)) for path in UNREAD_TENSORS}
     | {path: Name(path, _inert(path)) for path in INERT}
+    | {path: Name(path, _record(path)) for path in RECORDS}
     | {f"torch.{name}": Name(f"torch.{name}", _refused(f"torch.{name}"), name) for name in ITEM_SIZES}
     | {
         path: Name(path, _refused(path), dtype)

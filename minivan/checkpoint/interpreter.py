@@ -19,7 +19,7 @@ from .cursor import LONGEST_LINE, Cursor
 from .error import CheckpointError
 from .inert import LONGEST_KEY
 from .nesting import CONTAINERS, MEMORY, Nesting
-from .stateful import Span, Stateful
+from .stateful import Record, Span, Stateful
 from .tensor import Storage, StoredTensor, is_natural
 
 MOST_MEMO = 1 << 22
@@ -360,7 +360,7 @@ class Interpreter:
 
 
 def key_of(key: object) -> Hashable:
-    """Return what stands for a dictionary's key: itself if it is text or None, an integer's digits; CheckpointError for others.
+    """Return what stands for a dictionary's key: itself if it is text, None or a record, an integer's digits; else an error.
 
     Python hashes text with a secret, integers without one: a file could choose them so that all collide.
     """
@@ -368,7 +368,7 @@ def key_of(key: object) -> Hashable:
         if len(key) > LONGEST_KEY:
             raise CheckpointError(f"a dictionary's key of {len(key)} characters", f"the limit is {LONGEST_KEY}")
         return key
-    if key is None or isinstance(key, bool):
+    if key is None or isinstance(key, (bool, Record)):
         return key
     if is_natural(key) or (isinstance(key, int) and is_natural(-key)):
         return str(key)

@@ -21,6 +21,19 @@ class Stateful(ABC):
         """Take the state that the file gives; CheckpointError where it will not do."""
 
 
+class Record(Stateful):
+    """An object of a class whose fields minivan reads, and what the file sets them to. It may be a dictionary's key."""
+
+    def __init__(self, path: str) -> None:
+        self.path = path
+        self.state: object = None
+
+    def set_state(self, state: object) -> None:
+        if self.state is not None:
+            raise CheckpointError(f"a state set twice on an object of {self.path}")
+        self.state = state
+
+
 @dataclass(frozen=True, slots=True)
 class Span:
     """A long text or bytes object of a pickle, left in the file until its bytes are wanted."""

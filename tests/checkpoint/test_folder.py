@@ -47,7 +47,10 @@ def sharded(folder, kind="safetensors", count=3, variant="", state=None):
 def is_small(weights):
     expected = saved.state_dict()
     assert weights.config == saved.SMALL and weights.card.layout == "huggingface"
-    assert all(np.array_equal(weights.tensors[name], expected[name].numpy()) for name in weights.tensors)
+    halves = "fp16" in str(weights.card.file)  # which a variance of the state is not exact in
+    for name, array in weights.tensors.items():
+        tensor = expected[name]
+        assert np.array_equal(array, (tensor.half().float() if halves and tensor.is_floating_point() else tensor).numpy())
     return True
 
 

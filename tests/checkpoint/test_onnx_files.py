@@ -1,4 +1,4 @@
-"""ONNX files: the network that onnxruntime computes, in every form that exporters write; another one is refused by its operator."""
+"""ONNX files: the network that onnxruntime computes, in every form that exporters write; others are refused by an operator."""
 
 from dataclasses import replace
 

@@ -1,4 +1,4 @@
-"""Keras' files of a VAN's weights, as tfvan's and VAN-Classification-TensorFlow's models save them: written out from their code."""
+"""Keras files of a VAN, as tfvan and VAN-Classification-TensorFlow save their models: written out from their code."""
 
 import h5py
 import numpy as np
