@@ -103,6 +103,7 @@ class Card:
     not_sure: float | None = None  # a top probability below this is no answer to rely on; None where nobody measured it
     file: Path | None = field(default=None, compare=False)  # where these weights were read from, if from a file
     shards: tuple[Path, ...] = field(default=(), compare=False)  # and where that is an index: the files that it names
+    notes: tuple[str, ...] = field(default=(), compare=False)  # what a person should know of how they were read
 
     def __post_init__(self) -> None:
         for what, text in (("the weights' version", self.version), ("the name of the weights' source", self.source)):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -12,6 +13,7 @@ from . import paths
 from .errors import quote
 from .geometry import CONV0, CONV_SPATIAL, DWCONV, PATCH_EMBEDS, POINTWISE, Kernel
 
+MOST_HINTS, MOST_NEAR = 4, 40  # missing tensors for which a name near theirs is sought, and names that are looked at
 LONGEST_LIST = 400  # characters of the faults that one message names
 LARGEST_DIMENSION = 1 << 16  # far above any VAN; a shape beyond it is a damaged file, not a network
 RUNNING = ("running_mean", "running_var")  # of a BatchNorm
@@ -155,11 +157,14 @@ def tensor_faults(config: Config, found: Shapes, strangers: Shapes | None = None
     is, under names that stand for no tensor of a VAN, though they may read like one.
     """
     expected = dict(parameter_shapes(config))
+    hints = MOST_HINTS if strangers else 0
     for name, shape in [*(strangers or {}).items(), *((n, s) for n, s in found.items() if n not in expected)]:
         yield f"{quote(name)} {'(no tensor)' if shape is None else shape} is unknown"
     for name, shape in expected.items():
         if name not in found:
-            yield f"{name} {shape} is missing"
+            near = difflib.get_close_matches(name, list(strangers)[:MOST_NEAR], 1, 0.8) if strangers and hints else []
+            hints -= bool(near)
+            yield f"{name} {shape} is missing{f', near it is {quote(near[0])}' if near else ''}"
             continue
         there = found[name]
         if there is None:

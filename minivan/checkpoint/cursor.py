@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from io import BufferedIOBase
 
+from .diagnoses import CUT_OFF
 from .error import CheckpointError
 
 AHEAD = 1 << 16  # bytes read at once
@@ -80,7 +81,7 @@ class Cursor:
         position = self.position
         left = self.end - position
         if size > left:
-            raise CheckpointError(f"the data ends {size - left} bytes early")
+            raise CheckpointError(f"the data ends {size - left} bytes early", CUT_OFF)
         kept = self._data[self._at :]
         self.file.seek(position + len(kept))
         data = kept + self.file.read(min(max(size, AHEAD), left) - len(kept))

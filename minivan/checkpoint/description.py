@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from ..card import Card
 from ..errors import shown
 from ..variants import Config, variant_of
+from .search import TOP
 from .weights import Checkpoint
 
 
@@ -28,6 +29,8 @@ def facts(checkpoint: Checkpoint) -> dict[str, str]:
         f"mean {numbers(preprocessing.mean)}, std {numbers(preprocessing.std)}",
         "layout": card.layout,
     }
+    if checkpoint.label not in ("", TOP):
+        rows["found under"] = shown(checkpoint.label)
     if card.version:
         rows["version"] = card.version
     if card.not_sure is not None:
@@ -36,6 +39,8 @@ def facts(checkpoint: Checkpoint) -> dict[str, str]:
         rows |= {"source": card.source, "its sha256": card.source_sha256}
     if checkpoint.notes:
         rows["note"] = "; ".join(checkpoint.notes)
+    if checkpoint.passed_over:
+        rows["passed over"] = "; ".join(checkpoint.passed_over)
     return rows
 
 

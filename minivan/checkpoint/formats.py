@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
@@ -35,6 +36,8 @@ class Held:
     files: tuple[Path, ...] = ()  # where they are several: those that the tensors lie in
     notes: tuple[str, ...] = ()
     epsilons: Mapping[str, float] = field(default_factory=dict)  # fields of the network's Config that the format itself says
+    made: Counter[str] = field(default_factory=Counter)  # objects that are passed over, by their classes
+    is_whole: bool = False  # whether no block can be missing, as the format says what is computed
     is_flat: bool = False  # whether the contents are tensors alone, by their names
 
     def tensors(self) -> Mapping[str, Any]:
@@ -44,15 +47,16 @@ class Held:
 
 
 @contextmanager
-def opened(place: Place) -> Iterator[Held]:
+def opened(place: Place, strict: bool = False) -> Iterator[Held]:
     """Open a checkpoint and give what it holds; its tensors can be read until the block ends.
 
-    Raises CheckpointError for what is no checkpoint, or damaged; OSError.
+    `strict` refuses a pickle with objects of classes that are not known. Raises CheckpointError for what is no checkpoint, or
+    damaged; OSError.
     """
     with ExitStack() as stack:
         stack.enter_context(input.named(place.path))
         if place.is_index:
-            yield _sharded(place, stack)
+            yield _sharded(place, stack, strict)
         elif place.is_distributed:
             parts = Distributed(place.path, stack)
             files = tuple(parts.paths)
@@ -63,17 +67,19 @@ def opened(place: Place) -> Iterator[Held]:
             if kind_of(file) == "onnx":
                 yield _onnx(file, place.path, stack, budget)
             else:
-                yield _one(file, budget)
+                yield _one(file, budget, strict)
 
 
 def _onnx(file: BufferedIOBase, path: Path, stack: ExitStack, budget: Budget) -> Held:
     reader = Reader(file, path, stack, budget)
     network = Network(reader.graph, budget)
     epsilons = {"layer_norm_eps": network.layer_norm_eps, "batch_norm_eps": network.batch_norm_eps}
-    return Held("ONNX", reader.size, budget, network.tensors, notes=network.notes, epsilons=epsilons, is_flat=True)
+    return Held(
+        "ONNX", reader.size, budget, network.tensors, notes=network.notes, epsilons=epsilons, is_whole=True, is_flat=True
+    )
 
 
-def _one(file: BufferedIOBase, budget: Budget) -> Held:
+def _one(file: BufferedIOBase, budget: Budget, strict: bool) -> Held:
     size, kind = file.seek(0, 2), kind_of(file)
     if kind == "hdf5":
         arrays, epsilons = keras.as_pytorch(hdf5.contents(file, budget), budget)
@@ -81,19 +87,19 @@ def _one(file: BufferedIOBase, budget: Budget) -> Held:
     if kind == "safetensors":
         tensors, metadata = safetensors_file.contents(file, budget)
         return Held("safetensors", size, budget, tensors, metadata, is_flat=True)
-    torch = open_torch(file, budget)
+    torch = open_torch(file, budget, strict)
     if isinstance(torch.contents, dict) and paddle.is_paddle(torch.contents):
         return Held(paddle.FORMAT, size, budget, paddle.as_pytorch(torch.contents, budget))
-    return Held(torch.format, size, budget, torch.contents)
+    return Held(torch.format, size, budget, torch.contents, made=torch.made)
 
 
-def _sharded(place: Place, stack: ExitStack) -> Held:
+def _sharded(place: Place, stack: ExitStack, strict: bool) -> Held:
     shards = Shards(place.path, stack)
     format = ""
 
     def read(file: BufferedIOBase, budget: Budget) -> Mapping[object, object]:
         nonlocal format
-        held = _one(file, budget)
+        held = _one(file, budget, strict)
         if not isinstance(held.contents, dict):
             raise CheckpointError(f"the shard holds {quote(held.contents)}", "a dictionary of tensors is wanted")
         format = held.format

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
@@ -11,19 +11,19 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from .. import paths
 from ..card import PRESETS, Card, Label, Preprocessing, imagenet1k
 from ..errors import printable, quote
-from ..variants import Config, is_learned, title_with_shape
-from . import formats, layouts, own_metadata, safetensors_file
+from ..variants import Config, is_learned, listed, parameter_shapes, title_with_shape, variant_of
+from . import downstream, formats, layouts, own_metadata, safetensors_file
 from .error import CheckpointError
 from .folder import Place, locate
 from .library_metadata import huggingface_config, openmmlab_labels
-from .state_dict import AVERAGED, find_state_dict
+from .search import Found, understand
 from .tensor import StoredTensor
 
 LARGEST_READING = 8  # a file's tensors may span this many times its size: some share bytes, none needs more
 OWN = "minivan's own"
+MOST_CLASSES = 8  # whose objects are listed among what was passed over
 
 
 @dataclass(frozen=True)
@@ -52,34 +52,53 @@ class Checkpoint:
     card: Card
     stored: dict[str, StoredTensor]
     notes: tuple[str, ...] = ()
+    label: str = ""  # under which keys the network lies, '.' where it is under none; '' in a file that holds nothing else
+    passed_over: tuple[str, ...] = ()  # what else the file holds: 'decode_head: 12 tensors'
 
 
-def read(path: str | Path, key: str | None = None) -> Weights:
+def read(path: str | Path, key: str | None = None, *, strict: bool = False, allow_nonfinite: bool = False) -> Weights:
     """Read a VAN checkpoint of any layout and format; nothing in the file can run.
 
-    `path` is a PyTorch file (zip or legacy), a safetensors file, minivan's own or another library's, or a folder of Hugging
-    Face's: with one file or with shards, also as its Hub's cache has it. `key` says under which key of a PyTorch file the
-    network lies, where the usual ones are wrong. float64 is rounded to the nearest float32, the engines' type; every narrower
-    type is exact in it. Raises CheckpointError for anything that is not a complete VAN, and OSError, naming the file, where
-    it cannot be read.
+    `path` is a PyTorch file (zip or legacy), a safetensors file, minivan's own or another library's, one of PaddlePaddle's,
+    Keras' or ONNX', or a folder: of Hugging Face's with one file or with shards, its Hub's cache, or a distributed checkpoint.
+    `key` says where in the file the network lies, where there are several: keys of dictionaries and what stands before the
+    names of its tensors, parted by dots ('ema.module', 'student'; '.' for the top). `strict` refuses a pickle with objects of
+    classes that are not known, which are passed over else. float64 is rounded to the nearest float32, the engines' type; every
+    narrower type is exact in it. Raises CheckpointError for anything that is not a complete VAN, or not one alone, for numbers
+    that are NaN or infinite and variances that are negative unless `allow_nonfinite`, and OSError, naming the file, where it
+    cannot be read.
     """
-    with opened(path, key) as checkpoint:
-        tensors, rounded = _numbers(checkpoint)
+    with opened(path, key, strict=strict) as checkpoint:
+        tensors, rounded, odd = _numbers(checkpoint)
     notes = checkpoint.notes
     if rounded:
         notes += (f"{rounded} float64 tensors were rounded to float32, the engines' type",)
+    if odd and not allow_nonfinite:
+        raise CheckpointError(odd, "a training that diverged, or damage; --allow-nonfinite reads them all the same", str(path))
+    if odd:
+        notes += (odd,)
     return Weights(checkpoint.config, tensors, checkpoint.card, notes)
 
 
+def oddity(name: str, tensor: npt.NDArray[np.float32]) -> str:
+    """Say what is odd about a tensor's numbers: NaN, infinities, variances below 0; '' for nothing."""
+    flat = tensor.ravel()
+    if not np.isfinite(np.dot(flat, flat)) and not np.isfinite(flat).all():  # one pass, and another where it may be odd
+        return f"{name} has {np.count_nonzero(~np.isfinite(flat)):,} numbers that are NaN or infinite"
+    if name.endswith("running_var") and (flat < 0).any():
+        return f"{name} has {np.count_nonzero(flat < 0):,} negative variances"
+    return ""
+
+
 @contextmanager
-def opened(path: str | Path, key: str | None = None) -> Iterator[Checkpoint]:
+def opened(path: str | Path, key: str | None = None, *, strict: bool = False) -> Iterator[Checkpoint]:
     """Open a checkpoint and give what `read` would read of it, no tensor read yet. Arguments and errors as for `read`.
 
     Each file is opened once, and everything is read from it; its tensors can be read until the block ends.
     """
     place = locate(Path(path))
     try:
-        with formats.opened(place) as held:
+        with formats.opened(place, strict) as held:
             yield _understood(place, held, key)
     except CheckpointError as error:
         raise error.within(place.path) from None
@@ -144,49 +163,66 @@ def write(weights: Weights, path: str | Path, dtype: str = "float32", to: str = 
 
 def _understood(place: Place, held: formats.Held, key: str | None) -> Checkpoint:
     if own_metadata.is_own(held.metadata):
+        if key is not None:
+            raise CheckpointError("minivan's own file holds one network", "leave out --key")
         config, card = own_metadata.understand(place.name, held.metadata, held.budget)
-        tensors = held.tensors()
-        return Checkpoint(OWN, held.size, config, replace(card, file=place.path), layouts.complete(config, tensors))
-    state, chosen = (held.tensors(), "") if held.is_flat else find_state_dict(held.contents, held.budget, key)
-    found = _foreign(place, held, state)
-    if chosen in AVERAGED:
-        found = replace(found, notes=(f"{quote(chosen)} was read, the averaged weights", *found.notes))
-    return found
+        stored = layouts.complete(config, held.tensors())
+        return Checkpoint(OWN, held.size, config, replace(card, file=place.path), stored)
+    found = understand(held.contents, held.budget, key)
+    objects = tuple(f"{_objects(count)} of the class {quote(name)}" for name, count in held.made.most_common(MOST_CLASSES))
+    if len(held.made) > MOST_CLASSES:
+        objects += (f"objects of {len(held.made) - MOST_CLASSES} more classes",)
+    return _foreign(place, held, replace(found, passed_over=(*found.passed_over, *objects)))
 
 
-def _foreign(place: Place, held: formats.Held, state: Mapping[str, object]) -> Checkpoint:
-    """Understand another library's tensors, with what their layout implies: eps, preprocessing, class names."""
-    layout, config, stored = layouts.understand(state, held.budget)
-    config = replace(config, **held.epsilons)
-    labels = openmmlab_labels(held.contents, config.classes, held.budget)
-    notes = place.notes + held.notes
+def _objects(count: int) -> str:
+    return "1 object" if count == 1 else f"{count:,} objects"
+
+
+def _foreign(place: Place, held: formats.Held, found: Found) -> Checkpoint:
+    """Complete what was found in another library's file with what its layout implies: eps, preprocessing, class names."""
+    layout, config = found.layout, replace(found.config, **held.epsilons)
+    notes = (*place.notes, *held.notes, *found.notes)
+    labels = openmmlab_labels(held.contents, config.classes, held.budget) if config.classes else ()
+    preset, stated = layout.preset, held.is_whole
+    if not config.classes and downstream.is_downstream(found.label, layout.backbone, found.beside, held.contents):
+        config, preset = replace(config, layer_norm_eps=downstream.LAYER_NORM_EPS), downstream.PRESET
+        notes += (downstream.NOTE,)
     if layout.name == "huggingface":
-        config, labels = huggingface_config(place.path.parent / "config.json", config)
+        beside = place.path.parent / "config.json"
+        config, labels = huggingface_config(beside, config)
+        stated = beside.exists()
+    if variant_of(config) is None and not stated:
+        depths = " ".join(map(str, config.depths))
+        guess = f"dims {config.dims} and depths {depths} are no published variant's: if blocks are missing from the file, it is"
+        notes += (f"{guess} another network",)
     if labels and len(labels) != config.classes:
         notes += (f"its {len(labels)} class names are left out: it has {config.classes} classes",)
         labels = ()
     if config.classes == 1000 and not labels:
         labels = imagenet1k()
     source = printable(place.path.name)
-    card = Card(place.name, PRESETS[layout.preset], labels, layout.name, source, file=place.path, shards=held.files)
-    return Checkpoint(held.format, held.size, config, card, stored, notes)
+    card = Card(place.name, PRESETS[preset], labels, layout.name, source, file=place.path, shards=held.files)
+    return Checkpoint(held.format, held.size, config, card, found.stored, notes, found.label, found.passed_over)
 
 
-def _numbers(checkpoint: Checkpoint) -> tuple[dict[str, npt.NDArray[np.float32]], int]:
-    """Read the tensors as float32 and count those that lost digits on the way."""
+def _numbers(checkpoint: Checkpoint) -> tuple[dict[str, npt.NDArray[np.float32]], int, str]:
+    """Read the tensors as float32, count those that lost digits on the way, and say what is odd about any."""
     wanted = sum(tensor.extent_bytes for tensor in checkpoint.stored.values())
     if wanted > LARGEST_READING * checkpoint.size:
         limit = f"at most {LARGEST_READING} times its size is read"
         raise CheckpointError(f"tensors that span {wanted} bytes in a file of {checkpoint.size}", limit)
     tensors: dict[str, npt.NDArray[np.float32]] = {}
-    rounded = 0
+    shapes = dict(parameter_shapes(checkpoint.config))
+    rounded, odd = 0, []
     for name, tensor in checkpoint.stored.items():
         try:
             exact = tensor.read()
         except CheckpointError as error:
             raise error.within(name) from None
         tensors[name] = safetensors_file.narrow(name, exact, "float32")
-        if paths.is_layer_scale(name):
-            tensors[name] = tensors[name].reshape(tensor.shape[:1])  # (C, 1, 1) in some files
+        tensors[name] = tensors[name].reshape(shapes[name])  # layer scales are (C, 1, 1) in some files, heads (C, D, 1, 1)
         rounded += exact.dtype == np.float64 and not np.array_equal(tensors[name].ravel(), exact.ravel(), equal_nan=True)
-    return tensors, rounded
+        with np.errstate(all="ignore"):  # each is asked while it is in the processor's cache
+            odd.append(oddity(name, tensors[name]))
+    return tensors, rounded, listed(filter(None, odd))

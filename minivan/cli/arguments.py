@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, TypeVar
 from ..errors import WrongCall, quote, sentence
 from ..geometry import SMALLEST_SIDE
 from ..processors import MOST_THREADS, budget
+from .printing import note
 
 if TYPE_CHECKING:
     from ..van import VAN
@@ -66,6 +67,26 @@ def add_weights(parser: argparse.ArgumentParser) -> None:
     weights = parser.add_mutually_exclusive_group()
     weights.add_argument("--model", metavar="NAME", help="which weights: b0, b1, ... (default: the best usable here)")
     weights.add_argument("--weights", metavar="FILE", help="weights from a file: minivan's own, or any VAN checkpoint")
+    add_reading(parser)
+
+
+def add_reading(parser: argparse.ArgumentParser) -> None:
+    """Add --key and --allow-nonfinite, which say how a file of weights is read."""
+    add_key(parser)
+    parser.add_argument(
+        "--allow-nonfinite", action="store_true", help="take weights with NaN, infinities or negative variances in them"
+    )
+
+
+def add_key(parser: argparse.ArgumentParser) -> None:
+    """Add --key."""
+    parser.add_argument("--key", metavar="NAME", help=(
+        "which of a checkpoint's networks: the keys it lies under, such as ema.module or student; . for the top"))  # fmt: skip
+
+
+def add_strict(parser: argparse.ArgumentParser) -> None:
+    """Add --strict."""
+    parser.add_argument("--strict", action="store_true", help="refuse a file with objects of classes that are not known")
 
 
 def add_engine(parser: argparse.ArgumentParser, default: str = "fast", advice: str = "") -> None:
@@ -149,4 +170,8 @@ def load_model(args: argparse.Namespace) -> VAN:
     from ..checkpoint import load
 
     with wrong_calls():
-        return load(args.model if args.weights is None else Path(args.weights), engine=args.engine)
+        name = args.model if args.weights is None else Path(args.weights)
+        model = load(name, args.engine, key=args.key, allow_nonfinite=args.allow_nonfinite)
+    for remark in model.card.notes:
+        note(remark)
+    return model

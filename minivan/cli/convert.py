@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ..errors import WrongCall
-from .arguments import RIGHT, wrong_calls
+from .arguments import RIGHT, add_reading, add_strict, wrong_calls
 from .printing import note, say
 
 if TYPE_CHECKING:
@@ -21,8 +21,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--dtype", choices=("float32", "float16"), default="float32", help="of the numbers written (float32)")
     parser.add_argument("--to", choices=("minivan", "authors"), default="minivan", help=(
         "minivan: a file that describes itself; authors: tensors alone, for the authors' code (minivan)"))  # fmt: skip
-    parser.add_argument("--key", help=(
-        "where the network lies in a training checkpoint (state_dict_ema, model_ema, state_dict or model)"))  # fmt: skip
+    add_reading(parser)
+    add_strict(parser)
     group = parser.add_argument_group("what the checkpoint does not say, or says wrongly")
     group.add_argument("--labels", metavar="FILE", type=Path, help="class names in order, one a line: [WordNet id, tab] names")
     group.add_argument("--eps", type=float, help="of every LayerNorm (1e-6; OpenMMLab's files 1e-5)")
@@ -43,7 +43,9 @@ def run(args: argparse.Namespace) -> int:
     from ..card import read_labels
 
     with wrong_calls():
-        weights = checkpoint.with_source_sha256(checkpoint.read(checkpoint.find(args.input), args.key))
+        found = checkpoint.find(args.input)
+        weights = checkpoint.read(found, args.key, strict=args.strict, allow_nonfinite=args.allow_nonfinite)
+        weights = checkpoint.with_source_sha256(weights)
         read = (weights.card.file, *weights.card.shards)
         if args.output.exists() and any(file is not None and args.output.samefile(file) for file in read):
             raise WrongCall(f"{args.output}: this is the file to be converted; give another name")

@@ -6,7 +6,7 @@ import argparse
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
-from .arguments import RIGHT, status, wrong_calls
+from .arguments import RIGHT, add_key, add_strict, status, wrong_calls
 from .printing import complain, say
 
 if TYPE_CHECKING:
@@ -19,10 +19,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     summary = "print a checkpoint's metadata and a table of its tensors"
     show = actions.add_parser("show", help=summary, description=summary)
     show.add_argument("file", metavar="FILE", help="a file of any kind that convert reads, or the name of weights here")
+    add_key(show)
+    add_strict(show)
 
 
 def run(args: argparse.Namespace) -> int:
-    return show_file(args.file) if args.action == "show" else list_weights()
+    return show_file(args.file, args.key, args.strict) if args.action == "show" else list_weights()
 
 
 def list_weights() -> int:
@@ -54,11 +56,11 @@ def list_weights() -> int:
     return status(unusable, len(found))
 
 
-def show_file(name: str) -> int:
+def show_file(name: str, key: str | None = None, strict: bool = False) -> int:
     """Print the metadata of one checkpoint and a table of its tensors."""
     from ..checkpoint import facts, find, opened
 
-    with wrong_calls(), opened(find(name)) as checkpoint:
+    with wrong_calls(), opened(find(name), key, strict=strict) as checkpoint:
         card = checkpoint.card
         sha256 = card.sha256
     say(f"{card.file}: {checkpoint.format}, {checkpoint.size:,} bytes")

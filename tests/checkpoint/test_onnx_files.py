@@ -78,6 +78,14 @@ def test_a_softmax_is_left_out(tmp_path):
     assert near(np.exp(logits) / np.exp(logits).sum(), run(path, X)[0])
 
 
+def test_maps_of_a_backbone_are_its_features(tmp_path):
+    path = save(Graph(SMALL, tensors(), ["maps"]).model(), tmp_path / "van.onnx")
+    weights = read(path)
+    assert weights.config == replace(SMALL, classes=0)
+    features = VAN(weights.config, weights.tensors, "numpy").features(X)
+    assert all(near(ours, theirs) for ours, theirs in zip(features, run(path, X), strict=True))
+
+
 @pytest.mark.parametrize("external", ["van.onnx.data", ""])
 def test_numbers_in_a_file_beside_the_graph(tmp_path, external):
     own = tensors()
