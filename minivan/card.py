@@ -96,7 +96,7 @@ class Card:
     name: str  # short, as the user sees it: 'van_b0_tiny_imagenet200'
     preprocessing: Preprocessing = PRESETS["official"]
     labels: tuple[Label, ...] = ()  # in index order; empty where the class names are not known
-    layout: str = "authors"  # the layout the checkpoint came in: authors, huggingface or openmmlab
+    layout: str = "authors"  # the layout the checkpoint came in: a key of checkpoint/layouts.py's table
     source: str = ""  # the file the weights were converted from
     source_sha256: str = ""  # and its SHA-256, 64 hex digits
     version: str = ""  # of the weights, where several sets bore the same name: '2'

@@ -27,7 +27,7 @@ from .inert import Name
 from .interpreter import Interpreter
 from .shards import MOST_SHARDS
 from .stateful import Record
-from .tensor import FLOATING, MOST_DIMENSIONS, Bytes, StoredTensor, is_natural
+from .tensor import FLOATING, ITEM_SIZES, MOST_DIMENSIONS, Bytes, StoredTensor, is_natural
 from .torchfile import ZipFile
 
 LARGEST_METADATA = 64 << 20  # bytes
@@ -130,6 +130,8 @@ class Distributed:
             chunks.append((tuple(slice(o, o + s) for o, s in zip(offsets, sizes, strict=False)), places[name, offsets]))
         if dtype not in FLOATING:
             return StoredTensor(shape, dtype or "uint8", _nothing, unreadable="" if dtype else "its dtype is not known")
+        if prod(shape) * ITEM_SIZES[dtype] > sum(length for _, (_, _, length) in chunks):
+            raise CheckpointError(DAMAGED, f"{quote(name)} of shape {shape} has fewer bytes than that")
         if prod(shape) != sum(prod(part.stop - part.start for part in parts) for parts, _ in chunks):
             raise CheckpointError(DAMAGED, f"the chunks of {quote(name)} are not all of it")
 

@@ -79,9 +79,10 @@ class _File:
             if MEMBERS in messages:
                 tree, heap = self.unpack("<2Q", messages[MEMBERS])
                 names = self.names(heap)
-                members = [((*path, _name(names, start)), place) for start, place in self.members(tree)]
+                members = [((*path, self.name(names, start)), place) for start, place in self.members(tree)]
                 waiting.extend(reversed(members))
             elif LAYOUT in messages and (tensor := self.array(name, messages)) is not None:
+                self.budget.hold(MEMORY + 2 * len(name))
                 yield name, tensor
 
     def messages(self, address: int) -> dict[int, bytes]:
@@ -124,6 +125,14 @@ class _File:
         self.budget.hold(size)
         return self.at(start, size)
 
+    def name(self, names: bytes, start: int) -> str:
+        """Return the name that begins at a place in a group's heap."""
+        end = names.find(b"\0", start, start + LONGEST_NAME)
+        if end < 0:
+            raise CheckpointError(DAMAGED, "a name without an end")
+        self.budget.hold(2 * (end - start))
+        return names[start:end].decode("utf-8", "replace")
+
     def members(self, tree: int) -> Iterator[tuple[int, int]]:
         """Yield where the name of each member of a group begins in the heap, and where the member's header is."""
         waiting = [(tree, DEEPEST)]
@@ -132,6 +141,8 @@ class _File:
             _, kind, here, count = struct.unpack("<4sBBH", self.block(address, b"TREE", 8))
             if kind != 0 or here >= level:
                 raise CheckpointError(DAMAGED, f"the tree at byte {address} is no group's")
+            self.budget.step(count)
+            self.budget.hold(MEMORY // 4 * count)
             data = self.at(address + 24, 16 * count + 8)
             children = [struct.unpack_from("<Q", data, 16 * index + 8)[0] for index in range(count)]
             if here:
@@ -185,10 +196,3 @@ class _File:
         if not all(map(is_natural, shape)):
             raise CheckpointError(DAMAGED, f"the shape of {quote(name)}")
         return shape
-
-
-def _name(names: bytes, start: int) -> str:
-    end = names.find(b"\0", start, start + LONGEST_NAME)
-    if end < 0:
-        raise CheckpointError(DAMAGED, "a name without an end")
-    return names[start:end].decode("utf-8", "replace")

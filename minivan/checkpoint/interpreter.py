@@ -295,6 +295,8 @@ class Interpreter(Stack):
         """Set an object's state: a NumPy array's numbers, a stand-in's. What an OrderedDict or a Namespace has is let go."""
         state = self.pop()
         if isinstance(self.top(), Stateful):
+            self.budget.step(CALL)
+            self.budget.hold(TENSOR)
             self.top().set_state(state)
             return
         if isinstance(self.top(), StoredTensor):

@@ -136,6 +136,7 @@ def test_files_of_something_else(tmp_path):
 
 def test_a_file_cut_short_or_changed_is_read_or_refused(tmp_path):
     data = write(tmp_path / "a.h5", tensors(saved.SMALLEST)).read_bytes()
+    assert read(tmp_path / "a.h5").config.stages == 1
     draw = np.random.default_rng(1)
     structure = [at for mark in (b"TREE", b"HEAP", b"SNOD") for at in places(data, mark)]
     for case in range(300):
@@ -146,10 +147,12 @@ def test_a_file_cut_short_or_changed_is_read_or_refused(tmp_path):
             if at < len(other):
                 other[at] = draw.integers(256)
         (tmp_path / "a.h5").write_bytes(other)
-        try:
-            read(tmp_path / "a.h5")
-        except CheckpointError as error:
-            assert "\n" not in str(error)
+        with watching() as seen:
+            try:
+                read(tmp_path / "a.h5")
+            except CheckpointError as error:
+                assert "\n" not in str(error)
+        assert not seen and set(seen.opened) == {str(tmp_path / "a.h5")}
 
 
 def places(data, mark):

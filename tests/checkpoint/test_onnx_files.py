@@ -189,16 +189,19 @@ def test_graphs_that_are_none(tmp_path):
 
 def test_a_file_cut_short_or_changed_is_read_or_refused(tmp_path):
     data = save(Graph(saved.SMALLEST, tensors(saved.SMALLEST)).model(), tmp_path / "a.onnx").read_bytes()
+    assert read(tmp_path / "a.onnx").config.stages == 1
     draw = np.random.default_rng(1)
     for case in range(300):
         other = bytearray(data[: draw.integers(16, len(data))] if case % 3 == 0 else data)
         for at in draw.integers(3, len(other), 1 if case % 3 == 1 else 6):
             other[at] = draw.integers(256)
         (tmp_path / "a.onnx").write_bytes(other)
-        try:
-            read(tmp_path / "a.onnx")
-        except CheckpointError as error:
-            assert "\n" not in str(error)
+        with watching() as seen:
+            try:
+                read(tmp_path / "a.onnx")
+            except CheckpointError as error:
+                assert "\n" not in str(error)
+        assert not seen and set(seen.opened) == {str(tmp_path / "a.onnx")}
 
 
 def test_a_chain_of_views_costs_steps(tmp_path):

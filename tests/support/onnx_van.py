@@ -49,7 +49,7 @@ class Graph:
         if "folded" in self.forms and (path.startswith("patch_embed") or path.endswith("norm2")):
             return x
         leaves = [self.of(path, leaf) for leaf in ("weight", "bias", "running_mean", "running_var")]
-        return self.add("BatchNormalization", x, *leaves, epsilon=eps, **self.changes.get(path, {}))
+        return self.add("BatchNormalization", x, *leaves, **{"epsilon": eps} | self.changes.get(path, {}))
 
     def gelu(self, x):
         if "gelu" in self.forms:
