@@ -61,9 +61,10 @@ def locate(path: Path) -> Place:
             raise error.within(path) from None
     shard = SHARD.fullmatch(path.name)
     if shard and int(shard["count"]) > 1:
-        said = f"shard {int(shard['number'])} of {int(shard['count'])}, a part of a network"
+        said = f"one shard, number {int(shard['number'])} of {int(shard['count'])}"
         raise CheckpointError(said, f"give the folder with all of them and their index: {path.parent}", str(path))
-    return Place(path, _folders_name(path.parent) if path.name in USUAL or _variant(path.name) else _files_name(path))
+    in_folder = path.name in (*USUAL, DISTRIBUTED) or _variant(path.name)
+    return Place(path, _folders_name(path.parent) if in_folder else _files_name(path))
 
 
 def _in_folder(folder: Path) -> Place:

@@ -201,7 +201,7 @@ def _foreign(place: Place, held: formats.Held, found: Found) -> Checkpoint:
         labels = ()
     if config.classes == 1000 and not labels:
         labels = imagenet1k()
-    source = printable(place.path.name)
+    source = printable(place.name if place.is_distributed else place.path.name)
     card = Card(place.name, PRESETS[preset], labels, layout.name, source, file=place.path, shards=held.files)
     return Checkpoint(held.format, held.size, config, card, found.stored, notes, found.label, found.passed_over)
 

@@ -50,8 +50,11 @@ def fault(path):
     return str(raised.value)
 
 
-@pytest.mark.parametrize("chunks", [1, 2, 3])
-@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+@pytest.mark.parametrize(
+    ("chunks", "dtype"),
+    [(1, "float32"), *(pytest.param(chunks, "bfloat16", marks=pytest.mark.slow) for chunks in (1, 2, 3))],
+)
+@pytest.mark.filterwarnings("ignore:torch.distributed is disabled")
 def test_a_distributed_checkpoint_is_one_network(tmp_path, chunks, dtype):
     state = {name: tensor.to(getattr(torch, dtype)) if tensor.dim() else tensor for name, tensor in saved.state_dict().items()}
     metadata = store(tmp_path / "van", dict(state), chunks)
@@ -66,13 +69,14 @@ def test_a_distributed_checkpoint_is_one_network(tmp_path, chunks, dtype):
         assert checkpoint.card.sha256 == file_sha256(*files)
 
 
+@pytest.mark.filterwarnings("ignore:torch.distributed is disabled")
 def test_the_network_lies_below_a_key_beside_an_optimizer(tmp_path):
     state = saved.state_dict(saved.SMALLEST)
     parameter = torch.nn.Parameter(torch.ones(3))
     parameter.grad = torch.ones(3)
     optimizer = torch.optim.AdamW([parameter])
     optimizer.step()
-    metadata = store(tmp_path / "van", {"model": dict(state), "epoch": 3})
+    metadata = store(tmp_path / "van", {"model": dict(state), "optimizer": optimizer.state_dict(), "epoch": 3})
     assert all(np.array_equal(array, state[name].numpy()) for name, array in read(metadata).tensors.items())
 
 

@@ -113,8 +113,9 @@ def test_numbers_elsewhere_are_refused(tmp_path, place):
     assert set(seen.opened) == {str(tmp_path / "van.onnx")}
 
 
-@pytest.mark.parametrize("opset", [13, 17, 20])
-@pytest.mark.parametrize("folding", [True, False])
+@pytest.mark.parametrize("opset", [13, 17, pytest.param(20, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("folding", [True, pytest.param(False, marks=pytest.mark.slow)])
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
 def test_pytorchs_own_exporter(tmp_path, opset, folding):
     """The one by TorchScript, with BatchNorms folded into convolutions and without."""
     config = Config((4, 6), (1, 2), (3, 2), classes=5)
@@ -191,7 +192,7 @@ def test_a_file_cut_short_or_changed_is_read_or_refused(tmp_path):
     data = save(Graph(saved.SMALLEST, tensors(saved.SMALLEST)).model(), tmp_path / "a.onnx").read_bytes()
     assert read(tmp_path / "a.onnx").config.stages == 1
     draw = np.random.default_rng(1)
-    for case in range(300):
+    for case in range(120):
         other = bytearray(data[: draw.integers(16, len(data))] if case % 3 == 0 else data)
         for at in draw.integers(3, len(other), 1 if case % 3 == 1 else 6):
             other[at] = draw.integers(256)
@@ -205,10 +206,10 @@ def test_a_file_cut_short_or_changed_is_read_or_refused(tmp_path):
 
 
 def test_a_chain_of_views_costs_steps(tmp_path):
-    """A file of a million nodes that lead to one another is refused by the count of them."""
+    """A file of many thousand nodes is refused by the count of them."""
     model = Graph(saved.SMALLEST, tensors(saved.SMALLEST)).model()
     unit = b"\x0a\x10" + b"\x0a\x01a" + b"\x12\x01a" + b"\x22\x08Identity"
-    graph = model.graph.SerializeToString() + unit * 300_000
+    graph = model.graph.SerializeToString() + unit * 60_000
     data = b"\x08\x08\x12\x01x" + b"\x3a" + varint(len(graph)) + graph
     (tmp_path / "a.onnx").write_bytes(data)
     assert "too many steps" in fault(tmp_path / "a.onnx") or "too much memory" in fault(tmp_path / "a.onnx")
