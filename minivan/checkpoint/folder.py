@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ..errors import quote
-from ..input import read
+from ..input import fault, read
 from .error import CheckpointError
 
 INDEX = ".index.json"
@@ -72,7 +72,9 @@ def _in_folder(folder: Path) -> Place:
     there = sorted(os.listdir(folder))
     name = _folders_name(folder)
     for usual in USUAL:
-        if usual in there and (folder / usual).is_file():
+        if usual in there:
+            if wrong := fault(folder / usual):
+                raise CheckpointError(f"{usual} in it: {wrong}", "fetch it again")
             return Place(folder / usual, name)
     if DISTRIBUTED in there:
         return Place(folder / DISTRIBUTED, name)

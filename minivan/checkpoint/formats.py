@@ -95,7 +95,7 @@ def _one(file: BufferedIOBase, budget: Budget, strict: bool) -> Held:
 
 def _sharded(place: Place, stack: ExitStack, strict: bool) -> Held:
     shards = Shards(place.path, stack)
-    format = ""
+    format, made = "", Counter[str]()
 
     def read(file: BufferedIOBase, budget: Budget) -> Mapping[object, object]:
         nonlocal format
@@ -103,8 +103,9 @@ def _sharded(place: Place, stack: ExitStack, strict: bool) -> Held:
         if not isinstance(held.contents, dict):
             raise CheckpointError(f"the shard holds {quote(held.contents)}", "a dictionary of tensors is wanted")
         format = held.format
+        made.update(held.made)
         return held.contents
 
     tensors = shards.tensors(read)
     title = f"{format} in {len(shards.files)} shards"
-    return Held(title, shards.size, shards.budget, tensors, files=tuple(shards.paths), is_flat=True)
+    return Held(title, shards.size, shards.budget, tensors, files=tuple(shards.paths), made=made, is_flat=True)

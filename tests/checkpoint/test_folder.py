@@ -210,6 +210,12 @@ def test_a_snapshot_is_not_guessed(tmp_path):
         assert f"refs/main names the snapshot '{main}'" in fault(cache(tmp_path / main.replace("/", "_"), main=main))
 
 
+def test_a_file_that_was_fetched_by_half_is_named(tmp_path):
+    top = cache(tmp_path)
+    (top / "blobs" / ("f" * 64)).unlink()
+    assert "model.safetensors in it: a link that leads nowhere: fetch it again" in fault(top)
+
+
 def test_a_folder_without_weights_says_which_of_its_files_may_be(tmp_path):
     saved.save(saved.state_dict(), tmp_path / "best.pth")
     assert "neither model.safetensors nor pytorch_model.bin is in it; 'best.pth' may be: give the file" in fault(tmp_path)
