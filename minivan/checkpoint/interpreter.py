@@ -227,7 +227,8 @@ class Interpreter(Stack):
             raise CheckpointError(f"items set in {quote(target)}")
         self.nesting.put(target, items)
         for key, value in zip(items[::2], items[1::2], strict=True):
-            target[key_of(key)] = value
+            if not isinstance(key, StoredTensor):  # an optimizer that was pickled whole has its state by its parameters
+                target[key_of(key)] = value
 
     def set_item(self) -> None:
         value = self.pop()

@@ -64,7 +64,7 @@ BESIDE = (
     *(f"torch.nn.modules.loss.{name}" for name in _LOSSES),
     *(f"torch.{module}.{name}" for module in ("amp.grad_scaler", "cuda.amp.grad_scaler") for name in _SCALER),
     *(f"numpy.random.{name}" for name in _RANDOM), "random.Random",
-    *(f"typing.{name}" for name in _TYPES), "operator.getitem", "types.GenericAlias", "re._compile",
+    *(f"typing.{name}" for name in _TYPES), "operator.getitem", "_operator.getitem", "types.GenericAlias", "re._compile",
 )  # fmt: skip
 # Functions of schedulers that their state refers to.
 ANNEALING = (

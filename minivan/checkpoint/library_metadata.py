@@ -51,6 +51,14 @@ def huggingface_config(path: Path, config: Config) -> tuple[Config, tuple[Label,
     return config, ()
 
 
+def states_shape(path: Path) -> bool:
+    """Tell whether a config.json that was taken says of which shape the network is, so that none of its blocks is missing."""
+    if not os.path.lexists(path):
+        return False
+    data = read(path, LARGEST_CONFIG, pipe=False)
+    return b'"depths"' in data and b'"hidden_sizes"' in data
+
+
 def _shown(value: object) -> str:
     """Return a field's value for a message: short lists of numbers as they are."""
     numbers = isinstance(value, list) and len(value) <= 2 * len(PATCH_STRIDES) and all(is_natural(item) for item in value)

@@ -10,7 +10,7 @@ from typing import Any
 
 from .. import paths
 from ..errors import quote
-from ..variants import Config
+from ..variants import Config, is_learned
 from . import diagnoses, reparametrized
 from .budget import Budget
 from .error import CheckpointError
@@ -25,7 +25,7 @@ _WRAPPER = re.compile(
     r"(?:(?<=\.)|\A)(?:module|_orig_mod|_fsdp_wrapped_module|_checkpoint_wrapped_module|_forward_module|_fpw_module)\."
 )
 # Buffers that count, and are no part of the network: BatchNorm's, AveragedModel's, thop's, MMEngine's, ema-pytorch's.
-_COUNTER = re.compile(r"(?:.*\.)?(?:num_batches_tracked|n_averaged|total_ops|total_params|initted|steps?)")
+_COUNTER = re.compile(r"(?:.*\.)?(?:num_batches_tracked|n_averaged|total_ops|total_params)|initted|steps?")
 # A loss or a metric that a training module keeps beside its network, by the first part of the key.
 _LOSS = re.compile(
     r"(?:(?:train|training|val|valid|validation|test|best)_?)?"
@@ -76,6 +76,17 @@ class Network:
                 raise CheckpointError(f"{name} cannot be read", value.unreadable)
             if isinstance(value, Unread):
                 raise CheckpointError(f"{name} is not a tensor that can be read", f"{value.what}: {value.why}")
+
+    def take_statistics(self, other: Network) -> bool:
+        """Take BatchNorm's statistics from another network where this one has none; False where it has some, or nothing fits.
+
+        Averages of parameters (torch_ema, `EMA.shadow`) are put into a network whose statistics stay as training left them.
+        """
+        theirs = {name: value for name, value in other.named.items() if not is_learned(name)}
+        learned = self.named.keys() == other.named.keys() - theirs.keys()
+        if learned:
+            self.named |= theirs
+        return learned and bool(theirs)
 
     def complete(self) -> tuple[Config, dict[str, StoredTensor]]:
         """Return the network's shape and its tensors in order; CheckpointError names what is missing, unknown, misshapen."""

@@ -15,13 +15,15 @@ from dataclasses import dataclass
 
 from .. import paths
 from ..errors import quote
-from ..variants import Config, title_with_shape
+from ..variants import Config, is_learned, title_with_shape
 from . import diagnoses
 from .budget import Budget
 from .error import CheckpointError
 from .holdings import Contents, Holding, contents_of
+from .inert import Name
 from .layouts import LAYOUTS, Layout, shape_of
 from .network import Network, gathered, named_as
+from .standin import StandIn
 from .tensor import StoredTensor
 
 KEY, KEY_MEMORY = 12, 200  # steps and bytes that it takes to look for one key in every layout
@@ -74,13 +76,19 @@ def understand(whole: object, budget: Budget, key: str | None = None) -> Found:
     that has tensors missing, left over or misshapen: each is named, with the shape it should have and the shape found.
     """
     contents = contents_of(whole, budget)
-    places = list(_places(contents.holdings, budget, key))
+    every = list(_places(contents.holdings, budget, key))
+    places = [place for place in every if place.label == key] or (every if key != TOP else [])
     if not places:
         raise _nothing(contents, budget, key)
     place, note = _chosen(places, contents, budget, key)
-    siblings = [other.prefix for other in places if other.holding is place.holding and other.prefix != place.prefix]
+    siblings = [other.prefix for other in every if other.holding is place.holding and other.prefix != place.prefix]
     network = _gathered(place, budget, siblings)
     network.check(budget)
+    if place.is_averaged and all(map(is_learned, network.named)):
+        whole_file = every if key is None else _places(contents.holdings, budget, None)
+        rest = [other for other in whole_file if other.label != place.label and other.layout is place.layout]
+        if len(rest) == 1 and network.take_statistics(_gathered(rest[0], budget)):
+            note += f": it has parameters alone, BatchNorm's statistics are those of {quote(rest[0].label)}"
     try:
         config, stored = network.complete()
     except CheckpointError as error:
@@ -110,9 +118,7 @@ def _places(holdings: Sequence[Holding], budget: Budget, key: str | None) -> Ite
                 if start == first and name and paths.block_of(authors):
                     blocks.setdefault(name[0][:start], Counter())[layout] += 1
         for prefix, votes in blocks.items():
-            place = Place(holding, cut, prefix, LAYOUTS[votes.most_common(1)[0][0]])
-            if key != TOP or place.label == TOP:
-                yield place
+            yield Place(holding, cut, prefix, LAYOUTS[votes.most_common(1)[0][0]])
 
 
 def _cut(path: str, key: str | None) -> str | None:
@@ -224,6 +230,10 @@ def _nothing(contents: Contents, budget: Budget, key: str | None) -> CheckpointE
         titles = ", ".join(layout.title for layout in LAYOUTS.values())
         entries = f"{len(first.entries)} entries{where}, {quote(str(next(iter(first.entries))))} first"
         return CheckpointError(f"not a VAN: {entries}", f"none has a name known to {titles}")
+    if isinstance(whole, (StandIn, Name)):
+        return CheckpointError(
+            f"the file holds an object of the class {quote(whole.path)}", "a dictionary of tensors is wanted"
+        )
     if not isinstance(whole, dict):
         return CheckpointError(f"the file holds {quote(whole)}", "a dictionary of tensors is wanted")
     keys = ", ".join(quote(name) for name in list(whole)[:8])

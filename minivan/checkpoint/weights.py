@@ -17,7 +17,7 @@ from ..variants import Config, is_learned, listed, parameter_shapes, title_with_
 from . import downstream, formats, layouts, own_metadata, safetensors_file
 from .error import CheckpointError
 from .folder import Place, locate
-from .library_metadata import huggingface_config, openmmlab_labels
+from .library_metadata import huggingface_config, openmmlab_labels, states_shape
 from .search import Found, understand
 from .tensor import StoredTensor
 
@@ -191,7 +191,7 @@ def _foreign(place: Place, held: formats.Held, found: Found) -> Checkpoint:
     if layout.name == "huggingface":
         beside = place.path.parent / "config.json"
         config, labels = huggingface_config(beside, config)
-        stated = beside.exists()
+        stated = states_shape(beside)
     if variant_of(config) is None and not stated:
         depths = " ".join(map(str, config.depths))
         guess = f"dims {config.dims} and depths {depths} are no published variant's: if blocks are missing from the file, it is"

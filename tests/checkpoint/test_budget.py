@@ -8,7 +8,7 @@ import subprocess
 import sys
 
 import pytest
-from support import hostile
+from support import hostile, hostile_names
 from support.measure import counting, tracing
 
 from minivan.checkpoint import CheckpointError, budget, read, weights
@@ -22,7 +22,8 @@ TRACED = (
 LONGEST = 1100  # characters of a message
 SECONDS, RESIDENT = 2, 256 << 20  # the promise for a file under 10 MB
 
-EVERY = {f"{kind}: {what}": make for kind, makes in hostile.KINDS.items() for what, make in makes.items()}
+KINDS = hostile.KINDS | {"names": hostile_names.NAMES}
+EVERY = {f"{kind}: {what}": make for kind, makes in KINDS.items() for what, make in makes.items()}
 
 
 @pytest.fixture

@@ -29,18 +29,22 @@ def check(path, net, words):
 
 @pytest.mark.parametrize("legacy", [False, True], ids=["zip", "legacy"])
 def test_pruning_masks(tmp_path, legacy):
+    from torch.nn.utils import prune
+
     net, layers = network()
     for layer in layers:
-        torch.nn.utils.prune.random_unstructured(layer, "weight", amount=0.5)
-    torch.nn.utils.prune.random_unstructured(layers[0], "bias", amount=2)
+        prune.random_unstructured(layer, "weight", amount=0.5)
+    prune.random_unstructured(layers[0], "bias", amount=2)
     assert "head.weight_mask" in net.state_dict()
     check(saved.save(net.state_dict(), tmp_path / "net.pth", legacy), net, "5 tensors were computed with a pruning mask")
 
 
 @pytest.mark.parametrize("dtype", ["bool", "uint8", "int64", "float16"])
 def test_masks_of_other_types(tmp_path, dtype):
+    from torch.nn.utils import prune
+
     net, layers = network()
-    torch.nn.utils.prune.random_unstructured(layers[0], "weight", amount=0.5)
+    prune.random_unstructured(layers[0], "weight", amount=0.5)
     state = net.state_dict()
     state[f"{LAYERS[0]}.weight_mask"] = state[f"{LAYERS[0]}.weight_mask"].to(getattr(torch, dtype))
     check(saved.save(state, tmp_path / "net.pth"), net, "1 tensors were computed with a pruning mask")

@@ -2,15 +2,11 @@
 
 from collections import OrderedDict
 
-import numpy as np
 import pytest
 from support import saved
-from support.judge import safetensors_torch, torch, torch_van
-from tolerances import LOGITS
+from support.judge import safetensors_torch, torch
 
 from minivan.checkpoint import CheckpointError, facts, load, opened, read
-from minivan.van import VAN
-from minivan.variants import VARIANTS, Config
 
 FORMATS = pytest.mark.parametrize("legacy", [False, True], ids=["zip", "legacy"])
 GUESSED = (
@@ -18,18 +14,6 @@ GUESSED = (
     "if blocks are missing from the file, it is another network"
 )
 NO_HEAD = "there is no head: it gives features, not classes"
-
-
-def assert_same(weights, state):
-    """The network's tensors are those of a state dict, to the bit."""
-    expected = {name: tensor for name, tensor in state.items() if "num_batches" not in name}
-    assert set(weights.tensors) == set(expected)
-    for name, tensor in weights.tensors.items():
-        assert tensor.tobytes() == expected[name].detach().float().contiguous().numpy().tobytes(), name
-
-
-def prefixed(prefix, state):
-    return OrderedDict((prefix + name, tensor) for name, tensor in state.items())
 
 
 def within(state, wrapper, *modules):
@@ -45,10 +29,6 @@ def within(state, wrapper, *modules):
 
 def blocks(state):
     return sorted({".".join(name.split(".")[:2]) for name in state if name.startswith("block")})
-
-
-def without_head(state):
-    return OrderedDict((name, tensor) for name, tensor in state.items() if not name.startswith("head"))
 
 
 def refusal(path, **options):
@@ -73,20 +53,22 @@ PREFIXES = [
 def test_any_prefix(tmp_path, prefix, layout):
     state = saved.state_dict()
     named = {"authors": lambda s: s, "huggingface": saved.huggingface, "openmmlab": saved.openmmlab}[layout](state)
-    weights = read(saved.save({"state_dict": prefixed(prefix, named)}, tmp_path / "net.pth"))
-    assert_same(weights, state)
+    weights = read(saved.save({"state_dict": saved.prefixed(prefix, named)}, tmp_path / "net.pth"))
+    saved.assert_same(weights, state)
     assert weights.card.layout == layout and weights.notes == (GUESSED,)
 
 
 INSIDE = {
     "every block compiled": lambda state: within(state, "_orig_mod", *blocks(state)),
     "activation checkpoints": lambda state: within(state, "_checkpoint_wrapped_module", *blocks(state)),
-    "FSDP, block by block": lambda state: prefixed(
+    "FSDP, block by block": lambda state: saved.prefixed(
         "_fsdp_wrapped_module.", within(state, "_fsdp_wrapped_module", *blocks(state))
     ),
     "one block": lambda state: within(state, "module", blocks(state)[0]),
     "the attentions": lambda state: within(state, "_orig_mod", *(f"{block}.attn" for block in blocks(state))),
-    "compiled, then DataParallel": lambda state: prefixed("module._orig_mod.", within(state, "_orig_mod", *blocks(state))),
+    "compiled, then DataParallel": lambda state: saved.prefixed(
+        "module._orig_mod.", within(state, "_orig_mod", *blocks(state))
+    ),
     "a layer that is wrapped": lambda state: within(state, "_orig_mod", "patch_embed1.proj", "norm4", "head"),
 }
 
@@ -99,13 +81,13 @@ def test_wrappers_inside_a_key(tmp_path, wrap, container):
         saved.save(wrap(state), path)
     else:
         safetensors_torch.save_file({name: tensor.clone() for name, tensor in wrap(state).items()}, path)
-    assert_same(read(path), state)
+    saved.assert_same(read(path), state)
 
 
 def test_a_key_as_long_as_a_key_may_be_is_looked_through(tmp_path):
     state = saved.state_dict()
     prefix = "module." * 200 + "x." * 600
-    assert_same(read(saved.save(prefixed(prefix, state), tmp_path / "net.pth")), state)
+    saved.assert_same(read(saved.save(saved.prefixed(prefix, state), tmp_path / "net.pth")), state)
 
 
 # what lies beside it
@@ -131,8 +113,8 @@ BESIDE = {
 @pytest.mark.parametrize("prefix", ["", "model."])
 def test_what_lies_beside_a_network_in_its_dictionary(tmp_path, beside, passed, prefix):
     state = saved.state_dict()
-    weights = read(saved.save(prefixed(prefix, state) | beside, tmp_path / "net.pth"))
-    assert_same(weights, state)
+    weights = read(saved.save(saved.prefixed(prefix, state) | beside, tmp_path / "net.pth"))
+    saved.assert_same(weights, state)
     notes = [note for note in weights.notes if note.startswith("passed over")]
     assert len(notes) == bool(passed) and all(words in notes[0] for words in passed)
 
@@ -140,27 +122,27 @@ def test_what_lies_beside_a_network_in_its_dictionary(tmp_path, beside, passed, 
 def test_what_is_not_known_under_the_network_s_own_prefix_is_an_error(tmp_path):
     for prefix in ("", "model.", "module.", "student."):
         for name in ("cbam.conv.weight", "block1.0.attn.gate", "norm5.weight", "block1.0.extra.norm1.weight", "alpha"):
-            state = prefixed(prefix, saved.state_dict() | {name: torch.ones(4)})
+            state = saved.prefixed(prefix, saved.state_dict() | {name: torch.ones(4)})
             assert f"'{prefix}{name}' (4,) is unknown" in refusal(saved.save(state, tmp_path / "net.pth"))
 
 
 @pytest.mark.parametrize("layout", ["authors", "openmmlab"])
 def test_the_backbone_of_a_segmentation_network_gives_features(tmp_path, layout):
-    state = without_head(saved.state_dict())
-    named = prefixed("backbone.", state) if layout == "authors" else saved.openmmlab(state)
+    state = saved.without_head(saved.state_dict())
+    named = saved.prefixed("backbone.", state) if layout == "authors" else saved.openmmlab(state)
     others = {name: torch.ones(3) for name in ("decode_head.conv_seg.weight", "decode_head.norm1.weight", "neck.0.bias")}
     weights = read(saved.save({"meta": {}, "state_dict": named | others}, tmp_path / "net.pth"))
-    assert_same(weights, state)
+    saved.assert_same(weights, state)
     assert weights.config.classes == 0
     assert "passed over, as no part of the network: 'decode_head' (2 tensors), 'neck' (1 tensor)" in weights.notes
-    assert NO_HEAD in weights.notes
+    assert NO_HEAD in weights.notes and weights.config.layer_norm_eps == 1e-5
 
 
 def test_other_dictionaries_of_tensors_are_listed(tmp_path):
     state = saved.state_dict()
     optimizer = {"state": {i: {"exp_avg": torch.ones(2), "step": torch.tensor(1.0)} for i in range(3)}}
     path = saved.save({"model_state_dict": state, "optimizer": optimizer, "loss": torch.tensor(0.3)}, tmp_path / "net.pt")
-    assert_same(read(path), state)
+    saved.assert_same(read(path), state)
     with opened(path) as checkpoint:
         assert checkpoint.label == "model_state_dict"
         assert "'optimizer': 6 tensors" in checkpoint.passed_over
@@ -181,75 +163,14 @@ def test_other_dictionaries_of_tensors_are_listed(tmp_path):
 )
 def test_dictionaries_in_one_another(tmp_path, nest):
     state = saved.state_dict()
-    assert_same(read(saved.save(nest(state), tmp_path / "net.pth")), state)
+    saved.assert_same(read(saved.save(nest(state), tmp_path / "net.pth")), state)
 
 
 def test_moments_of_an_optimizer_by_name_are_no_network(tmp_path):
     state, moments = saved.state_dict(), saved.state_dict(seed=1)
     path = saved.save({"optim": {"exp_avg": moments}, "network": state}, tmp_path / "net.pth")
-    assert_same(read(path), state)
-    assert_same(read(path, key="optim.exp_avg"), moments)
-
-
-# heads
-
-
-def judged(state, x):
-    net = torch_van.TorchVAN(saved.SMALL)
-    net.load_state_dict(state)
-    with torch.no_grad():
-        return net.eval()(torch.from_numpy(x)).numpy()
-
-
-HEADS = {
-    "behind Dropout": lambda w, b: {"head.1.weight": w, "head.1.bias": b},
-    "before nothing": lambda w, b: {"head.0.weight": w, "head.0.bias": b},
-    "fc": lambda w, b: {"fc.weight": w, "fc.bias": b},
-    "classifier": lambda w, b: {"classifier.weight": w, "classifier.bias": b},
-    "classifier behind two": lambda w, b: {"classifier.2.weight": w, "classifier.2.bias": b},
-    "head.fc": lambda w, b: {"head.fc.weight": w, "head.fc.bias": b},
-    "a 1x1 convolution": lambda w, b: {"head.weight": w[:, :, None, None], "head.bias": b},
-    "a 1x1 convolution in a Sequential": lambda w, b: {"head.1.weight": w[:, :, None, None], "head.1.bias": b},
-}
-
-
-@pytest.mark.parametrize("rename", HEADS.values(), ids=HEADS)
-@pytest.mark.parametrize("prefix", ["", "model."])
-def test_heads_of_other_names_and_kinds(tmp_path, rename, prefix):
-    state = saved.state_dict()
-    named = prefixed(prefix, without_head(state) | rename(state["head.weight"], state["head.bias"]))
-    weights = read(saved.save(named, tmp_path / "net.pth"))
-    assert weights.config.classes == 5
-    x = np.random.default_rng(0).normal(size=(2, 3, 48, 64)).astype(np.float32)
-    expected = judged(state, x)
-    assert np.abs(VAN(weights.config, weights.tensors, "numpy")(x) - expected).max() <= LOGITS * np.abs(expected).max()
-
-
-@pytest.mark.parametrize("layout", ["authors", "huggingface", "openmmlab"])
-def test_a_network_whose_head_was_removed_gives_features(tmp_path, layout):
-    state = without_head(saved.state_dict())
-    named = {"authors": lambda s: s, "huggingface": saved.huggingface, "openmmlab": saved.openmmlab}[layout](state)
-    weights = read(saved.save(named, tmp_path / "net.pth"))
-    assert_same(weights, state)
-    assert weights.config.classes == 0 and weights.notes == (NO_HEAD, GUESSED)
-
-
-@pytest.mark.parametrize(
-    "layers",
-    [
-        {"head.0.weight": (9, 8), "head.0.bias": (9,), "head.3.weight": (5, 9), "head.3.bias": (5,)},
-        {"head.0.weight": (8,), "head.0.bias": (8,), "head.1.weight": (5, 8), "head.1.bias": (5,)},
-        {"head.weight": (5, 8), "head.bias": (5,), "fc.weight": (5, 8), "fc.bias": (5,)},
-        {"fc.fc1.weight": (9, 8), "fc.fc2.weight": (5, 9), "fc.fc2.bias": (5,)},
-    ],
-    ids=["two Linear", "LayerNorm and Linear", "two heads", "fc"],
-)
-@pytest.mark.parametrize("layout", ["authors", "openmmlab"])
-def test_a_head_of_several_layers_is_refused(tmp_path, layers, layout):
-    state = without_head(saved.state_dict())
-    named = state if layout == "authors" else saved.openmmlab(state)
-    message = refusal(saved.save(named | {k: torch.ones(v) for k, v in layers.items()}, tmp_path / "net.pth"))
-    assert "a head of several layers, '" in message and "minivan computes one linear layer" in message
+    saved.assert_same(read(path), state)
+    saved.assert_same(read(path, key="optim.exp_avg"), moments)
 
 
 # several networks
@@ -274,44 +195,44 @@ def test_averaged_weights_come_before_others_and_it_is_said(tmp_path, key, inner
     path = saved.save({"model": plain, key: value}, tmp_path / "net.pth")
     label = f"{key}.{inner}".rstrip(".")
     weights = read(path)
-    assert_same(weights, averaged)
+    saved.assert_same(weights, averaged)
     assert f"'{label}' was read, the averaged weights; 'model' has others" in weights.notes
-    assert_same(read(path, key="model"), plain)
-    assert_same(read(path, key=key), averaged)
-    assert_same(read(path, key=label), averaged)
+    saved.assert_same(read(path, key="model"), plain)
+    saved.assert_same(read(path, key=key), averaged)
+    saved.assert_same(read(path, key=label), averaged)
 
 
 def test_averaged_weights_as_prefixes_of_one_dictionary(tmp_path):
     plain, averaged = saved.state_dict(seed=0), saved.state_dict(seed=1)
-    state = prefixed("model.", plain) | prefixed("ema_model.module.", averaged)
+    state = saved.prefixed("model.", plain) | saved.prefixed("ema_model.module.", averaged)
     path = saved.save({"state_dict": state | {"ema_model.n_averaged": torch.tensor(3)}}, tmp_path / "net.ckpt")
     weights = read(path)
-    assert_same(weights, averaged)
+    saved.assert_same(weights, averaged)
     assert "'state_dict.ema_model' was read, the averaged weights; 'state_dict.model' has others" in weights.notes
-    assert_same(read(path, key="state_dict.model"), plain)
+    saved.assert_same(read(path, key="state_dict.model"), plain)
 
 
 @pytest.mark.parametrize("mark", [{"message_hub": {}}, {"meta": {"mmengine_version": "0.10.4"}}], ids=["hub", "version"])
 def test_mmengine_keeps_the_average_in_state_dict(tmp_path, mark):
     averaged, raw = saved.openmmlab(saved.state_dict(seed=1)), saved.openmmlab(saved.state_dict(seed=0))
-    ema = prefixed("module.", raw) | {"steps": torch.tensor(3)}
+    ema = saved.prefixed("module.", raw) | {"steps": torch.tensor(3)}
     path = saved.save(mark | {"state_dict": averaged, "ema_state_dict": ema}, tmp_path / "net.pth")
     weights = read(path)
-    assert_same(weights, saved.state_dict(seed=1))
+    saved.assert_same(weights, saved.state_dict(seed=1))
     said = "'state_dict' was read, the averaged weights (MMEngine keeps them there); 'ema_state_dict' has others"
     assert said in weights.notes
-    assert_same(read(path, key="ema_state_dict"), saved.state_dict(seed=0))
+    saved.assert_same(read(path, key="ema_state_dict"), saved.state_dict(seed=0))
 
 
 def test_elsewhere_ema_state_dict_is_the_average(tmp_path):
     path, _, averaged = two(tmp_path, "state_dict", "ema_state_dict", meta={})
-    assert_same(read(path), averaged)
+    saved.assert_same(read(path), averaged)
 
 
 def test_lightning_keeps_the_average_in_state_dict(tmp_path):
     path, averaged, _ = two(tmp_path, "state_dict", "current_model_state", averaging_state={"n_averaged": torch.tensor(2)})
     weights = read(path)
-    assert_same(weights, averaged)
+    saved.assert_same(weights, averaged)
     assert any("(Lightning keeps them there); 'current_model_state' has others" in note for note in weights.notes)
 
 
@@ -319,8 +240,8 @@ def test_of_student_and_teacher_none_is_guessed(tmp_path):
     path, student, teacher = two(tmp_path, "student", "teacher")
     shape = "VAN (4, 6, 6, 8) x (1, 2, 1, 1), 5 classes"
     assert refusal(path) == f": 2 networks: 'student' ({shape}), 'teacher' ({shape}): say which one is meant with --key NAME"
-    assert_same(read(path, key="student"), student)
-    assert_same(read(path, key="teacher"), teacher)
+    saved.assert_same(read(path, key="student"), student)
+    saved.assert_same(read(path, key="teacher"), teacher)
     assert "'teacher' was read, as asked" in load(path, "numpy", key="teacher").card.notes
     assert refusal(path, key="elsewhere") == ": no network under 'elsewhere': there are 2: 'student', 'teacher'"
 
@@ -329,21 +250,21 @@ def test_members_of_an_ensemble(tmp_path):
     members = [saved.state_dict(seed=i) for i in range(3)]
     joined = OrderedDict()
     for i, member in enumerate(members):
-        joined |= prefixed(f"models.{i}.", member)
+        joined |= saved.prefixed(f"models.{i}.", member)
     for contents in ({"models": members}, joined):
         path = saved.save(contents, tmp_path / "net.pth")
         assert "3 networks: 'models.0' (VAN" in refusal(path)
         for i, member in enumerate(members):
-            assert_same(read(path, key=f"models.{i}"), member)
+            saved.assert_same(read(path, key=f"models.{i}"), member)
 
 
 def test_a_network_within_another_s_names(tmp_path):
     """At the top and behind `teacher.`: neither is the other's stranger."""
     top, teacher = saved.state_dict(seed=0), saved.state_dict(seed=1)
-    path = saved.save(top | prefixed("teacher.", teacher), tmp_path / "net.pth")
+    path = saved.save(top | saved.prefixed("teacher.", teacher), tmp_path / "net.pth")
     assert "2 networks: '.' (VAN" in refusal(path)
-    assert_same(read(path, key="."), top)
-    assert_same(read(path, key="teacher"), teacher)
+    saved.assert_same(read(path, key="."), top)
+    saved.assert_same(read(path, key="teacher"), teacher)
 
 
 def test_an_average_of_three_is_no_choice(tmp_path):
@@ -351,18 +272,28 @@ def test_an_average_of_three_is_no_choice(tmp_path):
     assert "3 networks" in refusal(saved.save(states, tmp_path / "net.pth"))
 
 
+def test_an_average_of_parameters_has_the_other_network_s_statistics(tmp_path):
+    plain, averaged = saved.state_dict(seed=0), saved.state_dict(seed=1)
+    learned = {name: tensor for name, tensor in averaged.items() if "running" not in name and "num_batches" not in name}
+    for ema in (learned, {"shadow": learned, "decay": 0.99}):
+        weights = read(saved.save({"model": plain, "ema": ema}, tmp_path / "net.pth"))
+        saved.assert_same(weights, plain | learned)
+        assert "it has parameters alone, BatchNorm's statistics are those of 'model'" in " ".join(weights.notes)
+        saved.assert_same(read(tmp_path / "net.pth", key="ema"), plain | learned)
+
+
 def test_an_average_without_all_tensors_is_refused_and_the_other_is_named(tmp_path):
     plain, averaged = saved.state_dict(seed=0), saved.state_dict(seed=1)
-    learned = {name: tensor for name, tensor in averaged.items() if "running" not in name}
+    learned = {name: tensor for name, tensor in averaged.items() if not name.endswith("running_var")}
     message = refusal(saved.save({"model": plain, "ema": learned}, tmp_path / "net.pth"))
-    assert "under 'ema'; other networks: 'model'" in message and "running_mean (4,) is missing" in message
+    assert "under 'ema'; other networks: 'model'" in message and "running_var (4,) is missing" in message
 
 
 def test_a_backbone_is_read_alone_where_key_says_so(tmp_path):
     state = saved.state_dict()
     for named, key in ((saved.openmmlab(state), "backbone"), (saved.huggingface(state), "van")):
         weights = read(saved.save({"state_dict": named}, tmp_path / "net.pth"), key=f"state_dict.{key}")
-        assert_same(weights, without_head(state))
+        saved.assert_same(weights, saved.without_head(state))
 
 
 def test_minivan_s_own_file_takes_no_key(tmp_path):
@@ -371,32 +302,3 @@ def test_minivan_s_own_file_takes_no_key(tmp_path):
     write(read(saved.save(saved.state_dict(), tmp_path / "net.pth")), tmp_path / "own.safetensors")
     assert "minivan's own file holds one network: leave out --key" in refusal(tmp_path / "own.safetensors", key="a")
     assert read(tmp_path / "own.safetensors").notes == ()
-
-
-# a shape is not guessed
-
-
-def test_a_published_shape_gives_no_note_and_another_one_does(tmp_path):
-    config = Config(VARIANTS["b0"].dims, (3, 3, 5, 2), classes=3)
-    state = saved.state_dict(config)
-    assert read(saved.save(state, tmp_path / "net.pth")).notes == ()
-    less = {name: tensor for name, tensor in state.items() if not name.startswith("block3.4.")}
-    (note,) = read(saved.save(less, tmp_path / "net.pth")).notes
-    assert "depths 3 3 4 2 are no published variant's: if blocks are missing from the file, it is another network" in note
-    assert load(tmp_path / "net.pth", "numpy").card.notes == (note,)
-
-
-@pytest.mark.parametrize("name", ["model-00001-of-00003.safetensors", "pytorch_model-00002-of-00002.bin"])
-def test_one_shard_is_known_for_one(tmp_path, name):
-    state, path = saved.huggingface(saved.state_dict()), tmp_path / name
-    if name.endswith("bin"):
-        saved.save(state, path)
-    else:
-        safetensors_torch.save_file({name: tensor.clone() for name, tensor in state.items()}, path)
-    assert "one shard, number" in refusal(path)
-
-
-def test_a_network_of_empty_tensors_is_one_of_zero_3(tmp_path):
-    empty = {name: torch.empty(0) for name in saved.state_dict()}
-    message = refusal(saved.save({"module": empty}, tmp_path / "net.pt"))
-    assert "most tensors of the network are empty: DeepSpeed's ZeRO-3" in message

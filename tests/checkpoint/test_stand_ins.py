@@ -88,6 +88,7 @@ THEIRS = (Phase, Flags, Settings, Slotted, Attributes, Rows, Names, Loss, Callab
 def elsewhere(request, monkeypatch):
     """The classes above as those of a package that is there while the file is written, and not while it is read."""
     module = types.ModuleType(request.param)
+    monkeypatch.setitem(sys.modules, request.param.partition(".")[0], module)
     for kind in THEIRS:
         monkeypatch.setattr(kind, "__module__", request.param)
         setattr(module, kind.__name__, kind)
@@ -137,6 +138,7 @@ def test_what_was_passed_over_is_listed_and_strict_refuses_it(tmp_path, elsewher
 
 def test_of_many_classes_some_are_listed(tmp_path, monkeypatch):
     module = types.ModuleType("their.package")
+    monkeypatch.setitem(sys.modules, "their", module)
     monkeypatch.setitem(sys.modules, "their.package", module)
     values = []
     for i in range(20):
@@ -151,13 +153,17 @@ def test_of_many_classes_some_are_listed(tmp_path, monkeypatch):
 def test_what_pytorch_and_numpy_keep_beside_the_weights(tmp_path, legacy):
     parameter = torch.nn.Parameter(torch.ones(2))
     optimizer = torch.optim.AdamW([parameter], lr=0.1)
+    parameter.grad = torch.ones(2)
+    optimizer.step()
     rates = torch.optim.lr_scheduler
     beside = {
         "schedulers": [
             rates.OneCycleLR(optimizer, 0.1, total_steps=5).state_dict(), rates.CyclicLR(optimizer, 0.1, 1).state_dict(),
-            rates.CosineAnnealingLR(optimizer, 5).state_dict(), rates.LambdaLR(optimizer, [None]).state_dict(),
+            rates.CosineAnnealingLR(optimizer, 5).state_dict(), rates.LambdaLR(optimizer, lambda epoch: 1.0).state_dict(),
         ],
         "loss": torch.nn.CrossEntropyLoss(weight=torch.ones(3)), "optimizer": optimizer,
+        "whole schedulers": [rates.StepLR(optimizer, 2), rates.OneCycleLR(optimizer, 0.1, 9)],
+        "scaler": torch.amp.GradScaler("cpu"),
     }  # fmt: skip
     for protocol in (2, 4):
         state = saved.state_dict()
@@ -202,6 +208,7 @@ def test_an_object_in_a_tensor_s_place_is_refused(tmp_path, elsewhere):
 
 def test_a_tensor_of_another_package_s_class_is_not_read(tmp_path, monkeypatch):
     module = types.ModuleType("their.package")
+    monkeypatch.setitem(sys.modules, "their", module)
     kind = type("Strange", (torch.Tensor,), {"__module__": "their.package"})
     module.Strange = kind
     monkeypatch.setitem(sys.modules, "their.package", module)
@@ -235,12 +242,12 @@ def test_a_call_of_another_package_s_name_gives_what_nobody_uses(attack, name):
     call = named + saved.short("true") + b"\x85R"
     getter = b"cbuiltins\ngetattr\n" + call + saved.short("__class__") + b"\x86R"
     for made in (call, getter, named + b")\x81", named + b")}\x92", b"ccopyreg\n_reconstructor\n" + named + b"NN\x87R"):
-        attack(b"\x80\x02" + made + b".", "the file holds a StandIn")
+        attack(b"\x80\x02" + made + b".", "the file holds an object of the class")
         attack(b"\x80\x02" + made + b")R.", "the file calls a StandIn")
         attack(b"\x80\x02}" + made + b"Ns.", "a dictionary's key is a StandIn")
     attack(b"\x80\x02" + named + b"}b.", "a state set on a Name")
     attack(b"\x80\x02" + named + b"Na.", "items appended to a Name")
-    attack(b"\x80\x02" + named + b".", "the file holds a Name")
+    attack(b"\x80\x02" + named + b".", "the file holds an object of the class")
 
 
 def test_names_of_python_2_and_of_old_pythons_are_refused(attack):

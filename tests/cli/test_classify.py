@@ -239,7 +239,10 @@ def test_damaged_weights_do_not_answer(run, tmp_path):
     tensors = {**model.tensors, "head.bias": np.full_like(model.tensors["head.bias"], np.nan)}
     write(Weights(model.config, tensors, model.card), tmp_path / "nan.safetensors")
     status, out, err = run("classify", EXAMPLES / "coffee.jpg", "--json", "--weights", tmp_path / "nan.safetensors")
-    assert (status, out) == (2, "") and len(err.splitlines()) == 1 and "no numbers" in err
+    assert (status, out) == (2, "") and len(err.splitlines()) == 1 and "head.bias has 200 numbers" in err
+    arguments = ["--json", "--weights", tmp_path / "nan.safetensors", "--allow-nonfinite"]
+    status, out, err = run("classify", EXAMPLES / "coffee.jpg", *arguments)
+    assert (status, out) == (2, "") and "note: head.bias has 200 numbers" in err and "no numbers" in err
 
 
 def test_a_backbone_without_a_head_names_nothing(run, tmp_path):

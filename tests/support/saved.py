@@ -93,6 +93,22 @@ def openmmlab(state):
     return OrderedDict((openmmlab_name(name), tensor) for name, tensor in state.items())
 
 
+def prefixed(prefix, state):
+    return OrderedDict((prefix + name, tensor) for name, tensor in state.items())
+
+
+def without_head(state):
+    return OrderedDict((name, tensor) for name, tensor in state.items() if not name.startswith("head"))
+
+
+def assert_same(weights, state):
+    """The network's tensors are those of a state dict, to the bit."""
+    expected = {name: tensor for name, tensor in state.items() if "num_batches" not in name}
+    assert set(weights.tensors) == set(expected)
+    for name, tensor in weights.tensors.items():
+        assert tensor.tobytes() == expected[name].detach().float().contiguous().numpy().tobytes(), name
+
+
 def records(path):
     """The records of a zip file, {name: bytes}."""
     with zipfile.ZipFile(path) as file:
