@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from support import saved
+from support import ROOT, saved
 from support.judge import torch, torch_van
 from support.onnx_van import Graph, folded, run, save
 from support.watch import watching
@@ -130,6 +130,14 @@ def test_pytorchs_own_exporter(tmp_path, opset, folding):
     assert weights.config == config
     with torch.no_grad():
         assert near(VAN(config, weights.tensors, "numpy")(X), net(torch.from_numpy(X)).numpy())
+
+
+def test_what_pytorchs_newer_exporter_wrote():
+    """By torch.export, PyTorch's default since 2.9; recorded, because it needs onnxscript. What it says of its code is left out."""
+    path = ROOT / "tests" / "checkpoints" / "dynamo.onnx"
+    weights = read(path)
+    assert weights.config == SMALL and "4 of its BatchNorms are folded" in weights.notes[0]
+    assert near(VAN(SMALL, weights.tensors, "numpy")(X), run(path, X)[0])
 
 
 # other networks
