@@ -9,8 +9,6 @@ from __future__ import annotations
 
 from math import prod
 
-import numpy as np
-
 from ..errors import quote
 from .error import CheckpointError
 from .stateful import Encoded, Span, Stateful
@@ -84,24 +82,15 @@ def tensor_of(data: object, dtype: object, shape: object, fortran: bool) -> Stor
     if not isinstance(dtype, Dtype) or not dtype.name or not isinstance(data, (bytes, str, Span, Encoded)):
         return StoredTensor((0,), "uint8", _nothing, unreadable="a NumPy array of something else than numbers")
     size = prod(shape) * ITEM_SIZES[dtype.name]
-    if isinstance(data, str):  # a Python 2 pickle has texts of bytes, which are read as Latin-1
-        data = Encoded(data)
-    if isinstance(data, bytes):
-        held, source = len(data), data
-    else:
-        held, source = data.known_size, data
-    if held not in (size, None):
-        raise CheckpointError(SIZE.format(shape, held))
+    if isinstance(data, (str, bytes)):  # Python 2 pickles have texts of bytes, which are read as Latin-1
+        data = Encoded(data if isinstance(data, str) else data.decode("latin-1"))
+    if data.known_size not in (size, None):
+        raise CheckpointError(SIZE.format(shape, data.known_size))
     strides = None
     if fortran and len(shape) > 1:
         strides = tuple(prod(shape[:axis]) for axis in range(len(shape)))
 
-    def fetch(start: int, count: int) -> Bytes:
-        if isinstance(source, bytes):
-            return np.frombuffer(source, np.uint8)[start : start + count].copy()
-        return source.read(start, count)
-
-    return StoredTensor(shape, dtype.name, fetch, strides=strides, byteorder=dtype.byteorder)
+    return StoredTensor(shape, dtype.name, data.read, strides=strides, byteorder=dtype.byteorder)
 
 
 def _nothing(start: int, size: int) -> Bytes:

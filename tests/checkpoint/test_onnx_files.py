@@ -133,7 +133,7 @@ def test_pytorchs_own_exporter(tmp_path, opset, folding):
 
 
 def test_what_pytorchs_newer_exporter_wrote():
-    """By torch.export, PyTorch's default since 2.9; recorded, because it needs onnxscript. What it says of its code is left out."""
+    """By torch.export, PyTorch's default since 2.9; recorded, because it needs onnxscript, without what it says of its code."""
     path = ROOT / "tests" / "checkpoints" / "dynamo.onnx"
     weights = read(path)
     assert weights.config == SMALL and "4 of its BatchNorms are folded" in weights.notes[0]
