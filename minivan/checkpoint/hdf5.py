@@ -105,8 +105,8 @@ class _File:
                 if len(body) < size:
                     raise CheckpointError(DAMAGED, f"a message of the object header at byte {address} is cut short")
                 if kind == MORE:
-                    start, length = self.unpack("<2Q", body)
-                    blocks.append((start, length))
+                    next_start, next_length = self.unpack("<2Q", body)
+                    blocks.append((next_start, next_length))
                 elif flags & 2 and kind in (SPACE, KIND):
                     raise CheckpointError("an HDF5 file whose arrays share their types", AGAIN)
                 else:

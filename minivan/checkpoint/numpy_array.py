@@ -89,7 +89,6 @@ def tensor_of(data: object, dtype: object, shape: object, fortran: bool) -> Stor
     strides = None
     if fortran and len(shape) > 1:
         strides = tuple(prod(shape[:axis]) for axis in range(len(shape)))
-
     return StoredTensor(shape, dtype.name, data.read, strides=strides, byteorder=dtype.byteorder)
 
 
