@@ -35,7 +35,7 @@ class Held:
     metadata: Mapping[str, str] = field(default_factory=dict)  # of a safetensors file
     files: tuple[Path, ...] = ()  # where they are several: those that the tensors lie in
     notes: tuple[str, ...] = ()
-    epsilons: Mapping[str, float] = field(default_factory=dict)  # fields of the network's Config that the format itself says
+    epsilons: tuple[float, float] | None = None  # LayerNorm's and BatchNorm's, where the format itself says them
     made: Counter[str] = field(default_factory=Counter)  # objects that are passed over, by their classes
     is_whole: bool = False  # whether no block can be missing, as the format says what is computed
     is_flat: bool = False  # whether the contents are tensors alone, by their names
@@ -73,7 +73,7 @@ def opened(place: Place, strict: bool = False) -> Iterator[Held]:
 def _onnx(file: BufferedIOBase, path: Path, stack: ExitStack, budget: Budget) -> Held:
     reader = Reader(file, path, stack, budget)
     network = Network(reader.graph, budget)
-    epsilons = {"layer_norm_eps": network.layer_norm_eps, "batch_norm_eps": network.batch_norm_eps}
+    epsilons = network.layer_norm_eps, network.batch_norm_eps
     return Held(
         "ONNX", reader.size, budget, network.tensors, notes=network.notes, epsilons=epsilons, is_whole=True, is_flat=True
     )

@@ -32,8 +32,10 @@ _NUMBERED = re.compile(r"(mlp)_[0-9]+")
 LONGEST = 1024  # characters of a path
 
 
-def as_pytorch(arrays: Mapping[str, StoredTensor], budget: Budget) -> tuple[dict[str, StoredTensor], dict[str, float]]:
-    """Return Keras' arrays by the authors' names, as PyTorch has them, and the epsilons that go with them.
+def as_pytorch(
+    arrays: Mapping[str, StoredTensor], budget: Budget
+) -> tuple[dict[str, StoredTensor], tuple[float, float] | None]:
+    """Return Keras' arrays by the authors' names, as PyTorch has them, and the epsilons of LayerNorm and BatchNorm.
 
     An array without such a name keeps its own. Raises CheckpointError where two have the same, or none is a VAN's.
     """
@@ -54,7 +56,7 @@ def as_pytorch(arrays: Mapping[str, StoredTensor], budget: Budget) -> tuple[dict
         numbered = any("/vars/" in path for path in arrays)
         why = "Keras 3 numbers its weights, which says of none what it is" if numbered else "none has a name known to tfvan"
         raise CheckpointError(f"an HDF5 file with {len(arrays)} arrays of numbers{first}", why)
-    return found, {"layer_norm_eps": TFVAN_EPS, "batch_norm_eps": TFVAN_EPS} if is_tfvan else {}
+    return found, (TFVAN_EPS, TFVAN_EPS) if is_tfvan else None
 
 
 def _names(path: str) -> tuple[str, str]:

@@ -238,8 +238,8 @@ class Reader:
                 raise CheckpointError(f"tensors in more than {MOST_EXTERNAL} files")
             if input.fault(path):
                 raise CheckpointError(f"the file of tensors {quote(location)} is missing", "it belongs beside the graph")
-            file = self.stack.enter_context(input.opened(path))
-            self.beside[location] = file, file.seek(0, 2)
+            opened = self.stack.enter_context(input.opened(path))
+            self.beside[location] = opened, opened.seek(0, 2)
             self.size += self.beside[location][1]
         file, held = self.beside[location]
         try:

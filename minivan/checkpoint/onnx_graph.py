@@ -50,7 +50,7 @@ class Network(Wiring):
         if not graph.outputs:
             raise CheckpointError("an ONNX graph without an output")
         name = self._classifier(graph.outputs[-1])
-        reversed_stages = []
+        reversed_stages: list[tuple[Kernel, Module, list[Module]]] = []
         while not self.is_image(name):
             if len(reversed_stages) == len(PATCH_EMBEDS):
                 raise self.unlike(name, "the image after four stages")
@@ -69,6 +69,7 @@ class Network(Wiring):
         node = self.producers.get(self.origin(name))
         if node is None or node.operator not in ("Gemm", "Add", "MatMul", "Conv"):
             return name
+        bias: StoredTensor | None
         if node.operator == "Add":
             product, bias = self.with_vector(node, "head.bias")
             if not self.makes(product, "MatMul"):
@@ -164,11 +165,11 @@ class Network(Wiring):
         if len(weight.shape) != 4 or node.attributes.get("auto_pad", "NOTSET") not in ("NOTSET", ""):
             raise CheckpointError(f"an ONNX graph whose {path} is no convolution of maps with sides that are padded alike")
         sides = [weight.shape[2:], *(node.attributes.get(key, usual) for key, usual in CONV_ATTRIBUTES)]
-        numbers = [set(side) if isinstance(side, tuple) else {side} for side in sides]
+        numbers = [set(side) if isinstance(side, tuple) else {side if isinstance(side, int) else -1} for side in sides]
         groups = node.attributes.get("group", 1)
         if any(len(side) != 1 for side in numbers) or groups != (weight.shape[0] if depthwise else 1):
             raise CheckpointError(f"an ONNX graph whose {path} has the shape {weight.shape} and {groups} groups", "not a VAN's")
-        side, stride, padding, dilation = (int(number.pop()) for number in numbers)
+        side, stride, padding, dilation = (number.pop() for number in numbers)
         return Kernel(side, stride, padding, dilation)
 
     def _bias(self, node: Node, index: int) -> StoredTensor | None:

@@ -113,6 +113,7 @@ class LegacyFile:
     """
 
     format = "PyTorch legacy"
+    contents: object
 
     def __init__(self, file: BufferedIOBase, size: int, budget: Budget, strict: bool = False) -> None:
         self.file, self.size = file, size

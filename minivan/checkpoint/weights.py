@@ -181,7 +181,9 @@ def _objects(count: int) -> str:
 
 def _foreign(place: Place, held: formats.Held, found: Found) -> Checkpoint:
     """Complete what was found in another library's file with what its layout implies: eps, preprocessing, class names."""
-    layout, config = found.layout, replace(found.config, **held.epsilons)
+    layout, config = found.layout, found.config
+    if held.epsilons:
+        config = replace(config, layer_norm_eps=held.epsilons[0], batch_norm_eps=held.epsilons[1])
     notes = (*place.notes, *held.notes, *found.notes)
     labels = openmmlab_labels(held.contents, config.classes, held.budget) if config.classes else ()
     preset, stated = layout.preset, held.is_whole
