@@ -13,7 +13,7 @@ from .download import Fetched, fetch
 from .error import CheckpointError
 from .hub import Here, bundled, find, here
 from .published import SOURCES, published
-from .weights import Checkpoint, Weights, opened, read, revise, with_source_sha256, write
+from .weights import Checkpoint, Weights, odd_numbers, opened, read, revise, with_source_sha256, write
 
 __all__ = [
     "SOURCES",
@@ -29,6 +29,7 @@ __all__ = [
     "find",
     "here",
     "load",
+    "odd_numbers",
     "opened",
     "published",
     "read",

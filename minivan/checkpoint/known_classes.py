@@ -65,6 +65,7 @@ BESIDE = (
     *(f"torch.{module}.{name}" for module in ("amp.grad_scaler", "cuda.amp.grad_scaler") for name in _SCALER),
     *(f"numpy.random.{name}" for name in _RANDOM), "random.Random",
     *(f"typing.{name}" for name in _TYPES), "operator.getitem", "_operator.getitem", "types.GenericAlias", "re._compile",
+    "__builtin__.unicode", "__builtin__.long", "__builtin__.xrange",  # what Python 3 calls them in protocol 2
 )  # fmt: skip
 # Functions of schedulers that their state refers to.
 ANNEALING = (

@@ -34,6 +34,8 @@ _LOSS = re.compile(
 _AVERAGE = re.compile(r"ema_\w+")  # mmcv's EMAHook: buffers of the module, whose dots are underscores
 HEADS = ("head", "fc", "classifier")  # what people call the head, or the Sequential it is the last of
 LEAVES = ("weight", "bias")
+OUTSIDE = "\0"  # in the place of the name of a tensor that does not lie behind `cut`: no prefix begins so
+MMCV_RAW = "ema_..."  # how those of mmcv are listed: it swaps before it saves, so that they are what was averaged
 MOST_SHOWN = 5  # prefixes that a note names
 
 
@@ -126,7 +128,7 @@ def gathered(entries: Mapping[Any, object], cut: str, prefix: str, layout: Layou
     for key, value in entries.items():
         split = named_as(key, cut)
         if split is None:
-            rest.append((str(key), "", value))
+            rest.append((str(key), OUTSIDE, value))
             continue
         name, part = split
         hit = layout.find(name)
@@ -146,8 +148,9 @@ def gathered(entries: Mapping[Any, object], cut: str, prefix: str, layout: Layou
     del network.computed[""]
     network.headless = not any(paths.lies_under(name, paths.HEAD) for name in network.named)
     own = prefix + (layout.backbone if spelled and network.headless else "")
+    others = tuple(other for other in siblings if len(other) > len(own))
     for raw, name, value in rest:
-        _sort(network, raw, name, value, prefix, own, siblings)
+        _sort(network, raw, name, value, prefix, name.startswith(own) and not name.startswith(others))
     return network
 
 
@@ -170,21 +173,23 @@ def _take_head(network: Network, known: dict[str, dict[str, object]], heads: dic
             known[f"{paths.HEAD}.{leaf}"] = parts
 
 
-def _sort(network: Network, raw: str, name: str, value: object, prefix: str, own: str, siblings: Sequence[str]) -> None:
-    """Put what is none of the network's known tensors where it belongs: it counts, stands beside, or is a stranger."""
+def _sort(network: Network, raw: str, name: str, value: object, prefix: str, mine: bool) -> None:
+    """Put what is none of the network's known tensors where it belongs: it counts, stands beside, or is a stranger.
+
+    `mine` says that it lies behind the network's own prefix.
+    """
     numbers = isinstance(value, (StoredTensor, StandIn, Unread))
-    if _COUNTER.fullmatch(raw):
-        network.counters[raw.rpartition(".")[2]] += numbers
-        return
     inner = name[len(prefix) :]
     first, dot, _ = inner.partition(".")
-    mine = (
-        bool(name) and name.startswith(own) and not any(name.startswith(other) for other in siblings if len(other) > len(own))
-    )
-    if mine and not network.layout.ignores(inner) and not _LOSS.fullmatch(first) and not (_AVERAGE.fullmatch(inner)):
-        if numbers or dot:
-            network.strangers[raw] = value
-    elif not network.layout.ignores(inner) and numbers:
+    if network.layout.ignores(inner) or not (numbers or dot):
+        return
+    if _COUNTER.fullmatch(raw):
+        network.counters[raw.rpartition(".")[2]] += 1
+    elif mine and _AVERAGE.fullmatch(inner):
+        network.aside[MMCV_RAW] += 1
+    elif mine and not _LOSS.fullmatch(first):
+        network.strangers[raw] = value
+    elif numbers:
         network.aside[first if mine else raw.partition(".")[0]] += 1
 
 

@@ -22,7 +22,7 @@ from .error import CheckpointError
 from .holdings import Contents, Holding, contents_of
 from .inert import Name
 from .layouts import LAYOUTS, Layout, shape_of
-from .network import Network, gathered, named_as
+from .network import MMCV_RAW, Network, gathered, named_as
 from .standin import StandIn
 from .tensor import StoredTensor
 
@@ -52,7 +52,12 @@ class Place:
     @property
     def is_averaged(self) -> bool:
         """True where one of the keys says so."""
-        return any(word.lower() in AVERAGED for word in _WORD.findall(self.label))
+        return says_averaged(self.label)
+
+
+def says_averaged(name: str) -> bool:
+    """Tell whether one of a name's words says that weights were averaged."""
+    return any(word.lower() in AVERAGED for word in _WORD.findall(name))
 
 
 @dataclass(frozen=True)
@@ -97,6 +102,9 @@ def understand(whole: object, budget: Budget, key: str | None = None) -> Found:
         others = _listed([other for other in places if other is not place])
         raise CheckpointError(f"{error.what} (under {quote(place.label)}; other networks: {others})", error.why) from None
     notes = (*((note,) if note else ()), *network.notes())
+    unread = next((name for name in network.aside if name != MMCV_RAW and says_averaged(name)), None)
+    if unread and not place.is_averaged:
+        notes += (f"averaged weights lie under {quote(unread)}, with names that are not known: they were not read",)
     passed_over = (*network.passed_over(), *_elsewhere(contents, place))
     return Found(place.layout, config, stored, place.label, notes, passed_over, tuple(network.aside))
 
@@ -188,8 +196,9 @@ def _shape_text(place: Place, budget: Budget) -> str:
 
 
 def _gathered(place: Place, budget: Budget, siblings: Sequence[str] = ()) -> Network:
-    budget.step(KEY * len(place.holding.entries))
-    budget.hold(KEY_MEMORY * len(place.holding.entries))
+    entries = len(place.holding.entries)
+    budget.step(KEY * entries + entries * len(siblings) // 64)
+    budget.hold(KEY_MEMORY * entries)
     return gathered(place.holding.entries, place.cut, place.prefix, place.layout, siblings)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -23,6 +24,7 @@ from .tensor import StoredTensor
 
 LARGEST_READING = 8  # a file's tensors may span this many times its size: some share bytes, none needs more
 OWN = "minivan's own"
+RANK = re.compile(r"(?:^|[._-])rank[._-]?[0-9]+", re.IGNORECASE)  # in the names of one process's part
 MOST_CLASSES = 8  # whose objects are listed among what was passed over
 
 
@@ -101,7 +103,17 @@ def opened(path: str | Path, key: str | None = None, *, strict: bool = False) ->
         with formats.opened(place, strict) as held:
             yield _understood(place, held, key)
     except CheckpointError as error:
+        if RANK.search(place.path.name) and error.what.startswith("not a complete VAN"):
+            error = CheckpointError(f"{error.what} (its name says that it is one process's part)", error.why, error.where)
         raise error.within(place.path) from None
+
+
+def odd_numbers(checkpoint: Checkpoint) -> str:
+    """Read an open checkpoint's tensors and say which have NaN, infinities or negative variances; '' for none.
+
+    Raises CheckpointError for tensors that cannot be read.
+    """
+    return _numbers(checkpoint)[2]
 
 
 def with_source_sha256(weights: Weights) -> Weights:

@@ -59,13 +59,13 @@ def list_weights() -> int:
 
 def show_file(args: argparse.Namespace) -> int:
     """Print what is known of one checkpoint, and a table of its tensors or of their sums."""
-    from ..checkpoint import facts, find, opened
+    from ..checkpoint import facts, find, odd_numbers, opened
 
     with wrong_calls(), opened(find(args.file), args.key, strict=args.strict) as checkpoint:
         card = checkpoint.card
-        sha256 = card.sha256
+        sha256, odd = card.sha256, odd_numbers(checkpoint)
     say(f"{card.file}: {checkpoint.format}, {checkpoint.size:,} bytes")
-    print_rows({"sha256": sha256} | facts(checkpoint))
+    print_rows({"sha256": sha256} | facts(checkpoint) | ({"numbers": f"{odd}: loading needs --allow-nonfinite"} if odd else {}))
     print_table(tensor_rows(checkpoint.stored) if args.tensors else module_rows(checkpoint.stored))
     return RIGHT
 

@@ -65,7 +65,7 @@ def network(trace: Trace, model: str | None) -> tuple[Run | None, str]:
     except ValueError as error:
         return None, f"the trace's input is none that a network takes, so no fault can be tried ({error})"
     try:
-        weights = load(name)
+        weights = load(name, allow_nonfinite=True)  # whatever they are, they are the trace's or not
     except (ValueError, OSError) as error:
         return None, f"name the trace's weights with --model to have more faults tried ({sentence(error)})"
     if tensors_digest(weights.tensors) != trace.metadata.get("weights_sha256"):

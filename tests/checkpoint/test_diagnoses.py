@@ -46,6 +46,9 @@ OTHERS = {
         ones("patch_embed1.proj.weight", "block1.0.norm1.weight", "block1.0.attn.q.weight", "block1.0.attn.kv.weight"),
         "PVT",
     ),
+    "ResNet of Hugging Face": (ones("resnet.encoder.stages.0.layers.0.layer.0.convolution.weight"), "a ResNet"),
+    "ConvNeXt of torchvision": (ones("features.1.0.layer_scale", "features.1.0.block.0.weight"), "a ConvNeXt"),
+    "MetaFormer": (ones("network.0.0.token_mixer.pool.weight"), "a MetaFormer"),
     "text": (ones("bert.encoder.layer.0.output.dense.weight"), "a network for text"),
 }
 

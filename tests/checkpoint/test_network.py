@@ -109,6 +109,13 @@ def test_one_shard_is_known_for_one(tmp_path, name):
     assert "one shard, number" in refusal(path)
 
 
+def test_one_process_s_part_is_told_by_its_name(tmp_path):
+    state = {name: tensor[: len(tensor) // 2] if tensor.ndim else tensor for name, tensor in saved.state_dict().items()}
+    for name in ("mp_rank_00_model_states.pt", "model_rank1.pth", "rank-0.pt"):
+        message = refusal(saved.save({"module": state}, tmp_path / name))
+        assert "(its name says that it is one process's part)" in message and "has the shape" in message
+
+
 def test_a_network_of_empty_tensors_is_one_of_zero_3(tmp_path):
     empty = {name: torch.empty(0) for name in saved.state_dict()}
     message = refusal(saved.save({"module": empty}, tmp_path / "net.pt"))

@@ -260,6 +260,18 @@ def test_weights_show_prints_metadata_and_tensors(run, source):
     assert every[-1].split() == ["164", "tensors", "58,594"]
 
 
+def test_weights_show_says_which_network_was_found_and_what_is_odd(run, tmp_path):
+    state = saved.state_dict()
+    state["head.bias"][0] = float("nan")
+    path = saved.save({"student": state, "teacher": saved.state_dict()}, tmp_path / "net.pth")
+    assert "2 networks: 'student' (VAN" in run("weights", "show", path)[2]
+    out = run("weights", "show", path, "--key", "student")[1]
+    assert "found under  student" in out and "head.bias has 1 numbers that are NaN or infinite: loading needs" in out
+    assert run("convert", path, tmp_path / "out", "--key", "student")[0] == 2
+    status, _, errors = run("convert", path, tmp_path / "out", "--key", "student", "--allow-nonfinite")
+    assert status == 0 and "note: 'student' was read, as asked\n" in errors and "note: head.bias has 1 numbers" in errors
+
+
 def test_weights_show_of_minivan_s_own_by_name(run):
     card = read(BUNDLED).card
     out = run("weights", "show", BUNDLED.stem)[1]
