@@ -67,6 +67,8 @@ class Network(Wiring):
             self.notes += (SOFTMAX,)
             name = inputs_of(self.node(name, "Softmax"), 1)[0]
         node = self.producers.get(self.origin(name))
+        if node is not None and node.operator in POOLS:  # a backbone whose features are pooled
+            return inputs_of(node, 1)[0]
         if node is None or node.operator not in ("Gemm", "Add", "MatMul", "Conv"):
             return name
         bias: StoredTensor | None
@@ -87,7 +89,7 @@ class Network(Wiring):
         elif bool(node.attributes.get("transB")) == self.is_turned(weight):
             matrix = transposed(matrix)
         self.tensors = {f"{paths.HEAD}.weight": matrix, f"{paths.HEAD}.bias": bias or _filled(matrix.shape[0], 0)}
-        pool = self.node(x, "ReduceMean", "GlobalAveragePool")
+        pool = self.node(x, *POOLS)
         return inputs_of(pool, 1)[0]
 
     def _stage(self, name: str) -> tuple[str, tuple[Kernel, Module, list[Module]]]:
@@ -263,6 +265,7 @@ class Network(Wiring):
                 self.tensors |= {f"{paths.block(i, j)}.{key}": tensor for key, tensor in block.items()}
 
 
+POOLS = ("ReduceMean", "GlobalAveragePool")
 SCALES = ("alpha", "beta")  # what Gemm multiplies the product and the bias by
 CONV_ATTRIBUTES = (("strides", 1), ("pads", 0), ("dilations", 1))
 

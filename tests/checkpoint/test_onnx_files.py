@@ -84,6 +84,8 @@ def test_maps_of_a_backbone_are_its_features(tmp_path):
     assert weights.config == replace(SMALL, classes=0)
     features = VAN(weights.config, weights.tensors, "numpy").features(X)
     assert all(near(ours, theirs) for ours, theirs in zip(features, run(path, X), strict=True))
+    pooled = save(Graph(SMALL, tensors(), ["pooled"]).model(), tmp_path / "pooled.onnx")
+    assert read(pooled).config == weights.config and near(features[-1].mean((2, 3)), run(pooled, X)[0])
 
 
 @pytest.mark.parametrize("external", ["van.onnx.data", ""])
