@@ -175,7 +175,7 @@ def test_a_variant_stands_for_the_usual_file(tmp_path, file):
     store(state, folder / file.replace("fp16", "bf16"))
     assert "a folder with 2 variants of its weights: give one of" in fault(folder)
     store(state, folder / "model.safetensors")
-    assert not any("variant" in note for note in read(folder).notes)
+    assert not any("the variant" in note for note in read(folder).notes)
 
 
 def cache(tmp_path, revisions=("a" * 40,), main="a" * 40):
