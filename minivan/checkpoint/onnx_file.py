@@ -28,7 +28,7 @@ VARINT, EIGHT, LENGTH, FOUR = 0, 1, 2, 5  # how a field is written
 LONGEST_NAME = 4096  # bytes
 MOST_INTEGERS = 64  # of one attribute
 MOST_EXTERNAL = 100  # files of tensors beside the graph
-FIELD, OBJECT = 3, 1200  # steps that a field takes, bytes that a node or a tensor does
+FIELD, OBJECT = 2, 1200  # steps that a field takes besides its numbers, bytes that a node or a tensor does
 DTYPES = {1: "float32", 10: "float16", 11: "float64", 16: "bfloat16", 7: "int64", 6: "int32"}  # TensorProto.DataType
 WITHIN = {9: 0, 4: 4, 10: 8, 7: 8}  # raw_data, or the packed float_data, double_data, int64_data -> bytes of an element
 DAMAGED = "a damaged ONNX file"
@@ -103,6 +103,7 @@ class Reader:
             raise CheckpointError(DAMAGED, "a field reaches beyond the message that it is in")
 
     def _varint(self) -> int:
+        self.budget.step()
         value = 0
         for shift in range(0, 70, 7):
             byte = self.cursor.byte()
