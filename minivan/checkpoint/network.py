@@ -34,7 +34,7 @@ _LOSS = re.compile(
 _AVERAGE = re.compile(r"ema_\w+")  # mmcv's EMAHook: buffers of the module, whose dots are underscores
 HEADS = ("head", "fc", "classifier")  # what people call the head, or the Sequential it is the last of
 LEAVES = ("weight", "bias")
-OUTSIDE = "\0"  # in the place of the name of a tensor that does not lie behind `cut`: no prefix begins so
+OUTSIDE = "\0"  # in the place of the name of a tensor that does not lie behind `cut`: no key has it
 MMCV_RAW = "ema_..."  # how those of mmcv are listed: it swaps before it saves, so that they are what was averaged
 MOST_SHOWN = 5  # prefixes that a note names
 
@@ -150,7 +150,8 @@ def gathered(entries: Mapping[Any, object], cut: str, prefix: str, layout: Layou
     own = prefix + (layout.backbone if spelled and network.headless else "")
     others = tuple(other for other in siblings if len(other) > len(own))
     for raw, name, value in rest:
-        _sort(network, raw, name, value, prefix, name.startswith(own) and not name.startswith(others))
+        mine = name != OUTSIDE and name.startswith(own) and not name.startswith(others)
+        _sort(network, raw, name, value, prefix, mine)
     return network
 
 
@@ -185,7 +186,7 @@ def _sort(network: Network, raw: str, name: str, value: object, prefix: str, min
         return
     if _COUNTER.fullmatch(raw):
         network.counters[raw.rpartition(".")[2]] += 1
-    elif mine and _AVERAGE.fullmatch(inner):
+    elif _AVERAGE.fullmatch(inner if mine else raw):
         network.aside[MMCV_RAW] += 1
     elif mine and not _LOSS.fullmatch(first):
         network.strangers[raw] = value
