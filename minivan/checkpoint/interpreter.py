@@ -347,7 +347,6 @@ OPERATIONS: dict[int, Operation] = {
     0x8C: (Interpreter.text, 1), ord("X"): (Interpreter.text, 4), 0x8D: (Interpreter.text, 8),
     ord("U"): (Interpreter.old_text, 1), ord("T"): (Interpreter.old_text, 4),
     ord("C"): (Interpreter.binary, 1), ord("B"): (Interpreter.binary, 4), 0x8E: (Interpreter.binary, 8),
-    0x96: (Interpreter.binary, 8),
     ord(")"): (Interpreter.tuple_of, 0), ord("t"): (Interpreter.tuple_to_mark,),
     0x85: (Interpreter.tuple_of, 1), 0x86: (Interpreter.tuple_of, 2), 0x87: (Interpreter.tuple_of, 3),
     ord("]"): (Interpreter.empty_list,), ord("l"): (Interpreter.list_to_mark,),

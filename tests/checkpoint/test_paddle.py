@@ -22,7 +22,7 @@ def same(weights, state):
 
 
 @pytest.mark.parametrize("names", [True, False], ids=["with its names", "without"])
-@pytest.mark.parametrize("protocol", [2, 3, 4, 5])
+@pytest.mark.parametrize("protocol", [2, 3, 4])  # paddle.save has no other
 def test_paddles_parameters_give_pytorchs_logits(tmp_path, protocol, names):
     state = saved.state_dict()
     path = tmp_path / "van_tiny.pdparams"
@@ -64,6 +64,8 @@ def test_a_plain_pickle_of_arrays_has_pytorchs_conventions(tmp_path, protocol):
     arrays = {name: tensor.numpy() for name, tensor in state.items()}
     arrays["head.weight"] = np.asfortranarray(arrays["head.weight"])
     arrays["norm1.weight"] = arrays["norm1.weight"].astype(">f8")
+    for array in arrays.values():
+        array.flags.writeable = protocol < 5  # else the buffer is a bytearray, an opcode that is refused
     for contents in (arrays, {"state_dict": arrays, "epoch": 3}):
         (tmp_path / "net.pkl").write_bytes(pickle.dumps(contents, protocol))
         assert same(read(tmp_path / "net.pkl"), state)
