@@ -64,8 +64,9 @@ def test_a_plain_pickle_of_arrays_has_pytorchs_conventions(tmp_path, protocol):
     arrays = {name: tensor.numpy() for name, tensor in state.items()}
     arrays["head.weight"] = np.asfortranarray(arrays["head.weight"])
     arrays["norm1.weight"] = arrays["norm1.weight"].astype(">f8")
-    for array in arrays.values():
-        array.flags.writeable = protocol < 5  # else the buffer is a bytearray, an opcode that is refused
+    if protocol == 5:
+        for array in arrays.values():
+            array.flags.writeable = False  # else the buffer is a bytearray, an opcode that is refused
     for contents in (arrays, {"state_dict": arrays, "epoch": 3}):
         (tmp_path / "net.pkl").write_bytes(pickle.dumps(contents, protocol))
         assert same(read(tmp_path / "net.pkl"), state)
