@@ -17,7 +17,7 @@ from .budget import Budget
 from .dcp import Distributed
 from .error import CheckpointError
 from .folder import Place
-from .onnx_file import Reader
+from .onnx_file import graph_of
 from .onnx_graph import Network
 from .shards import Shards
 from .sniff import kind_of
@@ -67,22 +67,22 @@ def opened(place: Place, strict: bool = False) -> Iterator[Held]:
             if kind_of(file) == "onnx":
                 yield _onnx(file, place.path, stack, budget)
             else:
-                yield _one(file, budget, strict)
+                yield _one(file, budget, strict, stack)
 
 
 def _onnx(file: BufferedIOBase, path: Path, stack: ExitStack, budget: Budget) -> Held:
-    reader = Reader(file, path, stack, budget)
-    network = Network(reader.graph, budget)
+    graph = graph_of(file, path, stack, budget)
+    network = Network(graph, budget)
     epsilons = network.layer_norm_eps, network.batch_norm_eps
     return Held(
-        "ONNX", reader.size, budget, network.tensors, notes=network.notes, epsilons=epsilons, is_whole=True, is_flat=True
+        "ONNX", graph.size, budget, network.tensors, notes=network.notes, epsilons=epsilons, is_whole=True, is_flat=True
     )
 
 
-def _one(file: BufferedIOBase, budget: Budget, strict: bool) -> Held:
+def _one(file: BufferedIOBase, budget: Budget, strict: bool, stack: ExitStack) -> Held:
     size, kind = file.seek(0, 2), kind_of(file)
     if kind == "hdf5":
-        arrays, epsilons = keras.as_pytorch(hdf5.contents(file, budget), budget)
+        arrays, epsilons = keras.as_pytorch(hdf5.contents(file, budget, stack, keras.OPTIMIZER), budget)
         return Held("Keras HDF5", size, budget, arrays, epsilons=epsilons, is_flat=True)
     if kind == "safetensors":
         tensors, metadata = safetensors_file.contents(file, budget)
@@ -99,7 +99,7 @@ def _sharded(place: Place, stack: ExitStack, strict: bool) -> Held:
 
     def read(file: BufferedIOBase, budget: Budget) -> Mapping[object, object]:
         nonlocal format
-        held = _one(file, budget, strict)
+        held = _one(file, budget, strict, stack)
         if not isinstance(held.contents, dict):
             raise CheckpointError(f"the shard holds {quote(held.contents)}", "a dictionary of tensors is wanted")
         format = held.format

@@ -24,7 +24,7 @@ LEAVES = {
     "kernel": "weight", DEPTHWISE: "weight", "bias": "bias", "gamma": "weight", "beta": "bias",
     "moving_mean": "running_mean", "moving_variance": "running_var",
 }  # fmt: skip
-OPTIMIZER = "optimizer_weights/"
+OPTIMIZER = "optimizer_weights"  # a group that holds no network
 _STAGED = re.compile(r"(?<![^.])(?:patch_embed[1-4]|block[1-4]\.[0-9]{1,5})(?=\.)")
 _SINGLE = re.compile(r"(?<![^.])(?:norm[1-4]|head)(?=\.)")
 _AUTOMATIC = re.compile(r"(?:conv2d|depthwise_conv2d|dense|batch_normalization|layer_normalization)(?:_[0-9]+)?")
@@ -44,8 +44,6 @@ def as_pytorch(
     for path, array in arrays.items():
         budget.step(8)
         budget.hold(1000)
-        if path.startswith(OPTIMIZER):
-            continue
         name, leaf = _names(path)
         if name in found:
             raise CheckpointError(f"two arrays stand for {name}", f"{quote(path)} is the second")

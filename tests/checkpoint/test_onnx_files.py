@@ -10,7 +10,7 @@ from support.onnx_van import Graph, folded, run, save
 from support.watch import watching
 from tolerances import LOGITS
 
-from minivan.checkpoint import CheckpointError, opened, read
+from minivan.checkpoint import CheckpointError, onnx_file, opened, read
 from minivan.van import VAN
 from minivan.variants import Config, parameter_shapes
 
@@ -101,6 +101,23 @@ def test_numbers_in_a_file_beside_the_graph(tmp_path, external):
         assert "'van.onnx.data': cut short" in fault(path)
         (tmp_path / external).unlink()
         assert "the file of tensors 'van.onnx.data' is missing" in fault(path)
+
+
+FIELDS = {"float_data": (1, "f4"), "double_data": (11, "f8"), "int32_data": (10, "f2")}
+
+
+@pytest.mark.parametrize("field", FIELDS)
+def test_numbers_in_the_fields_of_their_types(tmp_path, field):
+    own = tensors()
+    model = Graph(SMALL, own).model()
+    code, dtype = FIELDS[field]
+    for tensor in model.graph.initializer:
+        values = np.frombuffer(tensor.raw_data, "<f4").astype(dtype)
+        tensor.ClearField("raw_data")
+        tensor.data_type = code
+        getattr(tensor, field).extend((values.view("u2") if dtype == "f2" else values).tolist())
+    weights = read(save(model, tmp_path / "van.onnx"))
+    assert all(np.array_equal(weights.tensors[name], own[name].astype(dtype)) for name in own)
 
 
 @pytest.mark.parametrize("place", ["../van.data", "/etc/passwd", "a/b", "..", "", "C:\\b"])
@@ -196,6 +213,28 @@ def test_graphs_that_are_none(tmp_path):
     assert "where a VAN has the numbers of" in fault(save(model, path))
     model.ClearField("graph")
     assert "it has no graph" in fault(save(model, path))
+
+
+def test_what_protobuf_refuses(tmp_path):
+    path = tmp_path / "a.onnx"
+    data = b"\x12\x01x"
+    for _ in range(300):  # graphs in the attributes of nodes of graphs
+        for number in (5, 1, 6):
+            data = bytes([number << 3 | 2]) + varint(len(data)) + data
+    path.write_bytes(b"\x08\x08\x12\x01x" + b"\x3a" + varint(len(data)) + data)
+    assert "a damaged ONNX file: " in fault(path)
+    model = Graph(SMALL, tensors()).model()
+    model.graph.node[0].attribute[0].ClearField("type")
+    assert "the attribute 'kernel_shape' has no type" in fault(save(model, path)) or "has no type" in fault(path)
+    data = save(Graph(SMALL, tensors()).model(), path).read_bytes()
+    path.write_bytes(data.replace(b"onnx::w_0", b"\xff\xfe::w_0:"))
+    assert read(path).config == SMALL
+
+
+def test_a_file_larger_than_protobuf_reads(tmp_path, monkeypatch):
+    path = save(Graph(SMALL, tensors()).model(), tmp_path / "a.onnx")
+    monkeypatch.setattr(onnx_file, "LARGEST", path.stat().st_size - 1)
+    assert "2 GiB is protobuf's limit: its tensors belong in a file beside it" in fault(path)
 
 
 def test_a_file_cut_short_or_changed_is_read_or_refused(tmp_path):

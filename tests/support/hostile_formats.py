@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import io
 import struct
+
+import h5py
 
 from support.hostile import around, filled, number, text
 
@@ -44,8 +47,8 @@ ONNX = {
     "empty fields": graph(b"\x18\x01"),
     "empty nodes": graph(field(1, b"")),
     "nodes with many inputs": graph(field(1, field(1, b"a") * 1000)),
-    "nodes with many attributes": graph(field(1, field(5, field(1, b"a") + b"\x18\x01") * 100)),
-    "lists of integers": graph(field(1, field(5, field(8, b"\x01" * 60)))),
+    "nodes with many attributes": graph(field(1, field(5, field(1, b"a") + b"\x18\x01\xa0\x01\x02") * 100)),
+    "lists of integers": graph(field(1, field(5, field(8, b"\x01" * 60) + b"\xa0\x01\x07"))),
     "names of outputs": graph(field(12, field(1, b"n" * 4000))),
     "tensors": numbered(lambda index: field(5, field(8, b"%d" % index))),
     "a chain of views": lambda size: numbered(node)(size)[:-1] + b"1",
@@ -53,57 +56,60 @@ ONNX = {
 }
 
 
-def hdf5(tree: bytes, rest: bytes = b"", header: bytes = b"") -> bytes:
-    """A file whose root is a group with this tree at byte 184; `header` stands where its own would."""
-    first = header or struct.pack("<BBHLL4x", 1, 0, 1, 1, 24) + struct.pack("<HHB3xQQ", 0x11, 16, 0, 184, 136)
-    heap = b"HEAP\0\0\0\0" + struct.pack("<3Q", 16, 0, 168) + b"\0a\0" + bytes(13)
-    start = b"\x89HDF\r\n\x1a\n" + bytes([0, 0, 0, 0, 0, 8, 8, 0]) + struct.pack("<HHL4Q", 4, 16, 0, 0, 2**64 - 1, 0, 2**64 - 1)
-    return start + struct.pack("<2Q2L16x", 0, 96, 0, 0) + first + heap + tree + rest
+NODE, LEAF, NOWHERE = 16, 4, 2**64 - 1  # HDF5's usual size of a node of a group's tree, and of a table of its members
 
 
-def node_of(level: int, children: list[int]) -> bytes:
-    pairs = b"".join(struct.pack("<2Q", 0, child) for child in children)
-    return b"TREE" + struct.pack("<BBH2Q", 0, level, len(children), 0, 0) + pairs + bytes(8)
+def hdf5(tree: bytes, header: bytes = b"") -> bytes:
+    """A file whose root is a group with this tree at byte 184, and with one name, "a"; an object's header may follow."""
+    first = struct.pack("<BBHLL4x", 1, 0, 1, 1, 24) + struct.pack("<HHB3xQQ", 0x11, 16, 0, 184, 136)
+    heap = b"HEAP\0\0\0\0" + struct.pack("<3Q", 16, 1, 168) + b"\0a\0" + bytes(13)
+    places = struct.pack("<4Q", 0, NOWHERE, 184 + len(tree) + len(header), NOWHERE)
+    start = b"\x89HDF\r\n\x1a\n" + bytes([0, 0, 0, 0, 0, 8, 8, 0]) + struct.pack("<HHL", LEAF, NODE, 0) + places
+    return start + struct.pack("<2Q2L16x", 0, 96, 0, 0) + first + heap + tree + header
 
 
-def symbols(header: int, count: int) -> bytes:
-    return b"SNOD" + struct.pack("<BxH", 1, count) + struct.pack("<2QL20x", 1, header, 0) * count
-
-
-def itself(size: int) -> bytes:
-    """A group each of whose members is the group."""
-    tables = -(-size // 40 // 60_000)
-    tree = node_of(0, [184 + 32 + 16 * tables + at * (8 + 40 * 60_000) for at in range(tables)])
-    return hdf5(tree, b"".join(symbols(96, min(60_000, size // 40)) for _ in range(tables)))
-
-
-def one_table(size: int) -> bytes:
-    """A tree whose children are all one table."""
-    count = min(65_535, size // 16)
-    return hdf5(node_of(0, [184 + 32 + 16 * count] * count), symbols(96, 1) + bytes(size - 16 * count))
-
-
-def trees(size: int) -> bytes:
-    """Trees in trees, each of whose children is the same tree one level below."""
-    count = min(65_535, size // 16 // 8)
-    length = 32 + 16 * count
-    return hdf5(b"".join(node_of(7 - at, [184 + (at + 1) * length] * count) for at in range(8)), symbols(96, 1))
+def trees(levels: int, header: int) -> bytes:
+    """A tree each of whose nodes has one child many times; the last is a table that has one object many times."""
+    length = 24 + 8 + 32 * NODE
+    nodes = b""
+    for level in reversed(range(levels)):
+        child = 184 + (levels - level) * length
+        pairs = struct.pack("<2Q", 0, child) * 2 * NODE + struct.pack("<Q", 1)
+        nodes += b"TREE" + struct.pack("<BBH2Q", 0, level, 2 * NODE, NOWHERE, NOWHERE) + pairs
+    return nodes + b"SNOD" + struct.pack("<BxH", 1, 2 * LEAF) + struct.pack("<2QL20x", 1, header, 0) * 2 * LEAF
 
 
 def messages(size: int) -> bytes:
     """A group of many members, which are all one object with many messages."""
-    count = min(65_535, size // 16)
-    header = struct.pack("<BBHLL4x", 1, 0, count, 1, 8 * count) + struct.pack("<HHB3x", 0x0C, 0, 0) * count
-    place = 184 + 48 + 8 + 40 * (size // 80)
-    members = min(65_535, size // 80)
-    return hdf5(node_of(0, [184 + 48]), symbols(place, members) + bytes(place - 184 - 48 - 8 - 40 * members) + header)
+    count = min(65_535, size // 8)
+    header = struct.pack("<BBHLL4x", 1, 0, count, 1, 8 * count) + struct.pack("<HHB3x", 0, 0, 0) * count
+    return hdf5(trees(3, 184 + len(trees(3, 0))), header)
+
+
+def by_h5py(add, unit: int):
+    """A file in which h5py adds something again and again: about `unit` bytes each time."""
+
+    def build(size: int) -> bytes:
+        buffer = io.BytesIO()
+        with h5py.File(buffer, "w", libver="latest") as file:
+            for index in range(max(size // unit, 1)):
+                add(file, index)
+        return buffer.getvalue()
+
+    return build
 
 
 HDF5 = {
-    "a group that is each of its members": itself,
-    "a table named again and again": one_table,
-    "trees of one tree": trees,
+    "members without an end, all of them the group": lambda size: hdf5(trees(8, 96)),
     "an object with many messages, named again and again": messages,
+    "groups": by_h5py(lambda file, index: file.create_group(str(index)), 200),
+    "groups in one another": by_h5py(lambda file, index: file.create_group("a/" * index + "b"), 2000),
+    "long names": by_h5py(lambda file, index: file.create_group(f"{index}{'n' * 20_000}"), 20_200),
+    "empty arrays": by_h5py(lambda file, index: file.create_dataset(str(index), (0,), "f4"), 400),
+    "arrays of many chunks": by_h5py(
+        lambda file, index: file.create_dataset(str(index), (99, 99, 9), "f4", chunks=(1, 1, 1)), 900
+    ),
+    "a group under many names": by_h5py(lambda file, index: file.__setitem__(f"{index}", file["/"]), 40),
 }
 
 DTYPE = b"cnumpy\ndtype\n(X\x02\x00\x00\x00f4\x89\x88tR"
