@@ -39,8 +39,8 @@ AGAIN = "write it with h5py as Keras does, without links to other files and with
 def contents(file: BufferedIOBase, budget: Budget, stack: ExitStack, without: str = "") -> dict[str, StoredTensor]:
     """Return the arrays of numbers in an HDF5 file, by their paths ('norm1/norm1/gamma:0'); others are passed over.
 
-    They can be read until `stack` closes. The group `without` is not looked into. Raises CheckpointError for a damaged file, for
-    one that leads to other files, and where h5py is not installed.
+    They can be read until `stack` closes. The group `without` is not looked into. Raises CheckpointError for a damaged file,
+    for one that leads to other files, and where h5py is not installed.
     """
     h5py = library("h5py", "keras", "an HDF5 file")
     with _refusals():
@@ -130,13 +130,13 @@ class _Contents:
         wanted = prod(shape) * ITEM_SIZES[dtype]
         chunk = made.get_chunk() if made.get_layout() == self.h5py.h5d.CHUNKED else ()
         most = LARGEST_GROWTH * self.size if DEFLATE in filters else self.size
-        if chunk:
-            self.budget.step(OBJECT * prod(-(-side // step) for side, step in zip(shape, chunk, strict=True)))
         held = min(wanted, most) if chunk else min(found.get_storage_size(), most)
         if held < wanted or any(step > side for side, step in zip(shape, chunk, strict=False)):
             raise CheckpointError(
                 f"{quote(name)} is {dtype} of shape {shape} and has {held} bytes", "cut short, or never written"
             )
+        if chunk:
+            self.budget.step(OBJECT * prod(-(-side // step) for side, step in zip(shape, chunk, strict=True)))
         fetch = partial(self.fetch, name, path, shape, ITEM_SIZES[dtype], DEFLATE in filters)
         return StoredTensor(shape, dtype, fetch, byteorder=byteorder)
 

@@ -109,7 +109,7 @@ FIELDS = {"float_data": (1, "f4"), "double_data": (11, "f8"), "int32_data": (10,
 @pytest.mark.parametrize("field", FIELDS)
 def test_numbers_in_the_fields_of_their_types(tmp_path, field):
     own = tensors()
-    model = Graph(SMALL, own).model()
+    model = Graph(SMALL, own, ["gelu"]).model(20)
     code, dtype = FIELDS[field]
     for tensor in model.graph.initializer:
         values = np.frombuffer(tensor.raw_data, "<f4").astype(dtype)
@@ -219,15 +219,15 @@ def test_what_protobuf_refuses(tmp_path):
     path = tmp_path / "a.onnx"
     data = b"\x12\x01x"
     for _ in range(300):  # graphs in the attributes of nodes of graphs
-        for number in (5, 1, 6):
+        for number in (6, 5, 1):
             data = bytes([number << 3 | 2]) + varint(len(data)) + data
     path.write_bytes(b"\x08\x08\x12\x01x" + b"\x3a" + varint(len(data)) + data)
     assert "a damaged ONNX file: " in fault(path)
     model = Graph(SMALL, tensors()).model()
     model.graph.node[0].attribute[0].ClearField("type")
-    assert "the attribute 'kernel_shape' has no type" in fault(save(model, path)) or "has no type" in fault(path)
+    assert "has no type" in fault(save(model, path))
     data = save(Graph(SMALL, tensors()).model(), path).read_bytes()
-    path.write_bytes(data.replace(b"onnx::w_0", b"\xff\xfe::w_0:"))
+    path.write_bytes(data.replace(b"onnx::w_0", b"\xff\xfenx::w_0"))
     assert read(path).config == SMALL
 
 

@@ -11,7 +11,7 @@ from support import ROOT
 import minivan
 from minivan import explain, lka
 from minivan.card import PRESETS
-from minivan.checkpoint import SOURCES, downstream, keras, shards
+from minivan.checkpoint import SOURCES, downstream, hdf5, keras, onnx_file, shards
 from minivan.checkpoint.inert import NAMES
 from minivan.checkpoint.layouts import LAYOUTS
 from minivan.explain.choices import METHODS
@@ -79,6 +79,9 @@ def test_the_table_of_layouts():
     page = text("docs/checkpoints.md")
     assert f"own eps, {downstream.LAYER_NORM_EPS:g}" in page
     assert f"at most {shards.MOST_SHARDS} shards" in page and f"{keras.TFVAN_EPS:.3e} for both norms" in page
+    security = text("SECURITY.md")
+    assert f"ONNX: a file has {(onnx_file.LARGEST + 1) >> 30} GiB at most" in security
+    assert f"deflated, than {hdf5.LARGEST_GROWTH} times as many" in security
 
 
 def test_the_presets():
