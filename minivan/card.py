@@ -16,10 +16,13 @@ from .shipped import PACKAGE
 MOST_BYTES_OF_LABELS = 8 << 20
 
 
-def file_sha256(path: str | Path) -> str:
-    """Return a regular file's SHA-256, 64 hex digits. Raises OSError."""
-    with opened(path) as file, named(path):
-        return hashlib.file_digest(file, "sha256").hexdigest()
+def file_sha256(*paths: str | Path) -> str:
+    """Return the SHA-256 of a regular file, or of several one after the other, 64 hex digits. Raises OSError."""
+    digest = hashlib.sha256()
+    for path in paths:
+        with opened(path) as file, named(path):
+            hashlib.file_digest(file, lambda: digest)
+    return digest.hexdigest()
 
 
 class Label(NamedTuple):
@@ -129,13 +132,14 @@ class Card:
     name: str  # short, as the user sees it: 'van_b0_tiny_imagenet200'
     preprocessing: Preprocessing = PRESETS["official"]
     labels: tuple[Label, ...] = ()  # in index order; empty where the class names are not known
-    layout: str = "authors"  # the layout the checkpoint came in: authors, huggingface or openmmlab
+    layout: str = "authors"  # the layout the checkpoint came in: a key of checkpoint/layouts.py's table
     source: str = ""  # the file the weights were converted from
     source_sha256: str = ""  # and its SHA-256, 64 hex digits
     version: str = ""  # of the weights, where several sets bore the same name: '2'
     not_sure: float | None = None  # a top probability below this is no answer to rely on; None where nobody measured it
     file: Path | None = field(default=None, compare=False)  # where these weights were read from, if from a file
     activation: str = "softmax"  # one of ACTIVATIONS
+    shards: tuple[Path, ...] = field(default=(), compare=False)  # and where that is an index: the files that it names
     notes: tuple[str, ...] = field(default=(), compare=False)  # what a person should know of how they were read
 
     def __post_init__(self) -> None:
@@ -156,14 +160,15 @@ class Card:
 
     @property
     def sha256(self) -> str:
-        """The SHA-256 of `file` as it is when this is first asked for, 64 hex digits; '' for weights from no file.
+        """The SHA-256 of `file`, or of its shards one after the other, as they are when this is first asked for, 64 hex
+        digits; '' for weights from no file.
 
         It takes as long as reading the whole file, which is why nobody asks who does not show it. Raises OSError where the
         file has gone.
         """
         kept = vars(self)  # not a cached_property: until Python 3.12, one card that is asked keeps all others waiting
         if "_sha256" not in kept:
-            kept["_sha256"] = file_sha256(self.file) if self.file else ""
+            kept["_sha256"] = file_sha256(*self.shards or (self.file,)) if self.file else ""
         return str(kept["_sha256"])
 
     def label(self, index: int) -> Label:

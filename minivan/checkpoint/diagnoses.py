@@ -116,9 +116,6 @@ TENSORS = {  # torch._utils._rebuild_... -> what it rebuilds, and what to do
     "sparse_csr_tensor": ("a sparse tensor", "save tensor.to_dense()"),
     "nested_tensor": ("a nested tensor", "weights are plain tensors"),
     "wrapper_subclass": ("a tensor of a class of its own", "save plain tensors"),
-    "xla_tensor": ("a tensor of another device", "save it from the processor's memory: tensor.cpu()"),
-    "mlc_tensor": ("a tensor of another device", "save it from the processor's memory: tensor.cpu()"),
-    "device_tensor_from_numpy": ("a tensor of another device", "save it from the processor's memory: tensor.cpu()"),
     "meta_tensor_no_storage": ("a tensor on PyTorch's meta device", "it never had numbers: load the weights before you save"),
 }
 LONGEST_NAMES = 1 << 18  # characters of names that are looked through

@@ -13,9 +13,10 @@ from functools import partial
 from typing import Any, NoReturn
 
 from ..errors import quote
-from . import diagnoses, known_classes
+from . import diagnoses, known_classes, numpy_array
 from .error import CheckpointError
 from .standin import StandIn
+from .stateful import Record, encode
 from .tensor import ITEM_SIZES, Storage, StoredTensor, is_natural
 
 LONGEST_KEY = 4096  # characters of a dictionary's key: two long ones that are equal take long to compare
@@ -98,6 +99,10 @@ def _inert(path: str) -> Builder:
     return lambda *args: one
 
 
+def _record(path: str) -> Builder:
+    return lambda *args: Record(path)
+
+
 def _unread(what: str, why: str) -> Builder:
     one = Unread(what, why)
     return lambda *args: one
@@ -114,6 +119,13 @@ def _size(*args: object) -> tuple[object, ...]:
     if len(args) == 1 and isinstance(args[0], (tuple, list)):
         return tuple(args[0])
     raise CheckpointError(f"torch.Size of {len(args)} arguments", "one tuple")
+
+
+def _named(*args: object) -> object:
+    """PaddlePaddle pickles a tensor as `tuple((name, array))`, and any other tuple is not made by a call."""
+    if len(args) == 1 and isinstance(args[0], tuple):
+        return args[0]
+    return Inert("builtins.tuple")
 
 
 def _tensor(
@@ -234,6 +246,8 @@ STATISTICS = ("min", "max", "mean", "current")
 SCHEDULER = "torch.optim.lr_scheduler."
 RECONSTRUCTED = Inert("copyreg._reconstructor")
 
+FROM_NUMPY = ("device_tensor_from_numpy", "xla_tensor", "mlc_tensor")
+
 BUILDERS: dict[str, Builder] = {
     "torch._utils._rebuild_tensor": _tensor,
     "torch._utils._rebuild_tensor_v2": _tensor,
@@ -242,6 +256,13 @@ BUILDERS: dict[str, Builder] = {
     "torch._utils._rebuild_parameter_with_state": _parameter,
     "torch._tensor._rebuild_from_type": _from_type,
     "torch._tensor._rebuild_from_type_v2": _from_type,
+    **{f"torch._utils._rebuild_{kind}": numpy_array.on_device for kind in FROM_NUMPY},
+    **{f"numpy.{core}.multiarray._reconstruct": numpy_array.reconstruct for core in ("core", "_core")},
+    **{f"numpy.{core}.numeric._frombuffer": numpy_array.from_buffer for core in ("core", "_core")},
+    "numpy.dtype": numpy_array.Dtype,
+    "_codecs.encode": encode,
+    "builtins.tuple": _named,
+    "__builtin__.tuple": _named,
     "torch.Size": _size,
     "builtins.getattr": _attribute,
     "__builtin__.getattr": _attribute,
@@ -258,19 +279,27 @@ DICTIONARIES = (
 
 UNREAD_TENSORS = {f"torch._utils._rebuild_{kind}": said for kind, said in diagnoses.TENSORS.items()}
 
+# What describes a distributed checkpoint: torch/distributed/checkpoint
+RECORDS = (
+    *(f"torch.distributed.checkpoint.metadata.{name}" for name in (
+        "Metadata", "MetadataIndex", "TensorStorageMetadata", "BytesStorageMetadata", "ChunkStorageMetadata",
+        "TensorProperties", "StorageMeta", "_MEM_FORMAT_ENCODING",
+    )),
+    "torch.distributed.checkpoint.filesystem._StorageInfo",
+)  # fmt: skip
+
 PLAIN = (
-    "set", "frozenset", "list", "tuple", "int", "float", "bool", "str", "bytes", "bytearray", "complex", "slice", "range",
+    "set", "frozenset", "list", "int", "float", "bool", "str", "bytes", "bytearray", "complex", "slice", "range",
     "object",
 )  # fmt: skip
-NUMPY = ("core.multiarray.scalar", "core.multiarray._reconstruct", "core.numeric._frombuffer")
+NUMPY = ("core.multiarray.scalar",)
 NAMESPACES = ("argparse.Namespace", "types.SimpleNamespace")  # a training script's arguments: `stated` reads some of them
 INERT = (
-    "_codecs.encode",
     *(f"{module}.{name}" for module in ("builtins", "__builtin__") for name in PLAIN),
     *(f"pathlib{at}.{kind}Path" for at in ("", "._local") for kind in ("", "Posix", "PurePosix", "Windows", "PureWindows")),
     *(f"datetime.{name}" for name in ("datetime", "date", "time", "timedelta", "timezone")),
     "decimal.Decimal", "fractions.Fraction", "uuid.UUID", "collections.deque",
-    "numpy.ndarray", "numpy.dtype", *(f"numpy.{path}" for path in NUMPY), *(f"numpy._{path}" for path in NUMPY),
+    "numpy.ndarray", *(f"numpy.{path}" for path in NUMPY), *(f"numpy._{path}" for path in NUMPY),
     *(f"numpy.{kind}{bits}" for kind in ("float", "int", "uint") for bits in (8, 16, 32, 64)), "numpy.bool_", "numpy.bool",
     *(f"numpy.dtypes.{kind}{bits}DType" for kind in ("Float", "Int", "UInt") for bits in (8, 16, 32, 64)),
     "numpy.dtypes.BoolDType",
@@ -297,6 +326,7 @@ NAMES = (
     | {path: Name(path, partial(StandIn, path)) for path in known_classes.SPECS}
     | {path: Name(path, _inert(path)) for path in INERT}
     | {path: Name(path, _stand_in(path)) for path in NAMESPACES}
+    | {path: Name(path, _record(path)) for path in RECORDS}
     | {f"torch.{name}": Name(f"torch.{name}", _refused(f"torch.{name}"), name) for name in ITEM_SIZES}
     | {
         path: Name(path, _refused(path), dtype)

@@ -21,9 +21,12 @@ from .inert import LONGEST_KEY
 from .nesting import CONTAINERS
 from .stack import MARK, Stack
 from .standin import StandIn
+from .stateful import Record, Span, Stateful
 from .tensor import Storage, StoredTensor, is_natural
 
 LONGEST_TEXT = 16 << 20  # bytes of one text or bytes object
+HELD_TEXT, HELD_BYTES = 1 << 20, 256  # bytes that are held in memory: longer ones are an array's numbers, and stay in the file
+SPAN = 200  # bytes of the object that stands for one of them
 LONGEST_INTEGER = 255  # bytes
 MOST_ARGUMENTS = 64
 NAME = 2  # steps that it takes to read and look up a name, besides its own
@@ -118,24 +121,40 @@ class Interpreter(Stack):
     def real(self) -> None:
         self.push_new(struct.unpack(">d", self.cursor.take(8))[0])
 
-    def bytes_of(self, width: int) -> bytes:
-        size = self.cursor.number(width)
+    def bytes_of(self, size: int) -> bytes:
         if size > LONGEST_TEXT:
             raise CheckpointError(f"a text of {size} bytes", f"the limit is {LONGEST_TEXT}")
         self.budget.hold(size)  # before it is read
         return self.cursor.take(size)
 
-    def text(self, width: int) -> None:
-        try:
-            self.push_new(self.bytes_of(width).decode("utf-8", "surrogatepass"))
-        except UnicodeDecodeError:
-            raise CheckpointError("a text that is not UTF-8") from None
+    def left_in_file(self, size: int, held: int) -> bool:
+        """Leave the next `size` bytes in the file where they are more than are held, and push what stands for them."""
+        if size <= held:
+            return False
+        if size > self.cursor.left:
+            raise CheckpointError(f"a text of {size} bytes", f"only {self.cursor.left} are left")
+        self.budget.hold(SPAN)
+        self.push(Span(self.cursor.file, self.cursor.skip(size), size))
+        return True
 
-    def old_text(self, width: int) -> None:
-        self.push_new(self.bytes_of(width).decode("latin-1"))  # Python 2's str
+    def text(self, width: int) -> None:
+        size = self.cursor.number(width)
+        if not self.left_in_file(size, HELD_TEXT):
+            try:
+                self.push_new(self.bytes_of(size).decode("utf-8", "surrogatepass"))
+            except UnicodeDecodeError:
+                raise CheckpointError("a text that is not UTF-8") from None
 
     def binary(self, width: int) -> None:
-        self.push_new(self.bytes_of(width))
+        """Bytes, or what Python 2 calls a text."""
+        size = self.cursor.number(width)
+        if not self.left_in_file(size, HELD_BYTES):
+            self.push_new(self.bytes_of(size))
+
+    def old_text(self, width: int) -> None:
+        size = self.cursor.number(width)
+        if not self.left_in_file(size, HELD_TEXT):
+            self.push_new(self.bytes_of(size).decode("latin-1"))  # Python 2's str
 
     # containers
 
@@ -274,8 +293,13 @@ class Interpreter(Stack):
         self.call(self.pop(), args)
 
     def build(self) -> None:
-        """Set an object's state: an OrderedDict's `_metadata`, a Namespace's fields. They are let go, but for a stand-in's."""
+        """Set an object's state: a NumPy array's numbers, a stand-in's. What an OrderedDict or a Namespace has is let go."""
         state = self.pop()
+        if isinstance(self.top(), Stateful):
+            self.budget.step(CALL)
+            self.budget.hold(TENSOR)
+            self.top().set_state(state)
+            return
         if isinstance(self.top(), StoredTensor):
             raise CheckpointError("a state set on a tensor", "it would replace the tensor's numbers")
         if isinstance(self.top(), StandIn):
@@ -292,7 +316,7 @@ class Interpreter(Stack):
 
 
 def key_of(key: object) -> Hashable:
-    """Return what stands for a dictionary's key: itself if it is text or None, an integer's digits; CheckpointError for others.
+    """Return what stands for a dictionary's key: itself if it is text, None or a record, an integer's digits; else an error.
 
     Python hashes text with a secret, integers without one: a file could choose them so that all collide.
     """
@@ -300,7 +324,7 @@ def key_of(key: object) -> Hashable:
         if len(key) > LONGEST_KEY:
             raise CheckpointError(f"a dictionary's key of {len(key)} characters", f"the limit is {LONGEST_KEY}")
         return key
-    if key is None or isinstance(key, bool):
+    if key is None or isinstance(key, (bool, Record)):
         return key
     if is_natural(key) or (isinstance(key, int) and is_natural(-key)):
         return str(key)

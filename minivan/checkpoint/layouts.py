@@ -15,6 +15,7 @@ from functools import cached_property
 from .. import paths
 from ..geometry import PATCH_STRIDES
 from ..variants import COLOURS, Config, is_learned, listed, parameter_shapes, tensor_faults
+from . import downstream
 from .error import CheckpointError
 from .tensor import StoredTensor
 
@@ -60,6 +61,8 @@ OPENMMLAB = {
     "head": "head.fc",
 }
 AUTHORS = {module: module for module in OPENMMLAB}
+# mmsegmentation 1.x builds its VAN (projects/van/backbones/van.py) of its MSCAN, whose MLP has a plain convolution.
+MMSEGMENTATION = AUTHORS | {"block{i}.{j}.mlp.dwconv.dwconv": "block{i}.{j}.mlp.dwconv"}
 
 
 @dataclass(frozen=True)
@@ -134,6 +137,7 @@ LAYOUTS = {
         Layout("huggingface", "Hugging Face", HUGGING_FACE, 1e-6, "hf", "van.", ("layernorm.weight", "layernorm.bias")),
         # mmpretrain/configs/van: 248 then 224, mean = std = 127.5, which is the authors' preprocessing
         Layout("openmmlab", "OpenMMLab", OPENMMLAB, 1e-5, "official", "backbone."),
+        Layout("mmsegmentation", "mmsegmentation", MMSEGMENTATION, downstream.LAYER_NORM_EPS, downstream.PRESET),
     )
 }
 BLOCK_TENSORS = sum(paths.block_of(name) is not None for name, _ in parameter_shapes(Config((1,), (1,), (1,))))  # of one block

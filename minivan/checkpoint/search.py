@@ -11,7 +11,7 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from .. import paths
 from ..errors import quote
@@ -28,8 +28,6 @@ from .tensor import StoredTensor
 
 KEY, KEY_MEMORY = 12, 200  # steps and bytes that it takes to look for one key in every layout
 MOST_SHOWN = 4  # networks that a message names
-# What OpenMMLab's libraries put beside a backbone. The authors' VAN for them has PyTorch's own eps (VAN-Segmentation's van.py).
-PARTS = {"decode_head", "auxiliary_head", "neck", "bbox_head", "rpn_head", "roi_head", "mask_head", "panoptic_head"}
 TOP = "."  # how `key` spells the network that lies behind nothing
 # Words in a key that say: averaged over the training, and so the network for inference.
 AVERAGED = {"ema", "swa", "average", "averaged", "avg", "shadow"}
@@ -72,6 +70,7 @@ class Found:
     label: str  # where it was found, as `key` takes it
     notes: tuple[str, ...]  # what a person should know of how it was chosen and read, a sentence each
     passed_over: tuple[str, ...]  # what else the file holds, 'decode_head: 12 tensors'
+    beside: tuple[str, ...]  # how the names of tensors begin that lie in one dictionary with the network's: 'decode_head'
 
 
 def understand(whole: object, budget: Budget, key: str | None = None) -> Found:
@@ -106,11 +105,8 @@ def understand(whole: object, budget: Budget, key: str | None = None) -> Found:
     unread = next((name for name in network.aside if name != MMCV_RAW and says_averaged(name)), None)
     if unread and key is None and not any(other.is_averaged for other in every):
         notes += (f"averaged weights lie under {quote(unread)}, with names that are not known: they were not read",)
-    if place.layout.name == "authors" and PARTS.intersection(network.aside):
-        eps = LAYOUTS["openmmlab"].layer_norm_eps
-        config = replace(config, layer_norm_eps=eps)
-        notes += (f"LayerNorm has eps {eps:g}, as beside the parts of OpenMMLab's libraries (convert --eps for another)",)
-    return Found(place.layout, config, stored, place.label, notes, (*network.passed_over(), *_elsewhere(contents, place)))
+    passed_over = (*network.passed_over(), *_elsewhere(contents, place))
+    return Found(place.layout, config, stored, place.label, notes, passed_over, tuple(network.aside))
 
 
 def _places(holdings: Sequence[Holding], budget: Budget, key: str | None) -> Iterator[Place]:

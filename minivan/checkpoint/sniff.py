@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import re
 from io import BufferedIOBase
 
 from .diagnoses import AGAIN, BEGINNINGS, of_text
 from .error import CheckpointError
 
 PROTOCOL_1 = b"L119547037146038801333356L\n"  # torch.save's magic number in pickle protocol 1, which has no mark of its own
+# An ONNX file has no mark of its own: its first field is its version of the format, its second one of six of ModelProto's.
+ONNX = re.compile(rb"\x08[\x01-\x3f][\x12\x1a\x22\x28\x32\x3a\x42]")
 
 
 def kind_of(file: BufferedIOBase) -> str:
-    """Return 'torch' for a PyTorch file, zip or legacy, and 'safetensors'; CheckpointError says what any other file is."""
+    """Return 'torch' (of another pickle too), 'safetensors', 'hdf5' or 'onnx'; CheckpointError says what any other file is."""
     file.seek(0)
     head = file.read(512)
     size = file.seek(0, 2)
@@ -23,6 +26,10 @@ def kind_of(file: BufferedIOBase) -> str:
         return "safetensors"  # asked before the others: the length it begins with may look like any of them
     if head.startswith((b"\x80", PROTOCOL_1)):
         return "torch"
+    if head.startswith(b"\x89HDF\r\n\x1a\n"):
+        return "hdf5"
+    if ONNX.match(head):
+        return "onnx"
     for start, what, why in BEGINNINGS:
         if head.startswith(start):
             raise CheckpointError(what, why)

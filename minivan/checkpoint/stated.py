@@ -35,6 +35,8 @@ CONVNEXT_SHARE = 224 / 256  # of the resized shorter side that it crops, unless 
 TIMM_SIDE, TIMM_SHARE = 224, 0.9  # the authors' models' own, unless their training's arguments say others
 PIPELINES = ("test_dataloader.dataset.pipeline", "test_pipeline", "data.test.pipeline", "val_dataloader.dataset.pipeline")
 NORMALISED = ("data_preprocessor", "model.data_preprocessor")  # where MMEngine's models have mean and std
+SQUEEZED = "both sides are resized to the same length"
+BGR = "colours are in the order BGR"
 
 
 @dataclass(frozen=True)
@@ -47,6 +49,11 @@ class Stated:
 
     def __bool__(self) -> bool:
         return bool(self.fields or self.beyond)
+
+    def of_colours(self) -> Stated:
+        """Return what is said of colours alone: sizes are those of whole scenes where a network does more than classify."""
+        fields = {name: value for name, value in self.fields.items() if name in ("mean", "std")}
+        return Stated(self.where, fields, tuple(phrase for phrase in self.beyond if phrase == BGR))
 
     def applied(self, given: Preprocessing) -> tuple[Preprocessing, tuple[str, ...]]:
         """Return `given` with what is said in its place, and notes of what cannot be done, a sentence each."""
@@ -106,7 +113,7 @@ def of_processor(fields: Mapping[str, Any], where: str = PROCESSOR) -> Stated:
         square = not cropped or not _is_shorter_side(fields.get("size"))
         said |= {"resize": shorter, "crop": (_size(fields.get("crop_size")) if cropped else 0) or shorter}
     if square:
-        beyond.append("both sides are resized to the same length")
+        beyond.append(SQUEEZED)
     resample = fields.get("resample")
     if type(resample) is int and 0 <= resample < len(PILLOWS):
         said["interpolation"] = PILLOWS[resample]
@@ -155,7 +162,7 @@ def of_openmmlab(config: Mapping[str, Any], where: str = "meta.cfg") -> Stated:
             length = step.get("scale", step.get("size"))
             said["resize"] = _size(length)
             if kind == "Resize" and not (isinstance(length, list) and length[1:] == [-1]):
-                beyond.append("both sides are resized to the same length")
+                beyond.append(SQUEEZED)
             if step.get("interpolation") in INTERPOLATIONS:
                 said["interpolation"] = step["interpolation"]
             if step.get("backend", "cv2") != "pillow":
@@ -167,8 +174,8 @@ def of_openmmlab(config: Mapping[str, Any], where: str = "meta.cfg") -> Stated:
     said = {name: value for name, value in said.items() if value}
     if settings:
         said |= _means(settings[0].get("mean"), settings[0].get("std"), 255.0)
-        if said.get("mean") and settings[0].get("to_rgb", True) is False:
-            beyond.append("colours are in the order BGR")
+        if said.get("mean") and settings[0].get("to_rgb", settings[0].get("bgr_to_rgb", True)) is False:
+            beyond.append(BGR)
     if "resize" in said and "crop" not in said:
         said["crop"] = said["resize"]
     return Stated(where, said, tuple(beyond))

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable
 from io import BufferedIOBase
+from typing import Any
 
 from ..errors import quote
 from .archive import Archive, read_into
@@ -19,7 +20,7 @@ from .diagnoses import CUT_OFF, TORCHSCRIPT, WHOLE_MODEL
 from .error import CheckpointError
 from .inert import Name
 from .interpreter import Interpreter
-from .tensor import ITEM_SIZES, ByteOrder, Bytes, Storage, is_natural
+from .tensor import ITEM_SIZES, ByteOrder, Bytes, Storage, StoredTensor, is_natural
 
 MAGIC = 0x1950A86A20F9469CFC6C  # torch.serialization.MAGIC_NUMBER
 LEGACY_VERSION = 1001  # torch.serialization.PROTOCOL_VERSION
@@ -106,9 +107,13 @@ class ZipFile:
 
 
 class LegacyFile:
-    """A file of torch.save before PyTorch 1.6: five pickles in a row, then every storage with its length before it."""
+    """A file of torch.save before PyTorch 1.6: five pickles in a row, then every storage with its length before it.
+
+    Or a single pickle of a dictionary, which may hold NumPy arrays in the place of tensors.
+    """
 
     format = "PyTorch legacy"
+    contents: object
 
     def __init__(self, file: BufferedIOBase, size: int, budget: Budget, strict: bool = False) -> None:
         self.file, self.size = file, size
@@ -130,8 +135,12 @@ class LegacyFile:
             self.made |= interpreter.made
             return value
 
-        if pickled("the magic number") != MAGIC:
-            raise CheckpointError("a pickle that torch.save did not write")
+        first = pickled("the magic number")
+        if isinstance(first, dict) and position == size and _holds_arrays(first, budget):
+            self.format, self.contents = "pickle", first
+            return
+        if first != MAGIC:
+            raise CheckpointError("a pickle that torch.save did not write", "nor does it hold NumPy arrays by their names")
         version = pickled("the version")
         if version != LEGACY_VERSION:
             raise CheckpointError(f"version {quote(version)} of PyTorch's file format", f"{LEGACY_VERSION} is known")
@@ -200,6 +209,13 @@ def check_identifier(identifier: object) -> tuple[str, str, str, int, tuple[obje
     if view is not None and not (isinstance(view, tuple) and len(view) == 3):
         raise CheckpointError(f"a view of storage {quote(key)} that is not key, offset and size")
     return kind.dtype, key, location, count, view
+
+
+def _holds_arrays(contents: dict[Any, object], budget: Budget) -> bool:
+    """Tell whether a pickle holds arrays: by themselves, or after the name that PaddlePaddle gives each."""
+    budget.step(len(contents))
+    values = (value[-1] if isinstance(value, tuple) and value else value for value in contents.values())
+    return any(isinstance(value, (StoredTensor, dict)) for value in values)
 
 
 def describe_zip(names: list[str]) -> str:

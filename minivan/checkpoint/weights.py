@@ -7,13 +7,11 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
-from io import BufferedIOBase
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 
-from .. import input
 from ..card import Card, Label, Preprocessing, default_preprocessing, usual_activation
 from ..errors import printable, quote
 from ..van import check_channels
@@ -28,22 +26,17 @@ from ..variants import (
     unusual_channels,
     variant_of,
 )
-from . import layouts, own_metadata, safetensors_file, stated
-from .budget import Budget
+from . import downstream, formats, layouts, own_metadata, safetensors_file, stated
 from .error import CheckpointError
+from .folder import Place, locate
 from .library_metadata import huggingface_config, labels_beside, states_shape, usual_labels
 from .search import Found, understand
-from .sniff import kind_of
 from .tensor import StoredTensor
-from .torchfile import open_torch
 
 LARGEST_READING = 8  # a file's tensors may span this many times its size: some share bytes, none needs more
 OWN = "minivan's own"
-SHARD = re.compile(r"-(\d{5})-of-(\d{5})\.")  # in the names that Hugging Face's libraries give to parts
 RANK = re.compile(r"(?:^|[._-])rank[._-]?[0-9]+", re.IGNORECASE)  # in the names of one process's part
 MOST_CLASSES = 8  # whose objects are listed among what was passed over
-HUGGING_FACE_FILES = ("model.safetensors", "pytorch_model.bin")
-SUFFIXES = (".tar", ".pth", ".pt", ".bin", ".ckpt", ".safetensors")
 
 
 @dataclass(frozen=True)
@@ -68,7 +61,7 @@ class Checkpoint:
     """An open checkpoint, understood: `stored` has the network's tensors by the authors' names, each read when asked."""
 
     format: str
-    size: int  # bytes of the file
+    size: int  # bytes of the file, or of all its shards and their index
     config: Config
     card: Card
     stored: dict[str, StoredTensor]
@@ -80,13 +73,14 @@ class Checkpoint:
 def read(path: str | Path, key: str | None = None, *, strict: bool = False, allow_nonfinite: bool = False) -> Weights:
     """Read a VAN checkpoint of any layout and format; nothing in the file can run.
 
-    `path` is a PyTorch file (zip or legacy), a safetensors file, minivan's own or another library's, or a Hugging Face
-    folder. `key` says where in the file the network lies, where there are several: keys of dictionaries and what stands before
-    the names of its tensors, parted by dots ('ema.module', 'student'; '.' for the top). `strict` refuses a pickle with objects
-    of classes that are not known, which are passed over else. float64 is rounded to the nearest float32, the engines' type;
-    every narrower type is exact in it. Raises CheckpointError for anything that is not a complete VAN, or not one alone, for
-    numbers that are NaN or infinite and variances that are negative unless `allow_nonfinite`, and OSError, naming the file,
-    where it cannot be read.
+    `path` is a PyTorch file (zip or legacy), a safetensors file, minivan's own or another library's, one of PaddlePaddle's,
+    Keras' or ONNX', or a folder: of Hugging Face's with one file or with shards, its Hub's cache, or a distributed checkpoint.
+    `key` says where in the file the network lies, where there are several: keys of dictionaries and what stands before the
+    names of its tensors, parted by dots ('ema.module', 'student'; '.' for the top). `strict` refuses a pickle with objects of
+    classes that are not known, which are passed over else. float64 is rounded to the nearest float32, the engines' type; every
+    narrower type is exact in it. Raises CheckpointError for anything that is not a complete VAN, or not one alone, for numbers
+    that are NaN or infinite and variances that are negative unless `allow_nonfinite`, and OSError, naming the file, where it
+    cannot be read.
     """
     with opened(path, key, strict=strict) as checkpoint:
         tensors, rounded, odd = _numbers(checkpoint)
@@ -114,16 +108,16 @@ def oddity(name: str, tensor: npt.NDArray[np.float32]) -> str:
 def opened(path: str | Path, key: str | None = None, *, strict: bool = False) -> Iterator[Checkpoint]:
     """Open a checkpoint and give what `read` would read of it, no tensor read yet. Arguments and errors as for `read`.
 
-    The file is opened once, and everything is read from it; its tensors can be read until the block ends.
+    Each file is opened once, and everything is read from it; its tensors can be read until the block ends.
     """
-    path = resolve_folder(Path(path))
+    place = locate(Path(path))
     try:
-        with input.named(path), input.opened(path) as file:
-            yield _understood(path, file, key, strict)
+        with formats.opened(place, strict) as held:
+            yield _understood(place, held, key)
     except CheckpointError as error:
-        if RANK.search(path.name) and error.what.startswith("not a complete VAN"):
+        if RANK.search(place.path.name) and error.what.startswith("not a complete VAN"):
             error = CheckpointError(f"{error.what} (its name says that it is one process's part)", error.why, error.where)
-        raise error.within(path) from None
+        raise error.within(place.path) from None
 
 
 def odd_numbers(checkpoint: Checkpoint) -> str:
@@ -198,72 +192,42 @@ def write(weights: Weights, path: str | Path, dtype: str = "float32", to: str = 
     return (f"the authors' code has LayerNorm eps {theirs:g}, these weights {ours:g}",)
 
 
-def resolve_folder(path: Path) -> Path:
-    """Return the weights file of a Hugging Face folder, any other path as it is."""
-    if not path.is_dir():
-        return path
-    for name in HUGGING_FACE_FILES:
-        if (path / name).is_file():
-            return path / name
-    raise CheckpointError("a folder without weights", f"neither {' nor '.join(HUGGING_FACE_FILES)} is in it", str(path))
-
-
-def name_of(path: Path) -> str:
-    """Return a short name for the weights in a file: 'van_tiny_754' for van_tiny_754.pth.tar, for Hugging Face its folder's."""
-    if path.name in HUGGING_FACE_FILES:
-        return path.resolve().parent.name
-    name = path.name
-    while Path(name).suffix.lower() in SUFFIXES:
-        name = Path(name).stem
-    return name
-
-
-def _understood(path: Path, file: BufferedIOBase, key: str | None, strict: bool) -> Checkpoint:
-    size = file.seek(0, 2)
-    budget = Budget(size)
-    if kind_of(file) == "safetensors":
-        tensors, metadata = safetensors_file.contents(file, budget)
-        if own_metadata.is_own(metadata):
-            if key is not None:
-                raise CheckpointError("minivan's own file holds one network", "leave out --key")
-            config, card = own_metadata.understand(name_of(path), metadata, budget)
-            return Checkpoint(OWN, size, config, replace(card, file=path), layouts.complete(config, tensors))
-        _check_whole(path)
-        return _foreign(path, size, "safetensors", understand(tensors, budget, key), budget)
-    torch = open_torch(file, budget, strict)
-    _check_whole(path)
-    found = understand(torch.contents, budget, key)
-    objects = tuple(f"{_objects(count)} of the class {quote(name)}" for name, count in torch.made.most_common(MOST_CLASSES))
-    if len(torch.made) > MOST_CLASSES:
-        objects += (f"objects of {len(torch.made) - MOST_CLASSES} more classes",)
-    found = replace(found, passed_over=(*found.passed_over, *objects))
-    return _foreign(path, size, torch.format, found, budget, torch.contents)
+def _understood(place: Place, held: formats.Held, key: str | None) -> Checkpoint:
+    if own_metadata.is_own(held.metadata):
+        if key is not None:
+            raise CheckpointError("minivan's own file holds one network", "leave out --key")
+        config, card = own_metadata.understand(place.name, held.metadata, held.budget)
+        stored = layouts.complete(config, held.tensors())
+        return Checkpoint(OWN, held.size, config, replace(card, file=place.path), stored)
+    found = understand(held.contents, held.budget, key)
+    objects = tuple(f"{_objects(count)} of the class {quote(name)}" for name, count in held.made.most_common(MOST_CLASSES))
+    if len(held.made) > MOST_CLASSES:
+        objects += (f"objects of {len(held.made) - MOST_CLASSES} more classes",)
+    return _foreign(place, held, replace(found, passed_over=(*found.passed_over, *objects)))
 
 
 def _objects(count: int) -> str:
     return "1 object" if count == 1 else f"{count:,} objects"
 
 
-def _check_whole(path: Path) -> None:
-    """Raise CheckpointError for a file whose name says that it is one of several: what is in it may look like a network."""
-    shard = SHARD.search(path.name)
-    if shard and int(shard[2]) > 1:
-        why = "all of them and their index are needed: give the folder that holds them"
-        raise CheckpointError(f"one shard, number {int(shard[1])} of {int(shard[2])}", why)
-
-
-def _foreign(path: Path, size: int, kind: str, found: Found, budget: Budget, contents: object = None) -> Checkpoint:
-    """Complete what was found in another library's file with what its layout implies: eps, preprocessing, class names.
-
-    `contents` is all that a pickle holds: class names may lie beside the tensors.
-    """
-    layout, config, notes = found.layout, found.config, found.notes
-    labels = labels_beside(contents, config.classes, budget) if config.classes else ()
-    activation, shape_said = usual_activation(config.classes), False
-    if layout.name == "huggingface":
-        config, named, activation = huggingface_config(path.parent / "config.json", config)
+def _foreign(place: Place, held: formats.Held, found: Found) -> Checkpoint:
+    """Complete what was found in another library's file with what its layout implies: eps, preprocessing, class names."""
+    layout, config = found.layout, found.config
+    if held.epsilons:
+        config = replace(config, layer_norm_eps=held.epsilons[0], batch_norm_eps=held.epsilons[1])
+    notes = (*place.notes, *held.notes, *found.notes)
+    labels = labels_beside(held.contents, config.classes, held.budget) if config.classes else ()
+    activation, shape_said = usual_activation(config.classes), held.is_whole
+    folder = place.path.parent if layout.name == "huggingface" else None
+    if folder:
+        config, named, activation = huggingface_config(folder / "config.json", config)
         labels = named or labels
-        shape_said = states_shape(path.parent / "config.json")
+        shape_said = states_shape(folder / "config.json")
+    said, preset = stated.beside(held.contents, folder, held.budget), layout.preset
+    if not config.classes and downstream.is_downstream(found.label, layout.backbone, found.beside, held.contents):
+        config, preset = replace(config, layer_norm_eps=downstream.LAYER_NORM_EPS), downstream.PRESET
+        said = said.of_colours()
+        notes += (downstream.NOTE,)
     if variant_of(config) is None and not shape_said:
         depths = " ".join(map(str, config.depths))
         guess = f"dims {config.dims} and depths {depths} are no published variant's: if blocks are missing from the file, it is"
@@ -273,14 +237,15 @@ def _foreign(path: Path, size: int, kind: str, found: Found, budget: Budget, con
     elif len(labels) != config.classes:
         notes += (f"its {len(labels)} class names are left out: it has {config.classes} classes",)
         labels = ()
-    said = stated.beside(contents, path.parent if layout.name == "huggingface" else None, budget)
-    preprocessing, left = said.applied(default_preprocessing(config.channels, layout.preset))
+    preprocessing, left = said.applied(default_preprocessing(config.channels, preset))
     notes += left
     if config.channels != COLOURS and "mean" not in said.fields:
         notes += (unknown_preprocessing(preprocessing),)
-    source = printable(path.name)
-    card = Card(name_of(path), preprocessing, labels, layout.name, source, file=path, activation=activation)
-    return Checkpoint(kind, size, config, card, found.stored, notes, found.label, found.passed_over)
+    source = printable(place.name if place.is_distributed else place.path.name)
+    card = Card(
+        place.name, preprocessing, labels, layout.name, source, file=place.path, activation=activation, shards=held.files
+    )
+    return Checkpoint(held.format, held.size, config, card, found.stored, notes, found.label, found.passed_over)
 
 
 def unknown_preprocessing(taken: Preprocessing) -> str:

@@ -58,7 +58,8 @@ def run(args: argparse.Namespace) -> int:
         found = checkpoint.find(args.input)
         weights = checkpoint.read(found, args.key, strict=args.strict, allow_nonfinite=args.allow_nonfinite)
         weights = checkpoint.with_source_sha256(weights)
-        if weights.card.file is not None and args.output.exists() and args.output.samefile(weights.card.file):
+        read = (weights.card.file, *weights.card.shards)
+        if args.output.exists() and any(file is not None and args.output.samefile(file) for file in read):
             raise WrongCall(f"{args.output}: this is the file to be converted; give another name")
         prepared = preprocessing(args, weights.card.preprocessing)
         weights = checkpoint.revise(weights, None, args.eps, prepared, args.weights_version, args.not_sure, args.activation)

@@ -199,7 +199,8 @@ def refuse(*a, **k): raise AssertionError("a connection was opened")
 socket.socket.connect = refuse
 from minivan.cli import main
 status = main(["classify", sys.argv[1], "--threads", "1"])
-loaded = {"torch", "onnxruntime", "openvino", "matplotlib", "hypothesis", "pytest"} & set(sys.modules)
+others = {"torch", "onnx", "onnxruntime", "google.protobuf", "h5py", "openvino", "matplotlib", "hypothesis", "pytest"}
+loaded = others & set(sys.modules)
 assert not loaded, loaded
 sys.exit(status)
 """
