@@ -36,6 +36,7 @@ class Held:
     files: tuple[Path, ...] = ()  # where they are several: those that the tensors lie in
     notes: tuple[str, ...] = ()
     epsilons: tuple[float, float] | None = None  # LayerNorm's and BatchNorm's, where the format itself says them
+    activation: str = ""  # what makes probabilities of logits, where the format itself says it
     made: Counter[str] = field(default_factory=Counter)  # objects that are passed over, by their classes
     is_whole: bool = False  # whether no block can be missing, as the format says what is computed
     is_flat: bool = False  # whether the contents are tensors alone, by their names
@@ -75,8 +76,9 @@ def _onnx(file: BufferedIOBase, path: Path, stack: ExitStack, budget: Budget) ->
     network = Network(graph, budget)
     epsilons = network.layer_norm_eps, network.batch_norm_eps
     return Held(
-        "ONNX", graph.size, budget, network.tensors, notes=network.notes, epsilons=epsilons, is_whole=True, is_flat=True
-    )
+        "ONNX", graph.size, budget, network.tensors, notes=network.notes, epsilons=epsilons, activation=network.activation,
+        is_whole=True, is_flat=True,
+    )  # fmt: skip
 
 
 def _one(file: BufferedIOBase, budget: Budget, strict: bool, stack: ExitStack) -> Held:

@@ -21,6 +21,7 @@ from .tensor import is_natural
 LONGEST_INDEX = 9  # digits
 WORDNET = re.compile("n[0-9]{8}")
 MULTI_LABEL = "multi_label_classification"  # config.json's problem_type: each class for itself
+REGRESSION = "regression"  # and: no classes at all
 LARGEST_CONFIG = 8 << 20  # bytes of a config.json; one with 21,841 class names, twice each, takes about 2 MB
 
 
@@ -46,7 +47,11 @@ def huggingface_config(path: Path, config: Config) -> tuple[Config, tuple[Label,
     if not isinstance(eps, float) or not 0 < eps < 1:
         raise CheckpointError(f"{path.name} has layer_norm_eps {quote(eps)}", "it lies between 0 and 1")
     config = replace(config, layer_norm_eps=eps)
-    activation = "sigmoid" if fields.get("problem_type") == MULTI_LABEL else usual_activation(config.classes)
+    problem = fields.get("problem_type")
+    if problem == REGRESSION and config.classes:
+        why = "its head measures, and minivan classifies: without the head's tensors the file gives features"
+        raise CheckpointError(f"{path.name} says problem_type regression", why)
+    activation = "sigmoid" if problem == MULTI_LABEL else usual_activation(config.classes)
     names = fields.get("id2label")
     return config, labels_of(in_order(names, budget) if isinstance(names, dict) else (), config.classes, budget), activation
 

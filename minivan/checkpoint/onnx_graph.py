@@ -29,7 +29,7 @@ BATCH_NORM = ("weight", "bias", "running_mean", "running_var")
 CLOSE = 1e-5  # how near a constant must be to what it stands for, relative
 
 FOLDED = "{} of its BatchNorms are folded into the convolutions beside them; those in their place change nothing"
-SOFTMAX = "the graph ends in a softmax, which minivan computes by itself"
+ENDINGS = ("Softmax", "Sigmoid")  # operators that make probabilities of logits
 
 Module = dict[str, StoredTensor]  # parameters by their names below a block or a stage
 
@@ -43,6 +43,7 @@ class Network(Wiring):
     def __init__(self, graph: Graph, budget: Budget) -> None:
         super().__init__(graph, budget)
         self.layer_norm_eps = self.batch_norm_eps = 0.0  # 0: none was seen
+        self.activation = ""  # what the graph makes probabilities of logits with, if it does
         self.notes: tuple[str, ...] = ()
         self._folded: list[tuple[Module, str, int]] = []  # where a BatchNorm's parameters belong, its path, its channels
         self._maps: list[str] = []  # what LayerNorms give, the last stage's first
@@ -63,9 +64,12 @@ class Network(Wiring):
 
     def _classifier(self, name: str) -> str:
         """Take the head and the pooling, where there are any, and return what the last stage gives."""
-        if self.makes(name, "Softmax"):
-            self.notes += (SOFTMAX,)
-            name = inputs_of(self.node(name, "Softmax"), 1)[0]
+        for ending in ENDINGS:
+            if self.makes(name, ending):
+                self.activation = ending.lower()
+                self.notes += (f"the graph ends in a {self.activation}, which minivan computes by itself",)
+                name = inputs_of(self.node(name, ending), 1)[0]
+                break
         node = self.producers.get(self.origin(name))
         if node is not None and node.operator in POOLS:  # a backbone whose features are pooled
             return inputs_of(node, 1)[0]

@@ -1,13 +1,16 @@
 """The configuration that OpenMMLab's libraries keep beside the weights: Python text, of which the literals alone are read.
 
 `Config.pretty_text` of MMEngine and of mmcv writes out everything that a file inherits, so that what is wanted stands there as
-`name = value` with dictionaries, lists, texts and numbers. Nothing is executed, and nothing parses it but this.
+`name = value` with dictionaries, lists, texts and numbers. Nothing is executed.
+
+The standard library's `ast.parse` is not for texts that a stranger wrote. On a thread with 512 KiB of stack, as macOS gives
+them, 100,000 signs of minus end the process (CPython 3.11 and 3.13; its documentation warns of it); an f-string of 131,072
+characters takes 3.11 five seconds, as the time grows with the square; and any text 500 to 900 bytes for each character.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
 from typing import Any
 
 from .budget import Budget
@@ -16,10 +19,12 @@ LONGEST_TEXT = 1 << 17  # characters; such a text has some ten thousand
 DEEPEST = 60  # brackets in one another
 TOKEN = re.compile(
     r"""(?P<space>[ \t\r\n]+|\#[^\n]*|\\\r?\n)
-      | (?P<text>[rbu]?'(?:[^'\\\n]|\\.)*'|[rbu]?"(?:[^"\\\n]|\\.)*")
+      | (?P<long>[rbu]?(?:'''[\s\S]*?'''|\"\"\"[\s\S]*?\"\"\"))
+      | (?P<text>[rbu]?(?:'(?:[^'\\\n]|\\.)*+'|"(?:[^"\\\n]|\\.)*+"))
       | (?P<number>[+-]?(?:\d[\d_]*\.?\d*|\.\d+)(?:[eE][+-]?\d+)?)
       | (?P<name>[^\W\d]\w*)
-      | (?P<mark>[][(){},=:])""",
+      | (?P<mark>[][(){},=:])
+      | (?P<other>['"\\][^\n]*|[^\n])""",
     re.VERBOSE,
 )
 CLOSING = {"(": ")", "[": "]", "{": "}"}
@@ -31,23 +36,24 @@ class _Unreadable(Exception):
 
 
 def read(text: object, budget: Budget) -> dict[str, Any]:
-    """Return the values of a configuration by their names, up to the first that is no literal; {} for what is no text.
+    """Return the values that a configuration gives to names, those that are literals; {} for what is no text.
 
-    Lists and tuples are lists. CheckpointError where it takes more than the file's budget.
+    Lists and tuples are lists, keys of dictionaries are text. Whatever else the text says is passed over. CheckpointError where
+    it takes more than the file's budget.
     """
     if not isinstance(text, str) or len(text) > LONGEST_TEXT:
         return {}
-    budget.step(len(text))  # each may be a token of its own
+    budget.step(2 * len(text))  # each may be a token of its own
     budget.hold(40 * len(text))  # an empty dictionary in a list takes 72 bytes for its three characters
     found: dict[str, Any] = {}
     tokens = _Tokens(text)
-    try:
-        while tokens.kind:
-            name = tokens.take("name")
-            tokens.take("mark", "=")
-            found[name] = _value(tokens, 0)
-    except _Unreadable:
-        pass
+    while tokens.kind:
+        start = tokens.start
+        try:
+            name, value = _assignment(tokens)
+            found[name] = value
+        except _Unreadable:
+            tokens.skip(start)
     return found
 
 
@@ -62,25 +68,32 @@ class _Tokens:
     """The text's tokens, one of which is looked at; its kind is '' at the end."""
 
     def __init__(self, text: str) -> None:
-        self.rest = self._split(text)
-        self.kind, self.token = next(self.rest)
+        self.text, self.end, self.depth = text, 0, 0  # how many brackets are open
+        self.move()
 
-    def _split(self, text: str) -> Iterator[tuple[str, str]]:
-        at = 0
-        while at < len(text):
-            match = TOKEN.match(text, at)
-            if match is None:
-                break
-            at = match.end()
+    def move(self) -> None:
+        """Look at the next token."""
+        self.kind, self.token, self.ends_statement = "", "", self.end == 0
+        while match := TOKEN.match(self.text, self.end):
+            self.start, self.end = match.span()
             if match.lastgroup != "space":
-                yield match.lastgroup or "", match[0]
-        yield ("" if at == len(text) else "other"), ""
+                self.kind, self.token = match.lastgroup or "", match[0]
+                self.depth += (self.token in CLOSING) - (self.token in CLOSING.values())
+                return
+            self.ends_statement = self.ends_statement or (match[0][0] != "\\" and "\n" in match[0])
+        self.ends_statement = True
+
+    def skip(self, start: int) -> None:
+        """Look at the next statement that begins a line, after the one at `start`."""
+        while self.kind and (self.start == start or self.depth > 0 or self.text[self.start - 1] != "\n"):
+            self.move()
+        self.depth = 0
 
     def take(self, kind: str, token: str = "") -> str:
         if self.kind != kind or token not in ("", self.token):
             raise _Unreadable
         taken = self.token
-        self.kind, self.token = next(self.rest, ("", ""))
+        self.move()
         return taken
 
     def passes(self, token: str) -> bool:
@@ -89,6 +102,16 @@ class _Tokens:
         if there:
             self.take("mark")
         return there
+
+
+def _assignment(tokens: _Tokens) -> tuple[str, Any]:
+    """Return a name and its value, where a statement gives a literal to a name and does nothing else."""
+    name = tokens.take("name")
+    tokens.take("mark", "=")
+    value = _value(tokens, 0)
+    if not tokens.ends_statement:
+        raise _Unreadable
+    return name, value
 
 
 def _value(tokens: _Tokens, depth: int) -> Any:
@@ -123,15 +146,15 @@ def _value(tokens: _Tokens, depth: int) -> Any:
     return items
 
 
-def _pairs(tokens: _Tokens, closing: str, between: str, depth: int) -> dict[Any, Any]:
+def _pairs(tokens: _Tokens, closing: str, between: str, depth: int) -> dict[str, Any]:
     """Return what stands inside dict(...) or {...}."""
-    found: dict[Any, Any] = {}
+    found: dict[str, Any] = {}  # a file could choose numbers that all collide
     while not tokens.passes(closing):
         key = tokens.take("name") if between == "=" else _value(tokens, depth + 1)
-        if not isinstance(key, (str, int, float)):
+        if isinstance(key, (list, dict)):
             raise _Unreadable
         tokens.take("mark", between)
-        found[key] = _value(tokens, depth + 1)
+        found[str(key)] = _value(tokens, depth + 1)
         if not tokens.passes(","):
             tokens.take("mark", closing)
             break

@@ -217,7 +217,7 @@ def _foreign(place: Place, held: formats.Held, found: Found) -> Checkpoint:
         config = replace(config, layer_norm_eps=held.epsilons[0], batch_norm_eps=held.epsilons[1])
     notes = (*place.notes, *held.notes, *found.notes)
     labels = labels_beside(held.contents, config.classes, held.budget) if config.classes else ()
-    activation, shape_said = usual_activation(config.classes), held.is_whole
+    activation, shape_said = held.activation or usual_activation(config.classes), held.is_whole
     folder = place.path.parent if layout.name == "huggingface" else None
     if folder:
         config, named, activation = huggingface_config(folder / "config.json", config)

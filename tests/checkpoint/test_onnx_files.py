@@ -70,12 +70,15 @@ def test_a_folded_batch_norm_is_one_that_changes_nothing(tmp_path):
     assert near(logits, run(path, X)[0]) and near(logits, VAN(SMALL, own, "numpy")(X))
 
 
-def test_a_softmax_is_left_out(tmp_path):
-    path = save(Graph(SMALL, tensors(), ["softmax"]).model(), tmp_path / "van.onnx")
+@pytest.mark.parametrize("ending", ["softmax", "sigmoid"])
+def test_what_makes_probabilities_is_left_out_and_kept_on_the_card(tmp_path, ending):
+    path = save(Graph(SMALL, tensors(), [ending]).model(), tmp_path / "van.onnx")
     weights = read(path)
-    assert any("softmax" in note for note in weights.notes)
+    assert f"the graph ends in a {ending}, which minivan computes by itself" in weights.notes
     logits = VAN(SMALL, weights.tensors, "numpy")(X)
-    assert near(np.exp(logits) / np.exp(logits).sum(), run(path, X)[0])
+    powers = np.exp(logits)
+    assert weights.card.activation == ending
+    assert near(powers / powers.sum() if ending == "softmax" else powers / (1 + powers), run(path, X)[0])
 
 
 def test_maps_of_a_backbone_are_its_features(tmp_path):

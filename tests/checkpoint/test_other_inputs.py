@@ -73,6 +73,16 @@ def test_logits_of_several_labels_and_a_single_logit_are_answered_by_sigmoid(tmp
         assert ("activation" in facts(checkpoint)) == (expected == "sigmoid")
 
 
+@pytest.mark.parametrize("classes", [1, 5])
+def test_a_head_that_measures_is_no_classifier(tmp_path, classes):
+    folder = huggingface_folder(tmp_path / "hf", replace(saved.SMALL, classes=classes), problem_type="regression")
+    with pytest.raises(CheckpointError, match=r"problem_type regression: its head measures, .* gives features"):
+        read(folder)
+    state = {name: tensor for name, tensor in saved.huggingface(saved.state_dict()).items() if "classifier" not in name}
+    safetensors_torch.save_file({name: tensor.clone() for name, tensor in state.items()}, folder / "model.safetensors")
+    assert read(folder).config.classes == 0
+
+
 def test_a_single_logit_is_answered_by_sigmoid_in_every_layout(tmp_path):
     state = saved.state_dict(replace(saved.SMALL, classes=1))
     for names in (dict, saved.huggingface, saved.openmmlab):

@@ -192,17 +192,55 @@ def test_a_pipeline_s_steps_that_minivan_does_not_do_are_said(step, phrase):
     assert note.startswith(f"meta.cfg says that {phrase}")
 
 
-def test_a_configuration_is_read_to_the_first_that_is_no_literal():
+def test_of_a_configuration_what_gives_literals_to_names_is_read():
     text = "a = 1\nb = -2.5e3\nc = 'it' \"'s\"  # said\nd = {'k': (1, None), 3: True}\ne = dict()\nf = open('x')\ng = 1\n"
     found = openmmlab_config.read(text, budget())
-    assert found == {"a": 1, "b": -2500.0, "c": "it's", "d": {"k": [1, None], 3: True}, "e": {}}
+    assert found == {"a": 1, "b": -2500.0, "c": "it's", "d": {"k": [1, None], "3": True}, "e": {}, "g": 1}
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "import os", "a = 200 + 24", "a = 200; c = 1", "a = b.c", "a = f('x', [\nc\n])", "a: int = 1", "a += 1", "a == 1",
+        "a = (1", "f(\na=1,\n)", "if True:\n    a = 1", '"""\na = 1\n"""', "x = f(\'\'\'\na = 1\n\'\'\')", "a = f'{1}'",
+        "a = 'it\nc", "a", "a =", "a = {[1]: 2}", ")", "a = lambda: 0", "a = 1 \\\n+ 1", "[a\n] = 1", "a = 1e",
+    ],
+)  # fmt: skip
+def test_what_a_configuration_says_besides_is_passed_over(text):
+    assert openmmlab_config.read(text, budget()) == {}
+    expected = {} if text in UNCLOSED else {"size": 224}
+    assert openmmlab_config.read(f"{text}\nsize = 224\n", budget()) == expected
+
+
+UNCLOSED = ("a = (1", "a =")  # the next line belongs to them
+
+
+SEGMENTATION = """
+test_pipeline = [dict(type='Resize', scale=(2048, 512), keep_ratio=True)]
+data_preprocessor = dict(type='SegDataPreProcessor', mean=[0.0, 25.5, 51.0], std=[51.0, 51.0, 51.0], bgr_to_rgb=BGR)
+"""
+
+
+@pytest.mark.parametrize("rgb", [True, False])
+def test_of_a_segmentation_network_s_configuration_colours_are_taken(tmp_path, rgb):
+    state = saved.without_head(saved.state_dict())
+    contents = {
+        "meta": {"cfg": SEGMENTATION.replace("BGR", str(rgb)), "mmseg_version": "1.2.2"},
+        "state_dict": saved.prefixed("backbone.", state) | {"decode_head.conv_seg.bias": state["norm1.bias"]},
+    }
+    weights = read(saved.save(contents, tmp_path / "net.pth"))
+    assert weights.card.preprocessing == replace(HF, mean=(0.0, 0.1, 0.2), std=(0.2, 0.2, 0.2))
+    notes = [note for note in weights.notes if "meta.cfg" in note]
+    assert notes == ([] if rgb else ["meta.cfg says that colours are in the order BGR: minivan does not"])
 
 
 MOST = 20_000  # characters: what each costs is the same in longer ones
 REPEATED = ("[", "dict(b=", "-", "9", "1 + ", "'", "\\", "'b' ", "{", "((", "0,", "#", "\n", "{},", "[],", "1: 2,", "1.,")
+STATEMENTS = ("a = [\n", "a = dict(\n", "'\\", "'''\n", "\n'", "a=0\n", "a=''\n", "a=[[[", ")\n", ".", "'''", "a=(1)\n")
 HOSTILE = [
     *("a = " + (part * MOST)[:MOST] for part in REPEATED),
     *(f"a = {opening}" + (part * MOST)[: MOST - 1] for opening in "[{" for part in REPEATED[-5:]),
+    *((part * MOST)[:MOST] for part in STATEMENTS),
     "a = __import__('os').system('id')", "a = lambda: 0", "\0" * 1000, "a = 1e999999", "a = \ud800", "a = {[1]: 2}",
     "import os", "a", "a =", "=" * 100, "a = (1", "é = 1",
 ]  # fmt: skip

@@ -126,7 +126,8 @@ class Graph:
             x = self.add("Add", self.of("head", "bias"), self.add("MatMul", x, turned))
         else:
             x = self.add("Gemm", x, self.constant(weight), self.of("head", "bias"), transB=1)
-        return self.add("Softmax", x) if "softmax" in self.forms else x
+        ending = next((ending for ending in ("Softmax", "Sigmoid") if ending.lower() in self.forms), None)
+        return self.add(ending, x) if ending else x
 
 
 def folded(config, tensors):
