@@ -40,6 +40,7 @@ def test_tfvan_gives_pytorchs_logits_with_its_own_epsilons(tmp_path, inside):
     path = write(tmp_path / "van_tiny.h5", own, inside)
     with h5py.File(path, "a") as file:
         file.create_dataset("optimizer_weights/Adam/block1.0/norm1/gamma/m:0", data=np.ones(3, "f4"))
+        file.create_dataset("names", data=[b"a", b"b"], compression="lzf")  # of no numbers, and not read
     with opened(path) as checkpoint:
         assert checkpoint.format == "Keras HDF5"
     weights = read(path)
@@ -134,6 +135,7 @@ def test_arrays_in_chunks_and_deflated(tmp_path, kind):
         ("empty", "cut short, or never written"),
         ((1 << 40,), "cut short, or never written"),
         ((0,) * 9, "none of a network's"),
+        (dict(chunks=(9,), maxshape=(9,)), "of the shape (3,) has chunks of (9,)"),
         (dict(compression="lzf"), "HDF5's filters (32000,)"),
         (dict(fletcher32=True), "HDF5's filters (3,)"),
         (dict(scaleoffset=2), "HDF5's filters (6,)"),
