@@ -114,28 +114,30 @@ class _Contents:
 
     def array(self, name: str, path: bytes, found: Any) -> StoredTensor | None:
         """Return an array of floating-point numbers, None for one of something else."""
-        made, kind = found.get_create_plist(), found.get_type()
+        dtype, byteorder = self.kind(found.get_type())
+        if not dtype:
+            return None
+        made = found.get_create_plist()
         if made.get_layout() == self.h5py.h5d.VIRTUAL or made.get_external_count():
             raise CheckpointError(f"{quote(name)} lies in other files", AGAIN)
         filters = tuple(made.get_filter(index)[0] for index in range(made.get_nfilters()))
         if filters not in PIPELINES:
             raise CheckpointError(f"{quote(name)} is packed with HDF5's filters {filters}", AGAIN)
-        dtype, byteorder = self.kind(kind)
         space = found.get_space()
-        if not dtype or space.get_simple_extent_type() == self.h5py.h5s.NULL:
+        if space.get_simple_extent_type() == self.h5py.h5s.NULL:
             return None
         shape = tuple(space.get_simple_extent_dims())
         if len(shape) > MOST_DIMENSIONS or not all(map(is_natural, shape)):
             raise CheckpointError(f"{quote(name)} is an array of the shape {shape[:MOST_DIMENSIONS]}", "none of a network's")
         wanted = prod(shape) * ITEM_SIZES[dtype]
         chunk = made.get_chunk() if made.get_layout() == self.h5py.h5d.CHUNKED else ()
-        most = LARGEST_GROWTH * self.size if DEFLATE in filters else self.size
-        held = min(wanted, most) if chunk else min(found.get_storage_size(), most)
-        if held < wanted or any(step > side for side, step in zip(shape, chunk, strict=False)):
-            raise CheckpointError(
-                f"{quote(name)} is {dtype} of shape {shape} and has {held} bytes", "cut short, or never written"
-            )
+        held = min(wanted if chunk else found.get_storage_size(), self.size * (LARGEST_GROWTH if DEFLATE in filters else 1))
+        if held < wanted:
+            said = f"{quote(name)} is {dtype} of shape {shape} and has {held} bytes at most"
+            raise CheckpointError(said, "cut short, or never written")
         if chunk:
+            if any(step > side for side, step in zip(shape, chunk, strict=True)):
+                raise CheckpointError(f"{quote(name)} of the shape {shape} has chunks of {chunk}", AGAIN)
             self.budget.step(OBJECT * prod(-(-side // step) for side, step in zip(shape, chunk, strict=True)))
         fetch = partial(self.fetch, name, path, shape, ITEM_SIZES[dtype], DEFLATE in filters)
         return StoredTensor(shape, dtype, fetch, byteorder=byteorder)

@@ -96,7 +96,9 @@ def test_relatives_of_van_are_called_what_they_are(tmp_path, change, what, prefi
     assert what in refusal(saved.save(state, tmp_path / "net.pth"))
 
 
-@pytest.mark.parametrize("layout", ["authors", "huggingface", "openmmlab"])
+@pytest.mark.parametrize(
+    "layout", ["authors", *(pytest.param(other, marks=pytest.mark.slow) for other in ("huggingface", "openmmlab"))]
+)
 @pytest.mark.parametrize(("kernel", "side"), [("conv0", 3), ("conv_spatial", 5), ("conv_spatial", 9), ("dwconv", 5)])
 def test_other_kernels_are_refused_because_the_dilation_is_in_no_file(tmp_path, layout, kernel, side):
     state = saved.state_dict()
@@ -204,7 +206,16 @@ def odd(tmp_path, name, value, **options):
 
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf"), -float("inf")])
-@pytest.mark.parametrize("name", ["head.bias", "block3.0.mlp.fc2.weight", "patch_embed1.norm.running_mean"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        "head.bias",
+        *(
+            pytest.param(other, marks=pytest.mark.slow)
+            for other in ("block3.0.mlp.fc2.weight", "patch_embed1.norm.running_mean")
+        ),
+    ],
+)
 def test_numbers_that_are_none_are_found_by_name(tmp_path, name, value):
     with pytest.raises(CheckpointError, match=rf"net\.pth: {name} has 1 numbers that are NaN or infinite: .*--allow-nonfinite"):
         odd(tmp_path, name, value)

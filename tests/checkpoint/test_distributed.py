@@ -32,6 +32,7 @@ def refusal(path):
     return str(raised.value)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("legacy", [False, True], ids=["zip", "legacy"])
 @pytest.mark.parametrize("parameter", [False, True])
 def test_a_distributed_tensor_whose_whole_is_there_is_read(tmp_path, meshes, legacy, parameter):
@@ -45,6 +46,7 @@ def test_a_distributed_tensor_whose_whole_is_there_is_read(tmp_path, meshes, leg
         assert read(path).tensors[NAME].tobytes() == whole.numpy().tobytes()
 
 
+@pytest.mark.slow
 def test_every_tensor_may_be_distributed(tmp_path, meshes):
     from torch.distributed.tensor import DTensor, Replicate
 
@@ -54,6 +56,7 @@ def test_every_tensor_may_be_distributed(tmp_path, meshes):
     assert all(tensor.tobytes() == state[name].numpy().tobytes() for name, tensor in weights.tensors.items())
 
 
+@pytest.mark.slow
 def test_one_shard_of_a_tensor_is_known_for_one(tmp_path, meshes):
     from torch.distributed.tensor import DTensor, Shard
 
@@ -63,6 +66,7 @@ def test_one_shard_of_a_tensor_is_known_for_one(tmp_path, meshes):
     assert f"{NAME} cannot be read: it is one shard, (6, 4, 1, 1), of a tensor of (12, 4, 1, 1)" in message and FULL in message
 
 
+@pytest.mark.slow
 def test_parts_that_are_still_to_be_added_are_no_tensor(tmp_path, meshes):
     from torch.distributed.tensor import DTensor, Partial
 

@@ -44,7 +44,7 @@ def near_pytorch(weights, state):
 
 
 @pytest.mark.parametrize("names", ["the authors'", "OpenMMLab's", "mixed"])
-@pytest.mark.parametrize("library", REST)
+@pytest.mark.parametrize("library", ["mmsegmentation", pytest.param("mmdetection", marks=pytest.mark.slow)])
 def test_the_backbone_gives_features_and_the_rest_is_passed_over(tmp_path, library, names):
     state, backbone = renamed(names)
     rest = {name: torch.ones(2) for name in REST[library]}

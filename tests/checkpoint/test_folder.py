@@ -61,8 +61,14 @@ def fault(path):
     return message
 
 
-@pytest.mark.parametrize("variant", ["", "fp16"])
-@pytest.mark.parametrize("kind", WHOLE)
+@pytest.mark.parametrize(
+    ("kind", "variant"),
+    [
+        ("safetensors", "fp16"),
+        ("bin", ""),
+        *(pytest.param(*other, marks=pytest.mark.slow) for other in (("safetensors", ""), ("bin", "fp16"))),
+    ],
+)
 def test_a_sharded_folder_is_one_network(tmp_path, kind, variant):
     index, places = sharded(tmp_path / "my-van", kind, variant=variant)
     shards = [index.parent / name for name in dict.fromkeys(places.values())]
@@ -107,7 +113,14 @@ def test_a_tensor_in_two_shards_is_refused(tmp_path):
 
 
 @pytest.mark.parametrize(
-    "place", ["../other.safetensors", "/etc/passwd", "a/b.safetensors", "..", "", "c:x", "a\\b", 3, None, []]
+    "place",
+    [
+        "../other.safetensors",
+        *(
+            pytest.param(other, marks=pytest.mark.slow)
+            for other in ("/etc/passwd", "a/b.safetensors", "..", "", "c:x", "a\\b", 3, None, [])
+        ),
+    ],
 )
 def test_an_index_leads_to_no_other_folder(tmp_path, place):
     index, places = sharded(tmp_path / "van")

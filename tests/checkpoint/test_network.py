@@ -48,7 +48,7 @@ HEADS = {
 
 
 @pytest.mark.parametrize("rename", HEADS.values(), ids=HEADS)
-@pytest.mark.parametrize("prefix", ["", "model."])
+@pytest.mark.parametrize("prefix", ["", pytest.param("model.", marks=pytest.mark.slow)])
 def test_heads_of_other_names_and_kinds(tmp_path, rename, prefix):
     state = saved.state_dict()
     named = saved.prefixed(prefix, saved.without_head(state) | rename(state["head.weight"], state["head.bias"]))

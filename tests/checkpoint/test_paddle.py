@@ -21,8 +21,8 @@ def same(weights, state):
     return all(np.array_equal(array, state[name].numpy()) for name, array in weights.tensors.items())
 
 
-@pytest.mark.parametrize("names", [True, False], ids=["with its names", "without"])
-@pytest.mark.parametrize("protocol", [2, 3, 4])  # paddle.save has no other
+@pytest.mark.parametrize("names", [True, pytest.param(False, marks=pytest.mark.slow)], ids=["with its names", "without"])
+@pytest.mark.parametrize("protocol", [2, pytest.param(3, marks=pytest.mark.slow), 4])  # paddle.save has no other
 def test_paddles_parameters_give_pytorchs_logits(tmp_path, protocol, names):
     state = saved.state_dict()
     path = tmp_path / "van_tiny.pdparams"
@@ -58,7 +58,7 @@ def test_named_tensors_and_bfloat16(tmp_path):
         assert np.abs(array - cut[name].numpy()).max() <= np.abs(array).max() / 128
 
 
-@pytest.mark.parametrize("protocol", [2, 3, 4, 5])
+@pytest.mark.parametrize("protocol", [2, pytest.param(3, marks=pytest.mark.slow), pytest.param(4, marks=pytest.mark.slow), 5])
 def test_a_plain_pickle_of_arrays_has_pytorchs_conventions(tmp_path, protocol):
     state = saved.state_dict()
     arrays = {name: tensor.numpy() for name, tensor in state.items()}

@@ -27,7 +27,7 @@ def check(path, net, words):
     assert any(words in note for note in weights.notes), weights.notes
 
 
-@pytest.mark.parametrize("legacy", [False, True], ids=["zip", "legacy"])
+@pytest.mark.parametrize("legacy", [False, pytest.param(True, marks=pytest.mark.slow)], ids=["zip", "legacy"])
 def test_pruning_masks(tmp_path, legacy):
     from torch.nn.utils import prune
 
@@ -39,7 +39,9 @@ def test_pruning_masks(tmp_path, legacy):
     check(saved.save(net.state_dict(), tmp_path / "net.pth", legacy), net, "5 tensors were computed with a pruning mask")
 
 
-@pytest.mark.parametrize("dtype", ["bool", "uint8", "int64", "float16"])
+@pytest.mark.parametrize(
+    "dtype", ["bool", *(pytest.param(other, marks=pytest.mark.slow) for other in ("uint8", "int64", "float16"))]
+)
 def test_masks_of_other_types(tmp_path, dtype):
     from torch.nn.utils import prune
 
@@ -51,7 +53,7 @@ def test_masks_of_other_types(tmp_path, dtype):
 
 
 @pytest.mark.parametrize("new", [False, True], ids=["weight_norm", "parametrizations.weight_norm"])
-@pytest.mark.parametrize("dim", [0, 1, None])
+@pytest.mark.parametrize("dim", [0, *(pytest.param(other, marks=pytest.mark.slow) for other in (1, None))])
 @pytest.mark.filterwarnings("ignore:.*weight_norm.* is deprecated")
 def test_weight_norm(tmp_path, new, dim):
     norm = torch.nn.utils.parametrizations.weight_norm if new else torch.nn.utils.weight_norm

@@ -84,7 +84,9 @@ Pair = namedtuple("Pair", "a b")
 THEIRS = (Phase, Flags, Settings, Slotted, Attributes, Rows, Names, Loss, Callable, State, Pair, rebuilt)
 
 
-@pytest.fixture(params=["omegaconf.dictconfig", "__main__", "engine.train"])
+@pytest.fixture(
+    params=["omegaconf.dictconfig", *(pytest.param(name, marks=pytest.mark.slow) for name in ("__main__", "engine.train"))]
+)
 def elsewhere(request, monkeypatch):
     """The classes above as those of a package that is there while the file is written, and not while it is read."""
     module = types.ModuleType(request.param)
@@ -122,7 +124,7 @@ def check_passed_over(path, value, legacy, protocol):
 
 
 @FORMATS
-@pytest.mark.parametrize("protocol", [1, 2, 4, 5])
+@pytest.mark.parametrize("protocol", [2, *(pytest.param(other, marks=pytest.mark.slow) for other in (1, 4, 5))])
 def test_objects_of_other_packages_are_passed_over(tmp_path, elsewhere, legacy, protocol):
     values = beside()
     for name in {1: ("random", "dataclass", "args"), 5: ("random",)}.get(
@@ -161,6 +163,7 @@ def test_of_many_classes_some_are_listed(tmp_path, monkeypatch):
 
 
 @FORMATS
+@pytest.mark.slow
 def test_what_pytorch_and_numpy_keep_beside_the_weights(tmp_path, legacy):
     parameter = torch.nn.Parameter(torch.ones(2))
     optimizer = torch.optim.AdamW([parameter], lr=0.1)
