@@ -35,6 +35,7 @@ from .tensor import StoredTensor
 
 LARGEST_READING = 8  # a file's tensors may span this many times its size: some share bytes, none needs more
 OWN = "minivan's own"
+VARIANCES = "running_var"
 RANK = re.compile(r"(?:^|[._-])rank[._-]?[0-9]+", re.IGNORECASE)  # in the names of one process's part
 MOST_CLASSES = 8  # whose objects are listed among what was passed over
 
@@ -96,11 +97,10 @@ def read(path: str | Path, key: str | None = None, *, strict: bool = False, allo
 
 def oddity(name: str, tensor: npt.NDArray[np.float32]) -> str:
     """Say what is odd about a tensor's numbers: NaN, infinities, variances below 0; '' for nothing."""
-    flat = tensor.ravel()
-    if not np.isfinite(np.dot(flat, flat)) and not np.isfinite(flat).all():  # one pass, and another where it may be odd
-        return f"{name} has {np.count_nonzero(~np.isfinite(flat)):,} numbers that are NaN or infinite"
-    if name.endswith("running_var") and (flat < 0).any():
-        return f"{name} has {np.count_nonzero(flat < 0):,} negative variances"
+    if not np.isfinite(tensor).all():
+        return f"{name} has {np.count_nonzero(~np.isfinite(tensor)):,} numbers that are NaN or infinite"
+    if name.endswith(VARIANCES) and (tensor < 0).any():
+        return f"{name} has {np.count_nonzero(tensor < 0):,} negative variances"
     return ""
 
 
@@ -262,15 +262,17 @@ def _numbers(checkpoint: Checkpoint) -> tuple[dict[str, npt.NDArray[np.float32]]
         raise CheckpointError(f"tensors that span {wanted} bytes in a file of {checkpoint.size}", limit)
     tensors: dict[str, npt.NDArray[np.float32]] = {}
     shapes = dict(parameter_shapes(checkpoint.config))
-    rounded, odd = 0, []
-    for name, tensor in checkpoint.stored.items():
-        try:
-            exact = tensor.read()
-        except CheckpointError as error:
-            raise error.within(name) from None
-        tensors[name] = safetensors_file.narrow(name, exact, "float32")
-        tensors[name] = tensors[name].reshape(shapes[name])  # layer scales are (C, 1, 1) in some files, heads (C, D, 1, 1)
-        rounded += exact.dtype == np.float64 and not np.array_equal(tensors[name].ravel(), exact.ravel(), equal_nan=True)
-        with np.errstate(all="ignore"):  # each is asked while it is in the processor's cache
-            odd.append(oddity(name, tensors[name]))
+    rounded, squares = 0, []
+    with np.errstate(all="ignore"):
+        for name, tensor in checkpoint.stored.items():
+            try:
+                exact = tensor.read()
+            except CheckpointError as error:
+                raise error.within(name) from None
+            flat = safetensors_file.narrow(name, exact, "float32").ravel()
+            rounded += exact.dtype == np.float64 and not np.array_equal(flat, exact.ravel(), equal_nan=True)
+            squares.append(np.dot(flat, flat))  # finite only where all are; cheap while they are in the processor's cache
+            tensors[name] = flat.reshape(shapes[name])  # layer scales are (C, 1, 1) in some files, heads (C, D, 1, 1)
+        suspects = zip(tensors.items(), np.isfinite(squares), strict=True)
+        odd = [oddity(*item) for item, is_finite in suspects if not is_finite or item[0].endswith(VARIANCES)]
     return tensors, rounded, listed(filter(None, odd))
