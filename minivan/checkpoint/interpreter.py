@@ -293,7 +293,7 @@ class Interpreter(Stack):
         self.call(self.pop(), args)
 
     def build(self) -> None:
-        """Set an object's state: a NumPy array's numbers, a stand-in's. What an OrderedDict or a Namespace has is let go."""
+        """Set an object's state: a NumPy array's numbers, a stand-in's. What an OrderedDict has is let go."""
         state = self.pop()
         if isinstance(self.top(), Stateful):
             self.budget.step(CALL)
