@@ -41,14 +41,14 @@ def refusal(path, **options):
 
 # what stands before the names, and inside them
 
-PREFIXES = [
-    "module.", "_orig_mod.", "_fsdp_wrapped_module.", "_forward_module.", "_checkpoint_wrapped_module.", "model.", "net.",
-    "student.", "backbone.", "encoder.", "base_model.model.", "0.", "model.0.", "module.model.net.", "_forward_module.model.",
-    "models.van_b0.", "a.b.c.d.e.f.g.h.i.j.", "model.block1.", "head.", "weird name.",
-]  # fmt: skip
+PREFIXES = ("module.", "_fsdp_wrapped_module.", "base_model.model.", "_forward_module.model.", "0.", "head.", "weird name.")
+MORE = (
+    "_orig_mod.", "_forward_module.", "_checkpoint_wrapped_module.", "model.", "net.", "student.", "backbone.", "encoder.",
+    "model.0.", "module.model.net.", "models.van_b0.", "a.b.c.d.e.f.g.h.i.j.", "model.block1.",
+)  # fmt: skip
 
 
-@pytest.mark.parametrize("prefix", PREFIXES)
+@pytest.mark.parametrize("prefix", [*PREFIXES, *(pytest.param(prefix, marks=pytest.mark.slow) for prefix in MORE)])
 @pytest.mark.parametrize(
     "layout", ["authors", *(pytest.param(other, marks=pytest.mark.slow) for other in ("huggingface", "openmmlab"))]
 )
@@ -112,7 +112,7 @@ BESIDE = {
 
 
 @pytest.mark.parametrize(("beside", "passed"), BESIDE.values(), ids=BESIDE)
-@pytest.mark.parametrize("prefix", ["", "model."])
+@pytest.mark.parametrize("prefix", ["model.", pytest.param("", marks=pytest.mark.slow)])
 def test_what_lies_beside_a_network_in_its_dictionary(tmp_path, beside, passed, prefix):
     state = saved.state_dict()
     weights = read(saved.save(saved.prefixed(prefix, state) | beside, tmp_path / "net.pth"))
