@@ -90,7 +90,7 @@ def deformable(state, name):
     [(lsknet, "LSKNet, not VAN"), (mscan, "MSCAN of SegNeXt"), (deformable, "(D-LKA)")],
     ids=lambda x: str(x)[:20],
 )
-@pytest.mark.parametrize("prefix", ["", "backbone."])
+@pytest.mark.parametrize("prefix", ["backbone.", pytest.param("", marks=pytest.mark.slow)])
 def test_relatives_of_van_are_called_what_they_are(tmp_path, change, what, prefix):
     state = {prefix + name: tensor for name, tensor in changed(change).items()}
     assert what in refusal(saved.save(state, tmp_path / "net.pth"))

@@ -78,7 +78,7 @@ def test_a_network_whose_head_was_removed_gives_features(tmp_path, layout):
     ],
     ids=["two Linear", "LayerNorm and Linear", "two heads", "fc"],
 )
-@pytest.mark.parametrize("layout", ["authors", "openmmlab"])
+@pytest.mark.parametrize("layout", ["authors", pytest.param("openmmlab", marks=pytest.mark.slow)])
 def test_a_head_of_several_layers_is_refused(tmp_path, layers, layout):
     state = saved.without_head(saved.state_dict())
     named = state if layout == "authors" else saved.openmmlab(state)

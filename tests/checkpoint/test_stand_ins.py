@@ -195,7 +195,7 @@ def refusal(path, **options):
 
 
 def test_a_network_in_an_object_is_named_and_needs_the_key(tmp_path, elsewhere):
-    state, other = saved.state_dict(), saved.state_dict(seed=1)
+    state, other = saved.state_dict(saved.SMALLEST), saved.state_dict(saved.SMALLEST, seed=1)
     for holder, label in (
         (State(module=state, decay=0.9), "ema.module"),
         (State(inner=State(shadow=state)), "ema.inner.shadow"),
