@@ -262,7 +262,8 @@ def _numbers(checkpoint: Checkpoint) -> tuple[dict[str, npt.NDArray[np.float32]]
         raise CheckpointError(f"tensors that span {wanted} bytes in a file of {checkpoint.size}", limit)
     tensors: dict[str, npt.NDArray[np.float32]] = {}
     shapes = dict(parameter_shapes(checkpoint.config))
-    rounded, squares = 0, []
+    rounded = 0
+    squares: list[float] = []
     with np.errstate(all="ignore"):
         for name, tensor in checkpoint.stored.items():
             try:
