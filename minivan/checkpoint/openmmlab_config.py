@@ -48,11 +48,12 @@ def read(text: object, budget: Budget) -> dict[str, Any]:
     found: dict[str, Any] = {}
     tokens = _Tokens(text)
     while tokens.kind:
-        start = tokens.start
+        start, first = tokens.start, tokens.token
         try:
             name, value = _assignment(tokens)
             found[name] = value
         except _Unreadable:
+            found.pop(first, None)  # it may have another value from here on
             tokens.skip(start)
     return found
 

@@ -212,6 +212,11 @@ def test_what_a_configuration_says_besides_is_passed_over(text):
     assert openmmlab_config.read(f"{text}\nsize = 224\n", budget()) == expected
 
 
+@pytest.mark.parametrize("statement", ["size = side()", "size += 1", "size = 200 + 24"])
+def test_a_value_that_is_changed_later_is_not_known(statement):
+    assert openmmlab_config.read(f"size = 1\n{statement}\nother = 2", budget()) == {"other": 2}
+
+
 UNCLOSED = ("a = (1", "a =")  # the next line belongs to them
 
 
