@@ -128,8 +128,8 @@ class VAN:
     def derivatives(self) -> Derivatives:
         """Return the derivatives of the engine's operators; ValueError for an engine that has none."""
         if self.engine.grad is None:
-            derivable = " or ".join(name for name, engine in ENGINES.items() if engine.grad is not None)
-            raise ValueError(f"the engine {self.engine} has no derivatives; take {derivable}")
+            derivable = ", ".join(name for name, engine in ENGINES.items() if engine.grad is not None)
+            raise ValueError(f"the engine {self.engine} has no derivatives; {derivable} have")
         return self.engine.grad
 
     def arrays(self, x: npt.ArrayLike, wanted: Iterable[str] = ()) -> dict[str, Array]:
