@@ -70,9 +70,9 @@ def test_a_folded_batch_norm_is_one_that_changes_nothing(tmp_path):
     assert near(logits, run(path, X)[0]) and near(logits, VAN(SMALL, own, "numpy")(X))
 
 
-@pytest.mark.parametrize("ending", ["softmax", "sigmoid"])
-def test_what_makes_probabilities_is_left_out_and_kept_on_the_card(tmp_path, ending):
-    path = save(Graph(SMALL, tensors(), [ending]).model(), tmp_path / "van.onnx")
+@pytest.mark.parametrize(("form", "ending"), [("softmax", "softmax"), ("several labels", "sigmoid")])
+def test_what_makes_probabilities_is_left_out_and_kept_on_the_card(tmp_path, form, ending):
+    path = save(Graph(SMALL, tensors(), [form]).model(), tmp_path / "van.onnx")
     weights = read(path)
     assert f"the graph ends in a {ending}, which minivan computes by itself" in weights.notes
     logits = VAN(SMALL, weights.tensors, "numpy")(X)

@@ -126,7 +126,7 @@ class Graph:
             x = self.add("Add", self.of("head", "bias"), self.add("MatMul", x, turned))
         else:
             x = self.add("Gemm", x, self.constant(weight), self.of("head", "bias"), transB=1)
-        ending = next((ending for ending in ("Softmax", "Sigmoid") if ending.lower() in self.forms), None)
+        ending = "Softmax" if "softmax" in self.forms else "Sigmoid" if "several labels" in self.forms else ""
         return self.add(ending, x) if ending else x
 
 
