@@ -2,8 +2,8 @@
 
 This runs in a process of its own (`hdf5_apart.py`), where h5py parses the bytes that it is given. What could lead it elsewhere
 (links to other files, arrays in other files or put together from them, filters that are loaded when they are needed) is refused
-before a number is read, and so is an array that claims more numbers than the file has bytes for: a deflated chunk is unpacked to
-its stated size once, to see that it has it.
+before a number is read, and so is an array that claims more numbers than the file has bytes for: a deflated chunk is unpacked
+to its stated size once, to see that it has it.
 """
 
 from __future__ import annotations

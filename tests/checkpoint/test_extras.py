@@ -6,7 +6,7 @@ import pytest
 from support.keras_file import write
 from support.onnx_van import Graph, save
 
-from minivan.checkpoint import CheckpointError, hdf5, hdf5_apart, read
+from minivan.checkpoint import CheckpointError, read
 from minivan.seeded import tensors
 from minivan.variants import Config
 
@@ -14,9 +14,8 @@ SMALLEST = Config((2,), (1,), (2,), classes=3)
 
 
 @pytest.fixture(params=["onnx", "keras"])
-def needed(request, tmp_path, monkeypatch):
-    """A file, and the library and the extra that it needs. All are read in this process, which has no such library then."""
-    monkeypatch.setattr(hdf5_apart, "contents_apart", hdf5.contents)
+def needed(request, tmp_path, hdf5_here):
+    """A file, and the library and the extra that it needs."""
     own = tensors(SMALLEST)
     if request.param == "onnx":
         return save(Graph(SMALLEST, own).model(), tmp_path / "van.onnx"), "onnx", "onnx"

@@ -13,15 +13,11 @@ from support.measure import tracing
 from support.watch import watching
 from tolerances import LOGITS
 
-from minivan.checkpoint import CheckpointError, hdf5, hdf5_apart, opened, read
+from minivan.checkpoint import CheckpointError, opened, read
 from minivan.van import VAN
 from minivan.variants import parameter_shapes
 
-
-@pytest.fixture(autouse=True)
-def here(monkeypatch):
-    """Files are read in this process, where the tests can watch."""
-    monkeypatch.setattr(hdf5_apart, "contents_apart", hdf5.contents)
+pytestmark = pytest.mark.usefixtures("hdf5_here")
 
 
 def tensors(config=saved.SMALL):
