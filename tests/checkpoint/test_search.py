@@ -157,7 +157,7 @@ def test_other_dictionaries_of_tensors_are_listed(tmp_path):
         assert checkpoint.label == "model_state_dict"
         assert "'optimizer': 6 tensors" in checkpoint.passed_over
         rows = facts(checkpoint)
-    assert rows["found under"] == "model_state_dict" and "'optimizer': 6 tensors" in rows["passed over"]
+    assert rows["layout"] == "authors, under model_state_dict" and "'optimizer': 6 tensors" in rows["passed over"]
 
 
 @pytest.mark.parametrize(

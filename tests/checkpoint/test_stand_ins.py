@@ -11,11 +11,12 @@ from collections import namedtuple
 
 import numpy as np
 import pytest
-from support import saved
+from support import EXAMPLES, saved
 from support.judge import torch, torch_van
 from support.watch import watching
 
 from minivan.checkpoint import CheckpointError, facts, opened, read
+from minivan.cli import main
 
 FORMATS = pytest.mark.parametrize("legacy", [False, True], ids=["zip", "legacy"])
 
@@ -297,3 +298,18 @@ def test_stand_ins_in_themselves_and_in_one_another_without_end(file, tmp_path):
         with watching() as seen:
             assert read(file).config == saved.SMALLEST
         assert not seen
+
+
+@pytest.mark.parametrize("command", ["classify", "explain", "oracle record", "convert", "weights show"])
+def test_every_command_that_reads_weights_can_be_strict(tmp_path, elsewhere, capsys, command):
+    path = saved.save({"state_dict": saved.state_dict(), "config": Settings()}, tmp_path / "net.pth")
+    photo = EXAMPLES / "coffee.jpg"
+    words = {
+        "classify": [photo, "--weights", path],
+        "explain": [photo, "--weights", path, "-o", tmp_path / "figure.png"],
+        "oracle record": [photo, "--model", path, "-o", tmp_path / "trace"],
+        "convert": [path, tmp_path / "net"],
+        "weights show": [path],
+    }
+    assert main([*command.split(), *map(str, words[command]), "--strict"]) == 2
+    assert f"the file names '{elsewhere}.Settings': not on the list" in capsys.readouterr().err
