@@ -99,6 +99,12 @@ def elsewhere(request, monkeypatch):
     return request.param
 
 
+BESIDE = (
+    "enums", "dataclass", "dictionary", "list", "set", "tuple", "object", "its method", "a class", "a function", "a call",
+    "args", "types", "random",
+)  # fmt: skip
+
+
 def beside():
     attributes = Attributes(lr=0.1, layers=[1, 2], inner=Attributes(a=1))
     attributes.parent = attributes
@@ -111,6 +117,7 @@ def beside():
         "types": [typing.Any, typing.Dict[str, typing.Any], dict],  # noqa: UP006
         "random": [np.random.RandomState(0), np.random.default_rng(1), random.Random(2), np.random.MT19937(3)],
     }  # fmt: skip
+    assert tuple(one) == BESIDE
     return one
 
 
@@ -135,7 +142,7 @@ def test_objects_of_other_packages_are_passed_over(tmp_path, elsewhere, legacy, 
     check_passed_over(tmp_path / "net.pth", values, legacy, protocol)
 
 
-@pytest.mark.parametrize("name", beside())
+@pytest.mark.parametrize("name", BESIDE)
 def test_each_of_them_alone(tmp_path, name, elsewhere):
     check_passed_over(tmp_path / "net.pth", beside()[name], False, 4)
 
