@@ -1,8 +1,8 @@
 """A backbone with a linear layer beside it, which is its head; and a network with a head that feeds another layer."""
 
 import pytest
+import torch
 from support import saved
-from support.judge import torch
 
 from minivan.checkpoint import CheckpointError, read
 
