@@ -14,6 +14,9 @@ BACKBONE = "backbone"
 NECK, HEAD = "neck", "_head"  # 'decode_head', 'auxiliary_head', 'rpn_head', 'roi_head', 'bbox_head', 'mask_head'
 LIBRARIES = ("mmseg_version", "mmdet_version", "mmcv_version", "mmengine_version")  # what their checkpoints' `meta` say
 NOTE = "the backbone of an OpenMMLab network that does more than classify: its LayerNorm eps is 1e-05"
+CLASSIFIERS = ("head", "fc", "classifier")  # what the heads of networks are called that classify and do no more
+BOTTOM_UP = "bottom_up"  # what detectron2's feature pyramids call their backbone
+DETECTRON2 = ("proposal_generator", "roi_heads", "sem_seg_head")
 
 
 def is_downstream(label: str, names: str, beside: Iterable[str], contents: object) -> bool:
@@ -22,8 +25,28 @@ def is_downstream(label: str, names: str, beside: Iterable[str], contents: objec
     `label` says where it lies ('state_dict.backbone'), `names` what its library calls its backbone ('backbone.' in OpenMMLab's
     names), `beside` how the names of the tensors around it begin, `contents` is all that the file holds.
     """
+    beside = tuple(beside)
+    if _is_detectron2(label, beside):
+        return False
     if any(name == NECK or name.endswith(HEAD) for name in beside):
         return label.rpartition(".")[2] == BACKBONE or names == f"{BACKBONE}."
+    return _by_meta(contents) and label.rpartition(".")[2] == BACKBONE and not any(name in CLASSIFIERS for name in beside)
+
+
+def doubt(label: str, beside: Iterable[str], contents: object, eps: float) -> str:
+    """Return why LayerNorm's eps is a guess, where another library built a network of the authors' code; else ''."""
+    taken = f"its LayerNorm eps is a guess: {eps:g}, the authors', was taken (another: convert --eps)"
+    if _is_detectron2(label, beside):
+        return f"the backbone of a detectron2 network, which does not say how it was built: {taken}"
+    if _by_meta(contents) and label.rpartition(".")[2] == BACKBONE:
+        return f"OpenMMLab's file with the authors' names, and OpenMMLab's own VAN has {LAYER_NORM_EPS:g}: {taken}"
+    return ""
+
+
+def _is_detectron2(label: str, beside: Iterable[str]) -> bool:
+    return BOTTOM_UP in label.split(".") or any(name in DETECTRON2 for name in beside)
+
+
+def _by_meta(contents: object) -> bool:
     meta = contents.get("meta") if isinstance(contents, Mapping) else None
-    by_meta = isinstance(meta, Mapping) and any(key in meta for key in LIBRARIES)
-    return by_meta and label.rpartition(".")[2] == BACKBONE
+    return isinstance(meta, Mapping) and any(key in meta for key in LIBRARIES)

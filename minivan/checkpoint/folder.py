@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from ..errors import quote
@@ -43,6 +43,11 @@ class Place:
         return self.path.name.endswith(INDEX) or VARIANT_INDEX.fullmatch(self.path.name) is not None
 
     @property
+    def folder(self) -> Path | None:
+        """The folder whose other files are about the weights; None for a file whose name is not a folder's usual one."""
+        return self.path.parent if self.path.name in (*USUAL, DISTRIBUTED) or _variant(self.path.name) else None
+
+    @property
     def is_distributed(self) -> bool:
         """Whether `path` describes a distributed checkpoint, and the tensors lie in the files beside it."""
         return self.path.name == DISTRIBUTED
@@ -63,8 +68,8 @@ def locate(path: Path) -> Place:
     if shard and int(shard["count"]) > 1:
         said = f"one shard, number {int(shard['number'])} of {int(shard['count'])}"
         raise CheckpointError(said, f"give the folder with all of them and their index: {path.parent}", str(path))
-    in_folder = path.name in (*USUAL, DISTRIBUTED) or _variant(path.name)
-    return Place(path, _folders_name(path.parent) if in_folder else _files_name(path))
+    place = Place(path, _files_name(path))
+    return replace(place, name=_folders_name(path.parent)) if place.folder else place
 
 
 def _in_folder(folder: Path) -> Place:

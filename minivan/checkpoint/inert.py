@@ -224,6 +224,12 @@ def _reconstructed(kind: object = None, base: object = None, state: object = Non
     return StandIn(kind.path, (state,)) if isinstance(kind, Name) and kind.foreign else RECONSTRUCTED
 
 
+def _scalar(*args: object) -> object:
+    """numpy.core.multiarray.scalar: whole numbers and texts are what they say, as they may count or name classes"""
+    value = numpy_array.scalar(*args)
+    return SCALAR if value is None else value
+
+
 def _attribute(owner: object = None, name: object = None, *rest: object) -> object:
     """What a pickle has in the place of a method, or of an Enum's member: nothing is looked up, whatever the owner is
 
@@ -244,6 +250,7 @@ BITS = ("neg", "conj")  # what a tensor's metadata can say: a view that PyTorch 
 HISTORY_BUFFER = "mmengine.logging.history_buffer.HistoryBuffer"
 STATISTICS = ("min", "max", "mean", "current")
 SCHEDULER = "torch.optim.lr_scheduler."
+SCALAR = Inert("numpy.core.multiarray.scalar")
 RECONSTRUCTED = Inert("copyreg._reconstructor")
 
 FROM_NUMPY = ("device_tensor_from_numpy", "xla_tensor", "mlc_tensor")
@@ -259,6 +266,7 @@ BUILDERS: dict[str, Builder] = {
     **{f"torch._utils._rebuild_{kind}": numpy_array.on_device for kind in FROM_NUMPY},
     **{f"numpy.{core}.multiarray._reconstruct": numpy_array.reconstruct for core in ("core", "_core")},
     **{f"numpy.{core}.numeric._frombuffer": numpy_array.from_buffer for core in ("core", "_core")},
+    **{f"numpy.{core}.multiarray.scalar": _scalar for core in ("core", "_core")},
     "numpy.dtype": numpy_array.Dtype,
     "_codecs.encode": encode,
     "builtins.tuple": _named,
@@ -292,14 +300,13 @@ PLAIN = (
     "set", "frozenset", "list", "int", "float", "bool", "str", "bytes", "bytearray", "complex", "slice", "range",
     "object",
 )  # fmt: skip
-NUMPY = ("core.multiarray.scalar",)
 NAMESPACES = ("argparse.Namespace", "types.SimpleNamespace")  # a training script's arguments: `stated` reads some of them
 INERT = (
     *(f"{module}.{name}" for module in ("builtins", "__builtin__") for name in PLAIN),
     *(f"pathlib{at}.{kind}Path" for at in ("", "._local") for kind in ("", "Posix", "PurePosix", "Windows", "PureWindows")),
     *(f"datetime.{name}" for name in ("datetime", "date", "time", "timedelta", "timezone")),
     "decimal.Decimal", "fractions.Fraction", "uuid.UUID", "collections.deque",
-    "numpy.ndarray", *(f"numpy.{path}" for path in NUMPY), *(f"numpy._{path}" for path in NUMPY),
+    "numpy.ndarray",
     *(f"numpy.{kind}{bits}" for kind in ("float", "int", "uint") for bits in (8, 16, 32, 64)), "numpy.bool_", "numpy.bool",
     *(f"numpy.dtypes.{kind}{bits}DType" for kind in ("Float", "Int", "UInt") for bits in (8, 16, 32, 64)),
     "numpy.dtypes.BoolDType",

@@ -279,7 +279,7 @@ class Interpreter(Stack):
             self.push_container(value, value.values() if isinstance(value, dict) else value)
         else:
             self.push(value)
-            self.budget.hold(TENSOR)
+            self.budget.hold(TENSOR + (4 * len(value) if isinstance(value, str) else 0))
 
     def reduce(self) -> None:
         """REDUCE calls a function, NEWOBJ a class: the same here, where neither is more than a name."""

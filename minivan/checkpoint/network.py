@@ -59,7 +59,15 @@ class Network:
     counters: Counter[str] = field(default_factory=Counter)  # buffers that count, by the last part of their names
     computed: Counter[str] = field(default_factory=Counter)  # tensors that are computed from others, by what does it
     head: str = ""  # what the head is called, where it is another name than the layout's own
+    head_outside: bool = False  # whether it lies beside the prefix that the rest lies behind
+    rival: str = ""  # a layer beside a network with a head of its own that takes its outputs, or may take its place
     headless: bool = True
+
+    def put(self, name: str, parts: dict[str, object]) -> None:
+        """Put a tensor in its place, made of its parts if it has several."""
+        self.named[name], computed = reparametrized.whole(name, parts)
+        if computed:
+            self.computed[computed] += 1
 
     def check(self, budget: Budget) -> None:
         """Raise CheckpointError for another network that has names of a VAN's, and for what is no tensor in one's place."""
@@ -101,7 +109,7 @@ class Network:
         if self.headless:
             yield "there is no head: it gives features, not classes"
         if self.head:
-            yield f"the head is called {quote(self.head)}"
+            yield f"the head is called {quote(self.head)}{', the one layer beside the backbone' if self.head_outside else ''}"
         for title, count in self.computed.items():
             yield f"{count} tensors were computed with {title}, as PyTorch does"
         if self.aside:
@@ -144,9 +152,8 @@ def gathered(entries: Mapping[Any, object], cut: str, prefix: str, layout: Layou
             rest.append((str(key), name, value))
     _take_head(network, known, heads)
     for name, parts in known.items():
-        network.named[name], computed = reparametrized.whole(name, parts)
-        network.computed[computed] += bool(computed)
-    del network.computed[""]
+        network.put(name, parts)
+    rest = _take_outer_head(network, rest, prefix, siblings)
     network.headless = not any(paths.lies_under(name, paths.HEAD) for name in network.named)
     own = prefix + (layout.backbone if spelled and network.headless else "")
     others = tuple(other for other in siblings if len(other) > len(own))
@@ -173,6 +180,52 @@ def _take_head(network: Network, known: dict[str, dict[str, object]], heads: dic
         network.head = module
         for leaf, parts in leaves.items():
             known[f"{paths.HEAD}.{leaf}"] = parts
+
+
+def _take_outer_head(
+    network: Network, rest: list[tuple[str, str, object]], prefix: str, siblings: Sequence[str]
+) -> list[tuple[str, str, object]]:
+    """Take the one linear layer that lies beside a backbone for its head; return what is left of `rest`.
+
+    'backbone.norm4.weight' has 'head.fc.weight' beside it, '0.norm4.weight' in a Sequential '1.weight'. It is the head where
+    the network behind `prefix` has none, where its width is the last stage's, and where nothing else lies there that may come
+    between the two. Where the network has a head already, the layer is its rival: it may take what that one gives.
+    """
+    parent = ".".join((*prefix.split(".")[:-2], "")).lstrip(".") if prefix else ""
+    if not prefix or parent in siblings:  # what lies beside it is another network's own
+        return rest
+    beside: dict[str, list[tuple[str, str, object]]] = {}  # module -> its tensors
+    for item in rest:
+        raw, name, value = item
+        inner = name[len(parent) :]
+        counts = _COUNTER.fullmatch(raw) or _LOSS.fullmatch(inner.partition(".")[0]) or _AVERAGE.fullmatch(inner)
+        apart = isinstance(value, StoredTensor) and name.startswith(parent) and not name.startswith((prefix, *siblings))
+        if apart and not counts:
+            beside.setdefault(inner.rpartition(".")[0], []).append(item)
+    last = max((i for name in network.named if (i := paths.stage_of(name))), default=1)
+    norm, head = network.named.get(f"{paths.norm(last)}.weight"), network.named.get(f"{paths.HEAD}.weight")
+    given = norm.shape[0] if isinstance(norm, StoredTensor) and norm.shape else 0
+    answers = head.shape[0] if isinstance(head, StoredTensor) and head.shape else 0
+    fitting = [module for module, found in beside.items() if _linear(module, found) in {given, answers} - {0}]
+    if answers and fitting:
+        takes = "takes what that gives" if _linear(fitting[0], beside[fitting[0]]) == answers else "may take its place"
+        network.rival = f"the network has a head, and {quote(parent + fitting[0])} beside it {takes}"
+    if answers or not fitting or len(beside) > 1:
+        return rest
+    network.head, network.head_outside = parent + fitting[0], True
+    for _, name, value in beside[fitting[0]]:
+        network.put(f"{paths.HEAD}.{name.rpartition('.')[2]}", {"": value})
+    return [item for item in rest if item not in beside[fitting[0]]]
+
+
+def _linear(module: str, tensors: Sequence[tuple[str, str, object]]) -> int:
+    """Return how many numbers a module takes, if it is a linear layer, or a 1x1 convolution, that may be a head; else 0."""
+    first = module.partition(".")[0]
+    leaves = {raw.rpartition(".")[2]: value for raw, _, value in tensors}  # a part of a tensor has a name of its own there
+    weight = leaves.get("weight")
+    if not (first in HEADS or first.isdecimal()) or not leaves.keys() <= set(LEAVES) or not isinstance(weight, StoredTensor):
+        return 0
+    return weight.shape[1] if len(weight.shape) > 1 and weight.shape[2:] in ((), (1, 1)) else 0
 
 
 def _sort(network: Network, raw: str, name: str, value: object, prefix: str, mine: bool) -> None:

@@ -89,6 +89,9 @@ def understand(whole: object, budget: Budget, key: str | None = None) -> Found:
     siblings = [other.prefix for other in every if other.holding is place.holding and other.prefix != place.prefix]
     network = _gathered(place, budget, siblings)
     network.check(budget)
+    if network.rival:
+        why = f"minivan computes one head: to read the network without that layer, --key {place.label}"
+        raise CheckpointError(network.rival, why)
     if place.is_averaged and all(map(is_learned, network.named)):
         whole_file = every if key is None else _places(contents.holdings, budget, None)
         rest = [other for other in whole_file if other.label != place.label and other.layout is place.layout]

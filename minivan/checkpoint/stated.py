@@ -8,27 +8,15 @@ mmpretrain/datasets/transforms/processing.py and mmcls/datasets/pipelines/transf
 from __future__ import annotations
 
 import math
-import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from pathlib import Path
 from typing import Any
 
 from ..card import INTERPOLATIONS, LARGEST_VIEW, Preprocessing
-from ..errors import quote
-from ..input import read
 from ..variants import MOST_CHANNELS
-from . import openmmlab_config
-from .budget import Budget
-from .error import CheckpointError
-from .inert import NAMESPACES
-from .json_text import parse_json
+from .beside import CONFIG, PROCESSOR, Beside
 from .openmmlab_config import within
-from .standin import StandIn
 
-PROCESSOR = "preprocessor_config.json"
-LARGEST_PROCESSOR = 1 << 20  # bytes of it
-CONFIGS = ("cfg", "config")  # keys of `meta` for the configuration's text: MMEngine's, mmcls'
 PILLOWS = ("nearest", "lanczos", "bilinear", "bicubic", "box", "hamming")  # Image.Resampling by number
 WARPED = 384  # pixels from which ConvNextImageProcessor resizes both sides at will and crops nothing
 CONVNEXT_SHARE = 224 / 256  # of the resized shorter side that it crops, unless said
@@ -71,29 +59,16 @@ class Stated:
         return made, notes
 
 
-def beside(contents: object, folder: Path | None, budget: Budget) -> Stated:
-    """Return what is said beside the weights, in a Hugging Face folder or in what a pickle holds besides.
-
-    Raises CheckpointError for a preprocessor_config.json that is no JSON object, and OSError for one that cannot be read.
-    """
-    path = None if folder is None else folder / PROCESSOR
-    if path is not None and os.path.lexists(path):
-        data = read(path, LARGEST_PROCESSOR, pipe=False)
-        fields = parse_json(data, path.name, Budget(len(data)))
-        if not isinstance(fields, dict):
-            raise CheckpointError(f"{path.name} holds {quote(fields)}", "a Hugging Face processor's is an object")
-        return of_processor(fields)
-    held = contents if isinstance(contents, dict) else {}
-    meta = held.get("meta")
-    texts = {key: meta.get(key) for key in CONFIGS} if isinstance(meta, dict) else {}
-    for key, text in texts.items():
-        said = of_openmmlab(openmmlab_config.read(text, budget), f"meta.{key}")
-        if said:
-            return said
-    arguments = held.get("args")
-    if isinstance(arguments, StandIn) and arguments.path in NAMESPACES:
-        arguments = arguments.state
-    return of_arguments(arguments) if isinstance(arguments, dict) else Stated("")
+def of(beside: Beside) -> Stated:
+    """Return the first that is said, by a processor, timm's config.json, OpenMMLab's configuration or a script's arguments."""
+    if beside.processor:
+        return of_processor(beside.processor)
+    timm = beside.config.get("pretrained_cfg")
+    return (
+        (of_arguments(timm, f"{CONFIG}'s pretrained_cfg") if isinstance(timm, dict) else Stated(""))
+        or of_openmmlab(beside.configuration, beside.configuration_at)
+        or of_arguments(beside.arguments)
+    )
 
 
 def of_processor(fields: Mapping[str, Any], where: str = PROCESSOR) -> Stated:

@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from ..card import Card, Label, Preprocessing, default_preprocessing, usual_activation
+from ..card import Card, Label, Preprocessing, default_preprocessing
 from ..errors import printable, quote
 from ..van import check_channels
 from ..variants import (
@@ -26,15 +26,16 @@ from ..variants import (
     unusual_channels,
     variant_of,
 )
-from . import downstream, formats, layouts, own_metadata, safetensors_file, stated
+from . import beside, class_names, downstream, formats, layouts, own_metadata, safetensors_file, stated, stated_shape
 from .error import CheckpointError
 from .folder import Place, locate
-from .library_metadata import huggingface_config, labels_beside, states_shape, usual_labels
+from .library_metadata import huggingface_config
 from .search import Found, understand
 from .tensor import StoredTensor
 
 LARGEST_READING = 8  # a file's tensors may span this many times its size: some share bytes, none needs more
 OWN = "minivan's own"
+AUTHORS, HUGGING_FACE = "authors", "huggingface"  # of layouts.LAYOUTS
 VARIANCES = "running_var"
 RANK = re.compile(r"(?:^|[._-])rank[._-]?[0-9]+", re.IGNORECASE)  # in the names of one process's part
 MOST_CLASSES = 8  # whose objects are listed among what was passed over
@@ -216,25 +217,33 @@ def _foreign(place: Place, held: formats.Held, found: Found) -> Checkpoint:
     if held.epsilons:
         config = replace(config, layer_norm_eps=held.epsilons[0], batch_norm_eps=held.epsilons[1])
     notes = (*place.notes, *held.notes, *found.notes)
-    labels = labels_beside(held.contents, config.classes, held.budget) if config.classes else ()
-    activation, shape_said = held.activation or usual_activation(config.classes), held.is_whole
-    folder = place.path.parent if layout.name == "huggingface" else None
-    if folder:
-        config, named, activation = huggingface_config(folder / "config.json", config)
-        labels = named or labels
-        shape_said = states_shape(folder / "config.json")
-    said, preset = stated.beside(held.contents, folder, held.budget), layout.preset
+    is_huggingface = layout.name == HUGGING_FACE
+    folder = place.path.parent if is_huggingface else place.folder
+    around = beside.gathered(held.contents, folder, is_huggingface, held.budget)
+    other = "" if is_huggingface else stated_shape.is_of_another(around.config, config)
+    if other:
+        around = replace(around, config={}, processor={})
+        notes += (f"{beside.CONFIG} is of another network, {other}: it was not used, nor was {beside.PROCESSOR}",)
+    config, activation = huggingface_config(around.config, config, is_huggingface)
+    shape_said, uncompared = stated_shape.compared(around, config, is_huggingface)
+    names = class_names.said(around, config.classes, held.budget) if config.classes else class_names.Names()
+    notes += (*around.notes, *uncompared, *((names.note,) if names.note else ()))
+    said, preset = stated.of(around), layout.preset
+    doubt = downstream.doubt(found.label, found.beside, held.contents, config.layer_norm_eps)
     if not config.classes and downstream.is_downstream(found.label, layout.backbone, found.beside, held.contents):
         config, preset = replace(config, layer_norm_eps=downstream.LAYER_NORM_EPS), downstream.PRESET
         said = said.of_colours()
         notes += (downstream.NOTE,)
-    if variant_of(config) is None and not shape_said:
+    elif doubt and layout.name == AUTHORS:
+        notes += (doubt,)
+    if variant_of(config) is None and not (shape_said or held.is_whole):
         depths = " ".join(map(str, config.depths))
         guess = f"dims {config.dims} and depths {depths} are no published variant's: if blocks are missing from the file, it is"
         notes += (f"{guess} another network",)
-    if not labels:
-        labels = usual_labels(config)
-    elif len(labels) != config.classes:
+    labels = names.labels
+    if not labels and not names.note:
+        labels = class_names.usual_labels(config)
+    elif labels and len(labels) != config.classes:
         notes += (f"its {len(labels)} class names are left out: it has {config.classes} classes",)
         labels = ()
     preprocessing, left = said.applied(default_preprocessing(config.channels, preset))
@@ -243,7 +252,14 @@ def _foreign(place: Place, held: formats.Held, found: Found) -> Checkpoint:
         notes += (unknown_preprocessing(preprocessing),)
     source = printable(place.name if place.is_distributed else place.path.name)
     card = Card(
-        place.name, preprocessing, labels, layout.name, source, file=place.path, activation=activation, shards=held.files
+        place.name,
+        preprocessing,
+        labels,
+        layout.name,
+        source,
+        file=place.path,
+        activation=held.activation or activation,
+        shards=held.files,
     )
     return Checkpoint(held.format, held.size, config, card, found.stored, notes, found.label, found.passed_over)
 

@@ -76,3 +76,26 @@ def test_the_mixed_names_by_themselves(tmp_path):
     bare = {name.removeprefix("backbone."): tensor for name, tensor in backbone.items()}
     weights = read(saved.save(bare, tmp_path / "net.pth"))
     assert weights.card.layout == "mmsegmentation" and weights.config.layer_norm_eps == 1e-5 and near_pytorch(weights, state)
+
+
+@pytest.mark.parametrize(
+    ("prefix", "beside"),
+    [("backbone.bottom_up.", "roi_heads.box_head.fc1.weight"), ("backbone.", "sem_seg_head.predictor.bias")],
+)
+def test_of_detectron2_s_backbones_the_eps_is_a_guess_and_said(tmp_path, prefix, beside):
+    state, _ = renamed("the authors'")
+    weights = read(saved.save({"model": saved.prefixed(prefix, state) | {beside: torch.ones(2)}}, tmp_path / "net.pth"))
+    assert weights.config == replace(saved.SMALL, classes=0) and not any("OpenMMLab" in note for note in weights.notes)
+    (note,) = (note for note in weights.notes if "detectron2" in note)
+    assert "LayerNorm eps is a guess: 1e-06" in note and "convert --eps" in note
+
+
+def test_a_classifier_in_openmmlab_s_file_is_no_segmentation_network(tmp_path):
+    """With the authors' names, which OpenMMLab's own VAN has not, it is known to classify, and not which eps it has."""
+    _, backbone = renamed("the authors'")
+    head = {f"head.fc.{leaf}": saved.state_dict()[f"head.{leaf}"] for leaf in ("weight", "bias")}
+    weights = read(saved.save({"meta": {"mmengine_version": "0.10"}, "state_dict": backbone | head}, tmp_path / "net.pth"))
+    assert weights.config == saved.SMALL and any("LayerNorm eps is a guess: 1e-06" in note for note in weights.notes)
+    layers = {f"head.{i}.weight": torch.ones(2, 2) for i in range(2)}
+    weights = read(saved.save({"meta": {"mmengine_version": "0.10"}, "state_dict": backbone | layers}, tmp_path / "two.pth"))
+    assert weights.config.classes == 0 and not any("more than classify" in note for note in weights.notes)

@@ -9,11 +9,9 @@ import pytest
 from support import saved
 from support.judge import safetensors_torch
 
-from minivan.card import PRESETS, Label, Preprocessing, imagenet1k
+from minivan.card import PRESETS, Preprocessing
 from minivan.checkpoint import CheckpointError, facts, opened, openmmlab_config, read, stated, write
 from minivan.checkpoint.budget import Budget
-from minivan.checkpoint.library_metadata import labels_beside, usual_labels
-from minivan.variants import VARIANTS
 
 OFFICIAL, HF = PRESETS["official"], PRESETS["hf"]
 IMAGENET = dict(image_mean=[0.485, 0.456, 0.406], image_std=[0.229, 0.224, 0.225])
@@ -265,71 +263,3 @@ def test_hostile_configurations_are_read_within_the_budget(text):
 @pytest.mark.parametrize("value", [None, 3, ["a = 1"], {"a": 1}, "x" * (openmmlab_config.LONGEST_TEXT + 1)])
 def test_what_is_no_text_of_a_configuration_says_nothing(value):
     assert openmmlab_config.read(value, budget()) == {}
-
-
-# class names
-
-
-NAMES = ["ant", "bee", "cat"]
-
-
-@pytest.mark.parametrize(
-    "contents",
-    [
-        {"class_to_idx": {"bee": 1, "ant": 0, "cat": 2}},
-        {"classes": NAMES},
-        {"classes": tuple(NAMES)},
-        {"idx_to_class": {"1": "bee", "0": "ant", "2": "cat"}},
-        {"id2label": {0: "ant", 1: "bee", 2: "cat"}},
-        {"hyper_parameters": {"class_names": NAMES, "lr": 1e-3}},
-        {"meta": {"CLASSES": NAMES}},
-        {"meta": {"dataset_meta": {"classes": NAMES}, "CLASSES": ["other"] * 3}},
-        {"id2label": {i: f"LABEL_{i}" for i in range(3)}, "meta": {"CLASSES": NAMES}},
-    ],
-    ids=str,
-)
-def test_class_names_are_found_wherever_training_scripts_leave_them(contents):
-    assert labels_beside(contents, 3, budget()) == tuple(Label("", name) for name in NAMES)
-
-
-@pytest.mark.parametrize(
-    "contents",
-    [
-        None,
-        [],
-        {},
-        {"classes": 3},
-        {"classes": [1, 2, 3]},
-        {"class_to_idx": {"ant": 0, "bee": 2, "cat": 3}},
-        {"class_to_idx": {"ant": 0, "bee": 0, "cat": 1}},
-        {"class_to_idx": {"ant": "0", "bee": None}},
-        {"id2label": {"zero": "ant", "one": "bee", "two": "cat"}},
-        {"id2label": {"9" * 5000: "ant", "1": "bee"}},
-        {"id2label": {str(i): f"LABEL_{i}" for i in range(3)}},
-        {"meta": {"dataset_meta": None, "CLASSES": None}},
-    ],
-    ids=lambda contents: str(contents)[:60],
-)
-def test_what_names_no_classes_is_passed_over(contents):
-    assert labels_beside(contents, 3, budget()) == ()
-
-
-def test_wordnet_ids_get_the_names_that_imagenet_has_for_them():
-    found = labels_beside({"class_to_idx": {"n07920052": 1, "n01440764": 0, "n99999999": 2}}, 3, budget())
-    assert found == (Label("n01440764", "tench, Tinca tinca"), Label("n07920052", "espresso"), Label("n99999999", "n99999999"))
-
-
-def test_names_that_are_not_one_a_class_say_how_many_there_are():
-    assert labels_beside({"classes": ["ant", "bee"]}, 3, budget()) == (Label("", ""),) * 2
-
-
-def test_a_published_variant_of_a_thousand_classes_has_imagenet_s():
-    assert usual_labels(VARIANTS["b0"]) == imagenet1k()
-    for other in (dict(classes=999), dict(channels=4), dict(depths=(3, 3, 5, 3))):
-        assert usual_labels(replace(VARIANTS["b0"], **other)) == ()
-
-
-def test_classes_by_their_indices_are_read_from_a_file(tmp_path):
-    names = ["ant", "bee", "cat", "dog", "eel"]
-    contents = {"model": saved.state_dict(), "class_to_idx": {name: i for i, name in enumerate(names)}}
-    assert [label.name for label in read(saved.save(contents, tmp_path / "net.pth")).card.labels] == names
