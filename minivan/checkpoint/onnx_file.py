@@ -48,7 +48,7 @@ class Graph:
     size: int  # bytes of the file, and of those that its tensors are in
     nodes: list[Node]
     tensors: dict[str, StoredTensor]
-    inputs: list[str]  # tensors with numbers may be among them
+    inputs: dict[str, tuple[int | None, ...] | None]  # their sizes, where they are said; tensors with numbers may be among them
     outputs: list[str]
 
 
@@ -71,8 +71,8 @@ def graph_of(file: BufferedIOBase, path: Path, stack: ExitStack, budget: Budget)
         if name in stored:
             raise CheckpointError(DAMAGED, f"two tensors are called {quote(name)}")
         stored[name] = tensors.stored(name, tensor)
-    inputs, outputs = ([name_of(value.name, budget) for value in values] for values in (graph.input, graph.output))
-    return Graph(size + tensors.size, nodes, stored, inputs, outputs)
+    inputs = {name_of(value.name, budget): _shape(value, budget) for value in graph.input}
+    return Graph(size + tensors.size, nodes, stored, inputs, [name_of(value.name, budget) for value in graph.output])
 
 
 def _parsed(file: BufferedIOBase, path: Path, budget: Budget) -> Any:
@@ -90,6 +90,16 @@ def _parsed(file: BufferedIOBase, path: Path, budget: Budget) -> Any:
     if not model.HasField("graph"):
         raise CheckpointError(DAMAGED, "it has no graph")
     return model
+
+
+def _shape(value: Any, budget: Budget) -> tuple[int | None, ...] | None:
+    """Return the sizes that a ValueInfoProto says, None for one that is left open, and None where it says none."""
+    if not value.type.HasField("tensor_type") or not value.type.tensor_type.HasField("shape"):
+        return None
+    sides = value.type.tensor_type.shape.dim
+    budget.step(1 + len(sides))
+    budget.hold(MEMORY // 4 + 40 * len(sides))
+    return tuple(side.dim_value if side.dim_value > 0 else None for side in sides)
 
 
 def _node(node: Any, tensors: Tensors, budget: Budget) -> Node:

@@ -1,15 +1,17 @@
 """A VAN in an ONNX graph: every operator from the output back to the image, whatever the exporter called it.
 
 The graph is followed backwards, and each operator must be the one that the authors' code has there, with its kernel, stride,
-padding, dilation and groups: so no other network passes for a VAN. Exporters differ in three things, and all are understood:
-GELU and LayerNorm may be written out in simpler operators (torch.onnx, opsets below 20 and 17), axes are exchanged and joined
-on the way into LayerNorm and pooling, and a BatchNorm may be folded into the convolution beside it, whose numbers then hold
-both: in its place stands one that changes nothing.
+padding, dilation and groups, and along the axes that it has there (`onnx_layout`): so no other network passes for a VAN.
+Exporters differ in three things, and all are understood: GELU and LayerNorm may be written out in simpler operators
+(torch.onnx, opsets below 20 and 17), axes are exchanged, joined and parted on the way into LayerNorm and pooling, and a
+BatchNorm may be folded into the convolution beside it, whose numbers then hold both: in its place stands one that changes
+nothing.
 """
 
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Callable
 
 import numpy as np
@@ -46,8 +48,11 @@ class Network(Wiring):
         self.activation = ""  # what the graph makes probabilities of logits with, if it does
         self.notes: tuple[str, ...] = ()
         self._folded: list[tuple[Module, str, int]] = []  # where a BatchNorm's parameters belong, its path, its channels
+        self._means: list[tuple[str, bool]] = []  # arrays that must be means: over the channels (True), over all positions
         self._maps: list[str] = []  # what LayerNorms give, the last stage's first
         self.tensors: dict[str, StoredTensor] = {}
+        if any(_is_quantised(node) for node in graph.nodes):
+            raise CheckpointError("a quantised ONNX network", "export the float network, before it is quantised")
         if not graph.outputs:
             raise CheckpointError("an ONNX graph without an output")
         name = self._classifier(graph.outputs[-1])
@@ -58,6 +63,7 @@ class Network(Wiring):
             name, stage = self._stage(name)
             reversed_stages.append(stage)
         self._check_outputs()
+        self._check_axes()
         self._name(reversed_stages[::-1])
 
     # the network, from its end to its beginning
@@ -72,7 +78,7 @@ class Network(Wiring):
                 break
         node = self.producers.get(self.origin(name))
         if node is not None and node.operator in POOLS:  # a backbone whose features are pooled
-            return inputs_of(node, 1)[0]
+            return self._mean(name, False)
         if node is None or node.operator not in ("Gemm", "Add", "MatMul", "Conv"):
             return name
         bias: StoredTensor | None
@@ -84,17 +90,16 @@ class Network(Wiring):
         else:
             bias = self._bias(node, 2)
         x, weight = inputs_of(node, 2)
-        matrix = self.parameter(weight, "head.weight")
+        matrix, turned = self.matrix(weight, "head.weight")
         if node.operator == "Conv":
             self._check_kernel(node, POINTWISE, "head", False)
             matrix = StoredTensor(matrix.shape[:2], matrix.dtype, matrix.fetch, matrix.offset)
         elif len(matrix.shape) != 2 or node.attributes.get("transA") or {node.attributes.get(k, 1.0) for k in SCALES} != {1.0}:
             raise CheckpointError("an ONNX graph whose head is no linear layer")
-        elif bool(node.attributes.get("transB")) == self.is_turned(weight):
+        elif bool(node.attributes.get("transB")) == turned:
             matrix = transposed(matrix)
         self.tensors = {f"{paths.HEAD}.weight": matrix, f"{paths.HEAD}.bias": bias or _filled(matrix.shape[0], 0)}
-        pool = self.node(x, *POOLS)
-        return inputs_of(pool, 1)[0]
+        return self._mean(x, False)
 
     def _stage(self, name: str) -> tuple[str, tuple[Kernel, Module, list[Module]]]:
         """Take a stage, and return what it reads, its embedding's kernel, its parameters and its blocks', the first first."""
@@ -208,9 +213,9 @@ class Network(Wiring):
             divided, into["norm.weight"] = self.with_vector(self.node(scaled, "Mul"), "norm.weight")
             centred, deviation = inputs_of(self.node(divided, "Div"), 2)
             variance, eps = self.with_number(self.node(inputs_of(self.node(deviation, "Sqrt"), 1)[0], "Add"))
-            squared = self.node(inputs_of(self.node(variance, "ReduceMean"), 1)[0], "Pow", "Mul")
+            squared = self.node(self._mean(variance, True), "Pow", "Mul")
             x, mean = inputs_of(self.node(centred, "Sub"), 2)
-            self.same(inputs_of(self.node(mean, "ReduceMean"), 1)[0], x)
+            self.same(self._mean(mean, True), x)
             base, exponent = inputs_of(squared, 2)
             self.same(base, centred)
             if squared.operator == "Mul":
@@ -219,6 +224,12 @@ class Network(Wiring):
                 raise self.unlike(variance, "the mean of squares")
         self.layer_norm_eps = _agreed("LayerNorm", self.layer_norm_eps, eps)
         return x
+
+    def _mean(self, name: str, channels: bool) -> str:
+        """Take a mean, over the channels or over all positions, and return what it reads."""
+        node = self.node(name, *(POOLS[:1] if channels else POOLS))
+        self._means.append((self.origin(name), channels))
+        return inputs_of(node, 1)[0]
 
     def _gelu(self, name: str) -> str:
         """Take a GELU, one operator or x/2 * (1 + erf(x / sqrt 2)) in any order, and return what it reads."""
@@ -249,6 +260,19 @@ class Network(Wiring):
         if other is not None:
             raise CheckpointError(f"an ONNX graph with the output {quote(other)}", "it is none of the stages' maps")
 
+    def _check_axes(self) -> None:
+        """Every operator must work along a VAN's axes, from the image to each output."""
+        layouts = [self.layouts.of(name) for name in reversed(self.graph.outputs)]
+        for name, channels in self._means:
+            if channels not in self.layouts.means[name]:
+                what, wanted = "LayerNorm" if channels else "pooling", "C" if channels else "H and W"
+                raise CheckpointError(f"an ONNX graph whose {what} has a mean over other axes", f"a VAN's is over {wanted}")
+        others = [self.layouts.said(layout) for layout in layouts if not self.layouts.is_plain(layout)]
+        if others and self.tensors:
+            raise CheckpointError(f"an ONNX graph whose output has the axes {others[0]}", "a VAN's logits have N, C")
+        if others:
+            self.notes += (f"the graph gives its maps as {others[0]}; minivan gives them as N, C, H, W",)
+
     def _name(self, stages: list[tuple[Kernel, Module, list[Module]]]) -> None:
         """Put all tensors under the authors' names, now that it is known how many stages and blocks there are."""
         self.batch_norm_eps = self.batch_norm_eps or 1e-5
@@ -269,9 +293,14 @@ class Network(Wiring):
                 self.tensors |= {f"{paths.block(i, j)}.{key}": tensor for key, tensor in block.items()}
 
 
+QUANTISED = re.compile("[Qq]uantize|Integer|NBits|Bnb4|^Q(?:Linear|Gemm|Attention|Embed|Ordered|MoE)")  # ONNX's, ONNX Runtime's
 POOLS = ("ReduceMean", "GlobalAveragePool")
 SCALES = ("alpha", "beta")  # what Gemm multiplies the product and the bias by
 CONV_ATTRIBUTES = (("strides", 1), ("pads", 0), ("dilations", 1))
+
+
+def _is_quantised(node: Node) -> bool:
+    return QUANTISED.search(node.operator) is not None
 
 
 def _near(number: float | None, wanted: float) -> bool:

@@ -6,20 +6,21 @@ from ..errors import quote
 from .budget import Budget
 from .error import CheckpointError
 from .onnx_file import Graph, Node
+from .onnx_layout import OWN, Layouts
 from .tensor import StoredTensor
 
 VIEWS = ("Identity", "Reshape", "Transpose", "Flatten", "Squeeze", "Unsqueeze", "Dropout", "Cast")  # the numbers stay the same
-OWN = ("", "ai.onnx")  # the domain of the operators that ONNX itself defines
 STEP = 3  # steps that it takes to look at one node
 MOST_FACTORS = 8  # of a product
 
 
 class Wiring:
-    """A graph's arrays. Views of an array count as the array itself: axes exchanged, joined or parted."""
+    """A graph's arrays. Views of an array count as the array itself, axes exchanged, joined or parted: `layouts` tells them."""
 
     def __init__(self, graph: Graph, budget: Budget) -> None:
         self.graph, self.budget = graph, budget
         self.producers = _producers(graph, budget)
+        self.layouts = Layouts(graph, budget)
 
     def origin(self, name: str) -> str:
         """Return the array that a name is a view of, or the name itself."""
@@ -63,17 +64,31 @@ class Wiring:
         return value if isinstance(value, StoredTensor) else None
 
     def parameter(self, name: str, what: str) -> StoredTensor:
+        """Return numbers that are used as they are stored."""
+        tensor = self._numbers(name, what)
+        if not self.layouts.is_stored(name, tensor):
+            raise CheckpointError(f"an ONNX graph that turns or reshapes {what}", "it is wanted as it is stored")
+        return tensor
+
+    def matrix(self, name: str, what: str) -> tuple[StoredTensor, bool]:
+        """Return a matrix of numbers, and whether its axes are exchanged before it is used."""
+        tensor = self._numbers(name, what)
+        turned = len(tensor.shape) == 2 and self.layouts.is_turned(name, tensor)
+        return (tensor, True) if turned else (self.parameter(name, what), False)
+
+    def vector(self, name: str, what: str) -> StoredTensor:
+        """Return numbers with one side, whatever sides of one they have besides."""
+        tensor = self._numbers(name, what)
+        self.layouts.of(name)
+        if tensor.count != max(tensor.shape, default=1) or tensor.strides:
+            raise CheckpointError(f"{what} of the shape {tensor.shape} in an ONNX graph", "one number a channel is wanted")
+        return StoredTensor((tensor.count,), tensor.dtype, tensor.fetch, tensor.offset)
+
+    def _numbers(self, name: str, what: str) -> StoredTensor:
         tensor = self.constant(name)
         if tensor is None:
             raise self.unlike(name, f"the numbers of {what}")
         return tensor
-
-    def vector(self, name: str, what: str) -> StoredTensor:
-        """Return numbers with one side, whatever sides of one they have besides."""
-        tensor = self.parameter(name, what)
-        if tensor.count != max(tensor.shape, default=1) or tensor.strides:
-            raise CheckpointError(f"{what} of the shape {tensor.shape} in an ONNX graph", "one number a channel is wanted")
-        return StoredTensor((tensor.count,), tensor.dtype, tensor.fetch, tensor.offset)
 
     def number(self, name: str) -> float | None:
         """Return the one number that a name stands for, None where it is something else."""
@@ -97,15 +112,6 @@ class Wiring:
         if self.constant(right) is None:
             left, right = right, left
         return left, self.vector(right, what)
-
-    def is_turned(self, name: str) -> bool:
-        """Tell whether the axes of a matrix of numbers are exchanged before it is used."""
-        turned = False
-        while name not in self.graph.tensors and (node := self.producers.get(name)) and node.inputs:
-            self.budget.step(STEP)
-            turned ^= node.operator == "Transpose"
-            name = node.inputs[0]
-        return turned
 
     def same(self, name: str, other: str) -> None:
         if self.origin(name) != self.origin(other):

@@ -45,6 +45,9 @@ FORMS = {
     "LayerNorm written out": (["written"], 13),
     "a product as head": (["matmul"], 17),
     "a product with a transposed matrix": (["turned", "erf"], 17),
+    "positions joined": (["tokens"], 17),
+    "positions joined, by the shapes of maps": (["tokens by shapes", "written"], 17),
+    "positions joined, by the shape of the image": (["tokens by arithmetic", "gelu"], 20),
 }
 
 

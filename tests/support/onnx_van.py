@@ -16,6 +16,7 @@ class Graph:
     def __init__(self, config, tensors, forms=(), changes=None):
         self.config, self.tensors, self.forms, self.changes = config, tensors, set(forms), changes or {}
         self.nodes, self.initializers = [], {}
+        self.tokens = next((form for form in forms if form.startswith("tokens")), "")
         self.count = 0
 
     def new(self):
@@ -25,6 +26,11 @@ class Graph:
     def constant(self, array):
         name = f"onnx::w_{len(self.initializers)}"
         self.initializers[name] = np.ascontiguousarray(array, np.float32)
+        return name
+
+    def integers(self, *values):
+        name = f"onnx::i_{len(self.initializers)}"
+        self.initializers[name] = np.array(values, np.int64)
         return name
 
     def add(self, operator, *inputs, **attributes):
@@ -62,7 +68,13 @@ class Graph:
         return self.add("Mul", self.add("Mul", x, inner), self.constant(0.5))
 
     def layer_norm(self, x, path):
-        x = self.add("Transpose", x, perm=[0, 2, 3, 1])
+        if self.tokens:
+            sides = self.sides(x, path)
+            channels = len(self.tensors[f"{path}.weight"])
+            joined = self.integers(0, channels, -1) if self.tokens == "tokens" else self.joined(x)
+            x = self.add("Transpose", self.add("Reshape", x, joined), perm=[0, 2, 1])
+        else:
+            x = self.add("Transpose", x, perm=[0, 2, 3, 1])
         if "written" in self.forms:
             d = self.add("Sub", x, self.add("ReduceMean", x, axes=[-1]))
             variance = self.add("ReduceMean", self.add("Pow", d, self.constant(2)), axes=[-1])
@@ -72,7 +84,36 @@ class Graph:
         else:
             eps = self.changes.get(path, self.config.layer_norm_eps)
             x = self.add("LayerNormalization", x, self.of(path, "weight"), self.of(path, "bias"), axis=-1, epsilon=eps)
+        x = self.add("Reshape", x, sides) if self.tokens else x
         return self.add("Transpose", x, perm=[0, 3, 1, 2])
+
+    def joined(self, x):
+        """The shape of flatten(2), as TorchScript's exporter computes it."""
+        first = self.add("Slice", self.add("Shape", x), self.integers(0), self.integers(2), self.integers(0))
+        return self.add("Concat", first, self.integers(-1), axis=0)
+
+    def sides(self, x, path):
+        """The shape N, H, W, -1: numbers; or computed of a map's shape, or of the image's, as PyTorch's two exporters do."""
+        stage, order = int(path.removeprefix("norm")), (3, 2) if "exchanged" in self.forms else (2, 3)
+        if self.tokens == "tokens":
+            return self.integers(-1, 64 >> 1 + stage, 64 >> 1 + stage, len(self.tensors[f"{path}.weight"]))
+        if self.tokens == "tokens by shapes":
+            shape = self.add("Shape", x)
+            parts = [self.add("Gather", shape, self.scalar(index), axis=0) for index in (0, *order)]
+            parts = [self.add("Unsqueeze", part, self.integers(0)) for part in parts]
+        else:
+            less = [self.add("Add", self.scalar(-1), self.add("Squeeze", self.axis(index))) for index in order]
+            parts = [self.add("Add", self.scalar(1), self.add("Div", one, self.scalar(2 << stage))) for one in less]
+            parts = [self.axis(0), *(self.add("Reshape", part, self.integers(-1)) for part in parts)]
+        return self.add("Concat", *parts, self.integers(-1), axis=0)
+
+    def scalar(self, value):
+        name = self.integers(value)
+        self.initializers[name] = self.initializers[name].reshape(())
+        return name
+
+    def axis(self, index):
+        return self.add("Shape", "pixels", start=index, end=index + 1)
 
     def residual(self, x, path, branch):
         scale = self.constant(self.tensors[path].reshape(-1, 1, 1))
@@ -106,9 +147,10 @@ class Graph:
             maps.append(x)
         outputs = maps if "maps" in self.forms else [self.head(x)]
         shape = [1, None] if "maps" not in self.forms else [1, None, None, None]
+        sides = [1, 3, 64, 64] if self.tokens in ("", "tokens") else ["n", 3, "h", "w"]
         graph = helper.make_graph(
             self.nodes, "main_graph",
-            [helper.make_tensor_value_info("pixels", TensorProto.FLOAT, [1, 3, 64, 64])],
+            [helper.make_tensor_value_info("pixels", TensorProto.FLOAT, sides)],
             [helper.make_tensor_value_info(name, TensorProto.FLOAT, shape) for name in outputs],
             [numpy_helper.from_array(array, name) for name, array in self.initializers.items()],
         )  # fmt: skip
