@@ -21,7 +21,6 @@ DTYPES = {
 }  # fmt: skip
 BYTE_ORDERS: dict[object, ByteOrder] = {"<": "<", "|": "<", "=": "<", ">": ">"}
 EMPTY = "a NumPy array without its state"
-SIZE = "a NumPy array of shape {} that holds {} bytes"
 
 
 class Dtype(Stateful):
@@ -84,8 +83,7 @@ def tensor_of(data: object, dtype: object, shape: object, fortran: bool) -> Stor
     size = prod(shape) * ITEM_SIZES[dtype.name]
     if isinstance(data, (str, bytes)):  # Python 2 pickles have texts of bytes, which are read as Latin-1
         data = Encoded(data if isinstance(data, str) else data.decode("latin-1"))
-    if data.known_size not in (size, None):
-        raise CheckpointError(SIZE.format(shape, data.known_size))
+    data.claim(size)
     strides = None
     if fortran and len(shape) > 1:
         strides = tuple(prod(shape[:axis]) for axis in range(len(shape)))

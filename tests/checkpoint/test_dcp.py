@@ -103,6 +103,15 @@ def test_no_chunk_lies_in_another_folder(tmp_path, place):
     assert all(name.startswith(str(metadata.parent)) for name in seen.opened)
 
 
+def test_no_two_chunks_share_their_bytes(tmp_path):
+    metadata = store(tmp_path / "van", dict(saved.state_dict(saved.SMALLEST)), 2)
+    whole = pickle.loads(metadata.read_bytes())
+    first, second = list(whole.storage_data.values())[:2]
+    second.relative_path, second.offset, second.length = first.relative_path, first.offset + 1, first.length - 1
+    metadata.write_bytes(pickle.dumps(whole))
+    assert "lies where another one does" in fault(metadata)
+
+
 @pytest.mark.parametrize("change", ["overlap", "gap", "shape", "dtype", "nowhere", "none"])
 def test_metadata_that_contradict_the_chunks(tmp_path, change):
     metadata = store(tmp_path / "van", dict(saved.state_dict(saved.SMALLEST)), 2)

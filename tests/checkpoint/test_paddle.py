@@ -128,7 +128,7 @@ def held(value):
 @pytest.mark.parametrize(
     ("value", "words"),
     [
-        (array(b"K\x03\x85", b"C\x08" + bytes(8)), "a NumPy array of shape (3,) that holds 8 bytes"),
+        (array(b"K\x03\x85", b"C\x08" + bytes(8)), "a NumPy array of 12 bytes that holds 8 bytes"),
         (array(b"J\xff\xff\xff\x7f\x85", b"C\x08" + bytes(8)), "that holds 8 bytes"),
         (array(b"J\xff\xff\xff\xff\x85", b"C\x00"), "integers from 0 on"),
         (array(b"(" + b"K\x01" * 9 + b"t", b"C\x04" + bytes(4)), "at most 8 integers"),
