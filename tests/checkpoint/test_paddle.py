@@ -39,6 +39,26 @@ def test_paddles_parameters_give_pytorchs_logits(tmp_path, protocol, names):
     assert np.abs(VAN(weights.config, weights.tensors, "numpy")(x) - expected).max() <= LOGITS * np.abs(expected).max()
 
 
+@pytest.mark.parametrize("names", [True, False], ids=["with its names", "without"])
+def test_paddles_dictionaries_in_one_another(tmp_path, names):
+    """Also an average of parameters alone, which has no name by which PaddlePaddle's are told."""
+    state, other = (saved.state_dict(Config((2,), (1,), (2,), classes=2), seed) for seed in (0, 1))
+    path = tmp_path / "a.pdparams"
+    raw = pickle.loads(pickled(state, names=names))
+    path.write_bytes(pickle.dumps({"model": raw, "epoch": 3}, 4))
+    assert same(read(path), state)
+    learned = {name: array for name, array in conventions(other).items() if not name.endswith(("_mean", "_variance"))}
+    path.write_bytes(pickle.dumps({"model": raw, "ema": learned}, 4))
+    assert same(read(path), state | {name: other[name] for name in learned})
+
+
+def test_statistics_of_pytorchs_are_no_paddles(tmp_path):
+    state = saved.state_dict(Config((2,), (1,), (2,), classes=2))
+    arrays = {name: tensor.numpy() for name, tensor in state.items()} | {"loss._mean": np.ones(3, np.float32)}
+    (tmp_path / "net.pkl").write_bytes(pickle.dumps(arrays, 4))
+    assert same(read(tmp_path / "net.pkl"), state)
+
+
 def test_a_square_head_is_transposed_too(tmp_path):
     state = saved.state_dict(Config((2,), (1,), (2,), classes=2))
     (tmp_path / "a.pdparams").write_bytes(pickled(state))
