@@ -7,9 +7,11 @@ filesystem.py of PyTorch 2.13. Only tensors that somebody asks for are put toget
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import ExitStack
 from io import BufferedIOBase
+from itertools import islice
 from math import prod
 from pathlib import Path
 from typing import Any
@@ -78,7 +80,7 @@ class Distributed:
         self.size = file.seek(0, 2)  # bytes of all files
         if self.size > LARGEST_METADATA:
             raise CheckpointError(f"{DISTRIBUTED} of {self.size} bytes", f"the limit is {LARGEST_METADATA}")
-        self.budget = Budget(self.size)  # of all files, once they are known
+        self.budget = Budget(_bytes_in(self.folder))  # of the files that it names, once they are known
         whole = Interpreter(Cursor(file, 0, self.size), self.budget).run()
         described, stored = (_field(whole, "Metadata", name, dict) for name in ("state_dict_metadata", "storage_data"))
         places = dict(self._places(stored))
@@ -164,6 +166,12 @@ class Distributed:
                     raise CheckpointError(DAMAGED, f"the chunks of {quote(name)} do not lie side by side")
                 whole[parts], filled[parts] = chunk.read(), True
         return whole
+
+
+def _bytes_in(folder: Path) -> int:
+    """Return how many bytes a folder's files have; of more files than a checkpoint may have, some are left out."""
+    with os.scandir(folder) as entries:
+        return sum(entry.stat().st_size for entry in islice(entries, MOST_SHARDS + 1) if entry.is_file())
 
 
 def _check_apart(places: Mapping[tuple[str, tuple[int, ...]], Place]) -> None:
