@@ -6,6 +6,9 @@ network, its class names. Tensors are not counted: they are read when all is und
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 from .error import CheckpointError
 
 BASE_STEPS = 400_000
@@ -38,9 +41,23 @@ class Budget:
             )
 
     def hold(self, size: int) -> None:
-        """Count bytes of memory, before they are taken; they are never given back."""
+        """Count bytes of memory, before they are taken; they are given back where `lending` ends, and nowhere else."""
         self.memory += size
         if self.memory > self.most_memory:
             raise CheckpointError(
                 "the file's objects need too much memory", f"the limit for one of its size is {self.most_memory >> 20} MiB"
             )
+
+    @contextmanager
+    def lending(self) -> Iterator[None]:
+        """Give back what a block holds when it ends: nothing that it made may be kept."""
+        before = self.memory
+        yield
+        self.memory = before
+
+    def grown(self, size: int) -> Budget:
+        """Return the budget of a file of `size` bytes, from which is taken what was taken from this one."""
+        other = type(self)(size)
+        other.step(self.steps)
+        other.hold(self.memory)
+        return other

@@ -7,9 +7,11 @@ filesystem.py of PyTorch 2.13. Only tensors that somebody asks for are put toget
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import os
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import ExitStack
 from io import BufferedIOBase
+from itertools import islice
 from math import prod
 from pathlib import Path
 from typing import Any
@@ -78,10 +80,12 @@ class Distributed:
         self.size = file.seek(0, 2)  # bytes of all files
         if self.size > LARGEST_METADATA:
             raise CheckpointError(f"{DISTRIBUTED} of {self.size} bytes", f"the limit is {LARGEST_METADATA}")
-        self.budget = Budget(self.size)
+        self.budget = Budget(_bytes_in(self.folder))  # of the files that it names, once they are known
         whole = Interpreter(Cursor(file, 0, self.size), self.budget).run()
         described, stored = (_field(whole, "Metadata", name, dict) for name in ("state_dict_metadata", "storage_data"))
         places = dict(self._places(stored))
+        _check_apart(places)
+        self.budget = self.budget.grown(self.size)
         self.tensors: dict[str, StoredTensor] = {}
         for name, tensor in described.items():
             if isinstance(tensor, Record) and tensor.path.endswith("TensorStorageMetadata"):
@@ -120,42 +124,63 @@ class Distributed:
         shape = _sizes(name, _field(described, "TensorStorageMetadata", "size", tuple))
         properties = _field(described, "TensorStorageMetadata", "properties", Record).state
         dtype = properties[0].dtype if isinstance(properties, tuple) and properties and isinstance(properties[0], Name) else ""
-        chunks: list[tuple[tuple[slice, ...], Place]] = []
+        chunks: dict[tuple[int, ...], tuple[tuple[slice, ...], Place]] = {}
         for chunk in _field(described, "TensorStorageMetadata", "chunks", list):
             self.budget.step(STEP)
             self.budget.hold(MEMORY)
             offsets, sizes = (_sizes(name, _field(chunk, "ChunkStorageMetadata", f, tuple)) for f in ("offsets", "sizes"))
             if (name, offsets) not in places:
                 raise CheckpointError(DAMAGED, f"a chunk of {quote(name)} lies nowhere")
-            chunks.append((tuple(slice(o, o + s) for o, s in zip(offsets, sizes, strict=False)), places[name, offsets]))
+            if not prod(sizes):  # of a process that has no part of a small tensor
+                continue
+            if offsets in chunks:
+                raise CheckpointError(DAMAGED, f"the chunks of {quote(name)} do not lie side by side")
+            chunks[offsets] = tuple(slice(o, o + s) for o, s in zip(offsets, sizes, strict=False)), places[name, offsets]
         if dtype not in FLOATING:
             return StoredTensor(shape, dtype or "uint8", _nothing, unreadable="" if dtype else "its dtype is not known")
-        if prod(shape) * ITEM_SIZES[dtype] > sum(length for _, (_, _, length) in chunks):
+        if prod(shape) * ITEM_SIZES[dtype] > sum(length for _, (_, _, length) in chunks.values()):
             raise CheckpointError(DAMAGED, f"{quote(name)} of shape {shape} has fewer bytes than that")
-        if prod(shape) != sum(prod(part.stop - part.start for part in parts) for parts, _ in chunks):
+        if prod(shape) != sum(prod(part.stop - part.start for part in parts) for parts, _ in chunks.values()):
             raise CheckpointError(DAMAGED, f"the chunks of {quote(name)} are not all of it")
 
         def fetch(start: int, size: int) -> Bytes:
-            return _assembled(name, shape, dtype, chunks).view(np.uint8).reshape(-1)[start : start + size]
+            return self._assembled(name, shape, dtype, chunks.values()).view(np.uint8).reshape(-1)[start : start + size]
 
         return StoredTensor(shape, "float32" if dtype == "bfloat16" else dtype, fetch)
 
+    def _assembled(
+        self, name: str, shape: tuple[int, ...], dtype: str, chunks: Iterable[tuple[tuple[slice, ...], Place]]
+    ) -> npt.NDArray[np.floating[Any]]:
+        """Return a tensor of its chunks; CheckpointError where they overlap, or one is not what the metadata say."""
+        whole = np.zeros(shape, "<f4" if dtype == "bfloat16" else f"<{FLOATING[dtype]}")
+        filled = np.zeros(shape, bool)
+        for parts, (file, start, length) in chunks:
+            with self.budget.lending():
+                chunk = ZipFile(Window(file, start, length), length, self.budget).contents
+                wanted = tuple(part.stop - part.start for part in parts)
+                if not isinstance(chunk, StoredTensor) or chunk.shape != wanted or chunk.dtype != dtype:
+                    raise CheckpointError(
+                        f"a chunk of {quote(name)} is not the tensor that {DISTRIBUTED} says", "fetch both again"
+                    )
+                if len(parts) != len(shape) or whole[parts].shape != wanted or filled[parts].any():
+                    raise CheckpointError(DAMAGED, f"the chunks of {quote(name)} do not lie side by side")
+                whole[parts], filled[parts] = chunk.read(), True
+        return whole
 
-def _assembled(
-    name: str, shape: tuple[int, ...], dtype: str, chunks: list[tuple[tuple[slice, ...], Place]]
-) -> npt.NDArray[np.floating[Any]]:
-    """Return a tensor of its chunks; CheckpointError where they overlap, or one is not what the metadata say."""
-    whole = np.zeros(shape, "<f4" if dtype == "bfloat16" else f"<{FLOATING[dtype]}")
-    filled = np.zeros(shape, bool)
-    for parts, (file, start, length) in chunks:
-        chunk = ZipFile(Window(file, start, length), length, Budget(length)).contents
-        wanted = tuple(part.stop - part.start for part in parts)
-        if not isinstance(chunk, StoredTensor) or chunk.shape != wanted or chunk.dtype != dtype:
-            raise CheckpointError(f"a chunk of {quote(name)} is not the tensor that {DISTRIBUTED} says", "fetch both again")
-        if len(parts) != len(shape) or whole[parts].shape != wanted or filled[parts].any():
-            raise CheckpointError(DAMAGED, f"the chunks of {quote(name)} do not lie side by side")
-        whole[parts], filled[parts] = chunk.read(), True
-    return whole
+
+def _bytes_in(folder: Path) -> int:
+    """Return how many bytes a folder's files have; of more files than a checkpoint may have, some are left out."""
+    with os.scandir(folder) as entries:
+        return sum(entry.stat().st_size for entry in islice(entries, MOST_SHARDS + 1) if entry.is_file())
+
+
+def _check_apart(places: Mapping[tuple[str, tuple[int, ...]], Place]) -> None:
+    """Raise CheckpointError where two chunks share bytes: a few of them could otherwise be read without end."""
+    end: dict[BufferedIOBase, int] = {}
+    for (name, _), (file, start, length) in sorted(places.items(), key=lambda item: item[1][1]):
+        if start < end.get(file, 0):
+            raise CheckpointError(DAMAGED, f"a chunk of {quote(name)} lies where another one does")
+        end[file] = start + length
 
 
 def _field(record: object, kind: str, name: str, types: Any, default: Any = None) -> Any:

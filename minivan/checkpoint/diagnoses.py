@@ -6,9 +6,10 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
+from ..errors import quote
 from ..geometry import CONV0, CONV_SPATIAL, DWCONV
 from .budget import Budget
 from .error import CheckpointError
@@ -17,9 +18,14 @@ from .tensor import StoredTensor
 AGAIN = "fetch it again, and compare its size with the one that the page states"
 CUT_OFF = f"the download was cut off: {AGAIN}"
 WHOLE_MODEL = "its class would have to be imported; in the code that has the class, save model.state_dict()"
+WRAPPED = "its class would have to be imported; in the code that has the class, save the state_dict() of the model inside"
 TORCHSCRIPT = "in the code that has the class, save model.state_dict() with torch.save"
 OTHER = "minivan computes VAN alone: use the library that made the file"
+READ = "files of PyTorch, safetensors, Keras (HDF5), ONNX and PaddlePaddle are read"
+EXPORTED = "convert the checkpoint that it was exported from"
 
+# Bytes from the fifth on -> the same as below.
+TFLITE = (b"TFL3", "a TensorFlow Lite file", EXPORTED)
 # First bytes -> what such a file is, and what to do. "Not a checkpoint" would leave the user to guess.
 BEGINNINGS = (
     (b"\x1f\x8b", "a gzip file", "unpack it first"),
@@ -28,12 +34,19 @@ BEGINNINGS = (
     (b"7z\xbc\xaf\x27\x1c", "a 7-Zip archive", "unpack it first"),
     (b"(\xb5/\xfd", "a Zstandard file", "unpack it first"),
     (b"PK\5\6", "an empty zip file", "it holds no weights"),
-    (b"\x89HDF", "an HDF5 file (Keras, say)", "PyTorch and safetensors files are read"),
-    (b"\x93NUMPY", "a NumPy array", "PyTorch and safetensors files are read"),
-    (b"GGUF", "a GGUF file", "PyTorch and safetensors files are read"),
+    (b"\x89HDF", "a damaged HDF5 file", AGAIN),
+    (b"\x93NUMPY", "a NumPy array", f"one array is no network: {READ}"),
+    (b"GGUF", "a GGUF file, of llama.cpp", READ),
+    (b"ftrt", "a TensorRT engine, compiled for one GPU", EXPORTED),
     (b"\xff\xd8\xff", "a JPEG image", "weights are wanted"),
     (b"\x89PNG", "a PNG image", "weights are wanted"),
     (b"version https://git-lfs", "a Git LFS pointer", "the file itself is still to be fetched (git lfs pull)"),
+)
+# What S3 and its kin answer in XML, and others in JSON: the error's code or text.
+ERROR = re.compile(
+    rb"""\A\s*(?:(?:<\?xml[^>]*>\s*)?<Error>\s*<Code>([^<]{1,80})"""
+    rb"""|\{\s*"(?:error|message|detail)"\s*:\s*(?:"([^"]{1,80})|.{0,200}?"(?:message|code|status)"\s*:\s*"?([^",}]{1,80})))""",
+    re.IGNORECASE | re.DOTALL,
 )
 PAGE = (b"<!doctype", b"<html", b"<?xml")
 OPENVINO = re.compile(rb"<net\s[^>]*name=[^>]*>|<net\s[^>]*version=")  # of its intermediate representation
@@ -41,6 +54,10 @@ OPENVINO = re.compile(rb"<net\s[^>]*name=[^>]*>|<net\s[^>]*version=")  # of its 
 
 def of_text(head: bytes) -> tuple[str, str] | None:
     """Return what a text is that begins like this, and what to do; None for one that is no page."""
+    error = ERROR.search(head)
+    if error:
+        said = (error[1] or error[2] or error[3]).decode("latin-1")
+        return f"what a server answers, an error: {said}", "ask for access or for another address, and fetch it again"
     if not head.lstrip().lower().startswith((*PAGE, b"<net")):
         return None
     if OPENVINO.search(head):
@@ -64,8 +81,9 @@ QUANTISED = Telltale(
     "save the state_dict of the network before it was quantised",
 )
 ADAPTER = Telltale(
-    r"\.lora_(?:[AB]|embedding_[AB])\b",
-    "adapters of LoRA, not the network they change",
+    r"\.(?:lora_(?:[AB]|embedding_[AB]|magnitude_vector)|hada_[tw][12]|lokr_[tw][12]|ia3_l|oft_[rs]|boft_[rs]|vera_lambda|"
+    r"modules_to_save|original_module)(?:_[ab])?\b|\.base_layer\.(?:weight|bias)$",
+    "adapters of LoRA or of its kin, not the network they change",
     "merge them in PEFT with model.merge_and_unload(), and save the state_dict of what it returns",
 )
 FLATTENED = Telltale(
@@ -100,9 +118,35 @@ NETWORKS = (
     Telltale(r"(?:^|\.)features\.\d+\.(?:weight|bias)$", "a VGG, or an AlexNet"),
     Telltale(r"(?:^|\.)(?:bert|roberta|gpt|llama|text_model|transformer)\.", "a network for text"),
 )
+# Records of a zip file that has no data.pkl -> what it is, and what to do; `names` is looked for in all of them, one a line.
+ARCHIVES = (
+    Telltale(
+        r"\A[^\n]*\.npy(?:\n[^\n]*\.npy)*\Z",
+        "NumPy arrays (.npz)",
+        "pickle.dump(dict(numpy.load(FILE)), file) makes one that is read",
+    ),
+    Telltale(r"/archive_format$|serialized_exported_program\.json$", "a program of torch.export (.pt2)", TORCHSCRIPT),
+    Telltale(
+        r"^model\.weights\.h5$",
+        "a model of Keras 3 (.keras)",
+        "its weights have numbers for names: save it with Keras 2 as .h5",
+    ),
+    Telltale(r"^MAR-INF/", "an archive of TorchServe (.mar)", "unpack it: the checkpoint lies in it"),
+    Telltale(r"(?:^|/)saved_model\.pb$", "a SavedModel of TensorFlow", "save the model's weights with Keras 2 as .h5"),
+    Telltale(r"\.(?:pth|pt|bin|safetensors|ckpt|h5|onnx|pdparams)$", "an archive with a checkpoint in it", "unpack it first"),
+)
+STATES = "what DeepSpeed keeps of an optimizer: its weights lie there in one row, without names"
+TOGETHER = "run the zero_to_fp32.py that lies in the folder, and give what it writes"
 FULL = "gather the whole state_dict where it was trained (get_model_state_dict with full_state_dict=True) and save that"
 CLASSES = (  # beginnings of a class's or function's name in a pickle that is not known by itself -> what the file is
     ("torch.nn.modules.", "a whole pickled model", WHOLE_MODEL),
+    ("torch.nn.parallel.", "a whole pickled model, in a wrapper", WRAPPED),
+    ("torch._dynamo.", "a whole pickled model, compiled", WRAPPED),
+    (
+        "torch.storage._load_from_bytes",
+        "tensors that Python's pickle wrote by itself",
+        "load them there, and save them with torch.save",
+    ),
     ("torch.nn.quantized", "a whole pickled model, quantised", QUANTISED.why),
     ("torch.ao.", "a whole pickled model, quantised", QUANTISED.why),
     ("torch.jit.", "a TorchScript program", TORCHSCRIPT),
@@ -118,6 +162,7 @@ TENSORS = {  # torch._utils._rebuild_... -> what it rebuilds, and what to do
     "wrapper_subclass": ("a tensor of a class of its own", "save plain tensors"),
     "meta_tensor_no_storage": ("a tensor on PyTorch's meta device", "it never had numbers: load the weights before you save"),
 }
+MOST_RECORDS, LONGEST_RECORD = 1000, 200  # of a zip file that are looked through, and characters of each
 LONGEST_NAMES = 1 << 18  # characters of names that are looked through
 
 
@@ -152,3 +197,18 @@ def check_kernels(named: Mapping[str, object]) -> None:
                 f"minivan computes {wanted} {CONV_SPATIAL.dilation}, and {DWCONV.side} x {DWCONV.side} in the MLP: for another "
                 "size the dilation would have to be guessed, as no file states it",
             )
+
+
+def of_records(names: Sequence[str]) -> tuple[str, str]:
+    """Return what a zip file without a data.pkl is, by its records, and what to do."""
+    text = "\n".join(name[:LONGEST_RECORD] for name in names[:MOST_RECORDS])
+    for tale in ARCHIVES:
+        if text and re.search(tale.names, text, re.MULTILINE):
+            return tale.what, tale.why
+    what = f"a zip file of {len(names)} records" + (f", {quote(names[0])} first" if names else "")
+    return what, "not what torch.save writes: it has no data.pkl"
+
+
+def is_optimizer_of_deepspeed(contents: object) -> bool:
+    """Tell whether a file is one of DeepSpeed's `*_optim_states.pt`."""
+    return isinstance(contents, Mapping) and "optimizer_state_dict" in contents and "ds_version" in contents

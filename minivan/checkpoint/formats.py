@@ -90,7 +90,7 @@ def _one(file: BufferedIOBase, budget: Budget, strict: bool, stack: ExitStack) -
         tensors, metadata = safetensors_file.contents(file, budget)
         return Held("safetensors", size, budget, tensors, metadata, is_flat=True)
     torch = open_torch(file, budget, strict)
-    if isinstance(torch.contents, dict) and paddle.is_paddle(torch.contents):
+    if torch.format == "pickle" and isinstance(torch.contents, dict) and paddle.is_paddle(torch.contents, budget):
         return Held(paddle.FORMAT, size, budget, paddle.as_pytorch(torch.contents, budget))
     return Held(torch.format, size, budget, torch.contents, made=torch.made)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -23,6 +23,20 @@ class Holding:
     entries: Mapping[Any, object]
     inside: str = ""
 
+    @property
+    def count(self) -> int:
+        """How many tensors it holds."""
+        return sum(isinstance(value, StoredTensor) for value in self.entries.values())
+
+
+@dataclass(frozen=True)
+class Nameless:
+    """One list that holds tensors and nothing else; the rest as for `Holding`."""
+
+    path: tuple[str, ...]
+    tensors: Sequence[StoredTensor]
+    inside: str = ""
+
 
 @dataclass
 class Contents:
@@ -30,6 +44,7 @@ class Contents:
 
     whole: object
     holdings: list[Holding] = field(default_factory=list)  # those nearest to the top first
+    lists: list[Nameless] = field(default_factory=list)
     modules: list[str] = field(default_factory=list)  # the classes of networks that were pickled whole
 
 
@@ -58,6 +73,8 @@ def contents_of(whole: object, budget: Budget) -> Contents:
                 found.holdings.append(Holding(path, value, inside))
         elif isinstance(value, (list, tuple)):
             budget.step(1 + len(value) // 8)
+            if value and all(isinstance(child, StoredTensor) for child in value):
+                found.lists.append(Nameless(path, value, inside))
             children = enumerate(value)
         else:
             continue

@@ -15,7 +15,7 @@ from . import diagnoses, reparametrized
 from .budget import Budget
 from .error import CheckpointError
 from .inert import Unread
-from .layouts import Layout, complete, shape_of
+from .layouts import LAYOUTS, LONGEST_TAIL, Layout, complete, shape_of
 from .standin import StandIn
 from .tensor import StoredTensor
 
@@ -24,6 +24,13 @@ from .tensor import StoredTensor
 _WRAPPER = re.compile(
     r"(?:(?<=\.)|\A)(?:module|_orig_mod|_fsdp_wrapped_module|_checkpoint_wrapped_module|_forward_module|_fpw_module)\."
 )
+# Words that wrappers put in too, and that may mean something: they are dropped only where no name is known with them.
+INNER_WRAPPERS = ("model", "net", "student", "backbone", "encoder", "base_model", "_wrapped_module", "wrapped")
+_INNER_WORD = re.compile(rf"\.(?:{'|'.join(INNER_WRAPPERS)})(?=\.)")
+_INNER_NUMBER = re.compile(r"(?<!block[1-4])(?<!blocks[1-4])(?<!stages)(?<!layers)\.[0-9]+(?=\.)")  # but of a list's member
+_KNOWN = re.compile(
+    r"(?:(?<=\.)|\A)(?:patch_embed[1-4]|blocks?[1-4]|norm[1-4]|encoder\.stages)(?=\.)"
+)  # where a network's names begin
 # Buffers that count, and are no part of the network: BatchNorm's, AveragedModel's, thop's, MMEngine's, ema-pytorch's.
 _COUNTER = re.compile(r"(?:.*\.)?(?:num_batches_tracked|n_averaged|total_ops|total_params)|initted|steps?")
 # A loss or a metric that a training module keeps beside its network, by the first part of the key.
@@ -40,12 +47,33 @@ PASSED_OVER = "passed over, as no part of the network"  # how that note begins
 MOST_SHOWN = 5  # prefixes that a note names
 
 
-def named_as(key: object, cut: str) -> tuple[str, str] | None:
-    """Return a key without `cut` and the names of wrappers, and which part of a tensor it is; None without `cut` before it."""
+def named_as(key: object, cut: str) -> tuple[str, str, str] | None:
+    """Return a key without `cut` and the names of wrappers, which part of a tensor it is, and which doubtful word was dropped.
+
+    None without `cut` before it. Of a name that nobody knows, words that may be a wrapper's are dropped between the parts that
+    somebody knows, where that gives a name: 'block1.0.model.norm1.weight'.
+    """
     raw = key if isinstance(key, str) else str(key)
     if not raw.startswith(cut):
         return None
-    return reparametrized.split(_WRAPPER.sub("", raw[len(cut) :]))
+    name, part = reparametrized.split(_WRAPPER.sub("", raw[len(cut) :]))
+    known = _KNOWN.search(name)
+    if known is None or len(name) - known.start() > LONGEST_TAIL:
+        return name, part, ""
+    kept, dropped = _straightened(name[known.start() :])
+    if dropped and any(
+        layout.find(kept) == (0, authors) for layout in LAYOUTS.values() if (authors := layout.authors_name(kept))
+    ):
+        return name[: known.start()] + kept, part, dropped
+    return name, part, ""
+
+
+def _straightened(name: str) -> tuple[str, str]:
+    """Return a name without words that may be a wrapper's, and the first of these; a number after a list's name is its own."""
+    words = _INNER_WORD.sub("", name)
+    kept = _INNER_NUMBER.sub("", words)
+    found = _INNER_WORD.search(name) or _INNER_NUMBER.search(words)
+    return kept, found[0].removeprefix(".") if found else ""
 
 
 @dataclass
@@ -61,6 +89,7 @@ class Network:
     head: str = ""  # what the head is called, where it is another name than the layout's own
     head_outside: bool = False  # whether it lies beside the prefix that the rest lies behind
     rival: str = ""  # a layer beside a network with a head of its own that takes its outputs, or may take its place
+    dropped: dict[str, None] = field(default_factory=dict)  # words within names that are taken for a wrapper's
     headless: bool = True
 
     def put(self, name: str, parts: dict[str, object]) -> None:
@@ -101,7 +130,13 @@ class Network:
 
     def complete(self) -> tuple[Config, dict[str, StoredTensor]]:
         """Return the network's shape and its tensors in order; CheckpointError names what is missing, unknown, misshapen."""
-        config = shape_of(self.named, self.layout, self.headless)
+        try:
+            config = shape_of(self.named, self.layout, self.headless)
+        except CheckpointError as error:
+            if not self.strangers:
+                raise
+            unknown = f"{len(self.strangers)} of its names are not known, {quote(next(iter(self.strangers)))} first"
+            raise CheckpointError(error.what, f"{error.why}; {unknown}") from None
         return config, complete(config, self.named, self.strangers)
 
     def notes(self) -> Iterator[str]:
@@ -109,18 +144,25 @@ class Network:
         if self.headless:
             yield "there is no head: it gives features, not classes"
         if self.head:
-            yield f"the head is called {quote(self.head)}{', the one layer beside the backbone' if self.head_outside else ''}"
+            beside = ", the one layer beside the backbone" if self.head_outside else ""
+            if self.head[-1:].isdigit():
+                beside += ": other layers than Dropout beside it would leave no trace in the file"
+            yield f"the head is called {quote(self.head)}{beside}"
+        if self.dropped:
+            words = ", ".join(map(quote, self.dropped))
+            yield f"within names, {words} was taken for a wrapper's: other layers there would leave no trace in the file"
         for title, count in self.computed.items():
-            yield f"{count} tensors were computed with {title}, as PyTorch does"
+            were = "was" if count == 1 else "were"
+            yield f"{tensors(count)} {were} computed with {title}, as PyTorch does if nothing else was registered there"
         if self.aside:
-            shown = ", ".join(f"{quote(name)} ({_tensors(count)})" for name, count in self.aside.most_common(MOST_SHOWN))
+            shown = ", ".join(f"{quote(name)} ({tensors(count)})" for name, count in self.aside.most_common(MOST_SHOWN))
             more = f" and {len(self.aside) - MOST_SHOWN} more" if len(self.aside) > MOST_SHOWN else ""
             yield f"{PASSED_OVER}: {shown}{more}"
 
     def passed_over(self) -> Iterator[str]:
         """Say what of the dictionary was not read, by names: 'total_ops: 61 tensors'."""
         for name, count in (*self.aside.most_common(MOST_SHOWN), *self.counters.items()):
-            yield f"{quote(name)}: {_tensors(count)}"
+            yield f"{quote(name)}: {tensors(count)}"
 
 
 def gathered(entries: Mapping[Any, object], cut: str, prefix: str, layout: Layout, siblings: Sequence[str] = ()) -> Network:
@@ -139,11 +181,13 @@ def gathered(entries: Mapping[Any, object], cut: str, prefix: str, layout: Layou
         if split is None:
             rest.append((str(key), OUTSIDE, value))
             continue
-        name, part = split
+        name, part, dropped = split
         hit = layout.find(name)
         if hit and name[: hit[0]] == prefix:
             spelled = spelled or (bool(layout.backbone) and name.startswith(layout.backbone, hit[0]))
             _put(known.setdefault(hit[1], {}), part, value, hit[1], key)
+            if dropped:
+                network.dropped[dropped] = None
             continue
         module, _, leaf = name[len(prefix) :].rpartition(".")
         if name.startswith(prefix) and module.partition(".")[0] in HEADS and leaf in LEAVES:
@@ -171,6 +215,8 @@ def _put(parts: dict[str, object], part: str, value: object, name: str, key: obj
 
 def _take_head(network: Network, known: dict[str, dict[str, object]], heads: dict[str, dict[str, dict[str, object]]]) -> None:
     """Put a head of another name where the head belongs; CheckpointError for one of several layers."""
+    if re.search(diagnoses.ADAPTER.names, "\n".join(heads), re.MULTILINE):
+        raise CheckpointError(f"{diagnoses.ADAPTER.what}, by the names of its head", diagnoses.ADAPTER.why)
     names = [f"{paths.HEAD}.{leaf}" for leaf in LEAVES]
     modules = [*heads, *([network.layout.modules[paths.HEAD]] if any(name in known for name in names) else [])]
     if len(modules) > 1:
@@ -248,5 +294,6 @@ def _sort(network: Network, raw: str, name: str, value: object, prefix: str, min
         network.aside[first if mine else raw.partition(".")[0]] += 1
 
 
-def _tensors(count: int) -> str:
+def tensors(count: int) -> str:
+    """Say how many: '1 tensor'."""
     return "1 tensor" if count == 1 else f"{count} tensors"

@@ -29,7 +29,6 @@ INTEGERS = ("int64", "int32", "int16", "int8", "uint64", "uint32", "uint16", "ui
 TEXT_CODE = re.compile("U[0-9]{1,7}")
 LONGEST_TEXT = 4096  # characters of a single one
 EMPTY = "a NumPy array without its state"
-SIZE = "a NumPy array of shape {} that holds {} bytes"
 
 
 class Dtype(Stateful):
@@ -124,14 +123,11 @@ def tensor_of(data: object, dtype: object, shape: object, fortran: bool) -> Stor
         if isinstance(dtype, Dtype) and len(shape) == 1:
             vars(array)["texts"] = _texts(data if isinstance(data, list) else source, dtype, shape[0])
         return array
-    data = source
-    size = prod(shape) * ITEM_SIZES[dtype.name]
-    if data.known_size not in (size, None):
-        raise CheckpointError(SIZE.format(shape, data.known_size))
+    source.claim(prod(shape) * ITEM_SIZES[dtype.name])
     strides = None
     if fortran and len(shape) > 1:
         strides = tuple(prod(shape[:axis]) for axis in range(len(shape)))
-    return StoredTensor(shape, dtype.name, data.read, strides=strides, byteorder=dtype.byteorder)
+    return StoredTensor(shape, dtype.name, source.read, strides=strides, byteorder=dtype.byteorder)
 
 
 def scalar(dtype: object = None, data: object = None, *rest: object) -> int | str | None:
@@ -141,8 +137,10 @@ def scalar(dtype: object = None, data: object = None, *rest: object) -> int | st
         return None
     if dtype.name in INTEGERS and source.known_size == ITEM_SIZES[dtype.name]:
         order: Literal["little", "big"] = "little" if dtype.byteorder == "<" else "big"
+        source.claim(ITEM_SIZES[dtype.name])
         return int.from_bytes(source.read(0, ITEM_SIZES[dtype.name]), order, signed=dtype.name.startswith("i"))
     if 0 < dtype.characters <= LONGEST_TEXT and _fits(source, 4 * dtype.characters):
+        source.claim(4 * dtype.characters)
         text = text_of(source, dtype.characters, dtype.byteorder)
         return None if text is None else text.rstrip("\0")
     return None
@@ -176,6 +174,7 @@ def _texts(source: Span | Encoded | list[object] | None, dtype: Dtype, count: in
         return Texts(count, 0, "<", source) if dtype.is_object and len(source) == count else None
     if source is None or not dtype.characters or not _fits(source, 4 * dtype.characters * count):
         return None
+    source.claim(4 * dtype.characters * count)
     return Texts(count, dtype.characters, dtype.byteorder, source)
 
 

@@ -16,19 +16,49 @@ from .tensor import StoredTensor
 
 FORMAT = "PaddlePaddle"
 NAMES = "StructuredToParameterName@@"  # beside the tensors: what the framework calls each
+DICTIONARY = 300  # bytes that looking into one takes
 STATISTICS = {"._mean": ".running_mean", "._variance": ".running_var"}
 
 
-def is_paddle(contents: object) -> bool:
-    """Tell whether what a pickle holds is PaddlePaddle's: by the names it adds, or those of BatchNorm's statistics."""
-    return isinstance(contents, dict) and (NAMES in contents or any(_is_statistic(key) for key in contents))
+def is_paddle(contents: Mapping[Any, object], budget: Budget) -> bool:
+    """Tell whether what a pickle holds is PaddlePaddle's: by the names it adds, or those of BatchNorm's statistics.
+
+    `paddle.save` also takes dictionaries in one another, {'model': ..., 'epoch': 3}.
+    """
+    return any(map(_is_paddles, _dictionaries(contents, budget)))
 
 
 def as_pytorch(contents: Mapping[Any, object], budget: Budget) -> dict[Any, object]:
     """Return PaddlePaddle's tensors as PyTorch has them, by PyTorch's names; what is no tensor is left as it is."""
-    budget.step(2 * len(contents))
-    budget.hold(500 * len(contents))
-    return {_name(key): _tensor(key, value) for key, value in contents.items() if key != NAMES}
+    made: dict[int, dict[Any, object]] = {}
+    for inner in _dictionaries(contents, budget):
+        budget.hold(500 * len(inner))
+        made[id(inner)] = {_name(key): _tensor(key, value) for key, value in inner.items() if key != NAMES}
+    for converted in made.values():
+        for key, value in converted.items():
+            converted[key] = made.get(id(value), value)
+    return made[id(contents)]
+
+
+def _dictionaries(contents: Mapping[Any, object], budget: Budget) -> list[Mapping[Any, object]]:
+    """Return a dictionary and those in it, each once; those in lists are no networks of PaddlePaddle's."""
+    found: list[Mapping[Any, object]] = [contents]
+    seen = {id(contents)}
+    for inner in found:
+        budget.step(2 + 2 * len(inner))
+        for value in inner.values():
+            if isinstance(value, dict) and id(value) not in seen:
+                seen.add(id(value))
+                budget.hold(DICTIONARY)
+                found.append(value)
+    return found
+
+
+def _is_paddles(contents: Mapping[Any, object]) -> bool:
+    if NAMES in contents:
+        return True
+    keys = [key for key in contents if isinstance(key, str)]
+    return any(map(_is_statistic, keys)) and not any(key.endswith(tuple(STATISTICS.values())) for key in keys)
 
 
 def _is_statistic(key: object) -> bool:

@@ -10,29 +10,27 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from .. import paths
 from ..errors import quote
 from ..variants import Config, is_learned, title_with_shape
 from . import diagnoses
+from .averages import is_unfinished, says_averaged, swapped, take_nameless
 from .budget import Budget
 from .error import CheckpointError
 from .holdings import Contents, Holding, contents_of
 from .inert import Name
 from .layouts import LAYOUTS, Layout, shape_of
-from .network import MMCV_RAW, Network, gathered, named_as
+from .network import MMCV_RAW, Network, gathered, named_as, tensors
 from .standin import StandIn
 from .tensor import StoredTensor
 
 KEY, KEY_MEMORY = 12, 200  # steps and bytes that it takes to look for one key in every layout
 MOST_SHOWN = 4  # networks that a message names
 TOP = "."  # how `key` spells the network that lies behind nothing
-# Words in a key that say: averaged over the training, and so the network for inference.
-AVERAGED = {"ema", "swa", "average", "averaged", "avg", "shadow"}
-_WORD = re.compile("[A-Z]?[a-z]+|[A-Z]+")
-_OPTIMIZER = re.compile(r"(?:^|\.)optim", re.IGNORECASE)
+_OPTIMIZER = re.compile(r"(?:^|\.)optim(?!al|um|i[sz](?:ed|ation))", re.IGNORECASE)
 
 
 @dataclass(frozen=True)
@@ -53,11 +51,6 @@ class Place:
     def is_averaged(self) -> bool:
         """True where one of the keys says so."""
         return says_averaged(self.label)
-
-
-def says_averaged(name: str) -> bool:
-    """Tell whether one of a name's words says that weights were averaged."""
-    return any(word.lower() in AVERAGED for word in _WORD.findall(name))
 
 
 @dataclass(frozen=True)
@@ -97,6 +90,9 @@ def understand(whole: object, budget: Budget, key: str | None = None) -> Found:
         rest = [other for other in whole_file if other.label != place.label and other.layout is place.layout]
         if len(rest) == 1 and network.take_statistics(_gathered(rest[0], budget)):
             note += f": it has parameters alone, BatchNorm's statistics are those of {quote(rest[0].label)}"
+    nameless, said = take_nameless(network, contents.lists) if key is None and not place.is_averaged else ("", "")
+    if nameless:
+        note = f"{said}; {quote(place.label)} has others, and BatchNorm's statistics"
     try:
         config, stored = network.complete()
     except CheckpointError as error:
@@ -104,11 +100,11 @@ def understand(whole: object, budget: Budget, key: str | None = None) -> Found:
             raise
         others = _listed([other for other in places if other is not place])
         raise CheckpointError(f"{error.what} (under {quote(place.label)}; other networks: {others})", error.why) from None
-    notes = (*((note,) if note else ()), *network.notes())
-    unread = next((name for name in network.aside if name != MMCV_RAW and says_averaged(name)), None)
+    notes = (*((note,) if note else ()), *network.notes(), *((said,) if said and not nameless else ()))
+    unread = _unread_average(network, contents.holdings)
     if unread and key is None and not any(other.is_averaged for other in every):
         notes += (f"averaged weights lie under {quote(unread)}, with names that are not known: they were not read",)
-    passed_over = (*network.passed_over(), *_elsewhere(contents, place))
+    passed_over = (*network.passed_over(), *_elsewhere(contents, place, nameless))
     return Found(place.layout, config, stored, place.label, notes, passed_over, tuple(network.aside))
 
 
@@ -150,11 +146,14 @@ def _chosen(places: list[Place], contents: Contents, budget: Budget, key: str | 
         raise CheckpointError(what, f"minivan makes nothing of what it means: to read its tensors, --key {place.label}")
     if len(usable) > 1:
         usable = [place for place in usable if not _OPTIMIZER.search(place.label)] or usable
+    if len(usable) > 1 and key is None:
+        usable = [place for place in usable if not is_unfinished(place.holding.path)] or usable
     averages, why = _averages(usable, contents.whole)
     if len(usable) == 1:
         place = usable[0]
         inside = f", in an object of the class {quote(place.holding.inside)}" if place.holding.inside else ""
         others = f"; the file has {len(places) - 1} more" if len(places) > 1 else ""
+        others = "; ".join(("", *_set_aside(places, usable))) or others
         if key is not None:
             return place, f"{quote(place.label)} was read, as asked{inside}"
         if averages or inside or others:
@@ -169,22 +168,31 @@ def _chosen(places: list[Place], contents: Contents, budget: Budget, key: str | 
 
 
 def _averages(places: list[Place], whole: object) -> tuple[list[Place], str]:
-    """Return the places of averaged weights, and why it is they where their names would not say so.
-
-    MMEngine's EMAHook and Lightning's WeightAveraging swap before they save: `state_dict` is the average, and what was
-    averaged lies under `ema_state_dict` (mmengine/hooks/ema_hook.py) or `current_model_state` (lightning/pytorch/callbacks/
-    weight_averaging.py).
-    """
-    library = ""
-    if isinstance(whole, Mapping):
-        meta = whole.get("meta")
-        if "message_hub" in whole or (isinstance(meta, Mapping) and "mmengine_version" in meta):
-            library, raw = "MMEngine", "ema_state_dict"
-        elif "current_model_state" in whole:
-            library, raw = "Lightning", "current_model_state"
+    """Return the places of averaged weights, and why it is they where their names would not say so."""
+    library, raw = swapped(whole)
     if library and any(place.holding.path[:1] == (raw,) for place in places):
         return [place for place in places if place.holding.path[:1] == ("state_dict",)], f" ({library} keeps them there)"
     return [place for place in places if place.is_averaged], ""
+
+
+def _set_aside(places: list[Place], usable: list[Place]) -> Iterator[str]:
+    """Say which averages are not read and why, of the places that are not usable."""
+    for place in places:
+        if place in usable:
+            continue
+        if is_unfinished(place.holding.path):
+            why = "Lightning does not read it: its BatchNorm's statistics are from before the training"
+            yield f"{quote(place.label)} is an average, but {why}"
+        elif place.holding.inside and place.is_averaged:
+            inside = quote(place.holding.inside)
+            yield f"{quote(place.label)} is an average, in an object of the class {inside}: --key {place.label} reads it"
+
+
+def _unread_average(network: Network, holdings: Sequence[Holding]) -> str:
+    """Return where averages of names that are not known lie, beside the network or in a dictionary as large; '' for none."""
+    beside = next((name for name in network.aside if name != MMCV_RAW and says_averaged(name)), "")
+    labels = (".".join(holding.path) for holding in holdings if 2 * holding.count > len(network.named))
+    return beside or next((label for label in labels if says_averaged(label) and not _OPTIMIZER.search(label)), "")
 
 
 def _shape_text(place: Place, budget: Budget) -> str:
@@ -210,15 +218,17 @@ def _listed(places: list[Place]) -> str:
     return shown + (f" and {len(places) - MOST_SHOWN} more" if len(places) > MOST_SHOWN else "")
 
 
-def _elsewhere(contents: Contents, place: Place) -> Iterator[str]:
-    """Say how many tensors lie in other dictionaries, by the keys that those lie under."""
+def _elsewhere(contents: Contents, place: Place, nameless: str) -> Iterator[str]:
+    """Say how many tensors lie in other dictionaries and lists, by the keys that those lie under."""
     counts: Counter[str] = Counter()
     for holding in contents.holdings:
         if holding.entries is not place.holding.entries:
-            tensors = sum(isinstance(value, StoredTensor) for value in holding.entries.values())
-            counts[".".join(holding.path[:1]) or TOP] += tensors
+            counts[".".join(holding.path[:1]) or TOP] += holding.count
+    for one in contents.lists:
+        if ".".join(one.path) != nameless:
+            counts[".".join(one.path[:1]) or TOP] += len(one.tensors)
     for label, count in counts.most_common(MOST_SHOWN):
-        yield f"{quote(label)}: {count} tensors"
+        yield f"{quote(label)}: {tensors(count)}"
     if len(counts) > MOST_SHOWN:
         yield f"{len(counts) - MOST_SHOWN} keys more"
 
@@ -236,11 +246,21 @@ def _nothing(contents: Contents, budget: Budget, key: str | None) -> CheckpointE
         if tale:
             return CheckpointError(f"{tale.what}, by the names of its tensors", tale.why)
     whole = contents.whole
+    if diagnoses.is_optimizer_of_deepspeed(whole):
+        return CheckpointError(diagnoses.STATES, diagnoses.TOGETHER)
     if contents.holdings:
         first = max(contents.holdings, key=lambda holding: len(holding.entries))
         where = f" under {quote('.'.join(first.path))}" if first.path else ""
         titles = ", ".join(layout.title for layout in LAYOUTS.values())
-        entries = f"{len(first.entries)} entries{where}, {quote(str(next(iter(first.entries))))} first"
+        count = "1 entry" if len(first.entries) == 1 else f"{len(first.entries)} entries"
+        entries = f"{count}{where}, {quote(str(next(iter(first.entries))))} first"
+        budget.step(KEY * len(first.entries))
+        known = sum(_is_known(name) for name in first.entries)
+        if known:
+            return CheckpointError(
+                f"no block of a VAN: {entries}",
+                f"though {known} of the names are known to {titles}" if known > 1 else f"though one name is known to {titles}",
+            )
         return CheckpointError(f"not a VAN: {entries}", f"none has a name known to {titles}")
     if isinstance(whole, (StandIn, Name)):
         return CheckpointError(
@@ -250,6 +270,11 @@ def _nothing(contents: Contents, budget: Budget, key: str | None) -> CheckpointE
         return CheckpointError(f"the file holds {quote(whole)}", "a dictionary of tensors is wanted")
     keys = ", ".join(quote(name) for name in list(whole)[:8])
     return CheckpointError("the file has no dictionary of a VAN's tensors", f"its keys are {keys}" if keys else "it is empty")
+
+
+def _is_known(key: object) -> bool:
+    name = named_as(key, "")
+    return name is not None and any(layout.find(name[0]) for layout in LAYOUTS.values())
 
 
 def _count(places: list[Place]) -> str:

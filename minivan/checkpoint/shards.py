@@ -41,9 +41,7 @@ class Shards:
                 raise CheckpointError(f"shard {quote(path.name)} is missing", f"{number} of {len(names)}: fetch it too")
         self.files = [stack.enter_context(input.opened(path)) for path in self.paths]
         self.size = len(data) + sum(file.seek(0, 2) for file in self.files)
-        self.budget = Budget(self.size)
-        self.budget.step(reading.steps)
-        self.budget.hold(reading.memory)
+        self.budget = reading.grown(self.size)
 
     def tensors(self, read: Reader) -> dict[str, object]:
         """Return what all shards hold, by name, each shard read by `read`; CheckpointError where the index says otherwise."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from io import BufferedIOBase
 
-from .diagnoses import AGAIN, BEGINNINGS, of_text
+from .diagnoses import AGAIN, BEGINNINGS, READ, TFLITE, of_text
 from .error import CheckpointError
 
 PROTOCOL_1 = b"L119547037146038801333356L\n"  # torch.save's magic number in pickle protocol 1, which has no mark of its own
@@ -30,6 +30,8 @@ def kind_of(file: BufferedIOBase) -> str:
         return "hdf5"
     if ONNX.match(head):
         return "onnx"
+    if head.startswith(TFLITE[0], 4):
+        raise CheckpointError(*TFLITE[1:])
     for start, what, why in BEGINNINGS:
         if head.startswith(start):
             raise CheckpointError(what, why)
@@ -39,5 +41,5 @@ def kind_of(file: BufferedIOBase) -> str:
     if text:
         raise CheckpointError(*text)
     if not any(head.count(c) for c in range(9)):
-        raise CheckpointError("a text file", "PyTorch and safetensors files are read")
-    raise CheckpointError("neither a PyTorch nor a safetensors file", f"it begins with the bytes {head[:8].hex(' ')}")
+        raise CheckpointError("a text file", READ)
+    raise CheckpointError(f"a file that begins with the bytes {head[:8].hex(' ')}", f"no kind that is known: {READ}")

@@ -34,25 +34,39 @@ class Record(Stateful):
         self.state = state
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(eq=False, slots=True)
 class Span:
-    """A long text or bytes object of a pickle, left in the file until its bytes are wanted."""
+    """A long text or bytes object of a pickle, left in the file until its bytes are wanted: those of one array."""
 
     file: BufferedIOBase
     position: int
     size: int  # in the file
     encoded: bool = False  # protocols below 3 have no bytes: each is written as the character of its number, in UTF-8
+    wanted: int | None = None  # bytes of the array that it is
 
     @property
     def known_size(self) -> int | None:
         """How many bytes it stands for; None where only reading it tells."""
         return None if self.encoded else self.size
 
+    def claim(self, size: int) -> None:
+        """Be the bytes of an array that has so many; CheckpointError where it has others, or another array has them already.
+
+        NumPy gives each array bytes of its own. How many a text stands for is known when it is read.
+        """
+        if self.wanted is not None:
+            raise CheckpointError("two NumPy arrays of the same bytes", "NumPy gives each its own")
+        if self.known_size is not None:
+            _check_size(self.known_size, size)
+        self.wanted = size
+
     def read(self, start: int, size: int) -> Bytes:
-        """Return `size` bytes from `start` on, writable; CheckpointError where there are not as many."""
+        """Return `size` bytes from `start` on, writable; CheckpointError where there are not as many as were claimed."""
         if self.encoded:
             text = read_into(self.file, self.position, self.size).tobytes()
-            return _part(decoded(text.decode("utf-8", "replace")), start, size)
+            data = decoded(text.decode("utf-8", "replace"))
+            _check_size(len(data), self.wanted)
+            return _part(data, start, size)
         _check(self.size, start, size)
         return read_into(self.file, self.position + start, size)
 
@@ -64,9 +78,13 @@ class Encoded:
     text: str
 
     @property
-    def known_size(self) -> int | None:
+    def known_size(self) -> int:
         """How many bytes it stands for."""
         return len(self.text)
+
+    def claim(self, size: int) -> None:
+        """Be the bytes of an array that has so many; CheckpointError where it has others."""
+        _check_size(self.known_size, size)
 
     def read(self, start: int, size: int) -> Bytes:
         """Return `size` bytes from `start` on, writable; CheckpointError where there are not as many."""
@@ -87,13 +105,21 @@ def encode(text: object = None, encoding: object = None, *rest: object) -> objec
         if isinstance(text, str):
             return Encoded(text)
         if isinstance(text, Span):
-            return Span(text.file, text.position, text.size, encoded=True)
+            if text.encoded or text.wanted is not None:
+                raise CheckpointError("a long text that is encoded twice", "Python encodes each once")
+            text.encoded = True
+            return text
     raise CheckpointError("the file calls _codecs.encode with something else than bytes written as a text")
 
 
 def _part(data: bytes, start: int, size: int) -> Bytes:
     _check(len(data), start, size)
     return np.frombuffer(data, np.uint8)[start : start + size].copy()
+
+
+def _check_size(held: int, wanted: int | None) -> None:
+    if held != wanted:
+        raise CheckpointError(f"a NumPy array of {wanted} bytes that holds {held} bytes")
 
 
 def _check(held: int, start: int, size: int) -> None:

@@ -156,7 +156,9 @@ class Storage:
                 f"it ends at element {offset + tensor.extent} of a storage of {held}",
             )
         if tensor.count and _overlaps(shape, strides):
-            raise CheckpointError(f"a tensor of shape {shape} with strides {strides}", "its elements overlap")
+            raise CheckpointError(
+                f"a tensor of shape {shape} with strides {strides}", "its elements overlap: save tensor.contiguous()"
+            )
         return replace(tensor, strides=None) if _is_c_order(shape, strides) else tensor
 
 

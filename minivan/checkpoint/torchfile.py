@@ -16,7 +16,7 @@ from ..errors import quote
 from .archive import Archive, read_into
 from .budget import Budget
 from .cursor import Cursor
-from .diagnoses import CUT_OFF, TORCHSCRIPT, WHOLE_MODEL
+from .diagnoses import CUT_OFF, TORCHSCRIPT, WHOLE_MODEL, of_records
 from .error import CheckpointError
 from .inert import Name
 from .interpreter import Interpreter
@@ -69,7 +69,7 @@ class ZipFile:
         names = list(self.archive.entries)
         pickles = [name for name in names if name.endswith("/data.pkl") and name.count("/") == 1]
         if not pickles:
-            raise CheckpointError(f"a zip file of {describe_zip(names)}", "not what torch.save writes: it has no data.pkl")
+            raise CheckpointError(*of_records(names))
         folder = pickles[0].removesuffix("/data.pkl")
         if len(folder) > LONGEST_FOLDER:
             raise CheckpointError(f"zip record {quote(pickles[0])}", f"a folder's name has at most {LONGEST_FOLDER} characters")
@@ -216,13 +216,6 @@ def _holds_arrays(contents: dict[Any, object], budget: Budget) -> bool:
     budget.step(len(contents))
     values = (value[-1] if isinstance(value, tuple) and value else value for value in contents.values())
     return any(isinstance(value, (StoredTensor, dict)) for value in values)
-
-
-def describe_zip(names: list[str]) -> str:
-    """Say what a zip file without a data.pkl holds."""
-    if names and all(name.endswith(".npy") for name in names):
-        return "NumPy arrays (.npz)"
-    return f"{len(names)} records" + (f", {quote(names[0])} first" if names else "")
 
 
 def open_torch(file: BufferedIOBase, budget: Budget, strict: bool = False) -> ZipFile | LegacyFile:

@@ -4,17 +4,20 @@ In the quick suite the budget is small and so are the files: what is done for ea
 of file it is, so the same holds for large ones. `long` measures those: 9.9 MB of every kind.
 """
 
+import io
 import subprocess
 import sys
 
 import pytest
-from support import hostile, hostile_formats, hostile_names
+from support import hostile, hostile_folders, hostile_formats, hostile_names
 from support.measure import counting, tracing
 
-from minivan.checkpoint import CheckpointError, budget, formats, read
+from minivan import input
+from minivan.checkpoint import CheckpointError, budget, dcp, formats, interpreter, read
 from minivan.checkpoint.budget import Budget
 
 SMALL, LARGE = 50_000, 9_900_000  # bytes of a file
+READ = 10  # times that a file's bytes are read, at most: tensors may span it eight times
 CALLS = 15  # functions that are called for one step, at most
 TRACED = (
     8  # bytes that are allocated for one of the file's besides the budget: what was read, as text of four bytes a character
@@ -22,7 +25,7 @@ TRACED = (
 LONGEST = 1100  # characters of a message
 SECONDS, RESIDENT = 2, 256 << 20  # the promise for a file under 10 MB
 
-KINDS = hostile.KINDS | {"names": hostile_names.NAMES} | hostile_formats.KINDS
+KINDS = hostile.KINDS | {"names": hostile_names.NAMES} | hostile_formats.KINDS | hostile_folders.KINDS
 EVERY = {f"{kind}: {what}": make for kind, makes in KINDS.items() for what, make in makes.items()}
 
 
@@ -39,7 +42,38 @@ def budgets(monkeypatch, hdf5_here):
     monkeypatch.setattr(budget, "BASE_STEPS", 2000)
     monkeypatch.setattr(budget, "BASE_MEMORY", 1 << 20)
     monkeypatch.setattr(formats, "Budget", Kept)
+    monkeypatch.setattr(dcp, "Budget", Kept)
     return made
+
+
+@pytest.fixture
+def bytes_read(monkeypatch):
+    """How many bytes are read of files, in a list of one number."""
+    total = [0]
+
+    class Counted(io.BufferedReader):
+        def read(self, size=-1):
+            data = super().read(size)
+            total[0] += len(data)
+            return data
+
+        def readinto(self, buffer):
+            count = super().readinto(buffer)
+            total[0] += count
+            return count
+
+    opened = input.opened
+    monkeypatch.setattr(input, "opened", lambda *args: Counted(opened(*args).detach()))
+    return total
+
+
+def put(path, data):
+    """Write a file, or a folder of files; return how many bytes they have."""
+    if isinstance(data, bytes):
+        path.write_bytes(data)
+        return len(data)
+    path.mkdir()
+    return sum(put(path / name, part) for name, part in data.items())
 
 
 def outcome(path):
@@ -54,7 +88,7 @@ def outcome(path):
 @pytest.mark.parametrize("what", EVERY)
 def test_no_file_takes_more_than_its_budget(what, tmp_path, budgets):
     file = tmp_path / "file"
-    file.write_bytes(EVERY[what](SMALL))
+    size = put(file, EVERY[what](SMALL))
     outcome(file)  # what minivan itself imports is imported now
     with counting() as calls:
         message = outcome(file)
@@ -62,8 +96,17 @@ def test_no_file_takes_more_than_its_budget(what, tmp_path, budgets):
         outcome(file)
     spent = budgets[-1]
     assert calls.calls <= CALLS * spent.most_steps
-    assert memory.traced <= spent.most_memory + TRACED * file.stat().st_size
+    assert memory.traced <= spent.most_memory + TRACED * size
     assert "\n" not in message and len(message) - len(str(file)) <= LONGEST
+
+
+@pytest.mark.parametrize("what", [*hostile_formats.NUMPY, *hostile_folders.DISTRIBUTED])
+def test_no_file_is_read_again_and_again(what, tmp_path, bytes_read, monkeypatch):
+    """Texts are left in the file from a kilobyte on, where they may be read at any time, as those of a megabyte are else."""
+    monkeypatch.setattr(interpreter, "HELD_TEXT", 1000)
+    size = put(tmp_path / "file", (hostile_formats.NUMPY | hostile_folders.DISTRIBUTED)[what](SMALL))
+    outcome(tmp_path / "file")
+    assert 0 < bytes_read[0] <= READ * size
 
 
 def test_the_limits_are_linear_in_the_file_s_size_up_to_an_end():
@@ -108,8 +151,7 @@ def test_integers_as_keys_are_kept_as_text(tmp_path):
 @pytest.mark.parametrize("what", EVERY)
 def test_no_file_under_ten_megabytes_takes_two_seconds_or_256_mib(what, tmp_path):
     file = tmp_path / "file"
-    file.write_bytes(EVERY[what](LARGE))
-    assert file.stat().st_size < 24 << 20
+    assert put(file, EVERY[what](LARGE)) < 24 << 20
     code = (
         "import sys; from support.measure import resources; from minivan.checkpoint import read, CheckpointError\n"
         "def quietly(path):\n    try: read(path)\n    except CheckpointError: pass\n"

@@ -9,7 +9,9 @@ from support.judge import torch
 from support.watch import watching
 
 from minivan.card import file_sha256
-from minivan.checkpoint import CheckpointError, opened, read
+from minivan.checkpoint import CheckpointError, budget, opened, read
+from minivan.checkpoint.cursor import Cursor
+from minivan.checkpoint.interpreter import Interpreter
 
 
 def store(folder, state, chunks=1):
@@ -101,6 +103,26 @@ def test_no_chunk_lies_in_another_folder(tmp_path, place):
     with watching() as seen:
         assert "a file beside it is wanted" in fault(metadata)
     assert all(name.startswith(str(metadata.parent)) for name in seen.opened)
+
+
+def test_the_budget_is_that_of_the_whole_folder(tmp_path, monkeypatch):
+    """The description of a VAN-B2 with its optimizer takes more steps than a file of its size alone may."""
+    monkeypatch.setattr(budget, "BASE_STEPS", 0)
+    monkeypatch.setattr(budget, "BYTES_PER_STEP", 3)
+    state = saved.state_dict(saved.SMALLEST)
+    metadata = store(tmp_path / "van", dict(state), 2)
+    with pytest.raises(CheckpointError, match="too many steps"):
+        Interpreter(Cursor(metadata.open("rb"), 0, size := metadata.stat().st_size), budget.Budget(size)).run()
+    assert all(np.array_equal(array, state[name].numpy()) for name, array in read(metadata).tensors.items())
+
+
+def test_no_two_chunks_share_their_bytes(tmp_path):
+    metadata = store(tmp_path / "van", dict(saved.state_dict(saved.SMALLEST)), 2)
+    whole = pickle.loads(metadata.read_bytes())
+    first, second = list(whole.storage_data.values())[:2]
+    second.relative_path, second.offset, second.length = first.relative_path, first.offset + 1, first.length - 1
+    metadata.write_bytes(pickle.dumps(whole))
+    assert "lies where another one does" in fault(metadata)
 
 
 @pytest.mark.parametrize("change", ["overlap", "gap", "shape", "dtype", "nowhere", "none"])

@@ -1,5 +1,6 @@
 """What is refused is refused for the true reason, with the next step: one test for each line of the tables."""
 
+import pickle
 import struct
 
 import numpy as np
@@ -121,6 +122,52 @@ def test_adapters_of_lora(tmp_path):
         assert "adapters of LoRA" in message and "model.merge_and_unload()" in message
 
 
+PEFT = {
+    "LoHa": lambda state: state | ones("block1.0.attn.proj_1.hada_w1_a", "block1.0.attn.proj_1.hada_w2_b"),
+    "IA3": lambda state: state | ones("block1.0.attn.proj_1.ia3_l.default"),
+    "a base layer": lambda state: {name.replace("proj_1.", "proj_1.base_layer."): value for name, value in state.items()},
+    "modules_to_save": lambda state: (
+        {name.replace("head.", "head.modules_to_save.default."): v for name, v in state.items()}
+        | {name.replace("head.", "head.original_module."): v for name, v in state.items() if name.startswith("head.")}
+    ),
+}
+
+
+@pytest.mark.parametrize("adapt", PEFT.values(), ids=PEFT)
+def test_other_adapters_of_peft(tmp_path, adapt):
+    state = {f"base_model.model.{name}": value for name, value in adapt(dict(saved.state_dict())).items()}
+    message = refusal(saved.save(state, tmp_path / "net.pth"))
+    assert "adapters of LoRA or of its kin" in message and "model.merge_and_unload()" in message
+
+
+@pytest.mark.parametrize("wrap", ["DataParallel", "compile"])
+@pytest.mark.parametrize("legacy", [False, True], ids=["zip", "legacy"])
+def test_whole_models_in_wrappers(tmp_path, wrap, legacy):
+    model = torch.nn.Linear(2, 2)
+    whole = torch.nn.DataParallel(model) if wrap == "DataParallel" else torch.compile(model)
+    message = refusal(saved.save(whole, tmp_path / "net.pth", legacy))
+    assert "a whole pickled model" in message and "save the state_dict() of the model inside" in message
+
+
+def test_tensors_that_pickle_wrote_by_itself(tmp_path):
+    (tmp_path / "net.pkl").write_bytes(pickle.dumps(saved.state_dict()))
+    assert "tensors that Python's pickle wrote by itself" in refusal(tmp_path / "net.pkl")
+    assert "load them there, and save them with torch.save" in refusal(tmp_path / "net.pkl")
+
+
+def test_what_deepspeed_keeps_of_an_optimizer(tmp_path):
+    inner = {"fp32_flat_groups": [torch.ones(9)], "base_optimizer_state": {"exp_avg": torch.ones(9)}}
+    state = {"optimizer_state_dict": inner, "ds_config": {}, "ds_version": "0.14"}
+    message = refusal(saved.save(state, tmp_path / "bf16_zero_pp_rank_0_mp_rank_00_optim_states.pt"))
+    assert "what DeepSpeed keeps of an optimizer" in message and "zero_to_fp32.py" in message
+
+
+def test_a_tensor_that_was_expanded(tmp_path):
+    state = saved.state_dict()
+    state["block1.0.layer_scale_1"] = torch.tensor([0.01]).expand(4)
+    assert "its elements overlap: save tensor.contiguous()" in refusal(saved.save(state, tmp_path / "net.pth"))
+
+
 @pytest.mark.filterwarnings("ignore:.*quantized tensor creation")
 def test_quantised_networks(tmp_path):
     step = "save the state_dict of the network before it was quantised"
@@ -168,7 +215,16 @@ def test_a_missing_tensor_is_named_with_the_nearest_that_was_there(tmp_path):
 PAGES = {
     "a web page": (b"<!DOCTYPE html><html><title>404</title></html>", "a web page: the download's address shows a page"),
     "a web page with blanks": (b"\n  <html><body>Sign in</body></html>", "a web page"),
-    "XML": (b'<?xml version="1.0"?><Error><Code>AccessDenied</Code></Error>', "a web page"),
+    "S3": (b'<?xml version="1.0"?>\n<Error><Code>AccessDenied</Code></Error>', "a server answers, an error: AccessDenied: ask"),
+    "JSON": (b'{"error":"Repository not found"}', "a server answers, an error: Repository not found: ask for access"),
+    "JSON in JSON": (b'{"error": {"errors": [], "code": 403, "message": "no"}}', "a server answers, an error: 403"),
+    "other JSON": (
+        b'{"depths": [1, 2]}',
+        "a text file: files of PyTorch, safetensors, Keras (HDF5), ONNX and PaddlePaddle are",
+    ),
+    "TFLite": (b"\x1c\0\0\0TFL3" + bytes(50), "a TensorFlow Lite file: convert the checkpoint"),
+    "TensorRT": (b"ftrt" + bytes(50), "a TensorRT engine, compiled for one GPU: convert the checkpoint"),
+    "half of HDF5's mark": (b"\x89HDF\n\n" + bytes(50), "a damaged HDF5 file: fetch it again"),
     "OpenVINO": (b'<?xml version="1.0"?>\n<net name="van" version="11">\n<layers>', "an .xml of OpenVINO's"),
     "OpenVINO without a head": (b'<net name="van" version="11"><layers>', "the weights are in the .bin beside it"),
     "Git LFS": (b"version https://git-lfs.github.com/spec/v1\noid sha256:00\nsize 16\n", "a Git LFS pointer", "git lfs pull"),
@@ -181,6 +237,33 @@ def test_pages_pointers_and_empty_files(tmp_path, data, words):
     path = tmp_path / "net.pth"
     path.write_bytes(data)
     assert all(word in refusal(path) for word in words)
+
+
+ARCHIVES = {
+    "NumPy": (["a.npy", "b.npy"], "NumPy arrays (.npz): pickle.dump(dict(numpy.load(FILE)), file)"),
+    "torch.export": (
+        ["e/data/weights/weight_0", "e/models/model.json", "e/archive_format"],
+        "torch.export (.pt2): in the code",
+    ),
+    "torch.export before 2.8": (["serialized_exported_program.json", "version"], "a program of torch.export (.pt2)"),
+    "Keras 3": (["metadata.json", "config.json", "model.weights.h5"], "Keras 3 (.keras): its weights have numbers for names"),
+    "TorchServe": (["MAR-INF/MANIFEST.json", "model.pt"], "an archive of TorchServe (.mar): unpack it"),
+    "a folder": (["van/readme.md", "van/model.pth"], "an archive with a checkpoint in it: unpack it first"),
+    "others": (["a.txt"], "a zip file of 1 records, 'a.txt' first: not what torch.save writes"),
+}
+
+
+@pytest.mark.parametrize(("names", "words"), ARCHIVES.values(), ids=ARCHIVES)
+def test_zip_files_of_others(tmp_path, names, words):
+    path = tmp_path / "net.pth"
+    path.write_bytes(saved.zip_of(dict.fromkeys(names, b"")))
+    assert words in refusal(path)
+
+
+def test_a_program_that_torch_export_saved(tmp_path):
+    program = torch.export.export(torch.nn.Linear(2, 2), (torch.zeros(1, 2),))
+    torch.export.save(program, tmp_path / "net.pt2")
+    assert "a program of torch.export (.pt2): in the code that has the class" in refusal(tmp_path / "net.pt2")
 
 
 @pytest.mark.parametrize("kind", ["zip", "legacy", "safetensors"])

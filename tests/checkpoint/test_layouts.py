@@ -197,7 +197,9 @@ def test_a_missing_stage_or_block(tmp_path):
     state = saved.state_dict()
     assert "stage 2 has no block" in fault(tmp_path, {k: v for k, v in state.items() if not k.startswith(("block2", "norm2"))})
     assert "block2.0." in fault(tmp_path, {k: v for k, v in state.items() if not k.startswith("block2.0")})
-    assert "not a VAN: 1 entries, 'head.weight' first" in fault(tmp_path, {"head.weight": state["head.weight"]})
+    assert "no block of a VAN: 1 entry, 'head.weight' first: though one name is known to" in fault(
+        tmp_path, {"head.weight": state["head.weight"]}
+    )
 
 
 def test_networks_that_are_no_van(tmp_path):

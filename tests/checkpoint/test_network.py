@@ -1,5 +1,7 @@
 """Heads of other names and kinds, or none; shapes that nobody states; what is a part of a network only."""
 
+import re
+
 import numpy as np
 import pytest
 from support import saved
@@ -84,6 +86,46 @@ def test_a_head_of_several_layers_is_refused(tmp_path, layers, layout):
     named = state if layout == "authors" else saved.openmmlab(state)
     message = refusal(saved.save(named | {k: torch.ones(v) for k, v in layers.items()}, tmp_path / "net.pth"))
     assert "a head of several layers, '" in message and "minivan computes one linear layer" in message
+
+
+def test_other_layers_beside_a_head_would_leave_no_trace_and_it_is_said(tmp_path):
+    state = saved.state_dict()
+    for module, traceless in (("head.1", True), ("fc", False)):
+        named = saved.without_head(state) | {f"{module}.weight": state["head.weight"], f"{module}.bias": state["head.bias"]}
+        said = " | ".join(read(saved.save(named, tmp_path / "net.pth")).notes)
+        assert f"the head is called '{module}'" in said
+        assert ("other layers than Dropout beside it would leave no trace in the file" in said) == traceless
+
+
+# words within names
+
+
+@pytest.mark.parametrize("word", ["model", "net", "0", "_wrapped_module"])
+@pytest.mark.parametrize("layout", ["authors", pytest.param("huggingface", marks=pytest.mark.slow)])
+def test_words_within_names_that_may_be_a_wrapper_s(tmp_path, word, layout):
+    state = saved.state_dict(saved.SMALLEST)
+    named = saved.huggingface(state) if layout == "huggingface" else state
+    block = r"((?:block1|encoder\.stages\.0\.layers)\.0)\."
+    for pattern in (block, r"(mlp|norm1)\."):
+        wrapped = {re.sub(pattern, rf"\1.{word}.", name): tensor for name, tensor in named.items()}
+        assert wrapped.keys() != named.keys()
+        weights = read(saved.save(wrapped, tmp_path / "net.pth"))
+        saved.assert_same(weights, state)
+        assert f"within names, '{word}' was taken for a wrapper's: other layers there would leave no trace" in weights.notes[0]
+
+
+def test_words_within_names_that_are_ambiguous_or_unknown(tmp_path):
+    state = saved.state_dict()
+    first = "block1.0.norm1.weight"
+    assert "two tensors stand for" in refusal(
+        saved.save(state | {"block1.0.net.norm1.weight": state[first]}, tmp_path / "a.pth")
+    )
+    strange = {name.replace("block1.0.", "block1.0.gate."): tensor for name, tensor in state.items()}
+    message = refusal(saved.save(strange, tmp_path / "a.pth"))
+    assert "stage 1 has no block, or no patch embedding; 26 of its names are not known, 'block1.0.gate." in message
+    every = {re.sub(r"^(block\d\.\d)", r"\1.gate", name): tensor for name, tensor in state.items()}
+    message = refusal(saved.save(every, tmp_path / "a.pth"))
+    assert "no block of a VAN: " in message and "of the names are known to the authors'" in message
 
 
 # a shape is not guessed

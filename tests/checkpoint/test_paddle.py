@@ -39,6 +39,26 @@ def test_paddles_parameters_give_pytorchs_logits(tmp_path, protocol, names):
     assert np.abs(VAN(weights.config, weights.tensors, "numpy")(x) - expected).max() <= LOGITS * np.abs(expected).max()
 
 
+@pytest.mark.parametrize("names", [True, False], ids=["with its names", "without"])
+def test_paddles_dictionaries_in_one_another(tmp_path, names):
+    """Also an average of parameters alone, which has no name by which PaddlePaddle's are told."""
+    state, other = (saved.state_dict(Config((2,), (1,), (2,), classes=2), seed) for seed in (0, 1))
+    path = tmp_path / "a.pdparams"
+    raw = pickle.loads(pickled(state, names=names))
+    path.write_bytes(pickle.dumps({"model": raw, "epoch": 3}, 4))
+    assert same(read(path), state)
+    learned = {name: array for name, array in conventions(other).items() if not name.endswith(("_mean", "_variance"))}
+    path.write_bytes(pickle.dumps({"model": raw, "ema": learned}, 4))
+    assert same(read(path), state | {name: other[name] for name in learned})
+
+
+def test_statistics_of_pytorchs_are_no_paddles(tmp_path):
+    state = saved.state_dict(Config((2,), (1,), (2,), classes=2))
+    arrays = {name: tensor.numpy() for name, tensor in state.items()} | {"loss._mean": np.ones(3, np.float32)}
+    (tmp_path / "net.pkl").write_bytes(pickle.dumps(arrays, 4))
+    assert same(read(tmp_path / "net.pkl"), state)
+
+
 def test_a_square_head_is_transposed_too(tmp_path):
     state = saved.state_dict(Config((2,), (1,), (2,), classes=2))
     (tmp_path / "a.pdparams").write_bytes(pickled(state))
@@ -128,7 +148,7 @@ def held(value):
 @pytest.mark.parametrize(
     ("value", "words"),
     [
-        (array(b"K\x03\x85", b"C\x08" + bytes(8)), "a NumPy array of shape (3,) that holds 8 bytes"),
+        (array(b"K\x03\x85", b"C\x08" + bytes(8)), "a NumPy array of 12 bytes that holds 8 bytes"),
         (array(b"J\xff\xff\xff\x7f\x85", b"C\x08" + bytes(8)), "that holds 8 bytes"),
         (array(b"J\xff\xff\xff\xff\x85", b"C\x00"), "integers from 0 on"),
         (array(b"(" + b"K\x01" * 9 + b"t", b"C\x04" + bytes(4)), "at most 8 integers"),

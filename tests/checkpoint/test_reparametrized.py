@@ -49,7 +49,7 @@ def test_masks_of_other_types(tmp_path, dtype):
     prune.random_unstructured(layers[0], "weight", amount=0.5)
     state = net.state_dict()
     state[f"{LAYERS[0]}.weight_mask"] = state[f"{LAYERS[0]}.weight_mask"].to(getattr(torch, dtype))
-    check(saved.save(state, tmp_path / "net.pth"), net, "1 tensors were computed with a pruning mask")
+    check(saved.save(state, tmp_path / "net.pth"), net, "1 tensor was computed with a pruning mask")
 
 
 @pytest.mark.parametrize("new", [False, True], ids=["weight_norm", "parametrizations.weight_norm"])
@@ -77,6 +77,14 @@ def test_spectral_norm(tmp_path, new):
     net.train()(torch.randn(2, 3, 64, 64))
     net.eval()
     check(saved.save(net.state_dict(), tmp_path / "net.pth"), net, "4 tensors were computed with spectral_norm")
+
+
+@pytest.mark.filterwarnings("ignore:.*weight_norm.* is deprecated")
+def test_that_nothing_else_was_registered_is_what_the_file_cannot_tell(tmp_path):
+    net, layers = network()
+    torch.nn.utils.parametrizations.weight_norm(layers[0])
+    (said,) = (note for note in read(saved.save(net.state_dict(), tmp_path / "net.pth")).notes if "computed" in note)
+    assert said == "1 tensor was computed with weight_norm, as PyTorch does if nothing else was registered there"
 
 
 def without(state, *names):

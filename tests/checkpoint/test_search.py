@@ -198,7 +198,7 @@ def two(tmp_path, first, second, **more):
 @pytest.mark.parametrize(
     "key",
     ["ema", "state_dict_ema", "model_ema", "ema_state_dict", "ema_model", "model_ema_state_dict", "swa_model", "averaged_model",
-     "params_ema", "modelEMA", "ema_weights"],
+     "params_ema", "modelEMA", "ema_weights", "polyak", "ewa", "emas"],
 )  # fmt: skip
 def test_averaged_weights_come_before_others_and_it_is_said(tmp_path, key):
     check_averaged(tmp_path, key, "")
@@ -256,6 +256,13 @@ def test_lightning_keeps_the_average_in_state_dict(tmp_path):
     weights = read(path)
     saved.assert_same(weights, averaged)
     assert any("(Lightning keeps them there); 'current_model_state' has others" in note for note in weights.notes)
+
+
+def test_an_optimal_model_is_no_optimizer(tmp_path):
+    path, _, _ = two(tmp_path, "optimal_model", "model")
+    assert "2 networks: 'optimal_model'" in refusal(path)
+    path, _, model = two(tmp_path, "optimG", "model")
+    saved.assert_same(read(path), model)
 
 
 def test_of_student_and_teacher_none_is_guessed(tmp_path):

@@ -19,7 +19,7 @@ OTHERS = {
     "hdf5": (b"\x89HDF\r\n\x1a\n" + bytes(99), "HDF5 file"),
     "npy": (b"\x93NUMPY\x01\0" + bytes(99), "a NumPy array"),
     "jpeg": (b"\xff\xd8\xff\xe0" + bytes(99), "a JPEG image"),
-    "zeros": (bytes(1000), "neither a PyTorch nor a safetensors file"),
+    "zeros": (bytes(1000), "a file that begins with the bytes 00 00 00"),
     "pickle": (pickle.dumps({"a": 1}), "a pickle that torch.save did not write"),
     "pickled list": (pickle.dumps([1, 2]), "a pickle that torch.save did not write"),
     "empty zip": (saved.zip_of({}), "an empty zip file"),

@@ -219,7 +219,8 @@ def test_a_network_in_an_object_is_named_and_needs_the_key(tmp_path, elsewhere):
         assert any("in an object of the class" in note for note in weights.notes)
         path = saved.save({"ema": holder, "model": other}, tmp_path / "both.pth")
         assert np.array_equal(read(path).tensors["head.bias"], other["head.bias"].numpy())
-        assert any("the file has 1 more" in note for note in read(path).notes)
+        said = f"'model' was read; '{label}' is an average, in an object of the class '{elsewhere}.{type(holder).__name__}'"
+        assert any(said in note and f"--key {label} reads it" in note for note in read(path).notes)
 
 
 def test_an_object_in_a_tensor_s_place_is_refused(tmp_path, elsewhere):

@@ -7,6 +7,7 @@ import struct
 
 import h5py
 
+from minivan.variants import Config, parameter_shapes
 from support.hostile import around, filled, number, text
 
 
@@ -133,7 +134,24 @@ def encoded(size: int) -> bytes:
     return around(body + filled(b"h\x01h\x03R0", size // 2))
 
 
+def one_text(numbers: int | None):
+    """A network whose arrays are all made of one text, encoded once: of as many numbers each, or of as many as they have."""
+
+    def build(size: int) -> bytes:
+        config = Config((1, 1, 1, 1), (max(1, size // 40_000), 1, 1, 1), (1, 1, 1, 1), classes=1)
+        data = b"c_codecs\nencode\n" + text("\0" * (size // 2 // 4 * 4)) + text("latin1") + b"\x86Rq\x020"
+        body = DTYPE + b"q\x010" + data + b"}("
+        for name, shape in parameter_shapes(config):
+            sides = shape if numbers is None else (numbers,)
+            body += text(name) + EMPTY + b"(K\x01(" + b"".join(map(number, sides)) + b"th\x01\x89h\x02tb"
+        return b"\x80\x02" + body + b"u."
+
+    return build
+
+
 NUMPY = {
+    "arrays of one text that is longer than they are": one_text(None),
+    "arrays of one text, two numbers each": one_text(2),
     "arrays of the same bytes": arrays(b"BLENGTH", EMPTY + b"(K\x01h\x03h\x01\x89h\x02tb"),
     "arrays of the same buffer": arrays(b"BLENGTH", b"cnumpy.core.numeric\n_frombuffer\n(h\x02h\x01h\x03X\x01\x00\x00\x00CtR"),
     "a text encoded again and again": encoded,
