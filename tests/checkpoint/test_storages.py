@@ -116,7 +116,7 @@ def test_a_tensor_of_another_dtype_in_a_big_endian_file(file):
     """PyTorch swaps the bytes of the storage's elements, not of the tensor's."""
     for kind, dtype, words in (("ByteStorage", "float32", "float32 in a big-endian storage of uint8"),
                                ("DoubleStorage", "float32", "float32 in a big-endian storage of float64"),
-                               ("FloatStorage", "float32", "not a VAN: 1 entries")):  # fmt: skip
+                               ("FloatStorage", "float32", "not a VAN: 1 entry")):  # fmt: skip
         pickled = saved.pickled_dict(a=saved.pickled_tensor(kind=kind, dtype=dtype, shape=(1,)))
         refused(file, saved.zip_of({"a/data.pkl": pickled, "a/byteorder": b"big", "a/data/0": bytes(32)}), words)
 
@@ -152,7 +152,7 @@ def test_other_numbers_in_a_tensor_s_state(file):
     """What PyTorch sets on a tensor after it has rebuilt it may be its numbers; a state with anything else is let go."""
     one, other = viewing("v", 0, 2, shape=(2,)), viewing("w", 4, 2, shape=(2,))
     hooks = b"\x89ccollections\nOrderedDict\n)R"
-    for key, words in (("data", "hold other numbers"), ("real", "hold other numbers"), ("origin", "not a VAN: 1 entries")):
+    for key, words in (("data", "hold other numbers"), ("real", "hold other numbers"), ("origin", "not a VAN: 1 entry")):
         state = b"}" + saved.short(key) + other + b"s"
         for attributes in (state, b"N" + state + b"\x86", state + b"N\x86"):
             rebuilt = b"ctorch._utils\n_rebuild_parameter_with_state\n(" + one + hooks + attributes + b"tR"

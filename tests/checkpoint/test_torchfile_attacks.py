@@ -49,7 +49,7 @@ def test_a_tensor_that_claims_what_its_storage_does_not_have(file, numbers, word
 def test_a_legacy_storage_that_claims_more_than_its_record(file):
     pickled = saved.pickled_dict(a=saved.pickled_tensor())
     good = (4).to_bytes(8, "little") + saved.floats(1, 2, 3, 4)
-    refused(file, legacy(pickled, ["0"], good), "not a VAN: 1 entries, 'a' first")  # so the file itself is sound
+    refused(file, legacy(pickled, ["0"], good), "not a VAN: 1 entry, 'a' first")  # so the file itself is sound
     refused(file, legacy(pickled, ["0"], (5).to_bytes(8, "little") + saved.floats(1, 2, 3, 4, 5)), "claims 4 elements", "has 5")
     refused(file, legacy(pickled, ["0"], good[:-1]), "ends 1 bytes after the file")
     refused(file, legacy(pickled, ["0"], good + b"x"), "1 bytes follow the last storage")
