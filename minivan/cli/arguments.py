@@ -114,9 +114,10 @@ def add_cache(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def add_exif(parser: argparse.ArgumentParser) -> None:
-    """Add --no-exif."""
+def add_photo(parser: argparse.ArgumentParser) -> None:
+    """Add --no-exif and --no-icc, which say how a photo is read."""
     parser.add_argument("--no-exif", action="store_true", help="do not turn the photo the way its EXIF data say")
+    parser.add_argument("--no-icc", action="store_true", help="take its colours for sRGB, whatever it says that they are")
 
 
 def add_channels(parser: argparse.ArgumentParser) -> None:

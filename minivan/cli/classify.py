@@ -13,7 +13,7 @@ from ..predict import Answer, Unusable, answers, find_images, make_ready
 from .arguments import (
     add_activation,
     add_engine,
-    add_exif,
+    add_photo,
     add_threads,
     add_weights,
     load_model,
@@ -21,7 +21,7 @@ from .arguments import (
     status,
     wrong_calls,
 )
-from .printing import complain, say_json, utf8
+from .printing import complain, note, say_json, utf8
 
 if TYPE_CHECKING:
     from rich.progress import Task
@@ -41,7 +41,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--json", action="store_true", help="one JSON object per image and line")
     add_activation(parser, "as the weights say")
     add_threads(parser)
-    add_exif(parser)
+    add_photo(parser)
 
 
 def run(args: argparse.Namespace) -> int:
@@ -50,7 +50,7 @@ def run(args: argparse.Namespace) -> int:
     show = print_json if args.json else print_text
     failed = 0
     with wrong_calls(), progress(len(images)) as advance:
-        found = answers(model, images, args.top_k, not args.no_exif, args.threads)
+        found = answers(model, images, args.top_k, not args.no_exif, args.threads, not args.no_icc)
         make_ready(model)
         for answer in found:
             if isinstance(answer, Unusable):
@@ -58,6 +58,8 @@ def run(args: argparse.Namespace) -> int:
                 failed += 1
             else:
                 show(answer, model)
+                for remark in answer.notes:
+                    note(f"{answer.image}: {remark}")
             advance(1)
     return status(failed, len(images))
 

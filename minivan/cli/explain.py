@@ -12,7 +12,7 @@ from ..predict.images import Found, find_images
 from .arguments import (
     add_activation,
     add_engine,
-    add_exif,
+    add_photo,
     add_threads,
     add_weights,
     in_time,
@@ -21,7 +21,7 @@ from .arguments import (
     status,
     wrong_calls,
 )
-from .printing import complain, say, say_json
+from .printing import complain, note, say, say_json
 
 if TYPE_CHECKING:
     from ..explain import PhotoAttention, PhotoMaps, Seen
@@ -47,7 +47,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_weights(parser)
     add_activation(parser, "as the weights say")
     add_threads(parser)
-    add_exif(parser)
+    add_photo(parser)
     add_engine(parser, "exact", "fast suits occlusion, numpy has nothing to compile")
 
 
@@ -71,6 +71,8 @@ def run(args: argparse.Namespace) -> int:
             complain(sentence(error, image.name))
             failed += 1
             continue
+        for remark in seen.notes:
+            note(f"{image.name}: {remark}")
         with wrong_calls():
             found = answer(seen)
         if args.json:
@@ -103,7 +105,7 @@ def looking(model: VAN, args: argparse.Namespace) -> Look:
         if image.fault:
             raise ValueError(image.fault)
         source = image.source()  # a pipe is read here, where Ctrl-C is heard
-        return in_time(lambda: explain.look(model, source, side, not args.no_exif, image.name))
+        return in_time(lambda: explain.look(model, source, side, not args.no_exif, image.name, not args.no_icc))
 
     return look
 

@@ -9,27 +9,31 @@ import numpy.typing as npt
 from PIL import Image
 
 from .bounds import STRIP, ImageError
+from .profiles import Way
 
 WIDE = ("I;16", "I;16L", "I;16B", "I;16N", "I", "F")  # greyscale of more than 8 bits
 ALPHA = ("RGBA", "LA", "PA", "RGBa", "La")
 
 
-def to_rgb(picture: Image.Image) -> Image.Image:
+def to_rgb(picture: Image.Image, way: Way | None = None) -> Image.Image:
     """Return any Pillow image as a new one of 8-bit RGB.
 
     Transparent pixels are laid over white; 16-bit and floating greyscale are scaled to 8 bits, floating values that do not lie
-    in 0..1 by their least and greatest; CMYK and palettes are converted by Pillow. Raises ImageError for floating greyscale
-    that holds infinities or no numbers.
+    in 0..1 by their least and greatest. Colours go the way to sRGB, if one is given; otherwise CMYK and palettes are converted
+    by Pillow. Raises ImageError for floating greyscale that holds infinities or no numbers.
     """
     if is_rgb(picture):
-        return picture.copy()
+        return picture.copy() if way is None else way.of(picture.copy())
     if picture.mode == "F":
         with np.errstate(all="ignore"):  # NaN is cast and compared here on purpose
-            return _in_strips(picture, _floating(picture))
+            scaled = _floating(picture)
+            return _in_strips(picture, lambda strip: _led(scaled(strip), way))
     if picture.mode in WIDE:
-        return _in_strips(picture, lambda strip: _grey(np.asarray(strip).astype(np.float64) / 257))  # 65535 / 255
+        return _in_strips(picture, lambda strip: _led(_grey(np.asarray(strip).astype(np.float64) / 257), way))  # 65535 / 255
     if picture.mode in ALPHA or "transparency" in picture.info:
-        return _in_strips(picture, _over_white)
+        return _in_strips(picture, lambda strip: _over_white(_led(strip.convert("RGBA"), way)))
+    if way is not None:
+        return _in_strips(picture, lambda strip: _led(strip if strip.mode == way.mode else strip.convert("RGB"), way))
     return picture.convert("RGB")
 
 
@@ -50,8 +54,11 @@ def _in_strips(picture: Image.Image, convert: Callable[[Image.Image], Image.Imag
     return made
 
 
-def _over_white(strip: Image.Image) -> Image.Image:
-    rgba = strip.convert("RGBA")
+def _led(strip: Image.Image, way: Way | None) -> Image.Image:
+    return strip if way is None else way.of(strip)
+
+
+def _over_white(rgba: Image.Image) -> Image.Image:
     return Image.alpha_composite(Image.new("RGBA", rgba.size, (255, 255, 255, 255)), rgba).convert("RGB")
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib
 import io
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, Any, TypeVar
 
@@ -15,7 +15,7 @@ from PIL import Image
 
 from .. import input, npy
 from ..variants import COLOURS
-from . import bands, colour, orientation
+from . import bands, colour, orientation, profiles
 from .apart import available, decoded_apart
 from .bounds import LARGEST_FILE, STORED, ImageError, Look, Steps
 from .headers import WALKS, tiff_bands
@@ -24,15 +24,16 @@ from .kinds import FIRST, KINDS, recognise
 Made = TypeVar("Made")
 
 
-def decode(source: str | Path | bytes | IO[bytes], exif: bool = True) -> Image.Image:
-    """Return the first frame of an image file as 8-bit RGB, turned the way its EXIF orientation says unless `exif` is False.
+def decode(source: str | Path | bytes | IO[bytes], exif: bool = True, icc: bool = True) -> Image.Image:
+    """Return the first frame of an image file as 8-bit sRGB, turned the way its EXIF orientation says unless `exif` is False.
 
-    Transparent pixels are laid over white; 16-bit and floating greyscale are scaled to 8 bits; CMYK and palettes are
-    converted by Pillow. Raises ImageError for anything that is not a complete image of a kind that minivan reads and within
+    Colours are what the file says that they are, by an ICC profile or by numbers, unless `icc` is False. Transparent pixels
+    are laid over white; 16-bit and floating greyscale are scaled to 8 bits; without a profile, CMYK is converted by Pillow.
+    Raises ImageError for anything that is not a complete image of a kind that minivan reads and within
     the limits of `bounds`, and OSError where the file cannot be opened or is larger than 512 MiB. A decoder runs to its end:
     to stop waiting for one after a time, decode in a thread, as `minivan.predict` does.
     """
-    picture = examine(source).decode(exif)
+    picture = examine(source).decode(exif, icc)
     if isinstance(picture, bands.Bands):
         raise ImageError("bands of numbers, where a photo is wanted")
     return picture
@@ -45,6 +46,7 @@ class Examined:
     look: Look
     channels: int = COLOURS  # that its picture is to have
     stored: tiff_bands.Stored | None = None  # the bands of a TIFF file that is no photo
+    notes: list[str] = field(default_factory=list, compare=False)  # what a person should know of how it was decoded
 
     @property
     def planes(self) -> int:
@@ -52,22 +54,32 @@ class Examined:
         photo = self.look.kind != bands.ARRAY and self.stored is None and self.channels == COLOURS
         return 1 if photo else self.channels
 
-    def decode(self, exif: bool = True) -> Image.Image | bands.Bands:
-        """Return its picture; see `minivan.image.decode`. A photo is one of Pillow's for three channels, else it is bands."""
-        return _named(lambda: self._decode(exif))
+    def decode(self, exif: bool = True, icc: bool = True) -> Image.Image | bands.Bands:
+        """Return its picture; see `minivan.image.decode`. A photo is one of Pillow's for three channels, else it is bands.
 
-    def _decode(self, exif: bool) -> Image.Image | bands.Bands:
+        What a person should know of it is added to `notes`, a phrase each.
+        """
+        return _named(lambda: self._decode(exif, icc))
+
+    def _decode(self, exif: bool, icc: bool) -> Image.Image | bands.Bands:
         if self.look.kind == bands.ARRAY:
             return bands.of_array(bytes(self.look.parts[0]), self.channels)
         if self.stored is not None:
             picture = bands.Bands(tuple(map(bands.plane, self.stored.planes(map(_values, self.stored.files())))))
             return picture.each(lambda band: orientation.turned(band, self.look.orientation if exif else 0))
-        return bands.of_photo(self._photo(exif), self.channels)
+        return bands.of_photo(self._photo(exif, icc), self.channels)
 
-    def _photo(self, exif: bool) -> Image.Image:
+    def _photo(self, exif: bool, icc: bool) -> Image.Image:
         look = self.look
+        colours = look.colours if icc else ()
+        profiles.check(colours)
         opened, found = _opened(look)
-        picture = opened if colour.is_rgb(opened) else colour.to_rgb(opened)
+        way, notes = profiles.way(colours, opened)
+        self.notes.extend(notes)
+        if colour.is_rgb(opened):
+            picture = opened if way is None else way.of(opened)
+        else:
+            picture = colour.to_rgb(opened, way)
         del opened  # its pixels, before a turn takes as many again
         if not exif:
             return picture

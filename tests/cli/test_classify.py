@@ -29,7 +29,7 @@ def test_coffee_is_espresso_and_the_cat_an_egyptian_cat_as_pytorch_says(run):
     status, out, err = run("classify", EXAMPLES / "coffee.jpg", EXAMPLES / "cat.jpg", "--json")
     assert (status, err) == (0, "")
     coffee, cat = results(out)
-    assert list(coffee) == ["image", "model", "engine", "milliseconds", "top", "sure", "version", "activation"]
+    assert list(coffee) == ["image", "model", "engine", "milliseconds", "top", "sure", "version", "activation", "notes"]
     assert coffee["model"] == minivan.load().card.name and coffee["milliseconds"] > 0
     assert list(coffee["top"][0]) == ["index", "wnid", "label", "probability"]
     assert coffee["top"][0]["label"].startswith("espresso") and coffee["top"][0]["wnid"] == "n07920052"

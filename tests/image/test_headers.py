@@ -18,6 +18,7 @@ from minivan.image.headers.bmp import LARGEST_PACKED
 from minivan.image.headers.jpeg import LARGEST_WORK
 from minivan.image.headers.png import LARGEST_TEXT
 from minivan.image.headers.tiff import LARGEST_DIRECTORY, LARGEST_XMP
+from minivan.image.profiles import LARGEST_PROFILE
 from minivan.input import amount
 from minivan.predict.ahead import WAITING
 
@@ -168,6 +169,7 @@ def test_the_documentation_states_the_limits_and_counts():
         f"| {amount(image.walked(0))} and {image.walked(1) - image.walked(0)} times the file | bytes that reading",
         f"| {amount(LARGEST_DIRECTORY)} | bytes of all values in the directory",
         f"| {amount(LARGEST_TEXT)} | bytes of EXIF, and of XMP",
+        f"| {amount(LARGEST_PROFILE)} | bytes of a colour profile",
         f"| {bounds.LONGEST} s | reading and decoding one image",
         f"| {bounds.LONGEST} s | waiting for memory",
         f"| {len(HOSTILE)} kinds of hostile headers",

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 
 from ..bounds import ImageError, Look, Steps
+from ..profiles import LARGEST_PROFILE, TOO_LARGE
 
 FRAMES = (*range(0xC0, 0xC4), *range(0xC5, 0xC8), *range(0xC9, 0xCC), *range(0xCD, 0xD0))  # SOF
 PROGRESSIVE = (0xC2, 0xC6, 0xCA, 0xCE)
@@ -14,6 +15,7 @@ MODES = {1: "L", 3: "RGB", 4: "CMYK"}
 FEW = 64  # scans that cost too little to be counted exactly
 LARGEST_WORK = 3_000_000_000  # pixels times scans: some six seconds
 LARGEST_METADATA = 1 << 20  # bytes of EXIF and of XMP that are looked at
+PROFILE = b"ICC_PROFILE\0"  # then its number among the segments that the profile is in, from 1, and how many they are
 MARKER = re.compile(rb"\xff+([\xc0-\xcf\xd9-\xfe])")  # behind a scan, with a length: libjpeg passes over all others
 
 
@@ -22,6 +24,7 @@ def walk(data: bytes, steps: Steps) -> Look:
     parts: list[bytes] = [b"\xff\xd8"]
     frame, progressive = b"", False
     exif, xmp = bytearray(), b""
+    profile: dict[int, bytes] = {}
     place = 2
     while True:
         steps.take()
@@ -44,12 +47,14 @@ def walk(data: bytes, steps: Steps) -> Look:
                 raise ImageError("damaged image: a JPEG file with two frames")
             frame, progressive = data[place + 4 : end], marker in PROGRESSIVE
         if 0xE0 <= marker <= 0xEF or marker == COMMENT:
-            if data.startswith((b"\xff\xe1", b"\xff\xe0", b"\xff\xee"), place):
+            if data.startswith((b"\xff\xe1", b"\xff\xe2", b"\xff\xe0", b"\xff\xee"), place):
                 body = data[place + 4 : end]
                 if marker == 0xE1 and body.startswith(b"Exif\0\0") and len(exif) < LARGEST_METADATA:
                     exif += body[6:]
                 elif marker == 0xE1 and body.startswith(b"http://ns.adobe.com/xap/1.0/\0"):
                     xmp = body
+                elif marker == 0xE2 and body.startswith(PROFILE):
+                    profile.setdefault(int.from_bytes(body[12:13]), body)
                 elif body.startswith((b"JFIF", b"Adobe")):  # these say which colours are meant
                     parts.append(data[place:end])
         else:
@@ -74,7 +79,20 @@ def walk(data: bytes, steps: Steps) -> Look:
         buffers=_coefficients(frame, count) if several else 0.0,
         exif=bytes(exif[:LARGEST_METADATA]),
         xmp=xmp,
+        colours=_profile(profile),
     )
+
+
+def _profile(segments: dict[int, bytes]) -> tuple[bytes | str, ...]:
+    """Return the profile that lies in numbered segments, or why it is none. ICC.1, annex B.4."""
+    count = max((body[13] if len(body) > 13 else 0 for body in segments.values()), default=0)
+    if not segments:
+        return ()
+    if [*range(1, count + 1)] != sorted(segments):
+        return ("it is damaged: some of its parts are missing",)
+    if sum(map(len, segments.values())) > LARGEST_PROFILE:
+        return (TOO_LARGE,)
+    return (b"".join(segments[i][14:] for i in range(1, count + 1)),)
 
 
 def _scans(data: bytes, first: int, steps: Steps) -> int:

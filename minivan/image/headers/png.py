@@ -6,6 +6,7 @@ import re
 import zlib
 
 from ..bounds import ImageError, Look, Steps
+from . import png_colours
 
 CHANNELS = {0: "L", 2: "RGB", 3: "P", 4: "LA", 6: "RGBA"}  # by colour type
 ONCE = (b"IHDR", b"PLTE", b"tRNS")
@@ -20,6 +21,7 @@ def walk(data: bytes, steps: Steps) -> Look:
     place, kept, header = 8, [(0, 8)], b""
     seen: set[bytes] = set()
     texts: dict[bytes, bytes] = {}
+    said: dict[bytes, bytes] = {}
     exif = b""
     while place < len(data):
         steps.take()
@@ -40,6 +42,8 @@ def walk(data: bytes, steps: Steps) -> Look:
             keyword = data[body.start : min(body.start + LONGEST_KEYWORD + 1, body.stop)].partition(b"\0")[0]
             if keyword in (XMP, PROFILE) and keyword not in texts:
                 texts[keyword] = _text(name, data[body])
+        elif name in png_colours.NAMES and b"IDAT" not in seen:
+            said.setdefault(name, data[body.start : min(body.stop, body.start + png_colours.LARGEST)])
         seen.add(name)
         if name == b"IEND":
             break
@@ -53,7 +57,8 @@ def walk(data: bytes, steps: Steps) -> Look:
     whole = kept == [(0, len(data))]
     parts = (data,) if whole else tuple(data[start:end] for start, end in kept)
     exif = exif or _raw_profile(texts.get(PROFILE, b""))
-    return Look("PNG", width, height, mode, parts, extra=32 * width, exif=exif, xmp=texts.get(XMP, b""))
+    colours = png_colours.stated(said)
+    return Look("PNG", width, height, mode, parts, extra=32 * width, exif=exif, xmp=texts.get(XMP, b""), colours=colours)
 
 
 def _text(name: bytes, body: bytes) -> bytes:
