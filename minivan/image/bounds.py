@@ -19,7 +19,7 @@ LARGEST_STEPS = 200_000  # segments, chunks, boxes, strips and entries of one fi
 LONGEST = 30  # seconds that decoding one image may take where somebody waits with a clock: see `minivan.predict`
 WALK = 16 << 20  # bytes that a walk holds, whatever the file, and further six times the file's: measured
 STRIP = 1 << 20  # pixels that are converted, or moved, at once
-STORED = {"1": 1, "L": 1, "P": 1, "I;16": 2}  # bytes for each pixel of Pillow's modes; of every other mode 4
+STORED = {"1": 1, "L": 1, "P": 1, "I;16": 2, "I;16B": 2}  # bytes for each pixel of Pillow's modes; of every other mode 4
 PROFILED = 6  # bytes for each of a colour profile: its copy, and its tables of 16 bits twice
 RGB = 4  # Pillow keeps three bytes in four
 
@@ -63,6 +63,7 @@ class Look:
     xmp: bytes = b""
     orientation: int = 0  # 1..8 where the header itself says it
     colours: tuple[Stated, ...] = ()  # what it says that its colours are: of several statements the first holds
+    key: tuple[int, ...] = ()  # the one colour that is transparent, as the picture has it: of grey one value, or of RGB three
     apart: bool = False  # whether the decoder needs a process of its own
 
     @property

@@ -9,7 +9,7 @@ import numpy.typing as npt
 from PIL import Image
 
 from .bounds import STRIP, ImageError
-from .profiles import Way
+from .profiles import Way, from_lab
 
 WIDE = ("I;16", "I;16L", "I;16B", "I;16N", "I", "F")  # greyscale of more than 8 bits
 ALPHA = ("RGBA", "LA", "PA", "RGBa", "La")
@@ -28,10 +28,14 @@ def to_rgb(picture: Image.Image, way: Way | None = None) -> Image.Image:
         with np.errstate(all="ignore"):  # NaN is cast and compared here on purpose
             scaled = _floating(picture)
             return _in_strips(picture, lambda strip: _led(scaled(strip), way))
+    if picture.mode in WIDE and "transparency" in picture.info:
+        return _in_strips(picture, lambda strip: _over_white(_led(_keyed(strip, picture.info["transparency"]), way)))
     if picture.mode in WIDE:
         return _in_strips(picture, lambda strip: _led(_grey(np.asarray(strip).astype(np.float64) / 257), way))  # 65535 / 255
+    if picture.mode == "LAB":
+        return _in_strips(picture, (way or from_lab()).of)
     if picture.mode in ALPHA or "transparency" in picture.info:
-        return _in_strips(picture, lambda strip: _over_white(_led(strip.convert("RGBA"), way)))
+        return _in_strips(picture, lambda strip: _over_white(_led(_transparent(strip), way)))
     if way is not None:
         return _in_strips(picture, lambda strip: _led(strip if strip.mode == way.mode else strip.convert("RGB"), way))
     return picture.convert("RGB")
@@ -56,6 +60,23 @@ def _in_strips(picture: Image.Image, convert: Callable[[Image.Image], Image.Imag
 
 def _led(strip: Image.Image, way: Way | None) -> Image.Image:
     return strip if way is None else way.of(strip)
+
+
+def _keyed(strip: Image.Image, key: int) -> Image.Image:
+    """Return wide grey as RGBA, of which one value is transparent."""
+    values = np.asarray(strip)
+    made = _grey(values.astype(np.float64) / 257)
+    made.putalpha(Image.fromarray(np.where(values == key, 0, 255).astype(np.uint8)))
+    return made
+
+
+def _transparent(strip: Image.Image) -> Image.Image:
+    """Return a strip as RGBA; of single bits, the transparent one is 0 or 255."""
+    if strip.mode != "1":
+        return strip.convert("RGBA")
+    grey = strip.convert("L")
+    grey.info["transparency"] = strip.info["transparency"]
+    return grey.convert("RGBA")
 
 
 def _over_white(rgba: Image.Image) -> Image.Image:

@@ -15,10 +15,10 @@ from PIL import Image
 
 from .. import input, npy
 from ..variants import COLOURS
-from . import bands, colour, orientation, profiles
+from . import bands, colour, orientation, profiles, samples
 from .apart import available, decoded_apart
 from .bounds import LARGEST_FILE, STORED, ImageError, Look, Steps
-from .headers import WALKS, tiff_bands
+from .headers import WALKS, tiff_bands, tiff_photo
 from .kinds import FIRST, KINDS, recognise
 
 Made = TypeVar("Made")
@@ -46,6 +46,7 @@ class Examined:
     look: Look
     channels: int = COLOURS  # that its picture is to have
     stored: tiff_bands.Stored | None = None  # the bands of a TIFF file that is no photo
+    photo: tiff_photo.Photo | None = None  # the samples of a TIFF file that is one, but not as Pillow reads it
     notes: list[str] = field(default_factory=list, compare=False)  # what a person should know of how it was decoded
 
     @property
@@ -73,7 +74,13 @@ class Examined:
         look = self.look
         colours = look.colours if icc else ()
         profiles.check(colours)
-        opened, found = _opened(look)
+        if self.photo is not None:
+            stored = self.photo.stored
+            opened, found = samples.picture(self.photo, stored.planes(map(_values, stored.files()))), b""
+        else:
+            opened, found = _opened(look)
+        if look.key:
+            opened.info["transparency"] = look.key[0] if len(look.key) == 1 else look.key
         way, notes = profiles.way(colours, opened)
         self.notes.extend(notes)
         if colour.is_rgb(opened):
@@ -120,7 +127,9 @@ def _examined(data: bytes, steps: Steps, channels: int) -> Examined:
         stored = tiff_bands.find(data, Steps(), channels) if kind == "TIFF" else None
         if stored is None:
             bands.check_photo(channels)
-        found = Examined(_look(data, steps) if stored is None else stored.look, channels, stored)
+        photo = tiff_photo.find(data, Steps()) if kind == "TIFF" and stored is None else None
+        own = stored or (photo and photo.stored)
+        found = Examined(own.look if own else _look(data, steps), channels, stored, photo)
     found.look.check()
     return found
 

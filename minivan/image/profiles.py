@@ -42,18 +42,18 @@ class _Unusable(ValueError):
 class Way:
     """What makes sRGB of a picture's colours."""
 
-    mode: str  # of the pictures that it takes: RGB, L or CMYK
+    mode: str  # of the pictures that it takes: RGB, L, CMYK or LAB
     transform: Any  # of ImageCms
     greys: tuple[tuple[int, ...], ...] = ()  # where it takes L: the red, green and blue that each of 256 values becomes
 
     def fits(self, picture: Image.Image) -> bool:
         """Tell whether it is about such pictures: inks are no light, and colours no grey."""
-        if "CMYK" in (self.mode, picture.mode):
+        if {self.mode, picture.mode} & {"CMYK", "LAB"}:
             return self.mode == picture.mode
         return self.mode == "RGB" or picture.mode in GREY
 
     def of(self, picture: Image.Image) -> Image.Image:
-        """Return a picture in sRGB: one of RGB changed where it is, of CMYK or RGBA a new one.
+        """Return a picture in sRGB: one of RGB changed where it is, otherwise a new one.
 
         Where grey ones are taken, a picture of RGB or RGBA is one whose colours are equal.
         """
@@ -121,6 +121,14 @@ def _way(stated: bytes | Space) -> Way | str | None:
         return f"it is damaged ({' '.join(str(error).split())[:100]})"
     found = Way(mode, made, _greys(made) if mode == "L" else ())
     return None if _leads_nowhere(found) else found
+
+
+def from_lab() -> Way:
+    """Return what makes sRGB of CIE Lab, relative to D50."""
+    from PIL import ImageCms
+
+    made = ImageCms.buildTransform(ImageCms.createProfile("LAB"), _screen(), "LAB", "RGB", ImageCms.Intent(RELATIVE))
+    return Way("LAB", made)
 
 
 def _screen() -> Any:

@@ -51,7 +51,7 @@ class Answer:
         [{'index': 7, 'wnid': 'n07920052', 'label': 'espresso', 'probability': 0.929123}]
         """
         top = [{**asdict(guess), "probability": round(guess.probability, 6)} for guess in self.top]
-        return {**asdict(self), "milliseconds": round(self.milliseconds, 1), "top": top}
+        return {**asdict(self), "milliseconds": round(self.milliseconds, 1), "top": top, "notes": [*self.notes]}
 
 
 @dataclass(frozen=True)

@@ -132,6 +132,13 @@ def test_inks_are_what_their_profile_says(kind, tag):
     assert difference(seen(encode(Image.new("CMYK", (9, 9), 0), kind, icc_profile=b"none")), 255) == 0
 
 
+@pytest.mark.parametrize("lab", [(50, 0, 0), (60, 20, -30), (30, -15, 20), (100, 0, 0)])
+def test_lab_is_what_its_numbers_say(lab):
+    stored = (round(lab[0] * 2.55), lab[1] + 128, lab[2] + 128)
+    got = seen(encode(Image.merge("LAB", [Image.new("L", (9, 9), value) for value in stored]), "TIFF"))
+    assert difference(got, srgb_of(stored[0] / 2.55, *lab[1:])) <= LEVELS
+
+
 def srgb_of(lightness, a, b):
     """Return a colour of CIE Lab, relative to D50, in sRGB, 0..255."""
     y = (lightness + 16) / 116

@@ -73,11 +73,21 @@ def walk(data: bytes, steps: Steps) -> Look:
         directory.rewritten(),
         buffers=4 if apart else 0,  # the picture once more, in the other process
         extra=chunk * sample_bits // 8 * (2 if apart else 1),
-        xmp=directory.found[XMP].values if XMP in directory.found else b"",
+        xmp=xmp(directory),
         orientation=orientation if 1 <= orientation <= 8 else 0,
-        colours=(directory.found[PROFILE].values,) if PROFILE in directory.found else (),
+        colours=colours(directory),
         apart=apart,
     )
+
+
+def xmp(directory: Directory) -> bytes:
+    """Return the XMP packet of a file, or nothing."""
+    return directory.found[XMP].values if XMP in directory.found else b""
+
+
+def colours(directory: Directory) -> tuple[bytes, ...]:
+    """Return the profile of a file, or nothing."""
+    return (directory.found[PROFILE].values,) if PROFILE in directory.found else ()
 
 
 def _mode(directory: Directory, bits: int, samples: int) -> str:
