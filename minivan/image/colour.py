@@ -41,6 +41,11 @@ def to_rgb(picture: Image.Image, way: Way | None = None) -> Image.Image:
     return picture.convert("RGB")
 
 
+def is_unused(picture: Image.Image) -> bool:
+    """Tell whether a picture has a channel of transparency that is 0 everywhere: a byte that nobody wrote."""
+    return picture.mode in ("RGBA", "LA", "PA") and picture.getchannel("A").getextrema() == (0, 0)
+
+
 def is_rgb(picture: Image.Image) -> bool:
     """Tell whether a picture is 8-bit RGB as it is."""
     return picture.mode == "RGB" and "transparency" not in picture.info

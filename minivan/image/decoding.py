@@ -28,10 +28,10 @@ def decode(source: str | Path | bytes | IO[bytes], exif: bool = True, icc: bool 
     """Return the first frame of an image file as 8-bit sRGB, turned the way its EXIF orientation says unless `exif` is False.
 
     Colours are what the file says that they are, by an ICC profile or by numbers, unless `icc` is False. Transparent pixels
-    are laid over white; 16-bit and floating greyscale are scaled to 8 bits; without a profile, CMYK is converted by Pillow.
-    Raises ImageError for anything that is not a complete image of a kind that minivan reads and within
-    the limits of `bounds`, and OSError where the file cannot be opened or is larger than 512 MiB. A decoder runs to its end:
-    to stop waiting for one after a time, decode in a thread, as `minivan.predict` does.
+    are laid over white, unless all are wholly transparent: then none is. 16-bit and floating greyscale are scaled to 8 bits;
+    without a profile, CMYK is converted by Pillow. Raises ImageError for anything that is not a complete image of a kind that
+    minivan reads and within the limits of `bounds`, and OSError where the file cannot be opened or is larger than 512 MiB. A
+    decoder runs to its end: to stop waiting for one after a time, decode in a thread, as `minivan.predict` does.
     """
     picture = examine(source).decode(exif, icc)
     if isinstance(picture, bands.Bands):
@@ -81,6 +81,9 @@ class Examined:
             opened, found = _opened(look)
         if look.key:
             opened.info["transparency"] = look.key[0] if len(look.key) == 1 else look.key
+        if colour.is_unused(opened):
+            opened.putalpha(255)
+            self.notes.append("its transparency is 0 everywhere and counts as none")
         way, notes = profiles.way(colours, opened)
         self.notes.extend(notes)
         if colour.is_rgb(opened):

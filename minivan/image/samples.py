@@ -34,7 +34,7 @@ def picture(photo: Photo, planes: Iterator[Values]) -> Image.Image:
     if rest and photo.colours < 4:
         most = high if photo.stored.dtype.kind == "u" else 1.0
         alpha = _scaled(rest[0], 0.0, most, False)
-        if photo.alpha and photo.alpha[1]:
+        if photo.alpha and photo.alpha[1] and alpha.any():
             made = [_divided(plane, alpha) for plane in made]
         made.append(alpha)
     mode = MODES[photo.colours, len(made) > photo.colours]

@@ -75,6 +75,8 @@ def _is_read(directory: Directory, photometric: int, samples: int) -> bool:
         few = whole and (bits <= {1, 2, 4, 8}) and (grey or photometric == PALETTE)
         return few or (photometric == BLACK_IS_ZERO and ((whole and bits == {16}) or (formats == {FLOATING} and bits == {32})))
     further = directory.numbers(tiff.EXTRA)
+    if ASSOCIATED in further:  # the decoder loses colours whose transparency is 0
+        return False
     known = photometric in (RGB, INKS) and samples - len(further) == COLOURS[photometric] and set(further[1:]) <= {0}
     if photometric == INKS and set(further) - {0}:
         return False
