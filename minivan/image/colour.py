@@ -2,32 +2,33 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
-from .bounds import STRIP, ImageError
+from . import stretch
+from .bounds import STRIP
 from .profiles import Way, from_lab
+from .stretch import Scale
 
 WIDE = ("I;16", "I;16L", "I;16B", "I;16N", "I", "F")  # greyscale of more than 8 bits
 ALPHA = ("RGBA", "LA", "PA", "RGBa", "La")
 
 
-def to_rgb(picture: Image.Image, way: Way | None = None) -> Image.Image:
+def to_rgb(picture: Image.Image, way: Way | None = None, scale: Scale | None = None) -> Image.Image:
     """Return any Pillow image as a new one of 8-bit RGB.
 
-    Transparent pixels are laid over white; 16-bit and floating greyscale are scaled to 8 bits, floating values that do not lie
-    in 0..1 by their least and greatest. Colours go the way to sRGB, if one is given; otherwise CMYK and palettes are converted
-    by Pillow. Raises ImageError for floating greyscale that holds infinities or no numbers.
+    Transparent pixels are laid over white; 16-bit greyscale is scaled to 8 bits, and floating as `scale` says, by default as
+    `stretch.find` finds. Colours go the way to sRGB, if one is given; otherwise CMYK and palettes are converted by Pillow.
+    Raises ImageError for floating greyscale without any finite value.
     """
     if is_rgb(picture):
         return picture.copy() if way is None else way.of(picture.copy())
     if picture.mode == "F":
-        with np.errstate(all="ignore"):  # NaN is cast and compared here on purpose
-            scaled = _floating(picture)
-            return _in_strips(picture, lambda strip: _led(scaled(strip), way))
+        scale = scale or stretch.find(strips(picture))
+        return _in_strips(picture, lambda strip: _led(Image.fromarray(scale.levels(np.asarray(strip))).convert("RGB"), way))
     if picture.mode in WIDE and "transparency" in picture.info:
         return _in_strips(picture, lambda strip: _over_white(_led(_keyed(strip, picture.info["transparency"]), way)))
     if picture.mode in WIDE:
@@ -88,24 +89,12 @@ def _over_white(rgba: Image.Image) -> Image.Image:
     return Image.alpha_composite(Image.new("RGBA", rgba.size, (255, 255, 255, 255)), rgba).convert("RGB")
 
 
-def _floating(picture: Image.Image) -> Callable[[Image.Image], Image.Image]:
-    """Return what scales strips of a floating picture, of whose values all are looked at first."""
+def strips(picture: Image.Image) -> Iterator[npt.NDArray[np.generic]]:
+    """Yield the values of a picture, some rows at a time."""
     width, height = picture.size
     rows = max(1, STRIP // width)
-    low, high = float("nan"), float("nan")
     for top in range(0, height, rows):
-        values = np.asarray(picture.crop((0, top, width, min(top + rows, height))))
-        low, high = float(np.fmin(low, np.fmin.reduce(values, None))), float(np.fmax(high, np.fmax.reduce(values, None)))
-    if not np.isfinite([low, high]).all():
-        raise ImageError("a floating-point image with infinite or no values")
-
-    def scaled(strip: Image.Image) -> Image.Image:
-        values = np.asarray(strip).astype(np.float64)
-        if low < 0 or high > 1:  # not on the scale 0..1: stretch what is there
-            values = (values - low) / ((high - low) or 1.0)
-        return _grey(np.nan_to_num(values) * 255)
-
-    return scaled
+        yield np.asarray(picture.crop((0, top, width, min(top + rows, height))))
 
 
 def _grey(values: npt.NDArray[np.float64]) -> Image.Image:

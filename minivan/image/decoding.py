@@ -15,7 +15,7 @@ from PIL import Image
 
 from .. import input, npy
 from ..variants import COLOURS
-from . import bands, colour, orientation, profiles, samples
+from . import bands, colour, orientation, profiles, samples, stretch
 from .apart import available, decoded_apart
 from .bounds import LARGEST_FILE, STORED, ImageError, Look, Steps
 from .headers import WALKS, tiff_bands, tiff_photo
@@ -76,7 +76,9 @@ class Examined:
         profiles.check(colours)
         if self.photo is not None:
             stored = self.photo.stored
-            opened, found = samples.picture(self.photo, stored.planes(map(_values, stored.files()))), b""
+            opened, said = samples.picture(self.photo, stored.planes(map(_values, stored.files())))
+            found = b""
+            self.notes.extend(said)
         else:
             opened, found = _opened(look)
         if look.key:
@@ -89,7 +91,9 @@ class Examined:
         if colour.is_rgb(opened):
             picture = opened if way is None else way.of(opened)
         else:
-            picture = colour.to_rgb(opened, way)
+            scale = stretch.find(colour.strips(opened), look.no_data) if opened.mode == "F" else None
+            self.notes.extend(scale.notes if scale else ())
+            picture = colour.to_rgb(opened, way, scale)
         del opened  # its pixels, before a turn takes as many again
         if not exif:
             return picture

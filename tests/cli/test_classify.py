@@ -151,6 +151,14 @@ def test_an_empty_name_is_not_the_default(run):
         assert (status, out) == (2, "") and len(err.splitlines()) == 1
 
 
+def test_what_was_done_to_a_photo_is_in_the_json_and_on_standard_error(run, tmp_path):
+    Image.fromarray(np.linspace(-5, 7, 900, dtype=np.float32).reshape(30, 30)).save(tmp_path / "floating.tif")
+    stretched = "its values, from -5 to 7, are stretched from black to white"
+    _, out, said = run("classify", tmp_path / "floating.tif", "--json", "--engine", "numpy")
+    assert results(out)[0]["notes"] == [stretched]
+    assert said == f"note: {tmp_path / 'floating.tif'}: {stretched}\n"
+
+
 def test_exif_orientation_can_be_switched_off(run, tmp_path):
     exif = Image.Exif()
     exif[0x0112] = 3

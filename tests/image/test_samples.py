@@ -104,7 +104,7 @@ def test_signed_and_floating_samples_are_stretched_from_their_least_to_their_gre
     grey = drawn(shape, 8).astype(float) / 255
     grey.flat[:2] = 0, 1
     array = (grey if dtype[0] == "f" else np.rint(grey * 200 - 100)).astype(dtype)
-    for offset, planar in itertools.product((0, 3) if dtype[0] == "f" else (0,), (False, True)):
+    for offset, planar in itertools.product((0, -9) if dtype[0] == "f" else (0,), (False, True)):
         got = seen(photo_tiff((array + np.array(offset, dtype)), photometric, planar=planar, order=order))
         assert np.abs(got - shown(grey * 255, photometric)).max() <= (2 if dtype in ("f2", "i1", "i2", "i4") else 0.51)
 

@@ -16,8 +16,8 @@ SIZES = {1: 1, 2: 1, 3: 2, 4: 4, 5: 8, 6: 1, 7: 1, 8: 2, 9: 4, 10: 8, 11: 4, 12:
 WHOLE = (1, 3, 4, 16)  # types of whole numbers without a sign
 WIDTH, HEIGHT, BITS, COMPRESSION, PHOTOMETRIC, STRIPS, ORIENTATION, SAMPLES, ROWS = 256, 257, 258, 259, 262, 273, 274, 277, 278
 COUNTS, PLANAR, PREDICTOR, COLOURS, TILE_WIDTH, TILE_HEIGHT, TILES, TILE_COUNTS = 279, 284, 317, 320, 322, 323, 324, 325
-EXTRA, FORMAT, XMP, PROFILE = 338, 339, 700, 34675
-SEEN = (ORIENTATION, XMP, PROFILE)  # looked at, and not kept for the decoder
+EXTRA, FORMAT, XMP, PROFILE, NO_DATA = 338, 339, 700, 34675, 42113
+SEEN = (ORIENTATION, XMP, PROFILE, NO_DATA)  # looked at, and not kept for the decoder
 SINGLE = (WIDTH, HEIGHT, COMPRESSION, PHOTOMETRIC, 266, SAMPLES, ROWS, PLANAR, PREDICTOR, TILE_WIDTH, TILE_HEIGHT)
 KEPT = {  # further: fill order, fax options, predictor, colour map, inks, extra samples, JPEG's tables, YCbCr's numbers
     *SINGLE, BITS, STRIPS, COUNTS, TILES, TILE_COUNTS, 292, 293, COLOURS, 332, EXTRA, FORMAT, 347,
@@ -76,8 +76,17 @@ def walk(data: bytes, steps: Steps) -> Look:
         xmp=xmp(directory),
         orientation=orientation if 1 <= orientation <= 8 else 0,
         colours=colours(directory),
+        no_data=no_data(directory),
         apart=apart,
     )
+
+
+def no_data(directory: Directory) -> float | None:
+    """Return the number that stands for none, which is written as text (GDAL); None where there is none."""
+    try:
+        return float(directory.found[NO_DATA].values.rstrip(b" \0")) if NO_DATA in directory.found else None
+    except ValueError:
+        return None
 
 
 def xmp(directory: Directory) -> bytes:

@@ -54,7 +54,7 @@ def find(data: bytes, steps: Steps) -> Photo | None:
         how = f"photometric interpretation {photometric}, {samples} samples of {bits} bits, compression {compression}"
         raise ImageError(f"a TIFF file of a kind that minivan does not read ({how}): {ADVICE}")
     found = stored(directory, samples)
-    look = replace(found.look, colours=tiff.colours(directory), xmp=tiff.xmp(directory))
+    look = replace(found.look, colours=tiff.colours(directory), xmp=tiff.xmp(directory), no_data=tiff.no_data(directory))
     return Photo(replace(found, look=look), colours, photometric == WHITE_IS_ZERO, _alpha(directory, colours, samples))
 
 
