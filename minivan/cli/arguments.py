@@ -115,9 +115,10 @@ def add_cache(parser: argparse.ArgumentParser) -> None:
 
 
 def add_photo(parser: argparse.ArgumentParser) -> None:
-    """Add --no-exif and --no-icc, which say how a photo is read."""
+    """Add --no-exif, --no-icc and --truncated, which say how a photo is read."""
     parser.add_argument("--no-exif", action="store_true", help="do not turn the photo the way its EXIF data say")
     parser.add_argument("--no-icc", action="store_true", help="take its colours for sRGB, whatever it says that they are")
+    parser.add_argument("--truncated", action="store_true", help="answer for a JPEG file that ends early, with what is there")
 
 
 def add_channels(parser: argparse.ArgumentParser) -> None:

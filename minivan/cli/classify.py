@@ -50,7 +50,7 @@ def run(args: argparse.Namespace) -> int:
     show = print_json if args.json else print_text
     failed = 0
     with wrong_calls(), progress(len(images)) as advance:
-        found = answers(model, images, args.top_k, not args.no_exif, args.threads, not args.no_icc)
+        found = answers(model, images, args.top_k, not args.no_exif, args.threads, not args.no_icc, args.truncated)
         make_ready(model)
         for answer in found:
             if isinstance(answer, Unusable):

@@ -105,7 +105,7 @@ def looking(model: VAN, args: argparse.Namespace) -> Look:
         if image.fault:
             raise ValueError(image.fault)
         source = image.source()  # a pipe is read here, where Ctrl-C is heard
-        return in_time(lambda: explain.look(model, source, side, not args.no_exif, image.name, not args.no_icc))
+        return in_time(lambda: explain.look(model, source, side, not args.no_exif, image.name, not args.no_icc, args.truncated))
 
     return look
 

@@ -42,16 +42,25 @@ class Seen(NamedTuple):
         return float(self.photo.shape[0] / self.x.shape[2])
 
 
-def look(model: VAN, source: Source, size: int | None = None, exif: bool = True, name: str = "", icc: bool = True) -> Seen:
+def look(
+    model: VAN,
+    source: Source,
+    size: int | None = None,
+    exif: bool = True,
+    name: str = "",
+    icc: bool = True,
+    truncated: bool = False,
+) -> Seen:
     """Decode a photo and prepare it as the model's weights want it, at `view_side(preprocessing, size)` pixels a side.
 
-    `source`, `exif` and `icc` are as for minivan.image.decode, which raises ImageError for what is no image and OSError for
-    what cannot be opened; ValueError for a side out of range. `name` is what figures call the photo, by default its path.
+    `source`, `exif`, `icc` and `truncated` are as for minivan.image.decode, which raises ImageError for what is no image and
+    OSError for what cannot be opened; ValueError for a side out of range. `name` is what figures call the photo, by default
+    its path.
     """
     trained = model.card.preprocessing
     side = view_side(trained, size)
     examined = examine(source, trained.channels)
-    picture = examined.decode(exif, icc)
+    picture = examined.decode(exif, icc, truncated)
     x = _square(picture, trained, side)
     as_trained = x if side == trained.crop else _square(picture, trained, trained.crop)
     large = view(picture, scaled(trained, max(side, DISPLAY)))

@@ -15,25 +15,26 @@ from PIL import Image
 
 from .. import input, npy
 from ..variants import COLOURS
-from . import bands, colour, orientation, profiles, samples, stretch
+from . import bands, colour, orientation, profiles, samples, stretch, unended
 from .apart import available, decoded_apart
-from .bounds import LARGEST_FILE, STORED, ImageError, Look, Steps
+from .bounds import LARGEST_FILE, STORED, Bytes, ImageError, Look, Steps
 from .headers import WALKS, tiff_bands, tiff_photo
 from .kinds import FIRST, KINDS, recognise
 
 Made = TypeVar("Made")
 
 
-def decode(source: str | Path | bytes | IO[bytes], exif: bool = True, icc: bool = True) -> Image.Image:
+def decode(source: str | Path | bytes | IO[bytes], exif: bool = True, icc: bool = True, truncated: bool = False) -> Image.Image:
     """Return the first frame of an image file as 8-bit sRGB, turned the way its EXIF orientation says unless `exif` is False.
 
     Colours are what the file says that they are, by an ICC profile or by numbers, unless `icc` is False. Transparent pixels
     are laid over white, unless all are wholly transparent: then none is. 16-bit and floating greyscale are scaled to 8 bits;
-    without a profile, CMYK is converted by Pillow. Raises ImageError for anything that is not a complete image of a kind that
+    without a profile, CMYK is converted by Pillow. A JPEG file that ends early is a picture where every pixel is there all the
+    same, and otherwise where `truncated` says so. Raises ImageError for anything that is not a complete image of a kind that
     minivan reads and within the limits of `bounds`, and OSError where the file cannot be opened or is larger than 512 MiB. A
     decoder runs to its end: to stop waiting for one after a time, decode in a thread, as `minivan.predict` does.
     """
-    picture = examine(source).decode(exif, icc)
+    picture = examine(source).decode(exif, icc, truncated)
     if isinstance(picture, bands.Bands):
         raise ImageError("bands of numbers, where a photo is wanted")
     return picture
@@ -55,22 +56,22 @@ class Examined:
         photo = self.look.kind != bands.ARRAY and self.stored is None and self.channels == COLOURS
         return 1 if photo else self.channels
 
-    def decode(self, exif: bool = True, icc: bool = True) -> Image.Image | bands.Bands:
+    def decode(self, exif: bool = True, icc: bool = True, truncated: bool = False) -> Image.Image | bands.Bands:
         """Return its picture; see `minivan.image.decode`. A photo is one of Pillow's for three channels, else it is bands.
 
         What a person should know of it is added to `notes`, a phrase each.
         """
-        return _named(lambda: self._decode(exif, icc))
+        return _named(lambda: self._decode(exif, icc, truncated))
 
-    def _decode(self, exif: bool, icc: bool) -> Image.Image | bands.Bands:
+    def _decode(self, exif: bool, icc: bool, truncated: bool) -> Image.Image | bands.Bands:
         if self.look.kind == bands.ARRAY:
             return bands.of_array(bytes(self.look.parts[0]), self.channels)
         if self.stored is not None:
             picture = bands.Bands(tuple(map(bands.plane, self.stored.planes(map(_values, self.stored.files())))))
             return picture.each(lambda band: orientation.turned(band, self.look.orientation if exif else 0))
-        return bands.of_photo(self._photo(exif, icc), self.channels)
+        return bands.of_photo(self._photo(exif, icc, truncated), self.channels)
 
-    def _photo(self, exif: bool, icc: bool) -> Image.Image:
+    def _photo(self, exif: bool, icc: bool, truncated: bool) -> Image.Image:
         look = self.look
         colours = look.colours if icc else ()
         profiles.check(colours)
@@ -80,7 +81,7 @@ class Examined:
             found = b""
             self.notes.extend(said)
         else:
-            opened, found = _opened(look)
+            opened, found = self._opened(truncated)
         if look.key:
             opened.info["transparency"] = look.key[0] if len(look.key) == 1 else look.key
         if colour.is_unused(opened):
@@ -99,6 +100,25 @@ class Examined:
             return picture
         said = look.orientation or orientation.from_exif(look.exif or found) or orientation.from_xmp(look.xmp)
         return orientation.turned(picture, said)
+
+    def _opened(self, truncated: bool) -> tuple[Image.Image, bytes]:
+        """Return what the decoder makes of the file, and the EXIF data that it made itself."""
+        if self.look.kind != "JPEG":
+            return _opened(self.look)
+        try:
+            return _opened(self.look)
+        except OSError as error:  # Pillow's word for a file that ends early, and for one that is damaged
+            if error.errno is not None:
+                raise
+            damage = error
+        try:
+            picture, missing = unended.decoded(self.look.parts, lambda data: _load(self.look, data))
+        except (OSError, ValueError):
+            raise damage from None
+        if missing and not truncated:
+            raise ImageError(f"a JPEG file that ends early: {missing}; --truncated takes it as it is")
+        self.notes.extend([f"the file ends early: {missing}"] if missing else [])
+        return picture, b""
 
 
 def examine(source: str | Path | bytes | IO[bytes], channels: int = COLOURS) -> Examined:
@@ -134,9 +154,9 @@ def _examined(data: bytes, steps: Steps, channels: int) -> Examined:
         stored = tiff_bands.find(data, Steps(), channels) if kind == "TIFF" else None
         if stored is None:
             bands.check_photo(channels)
+        look = stored.look if stored else _look(data, steps)
         photo = tiff_photo.find(data, Steps()) if kind == "TIFF" and stored is None else None
-        own = stored or (photo and photo.stored)
-        found = Examined(own.look if own else _look(data, steps), channels, stored, photo)
+        found = Examined(photo.stored.look if photo else look, channels, stored, photo)
     found.look.check()
     return found
 
@@ -158,15 +178,20 @@ def _opened(look: Look) -> tuple[Image.Image, bytes]:
 
 def _decoded(look: Look) -> tuple[Image.Image, bytes]:
     """Decode in this process; return the picture, and the EXIF data that the decoder made of what is no EXIF."""
+    opened = _load(look, look.parts[0] if len(look.parts) == 1 else b"".join(look.parts))
+    made = opened.info.get("exif", b"") if look.kind == "AVIF" else b""
+    return opened, made.removeprefix(b"Exif\0\0")
+
+
+def _load(look: Look, data: Bytes) -> Image.Image:
     kind = KINDS[look.kind]
     make: Callable[[IO[bytes]], Any] = getattr(importlib.import_module(kind.module), kind.decoder)
-    file = io.BytesIO(look.parts[0] if len(look.parts) == 1 else b"".join(look.parts))
-    with make(file) as opened:
+    with make(io.BytesIO(data)) as opened:
         if opened.width * opened.height * STORED.get(opened.mode, 4) > look.pixels * STORED.get(look.mode, 4):
             raise ImageError(f"damaged image: {look.width} x {look.height} pixels, or {opened.width} x {opened.height}")
         opened.load()
-    made = opened.info.get("exif", b"") if look.kind == "AVIF" else b""
-    return opened, made.removeprefix(b"Exif\0\0")
+    loaded: Image.Image = opened
+    return loaded
 
 
 def _named(work: Callable[[], Made]) -> Made:

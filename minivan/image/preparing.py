@@ -93,12 +93,16 @@ def view(picture: Image.Image | Bands, preprocessing: Preprocessing) -> Image.Im
 
 
 def prepare(
-    source: str | Path | bytes | IO[bytes], preprocessing: Preprocessing, exif: bool = True, icc: bool = True
+    source: str | Path | bytes | IO[bytes],
+    preprocessing: Preprocessing,
+    exif: bool = True,
+    icc: bool = True,
+    truncated: bool = False,
 ) -> npt.NDArray[np.float32]:
     """Return the network's input for an image file, float32 (C, crop, crop), C being `preprocessing.channels`.
 
     A photo becomes grey for one channel. For other numbers than 3 and 1 the file is an .npy array of a shape (H, W, C) or
     (C, H, W). Arguments and errors as for `decode`.
     """
-    picture = examine(source, preprocessing.channels).decode(exif, icc)
+    picture = examine(source, preprocessing.channels).decode(exif, icc, truncated)
     return normalise(view(picture, preprocessing), preprocessing.mean, preprocessing.std)

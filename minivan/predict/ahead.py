@@ -43,6 +43,7 @@ def prepare_ahead(
     ahead: int = 16,
     threads: int | None = None,
     icc: bool = True,
+    truncated: bool = False,
 ) -> Iterator[Prepared]:
     """Yield the images in order, prepared, with up to `ahead` more of them on the way in `threads` threads (all).
 
@@ -55,7 +56,7 @@ def prepare_ahead(
     from ..image import LARGEST_HELD, LONGEST
 
     images = iter(images)
-    work = Decoding(preprocessing, exif, icc, Budget(LARGEST_HELD, LONGEST))
+    work = Decoding(preprocessing, (exif, icc, truncated), Budget(LARGEST_HELD, LONGEST))
     pool = Threads(threads or processors.budget().threads, "decode")
 
     def begin(image: Found) -> tuple[Found, Job[Prepared], int]:
@@ -100,8 +101,8 @@ def at_once(preprocessing: Preprocessing, most: int) -> int:
 class Decoding:
     """How images are decoded and prepared, and what all of them together may hold."""
 
-    def __init__(self, preprocessing: Preprocessing, exif: bool, icc: bool, budget: Budget) -> None:
-        self.preprocessing, self.exif, self.icc, self.budget = preprocessing, exif, icc, budget
+    def __init__(self, preprocessing: Preprocessing, how: tuple[bool, bool, bool], budget: Budget) -> None:
+        self.preprocessing, self.how, self.budget = preprocessing, how, budget  # how: as `minivan.image.decode` takes it
 
     def prepared(self, image: Found, job: Job[Prepared], data: bytes | None = None) -> Prepared:
         """Read (unless `data` is what it holds), decode and prepare one image; what is wrong with it becomes its fault."""
@@ -133,7 +134,7 @@ class Decoding:
                 both = max(viewed(width, height, settings, planes), viewed(height, width, settings, planes))
                 needed = max(examined.look.held, both)
                 if change(needed):
-                    seen = view(examined.decode(self.exif, self.icc), settings)
+                    seen = view(examined.decode(*self.how), settings)
                     return normalise(seen, settings.mean, settings.std), tuple(examined.notes)
                 del examined  # the file is read anew after the wait
             amount = max(amount, needed)

@@ -69,27 +69,35 @@ def classify(
     exif: bool = True,
     threads: int | None = None,
     icc: bool = True,
+    truncated: bool = False,
 ) -> Iterator[Answer | Unusable]:
     """Yield, for every image that the paths name, the `top_k` likeliest classes, or why it cannot be used.
 
     `paths` is one path or several, as for `find_images`. Images come in its order, each as soon as its batch is done, and
-    are decoded by `threads` threads (all) while the network computes. `exif` and `icc` are as for `minivan.image.decode`.
-    Raises ValueError for weights without classes, for a `top_k` below 1, and for logits that are no numbers.
+    are decoded by `threads` threads (all) while the network computes. `exif`, `icc` and `truncated` are as for
+    `minivan.image.decode`. Raises ValueError for weights without classes, for a `top_k` below 1, and for logits that are no
+    numbers.
     """
     if isinstance(paths, (str, os.PathLike)):
         paths = [paths]
-    return answers(model, find_images(paths, model.config.channels), top_k, exif, threads, icc)
+    return answers(model, find_images(paths, model.config.channels), top_k, exif, threads, icc, truncated)
 
 
 def answers(
-    model: VAN, images: Iterable[Found], top_k: int = 5, exif: bool = True, threads: int | None = None, icc: bool = True
+    model: VAN,
+    images: Iterable[Found],
+    top_k: int = 5,
+    exif: bool = True,
+    threads: int | None = None,
+    icc: bool = True,
+    truncated: bool = False,
 ) -> Iterator[Answer | Unusable]:
     """Yield what `classify` does for images that are found already. What is wrong with the call is raised at once."""
     if not model.config.classes:
         raise ValueError(f"the weights {model.card.name} are a backbone without a head: they give features, not classes")
     _check_top_k(top_k)
     size = 1 if model.engine.compile is None else at_once(model.card.preprocessing, BATCH)
-    ready = prepare_ahead(images, model.card.preprocessing, exif, 2 * size, threads, icc)
+    ready = prepare_ahead(images, model.card.preprocessing, exif, 2 * size, threads, icc, truncated)
     return (answer for batch in batches(ready, size) for answer in _answer(model, batch, top_k))
 
 

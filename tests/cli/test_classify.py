@@ -159,6 +159,15 @@ def test_what_was_done_to_a_photo_is_in_the_json_and_on_standard_error(run, tmp_
     assert said == f"note: {tmp_path / 'floating.tif'}: {stretched}\n"
 
 
+def test_a_photo_that_ends_early_is_answered_when_asked_for(run, tmp_path):
+    photo = (EXAMPLES / "coffee.jpg").read_bytes()
+    (tmp_path / "cut.jpg").write_bytes(photo[: len(photo) * 9 // 10])
+    status, _, said = run("classify", tmp_path / "cut.jpg", "--engine", "numpy")
+    assert status == 2 and "of its rows are not all there; --truncated takes it as it is" in said
+    status, out, said = run("classify", tmp_path / "cut.jpg", "--engine", "numpy", "--truncated", "--json")
+    assert status == 0 and results(out)[0]["notes"][0] in said and "the file ends early: " in said
+
+
 def test_exif_orientation_can_be_switched_off(run, tmp_path):
     exif = Image.Exif()
     exif[0x0112] = 3

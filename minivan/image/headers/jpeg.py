@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 
 from ..bounds import ImageError, Look, Steps
 from ..profiles import LARGEST_PROFILE, TOO_LARGE
@@ -106,6 +107,17 @@ def _scans(data: bytes, first: int, steps: Steps) -> int:
         count += found[1][0] == SCAN
         place = found.end() + int.from_bytes(data[found.end() : found.end() + 2])
     return count
+
+
+def scan_headers(data: bytes, steps: Steps) -> Iterator[bytes]:
+    """Yield what stands at the beginning of each scan: its length, how many colours, which, and which of their bits."""
+    place = 0
+    while (found := MARKER.search(data, place)) and found[1][0] != END:
+        steps.take()
+        size = int.from_bytes(data[found.end() : found.end() + 2])
+        if found[1][0] == SCAN:
+            yield data[found.end() : found.end() + size]
+        place = found.end() + size
 
 
 def _coefficients(frame: bytes, count: int) -> float:

@@ -11,6 +11,7 @@ from . import png_colours
 CHANNELS = {0: "L", 2: "RGB", 3: "P", 4: "LA", 6: "RGBA"}  # by colour type
 RGB, PALETTE = 2, 3  # colour types
 KEYED = {0: 1, RGB: 3}  # colour types of which one colour may be transparent, and of how many samples it is
+PIXELS = (b"IHDR", b"PLTE", b"IDAT")  # chunks whose checksum has to be right
 ONCE = (b"IHDR", b"PLTE", b"tRNS")
 XMP, PROFILE = b"XML:com.adobe.xmp", b"Raw profile type exif"  # texts that are looked at for an orientation, one of each
 LARGEST_TEXT = 1 << 20  # bytes of such a text, and of EXIF
@@ -20,7 +21,7 @@ NAME = re.compile(rb"[A-Za-z]{4}")
 
 def walk(data: bytes, steps: Steps) -> Look:
     """Look at a PNG file, of which only the header, the palette, the transparency and the pixels are left."""
-    place, kept, header = 8, [(0, 8)], b""
+    place, kept, header, view = 8, [(0, 8)], b"", memoryview(data)
     seen: set[bytes] = set()
     texts: dict[bytes, bytes] = {}
     said: dict[bytes, bytes] = {}
@@ -31,6 +32,8 @@ def walk(data: bytes, steps: Steps) -> Look:
         if not NAME.fullmatch(name):
             raise ImageError("damaged image: a PNG file with something between its chunks")
         body = slice(place + 8, end - 4)
+        if name in PIXELS and end <= len(data) and zlib.crc32(view[place + 4 : end - 4]) != int.from_bytes(data[end - 4 : end]):
+            raise ImageError(f"damaged image: a wrong checksum in the chunk {name.decode()} of a PNG file")
         once = name in ONCE and (name != b"tRNS" or header[9:10] == bytes([PALETTE]))
         if name == b"IDAT" or (once and name not in seen and b"IDAT" not in seen) or name == b"IEND":
             if name == b"IHDR":
