@@ -65,6 +65,7 @@ class Look:
     colours: tuple[Stated, ...] = ()  # what it says that its colours are: of several statements the first holds
     key: tuple[int, ...] = ()  # the one colour that is transparent, as the picture has it: of grey one value, or of RGB three
     no_data: float | None = None  # the number that stands for none among floating ones
+    scale: int = 1  # what the decoder is to divide the sides by: width and height are what is left
     apart: bool = False  # whether the decoder needs a process of its own
 
     @property
@@ -78,6 +79,10 @@ class Look:
         each = max(stored + self.buffers, stored + RGB, 2 * RGB)
         profiles = PROFILED * sum(len(stated) for stated in self.colours if isinstance(stated, bytes))
         return int(self.pixels * each) + self.extra + profiles + (4 if self.apart else 2) * sum(map(len, self.parts))
+
+    def fits(self) -> bool:
+        """Tell whether the picture is within the limits."""
+        return self.pixels <= LARGEST_PIXELS and self.held <= LARGEST_HELD
 
     def check(self) -> None:
         """Raise ImageError where the picture is larger than the limits."""

@@ -82,6 +82,8 @@ class Examined:
             self.notes.extend(said)
         else:
             opened, found = self._opened(truncated)
+        if look.scale > 1:
+            self.notes.append(f"it is read at 1/{look.scale} of its width and height, {look.width} x {look.height} pixels")
         if look.key:
             opened.info["transparency"] = look.key[0] if len(look.key) == 1 else look.key
         if colour.is_unused(opened):
@@ -187,6 +189,8 @@ def _load(look: Look, data: Bytes) -> Image.Image:
     kind = KINDS[look.kind]
     make: Callable[[IO[bytes]], Any] = getattr(importlib.import_module(kind.module), kind.decoder)
     with make(io.BytesIO(data)) as opened:
+        if look.scale > 1:
+            opened.draft(opened.mode, (opened.width // look.scale, opened.height // look.scale))
         if opened.width * opened.height * STORED.get(opened.mode, 4) > look.pixels * STORED.get(look.mode, 4):
             raise ImageError(f"damaged image: {look.width} x {look.height} pixels, or {opened.width} x {opened.height}")
         opened.load()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from dataclasses import replace
 
 from ..bounds import ImageError, Look, Steps
 from ..profiles import LARGEST_PROFILE, TOO_LARGE
@@ -13,6 +14,7 @@ PROGRESSIVE = (0xC2, 0xC6, 0xCA, 0xCE)
 SCAN, END, COMMENT = 0xDA, 0xD9, 0xFE
 ALONE = (0x01, *range(0xD0, 0xD9))  # markers without a segment behind them
 MODES = {1: "L", 3: "RGB", 4: "CMYK"}
+REDUCED = (2, 4, 8)  # what libjpeg divides sides by, while it decodes
 FEW = 64  # scans that cost too little to be counted exactly
 LARGEST_WORK = 3_000_000_000  # pixels times scans: some six seconds
 LARGEST_METADATA = 1 << 20  # bytes of EXIF and of XMP that are looked at
@@ -69,19 +71,30 @@ def walk(data: bytes, steps: Steps) -> Look:
     scans = _scans(data, place, steps)
     if scans * width * height > LARGEST_WORK:
         raise ImageError(f"a JPEG file of {width} x {height} pixels in {scans:,} scans takes too long to decode")
-    several = progressive or scans > 1
+    coefficients = _coefficients(frame, count) if progressive or scans > 1 else 0.0
     parts.append(data[place:] if len(parts) > 1 else b"")
-    return Look(
+    look = Look(
         "JPEG",
         width,
         height,
         MODES[count],
         tuple(parts),
-        buffers=_coefficients(frame, count) if several else 0.0,
+        buffers=coefficients,
         exif=bytes(exif[:LARGEST_METADATA]),
         xmp=xmp,
         colours=_profile(profile),
     )
+    return next((each for each in (look, *_reduced(look)) if each.fits()), look)
+
+
+def _reduced(look: Look) -> Iterator[Look]:
+    """Yield what reduced decoding makes of a picture, a half, a quarter or an eighth of its sides.
+
+    It spares the picture alone: the coefficients that a decoder keeps between scans are those of the whole.
+    """
+    for scale in REDUCED:
+        width, height = -(-look.width // scale), -(-look.height // scale)
+        yield replace(look, width=width, height=height, buffers=0.0, extra=int(look.buffers * look.pixels), scale=scale)
 
 
 def _profile(segments: dict[int, bytes]) -> tuple[bytes | str, ...]:
