@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 
 Result = TypeVar("Result")
 
+IMAGES = "image files, folders, .zip or .tar archives, patterns, or - for standard input"
+
 RIGHT, NO, WRONG, SIGNALLED, INTERRUPTED = 0, 1, 2, 128, 130
 """Exit statuses, the same for every command: 0 right; 1 the answer is no (some images failed, layers differ or went
 unchecked); 2 a wrong call, or nothing could be judged, be it for want of memory or by a fault of minivan itself; 130

@@ -10,6 +10,7 @@ from ..errors import WrongCall, sentence
 from ..explain.choices import DEFAULT, METHODS, SMALLEST_VIEW
 from ..predict.images import Found, find_images
 from .arguments import (
+    IMAGES,
     add_activation,
     add_engine,
     add_photo,
@@ -33,7 +34,12 @@ if TYPE_CHECKING:
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
-    add("paths", nargs="+", metavar="IMAGE", help="image files, folders, patterns, or - for standard input")
+    add(
+        "paths",
+        nargs="+",
+        metavar="IMAGE",
+        help=IMAGES,
+    )
     add("-o", "--output", metavar="FILE", help="the figure: .png, .pdf or .svg; not needed with --json")
     add("--method", choices=METHODS, default=DEFAULT, help=f"how (default: {DEFAULT})")
     add("--class", dest="classes", action="append", default=[], metavar="CLASS",
@@ -81,6 +87,8 @@ def run(args: argparse.Namespace) -> int:
             shown.append(found)
     if shown:
         write(shown, args)
+    if others := images.said_of_others():
+        complain(others)
     return status(failed, len(images))
 
 

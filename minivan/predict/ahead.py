@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import itertools
-import os
 import time
 from collections import deque
 from collections.abc import Iterable, Iterator
@@ -124,7 +123,7 @@ class Decoding:
         from ..image import examine, normalise, view, viewed, walked
 
         settings = self.preprocessing
-        amount = walked(_size(image.name) if data is None else len(data))
+        amount = walked(image.size if data is None else len(data))
         while True:
             with contextlib.ExitStack() as stack:
                 with job.paused():
@@ -138,13 +137,6 @@ class Decoding:
                     return normalise(seen, settings.mean, settings.std), tuple(examined.notes)
                 del examined  # the file is read anew after the wait
             amount = max(amount, needed)
-
-
-def _size(path: str) -> int:
-    try:
-        return os.stat(path).st_size
-    except OSError:
-        return 0
 
 
 def batches(items: Iterable[Item], size: int) -> Iterator[list[Item]]:

@@ -77,7 +77,7 @@ def test_folders_patterns_and_standard_input(run, tmp_path, monkeypatch):
     (tmp_path / "deep" / "notes.txt").write_text("not an image, and not asked for")
     monkeypatch.chdir(tmp_path)
     status, out, err = run("classify", "deep", "--json", "--top-k", 1)
-    assert (status, err) == (0, "")
+    assert (status, err) == (0, "minivan: 1 file is no image: notes.txt\n")
     assert [r["image"] for r in results(out)] == [os.path.join("deep", "coffee.jpg"), os.path.join("deep", "er", "CAT.JPG")]
     assert [len(r["top"]) for r in results(out)] == [1, 1]
     status, out, _ = run("classify", "deep/*.jpg", "deep", "--json")
@@ -157,6 +157,21 @@ def test_what_was_done_to_a_photo_is_in_the_json_and_on_standard_error(run, tmp_
     _, out, said = run("classify", tmp_path / "floating.tif", "--json", "--engine", "numpy")
     assert results(out)[0]["notes"] == [stretched]
     assert said == f"note: {tmp_path / 'floating.tif'}: {stretched}\n"
+
+
+def test_no_line_is_broken_or_cut_where_standard_output_is_no_terminal(run, tmp_path, monkeypatch):
+    """The path of a photo and the name of a class, however long, on a line each, so that grep finds them."""
+    monkeypatch.setenv("COLUMNS", "40")
+    path = tmp_path / "2024 Summer holiday in the mountains" / "day 3, walk to the hut (all raw exports, again)" / "photo 1.jpg"
+    path.parent.mkdir(parents=True)
+    shutil.copy(EXAMPLES / "coffee.jpg", path)
+    _, out, _ = run("classify", path, "--engine", "numpy", "--top-k", 200)
+    lines = [line.strip() for line in out.splitlines()]
+    assert lines[0] == str(path) and len(lines[0]) > 120
+    labels = [label.name for label in minivan.load().card.labels]
+    assert max(map(len, labels)) > 32 and "…" not in out
+    for label in labels:
+        assert any(label in line for line in lines[1:]), label
 
 
 def test_a_photo_that_ends_early_is_answered_when_asked_for(run, tmp_path):
