@@ -75,13 +75,7 @@ class Examined:
         look = self.look
         colours = look.colours if icc else ()
         profiles.check(colours)
-        if self.photo is not None:
-            stored = self.photo.stored
-            opened, said = samples.picture(self.photo, stored.planes(map(_values, stored.files())))
-            found = b""
-            self.notes.extend(said)
-        else:
-            opened, found = self._opened(truncated)
+        opened, found = self._opened(truncated)
         if look.scale > 1:
             self.notes.append(f"it is read at 1/{look.scale} of its width and height, {look.width} x {look.height} pixels")
         if look.key:
@@ -100,11 +94,16 @@ class Examined:
         del opened  # its pixels, before a turn takes as many again
         if not exif:
             return picture
-        said = look.orientation or orientation.from_exif(look.exif or found) or orientation.from_xmp(look.xmp)
-        return orientation.turned(picture, said)
+        number = look.orientation or orientation.from_exif(look.exif or found) or orientation.from_xmp(look.xmp)
+        return orientation.turned(picture, number)
 
     def _opened(self, truncated: bool) -> tuple[Image.Image, bytes]:
         """Return what the decoder makes of the file, and the EXIF data that it made itself."""
+        if self.photo is not None:
+            stored = self.photo.stored
+            picture, notes = samples.picture(self.photo, stored.planes(map(_values, stored.files())))
+            self.notes.extend(notes)
+            return picture, b""
         if self.look.kind != "JPEG":
             return _opened(self.look)
         try:

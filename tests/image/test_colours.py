@@ -372,7 +372,8 @@ def test_labelled_photos_of_other_spaces_have_the_classes_of_those_of_srgb(name)
     import minivan
     from minivan import labelled
 
-    model, settings = minivan.load(), minivan.load().card.preprocessing
+    model = minivan.load(engine="fast")
+    settings = model.card.preprocessing
     icc = profile(name)
     there, srgb = ImageCms.ImageCmsProfile(io.BytesIO(icc)), ImageCms.createProfile("sRGB")
     store = ImageCms.buildTransform(srgb, there, "RGB", "RGB", ImageCms.Intent.RELATIVE_COLORIMETRIC)
