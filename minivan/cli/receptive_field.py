@@ -90,4 +90,4 @@ def print_table(found: Fields) -> None:
     screen.print(table)
     screen.print(Text("can see: the theoretical field in pixels. 20% to 99%: the part of the image's area that holds this "
                        "share of the centre position's derivative, the effective field.", style="dim"))  # fmt: skip
-    console.print(Text(printable(found.footnote()), style="dim"))
+    screen.print(Text(printable(found.footnote()), style="dim"))

@@ -167,7 +167,8 @@ class _Search:
 
 def _begins_as_image(found: Found) -> bool:
     """Tell whether a file's first bytes are those of an image."""
-    from ..image.kinds import FIRST, ImageError, recognise
+    from ..image import ImageError
+    from ..image.kinds import FIRST, recognise
 
     if found.fault:
         return False

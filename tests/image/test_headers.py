@@ -160,7 +160,7 @@ def test_the_documentation_states_the_limits_and_counts():
     text = (ROOT / "docs" / "robustness.md").read_text(encoding="utf-8")
     for said in (
         f"| {amount(bounds.LARGEST_FILE)} | bytes of one file",
-        f"| {bounds.LARGEST_PIXELS:,} | pixels of one picture; for a packed BMP",
+        f"| {bounds.LARGEST_PIXELS:,} | pixels of one picture, of a JPEG file after reduced decoding",
         f"Pillow decodes in Python, {LARGEST_PACKED:,};",
         f"| {bounds.LARGEST_STEPS:,} | segments",
         f"| {LARGEST_WORK:,} | pixels times scans",

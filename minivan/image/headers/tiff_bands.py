@@ -84,15 +84,13 @@ class Stored:
         """Return samples that fill no bytes, (H, tiles across, samples of a row), some rows at a time."""
         height, across, _ = rows.shape
         count = self.tile[1] * self.samples
-        made: Values = np.empty((height, across, count), self.dtype)
+        made = np.zeros((height, across, count), self.dtype.str)
         few = max(1, STRIP // (across * count))
         for top in range(0, height, few):
             digits = np.unpackbits(rows[top : top + few].view(np.uint8), axis=2, count=count * self.bits)
             digits = digits.reshape(-1, across, count, self.bits)
-            part = made[top : top + few]
-            part[...] = 0
             for bit in range(self.bits):
-                np.bitwise_or(part << np.uint8(1), digits[..., bit], out=part, casting="unsafe")
+                made[top : top + few] = (made[top : top + few] << 1) | digits[..., bit]
         return made
 
     def _row(self, width: int) -> int:
