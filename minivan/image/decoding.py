@@ -78,7 +78,7 @@ class Examined:
         opened, found = self._opened(truncated)
         if look.scale > 1:
             self.notes.append(f"it is read at 1/{look.scale} of its width and height, {look.width} x {look.height} pixels")
-        if look.key:
+        if look.key and not look.deep:
             opened.info["transparency"] = look.key[0] if len(look.key) == 1 else look.key
         if colour.is_unused(opened):
             opened.putalpha(255)
@@ -104,6 +104,8 @@ class Examined:
             picture, notes = samples.picture(self.photo, stored.planes(map(_values, stored.files())))
             self.notes.extend(notes)
             return picture, b""
+        if self.look.deep:
+            return _keyed(self.look), b""
         if self.look.kind != "JPEG":
             return _opened(self.look)
         try:
@@ -184,7 +186,24 @@ def _decoded(look: Look) -> tuple[Image.Image, bytes]:
     return opened, made.removeprefix(b"Exif\0\0")
 
 
-def _load(look: Look, data: Bytes) -> Image.Image:
+def _keyed(look: Look) -> Image.Image:
+    """Decode a PNG of 16-bit RGB of which one colour is transparent; return RGBA.
+
+    The decoder gives the higher byte of each sample, or, told that the lower one comes first, the lower.
+    """
+    data = b"".join(look.parts)
+    high, low = (_load(look, data, mode) for mode in ("RGB;16B", "RGB;16L"))
+    alpha = Image.new("L", high.size)
+    top = 0
+    for upper, lower in zip(colour.strips(high), colour.strips(low), strict=True):
+        same = ((upper.astype(np.uint16) << 8 | lower) == np.array(look.key, np.uint16)).all(axis=2)
+        alpha.paste(Image.fromarray(np.where(same, 0, 255).astype(np.uint8)), (0, top))
+        top += len(same)
+    high.putalpha(alpha)
+    return high
+
+
+def _load(look: Look, data: Bytes, raw_mode: str = "") -> Image.Image:
     kind = KINDS[look.kind]
     make: Callable[[IO[bytes]], Any] = getattr(importlib.import_module(kind.module), kind.decoder)
     with make(io.BytesIO(data)) as opened:
@@ -192,6 +211,8 @@ def _load(look: Look, data: Bytes) -> Image.Image:
             opened.draft(opened.mode, (opened.width // look.scale, opened.height // look.scale))
         if opened.width * opened.height * STORED.get(opened.mode, 4) > look.pixels * STORED.get(look.mode, 4):
             raise ImageError(f"damaged image: {look.width} x {look.height} pixels, or {opened.width} x {opened.height}")
+        if raw_mode:
+            opened.tile = [tile._replace(args=raw_mode) for tile in opened.tile]
         opened.load()
     loaded: Image.Image = opened
     return loaded

@@ -14,6 +14,7 @@ KEYED = {0: 1, RGB: 3}  # colour types of which one colour may be transparent, a
 PIXELS = (b"IHDR", b"PLTE", b"IDAT")  # chunks whose checksum has to be right
 ONCE = (b"IHDR", b"PLTE", b"tRNS")
 XMP, PROFILE = b"XML:com.adobe.xmp", b"Raw profile type exif"  # texts that are looked at for an orientation, one of each
+TWICE = 9.0  # bytes for each pixel beside a picture that is decoded twice, for its higher bytes and its lower ones
 LARGEST_TEXT = 1 << 20  # bytes of such a text, and of EXIF
 LONGEST_KEYWORD = 79
 NAME = re.compile(rb"[A-Za-z]{4}")
@@ -60,21 +61,33 @@ def walk(data: bytes, steps: Steps) -> Look:
     if header[8] == 16 and mode != "RGB":
         mode = "I;16" if mode == "L" else "RGBA"
     key = _key(header, said.get(b"tRNS", b""))
+    deep = bool(key) and header[8] == 16 and header[9] == RGB
     width, height = int.from_bytes(header[:4]), int.from_bytes(header[4:8])
     whole = kept == [(0, len(data))]
     parts = (data,) if whole else tuple(data[start:end] for start, end in kept)
     exif = exif or _raw_profile(texts.get(PROFILE, b""))
     colours, xmp = png_colours.stated(said), texts.get(XMP, b"")
-    return Look("PNG", width, height, mode, parts, extra=32 * width, exif=exif, xmp=xmp, colours=colours, key=key)
+    return Look(
+        "PNG",
+        width,
+        height,
+        mode,
+        parts,
+        extra=32 * width,
+        exif=exif,
+        xmp=xmp,
+        colours=colours,
+        key=key,
+        deep=deep,
+        buffers=9.0 if deep else 0.0,
+    )
 
 
 def _key(header: bytes, said: bytes) -> tuple[int, ...]:
-    """Return the one colour that is transparent, as the decoder's picture has it; nothing where there is none."""
+    """Return the one colour that is transparent, nothing where there is none: as the picture has it, or the file of 16 bits."""
     bits, colour = header[8], header[9]
     if colour not in KEYED or len(said) != 2 * KEYED[colour]:
         return ()
-    if bits == 16 and colour == RGB:
-        raise ImageError("a PNG of 16 bits whose transparency is one colour: save it with an alpha channel, or with 8 bits")
     values = [int.from_bytes(said[i : i + 2]) & ((1 << bits) - 1) for i in range(0, len(said), 2)]
     return tuple(value * 255 // ((1 << bits) - 1) if bits < 8 else value for value in values)
 
