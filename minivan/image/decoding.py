@@ -196,7 +196,8 @@ def _keyed(look: Look) -> Image.Image:
     alpha = Image.new("L", high.size)
     top = 0
     for upper, lower in zip(colour.strips(high), colour.strips(low), strict=True):
-        same = ((upper.astype(np.uint16) << 8 | lower) == np.array(look.key, np.uint16)).all(axis=2)
+        whole = upper.astype(np.uint16) * 256 + lower.astype(np.uint16)
+        same = (whole == np.array(look.key, np.uint16)).all(axis=2)
         alpha.paste(Image.fromarray(np.where(same, 0, 255).astype(np.uint8)), (0, top))
         top += len(same)
     high.putalpha(alpha)

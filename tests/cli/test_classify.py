@@ -90,7 +90,7 @@ def test_what_cannot_be_read_is_named_and_the_rest_is_classified(run, tmp_path):
     faults = {
         "empty.jpg": (b"", "the file is empty"),
         "text.jpg": (b"hello", "not an image that minivan reads"),
-        "truncated.jpg": ((EXAMPLES / "cat.jpg").read_bytes()[:9000], "damaged image: image file is truncated"),
+        "truncated.jpg": ((EXAMPLES / "cat.jpg").read_bytes()[:9000], "a JPEG file that ends early: "),
         "huge.png": (png_header(20000, 20000), "20000 x 20000 = 400,000,000 pixels is more than the limit"),
     }
     for name, (data, _) in faults.items():

@@ -18,7 +18,7 @@ def walk(data: bytes, steps: Steps) -> Look:
     while place + 8 <= len(data):
         steps.take()
         name, size = data[place : place + 4], int.from_bytes(data[place + 4 : place + 8], "little")
-        if name == b"EXIF":  # XMP turns nothing: browsers turn WebP by EXIF alone
+        if name == b"EXIF":  # which alone turns it: XMP says nothing here
             exif = data[place + 8 : place + 8 + min(size, LARGEST_METADATA)].removeprefix(b"Exif\0\0")
         elif name == b"ICCP" and not colours:
             colours = (data[place + 8 : place + 8 + size] if size <= LARGEST_PROFILE else TOO_LARGE,)
