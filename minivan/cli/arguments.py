@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 
 Result = TypeVar("Result")
 
+IMAGES = "image files, folders, .zip or .tar archives, patterns, or - for standard input"
+
 RIGHT, NO, WRONG, SIGNALLED, INTERRUPTED = 0, 1, 2, 128, 130
 """Exit statuses, the same for every command: 0 right; 1 the answer is no (some images failed, layers differ or went
 unchecked); 2 a wrong call, or nothing could be judged, be it for want of memory or by a fault of minivan itself; 130
@@ -115,9 +117,11 @@ def add_cache(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def add_exif(parser: argparse.ArgumentParser) -> None:
-    """Add --no-exif."""
+def add_photo(parser: argparse.ArgumentParser) -> None:
+    """Add --no-exif, --no-icc and --truncated, which say how a photo is read."""
     parser.add_argument("--no-exif", action="store_true", help="do not turn the photo the way its EXIF data say")
+    parser.add_argument("--no-icc", action="store_true", help="take its colours for sRGB, whatever it says that they are")
+    parser.add_argument("--truncated", action="store_true", help="answer for a JPEG file that ends early, with what is there")
 
 
 def add_channels(parser: argparse.ArgumentParser) -> None:

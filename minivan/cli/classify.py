@@ -11,9 +11,10 @@ from typing import TYPE_CHECKING
 from ..errors import printable
 from ..predict import Answer, Unusable, answers, find_images, make_ready
 from .arguments import (
+    IMAGES,
     add_activation,
     add_engine,
-    add_exif,
+    add_photo,
     add_threads,
     add_weights,
     load_model,
@@ -21,7 +22,7 @@ from .arguments import (
     status,
     wrong_calls,
 )
-from .printing import complain, say_json, utf8
+from .printing import complain, console, note, say_json, utf8
 
 if TYPE_CHECKING:
     from rich.progress import Task
@@ -30,18 +31,24 @@ if TYPE_CHECKING:
 
 PROGRESS_FROM = 4  # images: fewer are done before a progress bar could be read
 BAR = 24  # characters of a bar at probability 1
+LABEL = 32  # columns of a class's name on a terminal
 NARROWEST = 72  # columns that rank, label, percentage and bar need
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("paths", nargs="+", metavar="PATH", help="image files, folders, patterns, or - for standard input")
+    parser.add_argument(
+        "paths",
+        nargs="+",
+        metavar="PATH",
+        help=IMAGES,
+    )
     add_weights(parser)
     add_engine(parser)
     parser.add_argument("--top-k", type=positive, default=5, metavar="K", help="how many classes to show (default: 5)")
     parser.add_argument("--json", action="store_true", help="one JSON object per image and line")
     add_activation(parser, "as the weights say")
     add_threads(parser)
-    add_exif(parser)
+    add_photo(parser)
 
 
 def run(args: argparse.Namespace) -> int:
@@ -50,7 +57,7 @@ def run(args: argparse.Namespace) -> int:
     show = print_json if args.json else print_text
     failed = 0
     with wrong_calls(), progress(len(images)) as advance:
-        found = answers(model, images, args.top_k, not args.no_exif, args.threads)
+        found = answers(model, images, args.top_k, not args.no_exif, args.threads, not args.no_icc, args.truncated)
         make_ready(model)
         for answer in found:
             if isinstance(answer, Unusable):
@@ -58,7 +65,11 @@ def run(args: argparse.Namespace) -> int:
                 failed += 1
             else:
                 show(answer, model)
+                for remark in answer.notes:
+                    note(f"{answer.image}: {remark}")
             advance(1)
+    if others := images.said_of_others():
+        complain(others)
     return status(failed, len(images))
 
 
@@ -68,30 +79,28 @@ def print_json(answer: Answer, model: VAN) -> None:
 
 def print_text(answer: Answer, model: VAN) -> None:
     """A table with a bar per class, then which weights answered and how long they took."""
-    from rich.console import Console
     from rich.table import Table
     from rich.text import Text
 
     block, dot = ("█", "·") if utf8() else ("#", "-")
     table = Table(box=None, show_header=False, padding=(0, 1))
     table.add_column(justify="right")
-    table.add_column(overflow="ellipsis", no_wrap=True, width=32)
+    table.add_column(overflow="ellipsis", no_wrap=True, min_width=LABEL, max_width=LABEL if sys.stdout.isatty() else None)
     table.add_column(justify="right", width=6)
     table.add_column(no_wrap=True, min_width=BAR)
     for rank, guess in enumerate(answer.top, 1):
         bar = Text(block * round(guess.probability * BAR), style="cyan")
         table.add_row(str(rank), Text(printable(guess.label)), f"{guess.probability:.1%}", bar)
-    console = Console(highlight=False)
-    console.width = max(console.width, NARROWEST)  # below it the terminal wraps lines, where rich would drop columns
-    console.print(Text(printable(answer.image), style="bold"))
-    console.print(table)
+    screen = console(NARROWEST)  # below it the terminal wraps lines, where rich would drop columns
+    screen.print(Text(printable(answer.image), style="bold"))
+    screen.print(table)
     if answer.sure is False:
-        console.print(
+        screen.print(
             Text(f"  not sure: below {model.card.not_sure:.0%}, the limit that the card of these weights sets", style="yellow")
         )
     itself = f" {dot} each class for itself (sigmoid)" if answer.activation == "sigmoid" else ""
     said = f"{model}{itself} {dot} engine {answer.engine} {dot} {answer.milliseconds:.0f} ms"
-    console.print(Text(f"  {printable(said)}\n", style="dim"))
+    screen.print(Text(f"  {printable(said)}\n", style="dim"))
 
 
 @contextlib.contextmanager

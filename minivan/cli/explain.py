@@ -10,9 +10,10 @@ from ..errors import WrongCall, sentence
 from ..explain.choices import DEFAULT, METHODS, SMALLEST_VIEW
 from ..predict.images import Found, find_images
 from .arguments import (
+    IMAGES,
     add_activation,
     add_engine,
-    add_exif,
+    add_photo,
     add_threads,
     add_weights,
     in_time,
@@ -21,7 +22,7 @@ from .arguments import (
     status,
     wrong_calls,
 )
-from .printing import complain, say, say_json
+from .printing import complain, note, say, say_json
 
 if TYPE_CHECKING:
     from ..explain import PhotoAttention, PhotoMaps, Seen
@@ -33,7 +34,12 @@ if TYPE_CHECKING:
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
-    add("paths", nargs="+", metavar="IMAGE", help="image files, folders, patterns, or - for standard input")
+    add(
+        "paths",
+        nargs="+",
+        metavar="IMAGE",
+        help=IMAGES,
+    )
     add("-o", "--output", metavar="FILE", help="the figure: .png, .pdf or .svg; not needed with --json")
     add("--method", choices=METHODS, default=DEFAULT, help=f"how (default: {DEFAULT})")
     add("--class", dest="classes", action="append", default=[], metavar="CLASS",
@@ -47,7 +53,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_weights(parser)
     add_activation(parser, "as the weights say")
     add_threads(parser)
-    add_exif(parser)
+    add_photo(parser)
     add_engine(parser, "exact", "fast suits occlusion, numpy has nothing to compile")
 
 
@@ -71,6 +77,8 @@ def run(args: argparse.Namespace) -> int:
             complain(sentence(error, image.name))
             failed += 1
             continue
+        for remark in seen.notes:
+            note(f"{image.name}: {remark}")
         with wrong_calls():
             found = answer(seen)
         if args.json:
@@ -79,6 +87,8 @@ def run(args: argparse.Namespace) -> int:
             shown.append(found)
     if shown:
         write(shown, args)
+    if others := images.said_of_others():
+        complain(others)
     return status(failed, len(images))
 
 
@@ -103,7 +113,7 @@ def looking(model: VAN, args: argparse.Namespace) -> Look:
         if image.fault:
             raise ValueError(image.fault)
         source = image.source()  # a pipe is read here, where Ctrl-C is heard
-        return in_time(lambda: explain.look(model, source, side, not args.no_exif, image.name))
+        return in_time(lambda: explain.look(model, source, side, not args.no_exif, image.name, not args.no_icc, args.truncated))
 
     return look
 

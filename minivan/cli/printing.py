@@ -9,9 +9,14 @@ from __future__ import annotations
 import contextlib
 import sys
 from collections.abc import Iterable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ..errors import printable
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+WIDEST = 1 << 20  # columns, where there is no terminal
 
 
 def say(text: object = "", flush: bool = False) -> None:
@@ -49,6 +54,18 @@ def say_json(value: Any, flush: bool = False) -> None:
     if not text.isprintable():
         text = "".join(c if c.isprintable() else json.dumps(c)[1:-1] for c in text)
     print(text, flush=flush)
+
+
+def console(narrowest: int = 0) -> Console:
+    """Return rich's console for standard output, of at least so many columns.
+
+    A terminal's width is its own. Anywhere else a line is as long as it has to be: nothing is broken or cut there.
+    """
+    from rich.console import Console
+
+    made = Console(highlight=False)
+    made.width = max(made.width, narrowest) if sys.stdout.isatty() else WIDEST
+    return made
 
 
 def utf8() -> bool:

@@ -10,7 +10,7 @@ from ..errors import printable
 from ..explain.choices import FIELD_SIDE, NOISE_IMAGES
 from ..predict.images import find_images
 from .arguments import RIGHT, add_threads, add_weights, in_time, load_model, positive, wrong_calls
-from .printing import say, say_json
+from .printing import complain, console, say, say_json
 
 if TYPE_CHECKING:
     from ..card import Preprocessing
@@ -61,7 +61,10 @@ def read(args: argparse.Namespace, preprocessing: Preprocessing) -> Float32:
     from ..explain import batch
 
     photos = []
-    for image in find_images(args.paths, preprocessing.channels):
+    images = find_images(args.paths, preprocessing.channels)
+    if others := images.said_of_others():
+        complain(others)
+    for image in images:
         with wrong_calls(image.name):
             if image.fault:
                 raise ValueError(image.fault)
@@ -72,7 +75,6 @@ def read(args: argparse.Namespace, preprocessing: Preprocessing) -> Float32:
 
 def print_table(found: Fields) -> None:
     """Print a line per block: stride and theoretical side; for a stage's last block also the effective field."""
-    from rich.console import Console
     from rich.table import Table
     from rich.text import Text
 
@@ -84,8 +86,8 @@ def print_table(found: Fields) -> None:
     for field in found.theory:
         shares = [f"{ratio:.1%}" for ratio in found.ratios.get(field.path, [])]
         table.add_row(field.path, str(field.stride), f"{field.side} x {field.side}", *shares)
-    console = Console(highlight=False)
-    console.print(table)
-    console.print(Text("can see: the theoretical field in pixels. 20% to 99%: the part of the image's area that holds this "
+    screen = console()
+    screen.print(table)
+    screen.print(Text("can see: the theoretical field in pixels. 20% to 99%: the part of the image's area that holds this "
                        "share of the centre position's derivative, the effective field.", style="dim"))  # fmt: skip
-    console.print(Text(printable(found.footnote()), style="dim"))
+    screen.print(Text(printable(found.footnote()), style="dim"))

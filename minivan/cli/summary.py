@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 
 from .arguments import RIGHT, add_channels, size, wrong_calls
-from .printing import say, say_json
+from .printing import console, say, say_json
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -30,7 +30,6 @@ def run(args: argparse.Namespace) -> int:
         say_json({"variant": name, "input": [config.channels, *args.size], "stages": stages, "parameters": parameters,
                           "multiply_adds": multiply_adds, "published_top1": PUBLISHED_TOP1[name]})  # fmt: skip
         return RIGHT
-    from rich.console import Console
     from rich.table import Table
 
     height, width = args.size
@@ -41,9 +40,8 @@ def run(args: argparse.Namespace) -> int:
         shape = " x ".join(map(str, row.output))
         table.add_row(row.name, shape, str(row.blocks or ""), f"{row.parameters:,}", f"{row.multiply_adds:,}")
     table.add_row("total", "", "", f"{parameters:,}", f"{multiply_adds:,}", style="bold")
-    console = Console(highlight=False)
     say(f"{title(config)}, input {config.channels} x {height} x {width}\n")
-    console.print(table)
+    console().print(table)
     pretrained = ", pretrained on ImageNet-22k" if name in PRETRAINED else ""
     say(f"\nPublished ImageNet top-1: {PUBLISHED_TOP1[name]} %{pretrained}")
     return RIGHT

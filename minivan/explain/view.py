@@ -34,6 +34,7 @@ class Seen(NamedTuple):
     x: Float32  # (1, C, side, side): what its maps are of
     as_trained: Float32  # (1, C, crop, crop): what its class is told from; x itself where the sides are the same
     photo: npt.NDArray[np.uint8]  # (H, W, 3): the same square with at least DISPLAY pixels a side; of bands the first three
+    notes: tuple[str, ...] = ()  # what a person should know of how the photo was read
 
     @property
     def zoom(self) -> float:
@@ -41,21 +42,31 @@ class Seen(NamedTuple):
         return float(self.photo.shape[0] / self.x.shape[2])
 
 
-def look(model: VAN, source: Source, size: int | None = None, exif: bool = True, name: str = "") -> Seen:
+def look(
+    model: VAN,
+    source: Source,
+    size: int | None = None,
+    exif: bool = True,
+    name: str = "",
+    icc: bool = True,
+    truncated: bool = False,
+) -> Seen:
     """Decode a photo and prepare it as the model's weights want it, at `view_side(preprocessing, size)` pixels a side.
 
-    `source` and `exif` are as for minivan.image.decode, which raises ImageError for what is no image and OSError for what
-    cannot be opened; ValueError for a side out of range. `name` is what figures call the photo, by default its path.
+    `source`, `exif`, `icc` and `truncated` are as for minivan.image.decode, which raises ImageError for what is no image and
+    OSError for what cannot be opened; ValueError for a side out of range. `name` is what figures call the photo, by default
+    its path.
     """
     trained = model.card.preprocessing
     side = view_side(trained, size)
-    picture = examine(source, trained.channels).decode(exif)
+    examined = examine(source, trained.channels)
+    picture = examined.decode(exif, icc, truncated)
     x = _square(picture, trained, side)
     as_trained = x if side == trained.crop else _square(picture, trained, trained.crop)
     large = view(picture, scaled(trained, max(side, DISPLAY)))
     photo = np.asarray(large.shown() if isinstance(large, Bands) else large)
     named = name or (str(source) if isinstance(source, (str, Path)) else "photo")
-    return Seen(named, x, as_trained, photo)
+    return Seen(named, x, as_trained, photo, tuple(examined.notes))
 
 
 def _square(picture: Image | Bands, trained: Preprocessing, side: int) -> Float32:

@@ -10,18 +10,21 @@ from dataclasses import dataclass
 from typing import TypeAlias
 
 from ..input import amount
+from .spaces import Space
 
 LARGEST_FILE = 512 << 20  # bytes of one image file
 LARGEST_PIXELS = 178_956_970  # of one picture: 512 MiB as RGB
 LARGEST_HELD = 3 << 29  # bytes that decoding one picture may hold at once, its file's among them: 1.5 GiB
 LARGEST_STEPS = 200_000  # segments, chunks, boxes, strips and entries of one file that are walked over
 LONGEST = 30  # seconds that decoding one image may take where somebody waits with a clock: see `minivan.predict`
-WALK = 8 << 20  # bytes that a walk holds, whatever the file, and further six times the file's: measured
+WALK = 16 << 20  # bytes that a walk holds, whatever the file, and further six times the file's: measured
 STRIP = 1 << 20  # pixels that are converted, or moved, at once
-STORED = {"1": 1, "L": 1, "P": 1, "I;16": 2}  # bytes for each pixel of Pillow's modes; of every other mode 4
+STORED = {"1": 1, "L": 1, "P": 1, "I;16": 2, "I;16B": 2}  # bytes for each pixel of Pillow's modes; of every other mode 4
+PROFILED = 6  # bytes for each of a colour profile: its copy, and its tables of 16 bits twice
 RGB = 4  # Pillow keeps three bytes in four
 
 Bytes: TypeAlias = bytes | memoryview
+Stated: TypeAlias = bytes | Space | str  # what a file says of its colours: a profile, a space, or why it is not understood
 
 
 def walked(size: int) -> int:
@@ -59,6 +62,11 @@ class Look:
     exif: bytes = b""  # a TIFF file in small, as EXIF is; without the name before it
     xmp: bytes = b""
     orientation: int = 0  # 1..8 where the header itself says it
+    colours: tuple[Stated, ...] = ()  # what it says that its colours are: of several statements the first holds
+    key: tuple[int, ...] = ()  # the one colour that is transparent, as the picture has it: of grey one value, or of RGB three
+    deep: bool = False  # whether that colour is of 16 bits, of which the decoder gives eight at once
+    no_data: float | None = None  # the number that stands for none among floating ones
+    scale: int = 1  # what the decoder is to divide the sides by: width and height are what is left
     apart: bool = False  # whether the decoder needs a process of its own
 
     @property
@@ -70,7 +78,12 @@ class Look:
         """The most bytes that decoding it, making it RGB and turning it hold at once."""
         stored = STORED.get(self.mode, 4)
         each = max(stored + self.buffers, stored + RGB, 2 * RGB)
-        return int(self.pixels * each) + self.extra + (4 if self.apart else 2) * sum(map(len, self.parts))
+        profiles = PROFILED * sum(len(stated) for stated in self.colours if isinstance(stated, bytes))
+        return int(self.pixels * each) + self.extra + profiles + (4 if self.apart else 2) * sum(map(len, self.parts))
+
+    def fits(self) -> bool:
+        """Tell whether the picture is within the limits."""
+        return self.pixels <= LARGEST_PIXELS and self.held <= LARGEST_HELD
 
     def check(self) -> None:
         """Raise ImageError where the picture is larger than the limits."""

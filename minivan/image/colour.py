@@ -2,35 +2,49 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
-from .bounds import STRIP, ImageError
+from . import stretch
+from .bounds import STRIP
+from .profiles import Way, from_lab
+from .stretch import Scale
 
 WIDE = ("I;16", "I;16L", "I;16B", "I;16N", "I", "F")  # greyscale of more than 8 bits
 ALPHA = ("RGBA", "LA", "PA", "RGBa", "La")
 
 
-def to_rgb(picture: Image.Image) -> Image.Image:
+def to_rgb(picture: Image.Image, way: Way | None = None, scale: Scale | None = None) -> Image.Image:
     """Return any Pillow image as a new one of 8-bit RGB.
 
-    Transparent pixels are laid over white; 16-bit and floating greyscale are scaled to 8 bits, floating values that do not lie
-    in 0..1 by their least and greatest; CMYK and palettes are converted by Pillow. Raises ImageError for floating greyscale
-    that holds infinities or no numbers.
+    Transparent pixels are laid over white; 16-bit greyscale is scaled to 8 bits, and floating as `scale` says, by default as
+    `stretch.find` finds. Colours go the way to sRGB, if one is given; otherwise CMYK and palettes are converted by Pillow.
+    Raises ImageError for floating greyscale without any finite value.
     """
     if is_rgb(picture):
-        return picture.copy()
+        return picture.copy() if way is None else way.of(picture.copy())
     if picture.mode == "F":
-        with np.errstate(all="ignore"):  # NaN is cast and compared here on purpose
-            return _in_strips(picture, _floating(picture))
+        scale = scale or stretch.find(strips(picture))
+        return _in_strips(picture, lambda strip: _led(Image.fromarray(scale.levels(np.asarray(strip))).convert("RGB"), way))
+    if picture.mode in WIDE and "transparency" in picture.info:
+        return _in_strips(picture, lambda strip: _over_white(_led(_keyed(strip, picture.info["transparency"]), way)))
     if picture.mode in WIDE:
-        return _in_strips(picture, lambda strip: _grey(np.asarray(strip).astype(np.float64) / 257))  # 65535 / 255
+        return _in_strips(picture, lambda strip: _led(_grey(np.asarray(strip).astype(np.float64) / 257), way))  # 65535 / 255
+    if picture.mode == "LAB":
+        return _in_strips(picture, (way or from_lab()).of)
     if picture.mode in ALPHA or "transparency" in picture.info:
-        return _in_strips(picture, _over_white)
+        return _in_strips(picture, lambda strip: _over_white(_led(_transparent(strip), way)))
+    if way is not None:
+        return _in_strips(picture, lambda strip: _led(strip if strip.mode == way.mode else strip.convert("RGB"), way))
     return picture.convert("RGB")
+
+
+def is_unused(picture: Image.Image) -> bool:
+    """Tell whether a picture has a channel of transparency that is 0 everywhere: a byte that nobody wrote."""
+    return picture.mode in ("RGBA", "LA", "PA") and picture.getchannel("A").getextrema() == (0, 0)
 
 
 def is_rgb(picture: Image.Image) -> bool:
@@ -50,29 +64,37 @@ def _in_strips(picture: Image.Image, convert: Callable[[Image.Image], Image.Imag
     return made
 
 
-def _over_white(strip: Image.Image) -> Image.Image:
-    rgba = strip.convert("RGBA")
+def _led(strip: Image.Image, way: Way | None) -> Image.Image:
+    return strip if way is None else way.of(strip)
+
+
+def _keyed(strip: Image.Image, key: int) -> Image.Image:
+    """Return wide grey as RGBA, of which one value is transparent."""
+    values = np.asarray(strip)
+    made = _grey(values.astype(np.float64) / 257)
+    made.putalpha(Image.fromarray(np.where(values == key, 0, 255).astype(np.uint8)))
+    return made
+
+
+def _transparent(strip: Image.Image) -> Image.Image:
+    """Return a strip as RGBA; of single bits, the transparent one is 0 or 255."""
+    if strip.mode != "1":
+        return strip.convert("RGBA")
+    grey = strip.convert("L")
+    grey.info["transparency"] = strip.info["transparency"]
+    return grey.convert("RGBA")
+
+
+def _over_white(rgba: Image.Image) -> Image.Image:
     return Image.alpha_composite(Image.new("RGBA", rgba.size, (255, 255, 255, 255)), rgba).convert("RGB")
 
 
-def _floating(picture: Image.Image) -> Callable[[Image.Image], Image.Image]:
-    """Return what scales strips of a floating picture, of whose values all are looked at first."""
+def strips(picture: Image.Image) -> Iterator[npt.NDArray[np.generic]]:
+    """Yield the values of a picture, some rows at a time."""
     width, height = picture.size
     rows = max(1, STRIP // width)
-    low, high = float("nan"), float("nan")
     for top in range(0, height, rows):
-        values = np.asarray(picture.crop((0, top, width, min(top + rows, height))))
-        low, high = float(np.fmin(low, np.fmin.reduce(values, None))), float(np.fmax(high, np.fmax.reduce(values, None)))
-    if not np.isfinite([low, high]).all():
-        raise ImageError("a floating-point image with infinite or no values")
-
-    def scaled(strip: Image.Image) -> Image.Image:
-        values = np.asarray(strip).astype(np.float64)
-        if low < 0 or high > 1:  # not on the scale 0..1: stretch what is there
-            values = (values - low) / ((high - low) or 1.0)
-        return _grey(np.nan_to_num(values) * 255)
-
-    return scaled
+        yield np.asarray(picture.crop((0, top, width, min(top + rows, height))))
 
 
 def _grey(values: npt.NDArray[np.float64]) -> Image.Image:

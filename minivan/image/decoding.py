@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib
 import io
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, Any, TypeVar
 
@@ -15,24 +15,26 @@ from PIL import Image
 
 from .. import input, npy
 from ..variants import COLOURS
-from . import bands, colour, orientation
+from . import bands, colour, orientation, profiles, samples, stretch, unended
 from .apart import available, decoded_apart
-from .bounds import LARGEST_FILE, STORED, ImageError, Look, Steps
-from .headers import WALKS, tiff_bands
+from .bounds import LARGEST_FILE, STORED, Bytes, ImageError, Look, Steps
+from .headers import WALKS, tiff_bands, tiff_photo
 from .kinds import FIRST, KINDS, recognise
 
 Made = TypeVar("Made")
 
 
-def decode(source: str | Path | bytes | IO[bytes], exif: bool = True) -> Image.Image:
-    """Return the first frame of an image file as 8-bit RGB, turned the way its EXIF orientation says unless `exif` is False.
+def decode(source: str | Path | bytes | IO[bytes], exif: bool = True, icc: bool = True, truncated: bool = False) -> Image.Image:
+    """Return the first frame of an image file as 8-bit sRGB, turned the way its EXIF orientation says unless `exif` is False.
 
-    Transparent pixels are laid over white; 16-bit and floating greyscale are scaled to 8 bits; CMYK and palettes are
-    converted by Pillow. Raises ImageError for anything that is not a complete image of a kind that minivan reads and within
-    the limits of `bounds`, and OSError where the file cannot be opened or is larger than 512 MiB. A decoder runs to its end:
-    to stop waiting for one after a time, decode in a thread, as `minivan.predict` does.
+    Colours are what the file says that they are, by an ICC profile or by numbers, unless `icc` is False. Transparent pixels
+    are laid over white, unless all are wholly transparent: then none is. 16-bit and floating greyscale are scaled to 8 bits;
+    without a profile, CMYK is converted by Pillow. A JPEG file that ends early is a picture where every pixel is there all the
+    same, and otherwise where `truncated` says so. Raises ImageError for anything that is not a complete image of a kind that
+    minivan reads and within the limits of `bounds`, and OSError where the file cannot be opened or is larger than 512 MiB. A
+    decoder runs to its end: to stop waiting for one after a time, decode in a thread, as `minivan.predict` does.
     """
-    picture = examine(source).decode(exif)
+    picture = examine(source).decode(exif, icc, truncated)
     if isinstance(picture, bands.Bands):
         raise ImageError("bands of numbers, where a photo is wanted")
     return picture
@@ -45,6 +47,8 @@ class Examined:
     look: Look
     channels: int = COLOURS  # that its picture is to have
     stored: tiff_bands.Stored | None = None  # the bands of a TIFF file that is no photo
+    photo: tiff_photo.Photo | None = None  # the samples of a TIFF file that is one, but not as Pillow reads it
+    notes: list[str] = field(default_factory=list, compare=False)  # what a person should know of how it was decoded
 
     @property
     def planes(self) -> int:
@@ -52,27 +56,72 @@ class Examined:
         photo = self.look.kind != bands.ARRAY and self.stored is None and self.channels == COLOURS
         return 1 if photo else self.channels
 
-    def decode(self, exif: bool = True) -> Image.Image | bands.Bands:
-        """Return its picture; see `minivan.image.decode`. A photo is one of Pillow's for three channels, else it is bands."""
-        return _named(lambda: self._decode(exif))
+    def decode(self, exif: bool = True, icc: bool = True, truncated: bool = False) -> Image.Image | bands.Bands:
+        """Return its picture; see `minivan.image.decode`. A photo is one of Pillow's for three channels, else it is bands.
 
-    def _decode(self, exif: bool) -> Image.Image | bands.Bands:
+        What a person should know of it is added to `notes`, a phrase each.
+        """
+        return _named(lambda: self._decode(exif, icc, truncated))
+
+    def _decode(self, exif: bool, icc: bool, truncated: bool) -> Image.Image | bands.Bands:
         if self.look.kind == bands.ARRAY:
             return bands.of_array(bytes(self.look.parts[0]), self.channels)
         if self.stored is not None:
             picture = bands.Bands(tuple(map(bands.plane, self.stored.planes(map(_values, self.stored.files())))))
             return picture.each(lambda band: orientation.turned(band, self.look.orientation if exif else 0))
-        return bands.of_photo(self._photo(exif), self.channels)
+        return bands.of_photo(self._photo(exif, icc, truncated), self.channels)
 
-    def _photo(self, exif: bool) -> Image.Image:
+    def _photo(self, exif: bool, icc: bool, truncated: bool) -> Image.Image:
         look = self.look
-        opened, found = _opened(look)
-        picture = opened if colour.is_rgb(opened) else colour.to_rgb(opened)
+        colours = look.colours if icc else ()
+        profiles.check(colours)
+        opened, found = self._opened(truncated)
+        if look.scale > 1:
+            self.notes.append(f"it is read at 1/{look.scale} of its width and height, {look.width} x {look.height} pixels")
+        if look.key and not look.deep:
+            opened.info["transparency"] = look.key[0] if len(look.key) == 1 else look.key
+        if colour.is_unused(opened):
+            opened.putalpha(255)
+            self.notes.append("its transparency is 0 everywhere and counts as none")
+        way, notes = profiles.way(colours, opened)
+        self.notes.extend(notes)
+        if colour.is_rgb(opened):
+            picture = opened if way is None else way.of(opened)
+        else:
+            scale = stretch.find(colour.strips(opened), look.no_data) if opened.mode == "F" else None
+            self.notes.extend(scale.notes if scale else ())
+            picture = colour.to_rgb(opened, way, scale)
         del opened  # its pixels, before a turn takes as many again
         if not exif:
             return picture
-        said = look.orientation or orientation.from_exif(look.exif or found) or orientation.from_xmp(look.xmp)
-        return orientation.turned(picture, said)
+        number = look.orientation or orientation.from_exif(look.exif or found) or orientation.from_xmp(look.xmp)
+        return orientation.turned(picture, number)
+
+    def _opened(self, truncated: bool) -> tuple[Image.Image, bytes]:
+        """Return what the decoder makes of the file, and the EXIF data that it made itself."""
+        if self.photo is not None:
+            stored = self.photo.stored
+            picture, notes = samples.picture(self.photo, stored.planes(map(_values, stored.files())))
+            self.notes.extend(notes)
+            return picture, b""
+        if self.look.deep:
+            return _keyed(self.look), b""
+        if self.look.kind != "JPEG":
+            return _opened(self.look)
+        try:
+            return _opened(self.look)
+        except OSError as error:  # Pillow's word for a file that ends early, and for one that is damaged
+            if error.errno is not None:
+                raise
+            damage = error
+        try:
+            picture, missing = unended.decoded(self.look.parts, lambda data: _load(self.look, data))
+        except (OSError, ValueError):
+            raise damage from None
+        if missing and not truncated:
+            raise ImageError(f"a JPEG file that ends early: {missing}; --truncated takes it as it is")
+        self.notes.extend([f"the file ends early: {missing}"] if missing else [])
+        return picture, b""
 
 
 def examine(source: str | Path | bytes | IO[bytes], channels: int = COLOURS) -> Examined:
@@ -108,7 +157,9 @@ def _examined(data: bytes, steps: Steps, channels: int) -> Examined:
         stored = tiff_bands.find(data, Steps(), channels) if kind == "TIFF" else None
         if stored is None:
             bands.check_photo(channels)
-        found = Examined(_look(data, steps) if stored is None else stored.look, channels, stored)
+        look = stored.look if stored else _look(data, steps)
+        photo = tiff_photo.find(data, Steps()) if kind == "TIFF" and stored is None else None
+        found = Examined(photo.stored.look if photo else look, channels, stored, photo)
     found.look.check()
     return found
 
@@ -130,15 +181,42 @@ def _opened(look: Look) -> tuple[Image.Image, bytes]:
 
 def _decoded(look: Look) -> tuple[Image.Image, bytes]:
     """Decode in this process; return the picture, and the EXIF data that the decoder made of what is no EXIF."""
-    kind = KINDS[look.kind]
-    make: Callable[[IO[bytes]], Any] = getattr(importlib.import_module(kind.module), kind.decoder)
-    file = io.BytesIO(look.parts[0] if len(look.parts) == 1 else b"".join(look.parts))
-    with make(file) as opened:
-        if opened.width * opened.height * STORED.get(opened.mode, 4) > look.pixels * STORED.get(look.mode, 4):
-            raise ImageError(f"damaged image: {look.width} x {look.height} pixels, or {opened.width} x {opened.height}")
-        opened.load()
+    opened = _load(look, look.parts[0] if len(look.parts) == 1 else b"".join(look.parts))
     made = opened.info.get("exif", b"") if look.kind == "AVIF" else b""
     return opened, made.removeprefix(b"Exif\0\0")
+
+
+def _keyed(look: Look) -> Image.Image:
+    """Decode a PNG of 16-bit RGB of which one colour is transparent; return RGBA.
+
+    The decoder gives the higher byte of each sample, or, told that the lower one comes first, the lower.
+    """
+    data = b"".join(look.parts)
+    high, low = (_load(look, data, mode) for mode in ("RGB;16B", "RGB;16L"))
+    alpha = Image.new("L", high.size)
+    top = 0
+    for upper, lower in zip(colour.strips(high), colour.strips(low), strict=True):
+        whole = upper.astype(np.uint16) * 256 + lower.astype(np.uint16)
+        same = (whole == np.array(look.key, np.uint16)).all(axis=2)
+        alpha.paste(Image.fromarray(np.where(same, 0, 255).astype(np.uint8)), (0, top))
+        top += len(same)
+    high.putalpha(alpha)
+    return high
+
+
+def _load(look: Look, data: Bytes, raw_mode: str = "") -> Image.Image:
+    kind = KINDS[look.kind]
+    make: Callable[[IO[bytes]], Any] = getattr(importlib.import_module(kind.module), kind.decoder)
+    with make(io.BytesIO(data)) as opened:
+        if look.scale > 1:
+            opened.draft(opened.mode, (opened.width // look.scale, opened.height // look.scale))
+        if opened.width * opened.height * STORED.get(opened.mode, 4) > look.pixels * STORED.get(look.mode, 4):
+            raise ImageError(f"damaged image: {look.width} x {look.height} pixels, or {opened.width} x {opened.height}")
+        if raw_mode:
+            opened.tile = [tile._replace(args=raw_mode) for tile in opened.tile]
+        opened.load()
+    loaded: Image.Image = opened
+    return loaded
 
 
 def _named(work: Callable[[], Made]) -> Made:

@@ -92,11 +92,17 @@ def view(picture: Image.Image | Bands, preprocessing: Preprocessing) -> Image.Im
     return centre_crop(resize(picture, preprocessing.resize, preprocessing.interpolation), preprocessing.crop)
 
 
-def prepare(source: str | Path | bytes | IO[bytes], preprocessing: Preprocessing, exif: bool = True) -> npt.NDArray[np.float32]:
+def prepare(
+    source: str | Path | bytes | IO[bytes],
+    preprocessing: Preprocessing,
+    exif: bool = True,
+    icc: bool = True,
+    truncated: bool = False,
+) -> npt.NDArray[np.float32]:
     """Return the network's input for an image file, float32 (C, crop, crop), C being `preprocessing.channels`.
 
     A photo becomes grey for one channel. For other numbers than 3 and 1 the file is an .npy array of a shape (H, W, C) or
     (C, H, W). Arguments and errors as for `decode`.
     """
-    picture = examine(source, preprocessing.channels).decode(exif)
+    picture = examine(source, preprocessing.channels).decode(exif, icc, truncated)
     return normalise(view(picture, preprocessing), preprocessing.mean, preprocessing.std)

@@ -11,13 +11,14 @@ Importing it costs next to nothing: NumPy and Pillow are imported with the first
 
 from .ahead import Prepared, batches, prepare_ahead
 from .answers import Answer, Guess, Unusable, answers, classify, guesses, make_ready
-from .images import STANDARD_INPUT, Found, find_images
+from .images import STANDARD_INPUT, Found, Images, find_images
 
 __all__ = [
     "STANDARD_INPUT",
     "Answer",
     "Found",
     "Guess",
+    "Images",
     "Prepared",
     "Unusable",
     "answers",

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import itertools
-import os
 import time
 from collections import deque
 from collections.abc import Iterable, Iterator
@@ -33,10 +32,17 @@ class Prepared(NamedTuple):
     x: npt.NDArray[np.float32] | None  # (C, crop, crop); None where there is a fault
     fault: str
     seconds: float  # spent on reading, decoding and preparing
+    notes: tuple[str, ...] = ()  # what a person should know of how it was read
 
 
 def prepare_ahead(
-    images: Iterable[Found], preprocessing: Preprocessing, exif: bool = True, ahead: int = 16, threads: int | None = None
+    images: Iterable[Found],
+    preprocessing: Preprocessing,
+    exif: bool = True,
+    ahead: int = 16,
+    threads: int | None = None,
+    icc: bool = True,
+    truncated: bool = False,
 ) -> Iterator[Prepared]:
     """Yield the images in order, prepared, with up to `ahead` more of them on the way in `threads` threads (all).
 
@@ -49,7 +55,7 @@ def prepare_ahead(
     from ..image import LARGEST_HELD, LONGEST
 
     images = iter(images)
-    work = Decoding(preprocessing, exif, Budget(LARGEST_HELD, LONGEST))
+    work = Decoding(preprocessing, (exif, icc, truncated), Budget(LARGEST_HELD, LONGEST))
     pool = Threads(threads or processors.budget().threads, "decode")
 
     def begin(image: Found) -> tuple[Found, Job[Prepared], int]:
@@ -94,28 +100,30 @@ def at_once(preprocessing: Preprocessing, most: int) -> int:
 class Decoding:
     """How images are decoded and prepared, and what all of them together may hold."""
 
-    def __init__(self, preprocessing: Preprocessing, exif: bool, budget: Budget) -> None:
-        self.preprocessing, self.exif, self.budget = preprocessing, exif, budget
+    def __init__(self, preprocessing: Preprocessing, how: tuple[bool, bool, bool], budget: Budget) -> None:
+        self.preprocessing, self.how, self.budget = preprocessing, how, budget  # how: as `minivan.image.decode` takes it
 
     def prepared(self, image: Found, job: Job[Prepared], data: bytes | None = None) -> Prepared:
         """Read (unless `data` is what it holds), decode and prepare one image; what is wrong with it becomes its fault."""
         if image.fault:
             return Prepared(image.name, None, image.fault, 0.0)
         start = time.perf_counter()
-        x, fault = None, ""
+        x, fault, notes = None, "", tuple[str, ...]()
         job.begin()
         try:
-            x = self._prepared(image, job, data)
+            x, notes = self._prepared(image, job, data)
         except (ValueError, OSError) as error:
             fault = reason(error)
-        return Prepared(image.name, x, fault, time.perf_counter() - start)
+        return Prepared(image.name, x, fault, time.perf_counter() - start, notes)
 
-    def _prepared(self, image: Found, job: Job[Prepared], data: bytes | None) -> npt.NDArray[np.float32]:
+    def _prepared(
+        self, image: Found, job: Job[Prepared], data: bytes | None
+    ) -> tuple[npt.NDArray[np.float32], tuple[str, ...]]:
         """What the walk holds is taken before the file is read. Where decoding takes more than is left, all is let go first."""
         from ..image import examine, normalise, view, viewed, walked
 
         settings = self.preprocessing
-        amount = walked(_size(image.name) if data is None else len(data))
+        amount = walked(image.size if data is None else len(data))
         while True:
             with contextlib.ExitStack() as stack:
                 with job.paused():
@@ -125,16 +133,10 @@ class Decoding:
                 both = max(viewed(width, height, settings, planes), viewed(height, width, settings, planes))
                 needed = max(examined.look.held, both)
                 if change(needed):
-                    return normalise(view(examined.decode(self.exif), settings), settings.mean, settings.std)
+                    seen = view(examined.decode(*self.how), settings)
+                    return normalise(seen, settings.mean, settings.std), tuple(examined.notes)
                 del examined  # the file is read anew after the wait
             amount = max(amount, needed)
-
-
-def _size(path: str) -> int:
-    try:
-        return os.stat(path).st_size
-    except OSError:
-        return 0
 
 
 def batches(items: Iterable[Item], size: int) -> Iterator[list[Item]]:

@@ -42,6 +42,7 @@ class Answer:
     sure: bool | None = None  # whether the first is likely enough to rely on; None where the weights do not say
     version: str = ""  # of the weights; empty where they do not say
     activation: str = "softmax"  # what made probabilities: of one class among all, or by 'sigmoid' of each for itself
+    notes: tuple[str, ...] = ()  # what a person should know of how the image was read, a phrase each
 
     def as_dict(self) -> dict[str, Any]:
         """Return the answer as JSON knows it, probabilities rounded to six digits and the time to one.
@@ -50,7 +51,7 @@ class Answer:
         [{'index': 7, 'wnid': 'n07920052', 'label': 'espresso', 'probability': 0.929123}]
         """
         top = [{**asdict(guess), "probability": round(guess.probability, 6)} for guess in self.top]
-        return {**asdict(self), "milliseconds": round(self.milliseconds, 1), "top": top}
+        return {**asdict(self), "milliseconds": round(self.milliseconds, 1), "top": top, "notes": [*self.notes]}
 
 
 @dataclass(frozen=True)
@@ -67,27 +68,36 @@ def classify(
     top_k: int = 5,
     exif: bool = True,
     threads: int | None = None,
+    icc: bool = True,
+    truncated: bool = False,
 ) -> Iterator[Answer | Unusable]:
     """Yield, for every image that the paths name, the `top_k` likeliest classes, or why it cannot be used.
 
     `paths` is one path or several, as for `find_images`. Images come in its order, each as soon as its batch is done, and
-    are decoded by `threads` threads (all) while the network computes. `exif` is as for `minivan.image.decode`. Raises
-    ValueError for weights without classes, for a `top_k` below 1, and for logits that are no numbers.
+    are decoded by `threads` threads (all) while the network computes. `exif`, `icc` and `truncated` are as for
+    `minivan.image.decode`. Raises ValueError for weights without classes, for a `top_k` below 1, and for logits that are no
+    numbers.
     """
     if isinstance(paths, (str, os.PathLike)):
         paths = [paths]
-    return answers(model, find_images(paths, model.config.channels), top_k, exif, threads)
+    return answers(model, find_images(paths, model.config.channels), top_k, exif, threads, icc, truncated)
 
 
 def answers(
-    model: VAN, images: Iterable[Found], top_k: int = 5, exif: bool = True, threads: int | None = None
+    model: VAN,
+    images: Iterable[Found],
+    top_k: int = 5,
+    exif: bool = True,
+    threads: int | None = None,
+    icc: bool = True,
+    truncated: bool = False,
 ) -> Iterator[Answer | Unusable]:
     """Yield what `classify` does for images that are found already. What is wrong with the call is raised at once."""
     if not model.config.classes:
         raise ValueError(f"the weights {model.card.name} are a backbone without a head: they give features, not classes")
     _check_top_k(top_k)
     size = 1 if model.engine.compile is None else at_once(model.card.preprocessing, BATCH)
-    ready = prepare_ahead(images, model.card.preprocessing, exif, 2 * size, threads)
+    ready = prepare_ahead(images, model.card.preprocessing, exif, 2 * size, threads, icc, truncated)
     return (answer for batch in batches(ready, size) for answer in _answer(model, batch, top_k))
 
 
@@ -104,8 +114,8 @@ def _answer(model: VAN, batch: list[Prepared], top_k: int) -> list[Answer | Unus
             return Unusable(image.name, image.fault)
         top = next(tops)
         sure = model.card.is_sure(top[0].probability)
-        milliseconds, card = 1000 * (image.seconds + share), model.card
-        return Answer(image.name, card.name, model.engine.name, milliseconds, top, sure, card.version, card.activation)
+        milliseconds, card, engine = 1000 * (image.seconds + share), model.card, model.engine.name
+        return Answer(image.name, card.name, engine, milliseconds, top, sure, card.version, card.activation, image.notes)
 
     return [one(image) for image in batch]
 

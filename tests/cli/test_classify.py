@@ -29,7 +29,7 @@ def test_coffee_is_espresso_and_the_cat_an_egyptian_cat_as_pytorch_says(run):
     status, out, err = run("classify", EXAMPLES / "coffee.jpg", EXAMPLES / "cat.jpg", "--json")
     assert (status, err) == (0, "")
     coffee, cat = results(out)
-    assert list(coffee) == ["image", "model", "engine", "milliseconds", "top", "sure", "version", "activation"]
+    assert list(coffee) == ["image", "model", "engine", "milliseconds", "top", "sure", "version", "activation", "notes"]
     assert coffee["model"] == minivan.load().card.name and coffee["milliseconds"] > 0
     assert list(coffee["top"][0]) == ["index", "wnid", "label", "probability"]
     assert coffee["top"][0]["label"].startswith("espresso") and coffee["top"][0]["wnid"] == "n07920052"
@@ -77,7 +77,7 @@ def test_folders_patterns_and_standard_input(run, tmp_path, monkeypatch):
     (tmp_path / "deep" / "notes.txt").write_text("not an image, and not asked for")
     monkeypatch.chdir(tmp_path)
     status, out, err = run("classify", "deep", "--json", "--top-k", 1)
-    assert (status, err) == (0, "")
+    assert (status, err) == (0, "minivan: 1 file is no image: notes.txt\n")
     assert [r["image"] for r in results(out)] == [os.path.join("deep", "coffee.jpg"), os.path.join("deep", "er", "CAT.JPG")]
     assert [len(r["top"]) for r in results(out)] == [1, 1]
     status, out, _ = run("classify", "deep/*.jpg", "deep", "--json")
@@ -90,7 +90,7 @@ def test_what_cannot_be_read_is_named_and_the_rest_is_classified(run, tmp_path):
     faults = {
         "empty.jpg": (b"", "the file is empty"),
         "text.jpg": (b"hello", "not an image that minivan reads"),
-        "truncated.jpg": ((EXAMPLES / "cat.jpg").read_bytes()[:9000], "damaged image: image file is truncated"),
+        "truncated.jpg": ((EXAMPLES / "cat.jpg").read_bytes()[:9000], "a JPEG file that ends early: "),
         "huge.png": (png_header(20000, 20000), "20000 x 20000 = 400,000,000 pixels is more than the limit"),
     }
     for name, (data, _) in faults.items():
@@ -149,6 +149,38 @@ def test_an_empty_name_is_not_the_default(run):
     for flag in ["--model", "--weights"]:
         status, out, err = run("classify", EXAMPLES / "coffee.jpg", flag, "")
         assert (status, out) == (2, "") and len(err.splitlines()) == 1
+
+
+def test_what_was_done_to_a_photo_is_in_the_json_and_on_standard_error(run, tmp_path):
+    Image.fromarray(np.linspace(-5, 7, 900, dtype=np.float32).reshape(30, 30)).save(tmp_path / "floating.tif")
+    stretched = "its values, from -5 to 7, are stretched from black to white"
+    _, out, said = run("classify", tmp_path / "floating.tif", "--json", "--engine", "numpy")
+    assert results(out)[0]["notes"] == [stretched]
+    assert said == f"note: {tmp_path / 'floating.tif'}: {stretched}\n"
+
+
+def test_no_line_is_broken_or_cut_where_standard_output_is_no_terminal(run, tmp_path, monkeypatch):
+    """The path of a photo and the name of a class, however long, on a line each, so that grep finds them."""
+    monkeypatch.setenv("COLUMNS", "40")
+    path = tmp_path / "2024 Summer holiday in the mountains" / "day 3, walk to the hut (all raw exports, again)" / "photo 1.jpg"
+    path.parent.mkdir(parents=True)
+    shutil.copy(EXAMPLES / "coffee.jpg", path)
+    _, out, _ = run("classify", path, "--engine", "numpy", "--top-k", 200)
+    lines = [line.strip() for line in out.splitlines()]
+    assert lines[0] == str(path) and len(lines[0]) > 120
+    labels = [label.name for label in minivan.load().card.labels]
+    assert max(map(len, labels)) > 32 and "…" not in out
+    for label in labels:
+        assert any(label in line for line in lines[1:]), label
+
+
+def test_a_photo_that_ends_early_is_answered_when_asked_for(run, tmp_path):
+    photo = (EXAMPLES / "coffee.jpg").read_bytes()
+    (tmp_path / "cut.jpg").write_bytes(photo[: len(photo) * 9 // 10])
+    status, _, said = run("classify", tmp_path / "cut.jpg", "--engine", "numpy")
+    assert status == 2 and "of its rows are not all there; --truncated takes it as it is" in said
+    status, out, said = run("classify", tmp_path / "cut.jpg", "--engine", "numpy", "--truncated", "--json")
+    assert status == 0 and results(out)[0]["notes"][0] in said and "the file ends early: " in said
 
 
 def test_exif_orientation_can_be_switched_off(run, tmp_path):

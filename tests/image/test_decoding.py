@@ -1,6 +1,7 @@
 """Decoding, orientation, resizing, cropping, normalising; and every mode an image file can have."""
 
 import io
+import struct
 import subprocess
 import sys
 import warnings
@@ -11,6 +12,7 @@ import pytest
 from PIL import Image, ImageOps
 from support import ROOT
 from support.pictures import chunk, encode, photo, png, png_header, valid_files
+from support.tiff_photos import photo_tiff
 
 from minivan import image
 from minivan.card import PRESETS, Preprocessing
@@ -99,10 +101,56 @@ def test_a_palette_is_looked_up():
     assert only_colour(encode(picture)) == (10, 20, 30)
 
 
+def half(picture):
+    """Return a picture whose right half is opaque."""
+    alpha = picture.getchannel("A")
+    alpha.paste(255, (picture.width // 2, 0, picture.width, picture.height))
+    picture.putalpha(alpha)
+    return picture
+
+
+def bmp_with_alpha(picture):
+    """A BMP file of 32 bits with a mask for transparency, as clipboards write it."""
+    pixels = np.asarray(picture)[::-1, :, [2, 1, 0, 3]].tobytes()
+    header = struct.pack("<IiiHHIIiiII", 124, *picture.size, 1, 32, 3, len(pixels), 0, 0, 0, 0)
+    header += struct.pack("<IIII", 0xFF0000, 0xFF00, 0xFF, 0xFF000000) + b"BGRs" + bytes(64)
+    return b"BM" + struct.pack("<IHHI", 138 + len(pixels), 0, 0, 138) + header + pixels
+
+
+@pytest.mark.parametrize("kind", ["PNG", "PNG grey", "BMP", "WEBP", "TIFF", "TIFF multiplied", "TIFF 12", "AVIF", "JPEG2000"])
+def test_transparency_that_is_zero_everywhere_is_none(kind):
+    """One pixel that is not makes it transparency."""
+    grey, where = kind in ("PNG grey", "TIFF 12"), (0, 0)
+    colour = (90,) if grey else (200, 100, 50)
+
+    def made(*shown):
+        picture = Image.new("LA" if grey else "RGBA", (24, 16), (*colour, 0))
+        for place in shown:
+            picture.putpixel(place, (*colour, 255))
+        if kind == "BMP":
+            return bmp_with_alpha(picture)
+        if kind.startswith("TIFF "):
+            array, extra = np.asarray(picture), [1 if "multiplied" in kind else 2]
+            if kind == "TIFF 12":
+                return photo_tiff((array * (4095 / 255)).astype("u2"), 1, bits=12, changed={338: extra})
+            return photo_tiff(array, 2, changed={338: extra})
+        more = {"WEBP": dict(lossless=True, exact=True), "AVIF": dict(quality=100, subsampling="4:4:4")}.get(kind, {})
+        return encode(picture, kind.split()[0], **more)
+
+    examined = image.examine(made())
+    assert np.abs(np.asarray(examined.decode()).astype(int) - colour).max() <= 3
+    assert examined.notes == ["its transparency is 0 everywhere and counts as none"]
+    seen = np.asarray(image.decode(made(where))).astype(int)
+    assert np.abs(seen[0, 0] - colour).max() <= 90 and np.abs(seen[8, 12] - 255).max() <= 3
+
+
 def test_transparency_lies_over_white():
-    assert only_colour(encode(Image.new("RGBA", (3, 3), (10, 20, 30, 0)))) == (255, 255, 255)
+    assert np.asarray(image.decode(encode(half(Image.new("RGBA", (4, 3), (10, 20, 30, 0))))))[0, 1:3].tolist() == [
+        [255] * 3,
+        [10, 20, 30],
+    ]
     assert only_colour(encode(Image.new("RGBA", (3, 3), (10, 20, 30, 255)))) == (10, 20, 30)
-    assert only_colour(encode(Image.new("LA", (3, 3), (10, 0)))) == (255, 255, 255)
+    assert np.asarray(image.decode(encode(half(Image.new("LA", (4, 3), (10, 0))))))[0, 1:3, 0].tolist() == [255, 10]
     palette = Image.new("P", (3, 3), 1)
     palette.putpalette([0, 0, 0, 10, 20, 30])
     assert only_colour(encode(palette, transparency=1)) == (255, 255, 255)

@@ -18,6 +18,7 @@ from minivan.image.headers.bmp import LARGEST_PACKED
 from minivan.image.headers.jpeg import LARGEST_WORK
 from minivan.image.headers.png import LARGEST_TEXT
 from minivan.image.headers.tiff import LARGEST_DIRECTORY, LARGEST_XMP
+from minivan.image.profiles import LARGEST_PROFILE
 from minivan.input import amount
 from minivan.predict.ahead import WAITING
 
@@ -159,7 +160,7 @@ def test_the_documentation_states_the_limits_and_counts():
     text = (ROOT / "docs" / "robustness.md").read_text(encoding="utf-8")
     for said in (
         f"| {amount(bounds.LARGEST_FILE)} | bytes of one file",
-        f"| {bounds.LARGEST_PIXELS:,} | pixels of one picture; for a packed BMP",
+        f"| {bounds.LARGEST_PIXELS:,} | pixels of one picture, of a JPEG file after reduced decoding",
         f"Pillow decodes in Python, {LARGEST_PACKED:,};",
         f"| {bounds.LARGEST_STEPS:,} | segments",
         f"| {LARGEST_WORK:,} | pixels times scans",
@@ -168,6 +169,7 @@ def test_the_documentation_states_the_limits_and_counts():
         f"| {amount(image.walked(0))} and {image.walked(1) - image.walked(0)} times the file | bytes that reading",
         f"| {amount(LARGEST_DIRECTORY)} | bytes of all values in the directory",
         f"| {amount(LARGEST_TEXT)} | bytes of EXIF, and of XMP",
+        f"| {amount(LARGEST_PROFILE)} | bytes of a colour profile",
         f"| {bounds.LONGEST} s | reading and decoding one image",
         f"| {bounds.LONGEST} s | waiting for memory",
         f"| {len(HOSTILE)} kinds of hostile headers",

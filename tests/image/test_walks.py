@@ -149,6 +149,7 @@ def grey_ppm(magic, largest, sample, side=1200):
         png(9, 9, before=chunk(b"zTXt", b"Raw profile type exif\0\0" + zlib.compress(b"\nexif\n8\n" + b"00" * (1 << 19)))),
         PROGRESSIVE[:2] + segment(0xE1, b"Exif\0\0" + bytes(60_000)) * 30 + PROGRESSIVE[2:],
         repeated(320, 9),
+        png(9, 9, before=chunk(b"iCCP", b"p\0\0" + zlib.compress(bytes(5 << 20)))),
     ],
     ids=lambda data: data[:20].decode("latin1"),
 )

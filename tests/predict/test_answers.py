@@ -38,7 +38,8 @@ def test_the_answers_are_what_the_command_prints(run, model):
     for entry in (*printed, *given):
         assert entry.pop("milliseconds") > 0
     assert given == printed
-    assert [list(entry) for entry in given] == [["image", "model", "engine", "top", "sure", "version", "activation"]] * 2
+    keys = ["image", "model", "engine", "top", "sure", "version", "activation", "notes"]
+    assert [list(entry) for entry in given] == [keys] * 2
 
 
 def test_one_path_is_enough_and_what_cannot_be_used_says_why(model, tmp_path):

@@ -93,3 +93,31 @@ def test_no_more_images_than_allowed_are_taken_ahead():
 def test_batches():
     assert list(batches(range(5), 2)) == [[0, 1], [2, 3], [4]]
     assert list(batches([], 2)) == []
+
+
+def test_a_folder_is_searched_by_many_endings_and_first_bytes_and_says_what_it_left_out(tmp_path):
+    photos = ["coffee.jfif", "coffee.JPE", "coffee.mpo", "coffee.j2k", "coffee.pnm", "coffee.heic", "coffee", "sub/.hidden"]
+    others = ["notes.txt", "coffee.pnm.jpg_large", "words", "a.json"]
+    systems = ["Thumbs.db", ".DS_Store", "._coffee.jpg", "__MACOSX/coffee.jpg", "desktop.ini"]
+    for name in photos + others + systems:
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_bytes(b"words" if name in others else COFFEE.read_bytes()[:200])
+    found = find_images([tmp_path])
+    assert sorted(image.name for image in found) == sorted(str(tmp_path / name) for name in photos)
+    assert sorted(found.left_out) == sorted(str(tmp_path / name) for name in others)
+    assert found.said_of_others() == "4 files are no images: a.json, coffee.pnm.jpg_large, notes.txt, ..."
+    assert find_images([COFFEE]).said_of_others() == ""
+
+
+def test_what_was_left_out_and_named_elsewhere_is_not_said_to_be_left_out(album):
+    assert find_images([album, album / "notes.txt"]).left_out == []
+
+
+def test_brackets_that_match_nothing_are_tried_as_they_are(tmp_path):
+    (tmp_path / "day [1]").mkdir()
+    (tmp_path / "day [1]" / "a.jpg").write_bytes(b"")
+    (tmp_path / "day 1").mkdir()
+    found = [Found(str(tmp_path / "day [1]" / "a.jpg"))]
+    assert find_images([tmp_path / "day [1]" / "*.jpg"]) == found == find_images([tmp_path / "day [1]"])
+    (tmp_path / "day 1" / "b.jpg").write_bytes(b"")
+    assert find_images([tmp_path / "day [1]" / "*.jpg"]) == [Found(str(tmp_path / "day 1" / "b.jpg"))]

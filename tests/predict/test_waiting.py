@@ -50,11 +50,11 @@ def test_an_image_does_not_wait_for_a_decoder_without_an_end(photos, release, mo
     monkeypatch.setattr(image, "LARGEST_HELD", 1000)
     decode, prepared, begun = decoding.Examined.decode, ahead.Decoding.prepared, threading.Event()
 
-    def without_end(self, exif):
+    def without_end(self, *how):
         if self.look.width == 7:
             begun.set()
             release.wait(60)
-        return decode(self, exif)
+        return decode(self, *how)
 
     def in_turn(self, found, *given):
         """The others begin, with their clocks, as soon as the first has all memory."""

@@ -6,9 +6,10 @@ import zlib
 from functools import cache
 
 import numpy as np
-from PIL import Image
+from PIL import Image, ImageCms
 
 from minivan.image.kinds import KINDS
+from support.tiff_photos import photo_tiff
 
 
 def encode(picture, kind="PNG", **options):
@@ -38,11 +39,16 @@ def turned(number):
 def valid_files():
     """Return small files, name -> bytes; the name begins with the kind."""
     rgb, rgba, grey = photo(), photo("RGBA"), photo("L")
+    icc = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
+    twelve = np.asarray(grey)[..., None].astype(np.uint16) * 16
     files = {
         "JPEG": encode(rgb, "JPEG", exif=turned(6), comment=b"a comment"),
         "JPEG progressive": encode(rgb, "JPEG", progressive=True),
         "JPEG CMYK": encode(photo("CMYK"), "JPEG"),
         "JPEG of two pictures": encode(rgb, "MPO", save_all=True, append_images=[grey]),
+        "JPEG with a profile": encode(rgb, "JPEG", icc_profile=icc),
+        "PNG with a profile": encode(rgb, "PNG", icc_profile=icc),
+        "TIFF 12 bits": photo_tiff(twelve, 1, bits=12, rows=5),
         "PNG": encode(rgb, "PNG", exif=turned(3), dpi=(72, 72)),
         "PNG with alpha": encode(rgba, "PNG"),
         "PNG 16 bits": encode(photo("I;16"), "PNG"),

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from ..bounds import ImageError, Look, Steps
+from ..profiles import LARGEST_PROFILE
 
 EXTENSION, PICTURE, CONTROL = 0x21, 0x2C, 0xF9
+PROFILE = b"\xff\x0bICCRGBG1012"  # how an extension begins whose blocks are a profile (ICC.1, annex B.6)
 
 
 def walk(data: bytes, steps: Steps) -> Look:
     """Look at a GIF file, of which comments and whatever applications left in it go before the first picture."""
     flags = data[10] if len(data) > 12 else 0
     place = 13 + (3 << ((flags & 7) + 1) if flags & 128 else 0)
-    parts = [data[:place]]
+    parts, profile = [data[:place]], bytearray()
     while place < len(data) and data[place] != PICTURE:
         steps.take()
         if data[place] == ord(";"):
@@ -20,9 +22,12 @@ def walk(data: bytes, steps: Steps) -> Look:
             place += 1  # as decoders do: what lies between blocks is passed over
         else:
             start, control = place, data[place + 1 : place + 2] == bytes([CONTROL])
+            coloured = not profile and data.startswith(PROFILE, place + 1)
             place += 2
             while place < len(data) and (size := data[place]):
                 steps.take()
+                if coloured and place > start + 2 and len(profile) <= LARGEST_PROFILE:
+                    profile += data[place + 1 : place + 1 + size]
                 place += 1 + size
             place += 1
             if control:
@@ -33,4 +38,7 @@ def walk(data: bytes, steps: Steps) -> Look:
     width = max(int.from_bytes(data[6:8], "little"), left + wide)
     height = max(int.from_bytes(data[8:10], "little"), top + high)
     parts.append(data[place:])
-    return Look("GIF", width, height, "P", tuple(parts), buffers=3)  # filled, made larger, and kept for the next picture
+    colours = (bytes(profile),) if profile else ()
+    return Look(
+        "GIF", width, height, "P", tuple(parts), buffers=3, colours=colours
+    )  # filled, made larger, and kept for the next picture

@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
+from dataclasses import replace
 
 from ..bounds import ImageError, Look, Steps
+from ..profiles import LARGEST_PROFILE, TOO_LARGE
 
 FRAMES = (*range(0xC0, 0xC4), *range(0xC5, 0xC8), *range(0xC9, 0xCC), *range(0xCD, 0xD0))  # SOF
 PROGRESSIVE = (0xC2, 0xC6, 0xCA, 0xCE)
 SCAN, END, COMMENT = 0xDA, 0xD9, 0xFE
 ALONE = (0x01, *range(0xD0, 0xD9))  # markers without a segment behind them
 MODES = {1: "L", 3: "RGB", 4: "CMYK"}
+REDUCED = (2, 4, 8)  # what libjpeg divides sides by, while it decodes
 FEW = 64  # scans that cost too little to be counted exactly
 LARGEST_WORK = 3_000_000_000  # pixels times scans: some six seconds
 LARGEST_METADATA = 1 << 20  # bytes of EXIF and of XMP that are looked at
+PROFILE = b"ICC_PROFILE\0"  # then its number among the segments that the profile is in, from 1, and how many they are
 MARKER = re.compile(rb"\xff+([\xc0-\xcf\xd9-\xfe])")  # behind a scan, with a length: libjpeg passes over all others
 
 
@@ -22,6 +27,7 @@ def walk(data: bytes, steps: Steps) -> Look:
     parts: list[bytes] = [b"\xff\xd8"]
     frame, progressive = b"", False
     exif, xmp = bytearray(), b""
+    profile: dict[int, bytes] = {}
     place = 2
     while True:
         steps.take()
@@ -44,12 +50,14 @@ def walk(data: bytes, steps: Steps) -> Look:
                 raise ImageError("damaged image: a JPEG file with two frames")
             frame, progressive = data[place + 4 : end], marker in PROGRESSIVE
         if 0xE0 <= marker <= 0xEF or marker == COMMENT:
-            if data.startswith((b"\xff\xe1", b"\xff\xe0", b"\xff\xee"), place):
+            if data.startswith((b"\xff\xe1", b"\xff\xe2", b"\xff\xe0", b"\xff\xee"), place):
                 body = data[place + 4 : end]
                 if marker == 0xE1 and body.startswith(b"Exif\0\0") and len(exif) < LARGEST_METADATA:
                     exif += body[6:]
                 elif marker == 0xE1 and body.startswith(b"http://ns.adobe.com/xap/1.0/\0"):
                     xmp = body
+                elif marker == 0xE2 and body.startswith(PROFILE):
+                    profile.setdefault(int.from_bytes(body[12:13]), body)
                 elif body.startswith((b"JFIF", b"Adobe")):  # these say which colours are meant
                     parts.append(data[place:end])
         else:
@@ -63,18 +71,42 @@ def walk(data: bytes, steps: Steps) -> Look:
     scans = _scans(data, place, steps)
     if scans * width * height > LARGEST_WORK:
         raise ImageError(f"a JPEG file of {width} x {height} pixels in {scans:,} scans takes too long to decode")
-    several = progressive or scans > 1
+    coefficients = _coefficients(frame, count) if progressive or scans > 1 else 0.0
     parts.append(data[place:] if len(parts) > 1 else b"")
-    return Look(
+    look = Look(
         "JPEG",
         width,
         height,
         MODES[count],
         tuple(parts),
-        buffers=_coefficients(frame, count) if several else 0.0,
+        buffers=coefficients,
         exif=bytes(exif[:LARGEST_METADATA]),
         xmp=xmp,
+        colours=_profile(profile),
     )
+    return next((each for each in (look, *_reduced(look)) if each.fits()), look)
+
+
+def _reduced(look: Look) -> Iterator[Look]:
+    """Yield what reduced decoding makes of a picture, a half, a quarter or an eighth of its sides.
+
+    It spares the picture alone: the coefficients that a decoder keeps between scans are those of the whole.
+    """
+    for scale in REDUCED:
+        width, height = -(-look.width // scale), -(-look.height // scale)
+        yield replace(look, width=width, height=height, buffers=0.0, extra=int(look.buffers * look.pixels), scale=scale)
+
+
+def _profile(segments: dict[int, bytes]) -> tuple[bytes | str, ...]:
+    """Return the profile that lies in numbered segments, or why it is none. ICC.1, annex B.4."""
+    count = max((body[13] if len(body) > 13 else 0 for body in segments.values()), default=0)
+    if not segments:
+        return ()
+    if [*range(1, count + 1)] != sorted(segments):
+        return ("it is damaged: some of its parts are missing",)
+    if sum(map(len, segments.values())) > LARGEST_PROFILE:
+        return (TOO_LARGE,)
+    return (b"".join(segments[i][14:] for i in range(1, count + 1)),)
 
 
 def _scans(data: bytes, first: int, steps: Steps) -> int:
@@ -88,6 +120,17 @@ def _scans(data: bytes, first: int, steps: Steps) -> int:
         count += found[1][0] == SCAN
         place = found.end() + int.from_bytes(data[found.end() : found.end() + 2])
     return count
+
+
+def scan_headers(data: bytes, steps: Steps) -> Iterator[bytes]:
+    """Yield what stands at the beginning of each scan: its length, how many colours, which, and which of their bits."""
+    place = 0
+    while (found := MARKER.search(data, place)) and found[1][0] != END:
+        steps.take()
+        size = int.from_bytes(data[found.end() : found.end() + 2])
+        if found[1][0] == SCAN:
+            yield data[found.end() : found.end() + size]
+        place = found.end() + size
 
 
 def _coefficients(frame: bytes, count: int) -> float:

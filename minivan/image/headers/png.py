@@ -6,10 +6,15 @@ import re
 import zlib
 
 from ..bounds import ImageError, Look, Steps
+from . import png_colours
 
 CHANNELS = {0: "L", 2: "RGB", 3: "P", 4: "LA", 6: "RGBA"}  # by colour type
+RGB, PALETTE = 2, 3  # colour types
+KEYED = {0: 1, RGB: 3}  # colour types of which one colour may be transparent, and of how many samples it is
+PIXELS = (b"IHDR", b"PLTE", b"IDAT")  # chunks whose checksum has to be right
 ONCE = (b"IHDR", b"PLTE", b"tRNS")
 XMP, PROFILE = b"XML:com.adobe.xmp", b"Raw profile type exif"  # texts that are looked at for an orientation, one of each
+TWICE = 9.0  # bytes for each pixel beside a picture that is decoded twice, for its higher bytes and its lower ones
 LARGEST_TEXT = 1 << 20  # bytes of such a text, and of EXIF
 LONGEST_KEYWORD = 79
 NAME = re.compile(rb"[A-Za-z]{4}")
@@ -17,9 +22,10 @@ NAME = re.compile(rb"[A-Za-z]{4}")
 
 def walk(data: bytes, steps: Steps) -> Look:
     """Look at a PNG file, of which only the header, the palette, the transparency and the pixels are left."""
-    place, kept, header = 8, [(0, 8)], b""
+    place, kept, header, view = 8, [(0, 8)], b"", memoryview(data)
     seen: set[bytes] = set()
     texts: dict[bytes, bytes] = {}
+    said: dict[bytes, bytes] = {}
     exif = b""
     while place < len(data):
         steps.take()
@@ -27,7 +33,10 @@ def walk(data: bytes, steps: Steps) -> Look:
         if not NAME.fullmatch(name):
             raise ImageError("damaged image: a PNG file with something between its chunks")
         body = slice(place + 8, end - 4)
-        if name == b"IDAT" or (name in ONCE and name not in seen and b"IDAT" not in seen) or name == b"IEND":
+        if name in PIXELS and end <= len(data) and zlib.crc32(view[place + 4 : end - 4]) != int.from_bytes(data[end - 4 : end]):
+            raise ImageError(f"damaged image: a wrong checksum in the chunk {name.decode()} of a PNG file")
+        once = name in ONCE and (name != b"tRNS" or header[9:10] == bytes([PALETTE]))
+        if name == b"IDAT" or (once and name not in seen and b"IDAT" not in seen) or name == b"IEND":
             if name == b"IHDR":
                 header = data[body]
             if kept[-1][1] == place:
@@ -40,6 +49,8 @@ def walk(data: bytes, steps: Steps) -> Look:
             keyword = data[body.start : min(body.start + LONGEST_KEYWORD + 1, body.stop)].partition(b"\0")[0]
             if keyword in (XMP, PROFILE) and keyword not in texts:
                 texts[keyword] = _text(name, data[body])
+        elif name in (*png_colours.NAMES, b"tRNS") and b"IDAT" not in seen:
+            said.setdefault(name, data[body.start : min(body.stop, body.start + png_colours.LARGEST)])
         seen.add(name)
         if name == b"IEND":
             break
@@ -49,11 +60,36 @@ def walk(data: bytes, steps: Steps) -> Look:
     mode = CHANNELS.get(header[9], "RGBA")
     if header[8] == 16 and mode != "RGB":
         mode = "I;16" if mode == "L" else "RGBA"
+    key = _key(header, said.get(b"tRNS", b""))
+    deep = bool(key) and header[8] == 16 and header[9] == RGB
     width, height = int.from_bytes(header[:4]), int.from_bytes(header[4:8])
     whole = kept == [(0, len(data))]
     parts = (data,) if whole else tuple(data[start:end] for start, end in kept)
     exif = exif or _raw_profile(texts.get(PROFILE, b""))
-    return Look("PNG", width, height, mode, parts, extra=32 * width, exif=exif, xmp=texts.get(XMP, b""))
+    colours, xmp = png_colours.stated(said), texts.get(XMP, b"")
+    return Look(
+        "PNG",
+        width,
+        height,
+        mode,
+        parts,
+        extra=32 * width,
+        exif=exif,
+        xmp=xmp,
+        colours=colours,
+        key=key,
+        deep=deep,
+        buffers=9.0 if deep else 0.0,
+    )
+
+
+def _key(header: bytes, said: bytes) -> tuple[int, ...]:
+    """Return the one colour that is transparent, nothing where there is none: as the picture has it, or the file of 16 bits."""
+    bits, colour = header[8], header[9]
+    if colour not in KEYED or len(said) != 2 * KEYED[colour]:
+        return ()
+    values = [int.from_bytes(said[i : i + 2]) & ((1 << bits) - 1) for i in range(0, len(said), 2)]
+    return tuple(value * 255 // ((1 << bits) - 1) if bits < 8 else value for value in values)
 
 
 def _text(name: bytes, body: bytes) -> bytes:

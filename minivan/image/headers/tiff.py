@@ -10,12 +10,14 @@ from dataclasses import dataclass
 
 from ...input import amount
 from ..bounds import LARGEST_PIXELS, ImageError, Look, Steps
+from ..profiles import LARGEST_PROFILE
 
 SIZES = {1: 1, 2: 1, 3: 2, 4: 4, 5: 8, 6: 1, 7: 1, 8: 2, 9: 4, 10: 8, 11: 4, 12: 8, 13: 4, 16: 8, 17: 8, 18: 8}  # by type
 WHOLE = (1, 3, 4, 16)  # types of whole numbers without a sign
 WIDTH, HEIGHT, BITS, COMPRESSION, PHOTOMETRIC, STRIPS, ORIENTATION, SAMPLES, ROWS = 256, 257, 258, 259, 262, 273, 274, 277, 278
 COUNTS, PLANAR, PREDICTOR, COLOURS, TILE_WIDTH, TILE_HEIGHT, TILES, TILE_COUNTS = 279, 284, 317, 320, 322, 323, 324, 325
-EXTRA, FORMAT, XMP = 338, 339, 700
+EXTRA, FORMAT, XMP, PROFILE, NO_DATA = 338, 339, 700, 34675, 42113
+SEEN = (ORIENTATION, XMP, PROFILE, NO_DATA)  # looked at, and not kept for the decoder
 SINGLE = (WIDTH, HEIGHT, COMPRESSION, PHOTOMETRIC, 266, SAMPLES, ROWS, PLANAR, PREDICTOR, TILE_WIDTH, TILE_HEIGHT)
 KEPT = {  # further: fill order, fax options, predictor, colour map, inks, extra samples, JPEG's tables, YCbCr's numbers
     *SINGLE, BITS, STRIPS, COUNTS, TILES, TILE_COUNTS, 292, 293, COLOURS, 332, EXTRA, FORMAT, 347,
@@ -24,6 +26,7 @@ KEPT = {  # further: fill order, fax options, predictor, colour map, inks, extra
 RAW = 1  # the compression that is none; every other one, and 32771 with it, Pillow leaves to libtiff
 LARGEST_DIRECTORY = 4 << 20  # bytes of all values that are kept
 LARGEST_XMP = 1 << 20  # bytes
+LARGEST = {XMP: LARGEST_XMP, PROFILE: LARGEST_PROFILE + 1}  # bytes that are taken
 LARGEST_SAMPLES = 16  # a pixel
 
 
@@ -34,7 +37,7 @@ class Entry:
     kind: int
     count: int
     raw: bytes  # as it stands in the file
-    values: bytes  # the first ones; all of XMP
+    values: bytes  # the first ones; all of XMP and of a profile
 
 
 def walk(data: bytes, steps: Steps) -> Look:
@@ -70,10 +73,30 @@ def walk(data: bytes, steps: Steps) -> Look:
         directory.rewritten(),
         buffers=4 if apart else 0,  # the picture once more, in the other process
         extra=chunk * sample_bits // 8 * (2 if apart else 1),
-        xmp=directory.found[XMP].values if XMP in directory.found else b"",
+        xmp=xmp(directory),
         orientation=orientation if 1 <= orientation <= 8 else 0,
+        colours=colours(directory),
+        no_data=no_data(directory),
         apart=apart,
     )
+
+
+def no_data(directory: Directory) -> float | None:
+    """Return the number that stands for none, which is written as text (GDAL); None where there is none."""
+    try:
+        return float(directory.found[NO_DATA].values.rstrip(b" \0")) if NO_DATA in directory.found else None
+    except ValueError:
+        return None
+
+
+def xmp(directory: Directory) -> bytes:
+    """Return the XMP packet of a file, or nothing."""
+    return directory.found[XMP].values if XMP in directory.found else b""
+
+
+def colours(directory: Directory) -> tuple[bytes, ...]:
+    """Return the profile of a file, or nothing."""
+    return (directory.found[PROFILE].values,) if PROFILE in directory.found else ()
 
 
 def _mode(directory: Directory, bits: int, samples: int) -> str:
@@ -83,7 +106,7 @@ def _mode(directory: Directory, bits: int, samples: int) -> str:
 
 
 class Directory:
-    """The first directory of a file: the entries that are kept for the decoder, and two that are only looked at."""
+    """The first directory of a file: the entries that are kept for the decoder, and a few that are only looked at."""
 
     def __init__(self, data: bytes, steps: Steps) -> None:
         self.data = data
@@ -103,14 +126,14 @@ class Directory:
             steps.take()
             start = place + few + i * self.head
             tag = self._int(data[start : start + 2])
-            if tag not in self.kept and tag not in self.found and (tag in KEPT or tag in (ORIENTATION, XMP)):
+            if tag not in self.kept and tag not in self.found and (tag in KEPT or tag in SEEN):
                 self._take(tag, data[start : start + self.head])
 
     def _take(self, tag: int, raw: bytes) -> None:
         kind, count = self._int(raw[2:4]), self._int(raw[4 : 4 + self.word])
         size = SIZES.get(kind, 0) * count
         start = self._int(raw[-self.word :])
-        few = min(size, LARGEST_XMP if tag == XMP else 8 * (LARGEST_SAMPLES + 1))
+        few = min(size, LARGEST.get(tag, 8 * (LARGEST_SAMPLES + 1)))
         values = raw[-self.word :][:size] if size <= self.word else self.data[start : start + few]
         entry = Entry(kind, count, raw, values)
         if tag not in KEPT:

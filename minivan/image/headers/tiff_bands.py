@@ -1,7 +1,8 @@
-"""TIFF files of many bands, made files of bytes, which every decoder reads. TIFF 6.0, and its technical note 3 on predictors.
+"""TIFF files of any samples, made files of bytes, which every decoder reads. TIFF 6.0, and its technical note 3 on predictors.
 
 A row of W pixels of C samples of B bytes is a row of W * C * B pixels of one byte, whatever it is packed with. So a decoder
-unpacks any bands that are written as such a row, one band or all of them, and what the bytes mean is settled here.
+unpacks any samples that are written as such a row, one band or all of them, and what the bytes mean is settled here: numbers of
+1 to 64 bits, of which those that fill no bytes lie one behind the other, the highest bit first.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ import numpy.typing as npt
 
 from ...input import amount
 from ...variants import counted
-from ..bounds import LARGEST_PIXELS, ImageError, Look, Steps
+from ..bounds import LARGEST_PIXELS, STRIP, ImageError, Look, Steps
 from . import tiff
 from .tiff import Directory
 
@@ -23,10 +24,10 @@ DARK_IS_ZERO, COLOURS_OF_A_PHOTO = 1, 2  # photometric interpretations that band
 PACKINGS = {tiff.RAW, 5, 8, 32773, 32946, 34925, 50000}  # none, LZW, deflate twice, PackBits, LZMA, Zstandard: blind to pixels
 AS_IT_IS, DIFFERENCES, BYTES_APART = 1, 2, 3  # predictors: none, what a sample adds to its left neighbour, the same of bytes
 NUMBERS = {1: "u", 2: "i", 3: "f"}  # sample formats: whole, whole with a sign, floating
-SIZES = {"u": (8, 16, 32), "i": (8, 16, 32), "f": (16, 32, 64)}  # bits
+SIZES = {"u": (*range(1, 33),), "i": (8, 16, 32), "f": (16, 32, 64)}  # bits
 LISTS = (tiff.BITS, tiff.FORMAT, tiff.STRIPS, tiff.COUNTS, tiff.TILES, tiff.TILE_COUNTS)  # tags of as many values as there are
 SHORT, LONG = 3, 4  # types of a directory's numbers
-ADVICE = "save them as an .npy array"
+ADVICE = "save them as an .npy array, or a photo as 8 or 16 bits of grey or RGB"
 
 Chunk = tuple[int, int]  # of a strip or tile: where it begins, and its bytes
 Values = npt.NDArray[np.generic]
@@ -39,7 +40,8 @@ class Stored:
     look: Look  # at all of them together: what reading them takes
     bands: int
     planar: bool  # one band behind the other, not pixel by pixel
-    dtype: np.dtype[np.generic]  # in the file's byte order
+    dtype: np.dtype[np.generic]  # in the file's byte order; of a sample that fills no bytes, the least that holds it
+    bits: int  # of a sample
     directory: Directory
     tile: tuple[int, int]  # rows and pixels of what is stored together
     chunks: tuple[Chunk, ...]
@@ -59,13 +61,15 @@ class Stored:
         """Yield every band (H, W), of the bytes (H, more) that were decoded of `files`."""
         for values in decoded:
             height, width = len(values), self.tile[1]
-            together = np.ascontiguousarray(values).reshape(height, -1, width * self.samples * self.dtype.itemsize)
+            together = np.ascontiguousarray(values).reshape(height, -1, self._row(width))
             pixels = self._numbers(together).reshape(height, -1, self.samples)[:, : self.look.width]
             yield from (pixels[..., i] for i in range(self.samples))
 
     def _numbers(self, rows: Values) -> Values:
         """Return the samples of rows of bytes, (H, tiles across, bytes), without their predictor."""
         predictor, size = self.directory.number(tiff.PREDICTOR, AS_IT_IS), self.dtype.itemsize
+        if self.bits != 8 * size:
+            return self._unpacked(rows)
         if predictor == AS_IT_IS:
             return rows.view(self.dtype)
         if predictor == DIFFERENCES:
@@ -76,10 +80,26 @@ class Stored:
         summed = np.add.accumulate(apart, axis=2, dtype=np.uint8).reshape(*rows.shape[:2], size, -1)
         return np.ascontiguousarray(summed.swapaxes(2, 3)).view(self.dtype.newbyteorder(">"))
 
+    def _unpacked(self, rows: Values) -> Values:
+        """Return samples that fill no bytes, (H, tiles across, samples of a row), some rows at a time."""
+        height, across, _ = rows.shape
+        count = self.tile[1] * self.samples
+        made = np.zeros((height, across, count), self.dtype.str)
+        few = max(1, STRIP // (across * count))
+        for top in range(0, height, few):
+            digits = np.unpackbits(rows[top : top + few].view(np.uint8), axis=2, count=count * self.bits)
+            digits = digits.reshape(-1, across, count, self.bits)
+            for bit in range(self.bits):
+                made[top : top + few] = (made[top : top + few] << 1) | digits[..., bit]
+        return made
+
+    def _row(self, width: int) -> int:
+        """Return the bytes of a row of so many pixels."""
+        return -(-width * self.samples * self.bits // 8)
+
     def _file(self, chunks: tuple[Chunk, ...]) -> bytes:
         look, tiled = self.look, tiff.TILES in self.directory.kept
-        bytes_ = self.samples * self.dtype.itemsize  # of a pixel
-        across = -(-look.width // self.tile[1]) * self.tile[1]
+        row = self._row(self.tile[1])
         body = b"".join(self.directory.data[start : start + size] for start, size in chunks)
         body += b"\0" * (len(body) % 2)
         shorts = {
@@ -90,14 +110,14 @@ class Stored:
         }
         sizes = [size for _, size in chunks]
         longs = {
-            tiff.WIDTH: [across * bytes_],
+            tiff.WIDTH: [-(-look.width // self.tile[1]) * row],
             tiff.HEIGHT: [look.height],
             tiff.TILES if tiled else tiff.STRIPS: np.cumsum([8, *sizes])[:-1].tolist(),
             tiff.TILE_COUNTS if tiled else tiff.COUNTS: sizes,
         }
         longs[tiff.TILE_HEIGHT if tiled else tiff.ROWS] = [self.tile[0]]
         if tiled:
-            longs[tiff.TILE_WIDTH] = [self.tile[1] * bytes_]
+            longs[tiff.TILE_WIDTH] = [row]
         entries = {tag: struct.pack("<HHIHH", tag, SHORT, 1, value, 0) for tag, value in shorts.items()}
         for tag, values in longs.items():
             packed = struct.pack(f"<{len(values)}I", *values)
@@ -124,11 +144,18 @@ def find(data: bytes, steps: Steps, channels: int) -> Stored | None:
         what = f"{samples} samples a pixel are no bands (its photometric interpretation is {photometric})"
         raise ImageError(f"a TIFF file whose {what}: {ADVICE}")
     steps.take(max((directory.kept[tag].count for tag in LISTS if tag in directory.kept), default=0))
-    planar, dtype = directory.number(tiff.PLANAR, 1) == 2, _dtype(directory)
+    return stored(directory, samples)
+
+
+def stored(directory: Directory, samples: int) -> Stored:
+    """Return where a TIFF file has its samples, so many a pixel. Raises ImageError where it stores them in another way."""
+    planar, (dtype, bits) = directory.number(tiff.PLANAR, 1) == 2, _numbers(directory)
     look = _look(directory, samples, dtype.itemsize)
     look.check()
-    tile, chunks = _chunks(directory, look, dtype.itemsize * (1 if planar else samples), samples if planar else 1)
-    return Stored(look, samples, planar, dtype, directory, tile, chunks)
+    if bits != 8 * dtype.itemsize and directory.number(tiff.PREDICTOR, AS_IT_IS) != AS_IT_IS:
+        raise ImageError(f"a TIFF file of differences of {bits} bits, which minivan does not read: {ADVICE}")
+    tile, chunks = _chunks(directory, look, bits * (1 if planar else samples), samples if planar else 1)
+    return Stored(look, samples, planar, dtype, bits, directory, tile, chunks)
 
 
 def _look(directory: Directory, samples: int, size: int) -> Look:
@@ -148,21 +175,23 @@ def _look(directory: Directory, samples: int, size: int) -> Look:
     )  # fmt: skip
 
 
-def _dtype(directory: Directory) -> np.dtype[np.generic]:
-    """Return the one dtype of all samples; ImageError for several, and for one that no array of numbers has."""
+def _numbers(directory: Directory) -> tuple[np.dtype[np.generic], int]:
+    """Return the dtype that holds all samples, and their bits; ImageError for several, and for what is no number."""
     bits = {*directory.all_numbers(tiff.BITS)} or {1}
     formats = {*directory.all_numbers(tiff.FORMAT)} or {1}
     kind, size = NUMBERS.get(min(formats), ""), min(bits)
     if len(bits) > 1 or len(formats) > 1 or size not in SIZES.get(kind, ()):
         which = " and ".join(map(str, sorted(bits)))
         raise ImageError(f"a TIFF file of bands of {which} bits, format {min(formats)}, which minivan does not read: {ADVICE}")
-    return np.dtype(f"{'<' if directory.order == 'little' else '>'}{kind}{size // 8}")
+    held = next(whole for whole in (8, 16, 32, 64) if size <= whole)
+    order = "=" if size < held else "<" if directory.order == "little" else ">"  # those that fill no bytes have no order
+    return np.dtype(f"{order}{kind}{held // 8}"), size
 
 
 def _chunks(directory: Directory, look: Look, pixel: int, places: int) -> tuple[tuple[int, int], tuple[Chunk, ...]]:
     """Return the rows and pixels that are stored together, and where each strip or tile lies.
 
-    `pixel` is the bytes that are stored of a pixel in one place, `places` in how many places a part of it lies.
+    `pixel` is the bits that are stored of a pixel in one place, `places` in how many places a part of it lies.
     """
     tiled = tiff.TILES in directory.kept
     wide = directory.number(tiff.TILE_WIDTH) if tiled else look.width
@@ -176,7 +205,7 @@ def _chunks(directory: Directory, look: Look, pixel: int, places: int) -> tuple[
     lowest = high if tiled else look.height - (each - 1) * high  # rows of the last strip
     raw = directory.number(tiff.COMPRESSION, tiff.RAW) == tiff.RAW
     for i, (start, size) in enumerate(zip(starts, sizes, strict=True), start=1):
-        needed = wide * pixel * (high if i % each else lowest) if raw else 1
+        needed = -(-wide * pixel // 8) * (high if i % each else lowest) if raw else 1
         if not needed <= size <= start + size <= len(directory.data):
             raise damaged
     if sum(sizes) > len(directory.data):

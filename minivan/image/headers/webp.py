@@ -2,27 +2,30 @@
 
 from __future__ import annotations
 
-from ..bounds import ImageError, Look, Steps
+from ..bounds import ImageError, Look, Stated, Steps
+from ..profiles import LARGEST_PROFILE, TOO_LARGE
 
-LARGEST_METADATA = 1 << 20  # bytes of EXIF and of XMP that are looked at
+LARGEST_METADATA = 1 << 20  # bytes of EXIF that are looked at
 CANVASES = 16  # bytes for each pixel: two canvases, the decoder's own picture, its copy; measured
 
 
 def walk(data: bytes, steps: Steps) -> Look:
     """Look at a WebP file."""
-    exif = xmp = b""
+    exif = b""
+    colours: tuple[Stated, ...] = ()
     width, height = _canvas(data[12:16], data[20:30])
     place = 12
     while place + 8 <= len(data):
         steps.take()
         name, size = data[place : place + 4], int.from_bytes(data[place + 4 : place + 8], "little")
-        if name in (b"EXIF", b"XMP "):
-            body = data[place + 8 : place + 8 + min(size, LARGEST_METADATA)]
-            exif, xmp = (body.removeprefix(b"Exif\0\0"), xmp) if name == b"EXIF" else (exif, body)
+        if name == b"EXIF":  # which alone turns it: XMP says nothing here
+            exif = data[place + 8 : place + 8 + min(size, LARGEST_METADATA)].removeprefix(b"Exif\0\0")
+        elif name == b"ICCP" and not colours:
+            colours = (data[place + 8 : place + 8 + size] if size <= LARGEST_PROFILE else TOO_LARGE,)
         place += 8 + size + size % 2
     if not width:
         raise ImageError("damaged image: a WebP file without a picture")
-    return Look("WebP", width, height, "RGBA", (data,), buffers=CANVASES, exif=exif, xmp=xmp)
+    return Look("WebP", width, height, "RGBA", (data,), buffers=CANVASES, exif=exif, colours=colours)
 
 
 def _canvas(name: bytes, body: bytes) -> tuple[int, int]:

@@ -1,0 +1,72 @@
+"""Samples of any number of bits, made the 8-bit picture that they are."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+import numpy.typing as npt
+from PIL import Image
+
+from . import stretch
+from .bounds import STRIP
+from .headers.tiff_photo import Photo
+from .stretch import Scale
+
+Values = npt.NDArray[np.generic]
+Bytes = npt.NDArray[np.uint8]
+
+MODES = {(1, False): "L", (1, True): "LA", (3, False): "RGB", (3, True): "RGBA", (4, False): "CMYK"}
+
+
+def picture(photo: Photo, planes: Iterator[Values]) -> tuple[Image.Image, tuple[str, ...]]:
+    """Return a photo, of whose samples each is a plane (H, W), as an image of 8 bits: L, LA, RGB, RGBA or CMYK;
+    and what to say of it, a phrase each.
+
+    Whole numbers without a sign have all bits set where they are white; those with a sign, and floating ones, are shown as
+    `stretch.find` says, which raises ImageError.
+    """
+    wanted = {*range(photo.colours), *(() if photo.alpha is None else (photo.alpha[0],))}
+    kept = [plane for i, plane in enumerate(planes) if i in wanted]
+    colours, rest = kept[: photo.colours], kept[photo.colours :]
+    if photo.stored.dtype.kind == "u":
+        scale = Scale(0.0, float(2**photo.stored.bits - 1), (), ())
+    else:
+        scale = stretch.find((strip for plane in colours for strip in _strips(plane)), photo.stored.look.no_data)
+    made = [_levels(plane, scale, photo.inverted) for plane in colours]
+    if rest and photo.colours < 4:
+        most = scale.high if photo.stored.dtype.kind == "u" else 1.0
+        alpha = _levels(rest[0], Scale(0.0, most, (), ()))
+        if photo.alpha and photo.alpha[1] and alpha.any():
+            made = [_divided(plane, alpha) for plane in made]
+        made.append(alpha)
+    mode = MODES[photo.colours, len(made) > photo.colours]
+    bands = [Image.fromarray(each) for each in made]
+    return (bands[0] if len(bands) == 1 else Image.merge(mode, bands)), scale.notes
+
+
+def _levels(plane: Values, scale: Scale, inverted: bool = False) -> Bytes:
+    """Return values (H, W) as bytes."""
+    made = np.empty(plane.shape, np.uint8)
+    top = 0
+    for strip in _strips(plane):
+        made[top : top + len(strip)] = scale.levels(strip, inverted)
+        top += len(strip)
+    return made
+
+
+def _strips(plane: Values) -> Iterator[Values]:
+    """Yield some rows at a time."""
+    few = max(1, STRIP // plane.shape[1])
+    for top in range(0, len(plane), few):
+        yield plane[top : top + few]
+
+
+def _divided(plane: Bytes, alpha: Bytes) -> Bytes:
+    """Return colours that were multiplied with their transparency as they were before."""
+    few = max(1, STRIP // plane.shape[1])
+    for top in range(0, len(plane), few):
+        part = alpha[top : top + few].astype(np.float64)
+        values = plane[top : top + few] * 255.0 / np.maximum(part, 1)
+        plane[top : top + few] = np.rint(np.minimum(values, 255))
+    return plane

@@ -1,0 +1,190 @@
+"""Archives that are read like folders, .zip (PKWARE's APPNOTE) and .tar (POSIX ustar and pax, GNU's long names).
+
+Nothing is unpacked but the one file that is asked for, and that into memory. What an archive lists is bounded by its count.
+"""
+
+from __future__ import annotations
+
+import io
+import os
+import struct
+import zlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import IO
+
+from .. import input
+
+ENDINGS = (".zip", ".tar")
+MOST_FILES = 100_000  # in one archive
+LARGEST_DIRECTORY = 64 << 20  # bytes of a zip's list of files
+LARGEST_HEADER = 1 << 20  # bytes of a tar's long names
+STORED, DEFLATED = 0, 8
+ENCRYPTED, UTF8 = 1, 1 << 11  # flags
+BLOCK = 512  # bytes that a tar is made of
+
+
+class ArchiveError(ValueError):
+    """An archive, or a file in it, that cannot be read; the message is a phrase that says why."""
+
+
+@dataclass(frozen=True)
+class Member:
+    """A file in an archive: where it lies, and how."""
+
+    archive: str  # the path
+    name: str  # within it
+    start: int  # of a zip's local header, or of a tar's contents
+    packed: int  # bytes there
+    size: int  # bytes when it is unpacked
+    method: int = STORED
+    check: int | None = None  # a CRC-32; None in a tar, which has none
+
+    def read(self, limit: int) -> bytes:
+        """Return its bytes. Raises ArchiveError where that cannot be, or are more than `limit`, OSError as files do."""
+        if self.size > limit:
+            raise ArchiveError(f"{input.amount(self.size)} is more than the limit of {input.amount(limit)}")
+        made = self.first(self.size + 1)
+        if len(made) != self.size or (self.check is not None and zlib.crc32(made) != self.check):
+            raise ArchiveError("damaged: it is not what the archive says, or ends early")
+        return made
+
+    def first(self, count: int) -> bytes:
+        """Return its first bytes, so many or all. Raises as `read` does."""
+        if self.method not in (STORED, DEFLATED):
+            said = "encrypted" if self.method < 0 else f"packed by method {self.method}"
+            raise ArchiveError(f"{said}, which minivan does not read")
+        with input.opened(self.archive) as file, input.named(self.archive):
+            start = self.start
+            if self.check is not None:
+                file.seek(start)
+                head = file.read(30)
+                if head[:4] != b"PK\3\4" or len(head) < 30:
+                    raise ArchiveError("damaged: it does not lie where the archive says")
+                start += 30 + sum(struct.unpack("<HH", head[26:30]))
+            file.seek(start)
+            return _unpacked(file, self.packed, count) if self.method == DEFLATED else file.read(min(self.packed, count))
+
+
+def _unpacked(file: IO[bytes], packed: int, count: int) -> bytes:
+    """Return the first bytes, at most `count`, of so many packed ones."""
+    work, made = zlib.decompressobj(-zlib.MAX_WBITS), io.BytesIO()
+    left = packed
+    try:
+        while left > 0 and made.tell() < count and (part := file.read(min(left, input.CHUNK))):
+            left -= len(part)
+            while part and made.tell() < count:
+                made.write(work.decompress(part, min(count - made.tell(), input.CHUNK)))
+                part = work.unconsumed_tail
+    except zlib.error:
+        raise ArchiveError("damaged: it cannot be unpacked") from None
+    return made.getvalue()
+
+
+def members(path: str) -> list[Member]:
+    """Return the files in an archive, sorted by name, each name once: the last one of a name, as it was added last.
+
+    Raises ArchiveError for one that is damaged or lists too many files, OSError where it cannot be opened.
+    """
+    with input.opened(path) as file, input.named(path):
+        listed = _zip(file, path) if path.lower().endswith(".zip") else _tar(file, path)
+        found: dict[str, Member] = {}
+        for count, member in enumerate(listed, start=1):
+            if count > MOST_FILES:
+                raise ArchiveError(f"an archive of more than {MOST_FILES:,} files, the limit: unpack it into a folder")
+            if not member.name.endswith("/"):
+                found[member.name] = member
+    return sorted(found.values(), key=lambda member: member.name)
+
+
+def _zip(file: IO[bytes], path: str) -> Iterator[Member]:
+    size = file.seek(0, os.SEEK_END)
+    file.seek(max(0, size - 65_557))
+    tail = file.read(65_557)
+    end = tail.rfind(b"PK\5\6")
+    if end < 0 or end + 22 > len(tail):
+        raise ArchiveError("no zip file, or one that ends early")
+    length, start = struct.unpack("<II", tail[end + 12 : end + 20])
+    if 0xFFFFFFFF in (length, start) and end >= 20:  # of more than 4 GiB: the numbers stand elsewhere
+        file.seek(min(int.from_bytes(tail[end - 12 : end - 4], "little"), size))
+        large = file.read(56)
+        length, start = (int.from_bytes(large[i : i + 8], "little") for i in (40, 48))
+    if length > LARGEST_DIRECTORY:
+        raise ArchiveError(f"a list of files of more than {input.amount(LARGEST_DIRECTORY)}: unpack it into a folder")
+    file.seek(min(start, size))
+    listed, place = file.read(length), 0
+    while listed.startswith(b"PK\1\2", place) and place + 46 <= len(listed):
+        flags, method, check, packed, whole = struct.unpack("<8xHH4xIII", listed[place : place + 28])
+        name, extra, comment = struct.unpack("<HHH", listed[place + 28 : place + 34])
+        at = int.from_bytes(listed[place + 42 : place + 46], "little")
+        text = listed[place + 46 : place + 46 + name]
+        more = listed[place + 46 + name : place + 46 + name + extra]
+        whole, packed, at = _wide(more, whole, packed, at)
+        decoded = text.decode("utf-8" if flags & UTF8 else "cp437", "replace")
+        yield Member(path, decoded, at, packed, whole, -1 if flags & ENCRYPTED else method, check)
+        place += 46 + name + extra + comment
+    if place != len(listed):
+        raise ArchiveError("damaged, in its list of files")
+
+
+def _wide(extra: bytes, *numbers: int) -> Iterator[int]:
+    """Yield numbers of 32 bits, of which those that are too large stand in a further field."""
+    place = 0
+    while place + 4 <= len(extra) and extra[place : place + 2] != b"\1\0":
+        place += 4 + int.from_bytes(extra[place + 2 : place + 4], "little")
+    place += 4
+    for number in numbers:
+        if number == 0xFFFFFFFF:
+            number, place = int.from_bytes(extra[place : place + 8], "little"), place + 8
+        yield number
+
+
+def _tar(file: IO[bytes], path: str) -> Iterator[Member]:
+    end, place, given = file.seek(0, os.SEEK_END), 0, ""
+    while place + BLOCK <= end:
+        file.seek(place)
+        head = file.read(BLOCK)
+        if not any(head):
+            return
+        size, kind = _octal(head[124:136]), head[156:157]
+        place += BLOCK
+        if _octal(head[148:156]) != sum(head) - sum(head[148:156]) + 8 * 32 or place + size > end:
+            raise ArchiveError("no tar file, or one that is damaged or ends early")
+        if kind in (b"L", b"x", b"g"):  # a long name, or fields of the next file or of all
+            if size > LARGEST_HEADER:
+                raise ArchiveError(f"damaged: a name of {input.amount(size)}")
+            body = file.read(size)
+            given = body.rstrip(b"\0").decode("utf-8", "replace") if kind == b"L" else _pax(body) if kind == b"x" else given
+        else:
+            prefix = head[345:500].partition(b"\0")[0] if head[257:263] == b"ustar\0" else b""
+            name = b"/".join(filter(None, (prefix, head[:100].partition(b"\0")[0]))).decode("utf-8", "replace")
+            if kind in (b"0", b"\0", b"7"):
+                yield Member(path, given or name, place, size, size)
+            else:
+                yield Member(path, "/", place, size, size)  # a folder, a link: counted, and no file
+            given = ""
+        place += -(-size // BLOCK) * BLOCK
+    if place == 0:
+        raise ArchiveError("no tar file")
+
+
+def _octal(field: bytes) -> int:
+    if field[:1] == b"\x80":  # as GNU's tar writes what is too large for its digits
+        return int.from_bytes(field[1:])
+    digits = field.strip(b" \0")
+    return int(digits, 8) if digits and not digits.strip(b"01234567") else 0
+
+
+def _pax(body: bytes) -> str:
+    """Return the name among fields, each of which is its length, a blank, a key, '=', a value, and the end of a line."""
+    place, found = 0, ""
+    while place < len(body):
+        digits = body[place : place + 20].partition(b" ")[0]
+        length = int(digits) if digits.isdigit() else 0
+        field = body[place + len(digits) + 1 : place + length - 1]
+        if field.startswith(b"path="):
+            found = field[5:].decode("utf-8", "replace")
+        if length <= len(digits) + 1:
+            break
+        place += length
+    return found

@@ -1,0 +1,191 @@
+"""What is no pixel refuses and turns no sound picture; what is one and is not there is said."""
+
+import io
+import struct
+import zlib
+
+import numpy as np
+import pytest
+from PIL import Image
+from support import EXAMPLES
+from support.pictures import chunk, encode, photo, png, segment, turned
+
+from minivan import image
+from minivan.image import ImageError
+
+pytestmark = pytest.mark.loop
+
+SMALL = Image.open(EXAMPLES / "cat.jpg").convert("RGB").resize((150, 100))
+JPEGS = {
+    "plain": encode(SMALL, "JPEG", quality=90),
+    "progressive": encode(SMALL, "JPEG", quality=90, progressive=True),
+    "restarting": encode(SMALL, "JPEG", quality=90, subsampling=0, restart_marker_rows=1),
+    "grey": encode(SMALL.convert("L"), "JPEG"),
+    "inks": encode(SMALL.convert("CMYK"), "JPEG"),
+}
+XMP = b'<x:xmpmeta><rdf:Description tiff:Orientation="6"/></x:xmpmeta>'
+
+
+def seen(data, **how):
+    return np.asarray(image.decode(data, **how)).astype(int)
+
+
+@pytest.mark.parametrize("name", JPEGS)
+def test_a_jpeg_that_lacks_its_end_mark_alone_is_whole(name):
+    data = JPEGS[name]
+    for end in (data[:-2], data[:-1], data[:-2] + b"\xff\xff"):
+        examined = image.examine(end)
+        assert np.array_equal(examined.decode(), seen(data)) and not examined.notes
+
+
+@pytest.mark.parametrize("name", JPEGS)
+@pytest.mark.parametrize("share", [0.02, 0.5, 0.9])
+def test_a_jpeg_that_lacks_pixels_is_read_when_asked_for_and_says_how_many(name, share):
+    data = JPEGS[name]
+    cut = data[: -max(10, int((len(data) - 700) * share))]
+    with pytest.raises(ImageError, match=r"ends early: .* --truncated takes it as it is"):
+        image.decode(cut)
+    examined = image.examine(cut)
+    got, whole = np.asarray(examined.decode(truncated=True)).astype(int), seen(data)
+    (note,) = examined.notes
+    if name != "progressive":
+        percent = float(note.removeprefix("the file ends early: ").partition("%")[0])
+        first = round(len(whole) * (1 - percent / 100))
+        assert note.endswith("of its rows are not all there")
+        assert np.array_equal(got[: max(0, first - 2)], whole[: max(0, first - 2)]) and not np.array_equal(
+            got[first:], whole[first:]
+        )
+
+
+def test_a_progressive_jpeg_that_lacks_whole_scans_is_not_whole():
+    """Though no scan of it is cut: behind each lies what belongs to no pixel."""
+    data = JPEGS["progressive"]
+    starts = [i for i in range(len(data)) if data[i : i + 2] == b"\xff\xda"]
+    assert len(starts) > 5
+    for start in starts[1:]:
+        tables = data.rindex(b"\xff\xc4", 0, start) if b"\xff\xc4" in data[start - 300 : start] else start
+        for place in {start, tables}:
+            with pytest.raises(ImageError, match="ends early"):
+                image.decode(data[:place])
+
+
+def test_a_damaged_jpeg_is_no_unended_one():
+    data = JPEGS["plain"][:-2].replace(b"\xff\xdb", b"\xff\xfe")  # without its tables
+    with pytest.raises(ImageError, match="damaged image"):
+        image.decode(data, truncated=True)
+
+
+def test_of_an_unended_jpeg_one_picture_is_held_at_once(monkeypatch):
+    from minivan.image import unended
+
+    alive, most = [], []
+
+    class Counted:
+        def __init__(self, picture):
+            self.picture = picture
+            alive.append(1)
+            most.append(len(alive))
+
+        def __getattr__(self, name):
+            return getattr(self.picture, name)
+
+        def __del__(self):
+            alive.pop()
+
+    parts = image.examine(JPEGS["plain"][:-2]).look.parts
+    unended.decoded(parts, lambda data: Counted(Image.open(io.BytesIO(data))))
+    assert max(most) == 1
+
+
+# PNG
+
+
+def wrong(name, body):
+    made = chunk(name, body)
+    return made[:-1] + bytes([made[-1] ^ 1])
+
+
+@pytest.mark.parametrize("name", [b"pHYs", b"tEXt", b"zTXt", b"iTXt", b"eXIf", b"tIME", b"iCCP", b"gAMA", b"abCd"])
+@pytest.mark.parametrize("place", [33, -12])
+def test_a_wrong_checksum_of_what_is_no_pixel_is_ignored(name, place):
+    data = encode(photo())
+    assert np.array_equal(seen(data[:place] + wrong(name, b"\0" * 9) + data[place:]), photo())
+
+
+@pytest.mark.parametrize("name", [b"IHDR", b"PLTE", b"IDAT"])
+def test_a_wrong_checksum_of_pixels_refuses(name):
+    data = bytearray(encode(photo().quantize(9)))
+    size = struct.unpack(">I", data[data.index(name) - 4 : data.index(name)])[0]
+    data[data.index(name) + 4 + size] ^= 1
+    with pytest.raises(ImageError, match=f"a wrong checksum in the chunk {name.decode()} of a PNG file"):
+        image.decode(bytes(data))
+
+
+@pytest.mark.parametrize(
+    "extra",
+    [
+        chunk(b"zTXt", b"workflow\0\0" + zlib.compress(b"step, " * 500_000)),
+        chunk(b"zTXt", b"XML:com.adobe.xmp\0\0" + zlib.compress(b"step, " * 500_000)),
+        chunk(b"iTXt", b"XML:com.adobe.xmp\0\1\0\0\0damaged"),
+        chunk(b"tEXt", b"words " * 500_000),
+        chunk(b"eXIf", b"II*\0" + b"\xff" * 2_000_000),
+        chunk(b"iCCP", b"icc\0\0" + zlib.compress(bytes(6_000_000))),
+    ],
+)
+def test_large_and_damaged_texts_are_passed_over(extra):
+    data = encode(photo())
+    assert np.array_equal(seen(data[:33] + extra + data[33:]), photo())
+
+
+# EXIF and XMP
+
+
+def exif(*entries, behind=b""):
+    directory = b"".join(struct.pack("<HHII", *entry) for entry in entries)
+    return b"II*\0\x08\0\0\0" + struct.pack("<H", len(entries)) + directory + bytes(4) + behind
+
+
+ODD = {
+    "a description of another type": exif((0x010E, 5, 1, 38), (0x0112, 3, 1, 6), behind=bytes(8)),
+    "a pointer behind the end": exif((0x0112, 3, 1, 6), (0x011A, 5, 1, 4000)),
+    "a type that is none": exif((0x010F, 99, 1 << 31, 7), (0x0112, 3, 1, 6)),
+    "a folder within itself": exif((0x0112, 3, 1, 6), (0x8769, 4, 1, 8)),
+    "many values": exif((0x0112, 3, 1, 6), (0x927C, 7, 0xFFFFFFFF, 8)),
+    "a long number": exif((0x0112, 4, 1, 6)),
+}
+
+
+@pytest.mark.parametrize("name", ODD)
+@pytest.mark.parametrize("kind", ["JPEG", "PNG", "WEBP"])
+def test_an_orientation_holds_whatever_stands_beside_it(name, kind):
+    data = encode(photo(), kind, **({"lossless": True} if kind == "WEBP" else {}))
+    if kind == "JPEG":
+        made = data[:2] + segment(0xE1, b"Exif\0\0" + ODD[name]) + data[2:]
+    elif kind == "PNG":
+        made = data[:33] + chunk(b"eXIf", ODD[name]) + data[33:]
+    else:
+        made = webp(data, b"EXIF", ODD[name])
+    assert np.array_equal(seen(made), np.rot90(seen(data), -1))
+
+
+def webp(data, name, body):
+    """A lossless WebP file with one more chunk."""
+    canvas = struct.pack("<I", 8 if name == b"EXIF" else 4) + b"".join(struct.pack("<I", n - 1)[:3] for n in photo().size)
+    body += bytes(len(body) % 2)
+    chunks = b"VP8X" + struct.pack("<I", 10) + canvas + data[12:] + name + struct.pack("<I", len(body)) + body
+    return b"RIFF" + struct.pack("<I", 4 + len(chunks)) + b"WEBP" + chunks
+
+
+def test_xmp_turns_nothing_where_the_container_has_its_own_rule():
+    plain = encode(photo(), "WEBP", lossless=True)
+    assert np.array_equal(seen(webp(plain, b"XMP ", XMP)), seen(plain))
+    avif = encode(photo(), "AVIF", speed=10)
+    assert np.array_equal(seen(encode(photo(), "AVIF", speed=10, xmp=XMP)), seen(avif))
+    jpeg = encode(photo(), "JPEG")
+    assert np.array_equal(seen(encode(photo(), "JPEG", xmp=XMP)), np.rot90(seen(jpeg), -1))
+    assert np.array_equal(seen(encode(photo(), "JPEG", xmp=XMP, exif=turned(3))), np.rot90(seen(jpeg), 2))
+
+
+def test_a_file_of_metadata_alone_is_no_picture():
+    with pytest.raises(ImageError, match="without a picture"):
+        image.decode(png(9, 9).replace(b"IDAT", b"tEXt"))

@@ -1,0 +1,185 @@
+"""Samples of every number of bits are what the file says: TIFF photos from a writer of the tests' own, and PNG's keys."""
+
+import itertools
+import random
+import struct
+import zlib
+
+import numpy as np
+import pytest
+from PIL import Image
+from support.pictures import chunk, encode
+from support.tiff_photos import DEFLATE, LZW, PACKBITS, RAW, photo_tiff
+
+from minivan import image
+from minivan.image import ImageError
+
+pytestmark = pytest.mark.loop
+
+WHITE_IS_ZERO, BLACK_IS_ZERO, RGB, INKS = 0, 1, 2, 5
+COLOURS = {WHITE_IS_ZERO: 1, BLACK_IS_ZERO: 1, RGB: 3, INKS: 4}
+BITS = (1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 20, 24, 31, 32)
+
+
+def seen(data):
+    return np.asarray(image.decode(data)).astype(int)
+
+
+def drawn(shape, bits, seed=0):
+    values = np.random.default_rng(seed).integers(0, 1 << bits, shape, np.uint64)
+    return values.astype("u1" if bits <= 8 else "u2" if bits <= 16 else "u4")
+
+
+def shown(scaled, photometric, alpha=None):
+    """Return what a person sees of samples in 0..255, not rounded: RGB (H, W, 3)."""
+    if photometric == INKS:
+        bands = np.ascontiguousarray(np.rint(scaled).astype(np.uint8).transpose(2, 0, 1))
+        return np.asarray(Image.merge("CMYK", list(map(Image.fromarray, bands))).convert("RGB")).astype(float)
+    colours = 255 - scaled if photometric == WHITE_IS_ZERO else scaled
+    colours = np.repeat(colours, 3, axis=2) if colours.shape[2] == 1 else colours
+    return colours if alpha is None else colours * alpha + 255 * (1 - alpha)
+
+
+def tolerance(bits, photometric, further):
+    """Return how far a level may be off: by rounding, and for what Pillow makes 8 bits of 16 by leaving the lower half out."""
+    halved = bits == 16 and photometric in (RGB, INKS)
+    return 0.5 + halved + 1.0 * bool(further)
+
+
+def judge(draw, compressions):
+    """Write a photo of samples drawn at random, and compare every pixel of it."""
+    photometric, bits = draw.choice([*COLOURS]), draw.choice(BITS)
+    further = draw.choice([0, 0, 1, 2]) if photometric != INKS else 0
+    kind = draw.choice([0, 2]) if further else 0  # of the first further sample: unsaid, or transparency
+    shape = draw.randint(1, 40), draw.randint(1, 40), COLOURS[photometric] + further
+    array = drawn(shape, bits, draw.randrange(1 << 16))
+    tile, rows = draw.choice([(None, None), (None, 7), (16, None)])
+    said = dict(
+        bits=bits,
+        planar=draw.random() < 0.4,
+        tile=tile,
+        rows=rows,
+        compression=draw.choice(compressions),
+        order=draw.choice("<>"),
+    )
+    extra = {338: [kind, *[0] * (further - 1)]} if further else {}
+    data = photo_tiff(array, photometric, changed=extra, **said)
+    scaled = array.astype(float) * 255 / ((1 << bits) - 1)
+    colours = scaled[..., : COLOURS[photometric]]
+    expected = shown(colours, photometric, scaled[..., COLOURS[photometric], None] / 255 if kind else None)
+    if photometric == BLACK_IS_ZERO and shape[2] > 2:  # a network of three channels is given bands then
+        with pytest.raises(ImageError, match="bands"):
+            image.decode(data)
+        return
+    off = np.abs(seen(data) - expected).max()
+    assert off <= tolerance(bits, photometric, kind) + 1e-6, (photometric, further, kind, said, off)
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_every_pixel_of_a_tiff_photo_is_what_its_samples_say(seed):
+    draw = random.Random(seed)
+    for _ in range(60):
+        judge(draw, [RAW])
+
+
+def test_every_pixel_of_a_packed_tiff_photo_is_what_its_samples_say():
+    draw = random.Random(9)
+    for _ in range(6):
+        judge(draw, [LZW, DEFLATE, PACKBITS])
+
+
+@pytest.mark.slow
+def test_every_pixel_of_many_packed_tiff_photos_is_what_its_samples_say():
+    draw = random.Random(10)
+    for _ in range(100):
+        judge(draw, [LZW, DEFLATE, PACKBITS])
+
+
+@pytest.mark.parametrize("dtype", ["f2", "f4", "f8", "i1", "i2", "i4"])
+@pytest.mark.parametrize("photometric", [WHITE_IS_ZERO, BLACK_IS_ZERO, RGB])
+@pytest.mark.parametrize("order", ["<", ">"])
+def test_signed_and_floating_samples_are_stretched_from_their_least_to_their_greatest(dtype, photometric, order):
+    """Floating ones in 0..1 are taken as they are; all colours are stretched alike."""
+    shape = (12, 9, COLOURS[photometric])
+    grey = drawn(shape, 8).astype(float) / 255
+    grey.flat[:2] = 0, 1
+    array = (grey if dtype[0] == "f" else np.rint(grey * 200 - 100)).astype(dtype)
+    for offset, planar in itertools.product((0, -9) if dtype[0] == "f" else (0,), (False, True)):
+        got = seen(photo_tiff((array + np.array(offset, dtype)), photometric, planar=planar, order=order))
+        assert np.abs(got - shown(grey * 255, photometric)).max() <= (2 if dtype in ("f2", "i1", "i2", "i4") else 0.51)
+
+
+def test_colours_that_are_multiplied_with_their_transparency_are_so_no_more():
+    alpha = np.full((5, 6, 1), 0.5)
+    colours = drawn((5, 6, 1), 7) / 255
+    array = np.rint(np.concatenate([colours * alpha, alpha], axis=2) * 4095).astype("u2")
+    got = seen(photo_tiff(array, BLACK_IS_ZERO, bits=12, changed={338: [1]}))
+    assert np.abs(got - (colours * 127.5 + 127.5)).max() <= 2
+
+
+@pytest.mark.parametrize(
+    ("changed", "words"),
+    [
+        ({262: [9]}, "ICC Lab"),
+        ({262: [4]}, "a mask"),
+        ({262: [32803]}, "a camera's raw values"),
+        ({262: [6], 530: [2, 2]}, "photometric interpretation 6"),
+        ({258: [5, 6, 5]}, "5 and 6 bits|of bands of 5 and 6"),
+        ({259: [50002]}, "compression 50002"),
+        ({266: [2], 258: [12, 12, 12]}, "12 bits"),
+        ({262: [5], 332: [2], 277: [3]}, "inks that are no CMYK"),
+        ({339: [5, 5, 5]}, "format 5"),
+    ],
+)
+def test_what_nobody_reads_is_refused_by_name(changed, words):
+    with pytest.raises(ImageError, match=words) as error:
+        image.decode(photo_tiff(drawn((9, 9, 3), 16), RGB, changed=changed))
+    assert len(str(error.value).splitlines()) == 1 and "damaged" not in str(error.value)
+
+
+def test_damaged_photos_of_odd_samples_are_a_picture_or_one_line():
+    whole, draw = photo_tiff(drawn((9, 11, 3), 12), RGB, bits=12, planar=True, rows=4), random.Random(0)
+    for _ in range(300):
+        data = bytearray(whole)
+        for _ in range(draw.randint(1, 4)):
+            data[draw.randrange(max(0, len(data) - 250), len(data))] = draw.choice([0, 1, 2, 4, 255, draw.randrange(256)])
+        try:
+            assert image.decode(bytes(data)).mode == "RGB"
+        except ImageError as error:
+            assert len(str(error).splitlines()) == 1
+
+
+def png_of(values, bits, colour, key):
+    """Return a PNG file of samples (H, W, C) of so many bits, of which one colour is transparent."""
+    height, width, _ = values.shape
+    rows = values.reshape(height, -1)
+    digits = (rows[..., None] >> np.arange(bits - 1, -1, -1)) & 1
+    lines = np.packbits(digits.astype(np.uint8).reshape(height, -1), axis=1)
+    packed = zlib.compress(b"".join(b"\0" + line.tobytes() for line in lines))
+    head = chunk(b"IHDR", struct.pack(">IIBBBBB", width, height, bits, colour, 0, 0, 0))
+    said = chunk(b"tRNS", struct.pack(f">{len(key)}H", *key))
+    return b"\x89PNG\r\n\x1a\n" + head + said + chunk(b"IDAT", packed) + chunk(b"IEND", b"")
+
+
+@pytest.mark.parametrize(("bits", "colour"), [(1, 0), (2, 0), (4, 0), (8, 0), (16, 0), (8, 2), (16, 2)])
+def test_the_transparent_key_of_a_png_is_compared_at_full_depth(bits, colour):
+    values = drawn((7, 9, 3 if colour else 1), bits).astype(int)
+    values[2, 3] = values[0, 0] ^ (1 if bits == 16 else 0)  # in 16 bits, a neighbour that is the same in 8
+    key = values[0, 0].tolist()
+    expected = shown(values * 255 / ((1 << bits) - 1), BLACK_IS_ZERO)
+    expected[(values == key).all(axis=2)] = 255
+    assert np.abs(seen(png_of(values, bits, colour, key)) - expected).max() <= (1 if bits == 16 else 0.5)
+
+
+@pytest.mark.parametrize("transform", [0, 2])
+def test_inks_of_a_jpeg_are_those_of_adobe(transform):
+    """Inverted in the file, be they stored as they are or as YCCK, whose colours are of the inks."""
+    inks = (200, 40, 10, 30)
+    stored = inks
+    if transform:
+        colours = Image.new("RGB", (1, 1), inks[:3]).convert("YCbCr").getpixel((0, 0))
+        stored = (*(255 - value for value in colours), inks[3])
+    data = bytearray(encode(Image.new("CMYK", (16, 16), stored), "JPEG", quality=100))
+    data[data.index(b"Adobe") + 11] = transform
+    expected = np.asarray(Image.new("CMYK", (16, 16), inks).convert("RGB")).astype(int)
+    assert np.abs(seen(bytes(data)) - expected).max() <= 3
