@@ -1,0 +1,150 @@
+// The page from its first line to the first picture: the photos, the network, the sections, and what is dropped.
+
+import { startCam } from "./cam.js";
+import { startChain } from "./chain.js";
+import { startChannels } from "./channels.js";
+import { byId, el, put } from "./dom.js";
+import { startGeometry } from "./geometry.js";
+import { startHook, UNIT } from "./hook.js";
+import { furthest, mostDivided } from "./lka.js";
+import { blocks, bytesOf, description, layer, map, preprocessing, run, shown, start } from "./network.js";
+import { choose, startOverview } from "./overview.js";
+import { decode, normalise, PhotoError, pictureOf, view } from "./photo.js";
+import { channelsOf, flush, readHash, set, state, subscribe } from "./state.js";
+import { startStrip } from "./strip.js";
+import { t, translate } from "./text.js";
+import { CHANGES, startWhatIf } from "./whatif.js";
+
+const photos = new Map(); // by name: { name, picture, pixels, note, logits? }
+const ALL = ["photo", "block", "channel", "row", "column", "tap", "held", "change", "language"];
+
+async function show(name, wished = {}) {
+  const photo = photos.get(name);
+  const input = normalise(photo.pixels, preprocessing.crop, preprocessing);
+  document.body.classList.add("busy");
+  const answer = await run(input, { wanted: "all" });
+  document.body.classList.remove("busy");
+  shown.photo = { ...photo, ...answer, input };
+  const channel = wished.channel ?? (wished.block ? 0 : startingChannel(wished.block ?? state.block));
+  const attention = map(`${wished.block ?? state.block}.${UNIT}.conv1`, channel);
+  Object.assign(state, { ...furthest(attention.values, attention.w), ...wished, channel, photo: name, tap: null });
+  flush(ALL);
+  document.body.dataset.ready = name;
+}
+
+function startingChannel(block) {
+  return mostDivided(layer(`${block}.${UNIT}.conv1`));
+}
+
+// How far this browser's logits are from those that Python computed when the page was made.
+function drawFooter() {
+  const { photo } = shown;
+  if (!photo) return;
+  const parts = [t("computed", { milliseconds: photo.milliseconds.toFixed(0), network: description.network, weights: description.weights })];
+  if (photo.python) {
+    const largest = photo.logits.reduce((most, logit, i) => Math.max(most, Math.abs(logit - photo.python[i])), 0);
+    parts.push(t(largest === 0 ? "same_bits" : "differs", { engine: description.engine, largest: largest.toExponential(1) }));
+  } else parts.push(t("decoders"));
+  put(byId("agreement"), parts.join(" "));
+}
+
+function drawGallery() {
+  const buttons = [...photos.values()].map(({ name, picture }) => {
+    const image = el("img", { src: picture, alt: "" });
+    const pressed = String(name === state.photo);
+    return el("button", { type: "button", class: "thumb", "aria-pressed": pressed, title: name, onclick: () => show(name) }, image, el("span", {}, name));
+  });
+  put(byId("gallery"), buttons);
+}
+
+// A photo that somebody dropped or chose; what cannot be used is said in one line.
+async function take(file) {
+  put(byId("drop-said"), t("reading", { name: file.name }));
+  try {
+    const image = await decode(file);
+    const pixels = view(image, preprocessing);
+    photos.set(file.name, { name: file.name, picture: pictureOf(image, preprocessing), pixels, note: "dropped" });
+    put(byId("drop-said"));
+    await show(file.name);
+  } catch (error) {
+    if (!(error instanceof PhotoError)) throw error;
+    put(byId("drop-said"), t(error.message, { name: file.name }));
+  }
+}
+
+function startDropping() {
+  const chooser = byId("chooser");
+  chooser.addEventListener("change", () => {
+    if (chooser.files[0]) take(chooser.files[0]);
+    chooser.value = "";
+  });
+  byId("choose").addEventListener("click", () => chooser.click());
+  addEventListener("dragover", (event) => {
+    event.preventDefault();
+    document.body.classList.add("dragging");
+  });
+  addEventListener("dragleave", (event) => event.relatedTarget ?? document.body.classList.remove("dragging"));
+  addEventListener("drop", (event) => {
+    event.preventDefault();
+    document.body.classList.remove("dragging");
+    if (event.dataTransfer.files[0]) take(event.dataTransfer.files[0]);
+  });
+}
+
+function startPath() {
+  put(byId("path-block"), blocks.map((block) => el("option", { value: block }, block)));
+  byId("path-block").addEventListener("change", (event) => choose(event.target.value));
+  const step = (by) => set({ channel: (state.channel + by + channelsOf(state.block)) % channelsOf(state.block) });
+  byId("channel-back").addEventListener("click", () => step(-1));
+  byId("channel-on").addEventListener("click", () => step(1));
+  subscribe(["photo", "block", "channel", "row", "column", "language"], () => {
+    byId("path-photo").textContent = state.photo;
+    byId("path-block").value = state.block;
+    byId("path-channel").textContent = t("channel", { channel: state.channel });
+    byId("path-place").textContent = t("place", { row: state.row, column: state.column });
+  });
+}
+
+function startLanguage() {
+  for (const button of document.querySelectorAll("[data-language]")) {
+    button.addEventListener("click", () => set({ language: button.dataset.language }));
+  }
+  subscribe(["language"], () => {
+    translate(state.language);
+    for (const button of document.querySelectorAll("[data-language]")) {
+      button.setAttribute("aria-pressed", String(button.dataset.language === state.language));
+    }
+  });
+}
+
+function known() {
+  return { photos: [...photos.keys()], changes: CHANGES };
+}
+
+for (const { name, picture, pixels, note, logits } of description.photos) {
+  photos.set(name, { name, picture, note, pixels: bytesOf(pixels), python: Float32Array.from(logits) });
+}
+const wished = readHash(location.hash, known());
+Object.assign(state, wished);
+startLanguage();
+startPath();
+startHook();
+startOverview();
+startStrip();
+startChain();
+startChannels();
+startWhatIf();
+startGeometry();
+startCam();
+startDropping();
+subscribe(["photo", "language"], drawGallery);
+subscribe(["photo", "language"], drawFooter);
+translate(state.language);
+flush(["language"]);
+addEventListener("hashchange", () => {
+  const asked = readHash(location.hash, known());
+  if (asked.photo && asked.photo !== state.photo) show(asked.photo, asked);
+  else set(asked);
+});
+start();
+show(state.photo, wished);
