@@ -2,7 +2,7 @@
 // each place, and the mean of what it says, plus the head's bias, is the logit.
 
 import { scaleOf } from "./colours.js";
-import { byId, coloured, el, put, signed } from "./dom.js";
+import { byId, coloured, el, put, sign, signed } from "./dom.js";
 import { PhotoView } from "./maps.js";
 import { best, config, labels, layer, shown, tensor } from "./network.js";
 import { subscribe } from "./state.js";
@@ -28,11 +28,12 @@ export function startCam() {
 
 function fill() {
   const likely = best(shown.photo.probabilities);
-  chosen.wanted = likely[0].index;
+  [chosen.wanted, chosen.rival] = likely.map(({ index }) => index);
   const others = labels.map((label, index) => ({ label, index })).sort((a, b) => (a.label < b.label ? -1 : 1));
   const group = (key, rows) => el("optgroup", { label: t(key) }, rows.map(({ label, index }) => el("option", { value: index }, label)));
   put(byId("cam-class"), group("likely", likely), group("all_classes", others));
   put(byId("cam-rival"), el("option", { value: "" }, t("no_rival")), group("likely", likely), group("all_classes", others));
+  byId("cam-rival").value = chosen.rival;
 }
 
 // The head's row of a class, minus a rival's, applied at each place: { values, h, w, bias, logit }.
@@ -56,7 +57,7 @@ function draw() {
   const mean = values.reduce((sum, value) => sum + value, 0) / values.length;
   const name = chosen.rival === null ? labels[chosen.wanted] : `${labels[chosen.wanted]} − ${labels[chosen.rival]}`;
   put(byId("cam-said"), sentence("cam_said", { name: el("b", {}, name), mean: coloured(mean, 3), bias: coloured(bias, 3), logit: coloured(logit, 3) }));
-  const cells = Array.from(values, (value) => el("span", { class: value < 0 ? "negative" : "positive" }, signed(value, 1)));
+  const cells = Array.from(values, (value) => el("span", { class: sign(value) }, signed(value, 1)));
   const grid = el("div", { class: "grid" }, cells);
   grid.style.gridTemplateColumns = `repeat(${w}, 1fr)`;
   put(byId("cam-numbers"), grid);

@@ -33,7 +33,7 @@ export function startChain() {
   byId("near-grid").append(nearGrid.root);
   byId("far-grid").append(farGrid.root);
   byId("who-map").append(whoView.root);
-  byId("own-scales").addEventListener("change", drawMaps);
+  byId("same-scale").addEventListener("change", drawMaps);
   subscribe(["photo", "block", "channel", "language"], drawMaps);
   subscribe(["photo", "block", "channel", "row", "column", "tap", "held", "language"], drawCursor);
 }
@@ -49,8 +49,8 @@ function drawMaps() {
   if (!shown.photo) return;
   const maps = Object.entries(STEPS).map(([step, path]) => [step, map(`${state.block}.${path}`, state.channel)]);
   const common = scaleOf(...maps.map(([, { values }]) => values));
-  const own = byId("own-scales").checked;
-  scales = Object.fromEntries(maps.map(([step, { values }]) => [step, own ? scaleOf(values) : common]));
+  const same = byId("same-scale").checked;
+  scales = Object.fromEntries(maps.map(([step, { values }]) => [step, same ? common : scaleOf(values)]));
   for (const [step, { values, h, w }] of maps) {
     views[step].show(values, h, w, scales[step]);
     put(byId(`legend-${step}`), legend(scales[step]));
@@ -152,13 +152,14 @@ function drawGate() {
 
 // Where the attention value lies: turned over, dimmed or amplified.
 function numberLine(attention) {
-  const at = (value) => 100 + 32 * Math.max(-3, Math.min(3, value));
+  const end = Math.min(99, Math.max(3, Math.ceil(Math.abs(attention))));
+  const at = (value) => 100 + (94 / end) * Math.max(-end, Math.min(end, value));
   const zone = (from, to, kind) => svg("rect", { x: at(from), y: 16, width: at(to) - at(from), height: 12, class: `zone ${kind}` });
-  const zones = [zone(-3, 0, "turned"), zone(0, 1, "dimmed"), zone(1, 3, "lifted")];
-  const tick = (value) => svg("text", { x: at(value), y: 42, class: "tick" }, number(value, 0));
+  const zones = [zone(-end, 0, "turned"), zone(0, 1, "dimmed"), zone(1, end, "lifted")];
+  const ticks = [-end, -1, 0, 1, end].map((value) => svg("text", { x: at(value), y: 42, class: "tick" }, number(value, 0)));
   const needle = svg("path", { d: `M${at(attention)},30 l-5,-22 h10 z`, class: "needle" });
-  const label = t("gate_line", { value: signed(attention, 3) });
-  return svg("svg", { class: "line", viewBox: "0 0 200 46", role: "img", "aria-label": label }, zones, [-3, -2, -1, 0, 1, 2, 3].map(tick), needle);
+  const label = t("gate_line", { end, value: signed(attention, 3) });
+  return svg("svg", { class: "line", viewBox: "0 0 200 46", role: "img", "aria-label": label }, zones, ticks, needle);
 }
 
 function drawWho() {

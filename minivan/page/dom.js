@@ -33,18 +33,13 @@ const MINUS = "\u2212";
 
 // A number with its sign and so many digits after the point: +0.33, −1.59.
 export function signed(value, digits = 2) {
-  const text = plain(Math.abs(value), digits);
+  const text = Math.abs(value).toFixed(digits); // of the number's own decimal expansion, as Python's format has it
   return (Number(text) === 0 ? "" : value < 0 ? MINUS : "+") + text;
 }
 
 // The same without a plus.
 export function number(value, digits = 2) {
   return signed(value, digits).replace("+", "");
-}
-
-// Math.abs(value).toFixed is exact: it rounds the number's own decimal expansion, as Python's format does but for ties.
-function plain(value, digits) {
-  return value.toFixed(digits);
 }
 
 export function percent(probability, digits = 1) {
@@ -58,14 +53,4 @@ export function sign(value) {
 
 export function coloured(value, digits = 2) {
   return el("b", { class: `number ${sign(value)}` }, signed(value, digits));
-}
-
-// The fewest digits, from two to five, with which the terms as shown add up to the total as shown.
-export function digitsThatAdd(terms, total) {
-  for (let digits = 2; digits < 6; digits++) {
-    const unit = 10 ** digits;
-    const sum = terms.reduce((all, term) => all + Math.round(Number(term.toFixed(digits)) * unit), 0);
-    if (sum === Math.round(Number(total.toFixed(digits)) * unit)) return digits;
-  }
-  return 5;
 }

@@ -1,11 +1,12 @@
 // The first thing that anybody sees: a photo, the answer, a pointer that moves by itself, and the sentence of its numbers.
 
 import { scaleOf } from "./colours.js";
-import { byId, coloured, digitsThatAdd, el, percent, put, sign, signed } from "./dom.js";
+import { byId, coloured, el, percent, put, sign, signed } from "./dom.js";
 import { split } from "./lka.js";
 import { frame, PhotoView } from "./maps.js";
 import { best, description, layer, map, shown, tensor } from "./network.js";
 import { set, state, subscribe } from "./state.js";
+import { digitsThatAdd } from "./sums.js";
 import { sentence, t } from "./text.js";
 
 const PAUSE = 2600; // milliseconds that the pointer stays at a place

@@ -1,6 +1,7 @@
 // The arithmetic of large kernel attention: who reads what, what it costs, and whose share of a sum is whose.
 
-import { CONV0, CONV_SPATIAL } from "./van.js";
+import { digitsThatAdd } from "./sums.js";
+import { CONV_SPATIAL } from "./van.js";
 
 // The offsets that a kernel reads along one axis: -6, -3, 0, 3, 6 for five taps three apart.
 export function offsets(side, dilation = 1) {
@@ -54,21 +55,36 @@ export function split(unit, u, channel, row, column) {
   return { shares, constant };
 }
 
-// The channel that lifts some places and turns others over: both signs, both large.
-export function mostDivided({ data, shape: [, channels, h, w] }) {
-  let best = { channel: 0, both: -1 };
+// Where to begin: the channel and the place at which the place itself, its neighbours and the constant all have a say, and the
+// gate turns the feature over. Only places whose far taps lie on the map, or nearly, are looked at.
+export function telling(unit, u, attention) {
+  const [, channels, h, w] = u.shape;
+  const [near, far, mix] = ["conv0", "conv_spatial", "conv1"].map((name) => unit(`${name}.weight`).data);
+  const margin = Math.min(6, Math.floor((Math.min(h, w) - 1) / 2));
+  let best = { score: -1, channel: 0, row: margin, column: margin };
   for (let channel = 0; channel < channels; channel++) {
-    let [lifted, turned] = [0, 0];
-    for (let p = channel * h * w; p < (channel + 1) * h * w; p++) data[p] > 0 ? (lifted += data[p]) : (turned -= data[p]);
-    if (Math.min(lifted, turned) > best.both) best = { channel, both: Math.min(lifted, turned) };
+    const { constant } = split(unit, { data: u.data, shape: u.shape }, channel, h >> 1, w >> 1);
+    for (let row = margin; row < h - margin; row++) {
+      for (let column = margin; column < w - margin; column++) {
+        const at = row * w + column;
+        const total = attention.data[channel * h * w + at];
+        let place = 0; // of all pairs of taps only the two middles lead from a place to itself
+        for (let c = 0; c < channels; c++) {
+          place += mix[channel * channels + c] * far[c * 49 + 24] * near[c * 25 + 12] * u.data[c * h * w + at];
+        }
+        const least = Math.min(2 * Math.abs(place), Math.abs(total - place - constant), Math.abs(constant), Math.abs(total));
+        const plain = digitsThatAdd([place, total - place - constant, constant], total) === 2; // reads best in the sentence
+        const score = (total < 0 ? least : least / 4) * (plain ? 1 : 0.2);
+        if (score > best.score) best = { score, channel, row, column };
+      }
+    }
   }
-  return best.channel;
+  return best;
 }
 
-// The place of a map that is furthest from zero.
-export function furthest(values, w) {
-  let at = 0;
-  values.forEach((value, p) => (at = Math.abs(value) > Math.abs(values[at]) ? p : at));
+// Where a map is lowest: the place whose feature the gate turns over most.
+export function lowest(values, w) {
+  const at = values.indexOf(values.reduce((least, value) => Math.min(least, value), Infinity));
   return { row: Math.floor(at / w), column: at % w };
 }
 

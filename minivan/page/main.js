@@ -6,8 +6,8 @@ import { startChannels } from "./channels.js";
 import { byId, el, put } from "./dom.js";
 import { startGeometry } from "./geometry.js";
 import { startHook, UNIT } from "./hook.js";
-import { furthest, mostDivided } from "./lka.js";
-import { blocks, bytesOf, description, layer, map, preprocessing, run, shown, start } from "./network.js";
+import { lowest, telling } from "./lka.js";
+import { blocks, bytesOf, description, layer, map, preprocessing, run, shown, start, tensor } from "./network.js";
 import { choose, startOverview } from "./overview.js";
 import { decode, normalise, PhotoError, pictureOf, view } from "./photo.js";
 import { channelsOf, flush, readHash, set, state, subscribe } from "./state.js";
@@ -25,15 +25,17 @@ async function show(name, wished = {}) {
   const answer = await run(input, { wanted: "all" });
   document.body.classList.remove("busy");
   shown.photo = { ...photo, ...answer, input };
-  const channel = wished.channel ?? (wished.block ? 0 : startingChannel(wished.block ?? state.block));
-  const attention = map(`${wished.block ?? state.block}.${UNIT}.conv1`, channel);
-  Object.assign(state, { ...furthest(attention.values, attention.w), ...wished, channel, photo: name, tap: null });
+  Object.assign(state, { ...beginning(wished), ...wished, photo: name, tap: null });
   flush(ALL);
   document.body.dataset.ready = name;
 }
 
-function startingChannel(block) {
-  return mostDivided(layer(`${block}.${UNIT}.conv1`));
+// The channel and the place to begin with, where no link names them.
+function beginning({ block = state.block, channel }) {
+  const attention = `${block}.${UNIT}.conv1`;
+  if (channel !== undefined) return lowest(map(attention, channel).values, layer(attention).shape[3]);
+  const best = telling((name) => tensor(`${block}.${UNIT}.${name}`), layer(`${block}.attn.activation`), layer(attention));
+  return { channel: best.channel, row: best.row, column: best.column };
 }
 
 // How far this browser's logits are from those that Python computed when the page was made.

@@ -8,6 +8,7 @@ import { t } from "./text.js";
 
 const CELL = 2; // CSS pixels for each position of a stage, and for each pixel of the photo
 const COLUMNS = [8, 8, 12, 12]; // channels side by side
+const NARROW = [6, 8, 12, 20]; // the same on a phone
 
 export function startOverview() {
   subscribe(["photo", "language"], drawStages);
@@ -25,7 +26,7 @@ function drawStages() {
 
 function drawStage(stage) {
   const { data, shape: [, channels, h, w] } = layer(`norm${stage}`); // prettier-ignore
-  const canvas = mosaic(data, channels, h, w, COLUMNS[stage - 1]);
+  const canvas = mosaic(data, channels, h, w, (innerWidth < 640 ? NARROW : COLUMNS)[stage - 1]);
   canvas.setAttribute("role", "img");
   canvas.setAttribute("aria-label", t("stage_maps", { stage, channels, h, w }));
   const chips = blocks.filter((block) => stageOf(block) === stage).map(chip);

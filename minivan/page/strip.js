@@ -7,7 +7,7 @@ import { blocks, map, shown } from "./network.js";
 import { stageOf, state, subscribe } from "./state.js";
 import { t } from "./text.js";
 
-const STEP = 73; // CSS pixels from one node to the next; page.css makes a node as wide
+const STEP = 71; // CSS pixels from one node to the next; page.css makes a node as wide
 const NODES = [ // what the hook calls it under the block, how it is written, and whether it belongs to LKA
   ["", "x"], ["norm1", "norm"], ["attn.proj_1", "proj_1"], ["attn.activation", "GELU = u"], [`${UNIT}.conv0`, "5×5", "lka"],
   [`${UNIT}.conv_spatial`, "7×7 d3", "lka"], [`${UNIT}.conv1`, "1×1", "lka"], [UNIT, "u × ", "lka"], ["attn.proj_2", "proj_2"],

@@ -42,3 +42,13 @@ function row(label, made, value, longest, { hover, click, kind = "" } = {}) {
 function cell(value) {
   return el("td", { class: `value ${sign(value)}` }, signed(value, DIGITS));
 }
+
+// The fewest digits, from two to four, with which the terms as shown add up to the total as shown.
+export function digitsThatAdd(terms, total) {
+  for (let digits = 2; digits < 5; digits++) {
+    const unit = 10 ** digits;
+    const sum = terms.reduce((all, term) => all + Math.round(Number(term.toFixed(digits)) * unit), 0);
+    if (sum === Math.round(Number(total.toFixed(digits)) * unit)) return digits;
+  }
+  return 4;
+}
