@@ -77,6 +77,6 @@ def digest(text: str) -> str:
 
 
 def as_json(value: Any) -> str:
-    """Return JSON that is text and nothing else to whoever reads HTML: whatever a name holds, no element begins or ends in it."""
+    """Return JSON in which whoever reads HTML sees text alone: whatever a name holds, no element begins or ends in it."""
     text = json.dumps(value, ensure_ascii=True, allow_nan=False, separators=(",", ":"))
     return text.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026")

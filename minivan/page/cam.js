@@ -13,7 +13,10 @@ const view = new PhotoView({ label: () => t("cam_map"), say: (row, column) => t(
 
 export function startCam() {
   byId("cam-photo").append(view.root);
-  for (const [id, key] of [["cam-class", "wanted"], ["cam-rival", "rival"]]) { // prettier-ignore
+  for (const [id, key] of [
+    ["cam-class", "wanted"],
+    ["cam-rival", "rival"],
+  ]) {
     byId(id).addEventListener("change", (event) => {
       chosen[key] = event.target.value === "" ? null : Number(event.target.value);
       draw();
@@ -30,7 +33,12 @@ function fill() {
   const likely = best(shown.photo.probabilities);
   [chosen.wanted, chosen.rival] = likely.map(({ index }) => index);
   const others = labels.map((label, index) => ({ label, index })).sort((a, b) => (a.label < b.label ? -1 : 1));
-  const group = (key, rows) => el("optgroup", { label: t(key) }, rows.map(({ label, index }) => el("option", { value: index }, label)));
+  const group = (key, rows) =>
+    el(
+      "optgroup",
+      { label: t(key) },
+      rows.map(({ label, index }) => el("option", { value: index }, label)),
+    );
   put(byId("cam-class"), group("likely", likely), group("all_classes", others));
   put(byId("cam-rival"), el("option", { value: "" }, t("no_rival")), group("likely", likely), group("all_classes", others));
   byId("cam-rival").value = chosen.rival;
@@ -46,7 +54,13 @@ export function classMap(wanted, rival) {
   const values = new Float64Array(h * w);
   for (let c = 0; c < channels; c++) for (let p = 0; p < h * w; p++) values[p] += weight(c) * features.data[c * h * w + p];
   const logit = (index) => shown.photo.logits[index];
-  return { values, h, w, bias: bias[wanted] - (rival === null ? 0 : bias[rival]), logit: logit(wanted) - (rival === null ? 0 : logit(rival)) };
+  return {
+    values,
+    h,
+    w,
+    bias: bias[wanted] - (rival === null ? 0 : bias[rival]),
+    logit: logit(wanted) - (rival === null ? 0 : logit(rival)),
+  };
 }
 
 function draw() {
@@ -56,7 +70,15 @@ function draw() {
   view.over(values, h, w, scaleOf(values));
   const mean = values.reduce((sum, value) => sum + value, 0) / values.length;
   const name = chosen.rival === null ? labels[chosen.wanted] : `${labels[chosen.wanted]} − ${labels[chosen.rival]}`;
-  put(byId("cam-said"), sentence("cam_said", { name: el("b", {}, name), mean: coloured(mean, 3), bias: coloured(bias, 3), logit: coloured(logit, 3) }));
+  put(
+    byId("cam-said"),
+    sentence("cam_said", {
+      name: el("b", {}, name),
+      mean: coloured(mean, 3),
+      bias: coloured(bias, 3),
+      logit: coloured(logit, 3),
+    }),
+  );
   const cells = Array.from(values, (value) => el("span", { class: sign(value) }, signed(value, 1)));
   const grid = el("div", { class: "grid" }, cells);
   grid.style.gridTemplateColumns = `repeat(${w}, 1fr)`;

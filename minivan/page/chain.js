@@ -21,7 +21,12 @@ const STEPS = {
 const views = {};
 const peeked = { near: 12 }; // the tap of the 5x5 window whose product is written out
 const nearGrid = new KernelGrid({ side: 5, label: () => t("near_grid"), pick: peekNear, keep: peekNear });
-const farGrid = new KernelGrid({ side: 7, label: () => t("far_grid"), pick: (tap) => set({ tap }), keep: (tap) => set({ tap }) });
+const farGrid = new KernelGrid({
+  side: 7,
+  label: () => t("far_grid"),
+  pick: (tap) => set({ tap }),
+  keep: (tap) => set({ tap }),
+});
 const whoView = new PhotoView({ label: () => t("who_map"), say: (row, column) => t("place", { row, column }) });
 
 export function startChain() {
@@ -86,7 +91,12 @@ function drawMarks(taps) {
   const cursor = () => frame(row, column);
   const opened = tap !== null && !taps[tap].off ? taps[tap] : null;
   const windowOf = (place, kind) => frame(place.row - 2, place.column - 2, 5, 5, kind);
-  views.u.mark(frame(row - 11, column - 11, 23, 23, "reach"), windowOf({ row, column }, "window"), opened && windowOf(opened, "opened"), cursor());
+  views.u.mark(
+    frame(row - 11, column - 11, 23, 23, "reach"),
+    windowOf({ row, column }, "window"),
+    opened && windowOf(opened, "opened"),
+    cursor(),
+  );
   const dots = taps.map((each, i) => !each.off && dot(each.row, each.column, i === tap ? "picked" : ""));
   views.near.mark(...dots, opened && frame(opened.row, opened.column, 1, 1, "opened"), cursor());
   for (const step of ["far", "attention", "gated"]) views[step].mark(cursor());
@@ -114,7 +124,10 @@ function drawNear(window, bias) {
   nearGrid.show(window, painter(window), peeked.near, written(window[peeked.near]));
   put(byId("near-said"), written(window[peeked.near]));
   const total = valueOf("near", state.row, state.column);
-  const rows = listed(window).map((term) => ({ ...term, hover: () => peekNear(window.findIndex((w) => w.row === term.row && w.column === term.column)) }));
+  const rows = listed(window).map((term) => ({
+    ...term,
+    hover: () => peekNear(window.findIndex((w) => w.row === term.row && w.column === term.column)),
+  }));
   put(byId("near-sum"), sumTable({ terms: rows, bias, total, totalLabel: t("step_near") }));
 }
 
@@ -122,8 +135,14 @@ function drawFar(taps, bias, u, kernel, nearBias) {
   farGrid.show(taps, painter(taps), state.tap, state.tap === null ? "" : written(taps[state.tap]));
   const off = taps.filter((tap) => tap.off).length;
   put(byId("far-said"), state.tap === null ? t("far_off", { on: taps.length - off, off }) : written(taps[state.tap]));
-  const rows = listed(taps).map((term) => ({ ...term, click: () => set({ tap: taps.findIndex((tap) => tap.row === term.row && tap.column === term.column) }) }));
-  put(byId("far-sum"), sumTable({ terms: rows, bias, total: valueOf("far", state.row, state.column), totalLabel: t("step_far") }));
+  const rows = listed(taps).map((term) => ({
+    ...term,
+    click: () => set({ tap: taps.findIndex((tap) => tap.row === term.row && tap.column === term.column) }),
+  }));
+  put(
+    byId("far-sum"),
+    sumTable({ terms: rows, bias, total: valueOf("far", state.row, state.column), totalLabel: t("step_far") }),
+  );
   const opened = state.tap === null || taps[state.tap].off ? null : taps[state.tap];
   if (!opened) return put(byId("tap-window"));
   const own = terms(u.values, u.h, u.w, kernel, state.channel, opened.row, opened.column);
@@ -132,12 +151,21 @@ function drawFar(taps, bias, u, kernel, nearBias) {
 }
 
 function drawMixed(weight, bias) {
-  const { data, shape: [, channels, , w] } = layer(`${state.block}.${STEPS.far}`); // prettier-ignore
+  const {
+    data,
+    shape: [, channels, , w],
+  } = layer(`${state.block}.${STEPS.far}`);
   const at = state.row * w + state.column;
   const positions = data.length / channels;
   const all = Array.from({ length: channels }, (_, c) => {
     const [factor, value] = [weight.data[state.channel * channels + c], data[c * positions + at]];
-    return { label: t("channel", { channel: c }), weight: factor, value, product: factor * value, click: () => set({ channel: c }) };
+    return {
+      label: t("channel", { channel: c }),
+      weight: factor,
+      value,
+      product: factor * value,
+      click: () => set({ channel: c }),
+    };
   });
   const total = valueOf("attention", state.row, state.column);
   put(byId("mixed-sum"), sumTable({ terms: all, bias, total, totalLabel: t("step_attention"), most: 9 }));
@@ -154,7 +182,8 @@ function drawGate() {
 function numberLine(attention) {
   const end = Math.min(99, Math.max(3, Math.ceil(Math.abs(attention))));
   const at = (value) => 100 + (94 / end) * Math.max(-end, Math.min(end, value));
-  const zone = (from, to, kind) => svg("rect", { x: at(from), y: 16, width: at(to) - at(from), height: 12, class: `zone ${kind}` });
+  const zone = (from, to, kind) =>
+    svg("rect", { x: at(from), y: 16, width: at(to) - at(from), height: 12, class: `zone ${kind}` });
   const zones = [zone(-end, 0, "turned"), zone(0, 1, "dimmed"), zone(1, end, "lifted")];
   const ticks = [-end, -1, 0, 1, end].map((value) => svg("text", { x: at(value), y: 42, class: "tick" }, number(value, 0)));
   const needle = svg("path", { d: `M${at(attention)},30 l-5,-22 h10 z`, class: "needle" });
@@ -167,9 +196,23 @@ function drawWho() {
   const [, , h, w] = u.shape;
   whoView.over(shares, h, w, scaleOf(shares));
   whoView.mark(frame(state.row - 11, state.column - 11, 23, 23, "reach"), frame(state.row, state.column));
-  const order = Array.from(shares.keys()).sort((a, b) => Math.abs(shares[b]) - Math.abs(shares[a])).slice(0, 5);
+  const order = Array.from(shares.keys())
+    .sort((a, b) => Math.abs(shares[b]) - Math.abs(shares[a]))
+    .slice(0, 5);
   const reached = shares.filter((share) => share !== 0).length;
-  const rows = order.map((at) => el("li", {}, t("short_place", { row: Math.floor(at / w), column: at % w }), " ", coloured(shares[at], 3)));
-  const numbers = { places: coloured(place + neighbours, 3), constant: coloured(constant, 3), attention: coloured(attention, 3), reached: String(reached) };
-  put(byId("who-said"), el("p", {}, sentence("who_said", numbers)), el("p", {}, t("who_largest")), el("ol", { class: "largest" }, rows));
+  const rows = order.map((at) =>
+    el("li", {}, t("short_place", { row: Math.floor(at / w), column: at % w }), " ", coloured(shares[at], 3)),
+  );
+  const numbers = {
+    places: coloured(place + neighbours, 3),
+    constant: coloured(constant, 3),
+    attention: coloured(attention, 3),
+    reached: String(reached),
+  };
+  put(
+    byId("who-said"),
+    el("p", {}, sentence("who_said", numbers)),
+    el("p", {}, t("who_largest")),
+    el("ol", { class: "largest" }, rows),
+  );
 }

@@ -47,7 +47,12 @@ function drawChannels() {
     paint(canvas, values, h, w, scale);
     const label = t("tile", { channel, mean: signed(mean), spread: spread.toFixed(2) });
     const click = () => set({ channel });
-    return el("button", { type: "button", class: "tile", "data-channel": channel, title: label, "aria-label": label, onclick: click }, canvas, el("span", {}, channel));
+    return el(
+      "button",
+      { type: "button", class: "tile", "data-channel": channel, title: label, "aria-label": label, onclick: click },
+      canvas,
+      el("span", {}, channel),
+    );
   });
   put(byId("tiles"), tiles);
   put(byId("means-answer"));

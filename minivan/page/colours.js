@@ -1,8 +1,20 @@
 // One signed scale for every map: blue below zero, white at zero, orange above. People who see no red or no green tell blue
 // from orange; both ends are equally dark, so that in grey they say how far from zero a number is.
 
-const STOPS = [[255, 255, 255], [249, 190, 138], [224, 112, 34], [158, 62, 4], [92, 33, 0]]; // prettier-ignore
-const COLD = [[255, 255, 255], [160, 200, 232], [62, 137, 201], [17, 84, 153], [4, 44, 92]]; // prettier-ignore
+const STOPS = [
+  [255, 255, 255],
+  [249, 190, 138],
+  [224, 112, 34],
+  [158, 62, 4],
+  [92, 33, 0],
+];
+const COLD = [
+  [255, 255, 255],
+  [160, 200, 232],
+  [62, 137, 201],
+  [17, 84, 153],
+  [4, 44, 92],
+];
 const STEPS = 256;
 const WARM_TABLE = table(STOPS);
 const COLD_TABLE = table(COLD);

@@ -62,7 +62,7 @@ def describe(model: VAN, photos: Sequence[Photo]) -> dict[str, Any]:
         "preprocessing": dataclasses.asdict(card.preprocessing),
         "not_sure": card.not_sure,
         "labels": [card.label(i).short for i in range(config.classes)],
-        "figures": {"images": figures["images"], **figures["accuracy"]} if figures["weights_sha256"] == card.sha256 else None,
+        "figures": {"images": figures["images"], **figures["accuracy"]} if card.sha256 == figures["weights_sha256"] != "" else None,
         "photos": [_photo(photo) for photo in photos],
     }
 

@@ -14,7 +14,12 @@ export function startGeometry() {
     const step = name === "C" ? 16 : 1;
     const input = el("input", { type: "range", id: `slider-${name}`, min, max, step, value: start });
     input.addEventListener("input", () => change(name, Number(input.value)));
-    const label = el("label", { for: `slider-${name}` }, el("span", { "data-text": `slider_${name}` }), el("output", { id: `out-${name}` }));
+    const label = el(
+      "label",
+      { for: `slider-${name}` },
+      el("span", { "data-text": `slider_${name}` }),
+      el("output", { id: `out-${name}` }),
+    );
     byId("sliders").append(el("div", { class: "slider" }, label, input));
   }
   subscribe(["language"], draw);
@@ -37,7 +42,14 @@ function draw() {
   const counts = ways(K, d, near);
   const gaps = reads * reads - counts.filter((count) => count > 0).length ** 2;
   put(byId("footprint"), footprint(counts, reads));
-  const facts = { K: String(K), reads: String(reads), far: String(dilatedSide(K, d)), d: String(d), near: String(near), gaps: String(gaps) };
+  const facts = {
+    K: String(K),
+    reads: String(reads),
+    far: String(dilatedSide(K, d)),
+    d: String(d),
+    near: String(near),
+    gaps: String(gaps),
+  };
   put(byId("footprint-said"), sentence(gaps ? "footprint_gaps" : "footprint_whole", facts));
   byId("footprint-said").classList.toggle("gap", gaps > 0);
   put(byId("cost-curve"), curve(K, d));
@@ -51,12 +63,24 @@ function footprint(counts, reads) {
     counts.map((right, c) => {
       const count = down * right;
       const kind = count === 0 ? "cell gap" : "cell";
-      return svg("rect", { x: c + 0.04, y: r + 0.04, width: 0.92, height: 0.92, class: kind, "fill-opacity": count ? 0.25 + (0.75 * count) / most : 1 });
+      return svg("rect", {
+        x: c + 0.04,
+        y: r + 0.04,
+        width: 0.92,
+        height: 0.92,
+        class: kind,
+        "fill-opacity": count ? 0.25 + (0.75 * count) / most : 1,
+      });
     }),
   );
   const middle = Math.floor((reads - 1) / 2);
   const output = svg("rect", { x: middle, y: middle, width: 1, height: 1, class: "output" });
-  return svg("svg", { viewBox: `-0.5 -0.5 ${reads + 1} ${reads + 1}`, role: "img", "aria-label": t("footprint_label", { reads }) }, cells, output);
+  return svg(
+    "svg",
+    { viewBox: `-0.5 -0.5 ${reads + 1} ${reads + 1}`, role: "img", "aria-label": t("footprint_label", { reads }) },
+    cells,
+    output,
+  );
 }
 
 // Weights per channel for every dilation, with the paper's near kernel and with the least that leaves no gap.
@@ -69,8 +93,18 @@ function curve(K, chosen) {
   const lines = rows.map(([rule, costs]) => {
     const points = costs.map((cost, i) => `${x(dilations[i])},${y(cost)}`).join(" ");
     const least = costs.indexOf(Math.min(...costs));
-    const label = svg("text", { x: x(dilations[least]), y: y(costs[least]) + (rule === "least" ? 15 : -8), class: `least ${rule}` }, String(costs[least]));
-    return svg("g", { class: rule }, svg("polyline", { points }), costs.map((cost, i) => svg("circle", { cx: x(dilations[i]), cy: y(cost), r: dilations[i] === chosen ? 5 : 3 })), label);
+    const label = svg(
+      "text",
+      { x: x(dilations[least]), y: y(costs[least]) + (rule === "least" ? 15 : -8), class: `least ${rule}` },
+      String(costs[least]),
+    );
+    return svg(
+      "g",
+      { class: rule },
+      svg("polyline", { points }),
+      costs.map((cost, i) => svg("circle", { cx: x(dilations[i]), cy: y(cost), r: dilations[i] === chosen ? 5 : 3 })),
+      label,
+    );
   });
   const ticks = dilations.map((d) => svg("text", { x: x(d), y: 146, class: "tick" }, String(d)));
   const axis = svg("line", { x1: 26, y1: 128, x2: 292, y2: 128, class: "axis" });
@@ -85,9 +119,19 @@ function bars(found, side) {
   const rows = Object.entries(found).map(([kind, cost]) => {
     const bar = el("span", { class: `share ${kind}` });
     bar.style.width = `${Math.max(0.5, (100 * cost) / longest)}%`;
-    return el("li", {}, el("span", { class: "label" }, t(`cost_${kind}`)), el("span", { class: "track" }, bar), el("span", { class: "p" }, millions(cost)));
+    return el(
+      "li",
+      {},
+      el("span", { class: "label" }, t(`cost_${kind}`)),
+      el("span", { class: "track" }, bar),
+      el("span", { class: "p" }, millions(cost)),
+    );
   });
-  return [el("h5", {}, t("cost_title", { side })), el("ol", { class: "classes costs" }, rows), el("p", { class: "note" }, t("cost_note"))];
+  return [
+    el("h5", {}, t("cost_title", { side })),
+    el("ol", { class: "classes costs" }, rows),
+    el("p", { class: "note" }, t("cost_note")),
+  ];
 }
 
 function millions(count) {

@@ -47,9 +47,16 @@ export function drawAnswer() {
   const rows = best(shown.photo.probabilities).map(({ label, probability }) => {
     const bar = el("span", { class: "share" });
     bar.style.width = `${100 * probability}%`;
-    return el("li", {}, el("span", { class: "label" }, label), el("span", { class: "track" }, bar), el("span", { class: "p" }, percent(probability)));
+    return el(
+      "li",
+      {},
+      el("span", { class: "label" }, label),
+      el("span", { class: "track" }, bar),
+      el("span", { class: "p" }, percent(probability)),
+    );
   });
-  const sure = description.not_sure === null || shown.photo.probabilities.reduce((a, b) => Math.max(a, b)) >= description.not_sure;
+  const sure =
+    description.not_sure === null || shown.photo.probabilities.reduce((a, b) => Math.max(a, b)) >= description.not_sure;
   put(byId("answer"), el("ol", { class: "classes" }, rows), sure ? null : el("p", { class: "note" }, t("not_sure")));
   put(byId("photo-note"), shown.photo.note ? t(shown.photo.note) : "");
 }
@@ -64,9 +71,15 @@ function drawSentence() {
   const numbers = { place, neighbours, constant, attention };
   const nodes = Object.fromEntries(Object.entries(numbers).map(([key, value]) => [key, coloured(value, digits)]));
   put(byId("sentence"), sentence("sentence", nodes));
-  put(byId("verdict"), sentence("verdict", { verdict: el("b", {}, t(verdict(attention))), factor: coloured(attention, digits) }));
+  put(
+    byId("verdict"),
+    sentence("verdict", { verdict: el("b", {}, t(verdict(attention))), factor: coloured(attention, digits) }),
+  );
   put(byId("waterfall"), waterfall(numbers, digits));
-  put(byId("hook-where"), t("hook_where", { block: state.block, channel: state.channel, row: state.row, column: state.column }));
+  put(
+    byId("hook-where"),
+    t("hook_where", { block: state.block, channel: state.channel, row: state.row, column: state.column }),
+  );
 }
 
 // Three bars, each from where the last one ended, and the bar that they add up to.
@@ -74,7 +87,11 @@ function waterfall({ place, neighbours, constant, attention }, digits) {
   const ends = [0, place, place + neighbours, place + neighbours + constant];
   const [low, high] = [Math.min(...ends), Math.max(...ends)];
   const at = (value) => (100 * (value - low)) / (high - low || 1);
-  const steps = [["this_place", place, 0], ["neighbourhood", neighbours, ends[1]], ["constant", constant, ends[2]]]; // prettier-ignore
+  const steps = [
+    ["this_place", place, 0],
+    ["neighbourhood", neighbours, ends[1]],
+    ["constant", constant, ends[2]],
+  ];
   return [...steps, ["attention", attention, 0]].map(([key, value, from]) => {
     const bar = el("span", { class: `bar ${sign(value)}` });
     bar.style.left = `${at(Math.min(from, from + value))}%`;
@@ -82,7 +99,13 @@ function waterfall({ place, neighbours, constant, attention }, digits) {
     const zero = el("span", { class: "zero" });
     zero.style.left = `${at(0)}%`;
     const name = el("span", { class: "label" }, t(key));
-    return el("li", { class: key }, name, el("span", { class: "lane" }, zero, bar), el("span", { class: `p ${sign(value)}` }, signed(value, digits)));
+    return el(
+      "li",
+      { class: key },
+      name,
+      el("span", { class: "lane" }, zero, bar),
+      el("span", { class: `p ${sign(value)}` }, signed(value, digits)),
+    );
   });
 }
 

@@ -55,31 +55,44 @@ export function split(unit, u, channel, row, column) {
   return { shares, constant };
 }
 
-// Where to begin: the channel and the place at which the place itself, its neighbours and the constant all have a say, and the
-// gate turns the feature over. Only places whose far taps lie on the map, or nearly, are looked at.
+// Where to begin: a channel and a place at which the place itself, its neighbours and the constant all have a say, the gate turns
+// the feature over, and two digits are enough to write the sum.
 export function telling(unit, u, attention) {
   const [, channels, h, w] = u.shape;
-  const [near, far, mix] = ["conv0", "conv_spatial", "conv1"].map((name) => unit(`${name}.weight`).data);
   const margin = Math.min(6, Math.floor((Math.min(h, w) - 1) / 2));
-  let best = { score: -1, channel: 0, row: margin, column: margin };
+  const found = [];
   for (let channel = 0; channel < channels; channel++) {
-    const { constant } = split(unit, { data: u.data, shape: u.shape }, channel, h >> 1, w >> 1);
+    const { constant } = split(unit, u, channel, h >> 1, w >> 1); // further out it is another one, but near enough to choose by
     for (let row = margin; row < h - margin; row++) {
       for (let column = margin; column < w - margin; column++) {
-        const at = row * w + column;
-        const total = attention.data[channel * h * w + at];
-        let place = 0; // of all pairs of taps only the two middles lead from a place to itself
-        for (let c = 0; c < channels; c++) {
-          place += mix[channel * channels + c] * far[c * 49 + 24] * near[c * 25 + 12] * u.data[c * h * w + at];
-        }
+        const total = attention.data[(channel * h + row) * w + column];
+        const place = ownShare(unit, u, channel, row, column);
         const least = Math.min(2 * Math.abs(place), Math.abs(total - place - constant), Math.abs(constant), Math.abs(total));
-        const plain = digitsThatAdd([place, total - place - constant, constant], total) === 2; // reads best in the sentence
-        const score = (total < 0 ? least : least / 4) * (plain ? 1 : 0.2);
-        if (score > best.score) best = { score, channel, row, column };
+        found.push({ channel, row, column, total, score: total < 0 ? least : least / 4 });
       }
     }
   }
-  return best;
+  const best = found.sort((a, b) => b.score - a.score).slice(0, 40);
+  return (
+    best.find(({ channel, row, column, total }) =>
+      writtenInTwo(split(unit, u, channel, row, column), row * w + column, total),
+    ) ?? best[0]
+  );
+}
+
+// What a place says about itself: of all pairs of taps only the two middles lead from a place to the same place.
+function ownShare(unit, u, channel, row, column) {
+  const [, channels, h, w] = u.shape;
+  const [near, far, mix] = ["conv0", "conv_spatial", "conv1"].map((name) => unit(`${name}.weight`).data);
+  let sum = 0;
+  for (let c = 0; c < channels; c++) {
+    sum += mix[channel * channels + c] * far[c * 49 + 24] * near[c * 25 + 12] * u.data[(c * h + row) * w + column];
+  }
+  return sum;
+}
+
+function writtenInTwo({ shares, constant }, at, total) {
+  return digitsThatAdd([shares[at], total - shares[at] - constant, constant], total) === 2;
 }
 
 // Where a map is lowest: the place whose feature the gate turns over most.

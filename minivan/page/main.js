@@ -42,7 +42,9 @@ function beginning({ block = state.block, channel }) {
 function drawFooter() {
   const { photo } = shown;
   if (!photo) return;
-  const parts = [t("computed", { milliseconds: photo.milliseconds.toFixed(0), network: description.network, weights: description.weights })];
+  const parts = [
+    t("computed", { milliseconds: photo.milliseconds.toFixed(0), network: description.network, weights: description.weights }),
+  ];
   if (photo.python) {
     const largest = photo.logits.reduce((most, logit, i) => Math.max(most, Math.abs(logit - photo.python[i])), 0);
     parts.push(t(largest === 0 ? "same_bits" : "differs", { engine: description.engine, largest: largest.toExponential(1) }));
@@ -54,7 +56,12 @@ function drawGallery() {
   const buttons = [...photos.values()].map(({ name, picture }) => {
     const image = el("img", { src: picture, alt: "" });
     const pressed = String(name === state.photo);
-    return el("button", { type: "button", class: "thumb", "aria-pressed": pressed, title: name, onclick: () => show(name) }, image, el("span", {}, name));
+    return el(
+      "button",
+      { type: "button", class: "thumb", "aria-pressed": pressed, title: name, onclick: () => show(name) },
+      image,
+      el("span", {}, name),
+    );
   });
   put(byId("gallery"), buttons);
 }
@@ -94,7 +101,10 @@ function startDropping() {
 }
 
 function startPath() {
-  put(byId("path-block"), blocks.map((block) => el("option", { value: block }, block)));
+  put(
+    byId("path-block"),
+    blocks.map((block) => el("option", { value: block }, block)),
+  );
   byId("path-block").addEventListener("change", (event) => choose(event.target.value));
   const step = (by) => set({ channel: (state.channel + by + channelsOf(state.block)) % channelsOf(state.block) });
   byId("channel-back").addEventListener("click", () => step(-1));

@@ -59,7 +59,10 @@ function pointable(view) {
   const placeOf = (event) => {
     const box = root.getBoundingClientRect();
     const within = (at, length, count) => Math.max(0, Math.min(count - 1, Math.floor((at / length) * count)));
-    return { row: within(event.clientY - box.top, box.height, view.h), column: within(event.clientX - box.left, box.width, view.w) };
+    return {
+      row: within(event.clientY - box.top, box.height, view.h),
+      column: within(event.clientX - box.left, box.width, view.w),
+    };
   };
   root.addEventListener("pointermove", (event) => {
     if (event.pointerType === "mouse" && !state.held) set(placeOf(event));
@@ -90,7 +93,12 @@ function pointable(view) {
 // A frame around positions, in black on white so that it shows on every colour.
 export function frame(row, column, height = 1, width = 1, kind = "cursor") {
   const place = { x: column, y: row, width, height };
-  return svg("g", { class: `frame ${kind}` }, svg("rect", { ...place, class: "under" }), svg("rect", { ...place, class: "upper" }));
+  return svg(
+    "g",
+    { class: `frame ${kind}` },
+    svg("rect", { ...place, class: "under" }),
+    svg("rect", { ...place, class: "upper" }),
+  );
 }
 
 export function dot(row, column, kind = "") {
@@ -102,7 +110,11 @@ export function dot(row, column, kind = "") {
 export class KernelGrid {
   constructor({ side, label, pick, keep = () => {} }) {
     this.cells = Array.from({ length: side * side }, (_, index) =>
-      el("span", { class: "tap", onpointerenter: (event) => event.pointerType === "mouse" && pick(index), onclick: () => keep(index) }),
+      el("span", {
+        class: "tap",
+        onpointerenter: (event) => event.pointerType === "mouse" && pick(index),
+        onclick: () => keep(index),
+      }),
     );
     this.root = el("div", { class: "kernel", tabindex: "0", role: "application" }, this.cells);
     this.root.style.gridTemplateColumns = `repeat(${side}, 1fr)`;

@@ -19,13 +19,25 @@ function drawStages() {
   if (!shown.photo) return;
   const picture = el("img", { alt: t("the_photo"), src: shown.photo.picture, class: "seen" });
   picture.style.width = picture.style.height = `${CELL * shown.photo.input.shape[3]}px`;
-  const input = el("figure", { class: "stage" }, picture, el("figcaption", {}, t("photo_size", { side: shown.photo.input.shape[3] })));
-  put(byId("stages"), input, config.dims.map((_, i) => drawStage(i + 1)));
+  const input = el(
+    "figure",
+    { class: "stage" },
+    picture,
+    el("figcaption", {}, t("photo_size", { side: shown.photo.input.shape[3] })),
+  );
+  put(
+    byId("stages"),
+    input,
+    config.dims.map((_, i) => drawStage(i + 1)),
+  );
   markChosen();
 }
 
 function drawStage(stage) {
-  const { data, shape: [, channels, h, w] } = layer(`norm${stage}`); // prettier-ignore
+  const {
+    data,
+    shape: [, channels, h, w],
+  } = layer(`norm${stage}`);
   const canvas = mosaic(data, channels, h, w, (innerWidth < 640 ? NARROW : COLUMNS)[stage - 1]);
   canvas.setAttribute("role", "img");
   canvas.setAttribute("aria-label", t("stage_maps", { stage, channels, h, w }));

@@ -30,7 +30,8 @@ export async function decode(file) {
 // The central square that a preprocessing shows, RGB: resized so that the shorter side is `resize`, then cropped.
 export function view(image, { resize, crop }) {
   const { width, height } = image;
-  const size = width <= height ? [resize, Math.floor((resize * height) / width)] : [Math.floor((resize * width) / height), resize];
+  const size =
+    width <= height ? [resize, Math.floor((resize * height) / width)] : [Math.floor((resize * width) / height), resize];
   return centreCrop(bicubic(image, ...size), crop);
 }
 

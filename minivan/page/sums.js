@@ -32,10 +32,15 @@ function factors({ weight, value }) {
 
 function row(label, made, value, longest, { hover, click, kind = "" } = {}) {
   const bar = el("span", { class: `bar ${sign(value)}` });
-  bar.style.width = `${Math.min(50, (50 * Math.abs(value)) / longest)}%`;
+  bar.style.width = `${Math.min(44, (44 * Math.abs(value)) / longest)}%`;
   const name = click ? el("button", { type: "button", class: "link", onclick: click }, label) : label;
   const events = hover ? { onpointerenter: hover } : {};
-  const cells = [el("th", { scope: "row" }, name), el("td", { class: "made" }, made), cell(value), el("td", { class: "bars" }, bar)];
+  const cells = [
+    el("th", { scope: "row" }, name),
+    el("td", { class: "made" }, made),
+    cell(value),
+    el("td", { class: "bars" }, bar),
+  ];
   return el("tr", { class: kind, ...events }, cells);
 }
 

@@ -32,9 +32,15 @@ const TEXTS = {
     "指向照片。橙色的位置使乘数变大，蓝色的使它变小；方框是全部有发言权的范围：23 × 23 个位置。",
   ],
   answer_title: ["What the network says", "网络的回答"],
-  not_sure: ["It is not sure: below this probability most of its answers are wrong.", "它没有把握：低于这个概率时，它的回答大多是错的。"],
+  not_sure: [
+    "It is not sure: below this probability most of its answers are wrong.",
+    "它没有把握：低于这个概率时，它的回答大多是错的。",
+  ],
   works_coffee: ["A cup seen from above, as in training: this works.", "从上方看的杯子，和训练时一样：能认出来。"],
-  works_cat: ["A cat's face fills the photo: this works, if not with great certainty.", "猫脸占满照片：能认出来，但不是很有把握。"],
+  works_cat: [
+    "A cat's face fills the photo: this works, if not with great certainty.",
+    "猫脸占满照片：能认出来，但不是很有把握。",
+  ],
   fails_rocket: [
     "This fails: a rocket is none of the 200 classes. The network has to choose one, and is sure of it all the same.",
     "这张会失败：火箭不在 200 个类别之中。网络必须选一个，而且还很有把握。",
@@ -47,9 +53,18 @@ const TEXTS = {
   gallery_title: ["Photos", "照片"],
   choose: ["Choose or drop a photo", "选择或拖入照片"],
   reading: ["Reading {name} ...", "正在读取 {name} ……"],
-  no_image: ["{name} is no image that this browser can read: choose a JPEG, PNG or WebP file.", "浏览器无法读取 {name}：请选择 JPEG、PNG 或 WebP 文件。"],
-  too_large: ["{name} is too large: choose an image of at most 50 megapixels and 64 MB.", "{name} 太大：请选择不超过 5000 万像素、64 MB 的图片。"],
-  too_narrow: ["{name} is too narrow: choose an image that is at most 100 times as long as wide.", "{name} 太窄：长宽比不能超过 100。"],
+  no_image: [
+    "{name} is no image that this browser can read: choose a JPEG, PNG or WebP file.",
+    "浏览器无法读取 {name}：请选择 JPEG、PNG 或 WebP 文件。",
+  ],
+  too_large: [
+    "{name} is too large: choose an image of at most 50 megapixels and 64 MB.",
+    "{name} 太大：请选择不超过 5000 万像素、64 MB 的图片。",
+  ],
+  too_narrow: [
+    "{name} is too narrow: choose an image that is at most 100 times as long as wide.",
+    "{name} 太窄：长宽比不能超过 100。",
+  ],
   // path
   path_label: ["Where you are", "当前位置"],
   channel: ["channel {channel}", "通道 {channel}"],
@@ -68,7 +83,10 @@ const TEXTS = {
   photo_size: ["{side} × {side} pixels", "{side} × {side} 像素"],
   stage: ["Stage {stage}", "阶段 {stage}"],
   stage_size: ["{channels} × {h} × {w}", "{channels} × {h} × {w}"],
-  stage_maps: ["all {channels} channels of stage {stage}, {h} x {w} positions each", "阶段 {stage} 的全部 {channels} 个通道，每个 {h} × {w}"],
+  stage_maps: [
+    "all {channels} channels of stage {stage}, {h} x {w} positions each",
+    "阶段 {stage} 的全部 {channels} 个通道，每个 {h} × {w}",
+  ],
   chips_hint: ["Open a block:", "打开一个块："],
   // strip
   strip_title: ["One block, layer by layer", "一个块，逐层来看"],
@@ -104,8 +122,14 @@ const TEXTS = {
   near_grid: ["The 5 x 5 window on u: products of weight and value.", "u 上的 5 × 5 窗口：权重乘以值。"],
   far_grid: ["The 7 x 7 taps on near: products. Enter opens a tap.", "“近”图上的 7 × 7 个抽头：乘积。按回车打开一个。"],
   tap_on: ["{row}, {column}: {weight} × {value} = {product}", "{row}, {column}：{weight} × {value} = {product}"],
-  tap_off: ["{row}, {column} is off the map: weight {weight} meets padding, 0", "{row}, {column} 在图外：权重 {weight} 遇到填充的 0"],
-  far_off: ["{on} of 49 taps fall on the map; {off}, hatched, multiply padding. Choose one.", "49 个抽头中有 {on} 个落在图上；{off} 个（阴影）乘的是填充。请选择一个。"],
+  tap_off: [
+    "{row}, {column} is off the map: weight {weight} meets padding, 0",
+    "{row}, {column} 在图外：权重 {weight} 遇到填充的 0",
+  ],
+  far_off: [
+    "{on} of 49 taps fall on the map; {off}, hatched, multiply padding. Choose one.",
+    "49 个抽头中有 {on} 个落在图上；{off} 个（阴影）乘的是填充。请选择一个。",
+  ],
   tap_window: ["How near at {row}, {column} came about", "“近”图在 {row}, {column} 处的值是怎样得到的"],
   others: ["the other {count}", "其余 {count} 项"],
   bias: ["bias", "偏置"],
@@ -118,7 +142,10 @@ const TEXTS = {
   held: ["The cursor is held. Click it, or press Esc, to let go.", "光标已固定。点击它或按 Esc 释放。"],
   not_held: ["The cursor follows the pointer. Click to hold it.", "光标跟随指针。点击可固定。"],
   who_title: ["Who decided this?", "这是谁决定的？"],
-  who_map: ["The attention value at the cursor, split over the places of the photo.", "光标处的注意力值，分摊到照片的各个位置。"],
+  who_map: [
+    "The attention value at the cursor, split over the places of the photo.",
+    "光标处的注意力值，分摊到照片的各个位置。",
+  ],
   who_said: [
     "{reached} places have a say. Together they say {places}; the biases, whatever the photo, say {constant}; that is the attention, {attention}.",
     "{reached} 个位置有发言权，合计 {places}；偏置与照片无关，是 {constant}；加起来就是注意力 {attention}。",
@@ -166,7 +193,10 @@ const TEXTS = {
   cost_mobilenet: ["depthwise K × K, 1 × 1", "逐通道 K × K 加 1 × 1"],
   cost_self: ["self-attention", "自注意力"],
   cost_dense: ["dense K × K", "稠密 K × K"],
-  cost_note: ["Each with a projection before and one after it; self-attention with its four.", "前后各有一个投影；自注意力有四个。"],
+  cost_note: [
+    "Each with a projection before and one after it; self-attention with its four.",
+    "前后各有一个投影；自注意力有四个。",
+  ],
   change_none: ["as trained", "训练时的样子"],
   change_one: ["attention = 1", "注意力 = 1"],
   change_mean: ["each map its mean", "每张图取均值"],
@@ -179,14 +209,26 @@ const TEXTS = {
   change_dilation2: ["dilation 2", "膨胀率 2"],
   change_dilation4: ["dilation 4", "膨胀率 4"],
   change_dilation5: ["dilation 5", "膨胀率 5"],
-  choose_change: ["Choose a change: the network answers again, here, for this photo.", "选择一种改动：网络会就这张照片重新回答。"],
+  choose_change: [
+    "Choose a change: the network answers again, here, for this photo.",
+    "选择一种改动：网络会就这张照片重新回答。",
+  ],
   before: ["before", "之前"],
   after: ["after", "之后"],
-  after_training: ["Changed after training: says what these weights rely on, not what the idea is worth.", "训练之后改的：说明这些权重依赖什么，而不是这个想法值多少。"],
-  figures: ["Of {images} labelled images {before} are right before, {after} after.", "{images} 张有标签的图片中，之前 {before} 正确，之后 {after}。"],
+  after_training: [
+    "Changed after training: says what these weights rely on, not what the idea is worth.",
+    "训练之后改的：说明这些权重依赖什么，而不是这个想法值多少。",
+  ],
+  figures: [
+    "Of {images} labelled images {before} are right before, {after} after.",
+    "{images} 张有标签的图片中，之前 {before} 正确，之后 {after}。",
+  ],
   poke_title: ["Poke it", "戳一下"],
   poke_lead: ["Click on the photo to paint it grey, and see how far that reaches.", "点击照片把它涂灰，看看影响传到多远。"],
-  poke_label: ["The photo as the network sees it. Arrow keys move the brush, Enter paints.", "网络看到的照片。方向键移动画笔，回车涂灰。"],
+  poke_label: [
+    "The photo as the network sees it. Arrow keys move the brush, Enter paints.",
+    "网络看到的照片。方向键移动画笔，回车涂灰。",
+  ],
   poke_hint: ["Nothing is painted yet.", "还没有涂。"],
   unpoke: ["Wipe clean", "擦掉"],
   reach_map: ["how much each place of stage {stage} has changed", "阶段 {stage} 各位置的变化"],
@@ -203,15 +245,30 @@ const TEXTS = {
   likely: ["likeliest", "最可能的"],
   all_classes: ["all classes", "全部类别"],
   cam_map: ["The class map over the photo.", "照片上的类别图。"],
-  cam_said: ["{name}: the places say {mean} on average, the bias {bias}; together the logit, {logit}.", "{name}：各位置平均 {mean}，偏置 {bias}；合起来是 logit {logit}。"],
+  cam_said: [
+    "{name}: the places say {mean} on average, the bias {bias}; together the logit, {logit}.",
+    "{name}：各位置平均 {mean}，偏置 {bias}；合起来是 logit {logit}。",
+  ],
   // foot
-  computed: ["{network}, {weights}: computed here in {milliseconds} ms.", "{network}，{weights}：在此用 {milliseconds} 毫秒算出。"],
-  same_bits: ["Every logit has the same bits as Python's, engine {engine}: largest difference 0.", "每个 logit 都与 Python（引擎 {engine}）的逐位相同：最大差别为 0。"],
-  differs: ["Largest difference from Python's logits, engine {engine}: {largest}.", "与 Python 的 logit（引擎 {engine}）最大相差 {largest}。"],
-  decoders: ["Browsers and Python decode JPEG differently: probabilities may differ by half a point.", "浏览器与 Python 解码 JPEG 的方式不同：概率可能相差半个百分点。"],
+  computed: [
+    "{network}, {weights}: computed here in {milliseconds} ms.",
+    "{network}，{weights}：在此用 {milliseconds} 毫秒算出。",
+  ],
+  same_bits: [
+    "Every logit has the same bits as Python's, engine {engine}: largest difference 0.",
+    "每个 logit 都与 Python（引擎 {engine}）的逐位相同：最大差别为 0。",
+  ],
+  differs: [
+    "Largest difference from Python's logits, engine {engine}: {largest}.",
+    "与 Python 的 logit（引擎 {engine}）最大相差 {largest}。",
+  ],
+  decoders: [
+    "Browsers and Python decode JPEG differently: probabilities may differ by half a point.",
+    "浏览器与 Python 解码 JPEG 的方式不同：概率可能相差半个百分点。",
+  ],
   terms: ["The bundled weights are for research and education.", "所附权重仅供研究与教学。"],
   private: ["Nothing leaves this page: it has no network access.", "这个页面不联网，任何东西都不会离开它。"],
-}; // prettier-ignore
+};
 
 const LANGUAGES = ["en", "zh"];
 

@@ -179,7 +179,7 @@ function reach(offset, stride, length, outputs) {
 }
 
 // A 1x1 convolution is a matrix product: y[o, p] = bias[o] + sum over c of weight[o, c] * x[c, p].
-// Four outputs by four positions at a time: sixteen sums in registers, each still in its one order.
+// Two outputs by four positions at a time: eight sums in registers, each still in its one order.
 function pointwise(x, weight, bias) {
   const [n, c_in, h, w] = x.shape;
   const c_out = weight.shape[0];
@@ -201,13 +201,29 @@ function matrix_product(x, x0, weight, bias, y, y0, c_in, c_out, positions) {
     for (; o + 2 <= c_out; o += 2) {
       const first = o * c_in;
       const second = first + c_in;
-      let a0 = bias[o], a1 = a0, a2 = a0, a3 = a0; // prettier-ignore
-      let b0 = bias[o + 1], b1 = b0, b2 = b0, b3 = b0; // prettier-ignore
+      let a0 = bias[o],
+        a1 = a0,
+        a2 = a0,
+        a3 = a0;
+      let b0 = bias[o + 1],
+        b1 = b0,
+        b2 = b0,
+        b3 = b0;
       for (let c = 0, at = 0; c < c_in; c++, at += 4) {
-        const u = weight[first + c], v = weight[second + c]; // prettier-ignore
-        const x0 = panel[at], x1 = panel[at + 1], x2 = panel[at + 2], x3 = panel[at + 3]; // prettier-ignore
-        a0 += u * x0; a1 += u * x1; a2 += u * x2; a3 += u * x3; // prettier-ignore
-        b0 += v * x0; b1 += v * x1; b2 += v * x2; b3 += v * x3; // prettier-ignore
+        const u = weight[first + c],
+          v = weight[second + c];
+        const x0 = panel[at],
+          x1 = panel[at + 1],
+          x2 = panel[at + 2],
+          x3 = panel[at + 3];
+        a0 += u * x0;
+        a1 += u * x1;
+        a2 += u * x2;
+        a3 += u * x3;
+        b0 += v * x0;
+        b1 += v * x1;
+        b2 += v * x2;
+        b3 += v * x3;
       }
       store(y, y0 + o * positions + p, wide, a0, a1, a2, a3);
       store(y, y0 + (o + 1) * positions + p, wide, b0, b1, b2, b3);
@@ -277,11 +293,7 @@ export function gelu(x) {
 
 export function linear(x, weight, bias) {
   const [n, channels] = x.shape;
-  const y = conv2d(
-    { data: x.data, shape: [n, channels, 1, 1] },
-    { data: weight.data, shape: [...weight.shape, 1, 1] },
-    bias,
-  );
+  const y = conv2d({ data: x.data, shape: [n, channels, 1, 1] }, { data: weight.data, shape: [...weight.shape, 1, 1] }, bias);
   return { data: y.data, shape: [n, weight.shape[0]] };
 }
 

@@ -8,8 +8,19 @@ import { set, state, subscribe } from "./state.js";
 import { t } from "./text.js";
 
 export const CHANGES = [
-  "none", "one", "mean", "sigmoid", "add", "taps5", "taps3", "taps1", "dilation1", "dilation2", "dilation4", "dilation5",
-]; // prettier-ignore
+  "none",
+  "one",
+  "mean",
+  "sigmoid",
+  "add",
+  "taps5",
+  "taps3",
+  "taps1",
+  "dilation1",
+  "dilation2",
+  "dilation4",
+  "dilation5",
+];
 const BRUSH = 7; // pixels of the network's view, half the side of what a click paints over
 
 export function ask(change) {
@@ -40,10 +51,21 @@ async function drawChange() {
 // Two lists of classes side by side, and the accuracy on the labelled images where the page knows it.
 export function beforeAndAfter(change, after) {
   const figures = description.figures;
-  const lists = [["before", shown.photo.probabilities], ["after", after.probabilities]].map(([key, probabilities]) =>
-    el("div", { class: `answer ${key}` }, el("h5", {}, t(key)), bars(probabilities)),
-  ); // prettier-ignore
-  const accuracy = figures && el("p", { class: "figures" }, t("figures", { before: percent(figures.none / figures.images), after: percent(figures[change] / figures.images), images: figures.images }));
+  const lists = [
+    ["before", shown.photo.probabilities],
+    ["after", after.probabilities],
+  ].map(([key, probabilities]) => el("div", { class: `answer ${key}` }, el("h5", {}, t(key)), bars(probabilities)));
+  const accuracy =
+    figures &&
+    el(
+      "p",
+      { class: "figures" },
+      t("figures", {
+        before: percent(figures.none / figures.images),
+        after: percent(figures[change] / figures.images),
+        images: figures.images,
+      }),
+    );
   return el("div", {}, el("p", { class: "warning" }, t("after_training")), el("div", { class: "pair" }, lists), accuracy);
 }
 
@@ -51,7 +73,13 @@ function bars(probabilities) {
   const rows = best(probabilities, 3).map(({ label, probability }) => {
     const bar = el("span", { class: "share" });
     bar.style.width = `${100 * probability}%`;
-    return el("li", {}, el("span", { class: "label" }, label), el("span", { class: "track" }, bar), el("span", { class: "p" }, percent(probability)));
+    return el(
+      "li",
+      {},
+      el("span", { class: "label" }, label),
+      el("span", { class: "track" }, bar),
+      el("span", { class: "p" }, percent(probability)),
+    );
   });
   return el("ol", { class: "classes" }, rows);
 }
@@ -125,12 +153,26 @@ async function paintGrey(row, column) {
   drawPoked();
   const answer = await run(poked.input, { wanted: "stages" });
   const stages = config.dims.map((_, i) => drawReach(i + 1, answer.layers[`norm${i + 1}`]));
-  put(byId("poke-reach"), el("div", { class: "reaches" }, stages), el("div", { class: "pair" }, [["before", shown.photo.probabilities], ["after", answer.probabilities]].map(([key, p]) => el("div", { class: "answer" }, el("h5", {}, t(key)), bars(p)))));
+  put(
+    byId("poke-reach"),
+    el("div", { class: "reaches" }, stages),
+    el(
+      "div",
+      { class: "pair" },
+      [
+        ["before", shown.photo.probabilities],
+        ["after", answer.probabilities],
+      ].map(([key, p]) => el("div", { class: "answer" }, el("h5", {}, t(key)), bars(p))),
+    ),
+  );
 }
 
 // How much each position of a stage has changed: the root mean square over its channels.
 function drawReach(stage, after) {
-  const { data, shape: [, channels, h, w] } = layer(`norm${stage}`); // prettier-ignore
+  const {
+    data,
+    shape: [, channels, h, w],
+  } = layer(`norm${stage}`);
   const changes = new Float32Array(h * w);
   for (let p = 0; p < data.length; p++) changes[p % (h * w)] += (after.data[p] - data[p]) ** 2 / channels;
   const magnitudes = changes.map(Math.sqrt);

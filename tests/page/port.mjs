@@ -1,13 +1,16 @@
 // What Python's tests run with node: the page's own engine, judged from outside.
 //   node port.mjs vectors DIR OUT                       every test vector's outputs, OUT/OPERATOR/CASE.safetensors
+//   node port.mjs resize IN WIDTH HEIGHT TO_WIDTH TO_HEIGHT OUT   raw RGBA pixels
 //   node port.mjs trace WEIGHTS CONFIG INPUT OUT [N]    every layer of one forward pass; prints the least of N times in ms
 import { mkdirSync, readFileSync, writeFileSync } from "node:fs";
 import { dirname, join } from "node:path";
+import { bicubic } from "../../minivan/page/photo.js";
 import { readSafetensors, writeSafetensors } from "../../minivan/page/safetensors.js";
 import * as van from "../../minivan/page/van.js";
 
 const [action, ...rest] = process.argv.slice(2);
 if (action === "vectors") vectors(...rest);
+else if (action === "resize") resize(...rest);
 else trace(...rest);
 
 function bytesOf(path) {
@@ -32,6 +35,11 @@ function vectors(folder, out) {
     const tensors = Object.fromEntries(Object.entries(parameters).map(([key, entry]) => [key, read(entry)]));
     write(join(out, `${name}.safetensors`), outputs(operator, attributes, read(inputs.x), tensors));
   }
+}
+
+function resize(from, width, height, toWidth, toHeight, out) {
+  const image = { data: new Uint8ClampedArray(bytesOf(from)), width: Number(width), height: Number(height) };
+  writeFileSync(out, bicubic(image, Number(toWidth), Number(toHeight)).data);
 }
 
 function outputs(operator, attributes, x, tensors) {

@@ -1,0 +1,214 @@
+"""The page in Chromium: its numbers against `exact`, and everything that a hand can do to it."""
+
+import re
+
+import numpy as np
+import pytest
+
+from minivan import labelled, paths  # noqa: F401 - paths are the page's own names
+from minivan.reference import softmax
+
+pytestmark = pytest.mark.slow
+
+STEPS = {
+    "u": paths.GATED,
+    "near": f"{paths.UNIT}.conv0",
+    "far": f"{paths.UNIT}.conv_spatial",
+    "attention": paths.FACTOR,
+    "gated": paths.UNIT,
+}
+PLACES = [
+    "block1.0&channel=25&place=16,3",
+    "block1.2&channel=0&place=0,0",
+    "block2.1&channel=40&place=11,5",
+    "block4.1&channel=255&place=2,2",
+]
+
+
+def number(text):
+    return float(text.replace("\u2212", "-").replace("+", ""))
+
+
+def shown(tab, selector):
+    return number(tab.inner_text(selector))
+
+
+def place_of(address):
+    block, channel, row, column = re.match(r"([\w.]+)&channel=(\d+)&place=(\d+),(\d+)", address).groups()
+    return block, int(channel), int(row), int(column)
+
+
+def rows(tab, table):
+    """A sum as the page writes it: the terms, and what they come to."""
+    values = [number(text) for text in tab.locator(f"{table} .sum").first.locator("td.value").all_inner_texts()]
+    return values[:-1], values[-1]
+
+
+def test_the_footer_says_that_the_bits_are_pythons(opened):
+    tab = opened.open()
+    assert "largest difference 0." in tab.inner_text("#agreement")
+
+
+def test_the_answer_is_pythons(opened, layers, model):
+    tab = opened.open()
+    probabilities = softmax(layers["head"].astype(np.float64))
+    best = np.argsort(-probabilities)[:5]
+    assert tab.locator("#answer .label").all_inner_texts() == [model.card.label(i).short for i in best]
+    assert tab.locator("#answer .p").all_inner_texts() == [f"{100 * probabilities[i]:.1f} %" for i in best]
+
+
+@pytest.mark.parametrize("address", PLACES)
+def test_every_number_at_a_place_is_that_of_exact(opened, layers, address):
+    tab = opened.open(f"#photo=coffee&block={address}")
+    block, channel, row, column = place_of(address)
+    for step, path in STEPS.items():
+        value = layers[f"{block}.{path}"][channel, row, column]
+        assert shown(tab, f"#value-{step}") == pytest.approx(value, abs=5.01e-4), step
+
+
+@pytest.mark.parametrize("address", PLACES)
+def test_what_is_shown_adds_up_to_the_digit_shown(opened, address):
+    tab = opened.open(f"#photo=coffee&block={address}")
+    for step in ("near", "far", "mixed"):
+        terms, total = rows(tab, f"#{step}-sum")
+        assert round(sum(terms), 3) == total, step
+    terms = [number(text) for text in tab.locator("#waterfall .p").all_inner_texts()]
+    assert sum(terms[:-1]) == pytest.approx(terms[-1], abs=1.01e-4)
+    assert [number(text) for text in tab.locator("#sentence b").all_inner_texts()] == terms
+
+
+def test_the_split_is_exact(opened, layers, model):
+    """A place's share is how much the attention falls when that place of u, in all channels, becomes zero."""
+    address = PLACES[0]
+    tab = opened.open(f"#photo=coffee&block={address}")
+    block, channel, row, column = place_of(address)
+    u, unit = layers[f"{block}.{paths.GATED}"].copy(), f"{block}.{paths.UNIT}"
+
+    def attention(u):
+        ops, tensors = model.engine.ops, model.tensors
+        near = ops.conv2d(u[None], tensors[f"{unit}.conv0.weight"], tensors[f"{unit}.conv0.bias"], padding=2, groups=len(u))
+        far = ops.conv2d(
+            near,
+            tensors[f"{unit}.conv_spatial.weight"],
+            tensors[f"{unit}.conv_spatial.bias"],
+            padding=9,
+            dilation=3,
+            groups=len(u),
+        )
+        return ops.conv2d(far, tensors[f"{unit}.conv1.weight"], tensors[f"{unit}.conv1.bias"])[0, channel, row, column]
+
+    whole, alone = attention(u), u.copy()
+    alone[:, row, column] = 0
+    place, _, constant, total = (number(text) for text in tab.locator("#waterfall .p").all_inner_texts())
+    assert place == pytest.approx(whole - attention(alone), abs=6e-3)
+    assert constant == pytest.approx(attention(np.zeros_like(u)), abs=6e-3)
+    assert total == pytest.approx(whole, abs=6e-3)
+
+
+def test_the_mouse_moves_one_cursor_and_a_click_holds_it(opened):
+    tab = opened.open()
+    tab.locator("#map-near .map").hover(position={"x": 5, "y": 5})
+    tab.wait_for_function("location.hash.includes('place=0,0')")
+    tab.locator("#map-near .map").click(position={"x": 100, "y": 100})
+    held = tab.evaluate("location.hash")
+    tab.locator("#map-far .map").hover(position={"x": 5, "y": 5})
+    tab.wait_for_timeout(100)
+    assert tab.evaluate("location.hash") == held
+    assert tab.inner_text("#path-place") in tab.inner_text("#hook-where")
+    tab.keyboard.press("Tab")
+    tab.locator("#map-far .map").press("Escape")
+    tab.locator("#map-far .map").hover(position={"x": 6, "y": 6})
+    tab.wait_for_function("location.hash.includes('place=0,0')")
+
+
+def test_the_keys_do_what_the_mouse_does(opened):
+    tab = opened.open(f"#photo=coffee&block={PLACES[0]}")
+    tab.locator("#map-attention .map").press("ArrowUp")
+    tab.locator("#map-u .map").press("ArrowRight")
+    tab.wait_for_function("location.hash.includes('place=15,4')")
+    assert tab.inner_text("#live").startswith("row 15, column 4: ")
+    tab.locator("#far-grid .kernel").press("ArrowLeft")
+    tab.wait_for_selector("#tap-window .sum")
+    terms, total = rows(tab, "#tap-window")
+    assert round(sum(terms), 3) == total
+    tab.locator("#channel-on").press("Enter")
+    tab.wait_for_function("location.hash.includes('channel=26')")
+
+
+def test_the_window_of_a_tap_is_that_of_its_place(opened, layers):
+    tab = opened.open(f"#photo=coffee&block={PLACES[0]}")
+    block, channel, row, column = place_of(PLACES[0])
+    tab.locator("#far-grid .tap").nth(3 * 7 + 4).click()  # one to the right of the middle: three columns on
+    tab.wait_for_selector("#tap-window .sum")
+    _, total = rows(tab, "#tap-window")
+    assert total == pytest.approx(layers[f"{block}.{STEPS['near']}"][channel, row, column + 3], abs=5.01e-4)
+    off = tab.locator("#far-grid .tap.off").count()
+    assert off == 49 - 6 * 6  # row 16 of 24 and column 3: one row of taps below the map, one column to its left
+
+
+@pytest.mark.parametrize(
+    "address",
+    ["photo=coffee&block=block2.1&channel=40&place=11,5", "photo=cat&block=block1.0&channel=3&place=2,20&whatif=mean&lang=zh"],
+)
+def test_a_link_reopens_the_same_view(opened, address):
+    photo = address.split("&")[0].removeprefix("photo=")
+    tab = opened.open(f"#{address}", photo)
+    assert tab.evaluate("location.hash") == f"#{address}"
+    said = tab.inner_text("main")
+    tab.reload()
+    opened.shown(photo)
+    tab.wait_for_function("said => document.querySelector('main').innerText === said", arg=said)
+
+
+def test_a_link_that_asks_for_what_there_is_not_opens_the_page_all_the_same(opened):
+    tab = opened.open("#photo=<img>&block=block9.9&channel=99999&place=-1,x&whatif=no&lang=xx&__proto__=1")
+    assert "block=block1.0" in tab.evaluate("location.hash")
+
+
+def test_a_chip_opens_a_block_and_a_tile_its_channel(opened):
+    tab = opened.open()
+    tab.click("[data-block='block3.4']")
+    tab.wait_for_function("location.hash.includes('block=block3.4')")
+    tab.click("#tiles .tile >> nth=0")
+    channel = tab.get_attribute("#tiles .tile >> nth=0", "data-channel")
+    tab.wait_for_function("channel => location.hash.includes(`channel=${channel}&`)", arg=channel)
+
+
+def test_a_gap_turns_red(opened):
+    tab = opened.open()
+    assert "23 × 23" in tab.inner_text("#footprint-said")
+    tab.locator("#slider-near").fill("2")
+    assert tab.locator("#footprint .gap").count() == 20**2 - 14**2
+    assert tab.locator("#footprint-said.gap").count() == 1
+
+
+def test_the_class_map_adds_up_to_the_logit(opened, layers, model):
+    tab = opened.open()
+    tab.select_option("#cam-rival", "")
+    mean, bias, logit = (number(text) for text in tab.locator("#cam-said b.number").all_inner_texts())
+    assert logit == pytest.approx(layers["head"].max(), abs=5.01e-4)
+    assert mean + bias == pytest.approx(logit, abs=1.6e-3)
+
+
+def test_painting_over_the_photo_reaches_further_with_every_stage(opened):
+    tab = opened.open()
+    tab.locator("#poke").click(position={"x": 20, "y": 20})
+    tab.wait_for_selector("#poke-reach .reaches")
+    shares = [re.search(r"(\d+) of (\d+)", text).groups() for text in tab.locator("#poke-reach figcaption").all_inner_texts()]
+    reached = [int(touched) / int(every) for touched, every in shares]
+    assert reached == sorted(reached) and reached[-1] == 1
+
+
+@pytest.mark.parametrize("width", [375, 1280, 1920])
+def test_nothing_is_wider_than_the_window(opened, width):
+    opened.tab.set_viewport_size({"width": width, "height": 800})
+    tab = opened.open()
+    assert tab.evaluate("document.documentElement.scrollWidth") <= width
+
+
+def test_axe_finds_nothing_serious(opened):
+    from axe_playwright_python.sync_playwright import Axe
+
+    tab = opened.open()
+    found = Axe().run(tab).response["violations"]
+    assert [(each["id"], each["nodes"][0]["html"]) for each in found if each["impact"] in ("serious", "critical")] == []

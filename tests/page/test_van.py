@@ -1,0 +1,70 @@
+"""The engine in JavaScript: the bits of `exact`, on the oracle's test vectors and on every layer of a photo."""
+
+import dataclasses
+import json
+import re
+import subprocess
+from pathlib import Path
+
+import numpy as np
+import pytest
+from support import ROOT
+
+from minivan.checkpoint import bundled, safetensors_file
+from minivan.cli import main
+from minivan.ops import activation
+from minivan.oracle import digest, vectors
+
+PORT = Path(__file__).parent / "port.mjs"
+EXP_AND_ERFC = (ROOT / "minivan" / "page" / "erf.js").read_text(encoding="utf-8")
+
+
+def port(node, *arguments):
+    subprocess.run([node, str(PORT), *map(str, arguments)], check=True, timeout=120)
+
+
+def test_erfc_has_the_coefficients_of_python():
+    written = re.search(r"ERFC_SCALED = \[(.*?)\]", EXP_AND_ERFC, re.DOTALL)[1]
+    assert [float(number) for number in written.split(",") if number.strip()] == list(activation.ERFC_SCALED)
+
+
+@pytest.mark.slow
+def test_every_test_vector_comes_out_bit_for_bit(node, tmp_path):
+    vectors.write(tmp_path / "vectors")
+    port(node, "vectors", tmp_path / "vectors", tmp_path / "port")
+    manifest = json.loads((tmp_path / "vectors" / "manifest.json").read_text())
+    for case in manifest["cases"]:
+        with safetensors_file.open_safetensors(tmp_path / "port" / f"{case['name']}.safetensors") as (stored, _, _):
+            assert {name: digest(tensor.read()) for name, tensor in stored.items()} == {
+                name: entry["sha256"] for name, entry in case["outputs"].items()
+            }, case["name"]
+
+
+@pytest.mark.slow
+def test_the_oracle_finds_every_layer_of_a_photo_bit_for_bit(node, model, tmp_path, capsys):
+    trace, x, config = (tmp_path / name for name in ("trace.safetensors", "x.safetensors", "config.json"))
+    assert (
+        main(["oracle", "record", str(ROOT / "examples" / "coffee.jpg"), "-o", str(trace), "--model", str(bundled()[0])]) == 0
+    )
+    with safetensors_file.open_safetensors(trace) as (stored, _, _):
+        safetensors_file.write(x, {"input": np.ascontiguousarray(stored["input"].read())}, {})
+    config.write_text(json.dumps(dataclasses.asdict(model.config)))
+    port(node, "trace", bundled()[0], config, x, tmp_path / "port.safetensors")
+    capsys.readouterr()
+    status = main(["oracle", "compare", str(trace), str(tmp_path / "port.safetensors"), "--max-ulp", "0", "--json"])
+    report = json.loads(capsys.readouterr().out)
+    assert status == 0 and len(report["layers"]) > 200 and all(layer["max_ulp"] == 0 for layer in report["layers"])
+
+
+@pytest.mark.slow
+def test_a_photo_is_resized_as_pillow_does_bit_for_bit(node, tmp_path):
+    """JPEG decoders differ; what comes after them does not."""
+    from PIL import Image
+
+    for width, height in ((451, 300), (97, 640), (96, 96), (40, 33)):
+        pixels = np.random.default_rng(width).integers(0, 256, (height, width, 3), np.uint8)
+        (tmp_path / "in").write_bytes(np.dstack([pixels, np.full((height, width), 255, np.uint8)]).tobytes())
+        port(node, "resize", tmp_path / "in", width, height, 150, 96, tmp_path / "out")
+        made = np.frombuffer((tmp_path / "out").read_bytes(), np.uint8).reshape(96, 150, 4)[..., :3]
+        wanted = np.asarray(Image.fromarray(pixels).resize((150, 96), Image.Resampling.BICUBIC))
+        assert (made == wanted).all(), (width, height)
