@@ -53,6 +53,7 @@ def describe(model: VAN, photos: Sequence[Photo]) -> dict[str, Any]:
     """Return everything but the weights, as JSON can hold it."""
     card, config = model.card, model.config
     figures = json.loads(input.read_text(FIGURES, MOST_BYTES))
+    measured = card.sha256 == figures["weights_sha256"] != ""
     return {
         "minivan": __version__,
         "engine": model.engine.name,
@@ -62,7 +63,7 @@ def describe(model: VAN, photos: Sequence[Photo]) -> dict[str, Any]:
         "preprocessing": dataclasses.asdict(card.preprocessing),
         "not_sure": card.not_sure,
         "labels": [card.label(i).short for i in range(config.classes)],
-        "figures": {"images": figures["images"], **figures["accuracy"]} if card.sha256 == figures["weights_sha256"] != "" else None,
+        "figures": {"images": figures["images"], **figures["accuracy"]} if measured else None,
         "photos": [_photo(photo) for photo in photos],
     }
 
