@@ -26,6 +26,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
     add("photo", nargs="?", metavar="PHOTO", help="a photo that the page opens with (default: a cup of coffee)")
     add("-o", "--output", metavar="FILE", default="explore.html", help="the page to write (default: explore.html)")
+    add("--light", action="store_true", help="less than 2 MB: one photo computed beforehand, and no network in the page")
     add_weights(parser)
     add_threads(parser)
     add_exif(parser)
@@ -41,7 +42,7 @@ def run(args: argparse.Namespace) -> int:
     model = load_model(args)
     with wrong_calls():
         photos = ([own(model, args)] if args.photo else []) + gallery(model)
-        size = page.write(args.output, model, photos)
+        size = page.write(args.output, model, photos, args.light)
     say(f"{args.output}: {amount(size)}, opens in a browser without a network connection")
     return RIGHT
 

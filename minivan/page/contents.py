@@ -5,16 +5,18 @@ from __future__ import annotations
 import base64
 import dataclasses
 import io
+import itertools
 import json
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
+import numpy.typing as npt
 from PIL.Image import Image
 
-from .. import __version__, image, input
+from .. import __version__, image, input, paths
 from ..checkpoint import safetensors_file
 from ..checks import Float32
 from ..input import amount
@@ -49,8 +51,8 @@ def look(model: VAN, name: str, picture: Image, note: str = "") -> Photo:
     return Photo(name, seen.tobytes(), jpeg.getvalue(), np.asarray(model(x[None])[0], np.float32), note)
 
 
-def describe(model: VAN, photos: Sequence[Photo]) -> dict[str, Any]:
-    """Return everything but the weights, as JSON can hold it."""
+def describe(model: VAN, photos: Sequence[Photo], blocks: Sequence[str] | None = None) -> dict[str, Any]:
+    """Return everything but the tensors, as JSON can hold it. `blocks` are a light page's; None: all of them."""
     card, config = model.card, model.config
     figures = json.loads(input.read_text(FIGURES, MOST_BYTES))
     measured = card.sha256 == figures["weights_sha256"] != ""
@@ -64,6 +66,8 @@ def describe(model: VAN, photos: Sequence[Photo]) -> dict[str, Any]:
         "not_sure": card.not_sure,
         "labels": [card.label(i).short for i in range(config.classes)],
         "figures": {"images": figures["images"], **figures["accuracy"]} if measured else None,
+        "light": blocks is not None,
+        "blocks": list(itertools.chain(*paths.blocks(config.depths))) if blocks is None else list(blocks),
         "photos": [_photo(photo) for photo in photos],
     }
 
@@ -78,20 +82,29 @@ def _photo(photo: Photo) -> dict[str, Any]:
     }
 
 
-def weights_file(model: VAN) -> bytes:
-    """Return the model's tensors as a safetensors file, float16 where that holds each number exactly, float32 elsewhere.
+def weights(model: VAN) -> dict[str, npt.NDArray[np.floating]]:
+    """Return the model's tensors, float16 where that holds each number of all of them exactly, float32 elsewhere.
 
     Raises ValueError for more than a page can hold, and for a network without a head.
     """
     if not model.config.classes:
         raise ValueError("a backbone without a head has no answers to explain: name weights with classes")
-    tensors = {name: np.asarray(tensor, np.float32) for name, tensor in model.tensors.items()}
-    with np.errstate(over="ignore"):
-        halved = all((tensor.astype(np.float16).astype(np.float32) == tensor).all() for tensor in tensors.values())
-    size = sum(tensor.size for tensor in tensors.values()) * (2 if halved else 4)
+    dtype = np.float16 if all(is_half(tensor) for tensor in model.tensors.values()) else np.float32
+    size = sum(tensor.size for tensor in model.tensors.values()) * dtype().itemsize
     if size > MOST_WEIGHTS:
         raise ValueError(f"weights of {amount(size)} are more than a page holds, {amount(MOST_WEIGHTS)}: use a smaller variant")
+    return {name: np.asarray(tensor, dtype) for name, tensor in model.tensors.items()}
+
+
+def is_half(tensor: npt.NDArray[np.floating]) -> bool:
+    """Tell whether float16 holds every number of a tensor exactly."""
+    with np.errstate(over="ignore"):
+        return bool((tensor.astype(np.float16).astype(np.float32) == tensor).all())
+
+
+def as_file(tensors: Mapping[str, npt.NDArray[np.floating]]) -> bytes:
+    """Return tensors as a safetensors file's bytes."""
     with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / "weights.safetensors"
-        safetensors_file.write(path, tensors, {}, "float16" if halved else "float32")
+        path = Path(folder) / "tensors.safetensors"
+        safetensors_file.write(path, tensors, {})
         return input.read(path, 2 * MOST_WEIGHTS)

@@ -7,7 +7,20 @@ import { byId, el, put } from "./dom.js";
 import { startGeometry } from "./geometry.js";
 import { startHook, UNIT } from "./hook.js";
 import { lowest, telling } from "./lka.js";
-import { blocks, bytesOf, description, layer, map, preprocessing, run, shown, start, tensor } from "./network.js";
+import {
+  blocks,
+  bytesOf,
+  description,
+  layer,
+  map,
+  preprocessing,
+  probabilitiesOf,
+  replayed,
+  run,
+  shown,
+  start,
+  tensor,
+} from "./network.js";
 import { choose, startOverview } from "./overview.js";
 import { decode, normalise, PhotoError, pictureOf, view } from "./photo.js";
 import { channelsOf, flush, readHash, set, state, subscribe } from "./state.js";
@@ -22,12 +35,24 @@ async function show(name, wished = {}) {
   const photo = photos.get(name);
   const input = normalise(photo.pixels, preprocessing.crop, preprocessing);
   document.body.classList.add("busy");
-  const answer = await run(input, { wanted: "all" });
+  const answer = description.light ? precomputed(photo) : await run(input, { wanted: "all" });
   document.body.classList.remove("busy");
   shown.photo = { ...photo, ...answer, input };
   Object.assign(state, { ...beginning(wished), ...wished, photo: name, tap: null });
   flush(ALL);
   document.body.dataset.ready = name;
+}
+
+// What a light page knows of its one photo.
+function precomputed(photo) {
+  const began = performance.now();
+  const layers = replayed();
+  return {
+    logits: photo.python,
+    probabilities: probabilitiesOf(photo.python),
+    layers,
+    milliseconds: performance.now() - began,
+  };
 }
 
 // The channel and the place to begin with, where no link names them.
@@ -45,7 +70,8 @@ function drawFooter() {
   const parts = [
     t("computed", { milliseconds: photo.milliseconds.toFixed(0), network: description.network, weights: description.weights }),
   ];
-  if (photo.python) {
+  if (description.light) parts.push(t("light"));
+  else if (photo.python) {
     const largest = photo.logits.reduce((most, logit, i) => Math.max(most, Math.abs(logit - photo.python[i])), 0);
     parts.push(t(largest === 0 ? "same_bits" : "differs", { engine: description.engine, largest: largest.toExponential(1) }));
   } else parts.push(t("decoders"));
@@ -142,13 +168,16 @@ startLanguage();
 startPath();
 startHook();
 startOverview();
-startStrip();
+if (description.light) document.body.classList.add("light");
+else {
+  startStrip();
+  startWhatIf();
+  startDropping();
+}
 startChain();
 startChannels();
-startWhatIf();
 startGeometry();
 startCam();
-startDropping();
 subscribe(["photo", "language"], drawGallery);
 subscribe(["photo", "language"], drawFooter);
 translate(state.language);

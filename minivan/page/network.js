@@ -2,13 +2,13 @@
 
 import { byId } from "./dom.js";
 import { readSafetensors } from "./safetensors.js";
-import { softmax } from "./van.js";
+import { hook, lka, parameters, softmax } from "./van.js";
 
 export const description = JSON.parse(byId("description").textContent);
 export const config = description.config;
 export const labels = description.labels;
 export const preprocessing = description.preprocessing;
-export const blocks = config.depths.flatMap((depth, i) => Array.from({ length: depth }, (_, j) => `block${i + 1}.${j}`));
+export const blocks = description.blocks;
 
 // The photo that is shown: { name, picture, input, logits, probabilities, layers }; null until the first has been computed.
 export const shown = { photo: null };
@@ -21,6 +21,7 @@ const waiting = new Map();
 export function start() {
   const buffer = bytesOf(byId("weights").textContent).buffer;
   weights = readSafetensors(buffer);
+  if (description.light) return;
   const source = new Blob([byId("engine").textContent], { type: "text/javascript" });
   worker = new Worker(URL.createObjectURL(source));
   worker.onmessage = ({ data }) => {
@@ -38,6 +39,21 @@ export function run(input, { change = "none", wanted = "logits" } = {}) {
     ...answer,
     probabilities: probabilitiesOf(answer.logits),
   }));
+}
+
+// The layers that a light page has: those that Python computed, and from them LKA, which is computed here.
+export function replayed() {
+  const layers = {};
+  for (const name of weights.names) if (name.startsWith("layer:")) layers[name.slice(6)] = weights.tensor(name);
+  for (const block of blocks) {
+    const unit = `${block}.attn.spatial_gating_unit`;
+    lka(
+      hook((path, x) => void (layers[path] = x), unit),
+      layers[`${block}.attn.activation`],
+      parameters((name) => tensor(`${unit}.${name}`)),
+    );
+  }
+  return layers;
 }
 
 export function tensor(name) {

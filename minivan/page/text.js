@@ -266,6 +266,10 @@ const TEXTS = {
     "Browsers and Python decode JPEG differently: probabilities may differ by half a point.",
     "浏览器与 Python 解码 JPEG 的方式不同：概率可能相差半个百分点。",
   ],
+  light: [
+    "This light page holds one photo, computed by Python, and LKA's weights; a full page takes any photo and can be changed.",
+    "这是精简页面：只有一张由 Python 算好的照片和 LKA 的权重；完整页面可以放入任何照片，也可以改动网络。",
+  ],
   terms: ["The bundled weights are for research and education.", "所附权重仅供研究与教学。"],
   private: ["Nothing leaves this page: it has no network access.", "这个页面不联网，任何东西都不会离开它。"],
 };

@@ -14,7 +14,7 @@ import minivan
 from minivan import page
 from minivan.card import Card, Label, Preprocessing
 from minivan.page import assemble
-from minivan.page.contents import Photo, describe, weights_file
+from minivan.page.contents import Photo, as_file, describe, weights
 from minivan.variants import Config
 
 pytestmark = pytest.mark.loop
@@ -91,17 +91,17 @@ def test_the_weights_are_those_of_the_network(elements, network, tmp_path):
 
 def test_numbers_that_float16_holds_are_written_so(network):
     halved = {name: tensor.astype(np.float16).astype(np.float32) for name, tensor in network.tensors.items()}
-    assert b'"F32"' not in weights_file(minivan.VAN(SHAPE, halved, "numpy", network.card))
-    assert b'"F16"' not in weights_file(network)
+    assert b'"F32"' not in as_file(weights(minivan.VAN(SHAPE, halved, "numpy", network.card)))
+    assert b'"F16"' not in as_file(weights(network))
 
 
 def test_what_no_page_can_show_is_refused_in_one_line(network, monkeypatch):
     headless = Config((4, 8), (1, 1), (2, 2), classes=0)
     with pytest.raises(ValueError, match="without a head"):
-        weights_file(minivan.VAN(headless, random_tensors(headless), "numpy"))
+        weights(minivan.VAN(headless, random_tensors(headless), "numpy"))
     monkeypatch.setattr("minivan.page.contents.MOST_WEIGHTS", 1000)
     with pytest.raises(ValueError, match=r"more than a page holds, 1000 bytes"):
-        weights_file(network)
+        weights(network)
 
 
 def test_every_module_is_in_the_page_after_those_that_it_imports():
