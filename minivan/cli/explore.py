@@ -40,8 +40,11 @@ def run(args: argparse.Namespace) -> int:
     with wrong_calls():
         output.place(args.output)
     model = load_model(args)
+    with wrong_calls(args.photo or ""):
+        photos = [own(model, args)] if args.photo else []
     with wrong_calls():
-        photos = ([own(model, args)] if args.photo else []) + gallery(model)
+        if not (photos and args.light):
+            photos += gallery(model, 1 if args.light else len(GALLERY))
         size = page.write(args.output, model, photos, args.light)
     say(f"{args.output}: {amount(size)}, opens in a browser without a network connection")
     return RIGHT
@@ -55,8 +58,10 @@ def own(model: VAN, args: argparse.Namespace) -> Photo:
     return page.look(model, Path(args.photo).name, picture)
 
 
-def gallery(model: VAN) -> list[Photo]:
-    """Return the photos that come with minivan, of which some show none of the classes."""
+def gallery(model: VAN, count: int) -> list[Photo]:
+    """Return the first of the photos that come with minivan, of which the last two show none of the classes."""
     from .. import image, page, shipped
 
-    return [page.look(model, name, image.decode(shipped.photo(f"{name}.jpg")), note) for name, note in GALLERY.items()]
+    return [
+        page.look(model, name, image.decode(shipped.photo(f"{name}.jpg")), note) for name, note in list(GALLERY.items())[:count]
+    ]

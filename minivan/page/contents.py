@@ -7,9 +7,7 @@ import dataclasses
 import io
 import itertools
 import json
-import tempfile
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -104,7 +102,4 @@ def is_half(tensor: npt.NDArray[np.floating]) -> bool:
 
 def as_file(tensors: Mapping[str, npt.NDArray[np.floating]]) -> bytes:
     """Return tensors as a safetensors file's bytes."""
-    with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / "tensors.safetensors"
-        safetensors_file.write(path, tensors, {})
-        return input.read(path, 2 * MOST_WEIGHTS)
+    return b"".join(safetensors_file.pieces(tensors, {}))
