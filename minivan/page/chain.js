@@ -147,7 +147,11 @@ function drawFar(taps, bias, u, kernel, nearBias) {
   if (!opened) return put(byId("tap-window"));
   const own = terms(u.values, u.h, u.w, kernel, state.channel, opened.row, opened.column);
   const table = sumTable({ terms: listed(own), bias: nearBias, total: opened.value, totalLabel: t("step_near"), most: 3 });
-  return put(byId("tap-window"), el("h5", {}, t("tap_window", { row: opened.row, column: opened.column })), table);
+  return put(
+    byId("tap-window"),
+    el("h4", { class: "fine" }, t("tap_window", { row: opened.row, column: opened.column })),
+    table,
+  );
 }
 
 function drawMixed(weight, bias) {

@@ -110,7 +110,7 @@ function curve(K, chosen) {
   const axis = svg("line", { x1: 26, y1: 128, x2: 292, y2: 128, class: "axis" });
   const chart = svg("svg", { viewBox: "0 0 300 152", role: "img", "aria-label": t("curve_label", { K }) }, axis, lines, ticks);
   const keys = Object.keys(NEAR_RULES).map((rule) => el("span", { class: `key ${rule}` }, t(`rule_${rule}`)));
-  return el("div", {}, el("h5", {}, t("curve_title")), chart, el("p", { class: "keys" }, keys));
+  return el("div", {}, el("h4", { class: "fine" }, t("curve_title")), chart, el("p", { class: "keys" }, keys));
 }
 
 // Multiply-adds of one attention, projections on both sides included.
@@ -128,7 +128,7 @@ function bars(found, side) {
     );
   });
   return [
-    el("h5", {}, t("cost_title", { side })),
+    el("h4", { class: "fine" }, t("cost_title", { side })),
     el("ol", { class: "classes costs" }, rows),
     el("p", { class: "note" }, t("cost_note")),
   ];

@@ -5,6 +5,7 @@ import { startChain } from "./chain.js";
 import { startChannels } from "./channels.js";
 import { byId, el, put } from "./dom.js";
 import { startGeometry } from "./geometry.js";
+import { startGuide } from "./guide.js";
 import { startHook, UNIT } from "./hook.js";
 import { lowest, telling } from "./lka.js";
 import {
@@ -178,6 +179,7 @@ startChain();
 startChannels();
 startGeometry();
 startCam();
+startGuide();
 subscribe(["photo", "language"], drawGallery);
 subscribe(["photo", "language"], drawFooter);
 translate(state.language);

@@ -76,8 +76,8 @@ const TEXTS = {
   // overview
   overview_title: ["The network: four stages, smaller and smaller maps", "网络：四个阶段，图越来越小"],
   overview_lead: [
-    "Every pixel of the photo and every position of a map is drawn equally large. Each stage has more channels than the last, and each channel fewer places. A kernel of 23 × 23 places is as large as the whole map here on stage 1, and seven times too large on stage 4.",
-    "照片的每个像素和图的每个位置画得一样大。每个阶段的通道比上一个多，每个通道的位置比上一个少。23 × 23 的核在第 1 阶段几乎和整张图一样大，在第 4 阶段则大出好几倍。",
+    "Every pixel of the photo and every position of a map is drawn equally large. Each stage has more channels than the last, and each channel fewer places.",
+    "照片的每个像素和图的每个位置画得一样大。每个阶段的通道比上一个多，每个通道的位置比上一个少。",
   ],
   the_photo: ["the photo as the network sees it", "网络看到的照片"],
   photo_size: ["{side} × {side} pixels", "{side} × {side} 像素"],
@@ -248,6 +248,88 @@ const TEXTS = {
   cam_said: [
     "{name}: the places say {mean} on average, the bias {bias}; together the logit, {logit}.",
     "{name}：各位置平均 {mean}，偏置 {bias}；合起来是 logit {logit}。",
+  ],
+  // guided path
+  guide_label: ["Eight steps", "八个步骤"],
+  guide_count: ["Step {step} of {steps}", "第 {step} 步，共 {steps} 步"],
+  guide_close: ["close", "关闭"],
+  guide_next: ["Next", "下一步"],
+  guide_done: ["Done", "完成"],
+  guide_right: ["Yes.", "对。"],
+  guide_wrong: ["No.", "不对。"],
+  guide_sum: ["A sum", "一个和"],
+  guide_sum_text: [
+    "Point at places of the photo. The sentence always has the same form: what the place says, what its neighbours say, a constant. Find a place that is turned over, and one that is amplified.",
+    "指向照片上的各个位置。句子的形式总是一样：这个位置说的、邻居说的、一个常数。找一个被翻转的位置，再找一个被放大的。",
+  ],
+  guide_shrink: ["Smaller maps", "越来越小的图"],
+  guide_shrink_text: [
+    "The kernels are the same in every block: an output reads 23 × 23 places. On how many of the four stages is that more than the whole map?",
+    "每个块里的核都一样：一个输出读取 23 × 23 个位置。在四个阶段中，有几个阶段的整张图比它还小？",
+  ],
+  guide_shrink_0: ["On none", "没有"],
+  guide_shrink_1: ["On one", "一个"],
+  guide_shrink_2: ["On several", "好几个"],
+  guide_shrink_answer: [
+    "The maps' sides are {sides}: on {count} stages {reach} is more. There, part of the kernel always meets padding.",
+    "各阶段图的边长是 {sides}：有 {count} 个阶段小于 {reach}。在那里，核的一部分总是碰到填充。",
+  ],
+  guide_near: ["Near", "近"],
+  guide_near_text: [
+    "Step one looks at 5 × 5 places of its own channel. Each coloured square is one product, weight times value; the list below adds them up. Move over the squares.",
+    "第一步看自己通道的 5 × 5 个位置。每个色块是一个乘积：权重乘以值；下面的列表把它们加起来。把指针移到色块上试试。",
+  ],
+  guide_far: ["Far", "远"],
+  guide_far_text: [
+    "Step two takes 7 × 7 places of near, three apart, so 7 × 3 = 21 is what the paper calls the kernel. How much of u does one far value really read?",
+    "第二步在“近”图上取相隔 3 的 7 × 7 个位置，论文因此称核为 7 × 3 = 21。一个“远”值实际读取 u 的多大范围？",
+  ],
+  guide_far_0: ["21 × 21", "21 × 21"],
+  guide_far_1: ["23 × 23", "23 × 23"],
+  guide_far_2: ["49 × 49", "49 × 49"],
+  guide_far_answer: [
+    "The outermost taps are 9 places away, and each brings a 5 × 5 window, two places more: 2 × (9 + 2) + 1 = {reach}. Choose a tap below far to see its window on u.",
+    "最外面的抽头相距 9 个位置，各带一个 5 × 5 的窗口，再多 2 个：2 × (9 + 2) + 1 = {reach}。在“远”的下面选一个抽头，看它在 u 上的窗口。",
+  ],
+  guide_mix: ["Mix", "混合"],
+  guide_mix_text: [
+    "Step three looks at one place only, but at all channels of far there. The longest bars are the channels that this attention listens to. Click one to go there.",
+    "第三步只看一个位置，但看那里“远”的所有通道。最长的条就是这个注意力所听的通道。点击一个就能过去。",
+  ],
+  guide_gate: ["The gate", "门"],
+  guide_gate_text: [
+    "No sigmoid, no softmax. The attention at a place is −2. What becomes of u = +3 there?",
+    "没有 sigmoid，也没有 softmax。某处的注意力是 −2，那里的 u = +3 会变成什么？",
+  ],
+  guide_gate_0: ["0: it is shut out", "0：被挡住"],
+  guide_gate_1: ["It stays +3", "还是 +3"],
+  guide_gate_2: ["It becomes −6", "变成 −6"],
+  guide_gate_answer: [
+    "The gate is a multiplication by any number: it can turn a feature over, and make it larger. That is what blue means in the attention map.",
+    "门就是乘以任意一个数：它可以把特征翻转，也可以放大。注意力图里的蓝色就是这个意思。",
+  ],
+  guide_which: ["Where or which", "哪里或哪个"],
+  guide_which_text: [
+    "Suppose every attention map, in every block, is replaced by its mean: each channel keeps its weight, every place gets the same. Does the answer for this photo change?",
+    "假设每个块里的每张注意力图都换成它的均值：每个通道保留权重，但各处都一样。这张照片的答案会变吗？",
+  ],
+  guide_which_0: ["It stays", "不变"],
+  guide_which_1: ["It changes", "会变"],
+  guide_which_answer: [
+    "{photo}: {before} {p} before, {then} {q} after. Try another photo, and see the figure for many below.",
+    "{photo}：之前 {before} {p}，之后 {then} {q}。换一张照片试试。",
+  ],
+  guide_cost: ["The cost", "代价"],
+  guide_cost_text: [
+    "For K = 21, which dilation d takes the fewest weights, when the near kernel is 2d − 1 wide?",
+    "K = 21，近核宽 2d − 1，哪个膨胀率 d 用的权重最少？",
+  ],
+  guide_cost_0: ["d = 1", "d = 1"],
+  guide_cost_1: ["d = 3", "d = 3"],
+  guide_cost_2: ["d = 7", "d = 7"],
+  guide_cost_answer: [
+    "Per channel they take {costs}. A larger d makes far smaller and near larger; at 3 far has {far} × {far} taps. Move the sliders: with a near kernel narrower than d, gaps turn red.",
+    "每通道分别需要 {costs} 个权重。d 越大，远核越小，近核越大；d = 3 时远核有 {far} × {far} 个抽头。拖动滑块：近核比 d 窄时，空隙变红。",
   ],
   // foot
   computed: [

@@ -54,7 +54,9 @@ export function beforeAndAfter(change, after) {
   const lists = [
     ["before", shown.photo.probabilities],
     ["after", after.probabilities],
-  ].map(([key, probabilities]) => el("div", { class: `answer ${key}` }, el("h5", {}, t(key)), bars(probabilities)));
+  ].map(([key, probabilities]) =>
+    el("div", { class: `answer ${key}` }, el("h4", { class: "fine" }, t(key)), bars(probabilities)),
+  );
   const accuracy =
     figures &&
     el(
@@ -162,7 +164,7 @@ async function paintGrey(row, column) {
       [
         ["before", shown.photo.probabilities],
         ["after", answer.probabilities],
-      ].map(([key, p]) => el("div", { class: "answer" }, el("h5", {}, t(key)), bars(p))),
+      ].map(([key, p]) => el("div", { class: "answer" }, el("h4", { class: "fine" }, t(key)), bars(p))),
     ),
   );
 }

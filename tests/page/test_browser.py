@@ -199,6 +199,24 @@ def test_painting_over_the_photo_reaches_further_with_every_stage(opened):
     assert reached == sorted(reached) and reached[-1] == 1
 
 
+def test_the_guided_path_asks_first_and_the_page_answers(opened):
+    tab = opened.open()
+    tab.locator("[data-step='3']").press("Enter")
+    tab.wait_for_selector("#guide:focus")
+    tab.locator("[data-choice='0']").press("Enter")
+    tab.wait_for_selector("[data-choice='1'].right")
+    assert tab.inner_text("#guide-answer").startswith("No.") and "= 23" in tab.inner_text("#guide-answer")
+    tab.locator("[data-step='6']").click()
+    tab.locator("[data-choice='0']").click()
+    tab.wait_for_selector("#guide .right")
+    tab.locator("#means").click()  # the same, further down
+    tab.wait_for_selector("#means-answer .after .p")
+    then = tab.inner_text("#means-answer .after .label >> nth=0"), tab.inner_text("#means-answer .after .p >> nth=0")
+    assert " ".join(then) in tab.inner_text("#guide-answer")
+    tab.locator("#guide .shut").click()
+    assert not tab.is_visible("#guide")
+
+
 @pytest.mark.parametrize("width", [375, 1280, 1920])
 def test_nothing_is_wider_than_the_window(opened, width):
     opened.tab.set_viewport_size({"width": width, "height": 800})
