@@ -61,7 +61,8 @@ def own(model: VAN, args: argparse.Namespace) -> Photo:
 def gallery(model: VAN, count: int) -> list[Photo]:
     """Return the first of the photos that come with minivan, of which the last two show none of the classes."""
     from .. import image, page, shipped
+    from ..checkpoint import bundled
 
-    return [
-        page.look(model, name, image.decode(shipped.photo(f"{name}.jpg")), note) for name, note in list(GALLERY.items())[:count]
-    ]
+    told = model.card.file in bundled()  # other weights have other classes
+    names = list(GALLERY)[:count]
+    return [page.look(model, name, image.decode(shipped.photo(f"{name}.jpg")), GALLERY[name] if told else "") for name in names]
