@@ -64,7 +64,8 @@ function drawMaps() {
 }
 
 function legend(scale) {
-  return [el("span", {}, signed(-scale, 1)), el("span", { class: "ramp" }), el("span", {}, signed(scale, 1))];
+  const end = (value) => el("span", {}, signed(value, scale < 0.1 ? 3 : 1));
+  return [end(-scale), el("span", { class: "ramp" }), end(scale)];
 }
 
 function drawCursor() {

@@ -2,7 +2,7 @@
 
 import { scaleOf } from "./colours.js";
 import { byId, coloured, el, percent, put, sign, signed } from "./dom.js";
-import { split } from "./lka.js";
+import { lowest, split, telling } from "./lka.js";
 import { frame, PhotoView } from "./maps.js";
 import { best, description, layer, map, shown, tensor } from "./network.js";
 import { set, state, subscribe } from "./state.js";
@@ -23,6 +23,14 @@ export function decided({ block, channel, row, column } = state) {
   return { place, neighbours, constant, attention: values[row * w + column], shares, u };
 }
 
+// The channel and the place to begin with, where nothing names them.
+export function beginning({ block = state.block, channel }) {
+  const attention = `${block}.${UNIT}.conv1`;
+  if (channel !== undefined) return lowest(map(attention, channel).values, layer(attention).shape[3]);
+  const best = telling((name) => tensor(`${block}.${UNIT}.${name}`), layer(`${block}.attn.activation`), layer(attention));
+  return { channel: best.channel, row: best.row, column: best.column };
+}
+
 // What the gate does to a number, as a key of the table of texts.
 export function verdict(factor) {
   if (factor < 0) return factor < -1 ? "turns_amplifies" : "turns";
@@ -41,7 +49,13 @@ export function startHook() {
   moveByItself();
 }
 
-export function drawAnswer() {
+// The photo alone, while the network still computes.
+export function preview(picture) {
+  if (!shown.photo) photo.sized(1, 1);
+  photo.photo(picture);
+}
+
+function drawAnswer() {
   if (!shown.photo) return;
   photo.photo(shown.photo.picture);
   const rows = best(shown.photo.probabilities).map(({ label, probability }) => {

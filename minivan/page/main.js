@@ -6,22 +6,8 @@ import { startChannels } from "./channels.js";
 import { byId, el, put } from "./dom.js";
 import { startGeometry } from "./geometry.js";
 import { startGuide } from "./guide.js";
-import { startHook, UNIT } from "./hook.js";
-import { lowest, telling } from "./lka.js";
-import {
-  blocks,
-  bytesOf,
-  description,
-  layer,
-  map,
-  preprocessing,
-  probabilitiesOf,
-  replayed,
-  run,
-  shown,
-  start,
-  tensor,
-} from "./network.js";
+import { beginning, preview, startHook } from "./hook.js";
+import { blocks, bytesOf, description, preprocessing, probabilitiesOf, replayed, run, shown, start } from "./network.js";
 import { choose, startOverview } from "./overview.js";
 import { decode, normalise, PhotoError, pictureOf, view } from "./photo.js";
 import { channelsOf, flush, readHash, set, state, subscribe } from "./state.js";
@@ -36,6 +22,7 @@ async function show(name, wished = {}) {
   const photo = photos.get(name);
   const input = normalise(photo.pixels, preprocessing.crop, preprocessing);
   document.body.classList.add("busy");
+  preview(photo.picture);
   const answer = description.light ? precomputed(photo) : await run(input, { wanted: "all" });
   document.body.classList.remove("busy");
   shown.photo = { ...photo, ...answer, input };
@@ -54,14 +41,6 @@ function precomputed(photo) {
     layers,
     milliseconds: performance.now() - began,
   };
-}
-
-// The channel and the place to begin with, where no link names them.
-function beginning({ block = state.block, channel }) {
-  const attention = `${block}.${UNIT}.conv1`;
-  if (channel !== undefined) return lowest(map(attention, channel).values, layer(attention).shape[3]);
-  const best = telling((name) => tensor(`${block}.${UNIT}.${name}`), layer(`${block}.attn.activation`), layer(attention));
-  return { channel: best.channel, row: best.row, column: best.column };
 }
 
 // How far this browser's logits are from those that Python computed when the page was made.

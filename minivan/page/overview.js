@@ -2,8 +2,9 @@
 
 import { colour, scaleOf } from "./colours.js";
 import { byId, el, put } from "./dom.js";
+import { beginning } from "./hook.js";
 import { blocks, config, layer, shown } from "./network.js";
-import { set, sideOf, stageOf, state, subscribe } from "./state.js";
+import { set, stageOf, state, subscribe } from "./state.js";
 import { t } from "./text.js";
 
 const CELL = 2; // CSS pixels for each position of a stage, and for each pixel of the photo
@@ -69,13 +70,9 @@ function chip(block) {
   return el("button", { type: "button", class: "chip", "data-block": block, onclick: click }, block.replace("block", ""));
 }
 
-// Open a block: the channel and the place stay where they are, as far as the block has them.
+// Open a block where it says most: its channels have nothing in common with another block's.
 export function choose(block) {
-  const side = Math.ceil(sideOf(stageOf(block)));
-  const ratio = sideOf(stageOf(block)) / sideOf(stageOf(state.block));
-  const scaled = (at) => Math.max(0, Math.min(side - 1, Math.floor((at + 0.5) * ratio)));
-  const channel = state.channel % config.dims[stageOf(block) - 1];
-  set({ block, channel, row: scaled(state.row), column: scaled(state.column), tap: null });
+  set({ block, ...beginning({ block }), tap: null });
 }
 
 function markChosen() {

@@ -22,13 +22,20 @@ export function subscribe(keys, draw) {
   listeners.push({ keys, draw });
 }
 
-export function set(values) {
+export function set(wanted) {
+  const values = { ...wanted, ...fitting({ ...state, ...wanted }) };
   const changed = Object.keys(values).filter((key) => state[key] !== values[key]);
   if (changed.length === 0) return;
   Object.assign(state, values);
   pending ??= new Set();
   if (pending.size === 0) requestAnimationFrame(flush);
   changed.forEach((key) => pending.add(key));
+}
+
+// Channel and place, moved to where the block has them.
+function fitting({ block, channel, row, column }) {
+  const last = Math.ceil(sideOf(stageOf(block))) - 1;
+  return { channel: Math.min(channel, channelsOf(block) - 1), row: Math.min(row, last), column: Math.min(column, last) };
 }
 
 // Draw everything that depends on these keys, now.

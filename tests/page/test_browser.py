@@ -165,6 +165,15 @@ def test_a_link_that_asks_for_what_there_is_not_opens_the_page_all_the_same(open
     assert "block=block1.0" in tab.evaluate("location.hash")
 
 
+def test_another_address_in_an_open_page_is_followed(opened):
+    tab = opened.open("#photo=coffee&block=block4.1&channel=255&place=2,2")
+    tab.evaluate("location.hash = 'block=block1.1'")
+    tab.wait_for_function("location.hash.includes('block=block1.1&channel=31&place=2,2')")
+    tab.evaluate("location.hash = 'photo=cat&block=block2.0&channel=7&place=1,2'")
+    opened.shown("cat")
+    assert tab.inner_text("#hook-where") == "block2.0, channel 7, row 1, column 2"
+
+
 def test_a_chip_opens_a_block_and_a_tile_its_channel(opened):
     tab = opened.open()
     tab.click("[data-block='block3.4']")
