@@ -75,7 +75,9 @@ function whole(key, text) {
 // What a hash asks for: the values that it names, as far as they can be.
 export function readHash(hash, known) {
   const asked = {};
-  for (const [key, text] of new URLSearchParams(hash.replace(/^#/, ""))) Object.assign(asked, KEPT[key]?.(text));
+  for (const [key, text] of new URLSearchParams(hash.replace(/^#/, ""))) {
+    if (Object.hasOwn(KEPT, key)) Object.assign(asked, KEPT[key](text));
+  }
   if (asked.photo && !known.photos.includes(asked.photo)) delete asked.photo;
   if (asked.change && !known.changes.includes(asked.change)) delete asked.change;
   const block = asked.block ?? state.block;

@@ -82,7 +82,7 @@ def test_transparent_pixels_lie_over_white(opened, model):
 def test_what_is_no_image_is_one_line_and_the_page_stays(opened, data):
     tab = opened.open()
     tab.set_input_files("#chooser", file("broken.jpg", data))
-    tab.wait_for_function("document.getElementById('drop-said').textContent.startsWith('broken.jpg is no image')")
+    tab.wait_for_function("() => document.getElementById('drop-said').textContent.startsWith('broken.jpg is no image')")
     assert tab.inner_text("#path-photo") == "coffee"
 
 
@@ -93,7 +93,7 @@ def test_a_hostile_name_is_text(opened):
     assert tab.inner_text("#path-photo") == name
     assert tab.locator("main img[src='x'], nav img").count() == 0
     tab.set_input_files("#chooser", file("<b>bold</b>.png", b"x"))
-    tab.wait_for_function("document.getElementById('drop-said').textContent.startsWith('<b>bold</b>.png is no image')")
+    tab.wait_for_function("() => document.getElementById('drop-said').textContent.startsWith('<b>bold</b>.png is no image')")
 
 
 def test_a_photo_may_be_dropped_anywhere(opened):
