@@ -19,6 +19,7 @@ const STEPS = {
   gated: UNIT,
 };
 const views = {};
+let dots = []; // the taps of the far kernel, where the cursor is
 const peeked = { near: 12 }; // the tap of the 5x5 window whose product is written out
 const nearGrid = new KernelGrid({ side: 5, label: () => t("near_grid"), pick: peekNear, keep: peekNear });
 const farGrid = new KernelGrid({
@@ -32,7 +33,8 @@ const whoView = new PhotoView({ label: () => t("who_map"), say: (row, column) =>
 export function startChain() {
   for (const step of Object.keys(STEPS)) {
     const say = (row, column) => `${t("place", { row, column })}: ${signed(valueOf(step, row, column), 3)}`;
-    views[step] = new MapView({ label: () => `${t(`step_${step}`)}, ${t("channel", { channel: state.channel })}`, say });
+    const label = () => `${t(`step_${step}`)}, ${t("channel", { channel: state.channel })}`;
+    views[step] = new MapView({ label, say, pick: step === "near" ? pickDot : undefined });
     byId(`map-${step}`).append(views[step].root);
   }
   byId("near-grid").append(nearGrid.root);
@@ -41,6 +43,13 @@ export function startChain() {
   byId("same-scale").addEventListener("change", drawMaps);
   subscribe(["photo", "block", "channel", "language"], drawMaps);
   subscribe(["photo", "block", "channel", "row", "column", "tap", "held", "language"], drawCursor);
+}
+
+// A click on one of the 49 dots opens its window on u.
+function pickDot(row, column) {
+  const tap = dots.findIndex((each) => !each.off && each.row === row && each.column === column);
+  if (tap >= 0) set({ tap });
+  return tap >= 0;
 }
 
 function valueOf(step, row, column) {
@@ -98,8 +107,9 @@ function drawMarks(taps) {
     opened && windowOf(opened, "opened"),
     cursor(),
   );
-  const dots = taps.map((each, i) => !each.off && dot(each.row, each.column, i === tap ? "picked" : ""));
-  views.near.mark(...dots, opened && frame(opened.row, opened.column, 1, 1, "opened"), cursor());
+  dots = taps;
+  const marks = taps.map((each, i) => !each.off && dot(each.row, each.column, i === tap ? "picked" : ""));
+  views.near.mark(...marks, opened && frame(opened.row, opened.column, 1, 1, "opened"), cursor());
   for (const step of ["far", "attention", "gated"]) views[step].mark(cursor());
 }
 

@@ -6,14 +6,16 @@ import { set, state } from "./state.js";
 
 const ARROWS = { ArrowUp: [-1, 0], ArrowDown: [1, 0], ArrowLeft: [0, -1], ArrowRight: [0, 1] };
 
-// A map of one channel. `label()` is what it is called, and `say(row, column)` what a screen reader hears of a place.
+// A map of one channel. `label()` is what it is called, and `say(row, column)` what a screen reader hears of a place. While the
+// cursor is held, `pick(row, column)` may take a click for itself.
 export class MapView {
-  constructor({ label, say, kind = "map" }) {
+  constructor({ label, say, pick = () => false, kind = "map" }) {
     this.canvas = el("canvas", { "aria-hidden": "true" });
     this.marks = svg("svg", { class: "marks", "aria-hidden": "true", preserveAspectRatio: "none" });
     this.root = el("div", { class: kind, tabindex: "0", role: "application" }, this.canvas, this.marks);
     this.label = label;
     this.say = say;
+    this.pick = pick;
     this.h = this.w = 1;
     pointable(this);
   }
@@ -71,6 +73,7 @@ function pointable(view) {
     if (event.detail === 0) return; // made by a key, which says for itself what it does
     const place = placeOf(event);
     const same = place.row === state.row && place.column === state.column;
+    if (state.held && !same && view.pick(place.row, place.column)) return;
     set({ ...place, held: event.pointerType === "touch" ? state.held : !(state.held && same) });
   });
   root.addEventListener("keydown", (event) => {

@@ -57,24 +57,36 @@ def test_the_answer_is_pythons(opened, layers, model):
     assert tab.locator("#answer .p").all_inner_texts() == [f"{100 * probabilities[i]:.1f} %" for i in best]
 
 
-@pytest.mark.parametrize("address", PLACES)
-def test_every_number_at_a_place_is_that_of_exact(opened, layers, address):
-    tab = opened.open(f"#photo=coffee&block={address}")
+def at(tab, address):
+    """Go to another view of the open page."""
+    tab.evaluate("address => { location.hash = address; }", f"photo=coffee&block={address}")
     block, channel, row, column = place_of(address)
-    for step, path in STEPS.items():
-        value = layers[f"{block}.{path}"][channel, row, column]
-        assert shown(tab, f"#value-{step}") == pytest.approx(value, abs=5.01e-4), step
+    tab.wait_for_function(
+        "where => document.getElementById('hook-where').textContent === where",
+        arg=f"{block}, channel {channel}, row {row}, column {column}",
+    )
+    return block, channel, row, column
 
 
-@pytest.mark.parametrize("address", PLACES)
-def test_what_is_shown_adds_up_to_the_digit_shown(opened, address):
-    tab = opened.open(f"#photo=coffee&block={address}")
-    for step in ("near", "far", "mixed"):
-        terms, total = rows(tab, f"#{step}-sum")
-        assert round(sum(terms), 3) == total, step
-    terms = [number(text) for text in tab.locator("#waterfall .p").all_inner_texts()]
-    assert sum(terms[:-1]) == pytest.approx(terms[-1], abs=1.01e-4)
-    assert [number(text) for text in tab.locator("#sentence b").all_inner_texts()] == terms
+def test_every_number_at_a_place_is_that_of_exact(opened, layers):
+    tab = opened.open()
+    for address in PLACES:
+        block, *place = at(tab, address)
+        for step, path in STEPS.items():
+            value = layers[f"{block}.{path}"][tuple(place)]
+            assert shown(tab, f"#value-{step}") == pytest.approx(value, abs=5.01e-4), (address, step)
+
+
+def test_what_is_shown_adds_up_to_the_digit_shown(opened):
+    tab = opened.open()
+    for address in PLACES:
+        at(tab, address)
+        for step in ("near", "far", "mixed"):
+            terms, total = rows(tab, f"#{step}-sum")
+            assert round(sum(terms), 3) == total, (address, step)
+        terms = [number(text) for text in tab.locator("#waterfall .p").all_inner_texts()]
+        assert sum(terms[:-1]) == pytest.approx(terms[-1], abs=1.01e-4)
+        assert [number(text) for text in tab.locator("#sentence b").all_inner_texts()] == terms
 
 
 def test_the_split_is_exact(opened, layers, model):
@@ -142,6 +154,10 @@ def test_the_window_of_a_tap_is_that_of_its_place(opened, layers):
     tab.wait_for_selector("#tap-window .sum")
     _, total = rows(tab, "#tap-window")
     assert total == pytest.approx(layers[f"{block}.{STEPS['near']}"][channel, row, column + 3], abs=5.01e-4)
+    side = tab.locator("#map-near .map").bounding_box()["width"] / 24
+    tab.locator("#map-near .map").click(position={"x": (column + 0.5) * side, "y": (row + 0.5) * side})  # the cursor is held
+    tab.locator("#map-near .map").click(position={"x": (column + 6.5) * side, "y": (row - 2.5) * side})  # and a dot is opened
+    tab.wait_for_function("() => document.querySelector('#tap-window h4').textContent.includes('13, 9')")
     off = tab.locator("#far-grid .tap.off").count()
     assert off == 49 - 6 * 5  # row 16 of 24 and column 3: one row of taps below the map, two columns to its left
 
