@@ -22,7 +22,7 @@ ENGINE = ("safetensors.js", "erf.js", "van.js", "changes.js", "engine.js")  # wh
 PAGE = (  # each after those that it imports
     "safetensors.js", "erf.js", "van.js", "photo.js", "dom.js", "network.js", "state.js", "text.js", "sums.js", "lka.js",
     "colours.js", "maps.js", "hook.js", "overview.js", "strip.js", "chain.js", "whatif.js", "channels.js", "geometry.js",
-    "cam.js", "guide.js", "main.js",
+    "cam.js", "guide.js", "picture.js", "main.js",
 )  # fmt: skip
 
 IMPORT = re.compile(r'^import (\{[^}]*\}) from "\./(\w+)\.js";$', re.MULTILINE)

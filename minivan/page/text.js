@@ -118,6 +118,7 @@ const TEXTS = {
     "What proj_1 and GELU have found here. GELU lets next to nothing below zero through: u is never below −0.17.",
     "proj_1 和 GELU 在这里找到的东西。GELU 几乎不让负值通过：u 不会低于 −0.17。",
   ],
+  save: ["Save as PNG", "保存为 PNG"],
   same_scale: ["one scale for all five maps", "五张图用同一个色标"],
   near_grid: ["The 5 x 5 window on u: products of weight and value.", "u 上的 5 × 5 窗口：权重乘以值。"],
   far_grid: ["The 7 x 7 taps on near: products. Enter opens a tap.", "“近”图上的 7 × 7 个抽头：乘积。按回车打开一个。"],

@@ -4,6 +4,7 @@ import re
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from minivan import labelled, paths  # noqa: F401 - paths are the page's own names
 from minivan.reference import softmax
@@ -240,6 +241,16 @@ def test_the_guided_path_asks_first_and_the_page_answers(opened):
     assert " ".join(then) in tab.inner_text("#guide-answer")
     tab.locator("#guide .shut").click()
     assert not tab.is_visible("#guide")
+
+
+def test_the_view_is_saved_as_a_png(opened, tmp_path):
+    tab = opened.open(f"#photo=coffee&block={PLACES[0]}")
+    with tab.expect_download() as download:
+        tab.click("#save")
+    assert download.value.suggested_filename == "minivan-coffee-block1.0-25-16-3.png"
+    download.value.save_as(tmp_path / "saved.png")
+    with Image.open(tmp_path / "saved.png") as picture:
+        assert picture.format == "PNG" and picture.size == (2536, 940)
 
 
 @pytest.mark.parametrize("width", [375, 1280, 1920])
