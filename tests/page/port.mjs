@@ -2,8 +2,10 @@
 //   node port.mjs vectors DIR OUT                       every test vector's outputs, OUT/OPERATOR/CASE.safetensors
 //   node port.mjs resize IN WIDTH HEIGHT TO_WIDTH TO_HEIGHT OUT   raw RGBA pixels
 //   node port.mjs trace WEIGHTS CONFIG INPUT OUT [N]    every layer of one forward pass; prints the least of N times in ms
+//   node port.mjs changes WEIGHTS CONFIG INPUT OUT CHANGE...   the logits with each change, under its name
 import { mkdirSync, readFileSync, writeFileSync } from "node:fs";
 import { dirname, join } from "node:path";
+import { changed } from "../../minivan/page/changes.js";
 import { bicubic } from "../../minivan/page/photo.js";
 import { readSafetensors, writeSafetensors } from "../../minivan/page/safetensors.js";
 import * as van from "../../minivan/page/van.js";
@@ -11,6 +13,7 @@ import * as van from "../../minivan/page/van.js";
 const [action, ...rest] = process.argv.slice(2);
 if (action === "vectors") vectors(...rest);
 else if (action === "resize") resize(...rest);
+else if (action === "changes") changes(...rest);
 else trace(...rest);
 
 function bytesOf(path) {
@@ -81,4 +84,11 @@ function trace(weights, config, input, out, times = 1) {
   }
   write(out, layers);
   console.log(least.toFixed(0));
+}
+
+function changes(weights, config, input, out, ...names) {
+  const { tensor } = readSafetensors(bytesOf(weights));
+  const x = readSafetensors(bytesOf(input)).tensor("input");
+  const shape = JSON.parse(readFileSync(config, "utf8"));
+  write(out, Object.fromEntries(names.map((name) => [name, van.forward(x, tensor, shape, changed(name, tensor))])));
 }

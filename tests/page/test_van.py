@@ -3,13 +3,17 @@
 import dataclasses
 import json
 import re
+import runpy
 import subprocess
 from pathlib import Path
 
 import numpy as np
 import pytest
 from support import ROOT
+from support.compare import assert_close
+from tolerances import EXACT_NETWORK
 
+from minivan import image
 from minivan.checkpoint import bundled, safetensors_file
 from minivan.cli import main
 from minivan.ops import activation
@@ -54,6 +58,21 @@ def test_the_oracle_finds_every_layer_of_a_photo_bit_for_bit(node, model, tmp_pa
     status = main(["oracle", "compare", str(trace), str(tmp_path / "port.safetensors"), "--max-ulp", "0", "--json"])
     report = json.loads(capsys.readouterr().out)
     assert status == 0 and len(report["rows"]) > 200 and all(row["bit_equal"] == 1 for row in report["rows"])
+
+
+@pytest.mark.slow
+def test_every_change_is_the_one_that_was_measured(node, model, tmp_path):
+    """The accuracies on the page are those of benchmarks/page.py, whose changes are hooks in Python."""
+    script = runpy.run_path(str(ROOT / "benchmarks" / "page.py"))
+    x, config = tmp_path / "x.safetensors", tmp_path / "config.json"
+    images = image.prepare(ROOT / "examples" / "cat.jpg", model.card.preprocessing)[None]
+    safetensors_file.write(x, {"input": images}, {})
+    config.write_text(json.dumps(dataclasses.asdict(model.config)))
+    port(node, "changes", bundled()[0], config, x, tmp_path / "out.safetensors", *script["CHANGES"])
+    with safetensors_file.open_safetensors(tmp_path / "out.safetensors") as (stored, _, _):
+        for change in script["CHANGES"]:
+            wanted = model(images, hook=script["changed"](model, change))
+            assert_close(change, stored[change].read(), wanted, EXACT_NETWORK)
 
 
 @pytest.mark.slow
