@@ -1,10 +1,11 @@
 // The first thing that anybody sees: a photo, the answer, a pointer that moves by itself, and the sentence of its numbers.
 
+import { classBars } from "./answer.js";
 import { scaleOf } from "./colours.js";
-import { byId, coloured, el, percent, put, sign, signed } from "./dom.js";
+import { byId, coloured, el, put, sign, signed } from "./dom.js";
 import { lowest, split, telling } from "./lka.js";
 import { frame, PhotoView } from "./maps.js";
-import { best, description, layer, map, shown, tensor } from "./network.js";
+import { description, layer, map, shown, tensor } from "./network.js";
 import { set, state, subscribe } from "./state.js";
 import { digitsThatAdd } from "./sums.js";
 import { sentence, t } from "./text.js";
@@ -58,20 +59,9 @@ export function preview(picture) {
 function drawAnswer() {
   if (!shown.photo) return;
   photo.photo(shown.photo.picture);
-  const rows = best(shown.photo.probabilities).map(({ label, probability }) => {
-    const bar = el("span", { class: "share" });
-    bar.style.width = `${100 * probability}%`;
-    return el(
-      "li",
-      {},
-      el("span", { class: "label" }, label),
-      el("span", { class: "track" }, bar),
-      el("span", { class: "p" }, percent(probability)),
-    );
-  });
   const sure =
     description.not_sure === null || shown.photo.probabilities.reduce((a, b) => Math.max(a, b)) >= description.not_sure;
-  put(byId("answer"), el("ol", { class: "classes" }, rows), sure ? null : el("p", { class: "note" }, t("not_sure")));
+  put(byId("answer"), classBars(shown.photo.probabilities, 5), sure ? null : el("p", { class: "note" }, t("not_sure")));
   put(byId("photo-note"), shown.photo.note ? t(shown.photo.note) : "");
 }
 

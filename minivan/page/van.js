@@ -16,31 +16,37 @@ const PATCH_EMBEDS = [{ stride: 4, padding: 3 }, ...Array(3).fill({ stride: 2, p
 // --- the network -----------------------------------------------------------------------------------------------------
 // `hook(path, tensor)` sees every tensor under its checkpoint path; what it returns, if anything, takes the tensor's place.
 
-// Parameters by name from `tensor(path)`: weights(path).proj_1 reads nothing, conv("attn.proj_1") gives { weight, bias }.
+// What lies under a path of the checkpoint: `get` gives a tensor there, `under` what lies further down.
 class Parameters {
   constructor(tensor, path = "") {
     this.tensor = tensor;
     this.path = path;
   }
   under(name) {
-    return new Parameters(this.tensor, this.path ? `${this.path}.${name}` : name);
+    return new Parameters(this.tensor, join(this.path, name));
   }
   get(name) {
-    return this.tensor(`${this.path}.${name}`);
+    return this.tensor(join(this.path, name));
   }
 }
 
+// Shows tensors under a path to `callback(path, tensor)`.
 class Hook {
   constructor(callback, path = "") {
     this.callback = callback;
     this.path = path;
   }
   under(name) {
-    return new Hook(this.callback, this.path ? `${this.path}.${name}` : name);
+    return new Hook(this.callback, join(this.path, name));
   }
+  // Show the tensor at `name` ("" for this hook's own path); return it, or what the callback put in its place.
   show(name, tensor) {
-    return this.callback?.(name ? this.under(name).path : this.path, tensor) ?? tensor;
+    return this.callback?.(join(this.path, name), tensor) ?? tensor;
   }
+}
+
+function join(path, name) {
+  return path && name ? `${path}.${name}` : path || name;
 }
 
 // Overlapping patches: a strided convolution, then BatchNorm. (N, C_in, H, W) -> (N, C, H / stride, W / stride)
@@ -109,15 +115,15 @@ function classifier(hook, x, p) {
 // The logits (N, classes) of images (N, 3, H, W). `tensor(name)` gives the parameters, `config` is minivan's Config.
 export function forward(x, tensor, config, callback) {
   const hook = new Hook(callback);
-  const p = parameters(tensor);
+  const p = new Parameters(tensor);
   x = hook.show("input", x);
   for (let i = 1; i <= config.dims.length; i++) x = stage(hook, x, i, p, config);
   return classifier(hook, x, p);
 }
 
-// What `lka` and `block` want of a function that gives tensors by name, and of a callback: for whoever calls one alone.
+// For whoever calls `lka` or `block` alone.
 export function parameters(tensor) {
-  return new Parameters((path) => tensor(path.replace(/^\./, "")));
+  return new Parameters(tensor);
 }
 export function hook(callback, path = "") {
   return new Hook(callback, path);

@@ -1,9 +1,10 @@
 // What if, with the trained weights: change one thing in every block and see the answer; paint over the photo and see how far
 // that reaches. None of these networks was trained again, and the page says so wherever one answers.
 
+import { classBars } from "./answer.js";
 import { scaleOf, paint } from "./colours.js";
 import { byId, el, percent, put } from "./dom.js";
-import { best, config, description, layer, run, shown } from "./network.js";
+import { config, description, layer, run, shown } from "./network.js";
 import { set, state, subscribe } from "./state.js";
 import { t } from "./text.js";
 
@@ -55,7 +56,7 @@ export function beforeAndAfter(change, after) {
     ["before", shown.photo.probabilities],
     ["after", after.probabilities],
   ].map(([key, probabilities]) =>
-    el("div", { class: `answer ${key}` }, el("h4", { class: "fine" }, t(key)), bars(probabilities)),
+    el("div", { class: `answer ${key}` }, el("h4", { class: "fine" }, t(key)), classBars(probabilities, 3)),
   );
   const accuracy =
     figures &&
@@ -69,21 +70,6 @@ export function beforeAndAfter(change, after) {
       }),
     );
   return el("div", {}, el("p", { class: "warning" }, t("after_training")), el("div", { class: "pair" }, lists), accuracy);
-}
-
-function bars(probabilities) {
-  const rows = best(probabilities, 3).map(({ label, probability }) => {
-    const bar = el("span", { class: "share" });
-    bar.style.width = `${100 * probability}%`;
-    return el(
-      "li",
-      {},
-      el("span", { class: "label" }, label),
-      el("span", { class: "track" }, bar),
-      el("span", { class: "p" }, percent(probability)),
-    );
-  });
-  return el("ol", { class: "classes" }, rows);
 }
 
 // --- poke -------------------------------------------------------------------------------------------------------------
@@ -154,6 +140,7 @@ async function paintGrey(row, column) {
   poked.input = { data, shape: input.shape };
   drawPoked();
   const answer = await run(poked.input, { wanted: "stages" });
+  if (shown.photo.input !== input) return; // another photo has come meanwhile
   const stages = config.dims.map((_, i) => drawReach(i + 1, answer.layers[`norm${i + 1}`]));
   put(
     byId("poke-reach"),
@@ -164,7 +151,7 @@ async function paintGrey(row, column) {
       [
         ["before", shown.photo.probabilities],
         ["after", answer.probabilities],
-      ].map(([key, p]) => el("div", { class: "answer" }, el("h4", { class: "fine" }, t(key)), bars(p))),
+      ].map(([key, p]) => el("div", { class: "answer" }, el("h4", { class: "fine" }, t(key)), classBars(p, 3))),
     ),
   );
 }
