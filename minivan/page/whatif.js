@@ -59,7 +59,7 @@ export function beforeAndAfter(change, after) {
     el("div", { class: `answer ${key}` }, el("h4", { class: "fine" }, t(key)), classBars(probabilities, 3)),
   );
   const accuracy =
-    figures &&
+    figures?.[change] !== undefined &&
     el(
       "p",
       { class: "figures" },
