@@ -6,6 +6,7 @@ import { byId, coloured, el, put, sign, signed } from "./dom.js";
 import { PhotoView } from "./maps.js";
 import { best, config, labels, layer, shown, tensor } from "./network.js";
 import { subscribe } from "./state.js";
+import { digitsThatAdd } from "./sums.js";
 import { sentence, t } from "./text.js";
 
 const chosen = { wanted: null, rival: null };
@@ -69,14 +70,15 @@ function draw() {
   view.photo(shown.photo.picture);
   view.over(values, h, w, scaleOf(values));
   const mean = values.reduce((sum, value) => sum + value, 0) / values.length;
+  const digits = digitsThatAdd([mean, bias], logit);
   const name = chosen.rival === null ? labels[chosen.wanted] : `${labels[chosen.wanted]} − ${labels[chosen.rival]}`;
   put(
     byId("cam-said"),
     sentence("cam_said", {
       name: el("b", {}, name),
-      mean: coloured(mean, 3),
-      bias: coloured(bias, 3),
-      logit: coloured(logit, 3),
+      mean: coloured(mean, digits),
+      bias: coloured(bias, digits),
+      logit: coloured(logit, digits),
     }),
   );
   const cells = Array.from(values, (value) => el("span", { class: sign(value) }, signed(value, 1)));

@@ -7,7 +7,7 @@ import { terms } from "./lka.js";
 import { dot, frame, KernelGrid, MapView, PhotoView } from "./maps.js";
 import { layer, map, shown, tensor } from "./network.js";
 import { set, state, subscribe } from "./state.js";
-import { sumTable } from "./sums.js";
+import { digitsThatAdd, sumTable } from "./sums.js";
 import { sentence, t } from "./text.js";
 import { CONV_SPATIAL } from "./van.js";
 
@@ -214,14 +214,15 @@ function drawWho() {
   const order = Array.from(shares.keys())
     .sort((a, b) => Math.abs(shares[b]) - Math.abs(shares[a]))
     .slice(0, 5);
+  const digits = digitsThatAdd([place + neighbours, constant], attention);
   const reached = shares.filter((share) => share !== 0).length;
   const rows = order.map((at) =>
     el("li", {}, t("short_place", { row: Math.floor(at / w), column: at % w }), " ", coloured(shares[at], 3)),
   );
   const numbers = {
-    places: coloured(place + neighbours, 3),
-    constant: coloured(constant, 3),
-    attention: coloured(attention, 3),
+    places: coloured(place + neighbours, digits),
+    constant: coloured(constant, digits),
+    attention: coloured(attention, digits),
     reached: String(reached),
   };
   put(
