@@ -48,12 +48,12 @@ function cell(value) {
   return el("td", { class: `value ${sign(value)}` }, signed(value, DIGITS));
 }
 
-// The fewest digits, from two to four, with which the terms as shown add up to the total as shown.
+// The fewest digits, from two to six, with which the terms as shown add up to the total as shown.
 export function digitsThatAdd(terms, total) {
-  for (let digits = 2; digits < 5; digits++) {
+  for (let digits = 2; digits < 7; digits++) {
     const unit = 10 ** digits;
     const sum = terms.reduce((all, term) => all + Math.round(Number(term.toFixed(digits)) * unit), 0);
     if (sum === Math.round(Number(total.toFixed(digits)) * unit)) return digits;
   }
-  return 4;
+  return 6;
 }
