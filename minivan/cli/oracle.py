@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ..errors import WrongCall, printable, reason
-from .arguments import NO, RIGHT, add_engine, add_threads, in_time, wrong_calls
-from .printing import say, say_json
+from .arguments import NO, RIGHT, add_engine, add_reading, add_threads, in_time, wrong_calls
+from .printing import note, say, say_json
 
 if TYPE_CHECKING:
     from ..oracle.compare import Difference, Report
@@ -25,9 +25,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     commands = parser.add_subparsers(dest="action", metavar="ACTION", required=True)
 
     record = commands.add_parser("record", help="run a network and keep every operator's output", allow_abbrev=False)
-    record.add_argument("input", metavar="INPUT", help="an image, or a normalised tensor (3, H, W) or (N, 3, H, W) as .npy")
+    record.add_argument("input", metavar="INPUT", help="an image, or a normalised tensor (C, H, W) or (N, C, H, W) as .npy")
     record.add_argument("-o", "--output", metavar="FILE", help="the trace to write, safetensors")
     record.add_argument("--model", metavar="NAME", help="a name (b0, ...) or a file of weights (default: the best usable here)")
+    add_reading(record)
     add_engine(record, default="exact")
     record.add_argument(
         "--layers", action="append", metavar="GLOB", help="keep only layers whose path matches, 'block1.*' say; may be repeated"
@@ -83,7 +84,9 @@ def run_record(args: argparse.Namespace) -> int:
     if not args.output and not args.hashes:
         raise WrongCall("say where the trace goes with -o FILE, or ask for its digests with --hashes")
     with wrong_calls():
-        model = load(args.model, args.engine)
+        model = load(args.model, args.engine, key=args.key, allow_nonfinite=args.allow_nonfinite)
+        for remark in model.card.notes:
+            note(remark)
         read = functools.partial(oracle.read_input, args.input, model.card.preprocessing)
         x = read() if oracle.is_tensor(args.input) else in_time(read, args.input)
         trace = oracle.record(model, x, args.layers or ["*"], args.model or "")

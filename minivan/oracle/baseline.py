@@ -61,16 +61,16 @@ def network(trace: Trace, model: str | None) -> tuple[Run | None, str]:
     if x is None:
         return None, "the trace does not hold its input, so no fault can be tried"
     try:
-        check_images(x)
-    except ValueError as error:
-        return None, f"the trace's input is none that a network takes, so no fault can be tried ({error})"
-    try:
-        weights = load(name)
+        weights = load(name, allow_nonfinite=True)  # whatever they are, they are the trace's or not
     except (ValueError, OSError) as error:
         return None, f"name the trace's weights with --model to have more faults tried ({sentence(error)})"
     if tensors_digest(weights.tensors) != trace.metadata.get("weights_sha256"):
         wrong = f"the weights of {shown(name)} are not those of the trace"
         return None, f"{wrong}; name them with --model to have more faults tried"
+    try:
+        check_images(x, weights.config.channels)
+    except ValueError as error:
+        return None, f"the trace's input is none that its network takes, so no fault can be tried ({error})"
 
     def run(engine: Engine, hook: Callback) -> None:
         van = VAN(weights.config, weights.tensors, engine)

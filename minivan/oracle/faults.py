@@ -11,6 +11,7 @@ import numpy as np
 from ..checks import Floating
 from ..engines import EXACT
 from ..paths import FACTOR, INPUT, UNIT, block_of
+from ..variants import COLOURS
 from .cases import LKA
 from .replay import Call, Replay
 
@@ -48,7 +49,8 @@ def _order_faults(path: str, right: Floating) -> Iterator[Fault]:
     yield "the map is upside down", lambda: right[:, :, ::-1]
     yield "the map is mirrored", lambda: right[..., ::-1]
     if path == INPUT:
-        yield "the colours are in the order BGR instead of RGB", lambda: right[:, ::-1]
+        said = "colours are in the order BGR instead of RGB" if c == COLOURS else "channels are in the reverse order"
+        yield f"the {said}", lambda: right[:, ::-1]
 
 
 def _convolution_faults(call: Call, seen: Replay) -> Iterator[Fault]:

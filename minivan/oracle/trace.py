@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from pathlib import Path
 
@@ -25,6 +25,7 @@ from ..errors import quote, shown
 from ..operators import Array
 from ..paths import HEAD, INPUT, norms
 from ..van import VAN
+from ..variants import said
 
 FORMAT = "minivan-trace 1"
 
@@ -75,7 +76,7 @@ def shape_text(shape: Sequence[int]) -> str:
 
 
 def record(model: VAN, x: npt.ArrayLike, layers: Sequence[str] = ("*",), source: str = "") -> Trace:
-    """Run a VAN on images (N, 3, H, W) and keep the output of every operator whose path matches one of the globs `layers`.
+    """Run a VAN on images (N, C, H, W) and keep the output of every operator whose path matches one of the globs `layers`.
 
     An engine that compiles the network as a whole has no operators to show: its traces hold the stages' outputs and the
     logits. `source` is how the model is found again (a name or a file), for hints that need the weights. Raises ValueError
@@ -97,7 +98,7 @@ def record(model: VAN, x: npt.ArrayLike, layers: Sequence[str] = ("*",), source:
             "minivan": __version__,
             "engine": model.engine.name,
             "model": source or model.card.name,
-            "config": json.dumps(asdict(model.config)),
+            "config": json.dumps(said(model.config)),
             "weights_sha256": tensors_digest(model.tensors),
             "weights_file_sha256": model.card.sha256,
             "order": json.dumps(list(kept)),
