@@ -133,5 +133,10 @@ def test_every_text_is_there_in_both_languages_and_none_is_left_over():
     assert asked <= set(keys), asked - set(keys)
 
 
+def test_every_change_has_its_accuracy():
+    offered = re.search(r"export const CHANGES = \[(.*?)\];", assemble.part("whatif.js"), re.DOTALL)[1]
+    assert sorted(json.loads(assemble.part("figures.json"))["accuracy"]) == sorted(re.findall(r'"(\w+)"', offered))
+
+
 def test_accuracies_are_shown_for_the_weights_that_they_were_measured_with(network):
     assert describe(network, [])["figures"] is None
