@@ -127,6 +127,7 @@ const listed = (all) =>
   all.filter(({ off }) => !off).map((term) => ({ ...term, label: t("short_place", { row: term.row, column: term.column }) }));
 
 function peekNear(tap) {
+  if (tap === peeked.near) return; // drawing puts another row under the pointer, which enters it again
   peeked.near = tap;
   drawCursor();
 }

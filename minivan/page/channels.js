@@ -12,6 +12,7 @@ import { ask, beforeAndAfter } from "./whatif.js";
 const FIRST = 32; // maps that are drawn before somebody asks for all
 
 let all = false;
+let answered = { photo: null, answer: null }; // what every map's mean made of a photo
 
 export function startChannels() {
   subscribe(["photo", "block", "language"], drawChannels);
@@ -22,8 +23,16 @@ export function startChannels() {
   });
   byId("means").addEventListener("click", async () => {
     put(byId("means-answer"), t("computing"));
-    put(byId("means-answer"), beforeAndAfter("mean", await ask("mean")));
+    const { photo } = shown;
+    answered = { photo, answer: await ask("mean") };
+    drawMeans();
   });
+  subscribe(["photo", "language"], drawMeans);
+}
+
+function drawMeans() {
+  const known = answered.photo !== null && answered.photo === shown.photo;
+  put(byId("means-answer"), known ? beforeAndAfter("mean", answered.answer) : null);
 }
 
 // Mean and standard deviation of each channel over places.
@@ -55,7 +64,6 @@ function drawChannels() {
     );
   });
   put(byId("tiles"), tiles);
-  put(byId("means-answer"));
   byId("all-channels").textContent = all ? t("fewer_channels") : t("all_channels", { channels });
   byId("all-channels").hidden = channels <= FIRST;
   markChosen();

@@ -37,7 +37,7 @@ export function css(value) {
   return `rgb(${colour(value).join(" ")})`;
 }
 
-// The number that a scale ends at: the one further from zero than all but a hundredth.
+// The number that a scale ends at: the one further from zero than all but one in two hundred.
 export function scaleOf(...arrays) {
   const magnitudes = Float32Array.from(arrays.flatMap((values) => Array.from(values, Math.abs))).sort();
   return magnitudes[Math.ceil(0.995 * magnitudes.length) - 1] || 1;

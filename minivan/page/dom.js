@@ -23,10 +23,16 @@ function filled(element, properties, children) {
   return element;
 }
 
-// Replace an element's children.
+// Replace an element's children. Where one of them had the focus, the one in its place has it then.
 export function put(element, ...children) {
+  const focused = focusable(element).indexOf(document.activeElement);
   element.replaceChildren(...children.flat().filter((child) => child !== null && child !== undefined && child !== false));
+  if (focused >= 0) focusable(element)[focused]?.focus({ preventScroll: true });
   return element;
+}
+
+function focusable(element) {
+  return [...element.querySelectorAll("button, input, select, [tabindex]")];
 }
 
 const MINUS = "\u2212";

@@ -11,15 +11,16 @@ import { ask } from "./whatif.js";
 const K = 21;
 const REACH = support(K, 3, 5);
 
-// `section` is where the step happens. A question has `choices` texts; `answer()` gives the right one, counted from 0, and what
+// `section` is where the step happens, `map` the map of it that a phone shows first, and `aside` says that the card would lie
+// on what the step is about where it lies by default. A question has `choices` texts; `answer()` gives the right one, counted from 0, and what
 // the page has found out for the text that says why.
 const STEPS = [
   { name: "sum", section: "hook" },
   { name: "shrink", section: "overview", choices: 3, answer: smaller },
-  { name: "near", section: "chain" },
-  { name: "far", section: "chain", choices: 3, answer: () => ({ right: 1, reach: REACH }) },
-  { name: "mix", section: "chain" },
-  { name: "gate", section: "chain", choices: 3, answer: () => ({ right: 2 }) },
+  { name: "near", section: "chain", map: "near" },
+  { name: "far", section: "chain", map: "far", choices: 3, answer: () => ({ right: 1, reach: REACH }) },
+  { name: "mix", section: "chain", map: "attention", aside: true },
+  { name: "gate", section: "chain", map: "gated", aside: true, choices: 3, answer: () => ({ right: 2 }) },
   { name: "which", section: "channels", choices: 2, answer: means, network: true },
   { name: "cost", section: "whatif", choices: 3, answer: cheapest },
 ];
@@ -49,7 +50,9 @@ function pearl({ name, network }, i) {
 function open(step) {
   at = step;
   guess = null;
-  byId(STEPS[step].section).scrollIntoView({ block: "start" });
+  const { section, map } = STEPS[step];
+  const place = map && innerWidth < 640 ? byId(`map-${map}`).closest("article") : byId(section);
+  place.scrollIntoView({ block: "start" });
   draw();
   byId("guide").focus();
 }
@@ -67,7 +70,8 @@ function draw() {
     button.setAttribute("aria-pressed", String(Number(button.dataset.step) === at));
   }
   if (at < 0) return;
-  const { name, choices } = STEPS[at];
+  const { name, choices, aside } = STEPS[at];
+  byId("guide").classList.toggle("aside", Boolean(aside));
   const head = el("p", { class: "count" }, t("guide_count", { step: at + 1, steps: STEPS.length }));
   const shut = el("button", { type: "button", class: "shut", "aria-label": t("guide_close"), onclick: close }, "×");
   put(byId("guide"), head, shut, el("h2", { class: "small" }, t(`guide_${name}`)), el("p", {}, t(`guide_${name}_text`)));

@@ -14,8 +14,16 @@ const PAUSE = 2600; // milliseconds that the pointer stays at a place
 
 export const UNIT = "attn.spatial_gating_unit";
 
+let latest = { photo: null, key: "", found: null }; // two sections show the same split
+
 // The attention value under the cursor, split: { place, neighbours, constant, attention, shares }.
-export function decided({ block, channel, row, column } = state) {
+export function decided(place = state) {
+  const key = [place.block, place.channel, place.row, place.column].join();
+  if (latest.photo !== shown.photo || latest.key !== key) latest = { photo: shown.photo, key, found: splitAt(place) };
+  return latest.found;
+}
+
+function splitAt({ block, channel, row, column }) {
   const u = layer(`${block}.attn.activation`);
   const { shares, constant } = split((name) => tensor(`${block}.${UNIT}.${name}`), u, channel, row, column);
   const { values, w } = map(`${block}.${UNIT}.conv1`, channel);
@@ -115,7 +123,7 @@ function waterfall({ place, neighbours, constant, attention }, digits) {
 
 // Until somebody points at something, the pointer visits the places where the attention value is large.
 function moveByItself() {
-  if (matchMedia("(prefers-reduced-motion: reduce)").matches) return;
+  if (location.hash || matchMedia("(prefers-reduced-motion: reduce)").matches) return;
   let next = 0;
   const timer = setInterval(() => {
     if (!shown.photo || document.hidden) return;
@@ -124,9 +132,13 @@ function moveByItself() {
     const { row, column } = places[next++ % places.length];
     set({ row, column });
   }, PAUSE);
-  for (const event of ["pointerdown", "keydown", "wheel"]) addEventListener(event, () => clearInterval(timer), { once: true });
-  addEventListener("pointerover", (event) => event.target.closest?.(".map") && clearInterval(timer));
-  if (location.hash) clearInterval(timer);
+  const stop = () => {
+    clearInterval(timer);
+    byId("still").hidden = true;
+  };
+  byId("still").hidden = false;
+  for (const event of ["pointerdown", "keydown", "wheel"]) addEventListener(event, stop, { once: true });
+  addEventListener("pointerover", (event) => event.target.closest?.(".map") && stop());
 }
 
 // A few places far from one another, the largest values first.

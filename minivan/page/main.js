@@ -19,12 +19,16 @@ import { CHANGES, startWhatIf } from "./whatif.js";
 const photos = new Map(); // by name: { name, picture, pixels, note, logits? }
 const ALL = ["photo", "block", "channel", "row", "column", "tap", "held", "change", "language"];
 
+let asked = ""; // the photo that was chosen last
+
 async function show(name, wished = {}) {
+  asked = name;
   const photo = photos.get(name);
   const input = normalise(photo.pixels, preprocessing.crop, preprocessing);
   document.body.classList.add("busy");
   preview(photo.picture);
   const answer = description.light ? precomputed(photo) : await run(input, { wanted: "all" });
+  if (name !== asked) return; // another photo was chosen meanwhile
   document.body.classList.remove("busy");
   shown.photo = { ...photo, ...answer, input };
   Object.assign(state, { ...beginning(wished), ...wished, photo: name, tap: null });
@@ -136,6 +140,14 @@ function startLanguage() {
   });
 }
 
+// The way past what comes before the three steps. Not by the address, which holds the view.
+function startSkipping() {
+  document.querySelector(".skip").addEventListener("click", (event) => {
+    event.preventDefault();
+    byId("chain").focus();
+  });
+}
+
 function known() {
   return { photos: [...photos.keys()], changes: CHANGES };
 }
@@ -147,6 +159,7 @@ const wished = readHash(location.hash, known());
 Object.assign(state, wished);
 startLanguage();
 startPath();
+startSkipping();
 startHook();
 startOverview();
 if (description.light) document.body.classList.add("light");
@@ -166,9 +179,13 @@ subscribe(["photo", "language"], drawFooter);
 translate(state.language);
 flush(["language"]);
 addEventListener("hashchange", () => {
-  const asked = readHash(location.hash, known());
-  if (asked.photo && asked.photo !== state.photo) show(asked.photo, asked);
-  else set(asked);
+  // What a view's address leaves out is as when the page was opened: nothing changed, no cursor held, no tap open.
+  const wanted = { change: "none", held: false, tap: null, ...readHash(location.hash, known()) };
+  if (wanted.photo && wanted.photo !== state.photo) show(wanted.photo, wanted);
+  else set(wanted);
 });
-start();
+start((message) => {
+  document.body.classList.remove("busy");
+  put(byId("drop-said"), t("worker_failed", { message }));
+});
 show(state.photo, wished);

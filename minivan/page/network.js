@@ -18,7 +18,8 @@ let worker;
 let asked = 0;
 const waiting = new Map();
 
-export function start() {
+// Start the worker; `failed(message)` is told when it cannot compute.
+export function start(failed) {
   const buffer = bytesOf(byId("weights").textContent).buffer;
   weights = readSafetensors(buffer);
   if (description.light) return;
@@ -28,6 +29,7 @@ export function start() {
     waiting.get(data.number)(data);
     waiting.delete(data.number);
   };
+  worker.onerror = ({ message }) => failed(message);
   worker.postMessage({ buffer, shape: config });
 }
 

@@ -18,12 +18,22 @@ export async function decode(file) {
   const { width, height } = bitmap;
   if (width * height > MOST_PIXELS) throw new PhotoError("too_large");
   if (Math.max(width, height) > 100 * Math.min(width, height)) throw new PhotoError("too_narrow");
+  try {
+    return pixelsOf(bitmap);
+  } catch {
+    throw new PhotoError("too_large"); // no canvas is as long as that, or there is no memory for it
+  } finally {
+    bitmap.close();
+  }
+}
+
+function pixelsOf(bitmap) {
+  const { width, height } = bitmap;
   const canvas = new OffscreenCanvas(width, height);
   const context = canvas.getContext("2d", { willReadFrequently: true });
   context.fillStyle = "white"; // transparent pixels are laid over white
   context.fillRect(0, 0, width, height);
   context.drawImage(bitmap, 0, 0);
-  bitmap.close();
   return context.getImageData(0, 0, width, height);
 }
 

@@ -14,8 +14,11 @@ export const state = {
   language: "en",
 };
 
+const HASH_PAUSE = 400; // milliseconds; browsers refuse more than 100 changes of the address in half a minute
+
 const listeners = [];
 let pending = null;
+let writing = null; // the timer of the next writing of the hash
 
 // Call `draw(changed)` once a frame after one of the keys has changed.
 export function subscribe(keys, draw) {
@@ -43,7 +46,7 @@ export function flush(keys) {
   const changed = Array.isArray(keys) ? new Set(keys) : pending;
   if (!Array.isArray(keys)) pending = null;
   for (const { keys: wanted, draw } of listeners) if (wanted.some((key) => changed.has(key))) draw(changed);
-  writeHash();
+  writing ??= setTimeout(writeHash, HASH_PAUSE);
 }
 
 export function stageOf(block) {
@@ -88,6 +91,7 @@ export function readHash(hash, known) {
 }
 
 function writeHash() {
+  writing = null;
   const { photo, block, channel, row, column, change, language } = state;
   const values = { photo, block, channel, place: `${row},${column}` };
   if (change !== "none") values.whatif = change;

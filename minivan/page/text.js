@@ -31,6 +31,7 @@ const TEXTS = {
     "Point at the photo. Orange places raise the factor, blue ones lower it; the frame is all that can have a say: 23 × 23 places.",
     "指向照片。橙色的位置使乘数变大，蓝色的使它变小；方框是全部有发言权的范围：23 × 23 个位置。",
   ],
+  still: ["Stop the pointer", "让指针停下"],
   answer_title: ["What the network says", "网络的回答"],
   not_sure: [
     "It is not sure: below this probability most of its answers are wrong.",
@@ -64,6 +65,10 @@ const TEXTS = {
   too_narrow: [
     "{name} is too narrow: choose an image that is at most 100 times as long as wide.",
     "{name} 太窄：长宽比不能超过 100。",
+  ],
+  worker_failed: [
+    "The network cannot compute in this browser ({message}): update it, or try Chromium or Firefox.",
+    "网络无法在此浏览器中计算（{message}）：请更新浏览器，或改用 Chromium 或 Firefox。",
   ],
   // path
   path_label: ["Where you are", "当前位置"],

@@ -74,7 +74,7 @@ export function beforeAndAfter(change, after) {
 
 // --- poke -------------------------------------------------------------------------------------------------------------
 
-const poked = { squares: [], input: null };
+const poked = { squares: [], input: null, answer: null };
 
 function startPoking() {
   const canvas = byId("poke");
@@ -95,14 +95,14 @@ function startPoking() {
   });
   byId("unpoke").addEventListener("click", clear);
   subscribe(["photo"], clear);
-  subscribe(["language"], () => poked.squares.length || clear());
+  subscribe(["language"], drawReaches);
 }
 
 function clear() {
   if (!shown.photo) return;
-  poked.squares = [];
+  Object.assign(poked, { squares: [], input: null, answer: null });
   drawPoked();
-  put(byId("poke-reach"), el("p", { class: "note" }, t("poke_hint")));
+  drawReaches();
 }
 
 function drawPoked(cursor = null) {
@@ -139,8 +139,19 @@ async function paintGrey(row, column) {
   }
   poked.input = { data, shape: input.shape };
   drawPoked();
-  const answer = await run(poked.input, { wanted: "stages" });
-  if (shown.photo.input !== input) return; // another photo has come meanwhile
+  const painted = poked.input;
+  const answer = await run(painted, { wanted: "stages" });
+  if (poked.input !== painted) return; // more was painted meanwhile, or another photo has come
+  poked.answer = answer;
+  drawReaches();
+}
+
+function drawReaches() {
+  const { answer } = poked;
+  if (!answer) {
+    put(byId("poke-reach"), el("p", { class: "note" }, t("poke_hint")));
+    return;
+  }
   const stages = config.dims.map((_, i) => drawReach(i + 1, answer.layers[`norm${i + 1}`]));
   put(
     byId("poke-reach"),
