@@ -5,6 +5,7 @@ import shutil
 
 import pytest
 from support import ROOT
+from support.tab import LAPTOP, Opened
 
 import minivan
 from minivan import image, page, shipped
@@ -48,38 +49,27 @@ def layers(model):
 def browser():
     if CHROMIUM is None:
         pytest.skip("there is no Chromium: apt-get install chromium, or name one with MINIVAN_CHROMIUM")
-    from playwright.sync_api import sync_playwright
-
-    with sync_playwright() as playwright:
-        chromium = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
+    playwright = pytest.importorskip("playwright.sync_api", reason="there is no Playwright: pip install '.[page]'")
+    with playwright.sync_playwright() as started:
+        chromium = started.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
         yield chromium
         chromium.close()
 
 
-class Opened:
-    """One opened page, and all that it must not do: complain, or ask for anything."""
-
-    def __init__(self, context, file):
-        self.tab, self.file, self.complaints, self.requests = context.new_page(), file, [], []
-        self.tab.on("console", lambda message: self.complaints.append(message.text) if message.type != "log" else None)
-        self.tab.on("pageerror", lambda error: self.complaints.append(str(error)))
-        context.on("request", lambda request: self.requests.append(request.url))
-
-    def open(self, address="", photo="coffee"):
-        self.tab.goto(f"file://{self.file}{address}")
-        self.shown(photo)
-        return self.tab
-
-    def shown(self, photo):
-        self.tab.wait_for_function("name => document.body.dataset.ready === name", arg=photo)
+@pytest.fixture(scope="module")
+def desk(browser, written):
+    """A tab at the width of a laptop, in which nothing moves by itself; the tests of a module share it."""
+    context = browser.new_context(viewport=LAPTOP, reduced_motion="reduce")
+    yield Opened(context, written)
+    context.close()
 
 
 @pytest.fixture
-def opened(browser, written):
-    """A tab at the width of a laptop, in which nothing moves by itself."""
-    context = browser.new_context(viewport={"width": 1280, "height": 900}, reduced_motion="reduce")
-    page = Opened(context, written)
-    yield page
-    context.close()
-    assert page.complaints == []
-    assert [url for url in page.requests if not url.startswith(("file:", "blob:", "data:"))] == []
+def opened(desk):
+    desk.tab.set_viewport_size(LAPTOP)
+    yield desk
+    complaints, requests = desk.complaints[:], desk.requests[:]
+    desk.complaints.clear()
+    desk.requests.clear()
+    assert complaints == []
+    assert [url for url in requests if not url.startswith(("file:", "blob:", "data:", "about:"))] == []

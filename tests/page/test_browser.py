@@ -5,12 +5,14 @@ import re
 import numpy as np
 import pytest
 from PIL import Image
+from support.tab import LAPTOP, Opened
 
-from minivan import labelled, paths  # noqa: F401 - paths are the page's own names
+from minivan import image, page, paths, shipped
 from minivan.reference import softmax
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.browser]
 
+HASH_PAUSE = 500  # milliseconds, in which the address follows what is shown
 STEPS = {
     "u": paths.GATED,
     "near": f"{paths.UNIT}.conv0",
@@ -95,7 +97,7 @@ def test_what_is_shown_adds_up_to_the_digit_shown(opened):
 def test_the_split_is_exact(opened, layers, model):
     """A place's share is how much the attention falls when that place of u, in all channels, becomes zero."""
     address = PLACES[0]
-    tab = opened.open(f"#photo=coffee&block={address}")
+    tab = opened.open(f"photo=coffee&block={address}")
     block, channel, row, column = place_of(address)
     u, unit = layers[f"{block}.{paths.GATED}"].copy(), f"{block}.{paths.UNIT}"
 
@@ -125,10 +127,11 @@ def test_the_mouse_moves_one_cursor_and_a_click_holds_it(opened):
     tab.locator("#map-near .map").hover(position={"x": 5, "y": 5})
     tab.wait_for_function("() => location.hash.includes('place=0,0')")
     tab.locator("#map-near .map").click(position={"x": 100, "y": 100})
-    held = tab.evaluate("location.hash")
+    opened.drawn()
+    held = tab.inner_text("#hook-where")
     tab.locator("#map-far .map").hover(position={"x": 5, "y": 5})
-    tab.wait_for_timeout(100)
-    assert tab.evaluate("location.hash") == held
+    opened.drawn()
+    assert tab.inner_text("#hook-where") == held
     assert tab.inner_text("#path-place") in tab.inner_text("#hook-where")
     tab.keyboard.press("Tab")
     tab.locator("#map-far .map").press("Escape")
@@ -137,7 +140,7 @@ def test_the_mouse_moves_one_cursor_and_a_click_holds_it(opened):
 
 
 def test_the_keys_do_what_the_mouse_does(opened):
-    tab = opened.open(f"#photo=coffee&block={PLACES[0]}")
+    tab = opened.open(f"photo=coffee&block={PLACES[0]}")
     tab.locator("#map-attention .map").press("ArrowUp")
     tab.locator("#map-u .map").press("ArrowRight")
     tab.wait_for_function("() => location.hash.includes('place=15,4')")
@@ -151,7 +154,7 @@ def test_the_keys_do_what_the_mouse_does(opened):
 
 
 def test_the_window_of_a_tap_is_that_of_its_place(opened, layers):
-    tab = opened.open(f"#photo=coffee&block={PLACES[0]}")
+    tab = opened.open(f"photo=coffee&block={PLACES[0]}")
     block, channel, row, column = place_of(PLACES[0])
     tab.locator("#far-grid .tap").nth(3 * 7 + 4).click()  # one to the right of the middle: three columns on
     tab.wait_for_selector("#tap-window .sum")
@@ -171,7 +174,8 @@ def test_the_window_of_a_tap_is_that_of_its_place(opened, layers):
 )
 def test_a_link_reopens_the_same_view(opened, address):
     photo = address.split("&")[0].removeprefix("photo=")
-    tab = opened.open(f"#{address}", photo)
+    tab = opened.load(f"#{address}", photo)
+    tab.wait_for_timeout(HASH_PAUSE)
     assert tab.evaluate("location.hash") == f"#{address}"
     said = tab.inner_text("main")
     tab.reload()
@@ -180,17 +184,28 @@ def test_a_link_reopens_the_same_view(opened, address):
 
 
 def test_a_link_that_asks_for_what_there_is_not_opens_the_page_all_the_same(opened):
-    tab = opened.open("#photo=<img>&block=block9.9&channel=99999&place=-1,x&whatif=no&lang=xx&__proto__=1")
-    assert "block=block1.0" in tab.evaluate("location.hash")
+    tab = opened.load("#photo=<img>&block=block9.9&channel=99999&place=-1,x&whatif=no&lang=xx&__proto__=1")
+    tab.wait_for_function("() => location.hash.includes('block=block1.0')")
 
 
 def test_another_address_in_an_open_page_is_followed(opened):
-    tab = opened.open("#photo=coffee&block=block4.1&channel=255&place=2,2")
+    tab = opened.open("photo=coffee&block=block4.1&channel=255&place=2,2")
     tab.evaluate("location.hash = 'block=block1.1'")
     tab.wait_for_function("() => location.hash.includes('block=block1.1&channel=31&place=2,2')")
     tab.evaluate("location.hash = 'photo=cat&block=block2.0&channel=7&place=1,2'")
     opened.shown("cat")
     assert tab.inner_text("#hook-where") == "block2.0, channel 7, row 1, column 2"
+
+
+def test_what_an_address_leaves_out_is_as_in_a_page_just_opened(opened):
+    tab = opened.open(f"photo=coffee&block={PLACES[0]}&whatif=mean")
+    tab.locator("#map-u .map").press("ArrowUp")
+    tab.locator("#far-grid .tap").nth(24).click()
+    tab.wait_for_selector("#tap-window .sum")
+    opened.open(f"photo=coffee&block={PLACES[0]}")
+    assert tab.locator("#tap-window .sum").count() == 0
+    assert tab.is_checked("[name='change'][value='none']")
+    assert "follows" in tab.inner_text("#held")
 
 
 def test_a_chip_opens_a_block_and_a_tile_its_channel(opened):
@@ -216,6 +231,19 @@ def test_the_class_map_adds_up_to_the_logit(opened, layers, model):
     mean, bias, logit = (number(text) for text in tab.locator("#cam-said b.number").all_inner_texts())
     assert logit == pytest.approx(layers["head"].max(), abs=5.01e-3)
     assert round(mean + bias, 6) == logit
+
+
+def test_answers_stay_when_the_language_changes(opened):
+    tab = opened.open()
+    tab.locator("#means").click()
+    tab.wait_for_selector("#means-answer .after .p")
+    tab.locator("#poke").click(position={"x": 20, "y": 20})
+    tab.wait_for_selector("#poke-reach .reaches")
+    tab.click("[data-language='zh']")
+    opened.drawn()
+    for answer in ("#means-answer", "#poke-reach"):
+        assert "之后" in tab.inner_text(answer) and "after" not in tab.inner_text(answer)
+    tab.click("[data-language='en']")
 
 
 def test_painting_over_the_photo_reaches_further_with_every_stage(opened):
@@ -246,7 +274,7 @@ def test_the_guided_path_asks_first_and_the_page_answers(opened):
 
 
 def test_the_view_is_saved_as_a_png(opened, tmp_path):
-    tab = opened.open(f"#photo=coffee&block={PLACES[0]}")
+    tab = opened.open(f"photo=coffee&block={PLACES[0]}")
     with tab.expect_download() as download:
         tab.click("#save")
     assert download.value.suggested_filename == "minivan-coffee-block1.0-25-16-3.png"
@@ -255,16 +283,15 @@ def test_the_view_is_saved_as_a_png(opened, tmp_path):
         assert picture.format == "PNG" and picture.size == (2536, 940)
 
 
-@pytest.mark.parametrize("width", [375, 1280, 1920])
-def test_nothing_is_wider_than_the_window(opened, width):
-    opened.tab.set_viewport_size({"width": width, "height": 800})
-    tab = opened.open()
-    assert tab.evaluate("document.documentElement.scrollWidth") <= width
-
-
-def test_axe_finds_nothing_serious(opened):
-    from axe_playwright_python.sync_playwright import Axe
-
-    tab = opened.open()
-    found = Axe().run(tab).response["violations"]
-    assert [(each["id"], each["nodes"][0]["html"]) for each in found if each["impact"] in ("serious", "critical")] == []
+def test_a_light_page_shows_every_number_of_its_photo(browser, model, layers, tmp_path):
+    file = tmp_path / "light.html"
+    size = page.write(file, model, [page.look(model, "coffee", image.decode(shipped.photo("coffee.jpg")))], light=True)
+    assert size < 2_000_000
+    context = browser.new_context(viewport=LAPTOP, reduced_motion="reduce")
+    opened = Opened(context, file)
+    tab = opened.load("#block=block4.1&channel=255&place=2,2")
+    for step, path in STEPS.items():
+        assert shown(tab, f"#value-{step}") == pytest.approx(layers[f"block4.1.{path}"][255, 2, 2], abs=5.01e-4)
+    assert not tab.is_visible("#choose") and not tab.is_visible(".trained")
+    assert opened.complaints == []
+    context.close()

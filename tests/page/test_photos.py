@@ -10,7 +10,7 @@ from support import ROOT
 from minivan import image
 from minivan.reference import softmax
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.browser]
 
 EXAMPLES = ROOT / "examples"
 
@@ -20,6 +20,7 @@ def file(name, data):
 
 
 def drop(opened, name, data):
+    opened.tab.evaluate("() => { document.body.dataset.ready = ''; }")
     opened.tab.set_input_files("#chooser", file(name, data))
     opened.shown(name)
 
@@ -57,7 +58,7 @@ def turned(orientation):
     return exif
 
 
-@pytest.mark.parametrize("orientation", [1, 3, 6, 8])
+@pytest.mark.parametrize("orientation", [3, 6])
 def test_a_png_is_turned_as_its_exif_says_and_its_pixels_are_pythons(opened, model, orientation):
     data = png(Image.open(EXAMPLES / "cat.jpg").convert("RGB"), exif=turned(orientation))
     tab = opened.open()
