@@ -1,6 +1,7 @@
 // What the page may change in every block of the trained network, without training it again. A change is a hook: it sees
 // each tensor on its way and may put another in its place. Accuracies with each: benchmarks/page.py, under the same names.
 
+import { exp } from "./erf.js";
 import { add, CONV_SPATIAL, conv2d, zeros } from "./van.js";
 
 const UNIT = "attn.spatial_gating_unit";
@@ -24,7 +25,7 @@ export function changed(change, tensor) {
 
 const REPLACED = {
   one: (x) => ({ data: new Float32Array(x.data.length).fill(1), shape: x.shape }),
-  sigmoid: (x) => ({ data: x.data.map((value) => 1 / (1 + Math.exp(-value))), shape: x.shape }),
+  sigmoid: (x) => ({ data: x.data.map((value) => 1 / (1 + exp(-value))), shape: x.shape }),
   mean: means,
 };
 

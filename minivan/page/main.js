@@ -19,16 +19,16 @@ import { CHANGES, startWhatIf } from "./whatif.js";
 const photos = new Map(); // by name: { name, picture, pixels, note, logits? }
 const ALL = ["photo", "block", "channel", "row", "column", "tap", "held", "change", "language"];
 
-let asked = ""; // the photo that was chosen last
+let asked = 0; // how often a photo was chosen
 
 async function show(name, wished = {}) {
-  asked = name;
+  const number = ++asked;
   const photo = photos.get(name);
   const input = normalise(photo.pixels, preprocessing.crop, preprocessing);
   document.body.classList.add("busy");
   preview(photo.picture);
   const answer = description.light ? precomputed(photo) : await run(input, { wanted: "all" });
-  if (name !== asked) return; // another photo was chosen meanwhile
+  if (number !== asked) return; // another choice was made meanwhile
   document.body.classList.remove("busy");
   shown.photo = { ...photo, ...answer, input };
   Object.assign(state, { ...beginning(wished), ...wished, photo: name, tap: null });

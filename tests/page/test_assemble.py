@@ -8,6 +8,7 @@ from base64 import b64decode, b64encode
 
 import numpy as np
 import pytest
+from support import ROOT
 from support.networks import random_tensors
 
 import minivan
@@ -21,6 +22,7 @@ pytestmark = pytest.mark.loop
 
 HOSTILE = "</script><script>alert(1)</script><!-- & \"'"
 SHAPE = Config((4, 8), (1, 1), (2, 2), classes=3)
+TOLD = (ROOT / "docs" / "explore.md").read_text(encoding="utf-8")
 MODULES = sorted(path.name for path in assemble.HERE.glob("*.js"))
 
 
@@ -134,8 +136,14 @@ def test_every_text_is_there_in_both_languages_and_none_is_left_over():
 
 
 def test_every_change_has_its_accuracy():
-    offered = re.search(r"export const CHANGES = \[(.*?)\];", assemble.part("whatif.js"), re.DOTALL)[1]
-    assert sorted(json.loads(assemble.part("figures.json"))["accuracy"]) == sorted(re.findall(r'"(\w+)"', offered))
+    offered = re.findall(r'"(\w+)"', re.search(r"export const CHANGES = \[(.*?)\];", assemble.part("whatif.js"), re.DOTALL)[1])
+    assert sorted(json.loads(assemble.part("figures.json"))["accuracy"]) == sorted(offered)
+    assert offered[0] == "none" and len(offered) == 1 + 11 and "eleven changes" in TOLD
+
+
+def test_the_documentation_counts_the_steps_of_the_path():
+    steps = re.search(r"const STEPS = \[(.*?)\n\];", assemble.part("guide.js"), re.DOTALL)[1]
+    assert (steps.count("name:"), steps.count("choices:")) == (8, 5) and "eight steps; five ask for a guess" in TOLD
 
 
 def test_accuracies_are_shown_for_the_weights_that_they_were_measured_with(network):
