@@ -44,14 +44,15 @@ def load(
     engine: str | Engine = "exact",
     *,
     key: str | None = None,
+    strict: bool = False,
     allow_nonfinite: bool = False,
 ) -> VAN:
     """Return a VAN with the weights of a name ('b0', 'van_b0_tiny_imagenet200') or of any file that `read` takes.
 
-    None means the default weights: what was fetched last, or else the bundled ones. `key` and `allow_nonfinite` are those of
-    `read`; what a person should know of how the weights were read is in `card.notes`. Raises CheckpointError for a file
-    that is no VAN and for a name whose weights are not here, with the command that fetches them; OSError, naming the file,
+    None means the default weights: what was fetched last, or else the bundled ones. `key`, `strict` and `allow_nonfinite` are
+    those of `read`; what a person should know of how the weights were read is in `card.notes`. Raises CheckpointError for a
+    file that is no VAN and for a name whose weights are not here, with the command that fetches them; OSError, naming the file,
     where it cannot be read.
     """
-    weights = read(find(name_or_path), key, allow_nonfinite=allow_nonfinite)
+    weights = read(find(name_or_path), key, strict=strict, allow_nonfinite=allow_nonfinite)
     return VAN(weights.config, weights.tensors, engine, replace(weights.card, notes=weights.notes))

@@ -5,10 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from ..card import Card
-from ..errors import shown
+from ..errors import shortened, shown
 from ..variants import COLOURS, Config, variant_of
+from .network import PASSED_OVER
 from .search import TOP
 from .weights import Checkpoint
+
+LONGEST_LIST = 240  # characters of the list of what was passed over
 
 
 def facts(checkpoint: Checkpoint) -> dict[str, str]:
@@ -20,31 +23,27 @@ def facts(checkpoint: Checkpoint) -> dict[str, str]:
     preprocessing = card.preprocessing
     rows = {
         "variant": variant_of(config) or "a shape of its own",
-        "dims": numbers(config.dims),
-        "depths": numbers(config.depths),
-        "MLP ratios": numbers(config.mlp_ratios),
+        "shape": f"dims {numbers(config.dims)}, depths {numbers(config.depths)}, MLP ratios {numbers(config.mlp_ratios)}",
         "classes": classes(config, card),
         **({} if config.channels == COLOURS else {"channels": f"{config.channels}, of each image"}),
         "eps": f"LayerNorm {config.layer_norm_eps:g}, BatchNorm {config.batch_norm_eps:g}",
         "input": f"shorter side {preprocessing.resize}, crop {preprocessing.crop}, "
         f"mean {numbers(preprocessing.mean)}, std {numbers(preprocessing.std)}"
         f"{'' if preprocessing.interpolation == 'bicubic' else f', {preprocessing.interpolation}'}",
-        "layout": card.layout,
+        "layout": card.layout + (f", under {shown(checkpoint.label)}" if checkpoint.label not in ("", TOP) else ""),
     }
     if config.classes and card.activation != "softmax":
         rows["activation"] = f"{card.activation}: a probability for each class by itself"
-    if checkpoint.label not in ("", TOP):
-        rows["found under"] = shown(checkpoint.label)
     if card.version:
         rows["version"] = card.version
     if card.not_sure is not None:
         rows["not sure"] = f"below a first probability of {card.not_sure:g}"
     if card.source_sha256:
         rows |= {"source": card.source, "its sha256": card.source_sha256}
-    if checkpoint.notes:
-        rows["note"] = "; ".join(checkpoint.notes)
+    if notes := [note for note in checkpoint.notes if not note.startswith(PASSED_OVER)]:
+        rows["note"] = "; ".join(notes)
     if checkpoint.passed_over:
-        rows["passed over"] = "; ".join(checkpoint.passed_over)
+        rows["passed over"] = shortened("; ".join(checkpoint.passed_over), LONGEST_LIST)
     return rows
 
 

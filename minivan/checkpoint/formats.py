@@ -12,7 +12,7 @@ from typing import Any
 
 from .. import input
 from ..errors import quote
-from . import hdf5, keras, paddle, safetensors_file
+from . import hdf5_apart, keras, paddle, safetensors_file
 from .budget import Budget
 from .dcp import Distributed
 from .error import CheckpointError
@@ -84,7 +84,7 @@ def _onnx(file: BufferedIOBase, path: Path, stack: ExitStack, budget: Budget) ->
 def _one(file: BufferedIOBase, budget: Budget, strict: bool, stack: ExitStack) -> Held:
     size, kind = file.seek(0, 2), kind_of(file)
     if kind == "hdf5":
-        arrays, epsilons = keras.as_pytorch(hdf5.contents(file, budget, stack, keras.OPTIMIZER), budget)
+        arrays, epsilons = keras.as_pytorch(hdf5_apart.contents_apart(file, budget, stack, keras.OPTIMIZER), budget)
         return Held("Keras HDF5", size, budget, arrays, epsilons=epsilons, is_flat=True)
     if kind == "safetensors":
         tensors, metadata = safetensors_file.contents(file, budget)

@@ -1,8 +1,9 @@
 """HDF5 files as h5py reads them: groups in one another, and arrays of numbers that lie in the file itself.
 
-h5py parses the file that minivan has opened. What could lead it elsewhere (links to other files, arrays in other files or put
-together from them, filters that are loaded when they are needed) is refused before a number is read, and so is an array that
-claims more numbers than the file has bytes for: a deflated chunk is unpacked to its stated size once, to see that it has it.
+This runs in a process of its own (`hdf5_apart.py`), where h5py parses the bytes that it is given. What could lead it elsewhere
+(links to other files, arrays in other files or put together from them, filters that are loaded when they are needed) is refused
+before a number is read, and so is an array that claims more numbers than the file has bytes for: a deflated chunk is unpacked
+to its stated size once, to see that it has it.
 """
 
 from __future__ import annotations

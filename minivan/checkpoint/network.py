@@ -36,6 +36,7 @@ HEADS = ("head", "fc", "classifier")  # what people call the head, or the Sequen
 LEAVES = ("weight", "bias")
 OUTSIDE = "\0"  # in the place of the name of a tensor that does not lie behind `cut`: no key has it
 MMCV_RAW = "ema_..."  # how those of mmcv are listed: it swaps before it saves, so that they are what was averaged
+PASSED_OVER = "passed over, as no part of the network"  # how that note begins
 MOST_SHOWN = 5  # prefixes that a note names
 
 
@@ -106,7 +107,7 @@ class Network:
         if self.aside:
             shown = ", ".join(f"{quote(name)} ({_tensors(count)})" for name, count in self.aside.most_common(MOST_SHOWN))
             more = f" and {len(self.aside) - MOST_SHOWN} more" if len(self.aside) > MOST_SHOWN else ""
-            yield f"passed over, as no part of the network: {shown}{more}"
+            yield f"{PASSED_OVER}: {shown}{more}"
 
     def passed_over(self) -> Iterator[str]:
         """Say what of the dictionary was not read, by names: 'total_ops: 61 tensors'."""

@@ -72,8 +72,9 @@ def add_weights(parser: argparse.ArgumentParser) -> None:
 
 
 def add_reading(parser: argparse.ArgumentParser) -> None:
-    """Add --key and --allow-nonfinite, which say how a file of weights is read."""
+    """Add --key, --strict and --allow-nonfinite, which say how a file of weights is read."""
     add_key(parser)
+    add_strict(parser)
     parser.add_argument(
         "--allow-nonfinite", action="store_true", help="take weights with NaN, infinities or negative variances in them"
     )
@@ -188,7 +189,7 @@ def load_model(args: argparse.Namespace) -> VAN:
 
     with wrong_calls():
         name = args.model if args.weights is None else Path(args.weights)
-        model = load(name, args.engine, key=args.key, allow_nonfinite=args.allow_nonfinite)
+        model = load(name, args.engine, key=args.key, strict=args.strict, allow_nonfinite=args.allow_nonfinite)
     for remark in model.card.notes:
         note(remark)
     if getattr(args, "activation", None):

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ..errors import WrongCall
-from .arguments import RIGHT, add_activation, add_reading, add_strict, wrong_calls
+from .arguments import RIGHT, add_activation, add_reading, wrong_calls
 from .printing import note, say
 
 if TYPE_CHECKING:
@@ -22,7 +22,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--to", choices=("minivan", "authors"), default="minivan", help=(
         "minivan: a file that describes itself; authors: tensors alone, for the authors' code (minivan)"))  # fmt: skip
     add_reading(parser)
-    add_strict(parser)
     group = parser.add_argument_group("what the checkpoint does not say, or says wrongly")
     group.add_argument("--labels", metavar="FILE", type=Path, help="class names in order, one a line: [WordNet id, tab] names")
     group.add_argument("--eps", type=float, help="of every LayerNorm (1e-6; OpenMMLab's files 1e-5)")

@@ -84,7 +84,7 @@ def run_record(args: argparse.Namespace) -> int:
     if not args.output and not args.hashes:
         raise WrongCall("say where the trace goes with -o FILE, or ask for its digests with --hashes")
     with wrong_calls():
-        model = load(args.model, args.engine, key=args.key, allow_nonfinite=args.allow_nonfinite)
+        model = load(args.model, args.engine, key=args.key, strict=args.strict, allow_nonfinite=args.allow_nonfinite)
         for remark in model.card.notes:
             note(remark)
         read = functools.partial(oracle.read_input, args.input, model.card.preprocessing)

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import argparse
+import shutil
+import sys
+import textwrap
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING
 
@@ -64,37 +67,51 @@ def show_file(args: argparse.Namespace) -> int:
     with wrong_calls(), opened(find(args.file), args.key, strict=args.strict) as checkpoint:
         card = checkpoint.card
         sha256, odd = card.sha256, odd_numbers(checkpoint)
-    say(f"{card.file}: {checkpoint.format}, {checkpoint.size:,} bytes")
+    stored = checkpoint.stored
+    held = f"{len(stored)} tensors, {_count(stored.values()):,} numbers"
+    say(f"{card.file}: {checkpoint.format}, {checkpoint.size:,} bytes, {held}")
     print_rows({"sha256": sha256} | facts(checkpoint) | ({"numbers": f"{odd}: loading needs --allow-nonfinite"} if odd else {}))
-    print_table(tensor_rows(checkpoint.stored) if args.tensors else module_rows(checkpoint.stored))
+    print_table(tensor_rows(stored) if args.tensors else stage_rows(stored))
     return RIGHT
 
 
+def on_terminal() -> bool:
+    """Whether somebody reads this on a screen."""
+    return sys.stdout.isatty()
+
+
 def print_rows(rows: Mapping[str, str]) -> None:
-    width = max(map(len, rows)) + 2
+    """Print what -> words, one below the other; on a terminal long ones go on below their first line."""
+    indent = max(map(len, rows)) + 4
     for key, value in rows.items():
-        say(f"  {key:<{width}}{value}")
+        line = f"{f'  {key}':<{indent}}{value}"
+        if on_terminal():
+            width = max(40, shutil.get_terminal_size().columns)
+            rest = " " * indent
+            line = textwrap.fill(line, width, subsequent_indent=rest, break_on_hyphens=False, break_long_words=False)
+        say(line)
 
 
 Row = tuple[str, str, str, str]
 
 
 def tensor_rows(stored: Mapping[str, StoredTensor]) -> list[Row]:
-    """Return a row per tensor: name, dtype, shape, number of elements; then the sum."""
-    rows = [(name, tensor.dtype, " x ".join(map(str, tensor.shape)), f"{tensor.count:,}") for name, tensor in stored.items()]
-    return [*rows, (f"{len(stored)} tensors", "", "", f"{_count(stored.values()):,}")]
+    """Return a row per tensor: name, dtype, shape, number of elements."""
+    return [(name, tensor.dtype, " x ".join(map(str, tensor.shape)), f"{tensor.count:,}") for name, tensor in stored.items()]
 
 
-def module_rows(stored: Mapping[str, StoredTensor]) -> list[Row]:
-    """Return a row per patch embedding, stage of blocks, LayerNorm and head: dtypes, tensors, elements; then the sum."""
-    modules: dict[str, list[StoredTensor]] = {}
+def stage_rows(stored: Mapping[str, StoredTensor]) -> list[Row]:
+    """Return a row per stage, and one for the head: dtypes, tensors, elements."""
+    from ..paths import HEAD, stage_of
+
+    stages: dict[str, list[StoredTensor]] = {}
     for name, tensor in stored.items():
-        modules.setdefault(name.partition(".")[0], []).append(tensor)
-    rows = [
+        stage = HEAD if name.partition(".")[0] == HEAD else f"stage {stage_of(name)}"
+        stages.setdefault(stage, []).append(tensor)
+    return [
         (name, " ".join(sorted({tensor.dtype for tensor in tensors})), f"{len(tensors)} tensors", f"{_count(tensors):,}")
-        for name, tensors in modules.items()
+        for name, tensors in stages.items()
     ]
-    return [*rows, (f"{len(stored)} tensors", "", "", f"{_count(stored.values()):,}")]
 
 
 def _count(tensors: Iterable[StoredTensor]) -> int:

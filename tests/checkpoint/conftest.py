@@ -4,6 +4,8 @@ import pytest
 from support import saved
 from support.watch import refused
 
+from minivan.checkpoint import hdf5, hdf5_apart
+
 
 @pytest.fixture
 def file(tmp_path):
@@ -19,3 +21,9 @@ def attack(file):
         refused(file, saved.legacy(pickled), *words)
 
     return both
+
+
+@pytest.fixture
+def hdf5_here(monkeypatch):
+    """HDF5 files are read in this process, where a test can watch and count."""
+    monkeypatch.setattr(hdf5_apart, "contents_apart", hdf5.contents)

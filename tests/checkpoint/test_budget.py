@@ -27,7 +27,7 @@ EVERY = {f"{kind}: {what}": make for kind, makes in KINDS.items() for what, make
 
 
 @pytest.fixture
-def budgets(monkeypatch):
+def budgets(monkeypatch, hdf5_here):
     """The budgets of the files that are read, small ones."""
     made = []
 

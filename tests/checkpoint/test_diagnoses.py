@@ -25,36 +25,37 @@ def ones(*names):
 
 
 OTHERS = {
-    "ResNet": (ones("conv1.weight", "layer1.0.conv1.weight", "layer1.0.bn1.weight", "fc.weight"), "a ResNet"),
-    "ResNet in a wrapper": (ones("model.backbone.layer4.2.conv3.weight"), "a ResNet"),
-    "ViT of timm": (ones("cls_token", "pos_embed", "blocks.0.attn.qkv.weight", "norm.weight"), "a ViT"),
-    "ViT of Hugging Face": (ones("vit.encoder.layer.0.attention.attention.query.weight"), "a ViT"),
-    "Swin": (ones("layers.0.blocks.0.attn.relative_position_bias_table", "layers.0.blocks.0.attn.qkv.weight"), "a Swin"),
-    "ConvNeXt": (ones("downsample_layers.0.0.weight", "stages.0.0.dwconv.weight"), "a ConvNeXt"),
-    "ConvNeXt of timm": (ones("stem.0.weight", "stages.0.blocks.0.conv_dw.weight"), "a ConvNeXt"),
-    "EfficientNet": (ones("_conv_stem.weight", "_blocks.0._depthwise_conv.weight"), "an EfficientNet"),
+    "ResNet": (("conv1.weight", "layer1.0.conv1.weight", "layer1.0.bn1.weight", "fc.weight"), "a ResNet"),
+    "ResNet in a wrapper": (("model.backbone.layer4.2.conv3.weight",), "a ResNet"),
+    "ViT of timm": (("cls_token", "pos_embed", "blocks.0.attn.qkv.weight", "norm.weight"), "a ViT"),
+    "ViT of Hugging Face": (("vit.encoder.layer.0.attention.attention.query.weight",), "a ViT"),
+    "Swin": (("layers.0.blocks.0.attn.relative_position_bias_table", "layers.0.blocks.0.attn.qkv.weight"), "a Swin"),
+    "ConvNeXt": (("downsample_layers.0.0.weight", "stages.0.0.dwconv.weight"), "a ConvNeXt"),
+    "ConvNeXt of timm": (("stem.0.weight", "stages.0.blocks.0.conv_dw.weight"), "a ConvNeXt"),
+    "EfficientNet": (("_conv_stem.weight", "_blocks.0._depthwise_conv.weight"), "an EfficientNet"),
     "EfficientNet of timm": (
-        ones("conv_stem.weight", "blocks.0.0.conv_dw.weight", "blocks.0.0.se.x.weight"),
+        ("conv_stem.weight", "blocks.0.0.conv_dw.weight", "blocks.0.0.se.x.weight"),
         "an EfficientNet",
     ),
-    "EfficientNet of torchvision": (ones("features.1.0.block.0.0.weight", "classifier.1.weight"), "an EfficientNet"),
-    "MobileNetV2": (ones("features.1.conv.0.0.weight"), "a MobileNet"),
-    "DenseNet": (ones("features.denseblock1.denselayer1.norm1.weight"), "a DenseNet"),
-    "VGG": (ones("features.0.weight", "features.2.bias", "classifier.0.weight"), "a VGG"),
-    "YOLO": (ones("model.0.conv.weight", "model.2.cv1.conv.weight"), "a YOLO"),
+    "EfficientNet of torchvision": (("features.1.0.block.0.0.weight", "classifier.1.weight"), "an EfficientNet"),
+    "MobileNetV2": (("features.1.conv.0.0.weight",), "a MobileNet"),
+    "DenseNet": (("features.denseblock1.denselayer1.norm1.weight",), "a DenseNet"),
+    "VGG": (("features.0.weight", "features.2.bias", "classifier.0.weight"), "a VGG"),
+    "YOLO": (("model.0.conv.weight", "model.2.cv1.conv.weight"), "a YOLO"),
     "PVT": (
-        ones("patch_embed1.proj.weight", "block1.0.norm1.weight", "block1.0.attn.q.weight", "block1.0.attn.kv.weight"),
+        ("patch_embed1.proj.weight", "block1.0.norm1.weight", "block1.0.attn.q.weight", "block1.0.attn.kv.weight"),
         "PVT",
     ),
-    "ResNet of Hugging Face": (ones("resnet.encoder.stages.0.layers.0.layer.0.convolution.weight"), "a ResNet"),
-    "ConvNeXt of torchvision": (ones("features.1.0.layer_scale", "features.1.0.block.0.weight"), "a ConvNeXt"),
-    "MetaFormer": (ones("network.0.0.token_mixer.pool.weight"), "a MetaFormer"),
-    "text": (ones("bert.encoder.layer.0.output.dense.weight"), "a network for text"),
+    "ResNet of Hugging Face": (("resnet.encoder.stages.0.layers.0.layer.0.convolution.weight",), "a ResNet"),
+    "ConvNeXt of torchvision": (("features.1.0.layer_scale", "features.1.0.block.0.weight"), "a ConvNeXt"),
+    "MetaFormer": (("network.0.0.token_mixer.pool.weight",), "a MetaFormer"),
+    "text": (("bert.encoder.layer.0.output.dense.weight",), "a network for text"),
 }
 
 
-@pytest.mark.parametrize(("state", "what"), OTHERS.values(), ids=OTHERS)
-def test_another_architecture_is_named(tmp_path, state, what):
+@pytest.mark.parametrize(("names", "what"), OTHERS.values(), ids=OTHERS)
+def test_another_architecture_is_named(tmp_path, names, what):
+    state = ones(*names)
     message = refusal(saved.save({"state_dict": state, "epoch": 1}, tmp_path / "net.pth"))
     assert what in message and "by the names of its tensors" in message and NOT_OURS in message
     safetensors_torch.save_file(state, tmp_path / "net.safetensors")

@@ -14,7 +14,7 @@ SMALLEST = Config((2,), (1,), (2,), classes=3)
 
 
 @pytest.fixture(params=["onnx", "keras"])
-def needed(request, tmp_path):
+def needed(request, tmp_path, hdf5_here):
     """A file, and the library and the extra that it needs."""
     own = tensors(SMALLEST)
     if request.param == "onnx":

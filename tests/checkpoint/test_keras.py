@@ -17,6 +17,8 @@ from minivan.checkpoint import CheckpointError, opened, read
 from minivan.van import VAN
 from minivan.variants import parameter_shapes
 
+pytestmark = pytest.mark.usefixtures("hdf5_here")
+
 
 def tensors(config=saved.SMALL):
     draw = np.random.default_rng(0)

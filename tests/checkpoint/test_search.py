@@ -95,18 +95,22 @@ def test_a_key_as_long_as_a_key_may_be_is_looked_through(tmp_path):
 
 BESIDE = {
     "counters of thop": (
-        {"total_ops": torch.zeros(1), "block1.0.total_ops": torch.zeros(1), "block1.0.attn.total_params": torch.zeros(1)},
+        lambda: {
+            "total_ops": torch.zeros(1),
+            "block1.0.total_ops": torch.zeros(1),
+            "block1.0.attn.total_params": torch.zeros(1),
+        },
         (),
     ),
-    "torch's AveragedModel": ({"n_averaged": torch.tensor(3)}, ()),
-    "a loss": ({"criterion.pos_weight": torch.ones(5)}, ("'criterion' (1 tensor)",)),
-    "a loss as a tensor": ({"loss": torch.tensor(0.5)}, ("'loss' (1 tensor)",)),
+    "torch's AveragedModel": (lambda: {"n_averaged": torch.tensor(3)}, ()),
+    "a loss": (lambda: {"criterion.pos_weight": torch.ones(5)}, ("'criterion' (1 tensor)",)),
+    "a loss as a tensor": (lambda: {"loss": torch.tensor(0.5)}, ("'loss' (1 tensor)",)),
     "metrics": (
-        {"train_acc.tp": torch.ones(5), "val_metrics.f1.fn": torch.ones(5), "val_metrics.f1.tp": torch.ones(5)},
+        lambda: {"train_acc.tp": torch.ones(5), "val_metrics.f1.fn": torch.ones(5), "val_metrics.f1.tp": torch.ones(5)},
         ("'val_metrics' (2 tensors)", "'train_acc' (1 tensor)"),
     ),
-    "numbers": ({"epoch": 3, "best": 71.5, "name": "a"}, ()),
-    "mmcv's averages": ({"ema_block1_0_norm1_weight": torch.ones(4)}, ("'ema_...' (1 tensor)",)),
+    "numbers": (lambda: {"epoch": 3, "best": 71.5, "name": "a"}, ()),
+    "mmcv's averages": (lambda: {"ema_block1_0_norm1_weight": torch.ones(4)}, ("'ema_...' (1 tensor)",)),
 }
 
 
@@ -114,7 +118,7 @@ BESIDE = {
 @pytest.mark.parametrize("prefix", ["", "model."])
 def test_what_lies_beside_a_network_in_its_dictionary(tmp_path, beside, passed, prefix):
     state = small()
-    weights = read(saved.save(saved.prefixed(prefix, state) | beside, tmp_path / "net.pth"))
+    weights = read(saved.save(saved.prefixed(prefix, state) | beside(), tmp_path / "net.pth"))
     saved.assert_same(weights, state)
     notes = [note for note in weights.notes if note.startswith("passed over")]
     assert len(notes) == bool(passed) and all(words in notes[0] for words in passed)
@@ -157,7 +161,7 @@ def test_other_dictionaries_of_tensors_are_listed(tmp_path):
         assert checkpoint.label == "model_state_dict"
         assert "'optimizer': 6 tensors" in checkpoint.passed_over
         rows = facts(checkpoint)
-    assert rows["found under"] == "model_state_dict" and "'optimizer': 6 tensors" in rows["passed over"]
+    assert rows["layout"] == "authors, under model_state_dict" and "'optimizer': 6 tensors" in rows["passed over"]
 
 
 @pytest.mark.parametrize(

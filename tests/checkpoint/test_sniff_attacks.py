@@ -30,7 +30,7 @@ OTHERS = {
 
 
 @pytest.mark.parametrize(("data", "words"), OTHERS.values(), ids=OTHERS)
-def test_other_files_are_called_what_they_are(file, data, words):
+def test_other_files_are_called_what_they_are(file, data, words, hdf5_here):
     refused(file, data, words)
 
 

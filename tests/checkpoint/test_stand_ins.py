@@ -11,11 +11,12 @@ from collections import namedtuple
 
 import numpy as np
 import pytest
-from support import saved
+from support import EXAMPLES, saved
 from support.judge import torch, torch_van
 from support.watch import watching
 
 from minivan.checkpoint import CheckpointError, facts, opened, read
+from minivan.cli import main
 
 FORMATS = pytest.mark.parametrize("legacy", [False, True], ids=["zip", "legacy"])
 
@@ -98,6 +99,12 @@ def elsewhere(request, monkeypatch):
     return request.param
 
 
+BESIDE = (
+    "enums", "dataclass", "dictionary", "list", "set", "tuple", "object", "its method", "a class", "a function", "a call",
+    "args", "types", "random",
+)  # fmt: skip
+
+
 def beside():
     attributes = Attributes(lr=0.1, layers=[1, 2], inner=Attributes(a=1))
     attributes.parent = attributes
@@ -110,6 +117,7 @@ def beside():
         "types": [typing.Any, typing.Dict[str, typing.Any], dict],  # noqa: UP006
         "random": [np.random.RandomState(0), np.random.default_rng(1), random.Random(2), np.random.MT19937(3)],
     }  # fmt: skip
+    assert tuple(one) == BESIDE
     return one
 
 
@@ -134,7 +142,7 @@ def test_objects_of_other_packages_are_passed_over(tmp_path, elsewhere, legacy, 
     check_passed_over(tmp_path / "net.pth", values, legacy, protocol)
 
 
-@pytest.mark.parametrize("name", beside())
+@pytest.mark.parametrize("name", BESIDE)
 def test_each_of_them_alone(tmp_path, name, elsewhere):
     check_passed_over(tmp_path / "net.pth", beside()[name], False, 4)
 
@@ -297,3 +305,18 @@ def test_stand_ins_in_themselves_and_in_one_another_without_end(file, tmp_path):
         with watching() as seen:
             assert read(file).config == saved.SMALLEST
         assert not seen
+
+
+@pytest.mark.parametrize("command", ["classify", "explain", "oracle record", "convert", "weights show"])
+def test_every_command_that_reads_weights_can_be_strict(tmp_path, elsewhere, capsys, command):
+    path = saved.save({"state_dict": saved.state_dict(), "config": Settings()}, tmp_path / "net.pth")
+    photo = EXAMPLES / "coffee.jpg"
+    words = {
+        "classify": [photo, "--weights", path],
+        "explain": [photo, "--weights", path, "-o", tmp_path / "figure.png"],
+        "oracle record": [photo, "--model", path, "-o", tmp_path / "trace"],
+        "convert": [path, tmp_path / "net"],
+        "weights show": [path],
+    }
+    assert main([*command.split(), *map(str, words[command]), "--strict"]) == 2
+    assert f"the file names '{elsewhere}.Settings': not on the list" in capsys.readouterr().err

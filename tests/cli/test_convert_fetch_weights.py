@@ -1,5 +1,6 @@
 """convert, weights and fetch as a user types them."""
 
+import os
 import shutil
 import subprocess
 import sys
@@ -243,6 +244,11 @@ def test_what_is_here_as_a_library_says_it(home):
     assert facts(entry.checkpoint)["variant"] == "b0"
 
 
+def screen_lines(text):
+    """Lines that a screen of 80 columns takes for a text."""
+    return sum(max(1, -(-len(line) // 80)) for line in text.splitlines())
+
+
 @pytest.mark.parametrize("source", SOURCES)
 def test_weights_show_prints_metadata_and_tensors(run, source):
     status, out, errors = run("weights", "show", FILES / source)
@@ -251,13 +257,16 @@ def test_weights_show_prints_metadata_and_tensors(run, source):
     kind = {"official_legacy.pth.tar": "PyTorch legacy", "huggingface": "safetensors"}.get(source, "PyTorch zip")
     assert f": {kind}, " in lines[0]
     rows = {key: value.strip() for key, value in (line.strip().split("  ", 1) for line in lines[1:10])}
-    assert rows["dims"] == "8 16 24 32" and rows["MLP ratios"] == "8 8 4 4" and rows["classes"].startswith("10 (")
+    assert rows["shape"].startswith("dims 8 16 24 32, depths ") and rows["shape"].endswith(", MLP ratios 8 8 4 4")
+    assert rows["classes"].startswith("10 (")
     assert rows["eps"] == f"LayerNorm {'1e-05' if 'mm' in source else '1e-06'}, BatchNorm 1e-05"
-    assert lines[-1].split() == ["164", "tensors", "58,594"]
-    assert ["head", "float32", "2", "tensors", "330"] in [line.split() for line in lines] and len(lines) < 32
+    assert lines[0].endswith(" bytes, 164 tensors, 58,594 numbers")
+    assert [line.split()[:2] for line in lines[-5:-1]] == [["stage", str(stage)] for stage in range(1, 5)]
+    assert lines[-1].split() == ["head", "float32", "2", "tensors", "330"]
+    assert screen_lines(out) <= 24
     every = run("weights", "show", "--tensors", FILES / source)[1].splitlines()
     assert ["head.weight", "float32", "10", "x", "32", "320"] in [line.split() for line in every]
-    assert every[-1].split() == ["164", "tensors", "58,594"]
+    assert len(every) == len(lines) - 5 + 164
 
 
 def test_weights_show_says_which_network_was_found_and_what_is_odd(run, tmp_path):
@@ -266,10 +275,28 @@ def test_weights_show_says_which_network_was_found_and_what_is_odd(run, tmp_path
     path = saved.save({"student": state, "teacher": saved.state_dict()}, tmp_path / "net.pth")
     assert "2 networks: 'student' (VAN" in run("weights", "show", path)[2]
     out = run("weights", "show", path, "--key", "student")[1]
-    assert "found under  student" in out and "head.bias has 1 numbers that are NaN or infinite: loading needs" in out
+    assert "authors, under student\n" in out and "head.bias has 1 numbers that are NaN or infinite: loading needs" in out
     assert run("convert", path, tmp_path / "out", "--key", "student")[0] == 2
     status, _, errors = run("convert", path, tmp_path / "out", "--key", "student", "--allow-nonfinite")
     assert status == 0 and "note: 'student' was read, as asked\n" in errors and "note: head.bias has 1 numbers" in errors
+
+
+def test_weights_show_takes_one_screen_whatever_the_file_holds(run, tmp_path):
+    state = {f"module.backbone.{name}": value for name, value in saved.state_dict().items() if "head" not in name}
+    state |= {f"module.decode_head.{'deeper.' * 20}{i}.weight": torch.ones(1) for i in range(30)}
+    state |= {f"module.{'wide_' * 20}{i}.weight": torch.ones(1) for i in range(30)}
+    path = saved.save({"state_dict": state, "optimizer": {i: torch.ones(1) for i in range(9)}}, tmp_path / "net.pth")
+    status, out, _ = run("weights", "show", path)
+    assert status == 0 and screen_lines(out) <= 24
+
+
+def test_weights_show_goes_on_below_on_a_terminal(run, monkeypatch):
+    monkeypatch.setattr(shutil, "get_terminal_size", lambda: os.terminal_size((60, 24)))
+    plain = run("weights", "show", FILES / "official.pth.tar")[1]
+    monkeypatch.setattr("minivan.cli.weights.on_terminal", lambda: True)
+    folded = run("weights", "show", FILES / "official.pth.tar")[1]
+    assert folded.split() == plain.split() and folded != plain
+    assert all(len(line) <= 60 for line in folded.splitlines() if len(max(line.split(), key=len)) < 40)
 
 
 def test_weights_show_of_minivan_s_own_by_name(run):
