@@ -10,8 +10,10 @@ import re
 import tomllib
 from pathlib import Path
 
+EXTRAS = ("test", "page")
 project = tomllib.loads((Path(__file__).parents[1] / "pyproject.toml").read_text(encoding="utf-8"))["project"]
-for requirement in [*project["dependencies"], *project["optional-dependencies"]["test"]]:
+extras = [requirement for extra in EXTRAS for requirement in project["optional-dependencies"][extra]]
+for requirement in [*project["dependencies"], *extras]:
     lowest = re.fullmatch(r"([A-Za-z0-9_.-]+)(?:\[[a-z,]+\])?\s*>=\s*([0-9.]+)", requirement)
     if not lowest:
         raise SystemExit(f"pyproject.toml: {requirement!r} does not say its lowest version")

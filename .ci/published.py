@@ -17,7 +17,8 @@ for name in sys.argv[1:]:
         with zipfile.ZipFile(path) as archive:
             members = archive.namelist()
         bundled = ("van_b0_tiny_imagenet200.safetensors", "coffee.jpg", "TERMS.md")
-        for wanted in ("minivan/py.typed", "minivan/imagenet1k.tsv", *(f"minivan/bundled/{name}" for name in bundled)):
+        page = ("minivan/page/page.html", "minivan/page/page.css", "minivan/page/van.js", "minivan/page/figures.json")
+        for wanted in ("minivan/py.typed", "minivan/imagenet1k.tsv", *page, *(f"minivan/bundled/{name}" for name in bundled)):
             assert wanted in members, f"{path.name} lacks {wanted}"
     else:
         with tarfile.open(path) as archive:

@@ -43,6 +43,12 @@ def _inside(path: str | os.PathLike[str]) -> Any:
     return package.parent.joinpath(*parts)
 
 
+def photo(name: str) -> Path:
+    """Return the path of a photo that comes with minivan: beside the bundled weights, or among a checkout's examples."""
+    inside = PACKAGE / "bundled"
+    return (inside if holds_files(inside) else PACKAGE.parent / "examples") / name
+
+
 def content(path: str | os.PathLike[str]) -> bytes | None:
     """Return the bytes of a file in the zip that minivan is imported from; None for every other path.
 

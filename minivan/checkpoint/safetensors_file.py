@@ -163,9 +163,27 @@ def write(
 ) -> None:
     """Write a safetensors file in one step: complete under its name, or not at all. Equal arguments give equal bytes.
 
+    Arguments and errors as for `pieces`; OSError where the file cannot be written.
+    """
+    written = pieces(tensors, metadata, dtype, check)
+    head = next(written)  # what is wrong with the header is said before there is a file
+    with replacing(path) as file:
+        file.write(head)
+        for piece in written:
+            file.write(piece)
+
+
+def pieces(
+    tensors: Mapping[str, npt.NDArray[Any]],
+    metadata: Mapping[str, str],
+    dtype: str | None = None,
+    check: Callable[[Mapping[str, str], Budget], object] = lambda metadata, budget: None,
+) -> Iterator[bytes | memoryview]:
+    """Yield the bytes of a safetensors file, the header first, then one tensor after another.
+
     `dtype` is float64, float32 or float16, to which every tensor is rounded, or None to write each as it is. Raises
     CheckpointError for a tensor that is none of the three, for a number that does not fit, and for a file that minivan would
-    not read again (`check` says what more than the header there is to understand); OSError where the file cannot be written.
+    not read again (`check` says what more than the header there is to understand).
     """
     header: dict[str, Any] = {METADATA: dict(sorted(metadata.items()))}
     end = 0
@@ -180,11 +198,10 @@ def write(
     text += b" " * (-len(text) % 8)  # tensors begin at a multiple of eight
     budget = Budget(8 + len(text) + end)
     check(_understood(text, end, budget)[1], budget)
-    with replacing(path) as file:
-        file.write(struct.pack("<Q", len(text)) + text)
-        for name, tensor in tensors.items():
-            narrowed = narrow(name, tensor, dtype or tensor.dtype.name)
-            file.write(narrowed.astype(narrowed.dtype.newbyteorder("<"), copy=False).data)
+    yield struct.pack("<Q", len(text)) + text
+    for name, tensor in tensors.items():
+        narrowed = narrow(name, tensor, dtype or tensor.dtype.name)
+        yield narrowed.astype(narrowed.dtype.newbyteorder("<"), copy=False).data
 
 
 def narrow(name: str, tensor: npt.NDArray[Any], dtype: str) -> npt.NDArray[Any]:

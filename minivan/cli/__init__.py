@@ -26,6 +26,7 @@ COMMANDS = {  # name -> what `--help` says of it
     "classify": "name what a photo shows",
     "summary": "a variant stage by stage: shapes, parameters, multiply-adds",
     "lka": "a lesson: large kernel attention, step by step",
+    "explore": "a page that takes the network apart in a browser",
     "explain": "where the network looks, as a picture",
     "receptive-field": "how far the network sees, in theory and in fact",
     "convert": "turn a checkpoint into minivan's safetensors",

@@ -25,10 +25,8 @@ UNIT = f"{BLOCK}.{paths.UNIT}"
 
 
 def example() -> Path:
-    """Return the path of the photo that comes with minivan: beside the bundled weights, or a checkout's examples."""
-    package = shipped.PACKAGE
-    inside = package / "bundled"
-    return (inside if shipped.holds_files(inside) else package.parent / "examples") / "coffee.jpg"
+    """Return the path of the photo that the lesson follows."""
+    return shipped.photo("coffee.jpg")
 
 
 def bundled_model() -> VAN:

@@ -16,6 +16,7 @@ COFFEE = str(EXAMPLES / "coffee.jpg")
 COMMANDS = {
     "classify": ["classify", COFFEE, "--engine", "numpy"],
     "explain": ["explain", COFFEE, "--engine", "numpy", "--json"],
+    "explore": ["explore", COFFEE, "--engine", "numpy"],
     "oracle record": ["oracle", "record", COFFEE, "--engine", "numpy", "--hashes"],
     "receptive-field": ["receptive-field", COFFEE, "--size", "33"],
     "lka": ["lka", "--image", COFFEE],

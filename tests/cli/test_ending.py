@@ -28,6 +28,7 @@ WRITERS = {  # each command that writes a file, OUT being the file
     ],
     "oracle vectors": ["oracle", "vectors", "--op", "global_average_pool", "-o", "OUT/vectors"],
     "explain": ["explain", COFFEE, *SMALL, "--method", "cam", "--engine", "numpy", "-o", "OUT/figure.png"],
+    "explore": ["explore", "--light", "--weights", BUNDLED, "--engine", "numpy", "-o", "OUT/page.html"],
     "receptive-field": ["receptive-field", COFFEE, *SMALL, "-o", "OUT/figure.svg"],
     "lka": ["lka", "--plot", "OUT/figure.pdf"],
     "fetch": ["fetch", "b0", "--url", "URL"],

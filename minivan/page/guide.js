@@ -1,0 +1,143 @@
+// The guided path: eight steps, five of them with a question that asks for a guess first and that the page itself answers. It
+// locks nothing: whoever wants to can look at everything at once.
+
+import { byId, el, percent, put } from "./dom.js";
+import { dilatedSide, NEAR_RULES, spatialWeights, support } from "./lka.js";
+import { best, config, description, shown } from "./network.js";
+import { sideOf, state, subscribe } from "./state.js";
+import { t } from "./text.js";
+import { ask } from "./whatif.js";
+
+const K = 21;
+const REACH = support(K, 3, 5);
+
+// `section` is where the step happens, `map` the map of it that a phone shows first, and `aside` says that the card would lie
+// on what the step is about where it lies by default. A question has `choices` texts; `answer()` gives the right one, counted from 0, and what
+// the page has found out for the text that says why.
+const STEPS = [
+  { name: "sum", section: "hook" },
+  { name: "shrink", section: "overview", choices: 3, answer: smaller },
+  { name: "near", section: "chain", map: "near" },
+  { name: "far", section: "chain", map: "far", choices: 3, answer: () => ({ right: 1, reach: REACH }) },
+  { name: "mix", section: "chain", map: "attention", aside: true },
+  { name: "gate", section: "chain", map: "gated", aside: true, choices: 3, answer: () => ({ right: 2 }) },
+  { name: "which", section: "channels", choices: 2, answer: means, network: true },
+  { name: "cost", section: "whatif", choices: 3, answer: cheapest },
+];
+
+let at = -1; // the open step
+let guess = null;
+
+export function startGuide() {
+  subscribe(["language"], () => {
+    put(byId("ribbon"), STEPS.map(pearl));
+    draw();
+  });
+}
+
+function pearl({ name, network }, i) {
+  if (network && description.light) return null;
+  const title = t(`guide_${name}`);
+  const button = el(
+    "button",
+    { type: "button", "data-step": i, title, onclick: () => open(i) },
+    String(i + 1),
+    el("span", {}, title),
+  );
+  return el("li", {}, button);
+}
+
+function open(step) {
+  at = step;
+  guess = null;
+  const { section, map } = STEPS[step];
+  const place = map && innerWidth < 640 ? byId(`map-${map}`).closest("article") : byId(section);
+  place.scrollIntoView({ block: "start" });
+  draw();
+  byId("guide").focus();
+}
+
+function close() {
+  const step = at;
+  at = -1;
+  draw();
+  document.querySelector(`[data-step="${step}"]`)?.focus();
+}
+
+function draw() {
+  byId("guide").hidden = at < 0;
+  for (const button of document.querySelectorAll("[data-step]")) {
+    button.setAttribute("aria-pressed", String(Number(button.dataset.step) === at));
+  }
+  if (at < 0) return;
+  const { name, choices, aside } = STEPS[at];
+  byId("guide").classList.toggle("aside", Boolean(aside));
+  const head = el("p", { class: "count" }, t("guide_count", { step: at + 1, steps: STEPS.length }));
+  const shut = el("button", { type: "button", class: "shut", "aria-label": t("guide_close"), onclick: close }, "×");
+  put(byId("guide"), head, shut, el("h2", { class: "small" }, t(`guide_${name}`)), el("p", {}, t(`guide_${name}_text`)));
+  if (choices)
+    byId("guide").append(
+      el(
+        "div",
+        { class: "choices" },
+        Array.from({ length: choices }, (_, i) => choice(name, i)),
+      ),
+    );
+  byId("guide").append(el("p", { id: "guide-answer", role: "status" }), onward());
+}
+
+function choice(name, i) {
+  return el("button", { type: "button", "data-choice": i, onclick: () => judge(name, i) }, t(`guide_${name}_${i}`));
+}
+
+async function judge(name, chosen) {
+  guess = { name, chosen };
+  put(byId("guide-answer"), t("computing"));
+  const { right, ...found } = await STEPS[at].answer();
+  if (guess?.name !== name || guess.chosen !== chosen) return; // another one was made meanwhile
+  for (const button of document.querySelectorAll("[data-choice]")) {
+    const number = Number(button.dataset.choice);
+    button.className = number === right ? "right" : number === chosen ? "wrong" : "";
+  }
+  const verdict = el("b", {}, t(chosen === right ? "guide_right" : "guide_wrong"));
+  put(byId("guide-answer"), verdict, " ", t(`guide_${name}_answer`, found));
+}
+
+function onward() {
+  const last = at === STEPS.length - 1;
+  const next = STEPS.findIndex(({ network }, i) => i > at && !(network && description.light));
+  return el(
+    "button",
+    { type: "button", class: "primary", onclick: () => (last ? close() : open(next)) },
+    t(last ? "guide_done" : "guide_next"),
+  );
+}
+
+// --- the answers ------------------------------------------------------------------------------------------------------
+
+// On which stages the kernel is larger than the whole map.
+function smaller() {
+  const sides = config.dims.map((_, i) => Math.ceil(sideOf(i + 1)));
+  const count = sides.filter((side) => side < REACH).length;
+  return { right: count === 0 ? 0 : count === 1 ? 1 : 2, sides: sides.join(", "), reach: REACH, count };
+}
+
+async function means() {
+  const after = await ask("mean");
+  const [before] = best(shown.photo.probabilities, 1);
+  const [then] = best(after.probabilities, 1);
+  const words = {
+    photo: state.photo,
+    before: before.label,
+    p: percent(before.probability),
+    then: then.label,
+    q: percent(then.probability),
+  };
+  return { right: before.index === then.index ? 0 : 1, ...words };
+}
+
+function cheapest() {
+  const costs = [1, 3, 7].map((d) => spatialWeights(K, d, NEAR_RULES.paper(d)));
+  const right = costs.indexOf(Math.min(...costs));
+  return { right, costs: costs.join(", "), far: dilatedSide(K, 3) };
+}

@@ -1,0 +1,67 @@
+"""What a light page holds in the network's place: of one photo, what goes into LKA and what comes out of each stage.
+
+LKA itself is computed in the browser, from u and the three steps' weights: every number of the chain is there. What needs the
+whole network (other photos, changes to the trained weights, a block's other layers) is not.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+from PIL import Image
+
+from .. import image, paths
+from ..input import amount
+from ..van import VAN
+from .contents import Photo, is_half
+
+MOST_BYTES = 1_280_000  # of tensors: with a third more for base64, and the page's own text, less than 2 MB
+LAYER = "layer:"  # begins the name of a tensor that is a layer of the photo
+
+Tensors = dict[str, npt.NDArray[np.floating]]
+
+
+def tensors(model: VAN, photo: Photo) -> tuple[Tensors, list[str]]:
+    """Return the tensors of a light page, and the paths of the blocks that it shows: each stage's last, then as many as fit.
+
+    Raises ValueError where not even one block fits.
+    """
+    layers = _layers(model, photo)
+    held: Tensors = {f"{LAYER}{path}": layers[path] for path in paths.norms(model.config.stages)}
+    held |= {name: _narrow(model.tensors[name]) for name in ("head.weight", "head.bias")}
+    every = [path for inside in paths.blocks(model.config.depths) for path in inside]
+    last = paths.last_blocks(model.config.depths)
+    size, chosen = _bytes(held), []
+    for block in [*last, *(path for path in every if path not in last)]:
+        needed: Tensors = {f"{LAYER}{block}.{paths.GATED}": layers[f"{block}.{paths.GATED}"]}
+        needed |= {
+            name: _narrow(tensor) for name, tensor in model.tensors.items() if paths.lies_under(name, f"{block}.{paths.UNIT}")
+        }
+        if size + _bytes(needed) <= MOST_BYTES:
+            held |= needed
+            size += _bytes(needed)
+            chosen.append(block)
+    if not chosen:
+        raise ValueError(f"no block of this network fits into a light page, of which tensors take {amount(MOST_BYTES)} at most")
+    return held, [path for path in every if path in chosen]
+
+
+def _layers(model: VAN, photo: Photo) -> Tensors:
+    wanted = model.card.preprocessing
+    picture = Image.frombytes("RGB", (wanted.crop, wanted.crop), photo.pixels)
+    found: Tensors = {}
+
+    def keep(path: str, array: npt.NDArray[np.floating]) -> None:
+        if paths.is_gated(path) or path in paths.norms(model.config.stages):
+            found[path] = np.asarray(array, np.float32)
+
+    model(image.normalise(picture, wanted.mean, wanted.std)[None], hook=keep)
+    return found
+
+
+def _narrow(tensor: npt.NDArray[np.floating]) -> npt.NDArray[np.floating]:
+    return np.asarray(tensor, np.float16 if is_half(tensor) else np.float32)
+
+
+def _bytes(held: Tensors) -> int:
+    return sum(tensor.nbytes for tensor in held.values())

@@ -1,0 +1,140 @@
+// The arithmetic of large kernel attention: who reads what, what it costs, and whose share of a sum is whose.
+
+import { digitsThatAdd } from "./sums.js";
+import { CONV_SPATIAL } from "./van.js";
+
+// The offsets that a kernel reads along one axis: -6, -3, 0, 3, 6 for five taps three apart.
+export function offsets(side, dilation = 1) {
+  const reach = dilation * (side - 1);
+  return Array.from({ length: side }, (_, tap) => dilation * tap - Math.floor(reach / 2));
+}
+
+// The terms of one output of a depthwise kernel, in the kernel's order: { row, column, weight, value, product, off }.
+// A tap that is off the map multiplies padding: its value and its product are 0.
+export function terms(values, h, w, kernel, channel, row, column, dilation = 1) {
+  const side = kernel.shape[2];
+  const steps = offsets(side, dilation);
+  return steps.flatMap((down, a) =>
+    steps.map((right, b) => {
+      const place = { row: row + down, column: column + right };
+      const off = place.row < 0 || place.row >= h || place.column < 0 || place.column >= w;
+      const value = off ? 0 : values[place.row * w + place.column];
+      const weight = kernel.data[(channel * side + a) * side + b];
+      return { ...place, off, weight, value, product: weight * value };
+    }),
+  );
+}
+
+// The attention value of one channel at one place, split exactly: attention is a sum in which every number of u within reach
+// has one factor. `unit` gives the weights by name, u is (1, C, H, W). Returns { shares: Float64Array (H * W), constant }.
+export function split(unit, u, channel, row, column) {
+  const [, channels, h, w] = u.shape;
+  const [near, far, mix] = ["conv0", "conv_spatial", "conv1"].map((name) => unit(`${name}.weight`));
+  const [nearBias, farBias, mixBias] = ["conv0", "conv_spatial", "conv1"].map((name) => unit(`${name}.bias`).data);
+  const [nearSteps, farSteps] = [offsets(5, 1), offsets(7, CONV_SPATIAL.dilation)];
+  const shares = new Float64Array(h * w);
+  let constant = mixBias[channel];
+  for (let c = 0; c < channels; c++) {
+    const mixed = mix.data[channel * channels + c];
+    constant += mixed * farBias[c];
+    for (let tap = 0; tap < 49; tap++) {
+      const [r, s] = [row + farSteps[Math.floor(tap / 7)], column + farSteps[tap % 7]];
+      if (r < 0 || r >= h || s < 0 || s >= w) continue; // it reads padding, where there is no near value
+      const factor = mixed * far.data[c * 49 + tap];
+      constant += factor * nearBias[c];
+      for (let a = 0; a < 5; a++) {
+        const y = r + nearSteps[a];
+        if (y < 0 || y >= h) continue;
+        for (let b = 0; b < 5; b++) {
+          const x = s + nearSteps[b];
+          if (x >= 0 && x < w) shares[y * w + x] += factor * near.data[c * 25 + 5 * a + b] * u.data[(c * h + y) * w + x];
+        }
+      }
+    }
+  }
+  return { shares, constant };
+}
+
+// Where to begin: a channel and a place at which the place itself, its neighbours and the constant all have a say, the gate turns
+// the feature over, and two digits are enough to write the sum.
+export function telling(unit, u, attention) {
+  const [, channels, h, w] = u.shape;
+  const margin = Math.min(6, Math.floor((Math.min(h, w) - 1) / 2));
+  const found = [];
+  for (let channel = 0; channel < channels; channel++) {
+    const { constant } = split(unit, u, channel, h >> 1, w >> 1); // further out it is another one, but near enough to choose by
+    for (let row = margin; row < h - margin; row++) {
+      for (let column = margin; column < w - margin; column++) {
+        const total = attention.data[(channel * h + row) * w + column];
+        const place = ownShare(unit, u, channel, row, column);
+        const least = Math.min(2 * Math.abs(place), Math.abs(total - place - constant), Math.abs(constant), Math.abs(total));
+        found.push({ channel, row, column, total, score: total < 0 ? least : least / 4 });
+      }
+    }
+  }
+  const best = found.sort((a, b) => b.score - a.score).slice(0, 40);
+  return (
+    best.find(({ channel, row, column, total }) =>
+      writtenInTwo(split(unit, u, channel, row, column), row * w + column, total),
+    ) ?? best[0]
+  );
+}
+
+// What a place says about itself: of all pairs of taps only the two middles lead from a place to the same place.
+function ownShare(unit, u, channel, row, column) {
+  const [, channels, h, w] = u.shape;
+  const [near, far, mix] = ["conv0", "conv_spatial", "conv1"].map((name) => unit(`${name}.weight`).data);
+  let sum = 0;
+  for (let c = 0; c < channels; c++) {
+    sum += mix[channel * channels + c] * far[c * 49 + 24] * near[c * 25 + 12] * u.data[(c * h + row) * w + column];
+  }
+  return sum;
+}
+
+function writtenInTwo({ shares, constant }, at, total) {
+  return digitsThatAdd([shares[at], total - shares[at] - constant, constant], total) === 2;
+}
+
+// Where a map is lowest: the place whose feature the gate turns over most.
+export function lowest(values, w) {
+  const at = values.indexOf(values.reduce((least, value) => Math.min(least, value), Infinity));
+  return { row: Math.floor(at / w), column: at % w };
+}
+
+// --- costs: minivan/lka.py --------------------------------------------------------------------------------------------
+
+export const NEAR_RULES = { paper: (d) => 2 * d - 1, least: (d) => d }; // the near kernel's side for a dilation
+
+export function dilatedSide(K, d) {
+  return Math.ceil(K / d);
+}
+
+// The side of the square that an output reads: a near kernel of `near` x `near` under every tap of the far one.
+export function support(K, d, near) {
+  return near + d * (dilatedSide(K, d) - 1);
+}
+
+// Weights per channel of the two depthwise kernels.
+export function spatialWeights(K, d, near) {
+  return dilatedSide(K, d) ** 2 + near ** 2;
+}
+
+// Multiply-adds of one attention over a map of N places with C channels, each with a projection before and after it.
+export function costs(K, d, near, C, N) {
+  const projections = 2 * N * C * C;
+  return {
+    lka: N * C * (spatialWeights(K, d, near) + C) + projections,
+    mobilenet: N * C * (K * K + C) + projections,
+    self: 4 * N * C * C + 2 * N * N * C, // query, key, value and output projections among them
+    dense: N * C * C * K * K + projections,
+  };
+}
+
+// How many ways lead from each offset to the output along one axis: 0 is a gap.
+export function ways(K, d, near) {
+  const [first, second] = [offsets(near), offsets(dilatedSide(K, d), d)];
+  const low = first[0] + second[0];
+  const counts = Array(support(K, d, near)).fill(0);
+  for (const a of first) for (const b of second) counts[a + b - low] += 1;
+  return counts;
+}

@@ -1,0 +1,59 @@
+// A sum as a list: the largest terms first, the others as one, the bias, and what it all comes to. What is shown adds up to the
+// digit that is shown; where rounding each number would break that, the list says by how much.
+
+import { el, number, sign, signed } from "./dom.js";
+import { t } from "./text.js";
+
+const DIGITS = 3;
+
+// `terms` are { label, weight, value, product, hover?, click? }. Returns a table.
+export function sumTable({ terms, bias, total, totalLabel, most = 5 }) {
+  const sorted = [...terms].sort((a, b) => Math.abs(b.product) - Math.abs(a.product));
+  const [largest, others] = [sorted.slice(0, most), sorted.slice(most)];
+  const rest = others.reduce((sum, term) => sum + term.product, 0);
+  const longest = Math.max(...largest.map((term) => Math.abs(term.product)), Math.abs(rest), Math.abs(bias), 1e-30);
+  const rows = largest.map((term) => row(term.label, factors(term), term.product, longest, term));
+  if (others.length) rows.push(row(t("others", { count: others.length }), "", rest, longest));
+  rows.push(row(t("bias"), "", bias, longest));
+  const shown = [...largest.map((term) => term.product), ...(others.length ? [rest] : []), bias].map(rounded);
+  const missing = rounded(total) - shown.reduce((sum, value) => sum + value, 0);
+  if (missing !== 0) rows.push(row(t("rounding"), "", missing / 10 ** DIGITS, longest, { kind: "faint" }));
+  const last = el("tr", { class: "total" }, el("th", { scope: "row", colspan: 2 }, totalLabel), cell(total), el("td"));
+  return el("table", { class: "sum" }, el("tbody", {}, rows, last));
+}
+
+function rounded(value) {
+  return Math.round(Number(value.toFixed(DIGITS)) * 10 ** DIGITS);
+}
+
+function factors({ weight, value }) {
+  return `${number(weight, DIGITS)} × ${number(value, DIGITS)}`;
+}
+
+function row(label, made, value, longest, { hover, click, kind = "" } = {}) {
+  const bar = el("span", { class: `bar ${sign(value)}` });
+  bar.style.width = `${Math.min(44, (44 * Math.abs(value)) / longest)}%`;
+  const name = click ? el("button", { type: "button", class: "link", onclick: click }, label) : label;
+  const events = hover ? { onpointerenter: hover } : {};
+  const cells = [
+    el("th", { scope: "row" }, name),
+    el("td", { class: "made" }, made),
+    cell(value),
+    el("td", { class: "bars" }, bar),
+  ];
+  return el("tr", { class: kind, ...events }, cells);
+}
+
+function cell(value) {
+  return el("td", { class: `value ${sign(value)}` }, signed(value, DIGITS));
+}
+
+// The fewest digits, from two to six, with which the terms as shown add up to the total as shown.
+export function digitsThatAdd(terms, total) {
+  for (let digits = 2; digits < 7; digits++) {
+    const unit = 10 ** digits;
+    const sum = terms.reduce((all, term) => all + Math.round(Number(term.toFixed(digits)) * unit), 0);
+    if (sum === Math.round(Number(total.toFixed(digits)) * unit)) return digits;
+  }
+  return 6;
+}

@@ -1,0 +1,150 @@
+"""The page's file: one policy, no network, and nothing that comes from elsewhere is markup."""
+
+import hashlib
+import html.parser
+import json
+import re
+from base64 import b64decode, b64encode
+
+import numpy as np
+import pytest
+from support import ROOT
+from support.networks import random_tensors
+
+import minivan
+from minivan import page
+from minivan.card import Card, Label, Preprocessing
+from minivan.page import assemble
+from minivan.page.contents import Photo, as_file, describe, weights
+from minivan.variants import Config
+
+pytestmark = pytest.mark.loop
+
+HOSTILE = "</script><script>alert(1)</script><!-- & \"'"
+SHAPE = Config((4, 8), (1, 1), (2, 2), classes=3)
+TOLD = (ROOT / "docs" / "explore.md").read_text(encoding="utf-8")
+MODULES = sorted(path.name for path in assemble.HERE.glob("*.js"))
+
+
+class Elements(html.parser.HTMLParser):
+    def __init__(self):
+        super().__init__()
+        self.found, self.texts = [], []
+
+    def handle_starttag(self, tag, attributes):
+        self.found.append((tag, dict(attributes)))
+        self.texts.append("")
+
+    def handle_endtag(self, tag):
+        self.handle_starttag("", {})  # what follows is no part of it
+
+    def handle_data(self, data):
+        if self.texts:
+            self.texts[-1] += data
+
+    def named(self, name):
+        return [(attributes, text) for (tag, attributes), text in zip(self.found, self.texts, strict=True) if tag == name]
+
+
+@pytest.fixture(scope="module")
+def network():
+    card = Card("tiny", Preprocessing(64, 64), (Label("", HOSTILE), Label("", "cat, tom"), Label("", "dog")))
+    tensors = {name: tensor * np.float32(1.0001) for name, tensor in random_tensors(SHAPE).items()}  # float16 holds few of them
+    return minivan.VAN(SHAPE, tensors, "numpy", card)
+
+
+@pytest.fixture(scope="module")
+def elements(network, tmp_path_factory):
+    file = tmp_path_factory.mktemp("page") / "page.html"
+    size = page.write(file, network, [Photo(HOSTILE, bytes(3 * 64 * 64), b"jpeg", np.zeros(3, np.float32))])
+    assert file.stat().st_size == size
+    parser = Elements()
+    parser.feed(file.read_text(encoding="utf-8"))
+    return parser
+
+
+def test_no_name_becomes_markup(elements):
+    scripts = elements.named("script")
+    assert [attributes.get("id") for attributes, _ in scripts] == ["description", "engine", "weights", None]
+    description = json.loads(scripts[0][1])
+    assert description["labels"] == [HOSTILE.split(",")[0].strip(), "cat", "dog"]
+    assert description["photos"][0]["name"] == HOSTILE
+
+
+def test_the_policy_names_the_script_and_the_style_and_no_network(elements):
+    policy = next(a["content"] for a, _ in elements.named("meta") if a.get("http-equiv") == "Content-Security-Policy")
+    rules = dict(rule.split(" ", 1) for rule in policy.split("; "))
+    assert rules.pop("default-src") == "'none'"
+    for rule, text in (("script-src", elements.named("script")[-1][1]), ("style-src", elements.named("style")[0][1])):
+        digest = b64encode(hashlib.sha256(text.encode()).digest()).decode()
+        assert rules.pop(rule) == f"'sha256-{digest}'"
+    assert rules == {"img-src": "data: blob:", "worker-src": "blob:", "base-uri": "'none'", "form-action": "'none'"}
+
+
+def test_the_weights_are_those_of_the_network(elements, network, tmp_path):
+    from minivan.checkpoint import safetensors_file
+
+    (tmp_path / "weights").write_bytes(b64decode(elements.named("script")[2][1]))
+    with safetensors_file.open_safetensors(tmp_path / "weights") as (stored, _, _):
+        assert {name: tensor.read().tobytes() for name, tensor in stored.items()} == {
+            name: np.ascontiguousarray(tensor, np.float32).tobytes() for name, tensor in network.tensors.items()
+        }
+
+
+def test_numbers_that_float16_holds_are_written_so(network):
+    halved = {name: tensor.astype(np.float16).astype(np.float32) for name, tensor in network.tensors.items()}
+    assert b'"F32"' not in as_file(weights(minivan.VAN(SHAPE, halved, "numpy", network.card)))
+    assert b'"F16"' not in as_file(weights(network))
+
+
+def test_what_no_page_can_show_is_refused_in_one_line(network, monkeypatch):
+    headless = Config((4, 8), (1, 1), (2, 2), classes=0)
+    with pytest.raises(ValueError, match="without a head"):
+        weights(minivan.VAN(headless, random_tensors(headless), "numpy"))
+    monkeypatch.setattr("minivan.page.contents.MOST_WEIGHTS", 1000)
+    with pytest.raises(ValueError, match=r"more than a page holds, 1000 bytes"):
+        weights(network)
+
+
+def test_every_module_is_in_the_page_after_those_that_it_imports():
+    assert sorted({*assemble.PAGE, *assemble.ENGINE}) == MODULES
+    for names in (assemble.PAGE, assemble.ENGINE):
+        for at, name in enumerate(names):
+            imported = {f"{match[2]}.js" for match in assemble.IMPORT.finditer(assemble.part(name))}
+            assert imported <= set(names[:at]), name
+            assert len(assemble.part(name).splitlines()) <= 400
+
+
+@pytest.mark.parametrize("name", MODULES)
+def test_no_module_makes_markup_or_code_of_text_or_asks_for_anything(name):
+    forbidden = r"innerHTML|outerHTML|insertAdjacentHTML|document\.write|\beval\b|new Function|fetch\(|XMLHttpRequest|https?://(?!www\.w3\.org/2000/svg|github\.com/huggingface/safetensors#format)"
+    assert not re.search(forbidden, assemble.part(name))
+
+
+def test_every_text_is_there_in_both_languages_and_none_is_left_over():
+    table = assemble.part("text.js").split("const TEXTS = {")[1].split("\n};")[0]
+    keys = re.findall(r"^  (\w+): \[", table, re.MULTILINE)
+    entries = re.findall(r"^  \w+: \[\s*\"((?:[^\"\\]|\\.)*)\",\s*\"((?:[^\"\\]|\\.)*)\",?\s*\]", table, re.MULTILINE)
+    assert len(keys) == len(set(keys)) == len(entries)
+    for key, (english, chinese) in zip(keys, entries, strict=True):
+        assert sorted(re.findall(r"\{\w+\}", english)) == sorted(re.findall(r"\{\w+\}", chinese)), key
+    everything = "".join(assemble.part(name) for name in (*MODULES, "page.html"))
+    asked = set(re.findall(r"data-(?:text|label)=\"(\w+)\"", everything)) | set(
+        re.findall(r"\b(?:t|sentence)\(\s*\"(\w+)\"", everything)
+    )
+    assert asked <= set(keys), asked - set(keys)
+
+
+def test_every_change_has_its_accuracy():
+    offered = re.findall(r'"(\w+)"', re.search(r"export const CHANGES = \[(.*?)\];", assemble.part("whatif.js"), re.DOTALL)[1])
+    assert sorted(json.loads(assemble.part("figures.json"))["accuracy"]) == sorted(offered)
+    assert offered[0] == "none" and len(offered) == 1 + 11 and "eleven changes" in TOLD
+
+
+def test_the_documentation_counts_the_steps_of_the_path():
+    steps = re.search(r"const STEPS = \[(.*?)\n\];", assemble.part("guide.js"), re.DOTALL)[1]
+    assert (steps.count("name:"), steps.count("choices:")) == (8, 5) and "eight steps; five ask for a guess" in TOLD
+
+
+def test_accuracies_are_shown_for_the_weights_that_they_were_measured_with(network):
+    assert describe(network, [])["figures"] is None

@@ -1,0 +1,99 @@
+"""The page's manners in Chromium: who uses the keyboard or sees badly, what moves by itself, what would tire the browser."""
+
+import pytest
+from support.tab import Opened
+
+pytestmark = [pytest.mark.slow, pytest.mark.browser]
+
+
+@pytest.mark.parametrize(("scheme", "rules"), [("light", {}), ("dark", {"runOnly": ["color-contrast"]})])
+def test_axe_finds_nothing_serious(opened, scheme, rules):
+    from axe_playwright_python.sync_playwright import Axe
+
+    tab = opened.open()
+    tab.emulate_media(color_scheme=scheme)
+    tab.locator("[data-step='3']").press("Enter")
+    tab.wait_for_selector("#guide:focus")
+    found = Axe().run(tab, options=rules).response["violations"]
+    tab.locator("#guide .shut").click()
+    tab.emulate_media(color_scheme="light")
+    assert [(each["id"], each["nodes"][0]["html"]) for each in found if each["impact"] in ("serious", "critical")] == []
+
+
+def test_the_keyboard_does_not_lose_its_place(opened):
+    """What is drawn anew keeps the focus; the first Tab and Enter lead to the three steps, and leave the address alone."""
+    tab = opened.open()
+    tab.locator("#mixed-sum button").nth(2).press("Enter")
+    tab.wait_for_function("() => !document.getElementById('hook-where').textContent.includes('channel 25,')")
+    assert tab.evaluate("[...document.querySelectorAll('#mixed-sum button')].indexOf(document.activeElement)") == 2
+    tab.locator(".skip").focus()
+    tab.keyboard.press("Enter")
+    assert tab.evaluate("document.activeElement.id") == "chain" and "photo=coffee" in tab.evaluate("location.hash")
+
+
+def test_the_card_of_the_path_does_not_lie_on_what_it_speaks_of(opened):
+    tab = opened.open()
+    for step, part in (("2", "#near-grid"), ("3", "#far-grid"), ("4", "#mixed-sum"), ("5", "#gate")):
+        tab.locator(f"[data-step='{step}']").click()
+        card, about = tab.locator("#guide").bounding_box(), tab.locator(part).bounding_box()
+        assert card["x"] >= about["x"] + about["width"] or card["x"] + card["width"] <= about["x"], step
+    tab.locator("#guide .shut").click()
+
+
+def test_the_pointer_moves_by_itself_until_it_is_stopped(browser, written):
+    context = browser.new_context()
+    page = Opened(context, written)
+    tab = page.load()
+    there = tab.inner_text("#hook-where")
+    tab.wait_for_function("there => document.getElementById('hook-where').textContent !== there", arg=there)
+    tab.click("#still")
+    assert not tab.is_visible("#still")
+    context.close()
+
+
+def test_where_the_worker_fails_the_page_says_so(browser, written):
+    context = browser.new_context()
+    tab = context.new_page()
+    tab.add_init_script(
+        "window.Worker = class { postMessage() { setTimeout(() => this.onerror({ message: 'out of memory' })); } };"
+    )
+    tab.goto(f"file://{written}")
+    tab.wait_for_function("() => document.getElementById('drop-said').textContent.includes('(out of memory)')")
+    context.close()
+
+
+def test_a_moving_pointer_changes_the_address_seldom(opened):
+    """Browsers allow some 100 changes in half a minute, and refuse or complain from there on."""
+    tab = opened.open()
+    calls = tab.evaluate(
+        """async () => {
+            const { replaceState } = history;
+            let calls = 0;
+            history.replaceState = (...all) => { calls += 1; replaceState.apply(history, all); };
+            const map = document.querySelector("#map-u .map");
+            const { left, top } = map.getBoundingClientRect();
+            for (let i = 0; i < 48; i++) {
+                const place = { clientX: left + 4 * i, clientY: top + 4 * i, pointerType: "mouse", bubbles: true };
+                map.dispatchEvent(new PointerEvent("pointermove", place));
+                await new Promise(requestAnimationFrame);
+            }
+            history.replaceState = replaceState;
+            return calls;
+        }"""
+    )
+    assert calls < 12
+
+
+def test_a_row_under_the_pointer_is_drawn_once(opened):
+    tab = opened.open()
+    tab.evaluate(
+        """() => {
+            const counter = new MutationObserver(() => { window.drawn += 1; });
+            window.drawn = 0;
+            counter.observe(document.getElementById("near-sum"), { childList: true });
+        }"""
+    )
+    tab.locator("#near-sum tr").nth(1).hover()
+    for _ in range(8):
+        opened.drawn()
+    assert tab.evaluate("window.drawn") <= 2

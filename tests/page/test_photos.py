@@ -1,0 +1,107 @@
+"""Photos that somebody drops on the page: the answers of `classify`, and one line for what is no photo."""
+
+import io
+
+import numpy as np
+import pytest
+from PIL import Image
+from support import ROOT
+
+from minivan import image
+from minivan.reference import softmax
+
+pytestmark = [pytest.mark.slow, pytest.mark.browser]
+
+EXAMPLES = ROOT / "examples"
+
+
+def file(name, data):
+    return {"name": name, "mimeType": "image/jpeg", "buffer": data}
+
+
+def drop(opened, name, data):
+    opened.tab.evaluate("() => { document.body.dataset.ready = ''; }")
+    opened.tab.set_input_files("#chooser", file(name, data))
+    opened.shown(name)
+
+
+def shown(tab):
+    labels, shares = (tab.locator(f"#answer .{kind}").all_inner_texts() for kind in ("label", "p"))
+    return labels, [float(share.removesuffix(" %")) for share in shares]
+
+
+def by_python(model, source):
+    probabilities = softmax(model(image.prepare(source, model.card.preprocessing)[None])[0].astype(np.float64))
+    best = np.argsort(-probabilities)[:5]
+    return [model.card.label(i).short for i in best], [100 * probabilities[i] for i in best]
+
+
+@pytest.mark.parametrize("name", ["cat.jpg", "four.jpg"])
+def test_a_jpeg_has_classifys_answer(opened, model, name):
+    tab = opened.open()
+    drop(opened, name, (EXAMPLES / name).read_bytes())
+    labels, shares = shown(tab)
+    wanted = by_python(model, EXAMPLES / name)
+    assert labels == wanted[0] and np.abs(np.subtract(shares, wanted[1])).max() <= 0.5
+    assert "decode JPEG differently" in tab.inner_text("#agreement")
+
+
+def png(picture, **settings):
+    made = io.BytesIO()
+    picture.save(made, "PNG", **settings)
+    return made.getvalue()
+
+
+def test_a_png_is_turned_as_its_exif_says_and_its_pixels_are_pythons(opened, model):
+    exif = Image.Exif()
+    exif[0x0112] = 6  # what is up lies on the right
+    data = png(Image.open(EXAMPLES / "cat.jpg").convert("RGB"), exif=exif)
+    tab = opened.open()
+    drop(opened, "turned.png", data)
+    labels, shares = shown(tab)
+    wanted = by_python(model, data)
+    assert labels == wanted[0] and shares == [float(f"{share:.1f}") for share in wanted[1]]
+
+
+def test_transparent_pixels_lie_over_white(opened, model):
+    picture = Image.open(EXAMPLES / "coffee.jpg").convert("RGBA")
+    picture.putalpha(Image.linear_gradient("L").resize(picture.size).point(lambda v: 255 * (v > 127)))
+    data = png(picture)
+    tab = opened.open()
+    drop(opened, "clear.png", data)
+    labels, shares = shown(tab)
+    wanted = by_python(model, data)
+    assert labels[0] == wanted[0][0] and abs(shares[0] - wanted[1][0]) <= 0.5
+
+
+@pytest.mark.parametrize("data", [b"", b"no image at all", b"\xff\xd8\xff\xe0" + bytes(100), b"<svg onload='alert(1)'/>"])
+def test_what_is_no_image_is_one_line_and_the_page_stays(opened, data):
+    tab = opened.open()
+    tab.set_input_files("#chooser", file("broken.jpg", data))
+    tab.wait_for_function("() => document.getElementById('drop-said').textContent.startsWith('broken.jpg is no image')")
+    assert tab.inner_text("#path-photo") == "coffee"
+
+
+def test_a_hostile_name_is_text(opened):
+    name = "<img src=x onerror=alert(1)>&amp;\u202egpj.png"
+    tab = opened.open()
+    drop(opened, name, png(Image.new("RGB", (96, 96), "teal")))
+    assert tab.inner_text("#path-photo") == name
+    assert tab.locator("main img[src='x'], nav img").count() == 0
+    tab.set_input_files("#chooser", file("<b>bold</b>.png", b"x"))
+    tab.wait_for_function("() => document.getElementById('drop-said').textContent.startsWith('<b>bold</b>.png is no image')")
+
+
+def test_a_photo_may_be_dropped_anywhere(opened):
+    tab = opened.open()
+    data = list(png(Image.open(EXAMPLES / "cat.jpg").resize((120, 96))))
+    tab.evaluate(
+        """data => {
+            const dropped = new DataTransfer();
+            dropped.items.add(new File([new Uint8Array(data)], "dropped.png"));
+            document.body.dispatchEvent(new DragEvent("drop", { dataTransfer: dropped, bubbles: true, cancelable: true }));
+        }""",
+        data,
+    )
+    opened.shown("dropped.png")
+    assert "has not left this computer" in tab.inner_text("#photo-note")

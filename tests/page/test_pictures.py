@@ -1,0 +1,106 @@
+"""How the page looks at three sizes: its layout anywhere, its pixels where the browser and fonts of the kept ones drew it.
+
+MINIVAN_KEEP_PICTURES=1 keeps what is drawn as tests/page/pictures/*.png: look at each of them before it is committed.
+"""
+
+import io
+import json
+import os
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+from support.tab import Opened
+
+pytestmark = [pytest.mark.slow, pytest.mark.browser]
+
+KEPT = Path(__file__).parent / "pictures"
+RECORD = KEPT / "drawn_by.json"
+SIZES = {"phone": (375, 812), "laptop": (1280, 900), "projector": (1920, 1080)}
+SHRUNK = 3  # screen pixels to one of a kept picture: it shows every part, and no edge of a letter decides
+COLOURS = 96  # of a kept picture
+NEAR, MOST_ELSEWHERE = 48, 0.004  # of 255; the share of pixels that may be further away: a caret, an edge that moved by half
+
+
+def drawn_by(browser, tab):
+    """Return what decides about pixels: the browser's version, and how wide its fonts write two texts."""
+    width = """text => {
+        const context = document.createElement("canvas").getContext("2d");
+        context.font = `40px ${getComputedStyle(document.body).fontFamily}`;
+        return context.measureText(text).width;
+    }"""
+    widths = [round(tab.evaluate(width, text), 2) for text in ("Attention 0.33", "注意力")]
+    return {"chromium": browser.version, "widths": widths}
+
+
+@pytest.fixture(scope="module", params=SIZES)
+def seen(request, browser, written):
+    width, height = SIZES[request.param]
+    context = browser.new_context(viewport={"width": width, "height": height}, reduced_motion="reduce")
+    tab = Opened(context, written).load()
+    tab.evaluate("() => { document.getElementById('agreement').textContent = ''; }")  # it says how many milliseconds went by
+    yield request.param, tab
+    context.close()
+
+
+def boxes(tab, *selectors):
+    found = [tab.locator(selector).first.bounding_box() for selector in selectors]
+    return [(round(box["x"]), round(box["y"]), round(box["width"]), round(box["height"])) for box in found]
+
+
+def test_nothing_is_wider_than_the_window(seen):
+    size, tab = seen
+    assert tab.evaluate("document.documentElement.scrollWidth") <= SIZES[size][0]
+
+
+def test_the_beginning_is_on_the_first_screen(seen):
+    """A photo, and the sentence of its numbers; on a phone the one above the other."""
+    size, tab = seen
+    photo, sentence, answer = boxes(tab, "#hook-photo .map", "#sentence", "#answer")
+    if size == "phone":
+        assert photo[1] + photo[3] <= sentence[1] < answer[1]
+        assert photo[0] >= 10 and photo[0] + photo[2] <= 365
+    else:
+        assert photo[0] + photo[2] <= sentence[0] < sentence[0] + sentence[2] <= answer[0]
+        assert max(y + height for _, y, _, height in (photo, sentence, answer)) <= SIZES[size][1]
+
+
+def test_the_five_maps_are_in_a_row_and_square(seen):
+    size, tab = seen
+    maps = boxes(tab, *(f"#map-{step} .map" for step in ("u", "near", "far", "attention", "gated")))
+    assert all(abs(width - height) <= 1 for _, _, width, height in maps)
+    tops, lefts = [y for _, y, _, _ in maps], [x for x, _, _, _ in maps]
+    if size == "phone":
+        assert len(set(lefts)) == 1 and tops == sorted(tops)
+    else:
+        assert max(tops) - min(tops) <= 1 and lefts == sorted(lefts)
+
+
+def test_no_text_is_cut_off_or_lies_on_another(seen):
+    """Labels that are wider than their box and hidden beyond it, but for names, which end in an ellipsis."""
+    _, tab = seen
+    cut = tab.evaluate(
+        """() => [...document.querySelectorAll("button, h1, h2, h3, h4, p, figcaption, td, th, label, .group, .name")]
+            .filter((each) => each.offsetParent && each.scrollWidth > each.clientWidth + 1 && each.clientWidth > 1)
+            .filter((each) => getComputedStyle(each).display !== "inline" && !each.classList.contains("thumb"))
+            .map((each) => each.textContent)"""
+    )
+    assert cut == []
+
+
+def test_it_looks_as_it_did(seen, browser, tmp_path):
+    size, tab = seen
+    now = Image.open(io.BytesIO(tab.screenshot(full_page=True))).convert("RGB").reduce(SHRUNK)
+    if os.environ.get("MINIVAN_KEEP_PICTURES"):
+        KEPT.mkdir(exist_ok=True)
+        now.quantize(COLOURS, dither=Image.Dither.NONE).save(KEPT / f"{size}.png", optimize=True)
+        RECORD.write_text(json.dumps(drawn_by(browser, tab), indent=1) + "\n", encoding="utf-8")
+    if drawn_by(browser, tab) != json.loads(RECORD.read_text(encoding="utf-8")):
+        return  # another browser or other fonts: the layout is asserted above
+    now.save(tmp_path / f"{size}.png")
+    kept = Image.open(KEPT / f"{size}.png").convert("RGB")
+    assert now.size == kept.size, tmp_path
+    far = np.abs(np.asarray(now, int) - np.asarray(kept, int)).max(axis=2) > NEAR
+    rows = SHRUNK * np.flatnonzero(far.any(axis=1))
+    assert far.mean() <= MOST_ELSEWHERE, f"{far.mean():.2%} of {size} have changed, in rows {rows}: {tmp_path}"
