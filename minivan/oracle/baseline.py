@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 from ..checkpoint import load
@@ -11,11 +12,16 @@ from ..engines import Engine
 from ..errors import sentence, shown
 from ..hooks import Callback, Hook
 from ..paths import INPUT
-from ..van import VAN, check_images
+from ..van import VAN, check_images, undisturbed
 from . import hints
-from .compare import Report
-from .recorded import read_trace
-from .replay import Run
+from .cases import allowed
+from .compare import Asked, Report, compare
+from .measure import Row
+from .own import weighed
+from .precision import resolve
+from .recorded import Recorded, read_trace, rename
+from .replay import Replay, Run
+from .tolerance import Tolerance
 from .trace import Trace, tensors_digest
 from .vectors import read_case
 
@@ -24,22 +30,59 @@ from .vectors import read_case
 class Baseline:
     """What the right layers are, and how they can be computed once more.
 
-    `rerun()` returns a function for `replay.replay` and '', or None and why there is none. It is asked for only where a
-    layer diverges: it may have to read weights.
+    `rerun()` returns a function for `replay.replay` and '', or None and why there is none: it may have to read weights.
+    `tolerance` is what is allowed where nobody says otherwise, None for what the port's arithmetic allows; `everything` is
+    whether every layer has to be there.
     """
 
     trace: Trace
     rerun: Callable[[], tuple[Run | None, str]]
+    tolerance: Callable[[str], Tolerance] | None = None
+    everything: bool = False
 
-    def hint(self, report: Report) -> str:
-        """Return why the first diverging layer of a report differs, or what would let more faults be tried; '' for neither.
+    def judge(self, port: Mapping[str, Recorded], asked: Asked | None = None) -> Judged:
+        """Compare a port, and weigh each layer's own error where the network can be run once more.
 
-        Raises ValueError for a test vector whose manifest asks for what cannot be computed.
+        Raises ValueError as `compare` does, and for a test vector whose manifest asks for what cannot be computed.
         """
-        if report.first_divergence is None:
-            return ""
+        with undisturbed():
+            return self._judged(port, asked or Asked())
+
+    def _judged(self, port: Mapping[str, Recorded], asked: Asked) -> Judged:
+        own = asked.tolerance is None and self.tolerance is None
+        if self.tolerance is not None and asked.tolerance is None:
+            word = resolve(self.trace.arrays, rename(port, asked.names, self.trace.arrays), asked.precision).word
+            asked = replace(asked, tolerance=self.tolerance(word))
+        asked = replace(asked, everything=asked.everything or self.everything)
+        report = replace(compare(self.trace, port, asked=asked), by_own=own)
+        if report.bit_equal and not report.missing:
+            return Judged(report, Replay(), False, "")
         run, obstacle = self.rerun()
-        return hints.hint(report, self.trace, run) or obstacle
+        if run is None:
+            return Judged(report, Replay(values=self.trace.arrays, given=self.trace.arrays), False, obstacle)
+        found = weighed(report, self.trace, run)
+        return Judged(found.report, found.seen, True, "")
+
+
+@dataclass(frozen=True)
+class Judged:
+    """A port's report, and what is needed to say why a layer of it is wrong.
+
+    `seen` is the replay behind the report's own errors; where there was none, `weighed` is false and `obstacle` says why.
+    """
+
+    report: Report
+    seen: Replay
+    weighed: bool
+    obstacle: str
+
+    def hint(self, row: Row | None = None) -> str:
+        """Return why a layer, the first diverging one, differs, or what would let more faults be tried; '' for neither."""
+        row = row or self.report.first_divergence
+        if row is None:
+            return ""
+        with undisturbed():
+            return hints.hint(row, self.report, self.seen, self.weighed) or self.obstacle
 
 
 def open_baseline(path: str | Path, model: str | None = None) -> Baseline:
@@ -49,8 +92,8 @@ def open_baseline(path: str | Path, model: str | None = None) -> Baseline:
     """
     path = Path(path)
     if path.is_dir():
-        trace, run = read_case(path)
-        return Baseline(trace, lambda: (run, ""))
+        trace, run, kind = read_case(path)
+        return Baseline(trace, lambda: (run, ""), partial(allowed, kind), everything=True)
     trace = read_trace(path)
     return Baseline(trace, lambda: network(trace, model))
 

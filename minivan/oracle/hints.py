@@ -12,10 +12,11 @@ import numpy as np
 
 from ..checks import Floating
 from ..geometry import Kernel, output_side
-from .compare import Report, Row, Tolerance, measure, rms
+from .compare import Report
 from .faults import Fault, faults_of
-from .replay import Call, Replay, Run, replay
-from .trace import Trace
+from .measure import Row, measure, rms
+from .replay import Call, Replay
+from .tolerance import Tolerance
 from .ulp import round_to
 
 NEARER = 0.1  # a fault explains a layer when the error that is left is this share of the error there was
@@ -25,19 +26,13 @@ ROUNDED = Tolerance(5e-6, max_ulp=2)
 NOISE = 3.0  # rounding errors are compared in size, not one by one: alike within this factor
 
 
-def hint(report: Report, trace: Trace, run: Run | None) -> str:
-    """Return one sentence on why the first diverging layer of a report differs, or '' where no known fault gives its numbers.
+def hint(row: Row, report: Report, seen: Replay, whole: bool) -> str:
+    """Return one sentence on why a layer of a report differs, or '' where no known fault gives its numbers.
 
-    `run` runs the trace's network on its input; without it only the faults that need no weights are tried.
+    `seen` is what a replay with the port's layers showed; where it is not `whole`, it holds the trace's layers and no calls, so
+    that only the faults that need no weights are tried.
     """
-    row = report.first_divergence
-    if row is None:
-        return ""
     theirs = report.arrays[row.path]
-    if run is None:
-        seen = Replay(values=trace.arrays, given=trace.arrays)
-    else:
-        seen = replay(run, {path: array for path, array in report.arrays.items() if path != row.path})
     right = seen.values.get(row.path)
     if right is None:
         return ""
@@ -46,7 +41,7 @@ def hint(report: Report, trace: Trace, run: Run | None) -> str:
     text = _nearest(theirs, right, faults_of(row.path, right, seen))
     if text or theirs.shape != right.shape:
         return text
-    if run is not None and measure(0, row.path, right, theirs, row.form, ROUNDED).within:
+    if whole and measure(0, row.path, right, theirs, row.form, ROUNDED).within:
         return "this layer is right for what it was fed: rounding errors of the layers before it have added up"
     return _rounding(theirs, right, row, seen.calls.get(row.path))
 

@@ -32,6 +32,14 @@ class Recorded:
     form: str  # one of FORMATS; bfloat16 is held as float32
 
 
+class Port(dict[str, Recorded]):
+    """A port's layers by name, and what its file says of itself: `metadata` is empty for files that cannot say anything."""
+
+    def __init__(self, layers: Mapping[str, Recorded], metadata: Mapping[str, str] | None = None) -> None:
+        super().__init__(layers)
+        self.metadata = dict(metadata or {})
+
+
 def read_trace(path: str | Path) -> Trace:
     """Read a trace that `oracle record` wrote. Raises ValueError, with the file's name, for anything else; OSError."""
     try:
@@ -64,7 +72,7 @@ def read_input(path: str | Path, preprocessing: Preprocessing) -> npt.NDArray[An
         raise ValueError(f"{path}: {error}") from None
 
 
-def read(path: str | Path) -> dict[str, Recorded]:
+def read(path: str | Path) -> Port:
     """Read the layers of a port from a trace or any other safetensors file, an .npz, or a folder of .npy (subfolders too).
 
     A folder's names are the files' without `.npy`, subfolders joined with dots. Raises ValueError, one line with the
@@ -72,14 +80,14 @@ def read(path: str | Path) -> dict[str, Recorded]:
     """
     path = Path(path)
     if path.is_dir():
-        return {name: _recorded(f"{path}, {shown(name)}", array) for name, array in read_npy_folder(path).items()}
+        return Port({name: _recorded(f"{path}, {shown(name)}", array) for name, array in read_npy_folder(path).items()})
     if path.suffix == ".npz":
-        return {name: _recorded(f"{path}, {shown(name)}", array) for name, array in read_npz(path).items()}
+        return Port({name: _recorded(f"{path}, {shown(name)}", array) for name, array in read_npz(path).items()})
     if path.suffix == ".npy":
         raise ValueError(f"{path}: one array has no layer names; put the .npy files of all layers into a folder and name that")
     try:
-        with open_safetensors(path) as (tensors, _, _):
-            return _numbers(tensors)
+        with open_safetensors(path) as (tensors, metadata, _):
+            return Port(_numbers(tensors), metadata)
     except ValueError as error:
         raise ValueError(f"{path}: {error}") from None
 

@@ -16,6 +16,7 @@ from ..checks import Floating
 from ..engines import EXACT, Engine
 from ..hooks import Callback
 from ..operators import Array, Operators
+from .ulp import round_to
 
 Run: TypeAlias = Callable[[Engine, Callback], None]
 """Runs one network on one input: with the engine's operators, every layer shown to the hook, the input first."""
@@ -82,11 +83,12 @@ class Witness:
         self.kept.append(array)
 
 
-def replay(run: Run, substitutes: Mapping[str, Floating]) -> Replay:
+def replay(run: Run, substitutes: Mapping[str, Floating], rounded: str | None = None) -> Replay:
     """Run a network on its input, and return how each layer came about.
 
     Where `substitutes` has a layer, the layers after it are computed from that instead: given a port's own layers, every
-    operator is judged on what the port fed it, and an earlier error does not blur a later one.
+    operator is judged on what the port fed it, and an earlier error does not blur a later one. What it has not is rounded to
+    the format `rounded`, where one is given, before the layers after it read it.
     """
     witness, seen = Witness(), Replay()
 
@@ -100,6 +102,8 @@ def replay(run: Run, substitutes: Mapping[str, Floating]) -> Replay:
         given = array
         if substitute is not None and substitute.shape == array.shape:
             given = np.array(substitute, np.float32, order="C")  # a copy: every layer is an object of its own
+        elif rounded is not None:
+            given = round_to(array, rounded)
         seen.given[path] = given
         witness.name(given, path)
         return given

@@ -22,9 +22,11 @@ from ..checkpoint.budget import Budget
 from ..checkpoint.json_text import parse_json
 from ..checks import Floating
 from ..errors import quote, shown
+from ..hooks import Callback
 from ..operators import Array
 from ..paths import HEAD, INPUT, norms
-from ..van import VAN
+from ..van import VAN, undisturbed
+from .arithmetic import Arithmetic
 
 FORMAT = "minivan-trace 1"
 
@@ -35,7 +37,8 @@ class Trace:
 
     `metadata` holds text: 'format', 'minivan' (version), 'engine', 'model' (as the user named it), 'config' (JSON),
     'weights_sha256' (see `tensors_digest`), 'weights_file_sha256' (where the weights came from a file), 'order' (JSON list
-    of paths), 'shapes' and 'sha256' (JSON, path -> shape and digest, the input included).
+    of paths), 'shapes' and 'sha256' (JSON, path -> shape and digest, the input included). A reference in a port's precision has
+    'precision' and 'rounded' ('outputs' or 'everything') or 'scales_sha256'; weights and input are recorded as they were given.
     """
 
     layers: dict[str, Floating]
@@ -74,20 +77,43 @@ def shape_text(shape: Sequence[int]) -> str:
     return "x".join(str(side) for side in shape)
 
 
-def record(model: VAN, x: npt.ArrayLike, layers: Sequence[str] = ("*",), source: str = "") -> Trace:
+def record(
+    model: VAN,
+    x: npt.ArrayLike,
+    layers: Sequence[str] = ("*",),
+    source: str = "",
+    *,
+    finite: bool = True,
+    arithmetic: Arithmetic | None = None,
+) -> Trace:
     """Run a VAN on images (N, 3, H, W) and keep the output of every operator whose path matches one of the globs `layers`.
 
     An engine that compiles the network as a whole has no operators to show: its traces hold the stages' outputs and the
-    logits. `source` is how the model is found again (a name or a file), for hints that need the weights. Raises ValueError
-    where no path matches.
+    logits. `source` is how the model is found again (a name or a file), for hints that need the weights. With an `arithmetic`
+    the layers are those of `exact` in a port's own precision, whatever the model's engine. Raises ValueError where no path
+    matches, for no images at all, and, where it has to be `finite`, for an input with NaN or infinities: in what comes of those
+    most layers cannot be told apart.
     """
+    given, hook = model, None
+    if arithmetic is not None:
+        model = VAN(given.config, arithmetic.tensors(given.tensors), arithmetic.engine, given.card)
+        hook = arithmetic.at
     paths = _paths(model)
     chosen = {path for path in paths if any(fnmatchcase(path, glob) for glob in layers)}
     if not chosen:  # known before the network runs: that may take minutes
         raise ValueError(f"no layer matches {', '.join(layers)}; the paths run from {paths[0]} to {paths[-1]}")
-    everything = _every(model, x) if model.engine.hooks else _whole(model, x)
+    images = np.asarray(x)
+    if not images.size:
+        raise ValueError(f"nothing to record: the input of shape {images.shape} holds no numbers")
+    if finite and np.issubdtype(images.dtype, np.floating) and (strange := int((~np.isfinite(images)).sum())):
+        raise ValueError(
+            f"{strange:,} of the input's {images.size:,} numbers are NaN or infinite; to record what comes of them, say "
+            "--allow-non-finite (in Python finite=False)"
+        )
+    everything = _every(model, x, hook) if model.engine.hooks else _whole(model, x)
     kept = {path: array for path, array in everything.items() if path in chosen}
-    images = np.asarray(x, np.float32)
+    with undisturbed():  # a float64 may be too large for float32
+        images = np.asarray(images, np.float32)
     named: dict[str, Floating] = {INPUT: images, **kept}
     return Trace(
         kept,
@@ -98,11 +124,12 @@ def record(model: VAN, x: npt.ArrayLike, layers: Sequence[str] = ("*",), source:
             "engine": model.engine.name,
             "model": source or model.card.name,
             "config": json.dumps(asdict(model.config)),
-            "weights_sha256": tensors_digest(model.tensors),
+            "weights_sha256": tensors_digest(given.tensors),
             "weights_file_sha256": model.card.sha256,
             "order": json.dumps(list(kept)),
             "shapes": json.dumps({path: array.shape for path, array in named.items()}),
             "sha256": json.dumps({path: digest(array) for path, array in named.items()}),
+            **({} if arithmetic is None else arithmetic.metadata()),
         },
     )
 
@@ -114,13 +141,17 @@ def _paths(model: VAN) -> list[str]:
     return [*norms(model.config.stages), *([HEAD] if model.config.classes else [])]
 
 
-def _every(model: VAN, x: npt.ArrayLike) -> dict[str, Floating]:
-    """Every operator's output, through a hook."""
+def _every(model: VAN, x: npt.ArrayLike, change: Callback | None) -> dict[str, Floating]:
+    """Every operator's output, through a hook; `change` may put another array in an array's place."""
     everything: dict[str, Floating] = {}
 
-    def hook(path: str, array: Array) -> None:
-        everything[path] = np.asarray(array)
+    def hook(path: str, array: Array) -> Array | None:
+        changed = None if change is None else change(path, array)
+        everything[path] = np.asarray(array if changed is None else changed)
+        return changed
 
+    changed = None if change is None else change(INPUT, x)
+    x = x if changed is None else changed
     if model.config.classes:
         model(x, hook)
     else:  # a bare backbone has no logits
@@ -166,6 +197,13 @@ def from_tensors(tensors: Mapping[str, Floating], metadata: Mapping[str, str], b
 def hashes(trace: Trace) -> str:
     """Return a trace's digests as text to commit: comment lines, then SHA-256, shape, dtype and path per layer, in order."""
     m = trace.metadata
-    lines = [f"# {m['format']}, engine {m['engine']}, model {m['model']}", f"# weights {m['weights_sha256']}"]
+    lines = [f"# {m['format']}, engine {m['engine']}, model {m['model']}{_rounding(m)}", f"# weights {m['weights_sha256']}"]
     lines += [f"{digest(a)} {shape_text(a.shape)} {a.dtype} {path}" for path, a in trace.arrays.items()]
     return "\n".join(lines) + "\n"
+
+
+def _rounding(metadata: Mapping[str, str]) -> str:
+    """What is rounded beside an engine's outputs: ', its input and weights rounded too', or the scales of int8."""
+    if metadata.get("rounded") == "everything":
+        return ", its input and weights rounded too"
+    return f", scales {metadata['scales_sha256']}" if "scales_sha256" in metadata else ""

@@ -8,16 +8,50 @@ import numpy.typing as npt
 from ..checks import Floating
 
 FORMATS = ("float16", "bfloat16", "float32", "float64")
+DIGITS = {"float16": 10, "bfloat16": 7, "tf32": 10, "float32": 23, "float64": 52}  # binary ones after the point
+SMALLEST = {
+    "float16": -24,
+    "bfloat16": -133,
+    "tf32": -136,
+    "float32": -149,
+    "float64": -1074,
+}  # the least number: 2 to the power
+CUT = {"bfloat16": 16, "tf32": 13}  # formats that are a float32's first bits: how many they go without
 
 
 def round_to(values: Floating, form: str) -> Floating:
-    """Return values rounded to a format, nearest even, in a NumPy dtype that holds them: bfloat16 comes back as float32."""
+    """Return values rounded to a format, nearest even, in a NumPy dtype that holds them.
+
+    bfloat16 and tf32 (eight bits of exponent, ten after the point) come back as float32; what is wider than that is rounded to
+    float32 first.
+    """
     with np.errstate(over="ignore"):
-        if form != "bfloat16":
+        if form not in CUT:
             return np.asarray(values).astype(form)
-        bits = np.asarray(values, np.float32).view(np.uint32)
-        rounded = (bits + np.uint32(0x7FFF) + ((bits >> np.uint32(16)) & np.uint32(1))) & np.uint32(0xFFFF0000)
+        bits, cut = np.asarray(values, np.float32).view(np.uint32), np.uint32(CUT[form])
+        half = np.uint32((1 << (CUT[form] - 1)) - 1)
+        rounded = (bits + half + ((bits >> cut) & np.uint32(1))) >> cut << cut
     return np.where(np.isnan(values), np.float32(np.nan), rounded.view(np.float32))
+
+
+def spacing(values: Floating, form: str) -> npt.NDArray[np.float64]:
+    """Return how far apart the numbers of a format lie around each value, float64; values that are not finite count as 0.
+
+    >>> spacing(np.float32([1.5, 0.75, 0]), "float16").tolist() == [2**-10, 2**-11, 2**-24]
+    True
+    """
+    _, exponents = np.frexp(np.where(np.isfinite(values), values, 0).astype(np.float64))
+    least = np.where(np.asarray(values) == 0, SMALLEST[form], exponents - 1 - DIGITS[form])
+    return np.ldexp(1.0, np.maximum(least, SMALLEST[form]))
+
+
+def one_rounding(values: Floating, form: str) -> float:
+    """Return the root mean square of the error that one rounding of these values to a format makes, 0 for no values.
+
+    An error of that kind lies anywhere between minus and plus half the spacing, hence a twelfth of the spacing's square.
+    """
+    apart = spacing(values, form)
+    return float(np.sqrt(np.mean(np.square(apart)) / 12)) if apart.size else 0.0
 
 
 def ranks(values: Floating, form: str) -> npt.NDArray[np.int64]:
@@ -46,8 +80,11 @@ def distance(a: Floating, b: Floating, form: str = "float32") -> npt.NDArray[np.
 
 
 def same_bits(a: Floating, b: Floating, form: str = "float32") -> npt.NDArray[np.bool_]:
-    """Return where a, rounded to the format, and b are the same number with the same sign; all NaN count as the same."""
-    form = "float32" if form == "float64" else form
-    a, b = round_to(a, form), round_to(b, form)
+    """Return where a, rounded to the format, and b are the same number with the same sign; all NaN count as the same.
+
+    b is in the format already; a float64 one is rounded to float32, and both are compared in that.
+    """
+    form, b = ("float32", round_to(b, "float32")) if form == "float64" else (form, b)
+    a = round_to(a, form)
     equal = (a == b) & (np.signbit(a) == np.signbit(b))
     return np.asarray(equal | (np.isnan(a) & np.isnan(b)))

@@ -21,8 +21,10 @@ from ..output import filling, replacing
 from ..paths import INPUT
 from ..shipped import PACKAGE
 from ..splitmix import GENERATOR
+from ..van import undisturbed
+from .arithmetic import ROUNDED, Arithmetic
 from .arrays import read_npy
-from .cases import CLASSES, CONVOLUTIONS, OPERATORS, Case, Tensor, all_cases, runner
+from .cases import CLASSES, CONVOLUTIONS, OPERATORS, Case, Tensor, all_cases, classes, runner
 from .replay import Run
 from .trace import Trace, digest
 
@@ -36,8 +38,10 @@ LARGEST = 64  # of these: far above those of the vectors, and no reason to ask f
 EPSILONS = ("eps", "layer_norm_eps", "batch_norm_eps")
 
 
-def write(folder: str | Path, operators: Iterable[str] | None = None) -> int:
+def write(folder: str | Path, operators: Iterable[str] | None = None, arithmetic: Arithmetic | None = None) -> int:
     """Write the test vectors of all operators, or of those named, with their manifest and its description; return how many.
+
+    With an `arithmetic` their outputs are those of `exact` in a port's own precision; the arrays are float32 all the same.
 
     Raises ValueError for a name that is no operator's, OSError where the folder cannot be written. A folder that is new has its
     name only when all is in it; in one that was there, the manifest is written last.
@@ -52,8 +56,9 @@ def write(folder: str | Path, operators: Iterable[str] | None = None) -> int:
         manifest = {
             "format": FORMAT,
             "generator": GENERATOR,
-            "classes": CLASSES,
-            "cases": [_write_case(place, case) for case in chosen],
+            "classes": CLASSES if arithmetic is None else classes(arithmetic.word),
+            **({} if arithmetic is None else arithmetic.metadata()),
+            "cases": [_write_case(place, case, arithmetic) for case in chosen],
         }
         with replacing(place / GUIDE.name) as file:
             file.write(input.read(GUIDE, LARGEST_MANIFEST))
@@ -62,23 +67,25 @@ def write(folder: str | Path, operators: Iterable[str] | None = None) -> int:
     return len(chosen)
 
 
-def compute(case: Case) -> dict[str, Floating]:
-    """Return a case's outputs on the engine `exact`, in order."""
+def compute(case: Case, engine: Engine = EXACT) -> dict[str, Floating]:
+    """Return a case's outputs on an engine, `exact`, in order."""
     outputs: dict[str, Floating] = {}
 
     def hook(path: str, array: Array) -> None:
         if path != INPUT:
-            outputs[path] = array
+            outputs[path] = np.asarray(array)
 
     parameters = {name: tensor.values for name, tensor in case.parameters.items()}
-    runner(case.operator, case.x.values, parameters, case.attributes)(EXACT, hook)
+    with undisturbed():
+        runner(case.operator, case.x.values, parameters, case.attributes)(engine, hook)
     return outputs
 
 
-def _write_case(folder: Path, case: Case) -> dict[str, Any]:
+def _write_case(folder: Path, case: Case, arithmetic: Arithmetic | None) -> dict[str, Any]:
     """Write one case's tensors and return its entry in the manifest."""
     home = f"{case.operator}/{case.name}"
-    outputs = {name: Tensor(values) for name, values in compute(case).items()}
+    engine = EXACT if arithmetic is None else arithmetic.engine
+    outputs = {name: Tensor(values) for name, values in compute(case, engine).items()}
     return {
         "name": home,
         "operator": case.operator,
@@ -105,8 +112,8 @@ def _write_tensors(folder: Path, home: str, tensors: Mapping[str, Tensor]) -> di
     return entries
 
 
-def read_case(folder: str | Path) -> tuple[Trace, Run]:
-    """Read one test vector, such as DIR/lka/real, as a trace, and return also the function that runs it (for `replay`).
+def read_case(folder: str | Path) -> tuple[Trace, Run, str]:
+    """Read one test vector, such as DIR/lka/real, as a trace; return also the function that runs it, and its class.
 
     Raises ValueError, naming the folder or file, where it is no test vector or its numbers are not the manifest's; OSError.
     The function raises ValueError where what the manifest says cannot be computed.
@@ -125,8 +132,14 @@ def read_case(folder: str | Path) -> tuple[Trace, Run]:
             raise ValueError(f"it has no test vector called {name}")
         arrays = {role: _read_arrays(path.parent, _table(entry, role)) for role in ("inputs", "parameters", "outputs")}
         x, outputs = arrays["inputs"]["x"], arrays["outputs"]
+        word = manifest.get("precision", "float32")
+        if word not in ("float32", *ROUNDED):
+            raise ValueError(f"its precision is {quote(word)}, which is none of float32, {', '.join(ROUNDED)}")
         metadata = {"format": FORMAT, "engine": "exact", "model": name, "weights_sha256": ""}
-        return Trace(outputs, x, metadata), _runner(entry, x, arrays["parameters"], f"{path}: {name}")
+        metadata |= {} if word == "float32" else {"precision": word}
+        if entry["class"] not in CLASSES:
+            raise ValueError(f"{name} is of the class {quote(entry['class'])}, which is none of {', '.join(CLASSES)}")
+        return Trace(outputs, x, metadata), _runner(entry, x, arrays["parameters"], f"{path}: {name}"), entry["class"]
     except (LookupError, TypeError, AttributeError, RecursionError) as error:
         raise ValueError(f"{path}: damaged manifest ({shortened(repr(error), LONGEST_FAULT)})") from None
     except ValueError as error:

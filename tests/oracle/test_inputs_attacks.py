@@ -315,14 +315,14 @@ def test_a_fault_of_minivan_s_own_is_no_verdict(judged, sound, monkeypatch):
     from minivan import oracle
 
     for error in (TypeError("x" * 900), RecursionError("deep"), ZeroDivisionError()):
-        monkeypatch.setattr(oracle, "compare", lambda *args, error=error: (_ for _ in ()).throw(error))
+        monkeypatch.setattr(oracle.Baseline, "judge", lambda *args, error=error: (_ for _ in ()).throw(error))
         judged(sound, "nothing was judged, by a fault of minivan's own", type(error).__name__)
 
 
 def test_memory_that_ends_is_no_verdict(judged, sound, monkeypatch):
     from minivan import oracle
 
-    monkeypatch.setattr(oracle, "compare", lambda *args: (_ for _ in ()).throw(MemoryError()))
+    monkeypatch.setattr(oracle.Baseline, "judge", lambda *args: (_ for _ in ()).throw(MemoryError()))
     judged(sound, "not enough memory")
 
 
