@@ -6,6 +6,7 @@ the result lies at least ten times nearer to the port's numbers than the right r
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable
 
 import numpy as np
@@ -13,16 +14,21 @@ import numpy as np
 from ..checks import Floating
 from ..geometry import Kernel, output_side
 from .compare import Report
-from .faults import Fault, faults_of
+from .faults import Fault, faults_of, pairs_of
+from .fitted import fitted_to
 from .measure import Row, measure, rms
 from .replay import Call, Replay
 from .tolerance import Tolerance
 from .ulp import round_to
 
 NEARER = 0.1  # a fault explains a layer when the error that is left is this share of the error there was
+SOUND, CLOSE = 2.0, 1.5  # or this many roundings, for a known fault, and for what is fitted or two faults at once
+CLEARLY = 0.4  # if they are less than this share of the error
+FITTED, PAIRED = 0.02, 0.02  # the same for faults that are fitted to the port's numbers, and for two at once: many come near
 SHAPED = 0.01  # where the right result has another shape: the error that is left, relative to the port's numbers
 # One layer in float32, fed the same: PyTorch was measured to need 3.3e-6 (b0, b1 and b3 seeded, 64 pixels, AVX2).
 ROUNDED = Tolerance(5e-6, max_ulp=2)
+STRUCTURED = 0.3  # of an error's energy, which rounding does not have in a channel's mean or in a multiple of the numbers
 NOISE = 3.0  # rounding errors are compared in size, not one by one: alike within this factor
 
 
@@ -36,31 +42,59 @@ def hint(row: Row, report: Report, seen: Replay, whole: bool) -> str:
     right = seen.values.get(row.path)
     if right is None:
         return ""
+    text = (
+        _nearest(theirs, faults_of(row.path, right, seen), _bound(row, theirs, right, NEARER, SOUND))
+        or _nearest(theirs, fitted_to(row.path, theirs, right), _bound(row, theirs, right, FITTED, CLOSE))
+        or _nearest(theirs, pairs_of(row.path, right, seen), _bound(row, theirs, right, PAIRED, CLOSE))
+    )
+    if text:
+        return text
     if not np.isfinite(theirs).all() and np.isfinite(right).all():
         return _not_finite(theirs)
-    text = _nearest(theirs, right, faults_of(row.path, right, seen))
-    if text or theirs.shape != right.shape:
-        return text
+    if theirs.shape != right.shape:
+        return ""
     if whole and measure(0, row.path, right, theirs, row.form, ROUNDED).within:
         return "this layer is right for what it was fed: rounding errors of the layers before it have added up"
     return _rounding(theirs, right, row, seen.calls.get(row.path))
 
 
-def _nearest(theirs: Floating, right: Floating, faults: Iterable[Fault]) -> str:
-    """Return the text of the fault whose result is nearest to the port's numbers, '' where none is near enough."""
-    shaped = theirs.shape == right.shape
+def _bound(row: Row, theirs: Floating, right: Floating, share: float, roundings: float) -> float:
+    """Return how large the error may be that a fault leaves, if it is to explain a layer.
+
+    That is a share of the error there was, or as many roundings as a sound layer may add, where those are clearly less than the
+    error: in a short format rounding alone may leave more than the share.
+    """
+    if theirs.shape != right.shape:
+        return SHAPED * rms(theirs[np.isfinite(theirs)])
+    error = _error(np.asarray(theirs, np.float64), right)
+    if not math.isfinite(error):
+        return math.inf
+    rounded = roundings * error / row.own if 0 < row.own < math.inf else 0.0
+    return max(share * error, min(rounded, CLEARLY * error))
+
+
+def _nearest(theirs: Floating, faults: Iterable[Fault], bound: float) -> str:
+    """Return the text of the fault whose result is nearest to the port's numbers, '' where none is nearer than `bound`."""
     theirs = np.asarray(theirs, np.float64)
-    bound = NEARER * rms(theirs - right) if shaped else SHAPED * rms(theirs)
     best = ""
     for text, commit in faults:
         try:
-            with np.errstate(all="ignore"):
-                faulty = commit()
+            faulty = commit()
         except ValueError:  # layers of a damaged trace, whose shapes do not go together
             continue
-        if faulty.shape == theirs.shape and (error := rms(theirs - faulty)) < bound:
+        if faulty.shape == theirs.shape and (error := _error(theirs, faulty)) < bound:
             best, bound = text, error
     return best
+
+
+def _error(theirs: Floating, other: Floating) -> float:
+    """Return the root mean square of the difference; infinite where NaN and infinities are in other places."""
+    finite = np.isfinite(theirs)
+    if finite.all() and np.isfinite(other).all():
+        return rms(theirs - other)
+    if not np.array_equal(finite, np.isfinite(other)):
+        return math.inf
+    return rms((theirs - other)[finite])
 
 
 def _not_finite(theirs: Floating) -> str:
@@ -71,10 +105,13 @@ def _not_finite(theirs: Floating) -> str:
 
 def _rounding(theirs: Floating, right: Floating, row: Row, call: Call | None) -> str:
     """Name a 16-bit format whose rounding errors are as large as the port's, summed up or rounded once."""
-    error = rms(np.asarray(theirs, np.float64) - right)
+    residual = np.asarray(theirs, np.float64) - right
+    error = rms(residual)
+    if row.precision not in ("float64", "float32", "float16") or not _noise(residual, right):
+        return ""
     for form in ("float16", "bfloat16"):
         once = rms(round_to(right, form).astype(np.float64) - right)
-        if row.form != form and error < 1.5 * once and np.array_equal(round_to(theirs, form), theirs):
+        if row.precision != form and error < 1.5 * once and np.array_equal(round_to(theirs, form), theirs):
             return f"{form} rounding: every number is one of {form}, and no further off than rounding this layer once makes it"
     summed = None if call is None else float16_sum(call)
     if summed is None:
@@ -86,6 +123,18 @@ def _rounding(theirs: Floating, right: Floating, row: Row, call: Call | None) ->
             f"({expected:.1e}); keep them in float32"
         )
     return ""
+
+
+def _noise(residual: Floating, right: Floating) -> bool:
+    """Whether an error looks like rounding: neither the same over a channel, nor a multiple of the numbers themselves."""
+    energy = float((residual * residual).mean()) if residual.size else 0.0
+    if not energy or not math.isfinite(energy):
+        return False
+    axes = (0, *range(2, residual.ndim))
+    constant = float(np.square(residual.mean(axes)).mean())
+    wide = right.astype(np.float64)
+    multiple = float((wide * residual).mean()) ** 2 / max(float((wide * wide).mean()), 1e-300)
+    return max(constant, multiple) < STRUCTURED * energy
 
 
 def float16_sum(call: Call) -> Floating | None:

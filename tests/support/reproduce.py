@@ -72,7 +72,7 @@ def recorded(name: str) -> str:
 
 
 def recording(name: str, place: int | None) -> tuple[trace.Trace, np.ndarray]:
-    """Record a network, or a reference of one, on the one image alone, or on eight with that image at a place; and the batch."""
+    """Record a network, or a reference of one, on one image, or on eight with that one at a place; return the batch, too."""
     network_name, word = REFERENCES.get(name, (name, None))
     model, images = network(network_name)
     batch = images[:1] if place is None else np.roll(images, place, axis=0)
