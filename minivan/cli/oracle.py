@@ -148,12 +148,12 @@ def run_compare(args: argparse.Namespace) -> int:
     with wrong_calls(), nothing_judged():
         baseline = oracle.open_baseline(args.trace, args.model)
         judged = baseline.judge(oracle.read(args.other), asked(args))
-        report, hint = judged.report, judged.hint()
+        report, said = judged.report, judged.plain()
     with contextlib.suppress(BrokenPipeError):  # nobody reads on: the status is the verdict all the same
         if args.json:
-            say_json(report.plain(hint), flush=True)
+            say_json(said, flush=True)
         else:
-            print_report(judged, hint)
+            print_report(judged, said)
     return RIGHT if report.within and not report.missing else NO
 
 

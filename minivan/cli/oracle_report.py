@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
 
 from ..errors import printable
 from .printing import say
@@ -12,12 +13,11 @@ if TYPE_CHECKING:
     from ..oracle.measure import Difference, Row
 
 SHOWN = 3  # names of layers in one message
-OFFENDERS = 10  # hints are looked for at so many layers
 WIDEST = 80  # characters of the column of names: a longer one moves its own line to the right, not all
 
 
-def print_report(judged: Judged, hint: str) -> None:
-    """Print a comparison: all its rows, what could not be compared, and last of all the verdict."""
+def print_report(judged: Judged, said: Mapping[str, Any]) -> None:
+    """Print a comparison: its rows, what could not be compared, and last the verdict; `said` is what `judged.plain` gives."""
     report = judged.report
     _print_rows(report)
     _print_remarks(judged)
@@ -31,8 +31,8 @@ def print_report(judged: Judged, hint: str) -> None:
         say(f"  largest error          {at(first.worst)}")
     if first.own > first.line:
         say(f"  adds {roundings(first.own)} itself, a sound layer {roundings(first.line)} at most")
-    say(f"  hint: {hint or 'no known fault gives these numbers'}")
-    _print_others(judged, first)
+    say(f"  hint: {said['first_divergence']['hint'] or 'no known fault gives these numbers'}")
+    _print_others(report, first, {offender["path"]: offender["hint"] for offender in said["offenders"]})
     if report.missing:
         say(unchecked(report))
 
@@ -78,15 +78,18 @@ def _print_remarks(judged: Judged) -> None:
         say(f"each layer's own error is not known: {judged.obstacle}")
 
 
-def _print_others(judged: Judged, first: Row) -> None:
-    """Print the offenders beside the first divergence, with a hint for each of the first of them."""
-    others = [row for row in judged.report.offenders if row is not first]
+def _print_others(report: Report, first: Row, hints: Mapping[str, str]) -> None:
+    """Print the offenders beside the first divergence, those with the same hint on one line."""
+    others = [row for row in report.offenders if row is not first]
     if not others:
         return
     say(f"{layers(len(others))} more with an error of {'its' if len(others) == 1 else 'their'} own:")
-    for place, row in enumerate(others):
-        hint = judged.hint(row) if place < OFFENDERS else ""
-        say(f"  {printable(row.path)} (layer {row.number}), {roundings(row.own)}{f': {hint}' if hint else ''}")
+    for text in dict.fromkeys(hints[row.path] for row in others):
+        alike = [row for row in others if hints[row.path] == text]
+        most = max(row.own for row in alike)
+        names = some([row.path for row in alike])
+        counted = f"{layers(len(alike))} ({names})" if len(alike) > 1 else f"{names} (layer {alike[0].number})"
+        say(f"  {counted}, {'up to ' if len(alike) > 1 else ''}{roundings(most)}{f': {text}' if text else ''}")
 
 
 def _compared(report: Report) -> str:

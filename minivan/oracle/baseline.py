@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 from ..checkpoint import load
 from ..engines import Engine
@@ -64,6 +65,9 @@ class Baseline:
         return Judged(found.report, found.seen, True, "")
 
 
+HINTED = 40  # offenders for which a reason is looked for
+
+
 @dataclass(frozen=True)
 class Judged:
     """A port's report, and what is needed to say why a layer of it is wrong.
@@ -75,6 +79,24 @@ class Judged:
     seen: Replay
     weighed: bool
     obstacle: str
+
+    def hints(self) -> list[tuple[str, list[Row]]]:
+        """Return what is wrong with each offender, those with the same fault together: the hint, '' for none, and the layers.
+
+        Hints are looked for at the first HINTED offenders.
+        """
+        found: dict[str, list[Row]] = {}
+        for place, row in enumerate(self.report.offenders):
+            found.setdefault(self.hint(row) if place < HINTED else "", []).append(row)
+        return list(found.items())
+
+    def plain(self) -> dict[str, Any]:
+        """Return the report in types that JSON knows (see `Report.plain`), with the hints and why own errors are not known."""
+        hints = {row.path: text for text, rows in self.hints() for row in rows}
+        first = self.report.first_divergence
+        said = self.report.plain("" if first is None else hints.get(first.path) or self.hint())
+        offenders = [{"path": row.path, "hint": hints[row.path]} for row in self.report.offenders]
+        return said | {"offenders": offenders, "obstacle": self.obstacle}
 
     def hint(self, row: Row | None = None) -> str:
         """Return why a layer, the first diverging one, differs, or what would let more faults be tried; '' for neither."""

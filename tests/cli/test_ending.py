@@ -282,13 +282,11 @@ from minivan.cli.printing import say
 
 class Report:
     within, missing = sys.argv[1] == "within", []
-    def plain(self, hint):
-        return {"rows": ["x" * 100_000]}
 
 class Judged:
     report = Report()
-    def hint(self):
-        return ""
+    def plain(self):
+        return {"rows": ["x" * 100_000]}
 
 class Baseline:
     def judge(self, *args):
@@ -296,7 +294,7 @@ class Baseline:
 
 import minivan.oracle as library
 library.read, library.open_baseline = lambda path: None, lambda *args: Baseline()
-oracle.print_report = lambda judged, hint: [say("x" * 1000, flush=True) for _ in range(100)]
+oracle.print_report = lambda judged, said: [say("x" * 1000, flush=True) for _ in range(100)]
 status = main(["oracle", "compare", "a", "b", *sys.argv[2:]])
 print(status, file=sys.stderr)
 """

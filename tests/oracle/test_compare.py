@@ -298,7 +298,7 @@ def test_a_report_in_plain_types_is_what_the_command_prints(files, run):
     judged = baseline.judge(recorded.read(files / "wrong.npz"))
     report = judged.report
     assert (report.within, report.bit_equal, report.first_divergence.path) == (False, False, "pool")
-    plain = report.plain(judged.hint())
+    plain = judged.plain()
     _, out, _ = run("oracle", "compare", files / "trace.safetensors", files / "wrong.npz", "--json")
     assert json.loads(out) == plain and "NaN" in plain["first_divergence"]["hint"]
     assert json.loads(json.dumps(plain, allow_nan=False)) == plain
