@@ -77,7 +77,6 @@ class Report:
             "precision": self.precision.word,
             "precision_is": self.precision.source,
             "first_divergence": None if first is None else {**_plain(asdict(first)), "hint": hint},
-            "offenders": [row.path for row in self.offenders],
             "rows": [_plain(asdict(row)) for row in self.rows],
             "missing": list(self.missing),
             "unknown": list(self.unknown),

@@ -9,6 +9,7 @@ from support.planted import (
     ATTENTION,
     CONV0,
     FC1,
+    PAIRS,
     PLANTS,
     PROJ_2,
     SPATIAL,
@@ -51,6 +52,49 @@ def test_a_planted_fault_is_named_at_its_own_layer(text):
     path, plant = PLANTS[text]
     found, said = verdict(recorded_layers(**plant()))
     assert (found, text in said) == (path, True), said
+
+
+@pytest.mark.parametrize("said", PAIRS)
+def test_two_faults_on_one_layer_are_both_named(said):
+    path, plant = PAIRS[said]
+    found, text = verdict(recorded_layers(**plant()))
+    assert found == path and all(part in text for part in said) and "; and " in text, text
+
+
+SHORT = [text for text in PLANTS if not text.startswith(("float16", "bfloat16"))]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("form", ["float16", "bfloat16"])
+@pytest.mark.parametrize("text", SHORT)
+def test_a_planted_fault_is_found_in_a_short_format_too(text, form):
+    """Its own layer is the first offender, unless the fault is milder than a rounding; and no other fault is named."""
+    path, plant = PLANTS[text]
+    found, said = verdict(recorded_layers(form=form, **plant()))
+    assert found == path or (found is None and text in MILD), (found, said)
+    assert text in said or not said or text in ALIKE, said
+
+
+MILD = ("wrong eps: 0.001 instead of 1e-05", "eps is added to the deviation", "tanh GELU instead of erf")  # in 16 bits
+ALIKE = ()
+
+
+def test_one_fault_everywhere_is_one_line():
+    wrong = recorded_layers(ops=Everywhere("batch_norm", lambda x, **p: torch_ops.batch_norm(x, **{**p, "eps": 1e-2})))
+    found = Baseline(reference(), lambda: (run, "")).judge(as_port(wrong))
+    norms = [row.path for row in found.report.rows if ".norm" in row.path]
+    assert set(norms) == {row.path for row in found.report.offenders}
+    assert [text for text, _ in found.hints()] == ["wrong eps: 0.01 instead of 1e-05"]
+
+
+class Everywhere:
+    """PyTorch's operators with one replaced wherever it is used."""
+
+    def __init__(self, operator, replacement):
+        self.operator, self.replacement = operator, replacement
+
+    def __getattr__(self, operator):
+        return self.replacement if operator == self.operator else getattr(torch_ops, operator)
 
 
 def test_the_linear_layers_bias_and_layer_norms_parameters():
