@@ -68,7 +68,7 @@ def _place(builder: ir.IRBuilder) -> ir.Value:
 
 @inline
 def _standard() -> int:
-    was = control()
+    was: int = control()
     if was & MASK != RIGHT:
         set_control((was & ~MASK) | RIGHT)
     return was

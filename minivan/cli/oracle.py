@@ -70,7 +70,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--layers", action="append", metavar="GLOB", help="judge, and ask for, these layers alone; may be repeated"
     )
     compare.add_argument("--require-all", action="store_true", help="ask for every layer of the trace, --layers or not")
-    compare.add_argument("--map", metavar="FILE", help="lines 'checkpoint path = name in OTHER'; '*' is one part of a path")
+    compare.add_argument("--map", metavar="FILE", help="lines 'checkpoint path = name in OTHER'; or huggingface, openmmlab")
     compare.add_argument("--layout", choices=["auto", "nchw", "nhwc"], default="auto", help="of OTHER (default: detected)")
     compare.add_argument("--model", metavar="NAME", help="the trace's weights, for hints (default: what the trace says)")
     compare.add_argument("--json", action="store_true", help="print one JSON object; infinities and NaN are null in it")

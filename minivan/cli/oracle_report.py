@@ -69,6 +69,8 @@ def _print_remarks(judged: Judged) -> None:
             say(
                 f"not finite: {numbers:,} numbers of the {whose}, in {layers(len(strange))} ({some([r.path for r in strange])})"
             )
+    if report.library:
+        say(f"the port's names are those of {report.library}: its own map is used (otherwise say --map)")
     precision = report.precision
     if precision.source == "guessed":
         say(f"precision: {precision.word}, guessed: all the port's numbers are numbers of it (otherwise say --precision)")

@@ -6,7 +6,8 @@ report = compare(trace, read("port.npz"), names=read_names("names.txt"))  # or w
 
 from .baseline import Baseline, Judged, open_baseline
 from .compare import Asked, Report, compare
-from .recorded import Port, Recorded, is_tensor, read, read_input, read_names, read_trace
+from .naming import read_names
+from .recorded import Port, Recorded, is_tensor, read, read_input, read_trace
 from .tolerance import Tolerance
 from .trace import Trace, digest, record, write
 

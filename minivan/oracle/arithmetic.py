@@ -77,7 +77,7 @@ class Numbers:
         self.values, self.form = values, form
         self.shape, self.dtype, self.ndim = values.shape, values.dtype, values.ndim
 
-    def __array__(self, dtype: npt.DTypeLike = None, copy: bool | None = None) -> npt.NDArray[Any]:
+    def __array__(self, dtype: npt.DTypeLike | None = None, copy: bool | None = None) -> npt.NDArray[Any]:
         return np.array(self.values, dtype) if copy else np.asarray(self.values, dtype)
 
     def __getitem__(self, index: Any) -> Numbers:

@@ -18,9 +18,10 @@ from . import hints
 from .cases import allowed
 from .compare import Asked, Report, compare
 from .measure import Row
+from .naming import rename
 from .own import weighed
 from .precision import resolve
-from .recorded import Recorded, read_trace, rename
+from .recorded import Recorded, read_trace
 from .replay import Replay, Run
 from .tolerance import Tolerance
 from .trace import Trace, tensors_digest

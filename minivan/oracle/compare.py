@@ -15,9 +15,10 @@ from ..paths import INPUT
 from ..van import undisturbed
 from . import memory_order
 from .measure import Row, measure, misshapen
+from .naming import MAPS, known, parse_names, rename
 from .origin import check_origin
 from .precision import Precision, resolve
-from .recorded import Recorded, rename
+from .recorded import Recorded
 from .tolerance import Tolerance, default
 from .trace import Trace
 
@@ -38,6 +39,7 @@ class Report:
     precision: Precision
     by_own: bool = False
     whole: int = 0  # how many layers the trace has
+    library: str = ""  # whose names the port's layers have, where those are none of the trace's: one of `naming.MAPS`
 
     @property
     def offenders(self) -> list[Row]:
@@ -95,7 +97,7 @@ def _plain(value: Any) -> Any:
 class Asked:
     """What a comparison is asked for, where it is not to decide by itself.
 
-    `names` is a map as `recorded.read_names` returns it; `layout` is 'nchw', 'nhwc' or 'auto'; `precision` one of
+    `names` is a map as `naming.read_names` returns it; `layout` is 'nchw', 'nhwc' or 'auto'; `precision` one of
     `precision.PRECISIONS`, None for what the files say; `layers` are globs: no other layer is compared. Where some are given,
     only those have to be there, unless `everything` is true; where none are, all layers of the trace have to.
     """
@@ -118,7 +120,7 @@ def compare(
 ) -> Report:
     """Compare what a port recorded with a trace, layer by layer, the input first where both have it.
 
-    `tolerance` None takes that of each layer's arithmetic; `names` is a map as `recorded.read_names` returns it;
+    `tolerance` None takes that of each layer's arithmetic; `names` is a map as `naming.read_names` returns it;
     `layout` is 'nchw', 'nhwc' or 'auto'; `asked` says these and more, in their place. Raises ValueError where the two have no
     layer in common, and for a port that is a trace of other weights or of another input.
     """
@@ -131,7 +133,11 @@ def _compared(trace: Trace, port: Mapping[str, Recorded], asked: Asked) -> Repor
     if not port:
         raise ValueError("the port holds no layers")
     check_origin(trace, port)
-    port = rename(port, asked.names, ours)
+    names = list(asked.names)
+    library = "" if names else known(port, ours)
+    if library:  # one of the libraries whose names minivan knows; what it has no layer for is left out
+        names = [(path, name) for path, name in parse_names(MAPS[library], library) if "*" in path or name in port]
+    port = rename(port, names, ours)
     wanted = _wanted(trace, asked.layers)
     common = [path for path in ours if path in port and path in wanted]
     if not any(path != INPUT for path in common):
@@ -159,7 +165,8 @@ def _compared(trace: Trace, port: Mapping[str, Recorded], asked: Asked) -> Repor
     required = trace.layers if asked.everything else wanted
     missing = [path for path in trace.layers if path in required and path not in port]
     usual = memory_order.prevailing(fits for path, fits in layouts.items() if ours[path].ndim == 4)
-    return Report(rows, missing, unknown, usual, arrays, precision, asked.tolerance is None, len(trace.layers))
+    whole = len(trace.layers)
+    return Report(rows, missing, unknown, usual, arrays, precision, asked.tolerance is None, whole, library)
 
 
 def _wanted(trace: Trace, globs: tuple[str, ...]) -> set[str]:

@@ -6,6 +6,7 @@ Each is fitted to the port's numbers, so that it always comes near: it counts on
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import partial
 
 import numpy as np
 import numpy.typing as npt
@@ -83,10 +84,12 @@ def _tail(theirs: Floating, right: Floating) -> Iterator[Fault]:
             shape = right.shape if axes is None else tuple(right.shape[axis] for axis in axes)
             back = written.reshape(shape)
             said = "zeros" if not port[first:].any() else "other numbers"
-            yield (
-                f"the last {count:,} of {len(wrong):,} numbers in memory{words} are {said}: never written",
-                lambda back=back, axes=axes: back if axes is None else back.transpose(0, 3, 1, 2),
-            )
+            text = f"the last {count:,} of {len(wrong):,} numbers in memory{words} are {said}: never written"
+            yield text, partial(_nchw, back, channels_last=axes is not None)
+
+
+def _nchw(array: Floating, channels_last: bool) -> Floating:
+    return array.transpose(0, 3, 1, 2) if channels_last else array
 
 
 def _clipped(theirs: Floating, right: Floating) -> Iterator[Fault]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -10,7 +10,6 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from .. import input
 from ..card import Preprocessing
 from ..checkpoint.safetensors_file import open_safetensors
 from ..checkpoint.tensor import StoredTensor
@@ -19,9 +18,6 @@ from ..errors import quote, shown
 from .arrays import LONGEST_NAME, MOST_ARRAYS, read_npy, read_npy_folder, read_npz
 from .trace import Trace, from_tensors
 from .ulp import FORMATS
-
-LARGEST_MAP = 1 << 20  # bytes
-MOST_TRIES = 2_000_000  # of lines with '*', on one path each
 
 
 @dataclass(frozen=True)
@@ -111,83 +107,3 @@ def _recorded(name: str, array: npt.NDArray[Any]) -> Recorded:
     if array.dtype.name not in FORMATS:
         raise ValueError(f"{name}: dtype {array.dtype}; layers are {', '.join(FORMATS)}")
     return Recorded(array.astype(array.dtype.newbyteorder("="), copy=False), array.dtype.name)
-
-
-def read_names(path: str | Path) -> list[tuple[str, str]]:
-    """Read a map file: on each line a checkpoint path, '=', and the port's name for it; '#' starts a comment.
-
-    A '*' on the left stands for one part of a path (between dots), or for some of it, and is put in place of the '*' on the
-    right, first for first: `block*.*.norm1 = stage_*/block_*/bn1`. Raises ValueError with the line's number for a line that is
-    not of that form; OSError, also for a file of more than 1 MiB.
-    """
-    pairs = []
-    try:
-        lines = input.read_text(path, LARGEST_MAP).splitlines()
-    except UnicodeDecodeError:
-        raise ValueError(f"{path}: a map file is UTF-8 text") from None
-    for number, line in enumerate(lines, start=1):
-        line = line.partition("#")[0].strip()
-        ours, equals, theirs = (part.strip() for part in line.partition("="))
-        about = f"{path}, line {number}"
-        if line and not (equals and ours and theirs):
-            raise ValueError(f"{about}: expected 'checkpoint path = name in the port', got {quote(line)}")
-        if line and ours.count("*") != theirs.count("*"):
-            raise ValueError(f"{about}: {ours.count('*')} '*' on the left, {theirs.count('*')} on the right")
-        if any(part.count("*") > 1 for part in ours.split(".")):
-            raise ValueError(f"{about}: two '*' in one part of {quote(ours)}, which could be read in several ways")
-        if line:
-            pairs.append((ours, theirs))
-    return pairs
-
-
-def rename(layers: Mapping[str, Recorded], names: Iterable[tuple[str, str]], paths: Iterable[str]) -> dict[str, Recorded]:
-    """Return a port's layers under checkpoint paths: those that `names` says (see `read_names`), the others as they are.
-
-    The first line that fits a path decides. Raises ValueError where a path is mapped, by a line without '*', to a name
-    that the port does not have, and for a map with too many '*' for so many layers.
-    """
-    renamed, wanted = dict(layers), list(paths)
-    plain: dict[str, tuple[int, str]] = {}  # our name -> its line, and theirs
-    globs: list[tuple[int, list[str], str]] = []
-    lines = 0
-    for lines, (ours, theirs) in enumerate(names, start=1):
-        if "*" in ours:
-            globs.append((lines, ours.split("."), theirs))
-        else:
-            plain.setdefault(ours, (lines, theirs))
-    if len(globs) * len(wanted) > MOST_TRIES:
-        raise ValueError(f"a map with {len(globs):,} lines with '*' for {len(wanted):,} layers: write fewer lines")
-    for path in wanted:
-        parts = path.split(".")
-        line, name = plain.get(path, (lines + 1, ""))
-        exact = path in plain
-        for at, glob, theirs in globs:
-            fitting = _fitting(glob, parts) if at < line else None
-            if fitting is not None:
-                exact, name = False, theirs
-                for part in fitting:
-                    name = name.replace("*", part, 1)
-                break
-        if name in layers:
-            renamed[path] = layers[name]
-        elif exact:
-            said = f"{shown(path)} = {shown(name)}"
-            raise ValueError(f"the map says {said}, but the port has no layer of that name")
-    return renamed
-
-
-def _fitting(glob: list[str], parts: list[str]) -> list[str] | None:
-    """Return what each '*' of a glob stands for in a path, both cut at the dots; None where it does not fit."""
-    if len(glob) != len(parts):
-        return None
-    found = []
-    for pattern, part in zip(glob, parts, strict=True):
-        before, star, after = pattern.partition("*")
-        if not star:
-            if part != pattern:
-                return None
-        elif len(part) > len(before) + len(after) and part.startswith(before) and part.endswith(after):
-            found.append(part[len(before) : len(part) - len(after)])
-        else:
-            return None
-    return found

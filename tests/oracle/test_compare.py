@@ -13,7 +13,7 @@ from support.ports import CONFIG, TENSORS, X, as_port, numpy_layers, recorded_la
 
 import minivan
 from minivan import oracle
-from minivan.oracle import open_baseline, recorded, trace, ulp
+from minivan.oracle import naming, open_baseline, recorded, trace, ulp
 from minivan.oracle.compare import compare
 from minivan.oracle.measure import measure
 from minivan.oracle.tolerance import Tolerance
@@ -211,7 +211,7 @@ def test_a_map_gives_layers_their_names(tmp_path):
     (tmp_path / "map.txt").write_text(
         "# ours = theirs\npatch_embed1.proj = embed_first\nblock*.*.norm1 = stage*/unit*/bn1  # two parts\n\nhead = logits\n"
     )
-    report = compare(reference(), as_port(port), names=recorded.read_names(tmp_path / "map.txt"))
+    report = compare(reference(), as_port(port), names=naming.read_names(tmp_path / "map.txt"))
     compared = [row.path for row in report.rows]
     assert compared == ["patch_embed1.proj", "block1.0.norm1", "block2.1.norm1", "norm4", "head"]
     assert report.first_divergence is None and report.unknown == []
@@ -231,7 +231,7 @@ def test_a_layer_without_one_right_number_has_no_right_bits():
 def test_a_map_that_makes_no_sense_is_refused(tmp_path, text, message):
     (tmp_path / "map.txt").write_text(text)
     with pytest.raises(ValueError, match=message):
-        recorded.read_names(tmp_path / "map.txt")
+        naming.read_names(tmp_path / "map.txt")
 
 
 def test_a_map_to_a_layer_that_is_not_there_is_refused():
@@ -282,7 +282,7 @@ def test_layers_that_went_unchecked_are_no_pass(files, run):
 
 
 def test_the_room_exports_what_its_docstring_calls():
-    assert oracle.read is recorded.read and oracle.read_names is recorded.read_names
+    assert oracle.read is recorded.read and oracle.read_names is naming.read_names
     assert all(hasattr(oracle, name) for name in oracle.__all__) and {"read", "read_names"} <= set(oracle.__all__)
 
 
