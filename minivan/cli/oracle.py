@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from ..errors import WrongCall, reason
 from .arguments import NO, RIGHT, add_engine, add_threads, in_time, wrong_calls
-from .oracle_report import layers, print_report
+from .oracle_report import layers, print_answers, print_report
 from .printing import say, say_json
 
 if TYPE_CHECKING:
@@ -53,7 +53,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "differ or went unchecked, 2 a wrong call, or nothing could be judged.",
         allow_abbrev=False,
     )
-    compare.add_argument("trace", metavar="TRACE", help="a trace, or a test vector's folder")
+    compare.add_argument("trace", metavar="TRACE", help="a trace, a test vector's folder, or that of all of them")
     compare.add_argument("other", metavar="OTHER", help="a trace or other safetensors, an .npz, or a folder of .npy")
     compare.add_argument("--rtol", type=tolerance, help="allowed error, relative to max(|value|, the layer's RMS)")
     compare.add_argument("--atol", type=tolerance, help="allowed absolute error (default 0)")
@@ -144,8 +144,11 @@ def reference(args: argparse.Namespace) -> Arithmetic | None:
 
 def run_compare(args: argparse.Namespace) -> int:
     from .. import oracle
+    from ..oracle import every
 
     with wrong_calls(), nothing_judged():
+        if every.is_vectors(args.trace):
+            return print_answers(every.judge_all(args.trace, args.other, asked(args)), args.json)
         baseline = oracle.open_baseline(args.trace, args.model)
         judged = baseline.judge(oracle.read(args.other), asked(args))
         report, said = judged.report, judged.plain()

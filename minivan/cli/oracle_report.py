@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from ..errors import printable
-from .printing import say
+from .arguments import NO, RIGHT
+from .printing import say, say_json
 
 if TYPE_CHECKING:
     from ..oracle import Judged, Report
+    from ..oracle.every import Answer
     from ..oracle.measure import Difference, Row
 
 SHOWN = 3  # names of layers in one message
@@ -92,6 +94,34 @@ def _print_others(report: Report, first: Row, hints: Mapping[str, str]) -> None:
         names = some([row.path for row in alike])
         counted = f"{layers(len(alike))} ({names})" if len(alike) > 1 else f"{names} (layer {alike[0].number})"
         say(f"  {counted}, {'up to ' if len(alike) > 1 else ''}{roundings(most)}{f': {text}' if text else ''}")
+
+
+def print_answers(answers: Iterable[Answer], as_json: bool) -> int:
+    """Print a line for each test vector as soon as it is judged, and how many are right; return the exit status."""
+    found = []
+    for answer in answers:
+        found.append(answer)
+        if not as_json:
+            say(f"{'   ' if answer.right else '>>>'} {printable(answer.name):44} {_answered(answer)}", flush=True)
+    right = sum(answer.right for answer in found)
+    if as_json:
+        cases = {a.name: a.judged.plain() if a.judged else {"missing": printable(a.missing)} for a in found}
+        say_json({"cases": cases, "right": right, "of": len(found)}, flush=True)
+    else:
+        say(f"{right} of {len(found)} test vectors are right")
+    return RIGHT if right == len(found) and found else NO
+
+
+def _answered(answer: Answer) -> str:
+    """What is to be said of one test vector."""
+    if answer.judged is None:
+        return printable(answer.missing)
+    report = answer.judged.report
+    first = report.first_divergence
+    if first is not None:
+        hint = answer.judged.hint()
+        return f"first divergence: {printable(first.path)}{f'; hint: {hint}' if hint else ''}"
+    return unchecked(report) if report.missing else _verdict(report)
 
 
 def _compared(report: Report) -> str:

@@ -69,7 +69,8 @@ def read_names(path: str | Path) -> list[tuple[str, str]]:
     A '*' on the left stands for one part of a path (between dots), or for some of it, and is put in place of the '*' on the
     right, first for first: `block*.*.norm1 = stage_*/block_*/bn1`. There, `{*-1}` is the number that it stands for less one,
     for ports that count from 0. The path may also be the name of a map that minivan knows, one of MAPS, where no file is called
-    so. Raises ValueError with the line's number for a line that is not of that form; OSError, also for a file of more than 1 MiB.
+    so. Raises ValueError with the line's number for a line that is not of that form; OSError, also for a file of more than
+    1 MiB.
     """
     if str(path) in MAPS and not Path(path).exists():
         return parse_names(MAPS[str(path)], str(path))

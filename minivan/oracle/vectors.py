@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
@@ -35,6 +36,7 @@ LARGEST_MANIFEST = 8 << 20  # bytes; that of all vectors has about 60,000
 LONGEST_FAULT = 500  # characters of what a message says of a manifest
 GEOMETRY = ("stride", "padding", "dilation", "groups")
 LARGEST = 64  # of these: far above those of the vectors, and no reason to ask for gigabytes
+CASE = re.compile(r"\w{1,80}/\w{1,80}", re.ASCII)  # what a test vector is called
 EPSILONS = ("eps", "layer_norm_eps", "batch_norm_eps")
 
 
@@ -123,10 +125,7 @@ def read_case(folder: str | Path) -> tuple[Trace, Run, str]:
     if not path.is_file():
         raise ValueError(f"{folder}: not a test vector's folder (such as DIR/lka/real, with DIR/{MANIFEST}), and not a trace")
     try:
-        text = input.read(path, LARGEST_MANIFEST, pipe=False)
-        manifest = parse_json(text, "its text", Budget(len(text)))
-        if manifest["format"] != FORMAT:
-            raise ValueError(f"its format is {quote(manifest['format'])}, which is not {FORMAT!r}: write the vectors anew")
+        manifest = _manifest(path)
         entry = next((case for case in manifest["cases"] if case["name"] == name), None)
         if entry is None:
             raise ValueError(f"it has no test vector called {name}")
@@ -144,6 +143,30 @@ def read_case(folder: str | Path) -> tuple[Trace, Run, str]:
         raise ValueError(f"{path}: damaged manifest ({shortened(repr(error), LONGEST_FAULT)})") from None
     except ValueError as error:
         raise ValueError(f"{path}: {shortened(str(error), LONGEST_FAULT)}") from None
+
+
+def case_names(folder: str | Path) -> list[str]:
+    """Return the names of all test vectors of a folder, such as lka/real, in order. Raises ValueError, OSError."""
+    path = Path(folder).resolve() / MANIFEST
+    try:
+        names = [case["name"] for case in _manifest(path)["cases"]]
+        strange = next((name for name in names if not (isinstance(name, str) and CASE.fullmatch(name))), None)
+        if strange is not None:
+            raise ValueError(f"{quote(strange)} is no name of a test vector")
+        return names
+    except (LookupError, TypeError, AttributeError, RecursionError) as error:
+        raise ValueError(f"{path}: damaged manifest ({shortened(repr(error), LONGEST_FAULT)})") from None
+    except ValueError as error:
+        raise ValueError(f"{path}: {shortened(str(error), LONGEST_FAULT)}") from None
+
+
+def _manifest(path: Path) -> Any:
+    """Return what a manifest says. Raises ValueError for another format, and KeyError or TypeError where it says none."""
+    text = input.read(path, LARGEST_MANIFEST, pipe=False)
+    manifest = parse_json(text, "its text", Budget(len(text)))
+    if manifest["format"] != FORMAT:
+        raise ValueError(f"its format is {quote(manifest['format'])}, which is not {FORMAT!r}: write the vectors anew")
+    return manifest
 
 
 def _table(entry: Mapping[str, Any], role: str) -> dict[str, Any]:
