@@ -49,7 +49,7 @@ class Arithmetic:
         """The engine that computes so; for int8, `exact`: see `at`."""
         if self.scales is not None:
             return Engine("exact, int8", ops=EXACT.ops)
-        given = partial(_given, self.word if self.everything else "float32")
+        given = partial(_given, self.word, self.everything)
         return Engine(f"exact, {self.word}", ops=cast(Operators, _Rounding(self.word)), array=given)
 
     def tensors(self, tensors: Mapping[str, Float32]) -> dict[str, Float32]:
@@ -114,6 +114,7 @@ def _values(value: Any) -> Any:
     return value.values if isinstance(value, Numbers) else value
 
 
-def _given(form: str, array: npt.NDArray[np.floating[Any]]) -> Numbers:
-    """The input or a weight, as the network has it; what becomes of it is rounded to the format of its partner."""
-    return Numbers(round_to(np.asarray(array, np.float32), form).astype(np.float32, copy=False), form)
+def _given(form: str, rounded: bool, array: npt.NDArray[np.floating[Any]]) -> Numbers:
+    """The input or a weight as the network has it, rounded or not; what is computed of it is rounded in any case."""
+    values = np.asarray(array, np.float32)
+    return _rounded(values, form) if rounded else Numbers(values, form)

@@ -288,6 +288,7 @@ def composites() -> Iterator[Case]:
 
 def runner(operator: str, x: Floating, parameters: Mapping[str, Floating], attributes: Mapping[str, Any]) -> Run:
     """Return `run(engine, hook)`: computes a case and hands every layer of it to hook, the input first under 'input'."""
+    paths.nested(parameters)  # whatever is wrong with their names is said before anything runs
 
     def run(engine: Engine, hook: Callback) -> None:
         tree = paths.nested({name: engine.array(array) for name, array in parameters.items()})

@@ -15,7 +15,7 @@ from ..paths import INPUT
 from ..van import undisturbed
 from . import memory_order
 from .measure import Row, measure, misshapen
-from .naming import MAPS, known, parse_names, rename
+from .naming import known, of_library, rename
 from .origin import check_origin
 from .precision import Precision, resolve
 from .recorded import Recorded
@@ -135,14 +135,12 @@ def _compared(trace: Trace, port: Mapping[str, Recorded], asked: Asked) -> Repor
     check_origin(trace, port)
     names = list(asked.names)
     library = "" if names else known(port, ours)
-    if library:  # one of the libraries whose names minivan knows; what it has no layer for is left out
-        names = [(path, name) for path, name in parse_names(MAPS[library], library) if "*" in path or name in port]
-    port = rename(port, names, ours)
+    port = of_library(port, library, ours) if library else rename(port, names, ours)
     wanted = _wanted(trace, asked.layers)
     common = [path for path in ours if path in port and path in wanted]
     if not any(path != INPUT for path in common):
         raise ValueError(
-            f"the port has none of the trace's {len(wanted)} layers: its names begin with "
+            f"the port has none of the trace's {len(wanted - {INPUT})} layers: its names begin with "
             f"{some(port)}, the trace's with {some(trace.layers)}; name a --map"
         )
     precision = resolve(ours, port, asked.precision, trace.metadata.get("precision", "float64"))

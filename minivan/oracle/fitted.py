@@ -18,6 +18,7 @@ from .faults import Fault
 FEWEST = 4  # channels whose order tells something
 SAMPLED = 64  # numbers of a channel by which it is known again
 MOST_CHANNELS = 4096
+INSIDE = 0.1  # of a layer's numbers lie between the bounds that it was clipped to
 TAIL = 0.9  # of the numbers after the first wrong one are wrong, where memory was not written from there on
 
 
@@ -96,6 +97,9 @@ def _clipped(theirs: Floating, right: Floating) -> Iterator[Fault]:
     """Numbers kept within bounds: those of ReLU6, or of a type of eight bits."""
     low, high = float(theirs.min()), float(theirs.max())
     below, above = bool((right < low).any()), bool((right > high).any())
+    within = (theirs > low) & (theirs < high)
+    if within.mean() < INSIDE:
+        return
     hit = [bound for bound, cut in ((low, below), (high, above)) if cut and int((theirs == bound).sum()) > 1]
     if hit:
         bounds = " and ".join(f"{word} {bound:g}" for word, bound in (("below", low), ("above", high)) if bound in hit)

@@ -22,10 +22,11 @@ from .tolerance import Tolerance
 from .ulp import round_to
 
 NEARER = 0.1  # a fault explains a layer when the error that is left is this share of the error there was
-SOUND, CLOSE = 2.0, 1.5  # or this many roundings, for a known fault, and for what is fitted or two faults at once
-CLEARLY = 0.4  # if they are less than this share of the error
-FITTED, PAIRED = 0.02, 0.02  # the same for faults that are fitted to the port's numbers, and for two at once: many come near
+CLEARLY = 0.4  # or this share, if the rest is no more than rounding may add, as in a short format it often is
+SOUND = 0.5  # of the line of a layer's own error: what rounding may add
+FITTED = 0.02  # the share for faults that are fitted to the port's numbers, and for two at once: many come near
 SHAPED = 0.01  # where the right result has another shape: the error that is left, relative to the port's numbers
+TINY = 1e-6  # of an error: as good as nothing, where no rounding is known
 # One layer in float32, fed the same: PyTorch was measured to need 3.3e-6 (b0, b1 and b3 seeded, 64 pixels, AVX2).
 ROUNDED = Tolerance(5e-6, max_ulp=2)
 STRUCTURED = 0.3  # of an error's energy, which rounding does not have in a channel's mean or in a multiple of the numbers
@@ -42,11 +43,7 @@ def hint(row: Row, report: Report, seen: Replay, whole: bool) -> str:
     right = seen.values.get(row.path)
     if right is None:
         return ""
-    text = (
-        _nearest(theirs, faults_of(row.path, right, seen), _bound(row, theirs, right, NEARER, SOUND))
-        or _nearest(theirs, fitted_to(row.path, theirs, right), _bound(row, theirs, right, FITTED, CLOSE))
-        or _nearest(theirs, pairs_of(row.path, right, seen), _bound(row, theirs, right, PAIRED, CLOSE))
-    )
+    text = _known(row, theirs, right, seen)
     if text:
         return text
     if not np.isfinite(theirs).all() and np.isfinite(right).all():
@@ -58,43 +55,49 @@ def hint(row: Row, report: Report, seen: Replay, whole: bool) -> str:
     return _rounding(theirs, right, row, seen.calls.get(row.path))
 
 
-def _bound(row: Row, theirs: Floating, right: Floating, share: float, roundings: float) -> float:
-    """Return how large the error may be that a fault leaves, if it is to explain a layer.
+def _known(row: Row, theirs: Floating, right: Floating, seen: Replay) -> str:
+    """Return the fault, or the two faults, that give the port's numbers; '' for none.
 
-    That is a share of the error there was, or as many roundings as a sound layer may add, where those are clearly less than the
-    error: in a short format rounding alone may leave more than the share.
+    Faults that are fitted to the numbers are asked only where no other one explains them. Two at once are tried where one alone
+    leaves more than rounding does.
     """
-    if theirs.shape != right.shape:
-        return SHAPED * rms(theirs[np.isfinite(theirs)])
-    error = _error(np.asarray(theirs, np.float64), right)
-    if not math.isfinite(error):
-        return math.inf
-    rounded = roundings * error / row.own if 0 < row.own < math.inf else 0.0
-    return max(share * error, min(rounded, CLEARLY * error))
+    error = _error(theirs, right)
+    if not math.isfinite(error):  # nothing to be measured by, but the port's numbers themselves
+        size = rms(theirs[np.isfinite(theirs)])
+        return _nearest(theirs, faults_of(row.path, right, seen), SHAPED * size)[0]
+    sound = SOUND * row.line * error / row.own if 0 < row.own < math.inf else 0.0  # what rounding may add
+    clearly = min(sound, CLEARLY * error)
+    one, left = _nearest(theirs, faults_of(row.path, right, seen), max(NEARER * error, clearly))
+    if not one:
+        one, left = _nearest(theirs, fitted_to(row.path, theirs, right), max(FITTED * error, clearly))
+    if one and left <= max(sound, TINY * error):
+        return one
+    two, _ = _nearest(theirs, pairs_of(row.path, right, seen), min(max(FITTED * error, clearly), NEARER * left))
+    return two or one
 
 
-def _nearest(theirs: Floating, faults: Iterable[Fault], bound: float) -> str:
-    """Return the text of the fault whose result is nearest to the port's numbers, '' where none is nearer than `bound`."""
-    theirs = np.asarray(theirs, np.float64)
+def _nearest(theirs: Floating, faults: Iterable[Fault], bound: float) -> tuple[str, float]:
+    """Return the fault whose result is nearest to the port's numbers, and how far that is; '' where none is below `bound`."""
     best = ""
     for text, commit in faults:
         try:
-            faulty = commit()
+            error = _error(theirs, commit())
         except ValueError:  # layers of a damaged trace, whose shapes do not go together
             continue
-        if faulty.shape == theirs.shape and (error := _error(theirs, faulty)) < bound:
+        if error < bound:
             best, bound = text, error
-    return best
+    return best, bound
 
 
 def _error(theirs: Floating, other: Floating) -> float:
-    """Return the root mean square of the difference; infinite where NaN and infinities are in other places."""
-    finite = np.isfinite(theirs)
-    if finite.all() and np.isfinite(other).all():
-        return rms(theirs - other)
-    if not np.array_equal(finite, np.isfinite(other)):
+    """Return the root mean square of the difference; infinite for other shapes, and where other numbers are NaN or infinite."""
+    if theirs.shape != other.shape:
         return math.inf
-    return rms((theirs - other)[finite])
+    a, b = np.asarray(theirs, np.float64), np.asarray(other, np.float64)
+    finite = np.isfinite(a)
+    if not finite.any() or not np.array_equal(finite, np.isfinite(b)):
+        return math.inf
+    return rms((a - b)[finite])
 
 
 def _not_finite(theirs: Floating) -> str:

@@ -5,11 +5,13 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Mapping
 from pathlib import Path
+from typing import TypeVar
 
 from .. import input
 from ..errors import quote, shown
 from ..paths import INPUT
-from .recorded import Recorded
+
+Layer = TypeVar("Layer")  # whatever stands for one
 
 LARGEST_MAP = 1 << 20  # bytes
 MOST_TRIES = 2_000_000  # of lines with '*', on one path each
@@ -99,7 +101,7 @@ def parse_names(text: str, path: str) -> list[tuple[str, str]]:
     return pairs
 
 
-def rename(layers: Mapping[str, Recorded], names: Iterable[tuple[str, str]], paths: Iterable[str]) -> dict[str, Recorded]:
+def rename(layers: Mapping[str, Layer], names: Iterable[tuple[str, str]], paths: Iterable[str]) -> dict[str, Layer]:
     """Return a port's layers under checkpoint paths: those that `names` says (see `read_names`), the others as they are.
 
     The first line that fits a path decides. Raises ValueError where a path is mapped, by a line without '*', to a name
@@ -166,17 +168,18 @@ def _filled(theirs: str, fitting: list[str]) -> str:
     return "".join([*texts, theirs[end:]])
 
 
-def known(layers: Mapping[str, Recorded], paths: Iterable[str]) -> str:
+def known(layers: Mapping[str, object], paths: Iterable[str]) -> str:
     """Return which of MAPS names a port's layers, '' where some have their names already, or none of MAPS knows any."""
     wanted = [path for path in paths if path != INPUT]
     if any(path in layers for path in wanted):
         return ""
-    counts = {name: _named(layers, parse_names(text, name), wanted) for name, text in MAPS.items()}
+    found = {name: of_library(layers, name, wanted) for name in MAPS}
+    counts = {name: sum(path in renamed for path in wanted) for name, renamed in found.items()}
     best = max(counts, key=lambda name: counts[name])
     return best if counts[best] else ""
 
 
-def _named(layers: Mapping[str, Recorded], names: Iterable[tuple[str, str]], wanted: list[str]) -> int:
-    plain = [(ours, theirs) for ours, theirs in names if "*" in ours or theirs in layers]
-    renamed = rename(layers, plain, wanted)
-    return sum(path in renamed for path in wanted)
+def of_library(layers: Mapping[str, Layer], library: str, paths: Iterable[str]) -> dict[str, Layer]:
+    """Return a port's layers under checkpoint paths by one of MAPS; what the port has no layer for is left out."""
+    names = [(path, name) for path, name in parse_names(MAPS[library], library) if "*" in path or name in layers]
+    return rename(layers, names, paths)

@@ -40,8 +40,9 @@ def spacing(values: Floating, form: str) -> npt.NDArray[np.float64]:
     >>> spacing(np.float32([1.5, 0.75, 0]), "float16").tolist() == [2**-10, 2**-11, 2**-24]
     True
     """
-    _, exponents = np.frexp(np.where(np.isfinite(values), values, 0).astype(np.float64))
-    least = np.where(np.asarray(values) == 0, SMALLEST[form], exponents - 1 - DIGITS[form])
+    known = np.where(np.isfinite(values), values, 0).astype(np.float64)
+    _, exponents = np.frexp(known)
+    least = np.where(known == 0, SMALLEST[form], exponents - 1 - DIGITS[form])
     return np.ldexp(1.0, np.maximum(least, SMALLEST[form]))
 
 

@@ -166,7 +166,7 @@ def test_without_the_weights_the_faults_that_need_none_are_still_named():
 
 
 def test_eps_candidates_hold_every_eps_in_use():
-    from minivan.oracle.faults import EPSILONS
+    from minivan.oracle.changes import EPSILONS
 
     assert {1e-3, 1e-5, 1e-6, 1e-12} <= set(EPSILONS) and all(math.isfinite(e) for e in EPSILONS)
 
