@@ -71,6 +71,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     compare.add_argument("--require-all", action="store_true", help="ask for every layer of the trace, --layers or not")
     compare.add_argument("--map", metavar="FILE", help="lines 'checkpoint path = name in OTHER'; or huggingface, openmmlab")
+    compare.add_argument("--scales", metavar="FILE", help="what OTHER's numbers of eight bits stand for, as record takes it")
     compare.add_argument("--layout", choices=["auto", "nchw", "nhwc"], default="auto", help="of OTHER (default: detected)")
     compare.add_argument("--model", metavar="NAME", help="the trace's weights, for hints (default: what the trace says)")
     compare.add_argument("--json", action="store_true", help="print one JSON object; infinities and NaN are null in it")
@@ -145,12 +146,14 @@ def reference(args: argparse.Namespace) -> Arithmetic | None:
 def run_compare(args: argparse.Namespace) -> int:
     from .. import oracle
     from ..oracle import every
+    from ..oracle.scales import read_scales
 
     with wrong_calls(), nothing_judged():
         if every.is_vectors(args.trace):
             return print_answers(every.judge_all(args.trace, args.other, asked(args)), args.json)
         baseline = oracle.open_baseline(args.trace, args.model)
-        judged = baseline.judge(oracle.read(args.other), asked(args))
+        scales = read_scales(args.scales) if args.scales else None
+        judged = baseline.judge(oracle.read(args.other, scales), asked(args))
         report, said = judged.report, judged.plain()
     with contextlib.suppress(BrokenPipeError):  # nobody reads on: the status is the verdict all the same
         if args.json:

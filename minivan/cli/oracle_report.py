@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from ..oracle import Judged, Report
     from ..oracle.every import Answer
     from ..oracle.measure import Difference, Row
+    from ..oracle.quantised import Budget
 
 SHOWN = 3  # names of layers in one message
 WIDEST = 80  # characters of the column of names: a longer one moves its own line to the right, not all
@@ -45,7 +46,8 @@ def _print_rows(report: Report) -> None:
     width = max([5, *(len(printable(row.path)) for row in report.rows)])
     width = min(width, WIDEST)
     say(f"    {'#':>4} {'layer':{width}} {'shape':>15} {'bits':>7} {'max abs':>9} {'max rel':>9} "
-          f"{'max ULP':>9} {'99.9%':>8} {'SNR dB':>7} {'cosine':>11} {'own':>8} {'inherited':>9}")  # fmt: skip
+          f"{'max ULP':>9} {'99.9%':>8} {'SNR dB':>7} {'cosine':>11} {'own':>8} {'inherited':>9}"
+          f"{' (dB)' if report.precision.word == 'int8' else ''}")  # fmt: skip
     for row in report.rows:
         mark = "   " if row.within and not row.own > row.line else ">>>"
         head = f"{mark} {row.number:4} {printable(row.path):{width}} {shape_text(row.shape):>15}"
@@ -53,6 +55,8 @@ def _print_rows(report: Report) -> None:
             say(f"{head} {row.fault}")
         else:
             own = f"{times(row.own):>8} {times(row.inherited):>9}"
+            if row.precision == "int8" and row.own == row.own:
+                own = f"{row.own_db:8.1f} {row.inherited_db:9.1f}"
             say(f"{head} {share(row.bit_equal):>7} {row.max_abs:9.2e} {row.max_rel:9.2e} {count(row.max_ulp):>9} "
                   f"{count(row.ulp_999):>8} {row.snr_db:7.1f} {row.cosine:11.8f} {own}".rstrip())  # fmt: skip
 
@@ -64,6 +68,8 @@ def _print_remarks(judged: Judged) -> None:
         say(f"not in the port: {layers(len(report.missing))} ({some(report.missing)})")
     if report.unknown:
         say(f"not in the trace: {len(report.unknown)} names of the port ({some(report.unknown)})")
+    if report.skipped:
+        say(f"skipped: {len(report.skipped)} arrays of whole numbers, whose meaning nothing says ({some(report.skipped)})")
     for place, whose in enumerate(("trace", "port")):
         strange = [row for row in report.rows if row.not_finite[place]]
         if strange:
@@ -78,8 +84,18 @@ def _print_remarks(judged: Judged) -> None:
         say(f"precision: {precision.word}, guessed: all the port's numbers are numbers of it (otherwise say --precision)")
     elif precision.word not in ("float32", "float64"):
         say(f"precision: {precision.word}, {'as said' if precision.source == 'given' else 'as the port stores it'}")
+    if judged.budget is not None:
+        _print_budget(judged.budget)
     if judged.obstacle and report.within:
         say(f"each layer's own error is not known: {judged.obstacle}")
+
+
+def _print_budget(budget: Budget) -> None:
+    """Print what quantisation costs the last layer, and what it would if one of the dearest layers stayed in float."""
+    say(f"signal to quantisation noise of {printable(budget.path)}: {budget.final_db:.1f} dB; if one layer stayed in float:")
+    for cost in budget.costs:
+        said = f"{cost.spared_db:.1f} dB without that of {printable(cost.path)}"
+        say(f"  {said}, whose own ratio is {cost.own_db:.1f} dB")
 
 
 def _print_others(report: Report, first: Row, hints: Mapping[str, str]) -> None:

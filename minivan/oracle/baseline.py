@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -16,11 +16,12 @@ from ..paths import INPUT
 from ..van import VAN, check_images, undisturbed
 from . import hints
 from .cases import allowed
-from .compare import Asked, Report, compare
+from .compare import Asked, Report, compare, plain
 from .measure import Row
 from .naming import rename
 from .own import weighed
 from .precision import resolve
+from .quantised import Budget, budget
 from .recorded import Recorded, read_trace
 from .replay import Replay, Run
 from .tolerance import Tolerance
@@ -63,7 +64,10 @@ class Baseline:
         if run is None:
             return Judged(report, Replay(values=self.trace.arrays, given=self.trace.arrays), False, obstacle)
         found = weighed(report, self.trace, run)
-        return Judged(found.report, found.seen, True, "")
+        spent = None
+        if report.precision.word == "int8":
+            spent = budget(found.report, self.trace, found.seen.values, run)
+        return Judged(found.report, found.seen, True, "", spent)
 
 
 HINTED = 40  # offenders for which a reason is looked for
@@ -80,6 +84,7 @@ class Judged:
     seen: Replay
     weighed: bool
     obstacle: str
+    budget: Budget | None = None  # of a quantised port
 
     def hints(self) -> list[tuple[str, list[Row]]]:
         """Return what is wrong with each offender, those with the same fault together: the hint, '' for none, and the layers.
@@ -97,7 +102,8 @@ class Judged:
         first = self.report.first_divergence
         said = self.report.plain("" if first is None else hints.get(first.path) or self.hint())
         offenders = [{"path": row.path, "hint": hints[row.path]} for row in self.report.offenders]
-        return said | {"offenders": offenders, "obstacle": self.obstacle}
+        spent = None if self.budget is None else plain(asdict(self.budget))
+        return said | {"offenders": offenders, "obstacle": self.obstacle, "budget": spent}
 
     def hint(self, row: Row | None = None) -> str:
         """Return why a layer, the first diverging one, differs, or what would let more faults be tried; '' for neither."""

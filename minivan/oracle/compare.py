@@ -18,7 +18,7 @@ from .measure import Row, measure, misshapen
 from .naming import known, of_library, rename
 from .origin import check_origin
 from .precision import Precision, resolve
-from .recorded import Recorded
+from .recorded import Port, Recorded
 from .tolerance import Tolerance, default
 from .trace import Trace
 
@@ -39,6 +39,7 @@ class Report:
     precision: Precision
     by_own: bool = False
     whole: int = 0  # how many layers the trace has
+    skipped: tuple[str, ...] = ()  # arrays of whole numbers, whose meaning nothing says
     library: str = ""  # whose names the port's layers have, where those are none of the trace's: one of `naming.MAPS`
 
     @property
@@ -78,18 +79,20 @@ class Report:
             "layout": self.layout,
             "precision": self.precision.word,
             "precision_is": self.precision.source,
-            "first_divergence": None if first is None else {**_plain(asdict(first)), "hint": hint},
-            "rows": [_plain(asdict(row)) for row in self.rows],
+            "first_divergence": None if first is None else {**plain(asdict(first)), "hint": hint},
+            "rows": [plain(asdict(row)) for row in self.rows],
             "missing": list(self.missing),
+            "skipped": list(self.skipped),
             "unknown": list(self.unknown),
         }
 
 
-def _plain(value: Any) -> Any:
+def plain(value: Any) -> Any:
+    """Return a value in types that JSON knows: infinities and NaN become None."""
     if isinstance(value, dict):
-        return {key: _plain(item) for key, item in value.items()}
+        return {key: plain(item) for key, item in value.items()}
     if isinstance(value, (list, tuple)):
-        return [_plain(item) for item in value]
+        return [plain(item) for item in value]
     return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
@@ -133,6 +136,7 @@ def _compared(trace: Trace, port: Mapping[str, Recorded], asked: Asked) -> Repor
     if not port:
         raise ValueError("the port holds no layers")
     check_origin(trace, port)
+    skipped = tuple(port.skipped) if isinstance(port, Port) else ()
     names = list(asked.names)
     library = "" if names else known(port, ours)
     port = of_library(port, library, ours) if library else rename(port, names, ours)
@@ -164,7 +168,7 @@ def _compared(trace: Trace, port: Mapping[str, Recorded], asked: Asked) -> Repor
     missing = [path for path in trace.layers if path in required and path not in port]
     usual = memory_order.prevailing(fits for path, fits in layouts.items() if ours[path].ndim == 4)
     whole = len(trace.layers)
-    return Report(rows, missing, unknown, usual, arrays, precision, asked.tolerance is None, whole, library)
+    return Report(rows, missing, unknown, usual, arrays, precision, asked.tolerance is None, whole, skipped, library)
 
 
 def _wanted(trace: Trace, globs: tuple[str, ...]) -> set[str]:

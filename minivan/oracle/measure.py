@@ -48,6 +48,8 @@ class Row:
     not_finite: tuple[int, int] = (0, 0)  # how many numbers are NaN or infinite, in the trace and in the port
     own: float = math.nan  # the error that the layer adds to what it was fed, in roundings: see `own`. NaN: not known
     inherited: float = math.nan  # the error that what it was fed makes, in the same unit
+    own_db: float = math.nan  # the same two as ratios of signal to noise, in dB
+    inherited_db: float = math.nan
     line: float = math.nan  # the largest own error of a sound layer
 
 
@@ -56,7 +58,7 @@ def measure(
 ) -> Row:
     """Return the row for two arrays of one shape, stored in `form` and computed in `precision`, where that is another one."""
     precision = precision or form
-    unit = precision if precision in COUNTED else form
+    unit = precision if precision in COUNTED else "float32" if form == "int8" else form
     a, b = np.asarray(ours, np.float64), np.asarray(theirs, np.float64)
     same = (a == b) | (np.isnan(a) & np.isnan(b))
     finite = np.isfinite(a) & np.isfinite(b)

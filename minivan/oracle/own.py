@@ -26,6 +26,7 @@ from ..paths import INPUT
 from .compare import Report
 from .measure import Row, rms
 from .precision import coarser, step
+from .quantised import ratio
 from .replay import Replay, Run, replay
 from .trace import Trace
 from .ulp import one_rounding
@@ -59,21 +60,25 @@ def unit_of(row: Row) -> str:
 
 def _row(row: Row, ours: Floating, theirs: Floating, right: Mapping[str, Floating], tried: Floating | None) -> Row:
     expected, form = right.get(row.path), unit_of(row)
-    if row.precision == "int8" or expected is None:
+    if expected is None:
         return row
-    line = LINES[form]
+    line = LINES[form] if row.precision != "int8" else math.inf  # quantisation has no line: it is measured, not judged
     if row.fault or expected.shape != theirs.shape:
-        return replace(row, own=math.inf, line=line)
+        return replace(row, own=math.inf, line=LINES[form])
     if row.path == INPUT:
         expected = ours
     if bool((np.isfinite(expected) & ~np.isfinite(theirs)).any()):
-        return replace(row, own=math.inf, line=line)
+        return replace(row, own=math.inf, line=LINES[form])
     finite = np.isfinite(expected) & np.isfinite(theirs) & np.isfinite(ours)
     a, b, r = (np.asarray(array, np.float64)[finite] for array in (ours, theirs, expected))
     unit = one_rounding(r, form)
     if tried is not None:
         unit = math.hypot(unit, rms(np.asarray(tried, np.float64)[finite] - r) * step(form) / step(TRIED))
-    return replace(row, own=_ratio(rms(b - r), unit), inherited=_ratio(rms(r - a), unit), line=line)
+    own, inherited = b - r, r - a
+    return replace(
+        row, own=_ratio(rms(own), unit), inherited=_ratio(rms(inherited), unit), line=line,
+        own_db=ratio(r, own), inherited_db=ratio(a, inherited),
+    )  # fmt: skip
 
 
 def _ratio(error: float, unit: float) -> float:
