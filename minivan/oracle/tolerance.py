@@ -30,14 +30,15 @@ class Tolerance:
 
 # What PyTorch and ONNX Runtime were measured to need for whole networks (b0 and b3 seeded, the bundled weights, 64 and 224
 # pixels) is 1.3e-5 in float32, 2.3e-2 in float16 and 2.2e-1 in bfloat16 throughout; a float64 port still differs from
-# `exact` by the float32 rounding of every layer of the latter. tf32 rounds as float16 does.
+# `exact` by the float32 rounding of every layer of the latter. tf32 rounds as float16 does. Rounding every output and weight of
+# the bundled weights to eight bits, with scales from the smallest and largest number, needs 2.0.
 DEFAULTS = {
     "float64": Tolerance(5e-5),
     "float32": Tolerance(5e-5),
     "tf32": Tolerance(5e-2),
     "float16": Tolerance(5e-2),
     "bfloat16": Tolerance(4e-1),
-    "int8": Tolerance(2.0),
+    "int8": Tolerance(4.0),
 }
 
 

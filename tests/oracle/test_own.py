@@ -120,7 +120,7 @@ def test_the_command_lists_all_offenders_with_a_hint_each(tmp_path, run):
     command = ["oracle", "compare", tmp_path / "trace.safetensors", tmp_path / "port.npz", "--model"]
     status, out, _ = run(*command, tmp_path / "small.safetensors")
     assert status == 1 and "first divergence: patch_embed1.norm (layer 2)" in out
-    assert "roundings itself, a sound layer 30.0 roundings at most" in out
+    assert "roundings itself, a sound layer 50.0 roundings at most" in out
     assert "1 layer more with an error of its own:\n  head (layer 94), " in out and "roundings: missing bias" in out
     assert out.count(">>>") > 2  # those that inherited it, too
 

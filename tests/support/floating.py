@@ -91,8 +91,7 @@ def main() -> None:
         name = setting.removeprefix("first:")
         getattr(library, name)()
         before, controls = library.control(), np.zeros(64, np.int64)
-        if not first:
-            look(controls, before)  # Numba's threads too, which have started by now
+        look(controls, 0 if first else before)  # Numba's threads too: those that start now are born with it
         found = answers()
         after = library.control()
         look(controls, 0)
