@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from ..errors import printable
@@ -190,5 +190,5 @@ def at(difference: Difference) -> str:
     return f"at {difference.index}: {difference.ours:.9g} in the trace, {difference.theirs:.9g} in the port"
 
 
-def some(names: list[str]) -> str:
+def some(names: Sequence[str]) -> str:
     return ", ".join(printable(name) for name in names[:SHOWN]) + (", ..." if len(names) > SHOWN else "")

@@ -19,6 +19,7 @@ FEWEST = 4  # channels whose order tells something
 SAMPLED = 64  # numbers of a channel by which it is known again
 MOST_CHANNELS = 4096
 INSIDE = 0.1  # of a layer's numbers lie between the bounds that it was clipped to
+FEWEST_WRITTEN = 64  # numbers of a layer, below which that many right ones in front may be chance
 TAIL = 0.9  # of the numbers after the first wrong one are wrong, where memory was not written from there on
 
 
@@ -80,7 +81,7 @@ def _tail(theirs: Floating, right: Floating) -> Iterator[Fault]:
             continue
         first = int(np.argmax(wrong))
         count = len(wrong) - first
-        if first >= len(wrong) // 10 and wrong[first:].mean() > TAIL:
+        if len(wrong) >= FEWEST_WRITTEN and first >= len(wrong) // 10 and wrong[first:].mean() > TAIL:
             written = np.where(np.arange(len(wrong)) < first, ours, port)
             shape = right.shape if axes is None else tuple(right.shape[axis] for axis in axes)
             back = written.reshape(shape)

@@ -66,11 +66,12 @@ def _last(trace: Trace, run: Run, errors: Mapping[str, Floating], last: str, spa
     """Return the last layer's ratio where every layer but one errs as the port's did."""
     found: dict[str, Floating] = {}
 
-    def hook(path: str, array: Array) -> Array | None:
-        changed = None if path == spared or path not in errors else (array + errors[path]).astype(np.float32)
+    def hook(path: str, array: Array) -> Array:
+        if path != spared and path in errors:
+            array = (array + errors[path]).astype(np.float32)
         if path == last:
-            found[path] = array if changed is None else changed
-        return changed
+            found[path] = array
+        return array
 
     run(EXACT, hook)
     return ratio(trace.arrays[last], found[last] - trace.arrays[last]) if last in found else math.nan

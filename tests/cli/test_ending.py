@@ -293,7 +293,7 @@ class Baseline:
         return Judged()
 
 import minivan.oracle as library
-library.read, library.open_baseline = lambda path: None, lambda *args: Baseline()
+library.read, library.open_baseline = lambda *args: None, lambda *args: Baseline()
 oracle.print_report = lambda judged, said: [say("x" * 1000, flush=True) for _ in range(100)]
 status = main(["oracle", "compare", "a", "b", *sys.argv[2:]])
 print(status, file=sys.stderr)

@@ -364,7 +364,7 @@ def broken_files(folder):
     (["cut.safetensors", "port.npz"], "cut.safetensors: "),
     (["trace.safetensors", "cut.npz"], "cut.npz: not an .npz file, or a damaged one"),
     (["trace.safetensors", "integers.npz"], "integers.npz, head: dtype int64; layers are float16"),
-    (["trace.safetensors", "integers.safetensors"], "integers.safetensors: head has the dtype int32"),
+    (["trace.safetensors", "integers.safetensors"], "integers.safetensors, head: dtype int32; layers are float16"),
     (["trace.safetensors", "pickled.npz"], "pickled.npz, head: no array of numbers, or a damaged one (the dtype '|O'"),
     (["trace.safetensors", "array.npz"], "array.npz: not an .npz file, or a damaged one"),
     (["trace.safetensors", "text.npz"], "text.npz, read.me: not an array"),

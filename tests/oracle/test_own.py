@@ -20,8 +20,8 @@ from minivan.van import VAN
 BASELINE = Baseline(reference(), lambda: (ports.run, ""))
 
 
-def judge(layers, **asked):
-    return BASELINE.judge(as_port(layers), Asked(**asked)).report
+def judge(port, **asked):
+    return BASELINE.judge(as_port(port), Asked(**asked)).report
 
 
 @pytest.mark.parametrize("form", [None, "float16", "bfloat16"])
