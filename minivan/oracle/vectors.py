@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -48,7 +48,12 @@ def write(folder: str | Path, operators: Iterable[str] | None = None, arithmetic
     Raises ValueError for a name that is no operator's, OSError where the folder cannot be written. A folder that is new has its
     name only when all is in it; in one that was there, the manifest is written last.
     """
-    folder, cases = Path(folder), list(all_cases())
+    with undisturbed():  # denormal numbers are among them
+        return _write(Path(folder), None if operators is None else list(operators), arithmetic)
+
+
+def _write(folder: Path, operators: Sequence[str] | None, arithmetic: Arithmetic | None) -> int:
+    cases = list(all_cases())
     known = list(dict.fromkeys(case.operator for case in cases))
     for name in operators or ():
         if name not in known:

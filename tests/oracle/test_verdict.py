@@ -157,7 +157,7 @@ def test_numbers_that_are_not_finite_are_said_though_both_have_them(tmp_path, ru
 
 
 @pytest.mark.parametrize("change, said", [
-    (lambda x: np.where(x > 1.5, np.nan, x), "numbers are NaN or infinite; to record what comes of them, say --allow-non-finite"),
+    (lambda x: np.where(x > 1.5, np.nan, x), "are NaN or infinite; to record what comes of them, say --allow-non-finite"),
     (lambda x: np.where(x > 1.5, -np.inf, x), "numbers are NaN or infinite"),
     (lambda x: x[:0], "nothing to record: the input of shape (0, 3, 64, 48) holds no numbers"),
 ])  # fmt: skip
