@@ -88,7 +88,7 @@ def test_layers_that_a_port_does_not_show_are_allowed_their_roundings():
         report = judge(few, layers=("norm1", "block2.0", "norm4", "head"))
         assert report.within and max(row.own for row in report.rows) < LINES[form]
         wrong = {**few, "block2.0": round_to(few["block2.0"] * np.float32(1.2), form).astype(np.float32)}
-        assert [row.path for row in judge(wrong).offenders] == ["block2.0"]
+        assert judge(wrong).offenders[0].path == "block2.0"
     fast = trace.record(VAN(CONFIG, TENSORS, "fast"), X)
     report = judge(fast.arrays)
     assert not report.offenders and max(row.own for row in report.rows) < LINES["float32"]

@@ -29,7 +29,7 @@ def point(array, times=1.0):
 
 
 def port(coarse=None):
-    layers = {path: point(array, 20 if path == coarse else 1) for path, array in reference().layers.items()}
+    layers = {path: point(array, 100 if path == coarse else 1) for path, array in reference().layers.items()}
     return trace.record(VAN(CONFIG, TENSORS), X, arithmetic=Arithmetic("int8", scales=Scales(layers, ""))), layers
 
 
