@@ -18,7 +18,7 @@ from minivan.oracle.quantised import ratio
 from minivan.oracle.scales import Point, Scales, read_scales
 from minivan.van import VAN
 
-COARSE = "block2.1.mlp.act"  # a layer with a scale that is far too large
+COARSE = "block2.1"  # a layer with a scale that is far too large
 
 
 def point(array, times=1.0):
@@ -29,7 +29,7 @@ def point(array, times=1.0):
 
 
 def port(coarse=None):
-    layers = {path: point(array, 100 if path == coarse else 1) for path, array in reference().layers.items()}
+    layers = {path: point(array, 8 if path == coarse else 1) for path, array in reference().layers.items()}
     return trace.record(VAN(CONFIG, TENSORS), X, arithmetic=Arithmetic("int8", scales=Scales(layers, ""))), layers
 
 
