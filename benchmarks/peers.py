@@ -15,7 +15,7 @@ import tempfile
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 os.environ.setdefault("OMP_WAIT_POLICY", "passive")  # threads of one engine do not spin while the next one is timed
 os.environ.setdefault("KMP_BLOCKTIME", "0")
@@ -25,15 +25,16 @@ sys.path[:0] = [str(ROOT), str(ROOT / "tests")]
 
 import numba  # noqa: E402
 import numpy as np  # noqa: E402
-import torch  # noqa: E402
 from machine import machine  # noqa: E402
-from support import torch_van  # noqa: E402
 
 from minivan import seeded  # noqa: E402
 from minivan.fast.peak import numpys, ours  # noqa: E402
 from minivan.summary import summarise, totals  # noqa: E402
 from minivan.van import VAN  # noqa: E402
 from minivan.variants import VARIANTS  # noqa: E402
+
+if TYPE_CHECKING:
+    import torch
 
 Array = np.ndarray[Any, np.dtype[np.float32]]
 Network = Callable[[Array], Array]  # images in, logits out
@@ -47,7 +48,7 @@ class Case(NamedTuple):
 
     variant: str
     tensors: dict[str, Array]
-    module: torch.nn.Module
+    module: "torch.nn.Module"
     threads: int
     onnx: str  # the file that holds the network, for this batch and size
 
@@ -61,6 +62,8 @@ def minivans(engine: str) -> Callable[[Case], Network]:
 
 
 def pytorch(case: Case, compiled: bool = False) -> Network:
+    import torch
+
     model: Callable[[torch.Tensor], torch.Tensor] = torch.compile(case.module) if compiled else case.module
 
     def run(x: Array) -> Array:
@@ -98,8 +101,10 @@ ENGINES: dict[str, Callable[[Case], Network]] = {
 }
 
 
-def export(module: torch.nn.Module, x: Array, folder: str) -> str:
+def export(module: "torch.nn.Module", x: Array, folder: str) -> str:
     """Write the network as ONNX for this batch and size; return the file's path."""
+    import torch
+
     path = str(Path(folder) / "van.onnx")
     torch.onnx.export(module, (torch.from_numpy(x),), path, dynamo=False, input_names=["x"], opset_version=17)
     return path
@@ -109,6 +114,9 @@ def measure(
     variant: str, batch: int, threads: int, size: int, engines: Sequence[str], seconds: float, folder: str
 ) -> dict[str, Any]:
     """Time every engine on one case; milliseconds per call, after checking that all outputs agree."""
+    import torch
+    from support import torch_van
+
     config = VARIANTS[variant]
     tensors, x = seeded.tensors(config), seeded.images((batch, 3, size, size))
     module = torch_van.load(config, tensors)

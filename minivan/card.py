@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import NamedTuple
 
@@ -16,10 +16,13 @@ from .shipped import PACKAGE
 MOST_BYTES_OF_LABELS = 8 << 20
 
 
-def file_sha256(path: str | Path) -> str:
-    """Return a regular file's SHA-256, 64 hex digits. Raises OSError."""
-    with opened(path) as file, named(path):
-        return hashlib.file_digest(file, "sha256").hexdigest()
+def file_sha256(*paths: str | Path) -> str:
+    """Return the SHA-256 of a regular file, or of several one after the other, 64 hex digits. Raises OSError."""
+    digest = hashlib.sha256()
+    for path in paths:
+        with opened(path) as file, named(path):
+            hashlib.file_digest(file, lambda: digest)
+    return digest.hexdigest()
 
 
 class Label(NamedTuple):
@@ -59,23 +62,36 @@ def imagenet1k() -> tuple[Label, ...]:
     return read_labels(PACKAGE / "imagenet1k.tsv")
 
 
+LARGEST_VIEW = 8192  # pixels a side
+INTERPOLATIONS = ("bicubic", "bilinear", "nearest", "lanczos", "box", "hamming")  # Pillow's, antialiased but for nearest
+
+
 @dataclass(frozen=True)
 class Preprocessing:
     """How a photo becomes the tensor a network was trained on."""
 
     crop: int = 224  # side of the square the network sees
     resize: int = 248  # length the photo's shorter side is scaled to first
-    mean: Sequence[float] = (0.5, 0.5, 0.5)  # per RGB channel, on the scale 0..1
+    mean: Sequence[float] = (0.5, 0.5, 0.5)  # per channel; of 8-bit values on the scale 0..1, of others as they are
     std: Sequence[float] = (0.5, 0.5, 0.5)
+    interpolation: str = "bicubic"  # one of INTERPOLATIONS
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "mean", tuple(float(v) for v in self.mean))
         object.__setattr__(self, "std", tuple(float(v) for v in self.std))
-        if not (1 <= self.crop <= 8192 and 1 <= self.resize <= 8192):
-            raise ValueError(f"crop and resize lie in 1..8192 pixels; got crop {self.crop}, resize {self.resize}")
-        numbers = (*self.mean, *self.std)
-        if len(self.mean) != 3 or len(self.std) != 3 or not all(map(math.isfinite, numbers)) or min(self.std) <= 0:
-            raise ValueError(f"mean and std are three numbers each, std positive; got mean {self.mean}, std {self.std}")
+        if not (1 <= self.crop <= LARGEST_VIEW and 1 <= self.resize <= LARGEST_VIEW):
+            raise ValueError(f"crop and resize lie in 1..{LARGEST_VIEW} pixels; got crop {self.crop}, resize {self.resize}")
+        if self.interpolation not in INTERPOLATIONS:
+            raise ValueError(f"the interpolation is {', '.join(INTERPOLATIONS)}; got {quote(self.interpolation)}")
+        even = len(self.mean) == len(self.std) and self.mean
+        if not even or not all(map(math.isfinite, (*self.mean, *self.std))) or min(self.std) <= 0:
+            wanted = "mean and std have a number for each channel, three for photos, std positive"
+            raise ValueError(f"{wanted}; got mean {self.mean}, std {self.std}")
+
+    @property
+    def channels(self) -> int:
+        """How many channels the network's images have."""
+        return len(self.mean)
 
 
 PRESETS = {
@@ -86,6 +102,29 @@ PRESETS = {
 }
 
 
+def default_preprocessing(channels: int, preset: str = "official") -> Preprocessing:
+    """Return how images are prepared where nobody says it: for photos a preset, for one channel mean 0.5 and std 0.5.
+
+    That is what the official preset has for every colour. Of other channels nothing is known: mean 0 and std 1 leave the
+    values as they are.
+    """
+    if channels == len(PRESETS[preset].mean):
+        return PRESETS[preset]
+    mean, std = (0.5, 0.5) if channels == 1 else (0.0, 1.0)
+    return replace(PRESETS[preset], mean=(mean,) * channels, std=(std,) * channels)
+
+
+ACTIVATIONS = ("softmax", "sigmoid")  # what makes probabilities of logits: one class of all, or each class for itself
+
+
+def usual_activation(classes: int) -> str:
+    """Return what makes probabilities where nobody says it: softmax, and sigmoid of a single logit, whose softmax is 1.
+
+    transformers/pipelines/image_classification.py has the same rule.
+    """
+    return "sigmoid" if classes == 1 else "softmax"
+
+
 @dataclass(frozen=True)
 class Card:
     """Everything about a model's weights that is neither a shape nor a tensor."""
@@ -93,12 +132,15 @@ class Card:
     name: str  # short, as the user sees it: 'van_b0_tiny_imagenet200'
     preprocessing: Preprocessing = PRESETS["official"]
     labels: tuple[Label, ...] = ()  # in index order; empty where the class names are not known
-    layout: str = "authors"  # the layout the checkpoint came in: authors, huggingface or openmmlab
+    layout: str = "authors"  # the layout the checkpoint came in: a key of checkpoint/layouts.py's table
     source: str = ""  # the file the weights were converted from
     source_sha256: str = ""  # and its SHA-256, 64 hex digits
     version: str = ""  # of the weights, where several sets bore the same name: '2'
     not_sure: float | None = None  # a top probability below this is no answer to rely on; None where nobody measured it
     file: Path | None = field(default=None, compare=False)  # where these weights were read from, if from a file
+    activation: str = "softmax"  # one of ACTIVATIONS
+    shards: tuple[Path, ...] = field(default=(), compare=False)  # and where that is an index: the files that it names
+    notes: tuple[str, ...] = field(default=(), compare=False)  # what a person should know of how they were read
 
     def __post_init__(self) -> None:
         for what, text in (("the weights' version", self.version), ("the name of the weights' source", self.source)):
@@ -107,6 +149,8 @@ class Card:
         for index, label in enumerate(self.labels):
             if not (is_line(label.wnid) and is_line(label.name)):
                 raise ValueError(f"the name of class {index} is a text on one line, got {quote(f'{label.wnid} {label.name}')}")
+        if self.activation not in ACTIVATIONS:
+            raise ValueError(f"the activation is {' or '.join(ACTIVATIONS)}, got {quote(self.activation)}")
         if self.not_sure is not None and not 0 < self.not_sure < 1:
             raise ValueError(f"not_sure is a probability between 0 and 1, got {self.not_sure}")
 
@@ -116,14 +160,15 @@ class Card:
 
     @property
     def sha256(self) -> str:
-        """The SHA-256 of `file` as it is when this is first asked for, 64 hex digits; '' for weights from no file.
+        """The SHA-256 of `file`, or of its shards one after the other, as they are when this is first asked for, 64 hex
+        digits; '' for weights from no file.
 
         It takes as long as reading the whole file, which is why nobody asks who does not show it. Raises OSError where the
         file has gone.
         """
         kept = vars(self)  # not a cached_property: until Python 3.12, one card that is asked keeps all others waiting
         if "_sha256" not in kept:
-            kept["_sha256"] = file_sha256(self.file) if self.file else ""
+            kept["_sha256"] = file_sha256(*self.shards or (self.file,)) if self.file else ""
         return str(kept["_sha256"])
 
     def label(self, index: int) -> Label:

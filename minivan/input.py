@@ -100,7 +100,7 @@ def named(path: str | os.PathLike[str]) -> Iterator[None]:
         raise OSError(error.errno, os.strerror(error.errno), os.fspath(path)) from None
 
 
-def drained(file: IO[bytes], limit: int, name: str) -> bytes:
+def drained(file: IO[bytes] | io.BufferedIOBase, limit: int, name: str) -> bytes:
     """Return what is left in an open file, at most `limit` bytes. Raises OSError, naming it `name`, where there is more."""
     held, size = io.BytesIO(), 0  # what it gives at the end is what it holds: no second copy
     with named(name):

@@ -74,7 +74,7 @@ def files(source: str | Path, wanted: Iterable[str]) -> Iterator[bytes]:
 def inputs(
     source: str | Path, card: Card, wanted: Iterable[str] | None = None
 ) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.int64]]:
-    """Return photographs prepared as a model's card says, float32 (N, 3, crop, crop), and their classes' indices, int64 (N,).
+    """Return photographs prepared as a model's card says, float32 (N, C, crop, crop), and their classes' indices, int64 (N,).
 
     `wanted` are names that `names` gave, all of them unless said. All N are held in memory: take many in parts. Raises as
     `names` does, minivan.image.ImageError for a photograph that cannot be used, and ValueError for a class that the card does
@@ -86,7 +86,7 @@ def inputs(
         if wnid(name) not in index:
             raise ValueError(f"{source}: {quote(wnid(name))} is none of the {len(index)} classes of {card.name}")
     side = card.preprocessing.crop
-    prepared = np.empty((len(wanted), 3, side, side), np.float32)
+    prepared = np.empty((len(wanted), card.preprocessing.channels, side, side), np.float32)
     for i, file in enumerate(files(source, wanted)):
         try:
             prepared[i] = image.prepare(file, card.preprocessing)

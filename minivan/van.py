@@ -9,14 +9,14 @@ import numpy as np
 import numpy.typing as npt
 
 from . import backward, model, paths
-from .card import Card
+from .card import Card, default_preprocessing, usual_activation
 from .checks import Float32
-from .engines import Engine, find
+from .engines import ENGINES, Engine, find
 from .floating import standard
 from .geometry import SMALLEST_SIDE
 from .hooks import Callback, Hook, renamed
 from .operators import Array, Derivatives
-from .variants import Config, check_tensors, title
+from .variants import COLOURS, Config, check_tensors, counted, title, unusual_channels
 
 
 class VAN:
@@ -32,7 +32,9 @@ class VAN:
         self, config: Config, tensors: Mapping[str, Any], engine: str | Engine = "exact", card: Card | None = None
     ) -> None:
         self.engine = find(engine)
-        self.config, self.card = config, card or Card("unnamed")
+        self.config = config
+        self.card = card or Card("unnamed", default_preprocessing(config.channels), activation=usual_activation(config.classes))
+        check_channels(config, self.card)
         with undisturbed():
             self.tensors: dict[str, Float32] = {
                 name: np.asarray(tensors[name], np.float32) for name in check_tensors(config, tensors)
@@ -54,8 +56,9 @@ class VAN:
             self._make_ready()
 
     def __call__(self, x: npt.ArrayLike, hook: Callback | None = None, *, tap: Callback | None = None) -> Float32:
-        """Return float32 logits (N, classes) for float32 images (N, 3, H, W) with H, W >= 32, already normalised.
+        """Return float32 logits (N, classes) for float32 images (N, C, H, W) with H, W >= 32, already normalised.
 
+        C is `config.channels`, 3 for photos.
         `hook(path, array)` is shown every operator's output under its path in the checkpoint, 'block1.0.attn.proj_1' say,
         in order; an array that it returns takes the place of the one it was shown. Both are of the engine's own kind.
         Raises ValueError for another shape or dtype, and for a bare backbone, which has features but no classes. `tap` is
@@ -127,7 +130,8 @@ class VAN:
     def derivatives(self) -> Derivatives:
         """Return the derivatives of the engine's operators; ValueError for an engine that has none."""
         if self.engine.grad is None:
-            raise ValueError(f"the engine {self.engine} has no derivatives; take exact, fast or numpy")
+            derivable = ", ".join(name for name, engine in ENGINES.items() if engine.grad is not None)
+            raise ValueError(f"the engine {self.engine} has no derivatives; {derivable} have")
         return self.engine.grad
 
     def arrays(self, x: npt.ArrayLike, wanted: Iterable[str] = ()) -> dict[str, Array]:
@@ -159,14 +163,14 @@ class VAN:
 
     def __str__(self) -> str:
         """Which weights these are, of which variant, and for how many classes: 'van_tiny_754 (VAN-B0, 1000 classes)'."""
-        return f"{self.card.name} ({title(self.config)}, {self.config.classes} classes)"
+        return f"{self.card.name} ({title(self.config)}{unusual_channels(self.config)}, {self.config.classes} classes)"
 
     def _features(self, images: Float32, hook: Callback | None) -> list[Array]:
         x = self.engine.array(images)
         return model.features(self.engine.ops, Hook(hook), x, self.parameters, self.config)
 
     def _images(self, x: npt.ArrayLike) -> Float32:
-        images = check_images(x)
+        images = check_images(x, self.config.channels)
         if self.engine.size is not None and images.shape[2:] != self.engine.size:
             height, width = self.engine.size
             raise ValueError(f"the engine {self.engine} takes images of {height} x {width} pixels, got {images.shape}")
@@ -191,11 +195,21 @@ class undisturbed:
         self._errors.__exit__(None, None, None)
 
 
-def check_images(x: npt.ArrayLike) -> Float32:
-    """Return x as float32 (N, 3, H, W); ValueError for another shape, a dtype that is not floating, or a side below 32."""
+def check_channels(config: Config, card: Card) -> None:
+    """Raise ValueError where a card's mean and std are not one number for each channel of the network's images."""
+    if card.preprocessing.channels != config.channels:
+        given = f"{counted(card.preprocessing.channels, 'number')} each"
+        raise ValueError(f"mean and std are {given}, and the network takes {counted(config.channels)}")
+
+
+def check_images(x: npt.ArrayLike, channels: int = COLOURS) -> Float32:
+    """Return x as float32 (N, channels, H, W).
+
+    Raises ValueError for another shape, a dtype that is not floating, or a side below 32.
+    """
     x = np.asarray(x)
-    if x.ndim != 4 or x.shape[1] != 3:
-        raise ValueError(f"images must have the shape (N, 3, H, W), got {x.shape}")
+    if x.ndim != 4 or x.shape[1] != channels:
+        raise ValueError(f"images must have the shape (N, {channels}, H, W), got {x.shape}")
     if not np.issubdtype(x.dtype, np.floating):
         raise ValueError(f"images must be floating and normalised (see minivan.image.prepare), got dtype {x.dtype}")
     if min(x.shape[2:]) < SMALLEST_SIDE:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import difflib
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
@@ -12,8 +13,11 @@ from . import paths
 from .errors import quote
 from .geometry import CONV0, CONV_SPATIAL, DWCONV, PATCH_EMBEDS, POINTWISE, Kernel
 
+MOST_HINTS, MOST_NEAR = 4, 40  # missing tensors for which a name near theirs is sought, and names that are looked at
 LONGEST_LIST = 400  # characters of the faults that one message names
 LARGEST_DIMENSION = 1 << 16  # far above any VAN; a shape beyond it is a damaged file, not a network
+COLOURS = 3  # channels of a photo, which every published VAN takes
+MOST_CHANNELS = 1024  # of an image: several times what hyperspectral cameras have, some 200 to 400 bands
 RUNNING = ("running_mean", "running_var")  # of a BatchNorm
 
 
@@ -27,6 +31,7 @@ class Config:
     classes: int = 1000  # 0 is a bare backbone: feature maps and no head
     layer_norm_eps: float = 1e-6  # 1e-6 in the authors' and Hugging Face's code, 1e-5 in OpenMMLab's
     batch_norm_eps: float = 1e-5  # torch.nn.BatchNorm2d's default in all three
+    channels: int = COLOURS  # of the images that it takes: 3 for photos, 1 for grey ones, 13 for a satellite's bands
 
     def __post_init__(self) -> None:
         for field in ("dims", "depths", "mlp_ratios"):
@@ -39,6 +44,8 @@ class Config:
         for value in (*self.dims, *self.depths, *self.mlp_ratios, self.classes or 1):
             if not 1 <= value <= LARGEST_DIMENSION:
                 raise ValueError(f"every dim, depth, MLP ratio and class count lies in 1..{LARGEST_DIMENSION}; got {self}")
+        if not 1 <= self.channels <= MOST_CHANNELS:
+            raise ValueError(f"a network takes images of 1 to {MOST_CHANNELS} channels; got {self.channels}")
 
     @property
     def stages(self) -> int:
@@ -95,12 +102,28 @@ def title_with_shape(config: Config) -> str:
     return title(config) if variant_of(config) else f"{title(config)} {config.dims} x {config.depths}"
 
 
+def counted(channels: int, kind: str = "channel") -> str:
+    """Return '1 channel' or '13 channels'."""
+    return f"{channels} {kind}{'' if channels == 1 else 's'}"
+
+
+def unusual_channels(config: Config) -> str:
+    """Return how many channels its images have, where they are not a photo's three: ', 13 input channels'; else ''."""
+    return "" if config.channels == COLOURS else f", {counted(config.channels, 'input channel')}"
+
+
+def said(config: Config) -> dict[str, Any]:
+    """Return a shape's fields by name, as files of minivan's own have them: without the number of channels where it is 3."""
+    fields = asdict(config)
+    return {name: value for name, value in fields.items() if (name, value) != ("channels", COLOURS)}
+
+
 def parameter_shapes(config: Config) -> Iterator[tuple[str, tuple[int, ...]]]:
     """Yield every tensor of the network in order: its name in the authors' checkpoint, and its shape.
 
     BatchNorm's `num_batches_tracked` counters are left out: inference has no use for them.
     """
-    c_in = 3
+    c_in = config.channels
     for i, (dim, depth, ratio) in enumerate(zip(config.dims, config.depths, config.mlp_ratios, strict=True), start=1):
         yield from _conv(f"{paths.patch_embed(i)}.proj", dim, c_in, PATCH_EMBEDS[i - 1])
         yield from _batch_norm(f"{paths.patch_embed(i)}.norm", dim)
@@ -155,11 +178,14 @@ def tensor_faults(config: Config, found: Shapes, strangers: Shapes | None = None
     is, under names that stand for no tensor of a VAN, though they may read like one.
     """
     expected = dict(parameter_shapes(config))
+    hints = MOST_HINTS if strangers else 0
     for name, shape in [*(strangers or {}).items(), *((n, s) for n, s in found.items() if n not in expected)]:
         yield f"{quote(name)} {'(no tensor)' if shape is None else shape} is unknown"
     for name, shape in expected.items():
         if name not in found:
-            yield f"{name} {shape} is missing"
+            near = difflib.get_close_matches(name, list(strangers)[:MOST_NEAR], 1, 0.8) if strangers and hints else []
+            hints -= bool(near)
+            yield f"{name} {shape} is missing{f', near it is {quote(near[0])}' if near else ''}"
             continue
         there = found[name]
         if there is None:

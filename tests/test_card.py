@@ -5,7 +5,20 @@ import os
 
 import pytest
 
-from minivan.card import Card, Label, Preprocessing, file_sha256, imagenet1k, read_labels
+from minivan import reference
+from minivan.card import (
+    ACTIVATIONS,
+    PRESETS,
+    Card,
+    Label,
+    Preprocessing,
+    default_preprocessing,
+    file_sha256,
+    imagenet1k,
+    read_labels,
+    usual_activation,
+)
+from minivan.cli import arguments
 
 pytestmark = pytest.mark.loop
 
@@ -49,8 +62,30 @@ def test_weights_that_know_it_say_below_which_probability_they_are_not_sure():
             Card("net", not_sure=wrong)
 
 
+def test_an_activation_is_one_that_is_known_everywhere():
+    assert ACTIVATIONS == arguments.ACTIVATIONS == tuple(name for name in ACTIVATIONS if hasattr(reference, name))
+    assert (usual_activation(0), usual_activation(1), usual_activation(2)) == ("softmax", "sigmoid", "softmax")
+    with pytest.raises(ValueError, match="the activation is softmax or sigmoid, got 'tanh'"):
+        Card("net", activation="tanh")
+
+
+def test_preprocessing_has_a_mean_and_a_deviation_for_each_channel():
+    assert default_preprocessing(3) == PRESETS["official"] and default_preprocessing(3, "hf") == PRESETS["hf"]
+    assert default_preprocessing(1) == Preprocessing(224, 248, (0.5,), (0.5,))
+    assert default_preprocessing(13, "hf") == Preprocessing(224, 256, (0.0,) * 13, (1.0,) * 13)
+    assert [default_preprocessing(n).channels for n in (1, 3, 13)] == [1, 3, 13]
+
+
 @pytest.mark.parametrize(
-    "wrong", [dict(crop=0), dict(resize=9000), dict(mean=(0, 0)), dict(std=(1, 1, 0)), dict(mean=(0, 0, float("nan")))]
+    "wrong",
+    [
+        dict(crop=0),
+        dict(resize=9000),
+        dict(mean=(0, 0)),
+        dict(mean=(), std=()),
+        dict(std=(1, 1, 0)),
+        dict(mean=(0, 0, float("nan"))),
+    ],
 )
 def test_impossible_preprocessing_is_refused(wrong):
     with pytest.raises(ValueError, match=r"crop and resize|mean and std"):

@@ -11,7 +11,8 @@ from support import ROOT
 from minivan.card import Card
 
 SETUP = """
-import os, signal, sys, threading, time
+import faulthandler, os, signal, sys, threading, time
+faulthandler.dump_traceback_later(300, exit=True)  # where all threads are, should one wait for ever
 from minivan import seeded
 from minivan.errors import CannotCompute
 from minivan.van import VAN

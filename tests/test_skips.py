@@ -11,6 +11,7 @@ PASSES = "def test_right():\n    pass\n"
 SKIPS = "import pytest\n\ndef test_without_data():\n    pytest.skip('no data here')\n"
 SKIPS_WHOLLY = "import pytest\n\npytest.skip('no library here', allow_module_level=True)\n"
 EXPECTED = "import pytest\n\n@pytest.mark.xfail(reason='known')\ndef test_known():\n    assert False\n"
+UNEXPECTED = EXPECTED.replace("assert False", "pass")
 FAILS = "def test_wrong():\n    assert False\n"
 
 
@@ -30,8 +31,10 @@ def outcome(folder, *options, **files):
         ({"a": PASSES, "b": SKIPS}, "test_b.py::test_without_data: Skipped: no data here"),
         ({"a": PASSES, "b": SKIPS_WHOLLY}, "test_b.py: Skipped: no library here"),
         ({"b": SKIPS_WHOLLY}, "no library here"),
+        ({"a": EXPECTED}, "test_a.py::test_known: expected to fail: known"),
+        ({"a": UNEXPECTED}, "test_a.py::test_known: expected to fail: known"),
     ],
-    ids=["a test", "a module", "everything"],
+    ids=["a test", "a module", "everything", "an expected failure", "one that passes"],
 )
 def test_a_skip_fails_the_run_and_is_explained(tmp_path, files, reason):
     status, said = outcome(tmp_path, "--no-skips", **files)
@@ -41,7 +44,13 @@ def test_a_skip_fails_the_run_and_is_explained(tmp_path, files, reason):
 
 
 def test_without_skips_nothing_changes(tmp_path):
-    status, said = outcome(tmp_path, "--no-skips", a=PASSES, b=EXPECTED)
+    status, said = outcome(tmp_path, "--no-skips", a=PASSES)
     assert status == 0 and "forbids" not in said
     status, _ = outcome(tmp_path, "--no-skips", c=FAILS)
     assert status == 1
+
+
+@pytest.mark.parametrize(("allowed", "expected"), [("no data", 0), ("data", 1), ("no library", 1)])
+def test_only_the_skips_that_were_named_are_let_through(tmp_path, allowed, expected):
+    status, said = outcome(tmp_path, "--no-skips-but", allowed, a=PASSES, b=SKIPS)
+    assert status == expected and ("forbids" in said) == bool(expected)

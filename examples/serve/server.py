@@ -135,8 +135,8 @@ class Network:
         import numpy as np
 
         self.model = minivan.load(weights, engine=engine)
-        side = self.model.card.preprocessing.crop
-        minivan.predict.guesses(self.model.card, self.model(np.zeros((1, 3, side, side), np.float32))[0])
+        channels, side = self.model.config.channels, self.model.card.preprocessing.crop
+        minivan.predict.guesses(self.model.card, self.model(np.zeros((1, channels, side, side), np.float32))[0])
 
     def hold(self, amount: int) -> None:
         with self.lock:
@@ -167,7 +167,7 @@ class Network:
 
         def decode() -> None:
             try:
-                examined = minivan.image.examine(photo)
+                examined = minivan.image.examine(photo, settings.channels)
                 if examined.look.pixels > MOST_PIXELS:
                     raise Refused(413, f"a photo has at most {MOST_PIXELS} pixels, and this one {examined.look.pixels}")
                 view = minivan.image.view(examined.decode(), settings)

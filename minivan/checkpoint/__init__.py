@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 from ..card import file_sha256
@@ -12,7 +13,7 @@ from .download import Fetched, fetch
 from .error import CheckpointError
 from .hub import Here, bundled, find, here
 from .published import SOURCES, published
-from .weights import Checkpoint, Weights, opened, read, revise, with_source_sha256, write
+from .weights import Checkpoint, Weights, odd_numbers, opened, read, revise, with_source_sha256, write
 
 __all__ = [
     "SOURCES",
@@ -28,6 +29,7 @@ __all__ = [
     "find",
     "here",
     "load",
+    "odd_numbers",
     "opened",
     "published",
     "read",
@@ -37,12 +39,19 @@ __all__ = [
 ]
 
 
-def load(name_or_path: str | Path | None = None, engine: str | Engine = "exact") -> VAN:
+def load(
+    name_or_path: str | Path | None = None,
+    engine: str | Engine = "exact",
+    *,
+    key: str | None = None,
+    allow_nonfinite: bool = False,
+) -> VAN:
     """Return a VAN with the weights of a name ('b0', 'van_b0_tiny_imagenet200') or of any file that `read` takes.
 
-    None means the default weights: what was fetched last, or else the bundled ones. Raises CheckpointError for a file
+    None means the default weights: what was fetched last, or else the bundled ones. `key` and `allow_nonfinite` are those of
+    `read`; what a person should know of how the weights were read is in `card.notes`. Raises CheckpointError for a file
     that is no VAN and for a name whose weights are not here, with the command that fetches them; OSError, naming the file,
     where it cannot be read.
     """
-    weights = read(find(name_or_path))
-    return VAN(weights.config, weights.tensors, engine, weights.card)
+    weights = read(find(name_or_path), key, allow_nonfinite=allow_nonfinite)
+    return VAN(weights.config, weights.tensors, engine, replace(weights.card, notes=weights.notes))

@@ -16,6 +16,7 @@ import numpy as np
 
 from ..errors import quote
 from .budget import Budget
+from .diagnoses import CUT_OFF
 from .error import CheckpointError
 from .tensor import Bytes
 
@@ -55,7 +56,7 @@ class Archive:
 
     def _at(self, position: int, size: int) -> bytes:
         if position < 0 or position + size > self.size:
-            raise CheckpointError("a zip file without its end", "cut short, or not complete")
+            raise CheckpointError("a zip file without its end", CUT_OFF)
         self.file.seek(position)
         return self.file.read(size)
 
@@ -64,7 +65,7 @@ class Archive:
         position = self.size - END.size
         signature, disk, disk_2, count_here, count, length, start, comment = END.unpack(self._at(position, END.size))
         if signature != b"PK\5\6" or comment:
-            raise CheckpointError("a zip file without its end", "cut short, or something follows it")
+            raise CheckpointError("a zip file without its end", f"something follows it, or {CUT_OFF}")
         if disk or disk_2 or count_here != count:
             raise CheckpointError("a zip file in several volumes")
         if position >= LOCATOR_64.size:

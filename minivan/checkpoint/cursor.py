@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from io import BufferedIOBase
 
+from .diagnoses import CUT_OFF
 from .error import CheckpointError
 
 AHEAD = 1 << 16  # bytes read at once
@@ -24,6 +25,11 @@ class Cursor:
         """The place in the file of the next byte."""
         return self._base + self._at
 
+    @property
+    def left(self) -> int:
+        """How many bytes are still to come."""
+        return self.end - self.position
+
     def byte(self) -> int:
         """Return the next byte, and note in `began` where it stands."""
         at = self._at
@@ -43,6 +49,16 @@ class Cursor:
         data = self._data[self._at : end]
         self._at = end
         return data
+
+    def skip(self, size: int) -> int:
+        """Step over the next `size` bytes without reading them, and return where in the file they begin."""
+        position = self.position
+        if size > self.left:
+            raise CheckpointError(f"the data ends {size - self.left} bytes early")
+        self._at += size
+        if self._at > len(self._data):
+            self._data, self._at, self._base = b"", 0, position + size
+        return position
 
     def number(self, size: int) -> int:
         """Return the next `size` bytes as a whole number, the lowest byte first."""
@@ -65,7 +81,7 @@ class Cursor:
         position = self.position
         left = self.end - position
         if size > left:
-            raise CheckpointError(f"the data ends {size - left} bytes early")
+            raise CheckpointError(f"the data ends {size - left} bytes early", CUT_OFF)
         kept = self._data[self._at :]
         self.file.seek(position + len(kept))
         data = kept + self.file.read(min(max(size, AHEAD), left) - len(kept))

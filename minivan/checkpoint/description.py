@@ -6,7 +6,8 @@ from collections.abc import Iterable
 
 from ..card import Card
 from ..errors import shown
-from ..variants import Config, variant_of
+from ..variants import COLOURS, Config, variant_of
+from .search import TOP
 from .weights import Checkpoint
 
 
@@ -23,11 +24,17 @@ def facts(checkpoint: Checkpoint) -> dict[str, str]:
         "depths": numbers(config.depths),
         "MLP ratios": numbers(config.mlp_ratios),
         "classes": classes(config, card),
+        **({} if config.channels == COLOURS else {"channels": f"{config.channels}, of each image"}),
         "eps": f"LayerNorm {config.layer_norm_eps:g}, BatchNorm {config.batch_norm_eps:g}",
         "input": f"shorter side {preprocessing.resize}, crop {preprocessing.crop}, "
-        f"mean {numbers(preprocessing.mean)}, std {numbers(preprocessing.std)}",
+        f"mean {numbers(preprocessing.mean)}, std {numbers(preprocessing.std)}"
+        f"{'' if preprocessing.interpolation == 'bicubic' else f', {preprocessing.interpolation}'}",
         "layout": card.layout,
     }
+    if config.classes and card.activation != "softmax":
+        rows["activation"] = f"{card.activation}: a probability for each class by itself"
+    if checkpoint.label not in ("", TOP):
+        rows["found under"] = shown(checkpoint.label)
     if card.version:
         rows["version"] = card.version
     if card.not_sure is not None:
@@ -36,6 +43,8 @@ def facts(checkpoint: Checkpoint) -> dict[str, str]:
         rows |= {"source": card.source, "its sha256": card.source_sha256}
     if checkpoint.notes:
         rows["note"] = "; ".join(checkpoint.notes)
+    if checkpoint.passed_over:
+        rows["passed over"] = "; ".join(checkpoint.passed_over)
     return rows
 
 

@@ -1,19 +1,23 @@
 """The names a checkpoint may use, and the harmless value that minivan puts in the place of each.
 
 A pickle builds objects by naming a class or a function and calling it. Here a name is looked up in the tables below and
-nowhere else: nothing is imported, no attribute is fetched, no function of the file's choosing is called. What the
-tables do not list is refused.
+nowhere else: nothing is imported, no attribute is fetched, no function of the file's choosing is called. What the tables do not
+list is refused if it is a name of Python's, PyTorch's or NumPy's; a name of any other package gives stand-ins.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any, NoReturn
 
 from ..errors import quote
+from . import diagnoses, known_classes, numpy_array
 from .error import CheckpointError
-from .tensor import ITEM_SIZES, Storage, StoredTensor
+from .standin import StandIn
+from .stateful import Record, encode
+from .tensor import ITEM_SIZES, Storage, StoredTensor, is_natural
 
 LONGEST_KEY = 4096  # characters of a dictionary's key: two long ones that are equal take long to compare
 
@@ -21,7 +25,7 @@ Builder = Callable[..., object]  # what is called in the place of a class or fun
 
 
 class Inert:
-    """An object that carries nothing minivan reads: an argparse.Namespace, say. What the file puts in is let go.
+    """An object that carries nothing minivan reads: a numpy.dtype, say. What the file puts in is let go.
 
     So one object stands for all of a class.
     """
@@ -39,32 +43,38 @@ class Name:
     path: str
     build: Builder
     dtype: str = ""  # of a storage class ('torch.FloatStorage') or a dtype ('torch.float32')
+    foreign: bool = False  # of another package: what it builds is a StandIn
 
 
 SET, FROZENSET = Inert("builtins.set"), Inert("builtins.frozenset")
 
 
+@dataclass(frozen=True, slots=True)
 class Unread:
     """A tensor of a kind minivan does not read (sparse, quantised, on no device); harmless until somebody wants it."""
 
-    __slots__ = ("path",)
-
-    def __init__(self, path: str) -> None:
-        self.path = path
+    what: str  # 'a sparse tensor'
+    why: str  # what to do instead
 
 
-def find(module: str, name: str) -> Name:
-    """Return the stand-in for a name in the tables; CheckpointError for any other."""
-    stand_in = NAMES.get(f"{module}.{name}")
-    if stand_in is None:
-        raise CheckpointError(f"the file names {quote(f'{module}.{name}')}", "not on the list of what a checkpoint needs")
-    return stand_in
+def find(module: str, name: str, strict: bool = False) -> Name:
+    """Return what stands for a name in the tables, or, unless `strict`, for one of another package; CheckpointError else."""
+    path = f"{module}.{name}"
+    known = NAMES.get(path)
+    if known is not None:
+        return known
+    for start, what, why in diagnoses.CLASSES:
+        if path.startswith(start):
+            raise CheckpointError(f"{what}: the file names {quote(path)}", why)
+    if strict or known_classes.is_reserved(module):
+        raise CheckpointError(f"the file names {quote(path)}", "not on the list of what a checkpoint needs")
+    return Name(path, lambda *args: StandIn(path, args), foreign=True)
 
 
 def _dictionary(path: str) -> Builder:
     def build(*args: object) -> dict[Any, object]:
         """OrderedDict(), OrderedDict([[key, value], ...]), defaultdict(factory), ConfigDict({...})"""
-        if not args or isinstance(args[-1], (Name, Inert)):
+        if not args or isinstance(args[-1], (Name, Inert, StandIn)):
             return {}
         if len(args) == 1 and isinstance(args[0], dict):
             return dict(args[0])
@@ -80,13 +90,22 @@ def _dictionary(path: str) -> Builder:
     return build
 
 
+def _stand_in(path: str) -> Builder:
+    return lambda *args: StandIn(path, args)
+
+
 def _inert(path: str) -> Builder:
     one = Inert(path)
     return lambda *args: one
 
 
-def _unread(path: str) -> Builder:
-    return lambda *args: Unread(path)
+def _record(path: str) -> Builder:
+    return lambda *args: Record(path)
+
+
+def _unread(what: str, why: str) -> Builder:
+    one = Unread(what, why)
+    return lambda *args: one
 
 
 def _refused(path: str) -> Builder:
@@ -100,6 +119,13 @@ def _size(*args: object) -> tuple[object, ...]:
     if len(args) == 1 and isinstance(args[0], (tuple, list)):
         return tuple(args[0])
     raise CheckpointError(f"torch.Size of {len(args)} arguments", "one tuple")
+
+
+def _named(*args: object) -> object:
+    """PaddlePaddle pickles a tensor as `tuple((name, array))`, and any other tuple is not made by a call."""
+    if len(args) == 1 and isinstance(args[0], tuple):
+        return args[0]
+    return Inert("builtins.tuple")
 
 
 def _tensor(
@@ -157,14 +183,59 @@ def _from_type(function: object = None, kind: object = None, args: object = None
     """torch._tensor._rebuild_from_type_v2: a tensor subclass, or one with attributes, by the function that rebuilds it"""
     if not (isinstance(function, Name) and function.path.startswith("torch._utils._rebuild") and isinstance(args, tuple)):
         raise CheckpointError("a tensor rebuilt by something that rebuilds no tensors")
+    if isinstance(kind, Name) and kind.path in known_classes.DTENSORS:
+        return _distributed(args, *rest[:1])
     _check_state(*rest[:1])
-    return function.build(*args)
+    tensor = function.build(*args)
+    if isinstance(kind, Name) and kind.foreign and isinstance(tensor, StoredTensor):
+        why = f"it is of the class {quote(kind.path)}, whose numbers may be others: save plain tensors"
+        return replace(tensor, unreadable=tensor.unreadable or why)
+    return tensor
 
 
-def _attribute(owner: object = None, name: object = None, *rest: object) -> Inert:
-    """MMEngine's log buffers are pickled with references to their own averaging methods; no other getattr is let by"""
+def _distributed(args: tuple[object, ...], state: object = None) -> object:
+    """torch.distributed.tensor.DTensor: this process's part of a tensor, and a description of how the parts make the whole"""
+    attributes: dict[Any, object] = {}
+    for part in state if isinstance(state, tuple) else (state,):
+        attributes |= part if isinstance(part, dict) else {}
+    part, spec = attributes.get("_local_tensor"), attributes.get("_spec")
+    described = spec.state if isinstance(spec, StandIn) and isinstance(spec.state, dict) else attributes
+    placements = described.get("placements", described.get("_placements"))
+    if not isinstance(part, StoredTensor) or not isinstance(placements, tuple) or len(args) < 3:
+        return Unread("a distributed tensor whose description is not known", diagnoses.FULL)
+    if any(not isinstance(place, Inert) or "Partial" in place.path for place in placements):
+        return replace(part, unreadable=f"it is one of several parts that are still to be added; {diagnoses.FULL}")
+    if part.shape != args[2]:
+        size = args[2] if isinstance(args[2], tuple) and all(map(is_natural, args[2])) else ()
+        why = f"it is one shard, {part.shape}, of a tensor of {size}; {diagnoses.FULL}"
+        return StoredTensor(size, part.dtype, part.fetch, unreadable=why)
+    return part
+
+
+def _on_device(data: object = None, dtype: object = None, *rest: object) -> object:
+    """torch._utils._rebuild_device_tensor_from_cpu_tensor: a tensor of another device, saved from the processor's memory"""
+    if isinstance(data, StoredTensor) and not (isinstance(dtype, Name) and dtype.dtype == data.dtype):
+        return replace(data, unreadable="it was of another dtype on its device than it was saved in")
+    return data
+
+
+def _reconstructed(kind: object = None, base: object = None, state: object = None, *rest: object) -> object:
+    """copyreg._reconstructor: an object of a pickle of protocol 1, with what its base class, a dict say, holds"""
+    return StandIn(kind.path, (state,)) if isinstance(kind, Name) and kind.foreign else RECONSTRUCTED
+
+
+def _attribute(owner: object = None, name: object = None, *rest: object) -> object:
+    """What a pickle has in the place of a method, or of an Enum's member: nothing is looked up, whatever the owner is
+
+    Known are MMEngine's log buffers, which refer to their own averaging methods, schedulers to their curves, and what stands
+    for another package's class or object; no other getattr is let by.
+    """
     if isinstance(owner, Name) and owner.path == HISTORY_BUFFER and name in STATISTICS:
         return Inert(f"{owner.path}.{name}")
+    if isinstance(owner, (Name, Inert)) and owner.path.startswith(SCHEDULER) and name in known_classes.ANNEALING:
+        return Inert(owner.path)
+    if (isinstance(owner, StandIn) or (isinstance(owner, Name) and owner.foreign)) and isinstance(name, str):
+        return StandIn(owner.path)
     raise CheckpointError("the file calls getattr", "nothing that is looked up by name is ever used")
 
 
@@ -172,6 +243,10 @@ NUMBERS = ("data", "real", "imag")  # a tensor's attributes that are its numbers
 BITS = ("neg", "conj")  # what a tensor's metadata can say: a view that PyTorch negates or conjugates when it is read
 HISTORY_BUFFER = "mmengine.logging.history_buffer.HistoryBuffer"
 STATISTICS = ("min", "max", "mean", "current")
+SCHEDULER = "torch.optim.lr_scheduler."
+RECONSTRUCTED = Inert("copyreg._reconstructor")
+
+FROM_NUMPY = ("device_tensor_from_numpy", "xla_tensor", "mlc_tensor")
 
 BUILDERS: dict[str, Builder] = {
     "torch._utils._rebuild_tensor": _tensor,
@@ -181,9 +256,19 @@ BUILDERS: dict[str, Builder] = {
     "torch._utils._rebuild_parameter_with_state": _parameter,
     "torch._tensor._rebuild_from_type": _from_type,
     "torch._tensor._rebuild_from_type_v2": _from_type,
+    **{f"torch._utils._rebuild_{kind}": numpy_array.on_device for kind in FROM_NUMPY},
+    **{f"numpy.{core}.multiarray._reconstruct": numpy_array.reconstruct for core in ("core", "_core")},
+    **{f"numpy.{core}.numeric._frombuffer": numpy_array.from_buffer for core in ("core", "_core")},
+    "numpy.dtype": numpy_array.Dtype,
+    "_codecs.encode": encode,
+    "builtins.tuple": _named,
+    "__builtin__.tuple": _named,
     "torch.Size": _size,
     "builtins.getattr": _attribute,
     "__builtin__.getattr": _attribute,
+    "copyreg._reconstructor": _reconstructed,
+    "copy_reg._reconstructor": _reconstructed,
+    "torch._utils._rebuild_device_tensor_from_cpu_tensor": _on_device,
 }
 
 DICTIONARIES = (
@@ -192,26 +277,29 @@ DICTIONARIES = (
     "builtins.dict", "__builtin__.dict",
 )  # fmt: skip
 
-UNREAD_TENSORS = tuple(
-    f"torch._utils._rebuild_{kind}"
-    for kind in (
-        "sparse_tensor", "sparse_csr_tensor", "nested_tensor", "qtensor", "meta_tensor_no_storage", "wrapper_subclass",
-        "xla_tensor", "mlc_tensor", "device_tensor_from_numpy", "device_tensor_from_cpu_tensor",
-    )
+UNREAD_TENSORS = {f"torch._utils._rebuild_{kind}": said for kind, said in diagnoses.TENSORS.items()}
+
+# What describes a distributed checkpoint: torch/distributed/checkpoint
+RECORDS = (
+    *(f"torch.distributed.checkpoint.metadata.{name}" for name in (
+        "Metadata", "MetadataIndex", "TensorStorageMetadata", "BytesStorageMetadata", "ChunkStorageMetadata",
+        "TensorProperties", "StorageMeta", "_MEM_FORMAT_ENCODING",
+    )),
+    "torch.distributed.checkpoint.filesystem._StorageInfo",
 )  # fmt: skip
 
 PLAIN = (
-    "set", "frozenset", "list", "tuple", "int", "float", "bool", "str", "bytes", "bytearray", "complex", "slice", "range",
+    "set", "frozenset", "list", "int", "float", "bool", "str", "bytes", "bytearray", "complex", "slice", "range",
     "object",
 )  # fmt: skip
-NUMPY = ("core.multiarray.scalar", "core.multiarray._reconstruct", "core.numeric._frombuffer")
+NUMPY = ("core.multiarray.scalar",)
+NAMESPACES = ("argparse.Namespace", "types.SimpleNamespace")  # a training script's arguments: `stated` reads some of them
 INERT = (
-    "argparse.Namespace", "types.SimpleNamespace", "_codecs.encode", "copyreg._reconstructor", "copy_reg._reconstructor",
     *(f"{module}.{name}" for module in ("builtins", "__builtin__") for name in PLAIN),
     *(f"pathlib{at}.{kind}Path" for at in ("", "._local") for kind in ("", "Posix", "PurePosix", "Windows", "PureWindows")),
     *(f"datetime.{name}" for name in ("datetime", "date", "time", "timedelta", "timezone")),
     "decimal.Decimal", "fractions.Fraction", "uuid.UUID", "collections.deque",
-    "numpy.ndarray", "numpy.dtype", *(f"numpy.{path}" for path in NUMPY), *(f"numpy._{path}" for path in NUMPY),
+    "numpy.ndarray", *(f"numpy.{path}" for path in NUMPY), *(f"numpy._{path}" for path in NUMPY),
     *(f"numpy.{kind}{bits}" for kind in ("float", "int", "uint") for bits in (8, 16, 32, 64)), "numpy.bool_", "numpy.bool",
     *(f"numpy.dtypes.{kind}{bits}DType" for kind in ("Float", "Int", "UInt") for bits in (8, 16, 32, 64)),
     "numpy.dtypes.BoolDType",
@@ -220,6 +308,7 @@ INERT = (
     *(f"torch.per_{kind}" for kind in ("tensor_affine", "tensor_symmetric", "channel_affine", "channel_symmetric")),
     HISTORY_BUFFER, *(f"{HISTORY_BUFFER}.{name}" for name in STATISTICS),
     "mmengine.logging.message_hub.MessageHub", "mmcv.runner.log_buffer.LogBuffer",
+    *known_classes.BESIDE, *known_classes.DTENSORS, *known_classes.DISTRIBUTED,
 )  # fmt: skip
 
 STORAGES = {
@@ -233,8 +322,11 @@ STORAGES = {
 NAMES = (
     {path: Name(path, build) for path, build in BUILDERS.items()}
     | {path: Name(path, _dictionary(path)) for path in DICTIONARIES}
-    | {path: Name(path, _unread(path)) for path in UNREAD_TENSORS}
+    | {path: Name(path, _unread(*said)) for path, said in UNREAD_TENSORS.items()}
+    | {path: Name(path, partial(StandIn, path)) for path in known_classes.SPECS}
     | {path: Name(path, _inert(path)) for path in INERT}
+    | {path: Name(path, _stand_in(path)) for path in NAMESPACES}
+    | {path: Name(path, _record(path)) for path in RECORDS}
     | {f"torch.{name}": Name(f"torch.{name}", _refused(f"torch.{name}"), name) for name in ITEM_SIZES}
     | {
         path: Name(path, _refused(path), dtype)

@@ -8,8 +8,8 @@ not in the table is refused, and what GLOBAL, REDUCE, NEWOBJ and BUILD may do is
 from __future__ import annotations
 
 import struct
-import sys
-from collections.abc import Callable, Hashable, Iterable
+from collections import Counter
+from collections.abc import Callable, Hashable
 from typing import Any
 
 from ..errors import quote
@@ -18,35 +18,36 @@ from .budget import Budget
 from .cursor import LONGEST_LINE, Cursor
 from .error import CheckpointError
 from .inert import LONGEST_KEY
-from .nesting import CONTAINERS, MEMORY, Nesting
+from .nesting import CONTAINERS
+from .stack import MARK, Stack
+from .standin import StandIn
+from .stateful import Record, Span, Stateful
 from .tensor import Storage, StoredTensor, is_natural
 
-MOST_MEMO = 1 << 22
 LONGEST_TEXT = 16 << 20  # bytes of one text or bytes object
+HELD_TEXT, HELD_BYTES = 1 << 20, 256  # bytes that are held in memory: longer ones are an array's numbers, and stay in the file
+SPAN = 200  # bytes of the object that stands for one of them
 LONGEST_INTEGER = 255  # bytes
 MOST_ARGUMENTS = 64
 NAME = 2  # steps that it takes to read and look up a name, besides its own
 CALL = 10  # steps that a call takes besides its own: a tensor's description is checked in it
 TENSOR = 700  # bytes of a tensor's description
 
-MARK = object()
 
-
-UNSET = object()  # a memo's entry that was never written
-
-
-class Interpreter:
+class Interpreter(Stack):
     """One pickle, from its first byte to STOP.
 
-    `storage(identifier)` makes a storage of a persistent id; what it all costs is taken from `budget`. Raises
-    CheckpointError with the byte it happened at.
+    `storage(identifier)` makes a storage of a persistent id; what it all costs is taken from `budget`. With `strict`, names
+    of other packages are refused like all that are not known. Raises CheckpointError with the byte it happened at.
     """
 
-    def __init__(self, cursor: Cursor, budget: Budget, storage: Callable[[object], Storage] | None = None) -> None:
-        self.cursor, self.budget, self.storage = cursor, budget, storage
-        self.stack: list[Any] = []
-        self.memo: list[object] = []  # no dictionary: the file chooses the indices, and could make them collide
-        self.nesting = Nesting()
+    def __init__(
+        self, cursor: Cursor, budget: Budget, storage: Callable[[object], Storage] | None = None, strict: bool = False
+    ) -> None:
+        super().__init__(budget)
+        self.cursor, self.storage, self.strict = cursor, storage, strict
+        self.foreign: dict[str, inert.Name] = {}  # names of other packages, unless `strict`
+        self.made: Counter[str] = Counter()  # stand-ins for their objects
 
     def run(self) -> Any:
         """Carry out the pickle and return what it leaves."""
@@ -68,46 +69,6 @@ class Interpreter:
             except CheckpointError as error:
                 raise error.within(f"byte {cursor.began - start} of the pickle") from None
 
-    # what the operations share
-
-    def push(self, value: object) -> None:
-        """Put a value on the stack: its place there is eight bytes for a step at least, and not counted."""
-        self.stack.append(value)
-
-    def push_new(self, value: object) -> None:
-        """Put a value on the stack that was made for it, and count its memory."""
-        self.budget.step()
-        self.budget.hold(sys.getsizeof(value))
-        self.stack.append(value)
-
-    def push_container(self, value: object, children: Iterable[object] = ()) -> None:
-        """Put a new container on the stack, made with these children."""
-        self.budget.step()
-        self.budget.hold(MEMORY)
-        self.nesting.add(value, children)
-        self.push_new(value)
-
-    def pop(self) -> Any:
-        """Take the value on top of the stack."""
-        if not self.stack or self.stack[-1] is MARK:
-            raise CheckpointError("the pickle takes a value from an empty stack")
-        return self.stack.pop()
-
-    def top(self) -> Any:
-        """Return the value on top of the stack, and leave it there."""
-        if not self.stack or self.stack[-1] is MARK:
-            raise CheckpointError("the pickle needs a value on an empty stack")
-        return self.stack[-1]
-
-    def pop_to_mark(self) -> list[Any]:
-        """Take what lies above the last mark, and the mark."""
-        for index in range(len(self.stack) - 1, -1, -1):
-            if self.stack[index] is MARK:
-                items = self.stack[index + 1 :]
-                del self.stack[index:]
-                return items
-        raise CheckpointError("the pickle closes a mark it never set")
-
     # frame and end
 
     def protocol(self) -> None:
@@ -124,39 +85,13 @@ class Interpreter:
             raise CheckpointError(f"the pickle stops with {len(self.stack)} values left over")
         return value
 
-    # stack and memo
-
-    def drop(self) -> None:
-        if self.stack and self.stack[-1] is MARK:
-            self.stack.pop()
-        else:
-            self.pop()
-
-    def duplicate(self) -> None:
-        self.push(self.top())
+    # memo
 
     def put(self, width: int) -> None:
         self.remember(self.cursor.number(width))
 
-    def memoize(self) -> None:
-        self.remember(len(self.memo))
-
-    def remember(self, index: int) -> None:
-        if index >= MOST_MEMO:
-            raise CheckpointError(f"memo entry {index}", f"the limit is {MOST_MEMO}")
-        value, missing = self.top(), index + 1 - len(self.memo)
-        if missing > 0:
-            self.budget.hold(9 * missing)  # a list that grows has an eighth to spare
-            self.memo.extend([UNSET] * missing)
-        elif self.memo[index] is not UNSET:
-            raise CheckpointError(f"memo entry {index} is written twice")
-        self.memo[index] = value
-
     def get(self, width: int) -> None:
-        index = self.cursor.number(width)
-        if index >= len(self.memo) or self.memo[index] is UNSET:
-            raise CheckpointError(f"memo entry {index} is read before it is written")
-        self.push(self.memo[index])
+        self.push(self.recalled(self.cursor.number(width)))
 
     # numbers and text
 
@@ -186,24 +121,40 @@ class Interpreter:
     def real(self) -> None:
         self.push_new(struct.unpack(">d", self.cursor.take(8))[0])
 
-    def bytes_of(self, width: int) -> bytes:
-        size = self.cursor.number(width)
+    def bytes_of(self, size: int) -> bytes:
         if size > LONGEST_TEXT:
             raise CheckpointError(f"a text of {size} bytes", f"the limit is {LONGEST_TEXT}")
         self.budget.hold(size)  # before it is read
         return self.cursor.take(size)
 
-    def text(self, width: int) -> None:
-        try:
-            self.push_new(self.bytes_of(width).decode("utf-8", "surrogatepass"))
-        except UnicodeDecodeError:
-            raise CheckpointError("a text that is not UTF-8") from None
+    def left_in_file(self, size: int, held: int) -> bool:
+        """Leave the next `size` bytes in the file where they are more than are held, and push what stands for them."""
+        if size <= held:
+            return False
+        if size > self.cursor.left:
+            raise CheckpointError(f"a text of {size} bytes", f"only {self.cursor.left} are left")
+        self.budget.hold(SPAN)
+        self.push(Span(self.cursor.file, self.cursor.skip(size), size))
+        return True
 
-    def old_text(self, width: int) -> None:
-        self.push_new(self.bytes_of(width).decode("latin-1"))  # Python 2's str
+    def text(self, width: int) -> None:
+        size = self.cursor.number(width)
+        if not self.left_in_file(size, HELD_TEXT):
+            try:
+                self.push_new(self.bytes_of(size).decode("utf-8", "surrogatepass"))
+            except UnicodeDecodeError:
+                raise CheckpointError("a text that is not UTF-8") from None
 
     def binary(self, width: int) -> None:
-        self.push_new(self.bytes_of(width))
+        """Bytes, or what Python 2 calls a text."""
+        size = self.cursor.number(width)
+        if not self.left_in_file(size, HELD_BYTES):
+            self.push_new(self.bytes_of(size))
+
+    def old_text(self, width: int) -> None:
+        size = self.cursor.number(width)
+        if not self.left_in_file(size, HELD_TEXT):
+            self.push_new(self.bytes_of(size).decode("latin-1"))  # Python 2's str
 
     # containers
 
@@ -241,9 +192,12 @@ class Interpreter:
         target = self.top()
         if isinstance(target, inert.Inert):
             return
+        self.budget.hold(8 * len(items))
+        if isinstance(target, StandIn):
+            target.extend(items)
+            return
         if not isinstance(target, list):
             raise CheckpointError(f"items appended to {quote(target)}")
-        self.budget.hold(8 * len(items))
         self.nesting.put(target, items)
         target.extend(items)
 
@@ -255,7 +209,7 @@ class Interpreter:
 
     def add_to_mark(self) -> None:
         self.pop_to_mark()
-        if not isinstance(self.top(), inert.Inert):
+        if not isinstance(self.top(), (inert.Inert, StandIn)):
             raise CheckpointError(f"items added to {quote(self.top())}")
 
     def set_items(self, items: list[Any]) -> None:
@@ -264,13 +218,17 @@ class Interpreter:
             raise CheckpointError("a key without a value")
         if isinstance(target, inert.Inert):
             return
-        if not isinstance(target, dict):
-            raise CheckpointError(f"items set in {quote(target)}")
         self.budget.step(len(items) // 2)
         self.budget.hold(104 * len(items) // 2)
+        if isinstance(target, StandIn):
+            target.update(items)
+            return
+        if not isinstance(target, dict):
+            raise CheckpointError(f"items set in {quote(target)}")
         self.nesting.put(target, items)
         for key, value in zip(items[::2], items[1::2], strict=True):
-            target[key_of(key)] = value
+            if not isinstance(key, StoredTensor):  # an optimizer that was pickled whole has its state by its parameters
+                target[key_of(key)] = value
 
     def set_item(self) -> None:
         value = self.pop()
@@ -283,7 +241,7 @@ class Interpreter:
 
     def name(self) -> None:
         self.budget.step(NAME)
-        self.push(inert.find(self.cursor.line(), self.cursor.line()))
+        self.push(self.found(self.cursor.line(), self.cursor.line()))
 
     def name_from_stack(self) -> None:
         name, module = self.pop(), self.pop()
@@ -293,7 +251,18 @@ class Interpreter:
             raise CheckpointError(
                 f"the file names {quote(name)}", f"the limit is {LONGEST_LINE} characters, its module included"
             )
-        self.push(inert.find(module, name))
+        self.push(self.found(module, name))
+
+    def found(self, module: str, name: str) -> inert.Name:
+        """Return what stands for a name, the same every time: one of another package is made here, and counted."""
+        known = self.foreign.get(f"{module}.{name}")
+        if known is None:
+            known = inert.find(module, name, self.strict)
+            if known.foreign:
+                self.budget.step(CALL)
+                self.budget.hold(TENSOR)
+                self.foreign[known.path] = known
+        return known
 
     def call(self, callee: object, args: object) -> None:
         if not isinstance(callee, inert.Name):
@@ -303,6 +272,8 @@ class Interpreter:
         given = sum(len(argument) for argument in args if isinstance(argument, CONTAINERS))
         self.budget.step(CALL + given)  # it may be copied
         value = callee.build(*args)
+        if isinstance(value, StandIn) and value.path in self.foreign:
+            self.made[value.path] += 1
         if isinstance(value, CONTAINERS):
             self.budget.step(max(0, len(value) - given))  # it may be a long one that lies in a short argument
             self.push_container(value, value.values() if isinstance(value, dict) else value)
@@ -322,11 +293,18 @@ class Interpreter:
         self.call(self.pop(), args)
 
     def build(self) -> None:
-        """Set an object's state: an OrderedDict's `_metadata`, a Namespace's fields. Nothing reads them; they are let go."""
-        self.pop()
+        """Set an object's state: a NumPy array's numbers, a stand-in's. What an OrderedDict has is let go."""
+        state = self.pop()
+        if isinstance(self.top(), Stateful):
+            self.budget.step(CALL)
+            self.budget.hold(TENSOR)
+            self.top().set_state(state)
+            return
         if isinstance(self.top(), StoredTensor):
             raise CheckpointError("a state set on a tensor", "it would replace the tensor's numbers")
-        if not isinstance(self.top(), (dict, inert.Inert, inert.Unread)):
+        if isinstance(self.top(), StandIn):
+            self.top().set_state(state)
+        elif not isinstance(self.top(), (dict, inert.Inert, inert.Unread)):
             raise CheckpointError(f"a state set on {quote(self.top())}")
 
     def persistent(self) -> None:
@@ -338,7 +316,7 @@ class Interpreter:
 
 
 def key_of(key: object) -> Hashable:
-    """Return what stands for a dictionary's key: itself if it is text or None, an integer's digits; CheckpointError for others.
+    """Return what stands for a dictionary's key: itself if it is text, None or a record, an integer's digits; else an error.
 
     Python hashes text with a secret, integers without one: a file could choose them so that all collide.
     """
@@ -346,7 +324,7 @@ def key_of(key: object) -> Hashable:
         if len(key) > LONGEST_KEY:
             raise CheckpointError(f"a dictionary's key of {len(key)} characters", f"the limit is {LONGEST_KEY}")
         return key
-    if key is None or isinstance(key, bool):
+    if key is None or isinstance(key, (bool, Record)):
         return key
     if is_natural(key) or (isinstance(key, int) and is_natural(-key)):
         return str(key)

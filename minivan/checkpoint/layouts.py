@@ -11,13 +11,11 @@ from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
 
 from .. import paths
-from ..errors import quote
 from ..geometry import PATCH_STRIDES
-from ..variants import Config, is_learned, listed, parameter_shapes, tensor_faults
-from .budget import Budget
+from ..variants import COLOURS, Config, is_learned, listed, parameter_shapes, tensor_faults
+from . import downstream
 from .error import CheckpointError
 from .tensor import StoredTensor
 
@@ -63,6 +61,8 @@ OPENMMLAB = {
     "head": "head.fc",
 }
 AUTHORS = {module: module for module in OPENMMLAB}
+# mmsegmentation 1.x builds its VAN (projects/van/backbones/van.py) of its MSCAN, whose MLP has a plain convolution.
+MMSEGMENTATION = AUTHORS | {"block{i}.{j}.mlp.dwconv.dwconv": "block{i}.{j}.mlp.dwconv"}
 
 
 @dataclass(frozen=True)
@@ -89,9 +89,21 @@ class Layout:
         i = int(found["s"]) + 1 if "s" in found else found.get("i")
         return template.format(i=i, j=found.get("j")) + found["parameter"]
 
+    def find(self, key: str) -> tuple[int, str] | None:
+        """Return where the longest tail of `key` begins that this library knows, and the authors' name of it; None for none.
+
+        A tail begins after a dot, or is the whole key: 'student.norm1.weight' has 'norm1.weight' at 8.
+        """
+        match = self._tail.search(key, max(0, len(key) - LONGEST_TAIL))
+        if match is None:
+            return None
+        name = self.authors_name(key[match.start() :])
+        assert name, "it fits one of the patterns"
+        return match.start(), name
+
     def ignores(self, key: str) -> bool:
-        """True for a tensor that inference does not need: BatchNorm's counters, a LayerNorm that no output passes."""
-        return key.endswith(".num_batches_tracked") or key.removeprefix(self.backbone) in self.ignored
+        """True for a tensor that the network has and its output does not need, such as a LayerNorm that no output passes."""
+        return key.removeprefix(self.backbone) in self.ignored
 
     @cached_property
     def _patterns(self) -> list[tuple[re.Pattern[str], str]]:
@@ -101,6 +113,10 @@ class Layout:
     def _any(self) -> re.Pattern[str]:
         """All patterns as one, a group each: most keys of a strange file fit none, and are asked about once."""
         return re.compile("|".join(f"({re.sub(r'[?]P<[a-z]+>', '?:', pattern.pattern)})" for pattern, _ in self._patterns))
+
+    @cached_property
+    def _tail(self) -> re.Pattern[str]:
+        return re.compile(rf"(?:(?<=\.)|\A)(?:{self._any.pattern})\Z")
 
 
 def _pattern(template: str, backbone: str) -> re.Pattern[str]:
@@ -121,28 +137,12 @@ LAYOUTS = {
         Layout("huggingface", "Hugging Face", HUGGING_FACE, 1e-6, "hf", "van.", ("layernorm.weight", "layernorm.bias")),
         # mmpretrain/configs/van: 248 then 224, mean = std = 127.5, which is the authors' preprocessing
         Layout("openmmlab", "OpenMMLab", OPENMMLAB, 1e-5, "official", "backbone."),
+        Layout("mmsegmentation", "mmsegmentation", MMSEGMENTATION, downstream.LAYER_NORM_EPS, downstream.PRESET),
     )
 }
 BLOCK_TENSORS = sum(paths.block_of(name) is not None for name, _ in parameter_shapes(Config((1,), (1,), (1,))))  # of one block
-WRAPPERS = ("module.", "_orig_mod.", "model.")  # DataParallel, torch.compile, a training script's own module
-MOST_WRAPPERS = 8  # around one another
-KEY, KEY_MEMORY = 6, 200  # steps and bytes that it takes to look for one key in every layout
-
-
-def understand(state: Mapping[str, object], budget: Budget) -> tuple[Layout, Config, dict[str, StoredTensor]]:
-    """Find the layout of a state dict, the network's shape, and its tensors under the authors' names in order.
-
-    Raises CheckpointError for a state dict that is no VAN's, or has tensors missing, left over or misshapen: each is
-    named, with the shape it should have and the shape found.
-    """
-    state = unwrap(state, budget)
-    budget.step(KEY * len(state))
-    budget.hold(KEY_MEMORY * len(state))
-    layout, named, strangers = detect(state)
-    bare = layout.backbone != "" and not any(key.startswith(layout.backbone) for key in state)
-    headless = bare and not any(paths.lies_under(name, paths.HEAD) for name in named)
-    config = shape_of(named, layout, headless)
-    return layout, config, complete(config, named, strangers)
+HEAD_WEIGHT = f"{paths.HEAD}.weight"  # a Linear's, or of a 1x1 convolution
+LONGEST_TAIL = 200  # characters: no library's name of a tensor has as many
 
 
 def complete(
@@ -158,7 +158,7 @@ def complete(
     tensors = {name: tensor for name, tensor in named.items() if isinstance(tensor, StoredTensor)}
     found = {name: _shape(value) for name, value in named.items()}
     for name, shape in expected.items():
-        if paths.is_layer_scale(name) and found.get(name) == (*shape, 1, 1):  # as some files have them
+        if (paths.is_layer_scale(name) or name == HEAD_WEIGHT) and found.get(name) == (*shape, 1, 1):  # as some files have them
             found[name] = shape
     faults = listed(tensor_faults(config, found, {name: _shape(value) for name, value in (strangers or {}).items()}))
     if faults:
@@ -169,40 +169,6 @@ def complete(
 
 def _shape(value: object) -> tuple[int, ...] | None:
     return value.shape if isinstance(value, StoredTensor) else None
-
-
-def unwrap(state: Mapping[Any, object], budget: Budget) -> dict[str, object]:
-    """Drop the prefixes that training scripts put before every key, and the counter of torch's AveragedModel."""
-    budget.step(len(state))
-    budget.hold(KEY_MEMORY * len(state))
-    keys = {str(key): value for key, value in state.items() if key != "n_averaged"}
-    for _ in range(MOST_WRAPPERS if keys else 0):
-        prefix = next((p for p in WRAPPERS if all(key.startswith(p) for key in keys)), None)
-        if prefix is None:
-            break
-        budget.step(len(keys))
-        keys = {key.removeprefix(prefix): value for key, value in keys.items()}
-    return keys
-
-
-def detect(state: Mapping[str, object]) -> tuple[Layout, dict[str, object], dict[str, object]]:
-    """Return the layout that knows most of the keys, its tensors by the authors' names, and those it does not know."""
-    best = max(LAYOUTS.values(), key=lambda layout: sum(layout.authors_name(key) is not None for key in state))
-    named: dict[str, object] = {}
-    strangers: dict[str, object] = {}
-    for key, value in state.items():
-        name = best.authors_name(key)
-        if name is not None:
-            if name in named:
-                raise CheckpointError(f"two tensors stand for {name}", f"{quote(key)} is the second")
-            named[name] = value
-        elif not best.ignores(key):
-            strangers[key] = value
-    if not named:
-        first = f", {quote(next(iter(state)))} first" if state else ""
-        titles = ", ".join(layout.title for layout in LAYOUTS.values())
-        raise CheckpointError(f"not a VAN: {len(state)} entries{first}", f"none has a name known to {titles}")
-    return best, named, strangers
 
 
 def _told_by(name: str) -> str:
@@ -218,9 +184,10 @@ def _told_by(name: str) -> str:
 
 
 def shape_of(named: Mapping[str, object], layout: Layout, headless: bool) -> Config:
-    """Read dims, depths, MLP ratios and classes from the tensors' shapes.
+    """Read dims, depths, MLP ratios, classes and an image's channels from the tensors' shapes.
 
-    Each number is the one that most of the tensors agree on, so that a single wrong tensor is named as such afterwards.
+    The channels are those of the first convolution, which alone knows them. Each other number is the one that most of
+    the tensors agree on, so that a single wrong tensor is named as such afterwards.
     """
     votes: dict[str, Counter[int]] = {}
     depths: Counter[int] = Counter()  # stage -> blocks
@@ -241,9 +208,12 @@ def shape_of(named: Mapping[str, object], layout: Layout, headless: bool) -> Con
     uneven = next((i for i, d, h in zip(stages, dims, hidden, strict=True) if d < 1 or h % d), None)
     if uneven:
         raise CheckpointError("not a VAN", f"stage {uneven}: dims {dims}, hidden channels of the MLPs {hidden}")
+    stem = _shape(named.get(f"{paths.patch_embed(1)}.proj.weight"))
+    channels = stem[1] if stem is not None and len(stem) == 4 else COLOURS
     classes = 0 if headless else votes.get("classes", Counter({1: 1})).most_common(1)[0][0]
     try:
         ratios = [h // d for d, h in zip(dims, hidden, strict=True)]
-        return Config(tuple(dims), tuple(depths[i] for i in stages), tuple(ratios), classes, layout.layer_norm_eps)
+        blocks = tuple(depths[i] for i in stages)
+        return Config(tuple(dims), blocks, tuple(ratios), classes, layout.layer_norm_eps, channels=channels)
     except ValueError as error:
         raise CheckpointError("not a VAN that can be run", str(error)) from None

@@ -7,15 +7,16 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
-from ..card import Card, Label, Preprocessing
+from ..card import Card, Label, Preprocessing, usual_activation
 from ..errors import is_line, quote
 from ..geometry import PATCH_STRIDES
-from ..variants import Config
+from ..variants import COLOURS, Config
 from .budget import Budget
 from .error import CheckpointError
 from .json_text import parse_json
 from .tensor import is_natural
 
+USUAL_INTERPOLATION = Preprocessing().interpolation
 KEY, VERSION = "minivan", "1"  # the key that tells minivan's own files from others, and the version of what follows
 
 
@@ -26,13 +27,21 @@ def is_own(metadata: Mapping[str, str]) -> bool:
 
 def describe(config: Config, card: Card) -> dict[str, str]:
     """Return the metadata of a file of minivan's own."""
+    shape: dict[str, Any] = {
+        "dims": config.dims, "depths": config.depths, "mlp_ratios": config.mlp_ratios, "classes": config.classes,
+    }  # fmt: skip
+    if config.channels != COLOURS:
+        shape["channels"] = config.channels
+    preprocessing: dict[str, Any] = {
+        "crop": card.preprocessing.crop, "resize": card.preprocessing.resize,
+        "mean": card.preprocessing.mean, "std": card.preprocessing.std,
+    }  # fmt: skip
+    if card.preprocessing.interpolation != USUAL_INTERPOLATION:
+        preprocessing["interpolation"] = card.preprocessing.interpolation
     values = {
-        "shape": {"dims": config.dims, "depths": config.depths, "mlp_ratios": config.mlp_ratios, "classes": config.classes},
+        "shape": shape,
         "eps": {"layer_norm": config.layer_norm_eps, "batch_norm": config.batch_norm_eps},
-        "preprocessing": {
-            "crop": card.preprocessing.crop, "resize": card.preprocessing.resize,
-            "mean": card.preprocessing.mean, "std": card.preprocessing.std,
-        },
+        "preprocessing": preprocessing,
         "labels": [[label.wnid, label.name] for label in card.labels],
     }  # fmt: skip
     texts = {key: json.dumps(value) for key, value in values.items()}
@@ -41,6 +50,8 @@ def describe(config: Config, card: Card) -> dict[str, str]:
         texts["version"] = card.version
     if card.not_sure is not None:
         texts["not_sure"] = json.dumps(card.not_sure)
+    if card.activation != usual_activation(config.classes):
+        texts["activation"] = card.activation
     return texts
 
 
@@ -52,32 +63,36 @@ def understand(name: str, metadata: Mapping[str, str], budget: Budget) -> tuple[
     try:
         shape = parse_json(metadata[part], f"the metadata's {part}", budget)
         dims, depths, ratios = (tuple(_whole_numbers(shape[field])) for field in ("dims", "depths", "mlp_ratios"))
-        (classes,) = _whole_numbers([shape["classes"]])
-        config = Config(dims, depths, ratios, classes)
+        classes, channels = _whole_numbers([shape["classes"], shape.get("channels", COLOURS)])
+        config = Config(dims, depths, ratios, classes, channels=channels)
         part = "eps"
         eps = parse_json(metadata[part], f"the metadata's {part}", budget)
         config = replace(config, layer_norm_eps=_epsilon(eps["layer_norm"]), batch_norm_eps=_epsilon(eps["batch_norm"]))
         part = "preprocessing"
         fields = parse_json(metadata[part], f"the metadata's {part}", budget)
         crop, resize = _whole_numbers([fields["crop"], fields["resize"]])
-        preprocessing = Preprocessing(crop, resize, *(_channels(fields[field]) for field in ("mean", "std")))
+        mean, std = (_channels(fields[field], channels) for field in ("mean", "std"))
+        preprocessing = Preprocessing(crop, resize, mean, std, _text(fields.get("interpolation", USUAL_INTERPOLATION)))
         part = "labels"
         labels = tuple(Label(*_pair(pair)) for pair in parse_json(metadata[part], f"the metadata's {part}", budget))
         if labels and len(labels) != config.classes:
             raise ValueError(f"{len(labels)} labels for {config.classes} classes")
         part = "layout, source or source_sha256"
         layout, source, source_sha256 = (_text(metadata[key]) for key in ("layout", "source", "source_sha256"))
-        part = "version"  # this and the next are newer than the format: a file may do without
+        part = "version"  # this and what follows are newer than the format: a file may do without
         version = _text(metadata.get("version", ""))
         part = "not_sure"
         not_sure = _probability(parse_json(metadata[part], f"the metadata's {part}", budget)) if part in metadata else None
+        part = "activation"
+        activation = _text(metadata.get(part, usual_activation(classes)))
+        card = Card(name, preprocessing, labels, layout, source, source_sha256, version, not_sure, activation=activation)
     except CheckpointError:
         raise
     except KeyError as error:
         raise CheckpointError(f"the metadata's {part}", f"{quote(error.args[0])} is missing") from None
     except (TypeError, ValueError, OverflowError) as error:
         raise CheckpointError(f"the metadata's {part}", str(error)) from None
-    return config, Card(name, preprocessing, labels, layout, source, source_sha256, version, not_sure)
+    return config, card
 
 
 def _whole_numbers(values: Any) -> list[int]:
@@ -88,9 +103,9 @@ def _whole_numbers(values: Any) -> list[int]:
     return values
 
 
-def _channels(values: Any) -> list[float]:
-    if not isinstance(values, list) or len(values) != 3 or not all(isinstance(value, (int, float)) for value in values):
-        raise ValueError("mean and std are three numbers each")
+def _channels(values: Any, channels: int) -> list[float]:
+    if not isinstance(values, list) or len(values) != channels or not all(isinstance(v, (int, float)) for v in values):
+        raise ValueError(f"mean and std are {'three' if channels == COLOURS else channels} numbers each")
     return values
 
 

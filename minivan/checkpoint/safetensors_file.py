@@ -25,6 +25,7 @@ from ..input import named, opened
 from ..output import replacing
 from .archive import read_into
 from .budget import Budget
+from .diagnoses import CUT_OFF
 from .error import CheckpointError
 from .json_text import parse_json
 from .tensor import ITEM_SIZES, MOST_DIMENSIONS, Bytes, StoredTensor, is_natural
@@ -90,7 +91,7 @@ def _text(file: BufferedIOBase) -> tuple[bytes, int]:
     prefix = file.read(8)
     length = int.from_bytes(prefix, "little")
     if len(prefix) < 8 or length > size - 8:
-        raise CheckpointError(f"a safetensors header of {length} bytes in a file of {size}", "cut short, or not safetensors")
+        raise CheckpointError(f"a safetensors header of {length} bytes in a file of {size}", f"not safetensors, or {CUT_OFF}")
     if length > LARGEST_HEADER:
         raise CheckpointError(f"a safetensors header of {length} bytes", f"the limit is {LARGEST_HEADER}")
     text = file.read(length)
@@ -138,7 +139,8 @@ def _check_order(places: Mapping[str, Place], size: int) -> None:
             raise CheckpointError(DAMAGED, f"{quote(name)} begins at byte {begin}, where byte {reached} is next")
         reached = end
     if reached != size:
-        raise CheckpointError(DAMAGED, f"its tensors have {reached} bytes, {size} follow the header")
+        why = f": {CUT_OFF}" if reached > size else ""
+        raise CheckpointError(DAMAGED, f"its tensors have {reached} bytes, {size} follow the header{why}")
 
 
 def _tensor(file: BufferedIOBase, start: int, name: str, place: Place) -> StoredTensor:

@@ -2,49 +2,42 @@
 
 from __future__ import annotations
 
+import re
 from io import BufferedIOBase
 
+from .diagnoses import AGAIN, BEGINNINGS, of_text
 from .error import CheckpointError
 
-# First bytes -> what such a file is. Each is refused by name: "not a checkpoint" would leave the user to guess.
-OTHERS = (
-    (b"\x1f\x8b", "a gzip file", "unpack it first"),
-    (b"BZh", "a bzip2 file", "unpack it first"),
-    (b"\xfd7zXZ\0", "an xz file", "unpack it first"),
-    (b"7z\xbc\xaf\x27\x1c", "a 7-Zip archive", "unpack it first"),
-    (b"(\xb5/\xfd", "a Zstandard file", "unpack it first"),
-    (b"PK\5\6", "an empty zip file", "it holds no weights"),
-    (b"\x89HDF", "an HDF5 file (Keras, say)", "PyTorch and safetensors files are read"),
-    (b"\x93NUMPY", "a NumPy array", "PyTorch and safetensors files are read"),
-    (b"GGUF", "a GGUF file", "PyTorch and safetensors files are read"),
-    (b"\xff\xd8\xff", "a JPEG image", "weights are wanted"),
-    (b"\x89PNG", "a PNG image", "weights are wanted"),
-    (b"version https://git-lfs", "a Git LFS pointer", "the file itself is still to be fetched (git lfs pull)"),
-)
 PROTOCOL_1 = b"L119547037146038801333356L\n"  # torch.save's magic number in pickle protocol 1, which has no mark of its own
-PAGE = (b"<!doctype", b"<html", b"<?xml")
+# An ONNX file has no mark of its own: its first field is its version of the format, its second one of six of ModelProto's.
+ONNX = re.compile(rb"\x08[\x01-\x3f][\x12\x1a\x22\x28\x32\x3a\x42]")
 
 
 def kind_of(file: BufferedIOBase) -> str:
-    """Return 'torch' for a PyTorch file, zip or legacy, and 'safetensors'; CheckpointError says what any other file is."""
+    """Return 'torch' (of another pickle too), 'safetensors', 'hdf5' or 'onnx'; CheckpointError says what any other file is."""
     file.seek(0)
     head = file.read(512)
     size = file.seek(0, 2)
     if not head:
-        raise CheckpointError("the file is empty")
+        raise CheckpointError("the file is empty", AGAIN)
     if head.startswith(b"PK\3\4"):
         return "torch"
     if head[8:9] == b"{" and int.from_bytes(head[:8], "little") <= max(size, 1 << 32):
         return "safetensors"  # asked before the others: the length it begins with may look like any of them
     if head.startswith((b"\x80", PROTOCOL_1)):
         return "torch"
-    for start, what, why in OTHERS:
+    if head.startswith(b"\x89HDF\r\n\x1a\n"):
+        return "hdf5"
+    if ONNX.match(head):
+        return "onnx"
+    for start, what, why in BEGINNINGS:
         if head.startswith(start):
             raise CheckpointError(what, why)
     if head[257:262] == b"ustar":
         raise CheckpointError("a tar file", "PyTorch's format before 0.1.10, or an archive: save it again with a newer PyTorch")
-    if head.lstrip().lower().startswith(PAGE):
-        raise CheckpointError("a web page", "the download's address shows a page, not the file")
+    text = of_text(head)
+    if text:
+        raise CheckpointError(*text)
     if not any(head.count(c) for c in range(9)):
         raise CheckpointError("a text file", "PyTorch and safetensors files are read")
     raise CheckpointError("neither a PyTorch nor a safetensors file", f"it begins with the bytes {head[:8].hex(' ')}")

@@ -27,6 +27,7 @@ ITEM_SIZES = {
     "float8_e4m3fn": 1, "float8_e5m2": 1, "float8_e4m3fnuz": 1, "float8_e5m2fnuz": 1, "float8_e8m0fnu": 1,
     "qint8": 1, "quint8": 1, "qint32": 4, "quint4x2": 1, "quint2x4": 1, "bits8": 1, "bits16": 2,
 }  # fmt: skip
+MARKS = {"bool": "?", "uint8": "u1", "int8": "i1", "int32": "i4", "int64": "i8"}  # besides those, what a mask may be of
 FLOATING = {"float64": "f8", "float32": "f4", "float16": "f2", "bfloat16": "u2"}
 
 
@@ -69,12 +70,23 @@ class StoredTensor:
         Raises CheckpointError for integers and other dtypes, for what is `unreadable`, and for what `fetch` finds wrong with
         the bytes.
         """
+        if self.dtype not in FLOATING:
+            self._check_readable()
+            raise CheckpointError(f"a tensor of {self.dtype}", f"weights are {', '.join(FLOATING)}")
+        return self._numbers(FLOATING[self.dtype])
+
+    def read_marks(self) -> npt.NDArray[Any]:
+        """Return the numbers of a mask, which may be integers or True and False too. Errors as for `read`."""
+        return self._numbers(MARKS[self.dtype]) if self.dtype in MARKS and not self.negated else self.read()
+
+    def _check_readable(self) -> None:
         if self.unreadable:
             raise CheckpointError("a tensor that cannot be read", self.unreadable)
-        if self.dtype not in FLOATING:
-            raise CheckpointError(f"a tensor of {self.dtype}", f"weights are {', '.join(FLOATING)}")
+
+    def _numbers(self, kind: str) -> npt.NDArray[Any]:
+        self._check_readable()
         item = ITEM_SIZES[self.dtype]
-        dtype = np.dtype(FLOATING[self.dtype]).newbyteorder(self.byteorder)
+        dtype = np.dtype(kind).newbyteorder(self.byteorder)
         values: npt.NDArray[Any] = self.fetch(self.offset * item, self.extent_bytes).view(dtype)
         if self.strides is not None and self.count:
             values = np.lib.stride_tricks.as_strided(values, self.shape, tuple(s * item for s in self.strides), writeable=False)
@@ -83,6 +95,23 @@ class StoredTensor:
         if self.dtype == "bfloat16":  # the upper half of a float32, so widening is exact
             values = (values.astype(np.uint32) << 16).view(np.float32)
         return np.negative(values) if self.negated else values
+
+
+@dataclass(frozen=True)
+class Derived(StoredTensor):
+    """A tensor that is computed from others when it is read: `formula` takes their numbers, in order."""
+
+    parts: tuple[StoredTensor, ...] = ()
+    formula: Callable[..., npt.NDArray[np.floating[Any]]] = np.asarray
+
+    @property
+    def extent_bytes(self) -> int:
+        """Bytes from the first to the last that its parts touch, together."""
+        return sum(part.extent_bytes for part in self.parts)
+
+    def read(self) -> npt.NDArray[np.floating[Any]]:
+        """Return the numbers in C order, of its first part's kind. Errors as for any tensor."""
+        return np.asarray(self.formula(*(part.read_marks() for part in self.parts)), order="C")
 
 
 @dataclass(frozen=True)

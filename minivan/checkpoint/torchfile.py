@@ -7,17 +7,20 @@ they are asked for. What nobody asks for, an optimizer's state say, is stepped o
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable
 from io import BufferedIOBase
+from typing import Any
 
 from ..errors import quote
 from .archive import Archive, read_into
 from .budget import Budget
 from .cursor import Cursor
+from .diagnoses import CUT_OFF, TORCHSCRIPT, WHOLE_MODEL
 from .error import CheckpointError
 from .inert import Name
 from .interpreter import Interpreter
-from .tensor import ITEM_SIZES, ByteOrder, Bytes, Storage, is_natural
+from .tensor import ITEM_SIZES, ByteOrder, Bytes, Storage, StoredTensor, is_natural
 
 MAGIC = 0x1950A86A20F9469CFC6C  # torch.serialization.MAGIC_NUMBER
 LEGACY_VERSION = 1001  # torch.serialization.PROTOCOL_VERSION
@@ -44,7 +47,7 @@ class ZipFile:
 
     format = "PyTorch zip"
 
-    def __init__(self, file: BufferedIOBase, size: int, budget: Budget) -> None:
+    def __init__(self, file: BufferedIOBase, size: int, budget: Budget, strict: bool = False) -> None:
         self.archive = Archive(file, size, budget)
         self.descriptions = Descriptions()
         self.folder = self._folder()
@@ -55,8 +58,9 @@ class ZipFile:
         if length > LARGEST_PICKLE:
             raise CheckpointError(f"zip record {quote(name)} of {length} bytes", f"the limit is {LARGEST_PICKLE}")
         start = self.archive.start(name)
+        interpreter = Interpreter(Cursor(file, start, start + length), budget, self._storage, strict)
         try:
-            self.contents = Interpreter(Cursor(file, start, start + length), budget, self._storage).run()
+            self.contents, self.made = interpreter.run(), interpreter.made
         except CheckpointError as error:
             raise error.within(name) from None
 
@@ -73,7 +77,7 @@ class ZipFile:
         if stranger is not None:
             raise CheckpointError(f"zip record {quote(stranger)} outside {quote(folder)}", "torch.save writes one folder")
         if f"{folder}/constants.pkl" in self.archive.entries:
-            raise CheckpointError("a TorchScript program", "save the model's state_dict with torch.save instead")
+            raise CheckpointError("a TorchScript program", TORCHSCRIPT)
         return folder
 
     def _byteorder(self) -> ByteOrder:
@@ -103,13 +107,18 @@ class ZipFile:
 
 
 class LegacyFile:
-    """A file of torch.save before PyTorch 1.6: five pickles in a row, then every storage with its length before it."""
+    """A file of torch.save before PyTorch 1.6: five pickles in a row, then every storage with its length before it.
+
+    Or a single pickle of a dictionary, which may hold NumPy arrays in the place of tensors.
+    """
 
     format = "PyTorch legacy"
+    contents: object
 
-    def __init__(self, file: BufferedIOBase, size: int, budget: Budget) -> None:
+    def __init__(self, file: BufferedIOBase, size: int, budget: Budget, strict: bool = False) -> None:
         self.file, self.size = file, size
         self.descriptions = Descriptions()
+        self.made: Counter[str] = Counter()  # stand-ins for objects of other packages
         self.storages: dict[str, Storage] = {}
         self.records: dict[str, int] = {}  # key -> where its bytes begin
         position = 0
@@ -117,15 +126,21 @@ class LegacyFile:
         def pickled(place: str, storage: Callable[[object], Storage] | None = None) -> object:
             nonlocal position
             cursor = Cursor(file, position, size)
+            interpreter = Interpreter(cursor, budget, storage, strict)
             try:
-                value = Interpreter(cursor, budget, storage).run()
+                value = interpreter.run()
             except CheckpointError as error:
                 raise error.within(place) from None
             position = cursor.position
+            self.made |= interpreter.made
             return value
 
-        if pickled("the magic number") != MAGIC:
-            raise CheckpointError("a pickle that torch.save did not write")
+        first = pickled("the magic number")
+        if isinstance(first, dict) and position == size and _holds_arrays(first, budget):
+            self.format, self.contents = "pickle", first
+            return
+        if first != MAGIC:
+            raise CheckpointError("a pickle that torch.save did not write", "nor does it hold NumPy arrays by their names")
         version = pickled("the version")
         if version != LEGACY_VERSION:
             raise CheckpointError(f"version {quote(version)} of PyTorch's file format", f"{LEGACY_VERSION} is known")
@@ -162,7 +177,7 @@ class LegacyFile:
             self.records[key] = position + 8
             position += 8 + storage.size
             if position > self.size:
-                raise CheckpointError(f"storage {quote(key)} ends {position - self.size} bytes after the file", "cut short")
+                raise CheckpointError(f"storage {quote(key)} ends {position - self.size} bytes after the file", CUT_OFF)
         if position != self.size:
             raise CheckpointError(f"{self.size - position} bytes follow the last storage", "torch.save writes none")
 
@@ -180,7 +195,7 @@ def check_identifier(identifier: object) -> tuple[str, str, str, int, tuple[obje
     if not (isinstance(identifier, tuple) and identifier and isinstance(identifier[0], str)):
         raise CheckpointError("a persistent id that is no storage")
     if identifier[0] == "module":
-        raise CheckpointError("a whole pickled module", "its class would have to be imported; save its state_dict instead")
+        raise CheckpointError("a whole pickled model", WHOLE_MODEL)
     if identifier[0] != "storage" or len(identifier) not in (5, 6):
         raise CheckpointError(f"a persistent id of the kind {quote(identifier[0])}", "only storages are known")
     kind, key, location, count = identifier[1:5]
@@ -196,6 +211,13 @@ def check_identifier(identifier: object) -> tuple[str, str, str, int, tuple[obje
     return kind.dtype, key, location, count, view
 
 
+def _holds_arrays(contents: dict[Any, object], budget: Budget) -> bool:
+    """Tell whether a pickle holds arrays: by themselves, or after the name that PaddlePaddle gives each."""
+    budget.step(len(contents))
+    values = (value[-1] if isinstance(value, tuple) and value else value for value in contents.values())
+    return any(isinstance(value, (StoredTensor, dict)) for value in values)
+
+
 def describe_zip(names: list[str]) -> str:
     """Say what a zip file without a data.pkl holds."""
     if names and all(name.endswith(".npy") for name in names):
@@ -203,11 +225,12 @@ def describe_zip(names: list[str]) -> str:
     return f"{len(names)} records" + (f", {quote(names[0])} first" if names else "")
 
 
-def open_torch(file: BufferedIOBase, budget: Budget) -> ZipFile | LegacyFile:
+def open_torch(file: BufferedIOBase, budget: Budget, strict: bool = False) -> ZipFile | LegacyFile:
     """Understand an open PyTorch file of either kind within a budget; its tensors can be read as long as it stays open.
 
-    Raises CheckpointError for what is neither, or damaged, or asks for more than inert values.
+    `strict` refuses names of other packages, for which there are stand-ins else: `made` counts them by class. Raises
+    CheckpointError for what is neither, or damaged, or asks for more than inert values.
     """
     size = file.seek(0, 2)
     file.seek(0)
-    return (ZipFile if file.read(4) == b"PK\3\4" else LegacyFile)(file, size, budget)
+    return (ZipFile if file.read(4) == b"PK\3\4" else LegacyFile)(file, size, budget, strict)

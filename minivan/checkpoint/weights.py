@@ -2,33 +2,42 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+import re
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
-from io import BufferedIOBase
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 
-from .. import input, paths
-from ..card import PRESETS, Card, Label, Preprocessing, imagenet1k
+from ..card import Card, Label, Preprocessing, default_preprocessing, usual_activation
 from ..errors import printable, quote
-from ..variants import Config, is_learned, title_with_shape
-from . import layouts, own_metadata, safetensors_file
-from .budget import Budget
+from ..van import check_channels
+from ..variants import (
+    COLOURS,
+    Config,
+    counted,
+    is_learned,
+    listed,
+    parameter_shapes,
+    title_with_shape,
+    unusual_channels,
+    variant_of,
+)
+from . import downstream, formats, layouts, own_metadata, safetensors_file, stated
 from .error import CheckpointError
-from .library_metadata import huggingface_config, openmmlab_labels
-from .sniff import kind_of
-from .state_dict import AVERAGED, find_state_dict
+from .folder import Place, locate
+from .library_metadata import huggingface_config, labels_beside, states_shape, usual_labels
+from .search import Found, understand
 from .tensor import StoredTensor
-from .torchfile import open_torch
 
 LARGEST_READING = 8  # a file's tensors may span this many times its size: some share bytes, none needs more
 OWN = "minivan's own"
-HUGGING_FACE_FILES = ("model.safetensors", "pytorch_model.bin")
-SUFFIXES = (".tar", ".pth", ".pt", ".bin", ".ckpt", ".safetensors")
+VARIANCES = "running_var"
+RANK = re.compile(r"(?:^|[._-])rank[._-]?[0-9]+", re.IGNORECASE)  # in the names of one process's part
+MOST_CLASSES = 8  # whose objects are listed among what was passed over
 
 
 @dataclass(frozen=True)
@@ -44,7 +53,8 @@ class Weights:
     def summary(self) -> str:
         """'VAN-B0, 200 classes, 3,900,200 parameters': BatchNorm's running statistics are not parameters."""
         count = sum(tensor.size for name, tensor in self.tensors.items() if is_learned(name))
-        return f"{title_with_shape(self.config)}, {self.config.classes} classes, {count:,} parameters"
+        shape = f"{title_with_shape(self.config)}{unusual_channels(self.config)}"
+        return f"{shape}, {self.config.classes} classes, {count:,} parameters"
 
 
 @dataclass(frozen=True)
@@ -52,41 +62,70 @@ class Checkpoint:
     """An open checkpoint, understood: `stored` has the network's tensors by the authors' names, each read when asked."""
 
     format: str
-    size: int  # bytes of the file
+    size: int  # bytes of the file, or of all its shards and their index
     config: Config
     card: Card
     stored: dict[str, StoredTensor]
     notes: tuple[str, ...] = ()
+    label: str = ""  # under which keys the network lies, '.' where it is under none; '' in a file that holds nothing else
+    passed_over: tuple[str, ...] = ()  # what else the file holds: 'decode_head: 12 tensors'
 
 
-def read(path: str | Path, key: str | None = None) -> Weights:
+def read(path: str | Path, key: str | None = None, *, strict: bool = False, allow_nonfinite: bool = False) -> Weights:
     """Read a VAN checkpoint of any layout and format; nothing in the file can run.
 
-    `path` is a PyTorch file (zip or legacy), a safetensors file, minivan's own or another library's, or a Hugging Face
-    folder. `key` says under which key of a PyTorch file the network lies, where the usual ones are wrong. float64 is
-    rounded to the nearest float32, the engines' type; every narrower type is exact in it. Raises CheckpointError for
-    anything that is not a complete VAN, and OSError, naming the file, where it cannot be read.
+    `path` is a PyTorch file (zip or legacy), a safetensors file, minivan's own or another library's, one of PaddlePaddle's,
+    Keras' or ONNX', or a folder: of Hugging Face's with one file or with shards, its Hub's cache, or a distributed checkpoint.
+    `key` says where in the file the network lies, where there are several: keys of dictionaries and what stands before the
+    names of its tensors, parted by dots ('ema.module', 'student'; '.' for the top). `strict` refuses a pickle with objects of
+    classes that are not known, which are passed over else. float64 is rounded to the nearest float32, the engines' type; every
+    narrower type is exact in it. Raises CheckpointError for anything that is not a complete VAN, or not one alone, for numbers
+    that are NaN or infinite and variances that are negative unless `allow_nonfinite`, and OSError, naming the file, where it
+    cannot be read.
     """
-    with opened(path, key) as checkpoint:
-        tensors, rounded = _numbers(checkpoint)
+    with opened(path, key, strict=strict) as checkpoint:
+        tensors, rounded, odd = _numbers(checkpoint)
     notes = checkpoint.notes
     if rounded:
         notes += (f"{rounded} float64 tensors were rounded to float32, the engines' type",)
+    if odd and not allow_nonfinite:
+        raise CheckpointError(odd, "a training that diverged, or damage; --allow-nonfinite reads them all the same", str(path))
+    if odd:
+        notes += (odd,)
     return Weights(checkpoint.config, tensors, checkpoint.card, notes)
 
 
+def oddity(name: str, tensor: npt.NDArray[np.float32]) -> str:
+    """Say what is odd about a tensor's numbers: NaN, infinities, variances below 0; '' for nothing."""
+    if not np.isfinite(tensor).all():
+        return f"{name} has {np.count_nonzero(~np.isfinite(tensor)):,} numbers that are NaN or infinite"
+    if name.endswith(VARIANCES) and (tensor < 0).any():
+        return f"{name} has {np.count_nonzero(tensor < 0):,} negative variances"
+    return ""
+
+
 @contextmanager
-def opened(path: str | Path, key: str | None = None) -> Iterator[Checkpoint]:
+def opened(path: str | Path, key: str | None = None, *, strict: bool = False) -> Iterator[Checkpoint]:
     """Open a checkpoint and give what `read` would read of it, no tensor read yet. Arguments and errors as for `read`.
 
-    The file is opened once, and everything is read from it; its tensors can be read until the block ends.
+    Each file is opened once, and everything is read from it; its tensors can be read until the block ends.
     """
-    path = resolve_folder(Path(path))
+    place = locate(Path(path))
     try:
-        with input.named(path), input.opened(path) as file:
-            yield _understood(path, file, key)
+        with formats.opened(place, strict) as held:
+            yield _understood(place, held, key)
     except CheckpointError as error:
-        raise error.within(path) from None
+        if RANK.search(place.path.name) and error.what.startswith("not a complete VAN"):
+            error = CheckpointError(f"{error.what} (its name says that it is one process's part)", error.why, error.where)
+        raise error.within(place.path) from None
+
+
+def odd_numbers(checkpoint: Checkpoint) -> str:
+    """Read an open checkpoint's tensors and say which have NaN, infinities or negative variances; '' for none.
+
+    Raises CheckpointError for tensors that cannot be read.
+    """
+    return _numbers(checkpoint)[2]
 
 
 def with_source_sha256(weights: Weights) -> Weights:
@@ -103,13 +142,15 @@ def revise(
     preprocessing: Preprocessing | None = None,
     version: str | None = None,
     not_sure: float | None = None,
+    activation: str | None = None,
 ) -> Weights:
     """Return the weights with what you know better than their file: class names, LayerNorm's eps, preprocessing, their
-    version, and the top probability below which they are not sure.
+    version, the top probability below which they are not sure, and what makes probabilities of logits.
 
-    Raises ValueError where the labels are not one a class, and for an eps or a probability that is not between 0 and 1.
+    Raises ValueError where the labels are not one a class, where mean and std are not one number a channel, for an eps or a
+    probability that is not between 0 and 1, and for an activation that is none of `minivan.card.ACTIVATIONS`.
     """
-    card, config = weights.card, weights.config
+    card, config, notes = weights.card, weights.config, weights.notes
     if labels is not None:
         if len(labels) != config.classes:
             raise ValueError(f"{len(labels)} labels for {config.classes} classes")
@@ -119,12 +160,17 @@ def revise(
             raise ValueError(f"eps {eps:g}: it lies between 0 and 1")
         config = replace(config, layer_norm_eps=eps)
     if preprocessing is not None:
+        if preprocessing != card.preprocessing:
+            notes = tuple(note for note in notes if note != unknown_preprocessing(card.preprocessing))
         card = replace(card, preprocessing=preprocessing)
+        check_channels(config, card)
     if version is not None:
         card = replace(card, version=version)
     if not_sure is not None:
         card = replace(card, not_sure=not_sure)
-    return replace(weights, card=card, config=config)
+    if activation is not None:
+        card = replace(card, activation=activation)
+    return replace(weights, card=card, config=config, notes=notes)
 
 
 def write(weights: Weights, path: str | Path, dtype: str = "float32", to: str = "minivan") -> tuple[str, ...]:
@@ -146,79 +192,88 @@ def write(weights: Weights, path: str | Path, dtype: str = "float32", to: str = 
     return (f"the authors' code has LayerNorm eps {theirs:g}, these weights {ours:g}",)
 
 
-def resolve_folder(path: Path) -> Path:
-    """Return the weights file of a Hugging Face folder, any other path as it is."""
-    if not path.is_dir():
-        return path
-    for name in HUGGING_FACE_FILES:
-        if (path / name).is_file():
-            return path / name
-    raise CheckpointError("a folder without weights", f"neither {' nor '.join(HUGGING_FACE_FILES)} is in it", str(path))
+def _understood(place: Place, held: formats.Held, key: str | None) -> Checkpoint:
+    if own_metadata.is_own(held.metadata):
+        if key is not None:
+            raise CheckpointError("minivan's own file holds one network", "leave out --key")
+        config, card = own_metadata.understand(place.name, held.metadata, held.budget)
+        stored = layouts.complete(config, held.tensors())
+        return Checkpoint(OWN, held.size, config, replace(card, file=place.path), stored)
+    found = understand(held.contents, held.budget, key)
+    objects = tuple(f"{_objects(count)} of the class {quote(name)}" for name, count in held.made.most_common(MOST_CLASSES))
+    if len(held.made) > MOST_CLASSES:
+        objects += (f"objects of {len(held.made) - MOST_CLASSES} more classes",)
+    return _foreign(place, held, replace(found, passed_over=(*found.passed_over, *objects)))
 
 
-def name_of(path: Path) -> str:
-    """Return a short name for the weights in a file: 'van_tiny_754' for van_tiny_754.pth.tar, for Hugging Face its folder's."""
-    if path.name in HUGGING_FACE_FILES:
-        return path.resolve().parent.name
-    name = path.name
-    while Path(name).suffix.lower() in SUFFIXES:
-        name = Path(name).stem
-    return name
+def _objects(count: int) -> str:
+    return "1 object" if count == 1 else f"{count:,} objects"
 
 
-def _understood(path: Path, file: BufferedIOBase, key: str | None) -> Checkpoint:
-    size = file.seek(0, 2)
-    budget = Budget(size)
-    if kind_of(file) == "safetensors":
-        tensors, metadata = safetensors_file.contents(file, budget)
-        if own_metadata.is_own(metadata):
-            config, card = own_metadata.understand(name_of(path), metadata, budget)
-            return Checkpoint(OWN, size, config, replace(card, file=path), layouts.complete(config, tensors))
-        return _foreign(path, size, "safetensors", tensors, budget)
-    torch = open_torch(file, budget)
-    state, chosen = find_state_dict(torch.contents, budget, key)
-    found = _foreign(path, size, torch.format, state, budget, torch.contents)
-    if chosen in AVERAGED:
-        found = replace(found, notes=(f"{quote(chosen)} was read, the averaged weights", *found.notes))
-    return found
-
-
-def _foreign(
-    path: Path, size: int, kind: str, state: Mapping[str, object], budget: Budget, contents: object = None
-) -> Checkpoint:
-    """Understand another library's tensors, with what their layout implies: eps, preprocessing, class names.
-
-    `contents` is all that a pickle holds: class names may lie beside the tensors.
-    """
-    layout, config, stored = layouts.understand(state, budget)
-    labels = openmmlab_labels(contents, config.classes, budget)
-    notes: tuple[str, ...] = ()
-    if layout.name == "huggingface":
-        config, labels = huggingface_config(path.parent / "config.json", config)
-    if labels and len(labels) != config.classes:
-        notes = (f"its {len(labels)} class names are left out: it has {config.classes} classes",)
+def _foreign(place: Place, held: formats.Held, found: Found) -> Checkpoint:
+    """Complete what was found in another library's file with what its layout implies: eps, preprocessing, class names."""
+    layout, config = found.layout, found.config
+    if held.epsilons:
+        config = replace(config, layer_norm_eps=held.epsilons[0], batch_norm_eps=held.epsilons[1])
+    notes = (*place.notes, *held.notes, *found.notes)
+    labels = labels_beside(held.contents, config.classes, held.budget) if config.classes else ()
+    activation, shape_said = held.activation or usual_activation(config.classes), held.is_whole
+    folder = place.path.parent if layout.name == "huggingface" else None
+    if folder:
+        config, named, activation = huggingface_config(folder / "config.json", config)
+        labels = named or labels
+        shape_said = states_shape(folder / "config.json")
+    said, preset = stated.beside(held.contents, folder, held.budget), layout.preset
+    if not config.classes and downstream.is_downstream(found.label, layout.backbone, found.beside, held.contents):
+        config, preset = replace(config, layer_norm_eps=downstream.LAYER_NORM_EPS), downstream.PRESET
+        said = said.of_colours()
+        notes += (downstream.NOTE,)
+    if variant_of(config) is None and not shape_said:
+        depths = " ".join(map(str, config.depths))
+        guess = f"dims {config.dims} and depths {depths} are no published variant's: if blocks are missing from the file, it is"
+        notes += (f"{guess} another network",)
+    if not labels:
+        labels = usual_labels(config)
+    elif len(labels) != config.classes:
+        notes += (f"its {len(labels)} class names are left out: it has {config.classes} classes",)
         labels = ()
-    if config.classes == 1000 and not labels:
-        labels = imagenet1k()
-    card = Card(name_of(path), PRESETS[layout.preset], labels, layout.name, printable(path.name), file=path)
-    return Checkpoint(kind, size, config, card, stored, notes)
+    preprocessing, left = said.applied(default_preprocessing(config.channels, preset))
+    notes += left
+    if config.channels != COLOURS and "mean" not in said.fields:
+        notes += (unknown_preprocessing(preprocessing),)
+    source = printable(place.name if place.is_distributed else place.path.name)
+    card = Card(
+        place.name, preprocessing, labels, layout.name, source, file=place.path, activation=activation, shards=held.files
+    )
+    return Checkpoint(held.format, held.size, config, card, found.stored, notes, found.label, found.passed_over)
 
 
-def _numbers(checkpoint: Checkpoint) -> tuple[dict[str, npt.NDArray[np.float32]], int]:
-    """Read the tensors as float32 and count those that lost digits on the way."""
+def unknown_preprocessing(taken: Preprocessing) -> str:
+    """Say what is taken for the mean and std of a network whose images are no photos, and how to say it better."""
+    unknown = f"how its images of {counted(taken.channels)} were prepared is not known"
+    return f"{unknown}: mean {taken.mean[0]:g} and std {taken.std[0]:g} are taken (others: convert --mean and --std)"
+
+
+def _numbers(checkpoint: Checkpoint) -> tuple[dict[str, npt.NDArray[np.float32]], int, str]:
+    """Read the tensors as float32, count those that lost digits on the way, and say what is odd about any."""
     wanted = sum(tensor.extent_bytes for tensor in checkpoint.stored.values())
     if wanted > LARGEST_READING * checkpoint.size:
         limit = f"at most {LARGEST_READING} times its size is read"
         raise CheckpointError(f"tensors that span {wanted} bytes in a file of {checkpoint.size}", limit)
     tensors: dict[str, npt.NDArray[np.float32]] = {}
+    shapes = dict(parameter_shapes(checkpoint.config))
     rounded = 0
-    for name, tensor in checkpoint.stored.items():
-        try:
-            exact = tensor.read()
-        except CheckpointError as error:
-            raise error.within(name) from None
-        tensors[name] = safetensors_file.narrow(name, exact, "float32")
-        if paths.is_layer_scale(name):
-            tensors[name] = tensors[name].reshape(tensor.shape[:1])  # (C, 1, 1) in some files
-        rounded += exact.dtype == np.float64 and not np.array_equal(tensors[name].ravel(), exact.ravel(), equal_nan=True)
-    return tensors, rounded
+    squares: list[float] = []
+    with np.errstate(all="ignore"):
+        for name, tensor in checkpoint.stored.items():
+            try:
+                exact = tensor.read()
+            except CheckpointError as error:
+                raise error.within(name) from None
+            flat = safetensors_file.narrow(name, exact, "float32").ravel()
+            rounded += exact.dtype == np.float64 and not np.array_equal(flat, exact.ravel(), equal_nan=True)
+            squares.append(np.dot(flat, flat))  # finite only where all are; cheap while they are in the processor's cache
+            tensors[name] = flat.reshape(shapes[name])  # layer scales are (C, 1, 1) in some files, heads (C, D, 1, 1)
+        suspects = zip(tensors.items(), np.isfinite(squares), strict=True)
+        odd = [oddity(*item) for item, is_finite in suspects if not is_finite or item[0].endswith(VARIANCES)]
+    return tensors, rounded, listed(filter(None, odd))

@@ -16,7 +16,7 @@ from collections.abc import Collection, Iterator
 from typing import NoReturn, TextIO
 
 from ..errors import printable
-from .arguments import COMPILED, RIGHT, WRONG, prepare_compiler
+from .arguments import RIGHT, WRONG, compiles, prepare_compiler
 from .ending import none_lost, signals, status_of
 from .printing import complain, complain_of_all, say
 from .space import check as check_space
@@ -91,7 +91,7 @@ def run(argv: list[str], shown: Collection[type[Warning]]) -> int:
         return WRONG
     # OpenMP's threads spin while they wait unless told to sleep: on a busy machine that costs up to ten times the work.
     os.environ.setdefault("OMP_WAIT_POLICY", "passive")
-    check_space(getattr(args, "compiles", getattr(args, "engine", None) in COMPILED))
+    check_space(compiles(args))
     prepare_compiler(args)
     with compiling_noted(getattr(args, "engine", None), shown):
         status: int = args.run(args)

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, TypeVar
 from ..errors import WrongCall, quote, sentence
 from ..geometry import SMALLEST_SIDE
 from ..processors import MOST_THREADS, budget
+from .printing import note
 
 if TYPE_CHECKING:
     from ..van import VAN
@@ -25,6 +26,7 @@ unchecked); 2 a wrong call, or nothing could be judged, be it for want of memory
 interrupted, and 128 more than its number for another signal that ended it (143 for SIGTERM, 129 for SIGHUP)."""
 
 ENGINES = ("fast", "exact", "numpy")  # minivan.engines.ENGINES by name: importing the values costs NumPy, and help needs none
+ACTIVATIONS = ("softmax", "sigmoid")  # minivan.card.ACTIVATIONS, likewise
 COMPILED = ("fast", "exact")  # those of them whose kernels Numba compiles
 LARGEST_SIDE = 100_000  # pixels of an input that --size takes: far beyond any memory, short of any overflow
 
@@ -66,6 +68,25 @@ def add_weights(parser: argparse.ArgumentParser) -> None:
     weights = parser.add_mutually_exclusive_group()
     weights.add_argument("--model", metavar="NAME", help="which weights: b0, b1, ... (default: the best usable here)")
     weights.add_argument("--weights", metavar="FILE", help="weights from a file: minivan's own, or any VAN checkpoint")
+    add_reading(parser)
+
+
+def add_reading(parser: argparse.ArgumentParser, also: str = "") -> None:
+    """Add --key and --allow-nonfinite, which say how a file of weights is read; `also` is what else may hold such numbers."""
+    add_key(parser)
+    taken = f"take weights with NaN, infinities or negative variances in them{also}"
+    parser.add_argument("--allow-nonfinite", action="store_true", help=taken)
+
+
+def add_key(parser: argparse.ArgumentParser) -> None:
+    """Add --key."""
+    parser.add_argument("--key", metavar="NAME", help=(
+        "which of a checkpoint's networks: the keys it lies under, such as ema.module or student; . for the top"))  # fmt: skip
+
+
+def add_strict(parser: argparse.ArgumentParser) -> None:
+    """Add --strict."""
+    parser.add_argument("--strict", action="store_true", help="refuse a file with objects of classes that are not known")
 
 
 def add_engine(parser: argparse.ArgumentParser, default: str = "fast", advice: str = "") -> None:
@@ -97,6 +118,22 @@ def add_exif(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--no-exif", action="store_true", help="do not turn the photo the way its EXIF data say")
 
 
+def add_channels(parser: argparse.ArgumentParser) -> None:
+    """Add --channels."""
+    parser.add_argument("--channels", type=positive, default=3, metavar="N", help="of an image (default: 3)")
+
+
+def add_activation(parser: argparse._ActionsContainer, default: str) -> None:
+    """Add --activation."""
+    said = f"probabilities: softmax, of one class among all, or sigmoid, of each for itself (default: {default})"
+    parser.add_argument("--activation", choices=ACTIVATIONS, help=said)
+
+
+def compiles(args: argparse.Namespace) -> bool:
+    """Tell whether a command runs Numba's kernels: whatever it is asked for, or with the engine that was asked for."""
+    return bool(getattr(args, "compiles", getattr(args, "engine", None) in COMPILED))
+
+
 def prepare_compiler(args: argparse.Namespace) -> None:
     """Do as --threads and --cache say; Numba and the kernels read both when they are first imported, so it comes before.
 
@@ -105,7 +142,7 @@ def prepare_compiler(args: argparse.Namespace) -> None:
     if getattr(args, "cache", None):
         os.environ["MINIVAN_CACHE"] = args.cache
     asked = os.environ.get("NUMBA_NUM_THREADS")
-    if asked and not (asked.isdecimal() and int(asked)) and getattr(args, "engine", "numpy") != "numpy":
+    if asked and not (asked.isdecimal() and int(asked)) and compiles(args):
         raise WrongCall(f"NUMBA_NUM_THREADS is {quote(asked)}, not a whole number of at least 1: unset it, or use --threads")
     threads = getattr(args, "threads", None)
     if threads is None:
@@ -149,4 +186,12 @@ def load_model(args: argparse.Namespace) -> VAN:
     from ..checkpoint import load
 
     with wrong_calls():
-        return load(args.model if args.weights is None else Path(args.weights), engine=args.engine)
+        name = args.model if args.weights is None else Path(args.weights)
+        model = load(name, args.engine, key=args.key, allow_nonfinite=args.allow_nonfinite)
+    for remark in model.card.notes:
+        note(remark)
+    if getattr(args, "activation", None):
+        from dataclasses import replace
+
+        model.card = replace(model.card, activation=args.activation)
+    return model

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 
-from .arguments import RIGHT, add_engine, add_threads, positive, size, wrong_calls
+from .arguments import RIGHT, add_channels, add_engine, add_threads, positive, size, wrong_calls
 from .printing import say, say_json
 
 
@@ -13,6 +13,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_engine(parser)
     parser.add_argument("--size", type=size, default=(224, 224), metavar="N", help="input pixels: N, or HxW (default: 224)")
     parser.add_argument("--batch", type=positive, default=1, metavar="N", help="images at once (default: 1)")
+    add_channels(parser)
     add_threads(parser)
     parser.add_argument("--runs", type=positive, default=30, metavar="N", help="timed runs (default: 30)")
     parser.add_argument("--json", action="store_true", help="as one JSON object")
@@ -20,17 +21,19 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
+    from dataclasses import replace
+
     from ..bench import measure
     from ..processors import budget
-    from ..variants import canonical, title, variant
+    from ..variants import canonical, title, unusual_channels, variant
 
     with wrong_calls():
-        name, config = canonical(args.name), variant(args.name)
+        name, config = canonical(args.name), replace(variant(args.name), channels=args.channels)
         seen = measure(config, args.engine, args.size, args.batch, args.runs)
     if args.json:
         say_json({"variant": name, **seen._asdict()})
         return RIGHT
-    say(f"{title(config)}, {seen.height} x {seen.width}, batch {seen.batch}, engine {seen.engine}, "
+    say(f"{title(config)}{unusual_channels(config)}, {seen.height} x {seen.width}, batch {seen.batch}, engine {seen.engine}, "
           f"{seen.threads} of {budget().threads} threads, {args.runs} runs")  # fmt: skip
     say(f"  first call   {seen.first_ms:9.1f} ms  (compiling, or loading what was compiled)")
     say(f"  minimum      {seen.min_ms:9.2f} ms")

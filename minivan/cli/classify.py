@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from ..errors import printable
 from ..predict import Answer, Unusable, answers, find_images, make_ready
 from .arguments import (
+    add_activation,
     add_engine,
     add_exif,
     add_threads,
@@ -38,13 +39,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_engine(parser)
     parser.add_argument("--top-k", type=positive, default=5, metavar="K", help="how many classes to show (default: 5)")
     parser.add_argument("--json", action="store_true", help="one JSON object per image and line")
+    add_activation(parser, "as the weights say")
     add_threads(parser)
     add_exif(parser)
 
 
 def run(args: argparse.Namespace) -> int:
-    images = find_images(args.paths)
     model = load_model(args)
+    images = find_images(args.paths, model.config.channels)
     show = print_json if args.json else print_text
     failed = 0
     with wrong_calls(), progress(len(images)) as advance:
@@ -87,7 +89,8 @@ def print_text(answer: Answer, model: VAN) -> None:
         console.print(
             Text(f"  not sure: below {model.card.not_sure:.0%}, the limit that the card of these weights sets", style="yellow")
         )
-    said = f"{model} {dot} engine {answer.engine} {dot} {answer.milliseconds:.0f} ms"
+    itself = f" {dot} each class for itself (sigmoid)" if answer.activation == "sigmoid" else ""
+    said = f"{model}{itself} {dot} engine {answer.engine} {dot} {answer.milliseconds:.0f} ms"
     console.print(Text(f"  {printable(said)}\n", style="dim"))
 
 

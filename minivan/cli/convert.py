@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ..errors import WrongCall
-from .arguments import RIGHT, wrong_calls
+from .arguments import RIGHT, add_activation, add_reading, add_strict, wrong_calls
 from .printing import note, say
 
 if TYPE_CHECKING:
@@ -21,20 +21,32 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--dtype", choices=("float32", "float16"), default="float32", help="of the numbers written (float32)")
     parser.add_argument("--to", choices=("minivan", "authors"), default="minivan", help=(
         "minivan: a file that describes itself; authors: tensors alone, for the authors' code (minivan)"))  # fmt: skip
-    parser.add_argument("--key", help=(
-        "where the network lies in a training checkpoint (state_dict_ema, model_ema, state_dict or model)"))  # fmt: skip
+    add_reading(parser)
+    add_strict(parser)
     group = parser.add_argument_group("what the checkpoint does not say, or says wrongly")
     group.add_argument("--labels", metavar="FILE", type=Path, help="class names in order, one a line: [WordNet id, tab] names")
     group.add_argument("--eps", type=float, help="of every LayerNorm (1e-6; OpenMMLab's files 1e-5)")
     group.add_argument("--preset", choices=("official", "hf"), help="preprocessing (official; Hugging Face's files hf)")
     group.add_argument("--resize", metavar="PIXELS", type=int, help="length of a photo's shorter side, not the preset's")
     group.add_argument("--crop", metavar="PIXELS", type=int, help="side of the square the network sees, not the preset's")
+    group.add_argument(
+        "--interpolation", metavar="FILTER", help="what resizes: bicubic, bilinear, nearest, lanczos, box, hamming"
+    )
     for name in ("mean", "std"):
-        per_channel = "on the scale 0..1, not the preset's"
-        group.add_argument(f"--{name}", metavar=("R", "G", "B"), nargs=3, type=float, help=per_channel)
+        per_channel = "a number for each channel, or one for all; of 8-bit values on the scale 0..1"
+        group.add_argument(f"--{name}", metavar="X", nargs="+", type=number, help=per_channel)
+    add_activation(group, "as the file says; sigmoid for one class")
     group.add_argument("--weights-version", metavar="TEXT", help="which of several sets of the same name this is")
     group.add_argument("--not-sure", metavar="P", type=float, help=(
         "top probability, 0 to 1, below which answers are shown as not sure; measure it on photos held out"))  # fmt: skip
+
+
+def number(text: str) -> float:
+    """Read one of --mean or --std from the command line."""
+    try:
+        return float(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number; name IN and OUT before --mean and --std") from None
 
 
 def run(args: argparse.Namespace) -> int:
@@ -43,11 +55,14 @@ def run(args: argparse.Namespace) -> int:
     from ..card import read_labels
 
     with wrong_calls():
-        weights = checkpoint.with_source_sha256(checkpoint.read(checkpoint.find(args.input), args.key))
-        if weights.card.file is not None and args.output.exists() and args.output.samefile(weights.card.file):
+        found = checkpoint.find(args.input)
+        weights = checkpoint.read(found, args.key, strict=args.strict, allow_nonfinite=args.allow_nonfinite)
+        weights = checkpoint.with_source_sha256(weights)
+        read = (weights.card.file, *weights.card.shards)
+        if args.output.exists() and any(file is not None and args.output.samefile(file) for file in read):
             raise WrongCall(f"{args.output}: this is the file to be converted; give another name")
         prepared = preprocessing(args, weights.card.preprocessing)
-        weights = checkpoint.revise(weights, None, args.eps, prepared, args.weights_version, args.not_sure)
+        weights = checkpoint.revise(weights, None, args.eps, prepared, args.weights_version, args.not_sure, args.activation)
     if args.labels is not None:
         with wrong_calls():
             labels = read_labels(args.labels)
@@ -64,8 +79,19 @@ def run(args: argparse.Namespace) -> int:
 
 
 def preprocessing(args: argparse.Namespace, given: Preprocessing) -> Preprocessing:
-    """Return the file's preprocessing, or the preset's, with what else the command line says. ValueError out of range."""
-    from ..card import PRESETS
+    """Return the file's preprocessing, or the preset's, with what else the command line says. ValueError out of range.
 
-    said = {name: getattr(args, name) for name in ("resize", "crop", "mean", "std") if getattr(args, name) is not None}
-    return replace(PRESETS[args.preset] if args.preset else given, **said)
+    A preset is for photos: ValueError where the network takes other channels.
+    """
+    from ..card import PRESETS
+    from ..variants import counted
+
+    names = "resize", "crop", "mean", "std", "interpolation"
+    said = {name: getattr(args, name) for name in names if getattr(args, name) is not None}
+    for name in ("mean", "std"):
+        if len(said.get(name, ())) == 1:
+            said[name] *= given.channels
+    preset = PRESETS[args.preset] if args.preset else given
+    if preset.channels != given.channels:
+        raise ValueError(f"the preset {args.preset} is for photos, and the network takes {counted(given.channels)}: say --mean")
+    return replace(preset, **said)

@@ -9,7 +9,7 @@ import sys
 from collections.abc import Collection, Iterator
 from types import FrameType
 
-from ..errors import WrongCall, reason, sentence
+from ..errors import WrongCall, printable, reason, sentence
 from .arguments import INTERRUPTED, RIGHT, SIGNALLED, WRONG
 from .printing import complain, complain_of_all
 
@@ -41,6 +41,11 @@ def status_of(error: BaseException) -> int:
         return WRONG
     if isinstance(error, Exception) and (gone := where_we_are()):  # Python itself stumbles there: 3.13.0 cannot import NumPy
         complain(sentence(error) + gone)
+        return WRONG
+    if isinstance(error, ModuleNotFoundError) and error.name and error.name.partition(".")[0] != "minivan":
+        complain(
+            f"the Python package {printable(error.name)} is not here: install minivan anew with pip, which brings what it needs"
+        )
         return WRONG
     if isinstance(error, Exception):
         import traceback

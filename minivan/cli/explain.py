@@ -9,7 +9,18 @@ from typing import TYPE_CHECKING, TypeAlias
 from ..errors import WrongCall, sentence
 from ..explain.choices import DEFAULT, METHODS, SMALLEST_VIEW
 from ..predict.images import Found, find_images
-from .arguments import add_engine, add_exif, add_threads, add_weights, in_time, load_model, positive, status, wrong_calls
+from .arguments import (
+    add_activation,
+    add_engine,
+    add_exif,
+    add_threads,
+    add_weights,
+    in_time,
+    load_model,
+    positive,
+    status,
+    wrong_calls,
+)
 from .printing import complain, say, say_json
 
 if TYPE_CHECKING:
@@ -34,6 +45,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help=f"side of the square the network sees (default: as it was trained, at least {SMALLEST_VIEW})")  # fmt: skip
     add("--json", action="store_true", help="one JSON object per image and line, with the maps' values")
     add_weights(parser)
+    add_activation(parser, "as the weights say")
     add_threads(parser)
     add_exif(parser)
     add_engine(parser, "exact", "fast suits occlusion, numpy has nothing to compile")
@@ -47,8 +59,9 @@ def run(args: argparse.Namespace) -> int:
             from ..explain.figure import check_output
 
             check_output(args.output)
-        images = find_images(args.paths)
     model = load_model(args)
+    with wrong_calls():
+        images = find_images(args.paths, model.config.channels)
     look, answer = looking(model, args), answering(model, args)  # what is wrong with a flag is said here, before any image
     shown, failed = [], 0
     for image in images:

@@ -11,9 +11,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ..errors import WrongCall, reason
-from .arguments import NO, RIGHT, add_engine, add_threads, in_time, wrong_calls
+from .arguments import NO, RIGHT, add_engine, add_key, add_reading, add_threads, in_time, wrong_calls
 from .oracle_report import layers, print_answers, print_report
-from .printing import say, say_json
+from .printing import note, say, say_json
 
 if TYPE_CHECKING:
     from ..oracle import Asked
@@ -27,9 +27,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     commands = parser.add_subparsers(dest="action", metavar="ACTION", required=True)
 
     record = commands.add_parser("record", help="run a network and keep every operator's output", allow_abbrev=False)
-    record.add_argument("input", metavar="INPUT", help="an image, or a normalised tensor (3, H, W) or (N, 3, H, W) as .npy")
+    record.add_argument("input", metavar="INPUT", help="an image, or a normalised tensor (C, H, W) or (N, C, H, W) as .npy")
     record.add_argument("-o", "--output", metavar="FILE", help="the trace to write, safetensors")
     record.add_argument("--model", metavar="NAME", help="a name (b0, ...) or a file of weights (default: the best usable here)")
+    add_reading(record, also=", and such an input")
     add_engine(record, default="exact")
     record.add_argument(
         "--layers", action="append", metavar="GLOB", help="keep only layers whose path matches, 'block1.*' say; may be repeated"
@@ -44,7 +45,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     record.add_argument(
         "--scales", metavar="FILE", help="for --precision int8: where and with which scales numbers are rounded"
     )
-    record.add_argument("--allow-non-finite", action="store_true", help="record an input that holds NaN or infinities, too")
 
     compare = commands.add_parser(
         "compare",
@@ -74,6 +74,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     compare.add_argument("--scales", metavar="FILE", help="what OTHER's numbers of eight bits stand for, as record takes it")
     compare.add_argument("--layout", choices=["auto", "nchw", "nhwc"], default="auto", help="of OTHER (default: detected)")
     compare.add_argument("--model", metavar="NAME", help="the trace's weights, for hints (default: what the trace says)")
+    add_key(compare)
     compare.add_argument("--json", action="store_true", help="print one JSON object; infinities and NaN are null in it")
 
     vectors = commands.add_parser("vectors", help="write small test vectors for every operator", allow_abbrev=False)
@@ -111,11 +112,13 @@ def run_record(args: argparse.Namespace) -> int:
         raise WrongCall("say where the trace goes with -o FILE, or ask for its digests with --hashes")
     with wrong_calls():
         arithmetic = reference(args)
-        model = load(args.model, args.engine)
+        model = load(args.model, args.engine, key=args.key, allow_nonfinite=args.allow_nonfinite)
+        for remark in model.card.notes:
+            note(remark)
         read = functools.partial(oracle.read_input, args.input, model.card.preprocessing)
         x = read() if oracle.is_tensor(args.input) else in_time(read, args.input)
         trace = oracle.record(
-            model, x, args.layers or ["*"], args.model or "", finite=not args.allow_non_finite, arithmetic=arithmetic
+            model, x, args.layers or ["*"], args.model or "", finite=not args.allow_nonfinite, arithmetic=arithmetic
         )
         if args.output:
             oracle.write(trace, args.output)
@@ -151,7 +154,7 @@ def run_compare(args: argparse.Namespace) -> int:
     with wrong_calls(), nothing_judged():
         if every.is_vectors(args.trace):
             return print_answers(every.judge_all(args.trace, args.other, asked(args)), args.json)
-        baseline = oracle.open_baseline(args.trace, args.model)
+        baseline = oracle.open_baseline(args.trace, args.model, args.key)
         scales = read_scales(args.scales) if args.scales else None
         judged = baseline.judge(oracle.read(args.other, scales), asked(args))
         report, said = judged.report, judged.plain()

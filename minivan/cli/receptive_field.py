@@ -55,13 +55,13 @@ def run(args: argparse.Namespace) -> int:
 
 
 def read(args: argparse.Namespace, preprocessing: Preprocessing) -> Float32:
-    """Return the photos to average over, float32 (N, 3, side, side); WrongCall where one of them cannot be read."""
+    """Return the photos to average over, float32 (N, C, side, side); WrongCall where one of them cannot be read."""
     import numpy as np
 
     from ..explain import batch
 
     photos = []
-    for image in find_images(args.paths):
+    for image in find_images(args.paths, preprocessing.channels):
         with wrong_calls(image.name):
             if image.fault:
                 raise ValueError(image.fault)

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING
 
-from .arguments import RIGHT, status, wrong_calls
+from .arguments import RIGHT, add_key, add_strict, status, wrong_calls
 from .printing import complain, say
 
 if TYPE_CHECKING:
@@ -16,13 +16,16 @@ if TYPE_CHECKING:
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.description = "List the weights that are here, bundled and fetched, or show what one checkpoint holds."
     actions = parser.add_subparsers(dest="action", metavar="ACTION", title="actions")
-    summary = "print a checkpoint's metadata and a table of its tensors"
+    summary = "print what a checkpoint holds, and how it is understood"
     show = actions.add_parser("show", help=summary, description=summary)
     show.add_argument("file", metavar="FILE", help="a file of any kind that convert reads, or the name of weights here")
+    add_key(show)
+    add_strict(show)
+    show.add_argument("--tensors", action="store_true", help="print every tensor, not the sums of stages")
 
 
 def run(args: argparse.Namespace) -> int:
-    return show_file(args.file) if args.action == "show" else list_weights()
+    return show_file(args) if args.action == "show" else list_weights()
 
 
 def list_weights() -> int:
@@ -54,16 +57,16 @@ def list_weights() -> int:
     return status(unusable, len(found))
 
 
-def show_file(name: str) -> int:
-    """Print the metadata of one checkpoint and a table of its tensors."""
-    from ..checkpoint import facts, find, opened
+def show_file(args: argparse.Namespace) -> int:
+    """Print what is known of one checkpoint, and a table of its tensors or of their sums."""
+    from ..checkpoint import facts, find, odd_numbers, opened
 
-    with wrong_calls(), opened(find(name)) as checkpoint:
+    with wrong_calls(), opened(find(args.file), args.key, strict=args.strict) as checkpoint:
         card = checkpoint.card
-        sha256 = card.sha256
+        sha256, odd = card.sha256, odd_numbers(checkpoint)
     say(f"{card.file}: {checkpoint.format}, {checkpoint.size:,} bytes")
-    print_rows({"sha256": sha256} | facts(checkpoint))
-    print_tensors(checkpoint.stored)
+    print_rows({"sha256": sha256} | facts(checkpoint) | ({"numbers": f"{odd}: loading needs --allow-nonfinite"} if odd else {}))
+    print_table(tensor_rows(checkpoint.stored) if args.tensors else module_rows(checkpoint.stored))
     return RIGHT
 
 
@@ -73,10 +76,32 @@ def print_rows(rows: Mapping[str, str]) -> None:
         say(f"  {key:<{width}}{value}")
 
 
-def print_tensors(stored: Mapping[str, StoredTensor]) -> None:
-    """Print a line per tensor: name, dtype, shape, number of elements; then the sum."""
+Row = tuple[str, str, str, str]
+
+
+def tensor_rows(stored: Mapping[str, StoredTensor]) -> list[Row]:
+    """Return a row per tensor: name, dtype, shape, number of elements; then the sum."""
     rows = [(name, tensor.dtype, " x ".join(map(str, tensor.shape)), f"{tensor.count:,}") for name, tensor in stored.items()]
-    rows.append((f"{len(stored)} tensors", "", "", f"{sum(tensor.count for tensor in stored.values()):,}"))
+    return [*rows, (f"{len(stored)} tensors", "", "", f"{_count(stored.values()):,}")]
+
+
+def module_rows(stored: Mapping[str, StoredTensor]) -> list[Row]:
+    """Return a row per patch embedding, stage of blocks, LayerNorm and head: dtypes, tensors, elements; then the sum."""
+    modules: dict[str, list[StoredTensor]] = {}
+    for name, tensor in stored.items():
+        modules.setdefault(name.partition(".")[0], []).append(tensor)
+    rows = [
+        (name, " ".join(sorted({tensor.dtype for tensor in tensors})), f"{len(tensors)} tensors", f"{_count(tensors):,}")
+        for name, tensors in modules.items()
+    ]
+    return [*rows, (f"{len(stored)} tensors", "", "", f"{_count(stored.values()):,}")]
+
+
+def _count(tensors: Iterable[StoredTensor]) -> int:
+    return sum(tensor.count for tensor in tensors)
+
+
+def print_table(rows: list[Row]) -> None:
     name, dtype, shape, count = (max(map(len, column)) for column in zip(*rows, strict=True))
     for row in rows:
         say(f"  {row[0]:<{name}}  {row[1]:<{dtype}}  {row[2]:<{shape}}  {row[3]:>{count}}")

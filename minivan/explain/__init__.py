@@ -6,7 +6,7 @@ A photo, its maps, a picture of them:
 >>> found = minivan.explain.photo_maps(model, seen, ["tabby"])   # Grad-CAM at the last stage
 >>> minivan.explain.draw([found]).savefig("looks.png")
 
-The same as arrays, for images of your own (N, 3, H, W):
+The same as arrays, for images of your own (N, C, H, W):
 
 >>> found = minivan.explain.maps(model, x)                       # of each image's top class
 >>> found.maps["norm4"].shape                                    # (N, H / 32, W / 32), here of one image of 64 x 64

@@ -26,8 +26,8 @@ def ranks(pixels: Floating) -> Integers:
 
 
 def probability(model: VAN, x: Float32, target: npt.ArrayLike) -> Float32:
-    """Return the probability of each image's class: x (N, 3, H, W), target (N,) -> (N,)."""
-    chosen: Float32 = probabilities(model(x))[np.arange(len(x)), np.asarray(target)]
+    """Return the probability of each image's class: x (N, C, H, W), target (N,) -> (N,)."""
+    chosen: Float32 = probabilities(model(x), model.card.activation)[np.arange(len(x)), np.asarray(target)]
     return chosen
 
 

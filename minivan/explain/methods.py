@@ -37,6 +37,7 @@ class Maps(NamedTuple):
     target: Integers  # (N,) the class that each image's maps are about
     probabilities: Float32  # (N, classes)
     maps: dict[str, Floating]  # path of the layer, or 'input' -> (N, H, W)
+    logits: Float32  # (N, classes)
 
 
 def maps(
@@ -48,7 +49,7 @@ def maps(
 ) -> Maps:
     """Return where the network looks for a class, as arrays.
 
-    x is float32 (N, 3, H, W) as for a call of the model. `target` is a class, or one class per image (N,); by default
+    x is float32 (N, C, H, W) as for a call of the model. `target` is a class, or one class per image (N,); by default
     each image's top class. `method` is one of METHODS, explained in minivan.explain.cam and .perturb. `layers` are paths of
     (N, C, H, W) arrays, by default the last LayerNorm: the last place before the pooling, where each position still has
     its own voice, and where Grad-CAM is exact. cam knows that one layer only; smoothgrad and occlusion see the input.
@@ -70,7 +71,7 @@ def maps_of_classes(
     The forward passes, one for every method but smoothgrad and occlusion, are run once for all targets.
     """
     places = choose_layers(model.config, method, layers)
-    images, last = check_images(x), paths.norm(model.config.stages)
+    images, last = check_images(x, model.config.channels), paths.norm(model.config.stages)
     if not len(targets):
         return []
     for target in targets:
@@ -90,8 +91,8 @@ def maps_of_classes(
     else:
         found = OF_THE_PIXELS[method](model, images, np.stack(weights))
         pictures = [{paths.INPUT: values} for values in found]
-    chances = probabilities(logits)
-    return [Maps(method, each, chances, picture) for each, picture in zip(classes, pictures, strict=True)]
+    chances = probabilities(logits, model.card.activation)
+    return [Maps(method, each, chances, picture, logits) for each, picture in zip(classes, pictures, strict=True)]
 
 
 def _of_layers(

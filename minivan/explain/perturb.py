@@ -1,6 +1,6 @@
 """Maps at the input's own resolution: what the network does when the image is changed a little, or in part.
 
-x is float32 (N, 3, H, W). `targets` are (K, N, classes), K questions about the same images, each in weights of the logits:
+x is float32 (N, C, H, W). `targets` are (K, N, classes), K questions about the same images, each in weights of the logits:
 the changed images go through the network once for all of them. The maps are float32 (K, N, H, W).
 """
 
@@ -20,7 +20,7 @@ def smoothgrad(model: VAN, x: Float32, targets: Floating, samples: int = 16, noi
     """Smilkov et al. 2017, "SmoothGrad: removing noise by adding noise" (arXiv 1706.03825): never negative.
 
     The logit's derivative by the pixels, averaged over `samples` copies of each image with normal noise of `noise` times the
-    image's range of values; then its magnitude, summed over the colours.
+    image's range of values; then its magnitude, summed over the channels.
     """
     rng = np.random.default_rng(seed)
     spread = noise * (x.max(axis=(1, 2, 3), keepdims=True) - x.min(axis=(1, 2, 3), keepdims=True))
@@ -40,6 +40,7 @@ def occlusion(model: VAN, x: Float32, targets: Floating, patch: int | None = Non
     is how much the target's probability falls, averaged over the squares that cover it. Negative where it rises. By default a
     square is a quarter of the shorter side and moves by a third of itself.
     """
+    activation = model.card.activation
     _, _, h, w = x.shape
     patch = patch or max(1, min(h, w) // 4)
     step = step or max(1, patch // 3)
@@ -47,14 +48,14 @@ def occlusion(model: VAN, x: Float32, targets: Floating, patch: int | None = Non
     maps = np.zeros((len(targets), len(x), h, w))
     for image, picture in enumerate(x):
         weights = targets[:, image, None]  # (K, 1, classes)
-        before = (probabilities(model(picture[None])) * weights).sum(axis=2)  # (K, 1)
+        before = (probabilities(model(picture[None]), activation) * weights).sum(axis=2)  # (K, 1)
         covered = np.zeros((h, w))
         for start in range(0, len(corners), BATCH):
             squares = corners[start : start + BATCH]
             occluded = np.repeat(picture[None], len(squares), axis=0)
             for copy, (top, left) in zip(occluded, squares, strict=True):
                 copy[:, top : top + patch, left : left + patch] = 0
-            falls = before - (probabilities(model(occluded)) * weights).sum(axis=2)  # (K, squares)
+            falls = before - (probabilities(model(occluded), activation) * weights).sum(axis=2)  # (K, squares)
             for (top, left), fall in zip(squares, falls.T, strict=True):
                 maps[:, image, top : top + patch, left : left + patch] += fall[:, None, None]
                 covered[top : top + patch, left : left + patch] += 1

@@ -123,17 +123,18 @@ def photo_maps(
     indices = choose_classes(classes, model.card.labels, model.config.classes)
     if seen.as_trained is seen.x:
         found = maps_of_classes(model, seen.x, indices or [None], method, places)
-        chances = found[0].probabilities[0]
+        logits = found[0].logits
     else:
-        chances = probabilities(model(seen.as_trained))[0]
-        found = maps_of_classes(model, seen.x, indices or [int(chances.argmax())], method, places)
+        logits = model(seen.as_trained)
+        found = maps_of_classes(model, seen.x, indices or [int(logits[0].argmax())], method, places)
+    chances = probabilities(logits, model.card.activation)[0]
     if not np.isfinite(chances).all():
         raise ValueError(f"the weights {model.card.name} give logits that are no numbers: they are damaged")
     about = []
     for maps in found:
         index = int(maps.target[0])
         pictures = {path: values[0] for path, values in maps.maps.items()}
-        about.append(ClassMaps(index, model.card.label(index), float(chances[index]), rank(chances, index), pictures))
+        about.append(ClassMaps(index, model.card.label(index), float(chances[index]), rank(logits[0], index), pictures))
     return PhotoMaps(model, seen, method, about)
 
 

@@ -13,7 +13,7 @@ from ..checks import Float32, Floating
 from ..geometry import CONV0, CONV_SPATIAL, DWCONV, PATCH_EMBEDS
 from ..operators import Array
 from ..van import VAN, check_images
-from ..variants import Config
+from ..variants import COLOURS, Config
 from .choices import FIELD_SIDE, NOISE_IMAGES
 
 LKA_REACH = 2 * (CONV0.reach + CONV_SPATIAL.reach)  # a position's own place and 22 more
@@ -63,12 +63,13 @@ class Fields:
 
 
 def fields(model: VAN, photos: npt.ArrayLike | None = None, side: int = FIELD_SIDE) -> Fields:
-    """Measure the fields of a model, averaged over photos (N, 3, side, side) or, without any, over images of noise.
+    """Measure the fields of a model, averaged over photos (N, C, side, side) or, without any, over images of noise.
 
     minivan.explain.batch makes photos from files; `side` is that of the noise. Raises ValueError for images that are not
     square, and as `effective` does.
     """
-    images = noise_images(NOISE_IMAGES, side) if photos is None else check_images(photos)
+    channels = model.config.channels
+    images = noise_images(NOISE_IMAGES, side, channels=channels) if photos is None else check_images(photos, channels)
     count, _, height, width = images.shape
     if height != width or not count:
         raise ValueError(f"fields are averaged over square images, one at least; got the shape {images.shape}")
@@ -113,12 +114,12 @@ def effective(model: VAN, x: npt.ArrayLike) -> dict[str, npt.NDArray[np.float64]
     """Return what the centre position of each stage uses of the input: path of the stage's last block -> (H, W) float64.
 
     Luo et al. 2016, "Understanding the Effective Receptive Field in Deep CNNs" (arXiv 1701.04128): the derivative of the
-    centre position, its channels summed, by every pixel; here its magnitude, summed over the colours and averaged over
-    the images x (N, 3, H, W). It is taken before the stage's LayerNorm, which ties the channels' sum down. With
+    centre position, its channels summed, by every pixel; here its magnitude, summed over the channels and averaged over
+    the images x (N, C, H, W). It is taken before the stage's LayerNorm, which ties the channels' sum down. With
     sides of 64 n + 1 pixels the centre position of every stage is centred on the image's centre. Raises ValueError for
     images that the model cannot take, and for an engine without derivatives.
     """
-    grad, images = model.derivatives(), check_images(x)
+    grad, images = model.derivatives(), check_images(x, model.config.channels)
     saved: dict[str, Array] = {paths.INPUT: images}
     model.features(images, hook=saved.__setitem__)
     found = {}
@@ -153,15 +154,15 @@ def _around(used: Floating, reach: int) -> Floating:
     return used[max(row - reach, 0) : row + reach + 1, max(column - reach, 0) : column + reach + 1]
 
 
-def noise_images(count: int, side: int, seed: int = 0) -> Float32:
-    """Return images (count, 3, side, side) with the spectrum of photographs but nothing on them: amplitude 1 / frequency.
+def noise_images(count: int, side: int, seed: int = 0, channels: int = COLOURS) -> Float32:
+    """Return images (count, channels, side, side) with the spectrum of photographs but nothing on them, 1 / frequency.
 
     Field 1987 (JOSA A 4): natural images have it. Each is scaled to mean 0 and deviation 1, as normalised photos are.
     """
     rng = np.random.default_rng(seed)
     frequency = np.hypot(*np.meshgrid(np.fft.fftfreq(side), np.fft.rfftfreq(side), indexing="ij"))
     frequency[0, 0] = np.inf
-    spectrum = np.fft.rfft2(rng.standard_normal((count, 3, side, side))) / frequency
+    spectrum = np.fft.rfft2(rng.standard_normal((count, channels, side, side))) / frequency
     images = np.fft.irfft2(spectrum, s=(side, side))
     images -= images.mean(axis=(1, 2, 3), keepdims=True)
     return np.asarray(images / images.std(axis=(1, 2, 3), keepdims=True), np.float32)

@@ -18,7 +18,7 @@ from PIL.Image import Image
 from ..card import Preprocessing
 from ..checks import Float32
 from ..geometry import SMALLEST_SIDE
-from ..image import decode, normalise, prepare, view
+from ..image import Bands, examine, normalise, prepare, view
 from ..van import VAN
 from .choices import LARGEST_VIEW, SMALLEST_VIEW
 
@@ -31,9 +31,9 @@ class Seen(NamedTuple):
     """A photo as the network sees it, and as a person does."""
 
     name: str
-    x: Float32  # (1, 3, side, side): what its maps are of
-    as_trained: Float32  # (1, 3, crop, crop): what its class is told from; x itself where the sides are the same
-    photo: npt.NDArray[np.uint8]  # (H, W, 3): the same square with at least DISPLAY pixels a side
+    x: Float32  # (1, C, side, side): what its maps are of
+    as_trained: Float32  # (1, C, crop, crop): what its class is told from; x itself where the sides are the same
+    photo: npt.NDArray[np.uint8]  # (H, W, 3): the same square with at least DISPLAY pixels a side; of bands the first three
 
     @property
     def zoom(self) -> float:
@@ -49,20 +49,21 @@ def look(model: VAN, source: Source, size: int | None = None, exif: bool = True,
     """
     trained = model.card.preprocessing
     side = view_side(trained, size)
-    picture = decode(source, exif)
+    picture = examine(source, trained.channels).decode(exif)
     x = _square(picture, trained, side)
     as_trained = x if side == trained.crop else _square(picture, trained, trained.crop)
-    photo = np.asarray(view(picture, scaled(trained, max(side, DISPLAY))))
+    large = view(picture, scaled(trained, max(side, DISPLAY)))
+    photo = np.asarray(large.shown() if isinstance(large, Bands) else large)
     named = name or (str(source) if isinstance(source, (str, Path)) else "photo")
     return Seen(named, x, as_trained, photo)
 
 
-def _square(picture: Image, trained: Preprocessing, side: int) -> Float32:
+def _square(picture: Image | Bands, trained: Preprocessing, side: int) -> Float32:
     return normalise(view(picture, scaled(trained, side)), trained.mean, trained.std)[None]
 
 
 def batch(preprocessing: Preprocessing, sources: Iterable[Source], side: int) -> Float32:
-    """Return the same part of each photo that `look` shows, float32 (N, 3, side, side). Raises as `look` does."""
+    """Return the same part of each photo that `look` shows, float32 (N, C, side, side). Raises as `look` does."""
     shown = scaled(preprocessing, view_side(preprocessing, side))
     return np.stack([prepare(source, shown) for source in sources])
 

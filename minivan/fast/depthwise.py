@@ -46,6 +46,8 @@ class Dwconv(NamedTuple):
 
 Convolution = Conv0 | ConvSpatial | Dwconv
 KERNELS = {Conv0: CONV0, ConvSpatial: CONV_SPATIAL, Dwconv: DWCONV}
+if any(kernel.padding != kernel.reach for kernel in KERNELS.values()):
+    raise NotImplementedError("fast keeps the size of a map: a depthwise kernel is padded by its reach")
 
 
 def kernel_of(convolution: Convolution) -> Kernel:

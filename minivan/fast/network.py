@@ -27,7 +27,7 @@ from .norm import layer_norm
 from .simd import PAIR, Lanes, tile_rows, vector_width
 from .tables import Block, Member, Network, Packed, Stage, Tiling
 from .team import meet, share
-from .windows import COLOURS, EMBED, EMBED_TILES, STEM_ROW, STEM_ROWS, STEM_TILES, gather_image, gather_row
+from .windows import EMBED, EMBED_TILES, STEM_ROW, STEM_TILES, gather_image, gather_row
 
 REACH = DWCONV.reach  # rows of the MLP's wide map that its depthwise convolution sees above and below
 PROJECTION_TILES = 16  # matrix tiles of positions: few enough for the gated map to stay in the second-level cache
@@ -54,7 +54,9 @@ def share_of_positions(lanes: Lanes, positions: int, me: Member) -> tuple[int, i
 
 
 @inline
-def embed_images(lanes: Lanes, me: Member, stage: Stage, images: Address, pixels: Grid, out: Map, grid: Grid) -> None:
+def embed_images(
+    lanes: Lanes, me: Member, net: Network, stage: Stage, images: Address, pixels: Grid, out: Map, grid: Grid
+) -> None:
     """The first patch embedding: windows laid out as rows, a few hundred positions at a time, times the kernel."""
     v, rows = vector_width(lanes), STEM_TILES * tile_rows(lanes)
     each = grid.height * grid.width
@@ -64,9 +66,9 @@ def embed_images(lanes: Lanes, me: Member, stage: Stage, images: Address, pixels
         image = first // each
         while first < last:
             end = min(last, (image + 1) * each)
-            source = images + image * COLOURS * pixels.height * pixels.width
-            gather_image(lanes, source, pixels, me.scratch.columns, grid, first - image * each, end - image * each)
-            columns = Map(me.scratch.columns, (end - first) * v, STEM_ROWS * STEM_ROW // v)
+            source = images + image * net.colours * pixels.height * pixels.width
+            columns = Map(me.scratch.columns, (end - first) * v, net.stem_rows * STEM_ROW // v)
+            gather_image(lanes, source, pixels, net.colours, columns, grid, first - image * each, end - image * each)
             part = Part(0, end - first, 0, stage.pairs)
             matmul(lanes, columns, stage.embed, moved(out, first * v), STORED, part, me.scratch.spare)
             first = end
@@ -208,7 +210,7 @@ def run(
     lanes: Lanes, packed: Packed, tilings: NDArray[np.void], member: NDArray[np.void], images: Address, pixels: Grid,
     logits: Address,
 ) -> None:  # fmt: skip
-    """One thread's part of a forward pass: images (3, height, width) at `images`, as many as `pixels` says, to their logits.
+    """One thread's part of a forward pass: images (colours, height, width) at `images`, as many as `pixels` says, to logits.
 
     tilings: Tiling per stage; member: one Member. The stages' outputs stay at `features`, one behind the other.
     """
@@ -227,7 +229,7 @@ def run(
         width = PAIR * stage.pairs
         x, y = map_at(lanes, x_address, width, grid), map_at(lanes, y_address, width, grid)
         if s == 0:
-            embed_images(lanes, me, stage, images, pixels, x, grid)
+            embed_images(lanes, me, net, stage, images, pixels, x, grid)
         else:
             embed_maps(lanes, me, stage, source, before, x, grid)
         meet(me)

@@ -23,7 +23,7 @@ from .addresses import ALIGNMENT, Address, address_of, aligned, records, relocat
 from .maps import Parameters
 from .simd import PAIR, pairs_for
 from .tables import Block, Network, Packed, Stage
-from .windows import COLOURS, STEM, STEM_ROW, STEM_ROWS
+from .windows import STEM, STEM_ROW, stem_rows
 
 Doubles = NDArray[np.float64]
 
@@ -76,9 +76,10 @@ class Packer:
         return self.add(whole.reshape(-1, self.lanes, taps).transpose(0, 2, 1))
 
     def stem(self, weight: Doubles) -> Address:
-        """(N, 3, 7, 7) -> a matrix over 22 rows of 8: see windows.py"""
-        rows = COLOURS * STEM.side
-        whole = np.zeros((len(weight), STEM_ROWS, STEM_ROW))
+        """(N, colours, 7, 7) -> a matrix over rows of 8, 22 of them for three colours: see windows.py"""
+        colours = weight.shape[1]
+        rows = colours * STEM.side
+        whole = np.zeros((len(weight), stem_rows(colours), STEM_ROW))
         whole[:, :rows, : STEM.side] = weight.reshape(-1, rows, STEM.side)
         return self.matrix(whole.reshape(len(weight), -1))
 
@@ -130,7 +131,7 @@ def pack(config: Config, tensors: Mapping[str, ArrayLike], lanes: int) -> Packed
     head = Parameters(0, 0)
     if config.classes:
         head = Parameters(packer.add(source(f"{paths.HEAD}.weight").T), packer.add(source(f"{paths.HEAD}.bias")))
-    network = Network(config.stages, config.classes, head, config.layer_norm_eps)
+    network = Network(config.stages, config.classes, config.channels, stem_rows(config.channels), head, config.layer_norm_eps)
     weights = packer.finish()
     packed = Packed(weights, records([network], Network), records(stages, Stage), records(blocks, Block))
     for array, table in ((packed.network, Network), (packed.stages, Stage), (packed.blocks, Block)):

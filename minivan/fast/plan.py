@@ -43,7 +43,7 @@ class Plan:
         self._team = Team()
 
     def __call__(self, x: NDArray[np.floating]) -> Floats:
-        """Images (N, 3, H, W), any layout in memory -> float32 logits (N, classes)."""
+        """Images (N, colours, H, W), any layout in memory -> float32 logits (N, classes)."""
         return self._run(x, None)
 
     def features(self, x: NDArray[np.floating]) -> list[Floats]:

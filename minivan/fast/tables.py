@@ -22,6 +22,8 @@ class Network:
 
     stages: Count
     classes: Count
+    colours: Count  # of an image
+    stem_rows: Count  # of the first patch embedding's matrix
     head: Parameters
     eps: Real  # LayerNorm's
 

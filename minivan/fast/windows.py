@@ -8,37 +8,44 @@ from .addresses import Address, floats_at
 from .maps import Grid, Map
 from .simd import SHAPES, Lanes, vector_width
 
-COLOURS = 3
 STEM, EMBED = PATCH_EMBEDS[0], PATCH_EMBEDS[1]  # the first embedding, and the one that all others are like
+if {*PATCH_EMBEDS[1:]} != {EMBED}:
+    raise NotImplementedError("fast has one kernel for the patch embeddings of all stages but the first")
 
-# The stem's matrix has 3 x 7 kernel rows of 7 taps, each filled up to 8 with a zero: the seven pixels of a row lie together
-# in the image, and a row of 8 is half a block of 16 channels, a block of 8 or two of 4, so that it never crosses blocks.
+# The stem's matrix has 7 kernel rows of 7 taps for each colour, each filled up to 8 with a zero: the seven pixels of a row
+# lie together in the image, and a row of 8 is half a block of 16 channels, a block of 8 or two of 4: it never crosses blocks.
 STEM_ROW = 1 << (STEM.side - 1).bit_length()
 WIDEST = max(shape.lanes for shape in SHAPES.values())
-STEM_ROWS = -(-COLOURS * STEM.side * STEM_ROW // WIDEST) * WIDEST // STEM_ROW  # 22: a row of zeros ends a block of 16
 
 # Matrix tiles of positions whose windows are laid out at once: few enough for them to be in the cache when multiplied.
 STEM_TILES, EMBED_TILES = 8, 16
 
 
-@inline
-def gather_image(lanes: Lanes, image: Address, pixels: Grid, columns: Address, grid: Grid, first: int, last: int) -> None:
-    """The stem's windows: positions first..last of its convolution on one image, (3, H, W) in plain rows of pixels.
+def stem_rows(colours: int) -> int:
+    """Rows of the stem's matrix for images of so many colours: 22 for three, as a row of zeros ends a block of 16."""
+    return -(-colours * STEM.side * STEM_ROW // WIDEST) * WIDEST // STEM_ROW
 
-    columns: [STEM_ROWS * STEM_ROW / V][last - first][V]; pixels: the image's size; grid: the size of what comes out.
+
+@inline
+def gather_image(
+    lanes: Lanes, image: Address, pixels: Grid, colours: int, columns: Map, grid: Grid, first: int, last: int
+) -> None:
+    """The stem's windows: positions first..last of its convolution on one image, (colours, H, W) in plain rows of pixels.
+
+    columns: as many blocks of V as the stem's matrix has; pixels: the image's size; grid: the size of what comes out.
     """
     v, count = vector_width(lanes), last - first
-    rows = carray(floats_at(image), (COLOURS * pixels.height, pixels.width))
+    rows = carray(floats_at(image), (colours * pixels.height, pixels.width))
     part = min(v, STEM_ROW)
-    for k in range(0, STEM_ROWS * STEM_ROW, part):
+    for k in range(0, columns.blocks * v, part):
         row, offset = k // STEM_ROW, k % STEM_ROW
-        to = carray(floats_at(columns + k // v * count * v + k % v), ((count - 1) * v + part,))
+        to = carray(floats_at(columns.address + k // v * columns.step + k % v), ((count - 1) * v + part,))
         p = first
         while p < last:
             line = p // grid.width
             stop = min(last, (line + 1) * grid.width)
             y = line * STEM.stride - STEM.padding + row % STEM.side
-            inside = row < COLOURS * STEM.side and 0 <= y < pixels.height
+            inside = row < colours * STEM.side and 0 <= y < pixels.height
             at = (p - first) * v
             begin = (p - line * grid.width) * STEM.stride - STEM.padding
             end = (stop - line * grid.width) * STEM.stride - STEM.padding

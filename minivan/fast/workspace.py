@@ -29,7 +29,7 @@ from .rounds import Portion
 from .simd import PAIR, Lanes, Shape, pairs_for
 from .tables import Maps, Member, Packed, Scratch, Tiling
 from .team import GIVE_WAY, RELEASED
-from .windows import EMBED, EMBED_TILES, STEM_ROW, STEM_ROWS, STEM_TILES
+from .windows import EMBED, EMBED_TILES, STEM_ROW, STEM_TILES, stem_rows
 
 # Bytes of the wide map that a band of rows may take, both before and after its 3x3 convolution. Bands of 1, 3, 4 and 6 rows
 # of VAN-B2's first stage: 2333, 2227, 2151 and 2186 microseconds; no bands, by channels: 2190.
@@ -100,7 +100,7 @@ class Workspace:
     def places(self, portions: Sequence[Portion], x: NDArray[np.float32], logits: NDArray[np.float32]) -> list[Place]:
         """Lay out the room for teams that run side by side, one per portion of the images x; drop every place before.
 
-        x: (N, 3, H, W), C-contiguous and aligned, as is logits (N, classes).
+        x: (N, colours, H, W), C-contiguous and aligned, as is logits (N, classes).
         """
         height, width = x.shape[2:]
         sizes = [sizes_of(self.config, self.shape, portion._replace(first=0), height, width) for portion in portions]
@@ -137,7 +137,7 @@ def sizes_of(config: Config, shape: Shape, portion: Portion, height: int, width:
             chunk, band = 1, min(h, max(1, (CACHE // (FLOAT_BYTES * hidden * w) - SEEN) // 2))
         whole, some = channels * portion.images * positions, channels * chunk * positions
         wide = 0 if band else hidden * chunk * positions
-        columns = EMBED_TILES * EMBED.side * before if s else STEM_TILES * STEM_ROWS * STEM_ROW
+        columns = EMBED_TILES * EMBED.side * before if s else STEM_TILES * stem_rows(config.channels) * STEM_ROW
         tilings.append(Tiling(h, w, chunk, band))
         maps.append(Maps(x=whole, y=whole, u=some, near=some, far=some, hidden=wide, features=0))
         scratch.append(Scratch(

@@ -1,9 +1,11 @@
 """From a photo to the network's input: examine, decode, orient, resize, crop, normalise.
 
 What a file may cost is settled before a decoder starts: `bounds` has the limits, `headers` the walks over what files say of
-themselves, `kinds` what is read at all. `decoding` makes a picture of a file, and `preparing` the network's input of a picture.
+themselves, `kinds` what is read at all. `decoding` makes a picture of a file, `preparing` the network's input of it. `bands`
+has the pictures that are no RGB photos: grey ones, and those of cameras that see more than three colours.
 """
 
+from .bands import Bands
 from .bounds import LARGEST_FILE, LARGEST_HELD, LARGEST_PIXELS, LONGEST, ImageError, walked
 from .colour import to_rgb
 from .decoding import Examined, decode, examine
@@ -16,6 +18,7 @@ __all__ = [
     "LARGEST_PIXELS",
     "LONGEST",
     "SUFFIXES",
+    "Bands",
     "Examined",
     "ImageError",
     "centre_crop",

@@ -9,13 +9,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any, TypeVar
 
+import numpy as np
+import numpy.typing as npt
 from PIL import Image
 
-from .. import input
-from . import colour, orientation
+from .. import input, npy
+from ..variants import COLOURS
+from . import bands, colour, orientation
 from .apart import available, decoded_apart
 from .bounds import LARGEST_FILE, STORED, ImageError, Look, Steps
-from .headers import WALKS
+from .headers import WALKS, tiff_bands
 from .kinds import FIRST, KINDS, recognise
 
 Made = TypeVar("Made")
@@ -29,7 +32,10 @@ def decode(source: str | Path | bytes | IO[bytes], exif: bool = True) -> Image.I
     the limits of `bounds`, and OSError where the file cannot be opened or is larger than 512 MiB. A decoder runs to its end:
     to stop waiting for one after a time, decode in a thread, as `minivan.predict` does.
     """
-    return examine(source).decode(exif)
+    picture = examine(source).decode(exif)
+    if isinstance(picture, bands.Bands):
+        raise ImageError("bands of numbers, where a photo is wanted")
+    return picture
 
 
 @dataclass(frozen=True)
@@ -37,14 +43,30 @@ class Examined:
     """An image file whose header was looked at and which is within the limits; nothing of it is decoded."""
 
     look: Look
+    channels: int = COLOURS  # that its picture is to have
+    stored: tiff_bands.Stored | None = None  # the bands of a TIFF file that is no photo
 
-    def decode(self, exif: bool = True) -> Image.Image:
-        """Return its picture; see `minivan.image.decode`."""
+    @property
+    def planes(self) -> int:
+        """How many of Pillow's images its picture is made of: one for a photo in colours, else one for each channel."""
+        photo = self.look.kind != bands.ARRAY and self.stored is None and self.channels == COLOURS
+        return 1 if photo else self.channels
+
+    def decode(self, exif: bool = True) -> Image.Image | bands.Bands:
+        """Return its picture; see `minivan.image.decode`. A photo is one of Pillow's for three channels, else it is bands."""
         return _named(lambda: self._decode(exif))
 
-    def _decode(self, exif: bool) -> Image.Image:
+    def _decode(self, exif: bool) -> Image.Image | bands.Bands:
+        if self.look.kind == bands.ARRAY:
+            return bands.of_array(bytes(self.look.parts[0]), self.channels)
+        if self.stored is not None:
+            picture = bands.Bands(tuple(map(bands.plane, self.stored.planes(map(_values, self.stored.files())))))
+            return picture.each(lambda band: orientation.turned(band, self.look.orientation if exif else 0))
+        return bands.of_photo(self._photo(exif), self.channels)
+
+    def _photo(self, exif: bool) -> Image.Image:
         look = self.look
-        opened, found = (decoded_apart(look), b"") if look.apart and available() else _decoded(look)
+        opened, found = _opened(look)
         picture = opened if colour.is_rgb(opened) else colour.to_rgb(opened)
         del opened  # its pixels, before a turn takes as many again
         if not exif:
@@ -53,9 +75,12 @@ class Examined:
         return orientation.turned(picture, said)
 
 
-def examine(source: str | Path | bytes | IO[bytes]) -> Examined:
-    """Read an image file whole and walk over its header. Raises as `decode` does."""
-    return _named(lambda: Examined(_look(_read(source), Steps())))
+def examine(source: str | Path | bytes | IO[bytes], channels: int = COLOURS) -> Examined:
+    """Read an image file whole and walk over its header. `channels` is how many a network takes.
+
+    Raises as `decode` does, and ImageError for an array that has not so many.
+    """
+    return _named(lambda: _examined(_read(source), Steps(), channels))
 
 
 def _read(source: str | Path | bytes | IO[bytes]) -> bytes:
@@ -75,10 +100,32 @@ def _read(source: str | Path | bytes | IO[bytes]) -> bytes:
     return data
 
 
+def _examined(data: bytes, steps: Steps, channels: int) -> Examined:
+    if data.startswith(npy.MAGIC):
+        found = Examined(bands.look_at_array(data, channels), channels)
+    else:
+        kind = recognise(data[:FIRST])
+        stored = tiff_bands.find(data, Steps(), channels) if kind == "TIFF" else None
+        if stored is None:
+            bands.check_photo(channels)
+        found = Examined(_look(data, steps) if stored is None else stored.look, channels, stored)
+    found.look.check()
+    return found
+
+
 def _look(data: bytes, steps: Steps) -> Look:
     look = WALKS[recognise(data[:FIRST])](data, steps)
     look.check()
     return look
+
+
+def _values(file: bytes) -> npt.NDArray[np.generic]:
+    """Return what a TIFF file of one sample a pixel holds."""
+    return np.asarray(_opened(_look(file, Steps()))[0])
+
+
+def _opened(look: Look) -> tuple[Image.Image, bytes]:
+    return (decoded_apart(look), b"") if look.apart and available() else _decoded(look)
 
 
 def _decoded(look: Look) -> tuple[Image.Image, bytes]:

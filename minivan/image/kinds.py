@@ -32,7 +32,7 @@ KINDS = {
         Kind("JPEG 2000", "PIL.Jpeg2KImagePlugin", "Jpeg2KImageFile"),
     )
 }
-READ = "JPEG, PNG, WebP, GIF, BMP, TIFF, PPM, AVIF and JPEG 2000"
+READ = "JPEG, PNG, WebP, GIF, BMP, TIFF, PPM, AVIF, JPEG 2000 and arrays (.npy)"
 
 OTHERS = (  # first bytes -> what such a file is
     (b"%PDF", "a PDF"),

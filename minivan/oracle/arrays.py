@@ -1,22 +1,16 @@
-"""NumPy's own files, .npy and .npz: their sizes are known before anything is read, and nothing in them can run.
-
-A header is Python text, which NumPy lets Python parse; here it is matched against the one form that it has. Format:
-numpy/lib/format.py.
-"""
+"""NumPy's own files, .npy and .npz: their sizes are known before anything is read, and nothing in them can run."""
 
 from __future__ import annotations
 
 import os
-import re
 import zipfile
 from io import BufferedReader
-from math import prod
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
-import numpy as np
 import numpy.typing as npt
 
+from .. import npy
 from ..errors import printable, quote, sentence, shortened, shown
 from ..input import amount, named, opened
 
@@ -30,16 +24,6 @@ LARGEST_DIRECTORY = 4 << 20  # bytes of an .npz's list of its records
 METHODS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)  # what numpy.savez and numpy.savez_compressed write
 ENCRYPTED = 0x1 | 0x40 | 0x2000
 
-MAGIC = b"\x93NUMPY"
-LONGEST_HEADER = 10_000  # bytes, as numpy.load takes them
-FIELDS = {
-    "descr": r"""['"](?P<descr>[^'"]*)['"]""",
-    "fortran_order": "(?P<fortran_order>True|False)",
-    "shape": r"\((?P<shape>[0-9L,\s]*)\)",
-}
-FIELD = re.compile("|".join(rf"""\s*['"]{name}['"]\s*:\s*{value}\s*(?:,|(?=\}}))""" for name, value in FIELDS.items()))
-NUMBERS = re.compile(r"[<>|=]?(?:[biufc][0-9]{1,2}|\?|V2)")  # V2: what a bfloat16 is to NumPy
-
 
 def read_npy(path: Path) -> npt.NDArray[Any]:
     """Read one .npy file. Raises ValueError, with its name, for anything else, pickled objects included; OSError."""
@@ -47,7 +31,7 @@ def read_npy(path: Path) -> npt.NDArray[Any]:
         size = file.seek(0, 2)
         file.seek(0)
         try:
-            return _array(file, size)
+            return npy.read(file, size)
         except (ValueError, OverflowError) as error:
             raise ValueError(f"{path}: not an .npy file of numbers, or a damaged one ({_why(error)})") from None
 
@@ -166,54 +150,10 @@ def _check_name(path: Path, name: str) -> None:
 def _unpacked(path: Path, records: zipfile.ZipFile, member: zipfile.ZipInfo) -> npt.NDArray[Any]:
     with records.open(member) as file:
         try:
-            array = _array(file, member.file_size)
+            array = npy.read(file, member.file_size)
             while file.read(CHUNK):  # to its end, where the checksum is compared
                 pass
             return array
         except (ValueError, OverflowError) as error:
             name = shown(_layer(member))
             raise _WrongMember(f"{path}, {name}: no array of numbers, or a damaged one ({error})") from None
-
-
-def _array(file: IO[bytes], size: int) -> npt.NDArray[Any]:
-    """Read an array from a file, or a record of one, of `size` bytes. Raises ValueError, which does not name it."""
-    start = file.read(8)
-    if start[:6] != MAGIC or len(start) < 8 or start[6] not in (1, 2, 3):
-        raise ValueError("it does not begin as one")
-    width = 2 if start[6] == 1 else 4
-    length = int.from_bytes(file.read(width), "little")
-    if length > LONGEST_HEADER:
-        raise ValueError(f"a header of {length} bytes; the limit is {LONGEST_HEADER}")
-    dtype, shape, fortran = _header(file.read(length).decode("latin-1"))
-    wanted, held = prod(shape) * dtype.itemsize, size - 8 - width - length
-    if wanted > held:
-        raise ValueError(f"numbers of {quote(wanted)} bytes in a file that has {max(held, 0)}")
-    data = np.empty(wanted, np.uint8)
-    view, at = data.data, 0
-    while at < wanted:
-        part = file.read(min(CHUNK, wanted - at))
-        if not part:
-            raise ValueError("it ends early")
-        view[at : at + len(part)] = part
-        at += len(part)
-    return data.view(dtype).reshape(shape, order="F" if fortran else "C")
-
-
-def _header(text: str) -> tuple[np.dtype[Any], tuple[int, ...], bool]:
-    """Return dtype, shape and whether the first axis varies fastest."""
-    start = re.match(r"\s*\{", text)
-    found: dict[str, str] = {}
-    at = start.end() if start else 0
-    while match := FIELD.match(text, at):
-        found |= {name: value for name, value in match.groupdict().items() if value is not None}
-        at = match.end()
-    if not start or len(found) != len(FIELDS) or text[at:].strip() != "}":
-        raise ValueError("its header is none of an array of numbers; structures and objects are not read")
-    if not NUMBERS.fullmatch(found["descr"]):
-        raise ValueError(f"the dtype {quote(found['descr'])}; numbers are read, and no objects")
-    try:
-        dtype = np.dtype(found["descr"])
-    except TypeError:
-        raise ValueError(f"the dtype {quote(found['descr'])}, which NumPy does not know") from None
-    shape = tuple(int(part.replace("L", "")) for part in found["shape"].split(",") if part.strip())
-    return dtype, shape, found["fortran_order"] == "True"

@@ -114,35 +114,36 @@ class Judged:
             return hints.hint(row, self.report, self.seen, self.weighed) or self.obstacle
 
 
-def open_baseline(path: str | Path, model: str | None = None) -> Baseline:
+def open_baseline(path: str | Path, model: str | None = None, key: str | None = None) -> Baseline:
     """Open a trace, or the folder of a test vector that holds several layers. Raises ValueError for anything else, OSError.
 
-    `model` says where the trace's weights are, if not under the name or path that the trace gives.
+    `model` says where the trace's weights are, if not under the name or path that the trace gives, and `key` which of that
+    file's networks they are.
     """
     path = Path(path)
     if path.is_dir():
         trace, run, kind = read_case(path)
         return Baseline(trace, lambda: (run, ""), partial(allowed, kind), everything=True)
     trace = read_trace(path)
-    return Baseline(trace, lambda: network(trace, model))
+    return Baseline(trace, lambda: network(trace, model, key))
 
 
-def network(trace: Trace, model: str | None) -> tuple[Run | None, str]:
+def network(trace: Trace, model: str | None, key: str | None = None) -> tuple[Run | None, str]:
     """Return a function that runs the trace's network on its input, or why that is not possible."""
     name, x = model or trace.metadata.get("model", ""), trace.input
     if x is None:
         return None, "the trace does not hold its input, so no fault can be tried"
     try:
-        check_images(x)
-    except ValueError as error:
-        return None, f"the trace's input is none that a network takes, so no fault can be tried ({error})"
-    try:
-        weights = load(name)
+        weights = load(name, key=key, allow_nonfinite=True)  # whatever they are, they are the trace's or not
     except (ValueError, OSError) as error:
         return None, f"name the trace's weights with --model to have more faults tried ({sentence(error)})"
     if tensors_digest(weights.tensors) != trace.metadata.get("weights_sha256"):
         wrong = f"the weights of {shown(name)} are not those of the trace"
         return None, f"{wrong}; name them with --model to have more faults tried"
+    try:
+        check_images(x, weights.config.channels)
+    except ValueError as error:
+        return None, f"the trace's input is none that its network takes, so no fault can be tried ({error})"
 
     def run(engine: Engine, hook: Callback) -> None:
         van = VAN(weights.config, weights.tensors, engine)

@@ -13,6 +13,7 @@ from ..card import PRESETS
 from ..checks import Floating
 from ..engines import EXACT
 from ..paths import FACTOR, INPUT, UNIT, block_of
+from ..variants import COLOURS
 from .cases import LKA
 from .changes import changes_of, commit
 from .replay import Call, Replay
@@ -70,8 +71,10 @@ def _order_faults(path: str, right: Floating) -> Iterator[Fault]:
     )
     yield "the map is upside down", lambda: right[:, :, ::-1]
     yield "the map is mirrored", lambda: right[..., ::-1]
-    if path == INPUT and c == 3:
+    if path == INPUT and c == COLOURS:
         yield from _colour_faults(right)
+    elif path == INPUT:
+        yield "the channels are in the reverse order", lambda: right[:, ::-1]
 
 
 def _colour_faults(right: Floating) -> Iterator[Fault]:

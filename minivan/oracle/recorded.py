@@ -58,9 +58,9 @@ def is_tensor(path: str | Path) -> bool:
 
 
 def read_input(path: str | Path, preprocessing: Preprocessing) -> npt.NDArray[Any]:
-    """Return a network's input (N, 3, H, W) from a file: an image, prepared as its weights demand, or a tensor as it is.
+    """Return a network's input (N, C, H, W) from a file: an image, prepared as its weights demand, or a tensor as it is.
 
-    A tensor is an .npy file of (3, H, W) or (N, 3, H, W). Raises ValueError, one line with the file's name, for what is
+    A tensor is an .npy file of (C, H, W) or (N, C, H, W). Raises ValueError, one line with the file's name, for what is
     neither; OSError where nothing can be read.
     """
     from ..image import prepare  # a tensor needs no Pillow

@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from pathlib import Path
 
@@ -26,6 +26,7 @@ from ..hooks import Callback
 from ..operators import Array
 from ..paths import HEAD, INPUT, norms
 from ..van import VAN, undisturbed
+from ..variants import said
 from .arithmetic import Arithmetic
 
 FORMAT = "minivan-trace 1"
@@ -86,7 +87,7 @@ def record(
     finite: bool = True,
     arithmetic: Arithmetic | None = None,
 ) -> Trace:
-    """Run a VAN on images (N, 3, H, W) and keep the output of every operator whose path matches one of the globs `layers`.
+    """Run a VAN on images (N, C, H, W) and keep the output of every operator whose path matches one of the globs `layers`.
 
     An engine that compiles the network as a whole has no operators to show: its traces hold the stages' outputs and the
     logits. `source` is how the model is found again (a name or a file), for hints that need the weights. With an `arithmetic`
@@ -108,7 +109,7 @@ def record(
     if finite and np.issubdtype(images.dtype, np.floating) and (strange := int((~np.isfinite(images)).sum())):
         raise ValueError(
             f"{strange:,} of the input's {images.size:,} numbers are NaN or infinite; to record what comes of them, say "
-            "--allow-non-finite (in Python finite=False)"
+            "--allow-nonfinite (in Python finite=False)"
         )
     everything = _every(model, x, hook) if model.engine.hooks else _whole(model, x)
     kept = {path: array for path, array in everything.items() if path in chosen}
@@ -123,7 +124,7 @@ def record(
             "minivan": __version__,
             "engine": model.engine.name,
             "model": source or model.card.name,
-            "config": json.dumps(asdict(model.config)),
+            "config": json.dumps(said(model.config)),
             "weights_sha256": tensors_digest(given.tensors),
             "weights_file_sha256": model.card.sha256,
             "order": json.dumps(list(kept)),

@@ -233,6 +233,6 @@ def _check_attribute(name: str, value: Any) -> None:
     elif name in ("dims", "depths", "mlp_ratios"):
         right = isinstance(value, list) and len(value) <= LARGEST and all(type(n) is int and abs(n) < 1 << 63 for n in value)
     else:
-        right = name == "classes" and type(value) is int and abs(value) < 1 << 63
+        right = name in ("classes", "channels") and type(value) is int and abs(value) < 1 << 63
     if not right:
         raise ValueError(f"the attribute {quote(name)} is {quote(value)}, which no operator takes")

@@ -30,7 +30,7 @@ class Prepared(NamedTuple):
     """One image as the network takes it, or the reason why it cannot be used."""
 
     name: str
-    x: npt.NDArray[np.float32] | None  # (3, crop, crop); None where there is a fault
+    x: npt.NDArray[np.float32] | None  # (C, crop, crop); None where there is a fault
     fault: str
     seconds: float  # spent on reading, decoding and preparing
 
@@ -88,7 +88,7 @@ def prepare_ahead(
 
 def at_once(preprocessing: Preprocessing, most: int) -> int:
     """Return how many prepared images may be held at once: `most`, or fewer where they are large, but one."""
-    return max(1, min(most, WAITING // (3 * 4 * preprocessing.crop**2)))
+    return max(1, min(most, WAITING // (4 * preprocessing.channels * preprocessing.crop**2)))
 
 
 class Decoding:
@@ -120,9 +120,9 @@ class Decoding:
             with contextlib.ExitStack() as stack:
                 with job.paused():
                     change = stack.enter_context(self.budget.of(amount))
-                examined = examine(image.source() if data is None else data)
-                width, height = examined.look.width, examined.look.height
-                both = max(viewed(width, height, settings), viewed(height, width, settings))
+                examined = examine(image.source() if data is None else data, settings.channels)
+                width, height, planes = examined.look.width, examined.look.height, examined.planes
+                both = max(viewed(width, height, settings, planes), viewed(height, width, settings, planes))
                 needed = max(examined.look.held, both)
                 if change(needed):
                     return normalise(view(examined.decode(self.exif), settings), settings.mean, settings.std)

@@ -41,6 +41,7 @@ class Answer:
     top: tuple[Guess, ...]  # the likeliest first
     sure: bool | None = None  # whether the first is likely enough to rely on; None where the weights do not say
     version: str = ""  # of the weights; empty where they do not say
+    activation: str = "softmax"  # what made probabilities: of one class among all, or by 'sigmoid' of each for itself
 
     def as_dict(self) -> dict[str, Any]:
         """Return the answer as JSON knows it, probabilities rounded to six digits and the time to one.
@@ -75,7 +76,7 @@ def classify(
     """
     if isinstance(paths, (str, os.PathLike)):
         paths = [paths]
-    return answers(model, find_images(paths), top_k, exif, threads)
+    return answers(model, find_images(paths, model.config.channels), top_k, exif, threads)
 
 
 def answers(
@@ -103,8 +104,8 @@ def _answer(model: VAN, batch: list[Prepared], top_k: int) -> list[Answer | Unus
             return Unusable(image.name, image.fault)
         top = next(tops)
         sure = model.card.is_sure(top[0].probability)
-        milliseconds = 1000 * (image.seconds + share)
-        return Answer(image.name, model.card.name, model.engine.name, milliseconds, top, sure, model.card.version)
+        milliseconds, card = 1000 * (image.seconds + share), model.card
+        return Answer(image.name, card.name, model.engine.name, milliseconds, top, sure, card.version, card.activation)
 
     return [one(image) for image in batch]
 
@@ -112,7 +113,8 @@ def _answer(model: VAN, batch: list[Prepared], top_k: int) -> list[Answer | Unus
 def guesses(card: Card, logits: npt.ArrayLike, top_k: int = 5) -> tuple[Guess, ...]:
     """Return the `top_k` likeliest classes of one image, or all where there are fewer, from its logits (classes,).
 
-    Of equally likely classes the one of the lower index comes first. Raises ValueError for another shape, for logits that
+    Probabilities are those of the card's activation: softmax, or sigmoid of each class for itself, where they need not add up
+    to 1. Of equal logits the one of the lower index comes first. Raises ValueError for another shape, for logits that
     are not finite, and for a `top_k` below 1.
 
     >>> from minivan.card import Card, Label
@@ -124,7 +126,7 @@ def guesses(card: Card, logits: npt.ArrayLike, top_k: int = 5) -> tuple[Guess, .
     """
     import numpy as np
 
-    from ..reference import softmax  # float64 and nothing to compile
+    from .. import reference  # float64 and nothing to compile
 
     _check_top_k(top_k)
     logits = np.asarray(logits)
@@ -132,8 +134,8 @@ def guesses(card: Card, logits: npt.ArrayLike, top_k: int = 5) -> tuple[Guess, .
         raise ValueError(f"one image's logits have the shape (classes,), got {logits.shape}")
     if not np.isfinite(logits).all():
         raise ValueError(f"the weights {card.name} give logits that are no numbers: they are damaged")
-    probabilities = softmax(logits)
-    best = np.argsort(-probabilities, kind="stable")[:top_k]
+    probabilities = reference.sigmoid(logits) if card.activation == "sigmoid" else reference.softmax(logits)
+    best = np.argsort(-logits, kind="stable")[:top_k]
     return tuple(Guess(int(i), *card.label(int(i)), float(probabilities[i])) for i in best)
 
 
@@ -151,7 +153,7 @@ def make_ready(model: VAN) -> None:
 
     from ..geometry import SMALLEST_SIDE
 
-    black = np.zeros((1, 3, *(model.engine.size or (SMALLEST_SIDE, SMALLEST_SIDE))), np.float32)
+    black = np.zeros((1, model.config.channels, *(model.engine.size or (SMALLEST_SIDE, SMALLEST_SIDE))), np.float32)
     if model.config.classes:
         model(black)
     else:

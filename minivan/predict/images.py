@@ -39,26 +39,27 @@ class Found(NamedTuple):
         return input.drained(sys.stdin.buffer, LARGEST_FILE, "standard input")
 
 
-def find_images(paths: Iterable[str | os.PathLike[str]]) -> list[Found]:
+def find_images(paths: Iterable[str | os.PathLike[str]], channels: int = 3) -> list[Found]:
     """Return the images that paths name, in order, each once: folders are searched through and through, sorted by name.
 
     A path may be a file, a folder, a pattern as of `glob` ('photos/**/*.jpg') or '-' for standard input. Links to folders are
     followed, each folder being searched once. A path that names nothing is returned with its fault, as is a folder that cannot
     be read: the others can still be used. What a file holds is not looked at here, and only a pipe that a path names itself is
-    an image.
+    an image. In folders `.npy` files are images for a network of other `channels` than a photo's three, which takes few others.
     """
+    arrays = channels != 3
     found: dict[tuple[str, str], Found] = {}
     for path in paths:
-        for image in _expand(os.fspath(path)):
+        for image in _expand(os.fspath(path), arrays):
             found.setdefault((os.path.normpath(image.name), image.fault), image)
     return list(found.values())
 
 
-def _expand(path: str) -> Iterator[Found]:
+def _expand(path: str, arrays: bool) -> Iterator[Found]:
     if path == STANDARD_INPUT:
         yield Found(path)
     elif os.path.isdir(path):
-        yield from _folder(path, Places())
+        yield from _folder(path, Places(), arrays)
     elif os.path.lexists(path) or not has_magic(path):
         yield Found(path, input.fault(path, pipe=True))
     else:
@@ -66,7 +67,7 @@ def _expand(path: str) -> Iterator[Found]:
         matches = places.matching(path)
         for match in matches:
             if os.path.isdir(match):
-                yield from _folder(match, places)
+                yield from _folder(match, places, arrays)
             else:
                 yield Found(match, input.fault(match))
         yield from _faults(places)
@@ -74,17 +75,18 @@ def _expand(path: str) -> Iterator[Found]:
             yield Found(path, "no such file or folder")
 
 
-def _folder(path: str, places: Places) -> Iterator[Found]:
+def _folder(path: str, places: Places, arrays: bool) -> Iterator[Found]:
     """Yield the images in a folder that was not searched yet, and what of it cannot be read."""
     from ..image import SUFFIXES  # a folder alone needs it, and it brings Pillow
 
     if places.searched(path):
         return
-    inside = [Found(name, input.fault(name)) for name in places.files(path) if name.lower().endswith(SUFFIXES)]
+    suffixes = (*SUFFIXES, ".npy") if arrays else SUFFIXES
+    inside = [Found(name, input.fault(name)) for name in places.files(path) if name.lower().endswith(suffixes)]
     inside += _faults(places)
     yield from sorted(inside)
     if not inside:
-        yield Found(path, f"no images in this folder (looked for {' '.join(SUFFIXES)})")
+        yield Found(path, f"no images in this folder (looked for {' '.join(suffixes)})")
 
 
 def _faults(places: Places) -> list[Found]:

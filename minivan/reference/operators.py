@@ -100,6 +100,13 @@ def global_average_pool(x: Floating) -> Float64:
     return float64(float64(x).mean(axis=(2, 3)))
 
 
+def sigmoid(x: Floating) -> Float64:
+    """1 / (1 + exp(-x)), of any shape, by the exponential of a number that is not positive. No engine has this operator."""
+    x = float64(x)
+    e = np.exp(-np.abs(x))
+    return float64(np.where(x < 0, e, 1.0) / (1 + e))
+
+
 def softmax(x: Floating) -> Float64:
     """Over the last axis: exp(x - max) / sum exp(x - max)."""
     checks.check_softmax(x)

@@ -15,7 +15,7 @@ SCRIPTS = [
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("script", [pytest.param(path, id=path.stem) for path in SCRIPTS])
+@pytest.mark.parametrize("script", SCRIPTS, ids=[path.stem for path in SCRIPTS])
 def test_help_is_given_without_docstrings(script):
     done = subprocess.run([sys.executable, "-OO", str(script), "--help"], capture_output=True, text=True, check=False, cwd=ROOT)
     assert done.returncode == 0 and done.stdout.startswith(f"usage: {script.name}"), done.stderr

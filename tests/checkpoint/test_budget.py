@@ -8,10 +8,10 @@ import subprocess
 import sys
 
 import pytest
-from support import hostile
+from support import hostile, hostile_formats, hostile_names
 from support.measure import counting, tracing
 
-from minivan.checkpoint import CheckpointError, budget, read, weights
+from minivan.checkpoint import CheckpointError, budget, formats, read
 from minivan.checkpoint.budget import Budget
 
 SMALL, LARGE = 50_000, 9_900_000  # bytes of a file
@@ -22,7 +22,8 @@ TRACED = (
 LONGEST = 1100  # characters of a message
 SECONDS, RESIDENT = 2, 256 << 20  # the promise for a file under 10 MB
 
-EVERY = {f"{kind}: {what}": make for kind, makes in hostile.KINDS.items() for what, make in makes.items()}
+KINDS = hostile.KINDS | {"names": hostile_names.NAMES} | hostile_formats.KINDS
+EVERY = {f"{kind}: {what}": make for kind, makes in KINDS.items() for what, make in makes.items()}
 
 
 @pytest.fixture
@@ -37,7 +38,7 @@ def budgets(monkeypatch):
 
     monkeypatch.setattr(budget, "BASE_STEPS", 2000)
     monkeypatch.setattr(budget, "BASE_MEMORY", 1 << 20)
-    monkeypatch.setattr(weights, "Budget", Kept)
+    monkeypatch.setattr(formats, "Budget", Kept)
     return made
 
 

@@ -67,8 +67,8 @@ def test_builtins_eval_and_its_like(attack, name):
         "_pickle loads", "torch load", "torch.storage _load_from_bytes", "torch.hub load", "torch.jit load", "numpy load",
         "importlib import_module", "operator attrgetter", "functools partial", "types FunctionType", "types CodeType",
         "marshal loads", "socket socket", "webbrowser open", "shutil rmtree", "pathlib Path.unlink", "sys exit",
-        "torch._dynamo.guards GuardBuilder.get", "torch.utils.collect_env run", "pip main", "code interact", "bdb Bdb.run",
-        "ctypes CDLL", "asyncio create_subprocess_shell", "logging.config listen", "timeit timeit", "pdb run", "apport x",
+        "torch._dynamo.guards GuardBuilder.get", "torch.utils.collect_env run", "code interact", "bdb Bdb.run",
+        "ctypes CDLL", "asyncio create_subprocess_shell", "logging.config listen", "timeit timeit", "pdb run",
     ],
 )  # fmt: skip
 def test_names_that_scanners_of_pickles_know(attack, name):
@@ -90,7 +90,8 @@ def test_new_object_of_a_class_not_listed(attack):
 
 
 def test_what_a_call_gave_cannot_be_called(attack):
-    attack(b"\x80\x02cargparse\nNamespace\n)R)R.", "the file calls an Inert")
+    attack(b"\x80\x02cdatetime\ndate\n)R)R.", "the file calls an Inert")
+    attack(b"\x80\x02cargparse\nNamespace\n)R)R.", "the file calls a StandIn")
     attack(b"\x80\x02" + saved.short("os.system") + b")R.", "the file calls 'os.system'")
     attack(b"\x80\x02})R.", "the file calls a dict")
 
@@ -115,9 +116,9 @@ def test_a_setstate_in_the_file_is_not_called(file, tmp_path):
 
 def test_a_whole_pickled_module(file, tmp_path):
     saved.save(torch_van.TorchVAN(saved.SMALLEST), file)
-    refused(file, file.read_bytes(), "'support.torch_van.TorchVAN'")
+    refused(file, file.read_bytes(), "a whole pickled model", "save model.state_dict()")
     persistent = b"(" + saved.short("module") + b"ccollections\nOrderedDict\n" + saved.short("a.py") + saved.short("") + b"tQ."
-    refused(file, saved.around(b"\x80\x02" + persistent), "a whole pickled module", "save its state_dict")
+    refused(file, saved.around(b"\x80\x02" + persistent), "a whole pickled model", "save model.state_dict()")
 
 
 def test_extension_opcodes_buffers_and_text_persistent_ids(attack):

@@ -7,13 +7,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 from support.networks import random_tensors
 
-from minivan.card import Card, Label, read_labels
-from minivan.checkpoint import Weights, own_metadata, read, write
+from minivan.card import ACTIVATIONS, Card, Label, default_preprocessing, read_labels, usual_activation
+from minivan.checkpoint import CheckpointError, Weights, own_metadata, read, write
 from minivan.checkpoint.budget import Budget
 from minivan.variants import Config
 
 pytestmark = pytest.mark.loop
 
+SHAPE = '{"dims": [4], "depths": [1], "mlp_ratios": [1], "classes": 2, "channels": %s}'
 TINY = Config((4,), (1,), (1,), classes=2)
 UNUSUAL = ["caf\u00e9 au\u00a0lait", "\ufeffcup", "wo\u200dman", "\u202egnp.tac", "\ue000", "", " "]
 texts = st.text() | st.sampled_from(UNUSUAL)
@@ -28,6 +29,38 @@ def test_every_card_that_can_be_made_is_read_as_it_was_written(wnid, name, sourc
         return
     config, read_back = own_metadata.understand("net", own_metadata.describe(TINY, card), Budget(1 << 20))
     assert (config, read_back) == (TINY, card)
+
+
+@pytest.mark.parametrize("channels", [1, 3, 13])
+@pytest.mark.parametrize("classes", [0, 1, 2])
+@pytest.mark.parametrize("activation", ACTIVATIONS)
+def test_channels_and_activation_are_kept_and_the_usual_ones_leave_no_trace(channels, classes, activation):
+    config = Config((4,), (1,), (1,), classes=classes, channels=channels)
+    card = Card("net", default_preprocessing(channels), activation=activation)
+    texts = own_metadata.describe(config, card)
+    assert ("channels" in texts["shape"]) == (channels != 3)
+    assert texts.get("activation") == (None if activation == usual_activation(classes) else activation)
+    assert own_metadata.understand("net", texts, Budget(1 << 20)) == (config, card)
+
+
+@pytest.mark.parametrize(
+    ("changed", "words"),
+    [
+        ({"shape": SHAPE % "4"}, "are 4 numbers each"),
+        ({"shape": SHAPE % "0"}, "images of 1 to 1024 channels"),
+        ({"shape": SHAPE % '"3"'}, "is something else"),
+        ({"activation": "tanh"}, "the metadata's activation: the activation is softmax or sigmoid, got 'tanh'"),
+    ],
+)
+def test_channels_and_activations_that_cannot_be_are_refused(changed, words):
+    with pytest.raises(CheckpointError, match=words):
+        own_metadata.understand("net", own_metadata.describe(TINY, Card("net")) | changed, Budget(1 << 20))
+
+
+def test_a_card_for_other_channels_than_the_network_s_is_written_to_no_file(tmp_path):
+    config = Config((4,), (1,), (1,), classes=2, channels=4)
+    with pytest.raises(CheckpointError, match="mean and std are 4 numbers each"):
+        write(Weights(config, random_tensors(config), Card("net")), tmp_path / "net.safetensors")
 
 
 @pytest.mark.parametrize("text", UNUSUAL)

@@ -16,7 +16,7 @@ OTHERS = {
     "web page": (b"\n<!DOCTYPE html><html><body>404</body></html>", "a web page"),
     "git lfs": (b"version https://git-lfs.github.com/spec/v1\noid sha256:4d7a\nsize 12\n", "a Git LFS pointer"),
     "gzip": (b"\x1f\x8b\x08\0" + bytes(99), "a gzip file"),
-    "hdf5": (b"\x89HDF\r\n\x1a\n" + bytes(99), "an HDF5 file"),
+    "hdf5": (b"\x89HDF\r\n\x1a\n" + bytes(99), "HDF5 file"),
     "npy": (b"\x93NUMPY\x01\0" + bytes(99), "a NumPy array"),
     "jpeg": (b"\xff\xd8\xff\xe0" + bytes(99), "a JPEG image"),
     "zeros": (bytes(1000), "neither a PyTorch nor a safetensors file"),

@@ -73,10 +73,10 @@ def test_other_floating_types_are_read_exactly(tmp_path, legacy, dtype):
 
 def test_float64_is_rounded_to_float32_and_said_so(tmp_path):
     state = {name: tensor.double() for name, tensor in saved.state_dict().items()}
-    assert read(saved.save(state, tmp_path / "exact.pth")).notes == ()
+    assert not any("float64" in note for note in read(saved.save(state, tmp_path / "exact.pth")).notes)
     state["head.bias"][0] = 0.1
     weights = read(saved.save(state, tmp_path / "rounded.pth"))
-    assert weights.notes == ("1 float64 tensors were rounded to float32, the engines' type",)
+    assert "1 float64 tensors were rounded to float32, the engines' type" in weights.notes
     assert weights.tensors["head.bias"][0] == np.float32(0.1)
     state["head.bias"][0] = 1e300
     with pytest.raises(ValueError, match=r"head\.bias has numbers up to 1e\+300: too large for float32"):
@@ -165,17 +165,10 @@ def test_averaged_weights_come_first_and_another_key_can_be_asked_for(tmp_path, 
     plain, averaged = saved.state_dict(seed=0), saved.state_dict(seed=1)
     path = saved.save({"state_dict": plain, key: averaged}, tmp_path / "net.pth")
     assert_same_bits(read(path), averaged)
-    assert read(path).notes == (f"'{key}' was read, the averaged weights",)
+    assert f"'{key}' was read, the averaged weights; 'state_dict' has others" in read(path).notes
     assert_same_bits(read(path, key="state_dict"), plain)
-    with pytest.raises(ValueError, match="no dictionary under 'elsewhere': its keys are 'state_dict', "):
+    with pytest.raises(ValueError, match="no network under 'elsewhere': there are 2: 'state_dict', "):
         read(path, key="elsewhere")
-
-
-def test_mmengine_keeps_the_average_in_state_dict(tmp_path):
-    averaged, running = saved.openmmlab(saved.state_dict(seed=1)), saved.openmmlab(saved.state_dict(seed=0))
-    ema = {f"module.{name}": tensor for name, tensor in running.items()} | {"steps": torch.tensor(3)}
-    path = saved.save({"meta": {}, "state_dict": averaged, "ema_state_dict": ema}, tmp_path / "net.pth")
-    assert_same_bits(read(path), saved.state_dict(seed=1))
 
 
 class HistoryBuffer:

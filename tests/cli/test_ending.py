@@ -43,7 +43,8 @@ if sys.argv[1] == "named":
     del os.O_TMPFILE
 def fsync(file):
     print("written", flush=True)
-    time.sleep(60)
+    for _ in range(6000):  # briefly each: a signal that comes just before a sleep begins is heard when it ends
+        time.sleep(0.01)
 os.fsync = fsync
 from minivan.cli import main
 sys.exit(main(sys.argv[2:]))
@@ -171,6 +172,15 @@ def test_a_fault_of_minivan_is_no_answer(error):
     first, *_, last = done.stderr.splitlines()
     assert first == "Traceback (most recent call last):" and last.startswith("minivan: this is a fault of minivan itself")
     assert "\x1b" not in done.stderr
+
+
+def test_a_package_that_is_missing_is_one_line(tmp_path):
+    code = "import sys; sys.modules['PIL'] = None; from minivan.cli import main; sys.exit(main(sys.argv[1:]))"
+    done = subprocess.run(
+        [sys.executable, "-c", code, "classify", COFFEE], cwd=ROOT, capture_output=True, text=True, check=False
+    )
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr.startswith("minivan: the Python package PIL is not here: ") and done.stderr.count("\n") == 1
 
 
 def test_what_is_ignored_stays_ignored_and_a_thread_changes_nothing():

@@ -11,8 +11,9 @@ from support import ROOT
 import minivan
 from minivan import explain, lka
 from minivan.card import PRESETS
-from minivan.checkpoint import SOURCES
+from minivan.checkpoint import SOURCES, downstream, hdf5, keras, onnx_file, shards
 from minivan.checkpoint.inert import NAMES
+from minivan.checkpoint.layouts import LAYOUTS
 from minivan.explain.choices import METHODS
 from minivan.oracle import cases
 
@@ -67,6 +68,20 @@ def test_the_table_of_sources():
         assert re.search(r"\((.*)\)", file)[1] == source.url
         digits = re.search(r"`([0-9a-f]+)…?`", known)
         assert source.sha256.startswith(digits[1]) and source.sha256 if digits else not source.sha256
+
+
+def test_the_table_of_layouts():
+    rows = table(text("docs/checkpoints.md"), "LayerNorm eps")
+    assert [row[0].strip("`") for row in rows] == list(LAYOUTS)
+    for name, _, _, eps, preset, _ in rows:
+        layout = LAYOUTS[name.strip("`")]
+        assert float(eps.partition(",")[0]) == layout.layer_norm_eps and preset.strip("`") == layout.preset
+    page = text("docs/checkpoints.md")
+    assert f"own eps, {downstream.LAYER_NORM_EPS:g}" in page
+    assert f"at most {shards.MOST_SHARDS} shards" in page and f"{keras.TFVAN_EPS:.3e} for both norms" in page
+    security = text("SECURITY.md")
+    assert f"ONNX: a file has {(onnx_file.LARGEST + 1) >> 30} GiB at most" in security
+    assert f"deflated, than {hdf5.LARGEST_GROWTH} times as many" in security
 
 
 def test_the_presets():

@@ -30,6 +30,7 @@ WIDTHS = [
 ]
 SMALL = Config((8, 16, 24, 32), (1, 2, 2, 1), (8, 8, 4, 4), classes=10)
 ODD = Config((33, 50, 70), (1, 1, 2), (3, 2, 1), classes=7, layer_norm_eps=1e-5)
+ONE, SEVEN = (Config((8, 16), (1, 1), (2, 2), classes=4, channels=channels) for channels in (1, 7))
 
 
 @pytest.fixture
@@ -41,10 +42,10 @@ def threads():
 
 
 @pytest.mark.parametrize("lanes", WIDTHS, ids=lambda lanes: type(lanes).__name__)
-@pytest.mark.parametrize("config", [SMALL, ODD], ids=["small", "odd"])
+@pytest.mark.parametrize("config", [SMALL, ODD, ONE, SEVEN], ids=["small", "odd", "one channel", "seven channels"])
 @pytest.mark.parametrize("size", [(1, 32, 32), (2, 33, 47), (3, 100, 61), (1, 161, 35), (1, 150, 290)], ids=str)
 def test_logits_and_features_are_those_of_exact_on_every_vector_width_and_size(lanes, config, size):
-    tensors, x = random_tensors(config, seed=3), images(*size)
+    tensors, x = random_tensors(config, seed=3), images(*size, channels=config.channels)
     plan, exact = Plan(config, tensors, lanes), VAN(config, tensors)
     assert_close("logits", plan(x), exact(x), FAST)
     for i, (got, expected) in enumerate(zip(plan.features(x), exact.features(x), strict=True), 1):

@@ -14,7 +14,7 @@ from dataclasses import replace
 import atheris
 
 with atheris.instrument_imports(include=["minivan.image"]):
-    from minivan.image import bounds, decoding, examine
+    from minivan.image import Bands, bounds, examine
 
 from support.pictures import valid_files
 
@@ -23,14 +23,19 @@ LARGEST = 4_000_000  # pixels that are decoded here: the run is about many files
 
 
 def one(data):
+    for channels in (3, 4):
+        judge(data, channels)
+
+
+def judge(data, channels):
     try:
-        examined = examine(data)
+        examined = examine(data, channels)
         look = examined.look
         assert 0 < look.pixels <= bounds.LARGEST_PIXELS and look.held <= bounds.LARGEST_HELD
         assert sum(map(len, look.parts)) <= 2 * len(data) + 8 * look.pixels + 1024
-        if DECODE and look.pixels <= LARGEST and not look.apart:
-            picture = decoding.Examined(replace(look, apart=False)).decode()
-            assert picture.mode == "RGB"
+        if DECODE and look.pixels <= LARGEST and not look.apart and examined.stored is None:
+            picture = replace(examined, look=replace(look, apart=False)).decode()
+            assert isinstance(picture, Bands) or picture.mode == "RGB"
     except bounds.ImageError as error:
         assert str(error) and "\n" not in str(error) and len(str(error)) < 500
 

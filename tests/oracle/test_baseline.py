@@ -29,7 +29,7 @@ def test_a_trace_whose_input_is_none_says_why_no_fault_is_tried(tmp_path, run):
     made = damaged(tmp_path, input=np.ones((2, 3), np.float32))
     np.savez(tmp_path / "port.npz", head=np.ones((1, 3), np.float32))
     status, out, err = run("oracle", "compare", made, tmp_path / "port.npz")
-    assert (status, err) == (1, "") and "hint: the trace's input is none that a network takes" in out
+    assert (status, err) == (1, "") and "hint: the trace's input is none that its network takes" in out
     assert "images must have the shape (N, 3, H, W), got (2, 3)" in out
 
 

@@ -157,7 +157,7 @@ def test_numbers_that_are_not_finite_are_said_though_both_have_them(tmp_path, ru
 
 
 @pytest.mark.parametrize("change, said", [
-    (lambda x: np.where(x > 1.5, np.nan, x), "are NaN or infinite; to record what comes of them, say --allow-non-finite"),
+    (lambda x: np.where(x > 1.5, np.nan, x), "are NaN or infinite; to record what comes of them, say --allow-nonfinite"),
     (lambda x: np.where(x > 1.5, -np.inf, x), "numbers are NaN or infinite"),
     (lambda x: x[:0], "nothing to record: the input of shape (0, 3, 64, 48) holds no numbers"),
 ])  # fmt: skip
@@ -169,7 +169,7 @@ def test_an_input_that_tells_nothing_is_not_recorded(tmp_path, run, change, said
     status, _, err = run("oracle", "record", tmp_path / "x.npy", "--hashes", "--engine", "numpy", "--layers", "norm?")
     assert status == 2 and said in err and err.count("\n") == 1
     if x.size:
-        flags = ("--layers", "patch_embed1.proj", "--allow-non-finite")
+        flags = ("--layers", "patch_embed1.proj", "--allow-nonfinite")
         assert run("oracle", "record", tmp_path / "x.npy", "--hashes", "--engine", "numpy", *flags)[0] == 0
 
 

@@ -38,7 +38,7 @@ def test_the_answers_are_what_the_command_prints(run, model):
     for entry in (*printed, *given):
         assert entry.pop("milliseconds") > 0
     assert given == printed
-    assert [list(entry) for entry in given] == [["image", "model", "engine", "top", "sure", "version"]] * 2
+    assert [list(entry) for entry in given] == [["image", "model", "engine", "top", "sure", "version", "activation"]] * 2
 
 
 def test_one_path_is_enough_and_what_cannot_be_used_says_why(model, tmp_path):
@@ -99,6 +99,15 @@ def test_guesses_are_in_order_and_the_lower_index_wins_a_tie():
     )
     assert [guess.label for guess in guesses(Card("nameless"), np.float32([3, 1]), 9)] == ["class 0", "class 1"]
     assert guesses(card, [1000.0, 0.0, -1000.0])[0].probability == 1.0
+
+
+def test_by_sigmoid_each_class_has_a_probability_of_its_own_and_the_order_is_that_of_the_logits():
+    card = Card("marks", activation="sigmoid")
+    found = guesses(card, [60.0, -0.5, 70.0, -800.0])  # in float64 the first and the third are 1 both
+    assert [guess.index for guess in found] == [2, 0, 1, 3]
+    assert [guess.probability for guess in found] == [1.0, 1.0, pytest.approx(1 / (1 + np.exp(0.5)), rel=1e-15), 0.0]
+    (single,) = guesses(card, np.float32([-2.0]))
+    assert single.probability == pytest.approx(1 / (1 + np.exp(2)), rel=1e-7)
 
 
 @pytest.mark.parametrize("logits", [[np.nan, 0], [np.inf, 0], [-np.inf, 0]])

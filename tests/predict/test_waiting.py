@@ -94,13 +94,13 @@ def test_who_needs_more_than_is_left_lets_go_and_reads_anew(photos, monkeypatch)
     both, seen, lock = threading.Barrier(2), [], threading.Lock()
     real = image.examine
 
-    def examine(source):
+    def examine(source, channels):
         with lock:
             seen.append(source)
             first = len(seen) <= 2
         if first:
             both.wait(60)
-        return real(source)
+        return real(source, channels)
 
     monkeypatch.setattr(image, "examine", examine)
     monkeypatch.setattr(image.bounds.Look, "held", property(lambda self: 2 * image.walked(size) + 99))

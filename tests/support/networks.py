@@ -12,6 +12,6 @@ def random_tensors(config: Config, seed: int = 0) -> dict[str, np.ndarray]:
     return {name: values(f"{name}, seed {seed}", shape, *rule(name, shape)) for name, shape in parameter_shapes(config)}
 
 
-def images(n: int, height: int, width: int | None = None, seed: int = 0) -> np.ndarray:
-    """Return float32 (n, 3, height, width), normally distributed as normalised photographs are."""
-    return np.random.default_rng(seed).normal(size=(n, 3, height, width or height)).astype(np.float32)
+def images(n: int, height: int, width: int | None = None, seed: int = 0, channels: int = 3) -> np.ndarray:
+    """Return float32 (n, channels, height, width), normally distributed as normalised photographs are."""
+    return np.random.default_rng(seed).normal(size=(n, channels, height, width or height)).astype(np.float32)

@@ -1,6 +1,7 @@
 """Checkpoints for tests: as PyTorch saves them, and as somebody with a hex editor might."""
 
 import argparse
+import functools
 import io
 import pickle
 import struct
@@ -17,6 +18,14 @@ SMALLEST = Config((2,), (1,), (2,), classes=3)
 
 def state_dict(config=SMALL, seed=0):
     """What a PyTorch VAN of this shape saves, BatchNorm's counters included, with numbers that a float16 holds exactly."""
+    state = _state_dict(config, seed)
+    copy = OrderedDict((name, tensor.clone()) for name, tensor in state.items())
+    copy._metadata = state._metadata
+    return copy
+
+
+@functools.cache
+def _state_dict(config, seed):
     torch.manual_seed(seed)
     state = torch_van.TorchVAN(config).state_dict()
     for name, tensor in state.items():
@@ -91,6 +100,22 @@ def huggingface(state, prefix="van."):
 
 def openmmlab(state):
     return OrderedDict((openmmlab_name(name), tensor) for name, tensor in state.items())
+
+
+def prefixed(prefix, state):
+    return OrderedDict((prefix + name, tensor) for name, tensor in state.items())
+
+
+def without_head(state):
+    return OrderedDict((name, tensor) for name, tensor in state.items() if not name.startswith("head"))
+
+
+def assert_same(weights, state):
+    """The network's tensors are those of a state dict, to the bit."""
+    expected = {name: tensor for name, tensor in state.items() if "num_batches" not in name}
+    assert set(weights.tensors) == set(expected)
+    for name, tensor in weights.tensors.items():
+        assert tensor.tobytes() == expected[name].detach().float().contiguous().numpy().tobytes(), name
 
 
 def records(path):

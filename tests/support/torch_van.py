@@ -74,11 +74,11 @@ class PatchEmbed(nn.Module):
 
 
 class TorchVAN(nn.Module):
-    """`config` needs the fields dims, depths, mlp_ratios, classes, layer_norm_eps and batch_norm_eps."""
+    """`config` needs the fields dims, depths, mlp_ratios, classes, layer_norm_eps, batch_norm_eps and channels."""
 
     def __init__(self, config):
         super().__init__()
-        c_in = 3
+        c_in = config.channels
         self.stages = len(config.dims)
         for i, (dim, depth, ratio) in enumerate(zip(config.dims, config.depths, config.mlp_ratios, strict=True), 1):
             kernel, stride = (7, 4) if i == 1 else (3, 2)

@@ -14,10 +14,11 @@ from ..bounds import LARGEST_PIXELS, ImageError, Look, Steps
 SIZES = {1: 1, 2: 1, 3: 2, 4: 4, 5: 8, 6: 1, 7: 1, 8: 2, 9: 4, 10: 8, 11: 4, 12: 8, 13: 4, 16: 8, 17: 8, 18: 8}  # by type
 WHOLE = (1, 3, 4, 16)  # types of whole numbers without a sign
 WIDTH, HEIGHT, BITS, COMPRESSION, PHOTOMETRIC, STRIPS, ORIENTATION, SAMPLES, ROWS = 256, 257, 258, 259, 262, 273, 274, 277, 278
-COUNTS, PLANAR, TILE_WIDTH, TILE_HEIGHT, TILES, TILE_COUNTS, XMP = 279, 284, 322, 323, 324, 325, 700
-SINGLE = (WIDTH, HEIGHT, COMPRESSION, PHOTOMETRIC, 266, SAMPLES, ROWS, PLANAR, 317, TILE_WIDTH, TILE_HEIGHT)
+COUNTS, PLANAR, PREDICTOR, COLOURS, TILE_WIDTH, TILE_HEIGHT, TILES, TILE_COUNTS = 279, 284, 317, 320, 322, 323, 324, 325
+EXTRA, FORMAT, XMP = 338, 339, 700
+SINGLE = (WIDTH, HEIGHT, COMPRESSION, PHOTOMETRIC, 266, SAMPLES, ROWS, PLANAR, PREDICTOR, TILE_WIDTH, TILE_HEIGHT)
 KEPT = {  # further: fill order, fax options, predictor, colour map, inks, extra samples, JPEG's tables, YCbCr's numbers
-    *SINGLE, BITS, STRIPS, COUNTS, TILES, TILE_COUNTS, 292, 293, 320, 332, 338, 339, 347,
+    *SINGLE, BITS, STRIPS, COUNTS, TILES, TILE_COUNTS, 292, 293, COLOURS, 332, EXTRA, FORMAT, 347,
     512, 513, 514, 515, 517, 518, 519, 520, 521, 529, 530, 531, 532,
 }  # fmt: skip
 RAW = 1  # the compression that is none; every other one, and 32771 with it, Pillow leaves to libtiff
@@ -38,7 +39,7 @@ class Entry:
 
 def walk(data: bytes, steps: Steps) -> Look:
     """Look at a TIFF file."""
-    directory = _Directory(data, steps)
+    directory = Directory(data, steps)
     width, height = directory.number(WIDTH), directory.number(HEIGHT)
     compression, samples = directory.number(COMPRESSION, 1), directory.number(SAMPLES, 1)
     bits = directory.numbers(BITS) or [1]
@@ -75,13 +76,13 @@ def walk(data: bytes, steps: Steps) -> Look:
     )
 
 
-def _mode(directory: _Directory, bits: int, samples: int) -> str:
+def _mode(directory: Directory, bits: int, samples: int) -> str:
     if samples > 1 or directory.number(PHOTOMETRIC, 0) > 3:
         return "RGBA"  # RGB and CMYK take as much
     return "L" if bits <= 8 else "I;16" if bits == 16 else "F"
 
 
-class _Directory:
+class Directory:
     """The first directory of a file: the entries that are kept for the decoder, and two that are only looked at."""
 
     def __init__(self, data: bytes, steps: Steps) -> None:
@@ -147,6 +148,17 @@ class _Directory:
             raise ImageError("damaged image: a TIFF file larger than it can be")
         start = self.data[: head - self.word] + self._bytes(place, self.word)
         return start, self.data[head:] + padding, directory
+
+    def all_numbers(self, tag: int) -> list[int]:
+        """Return the values of a kept tag of whole numbers, however many; none where it is not there."""
+        entry = self.kept.get(tag)
+        if entry is None or entry.kind not in WHOLE:
+            return []
+        size = SIZES[entry.kind]
+        start = self._int(entry.raw[-self.word :])
+        inside = size * entry.count <= self.word
+        values = entry.values if inside else self.data[start : start + size * entry.count]
+        return [self._int(values[at : at + size]) for at in range(0, size * entry.count, size)]
 
     def _int(self, part: bytes) -> int:
         return int.from_bytes(part, "little" if self.order == "little" else "big")

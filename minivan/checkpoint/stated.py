@@ -1,0 +1,210 @@
+"""How images were prepared, as files say it: Hugging Face's preprocessor_config.json, timm's arguments, OpenMMLab's pipelines.
+
+Each reader returns what is said of `Preprocessing`, and in words what is said that minivan does not do. Sources:
+transformers/models/convnext/image_processing_convnext.py; timm/data/config.py and transforms_factory.py;
+mmpretrain/datasets/transforms/processing.py and mmcls/datasets/pipelines/transforms.py.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from ..card import INTERPOLATIONS, LARGEST_VIEW, Preprocessing
+from ..errors import quote
+from ..input import read
+from ..variants import MOST_CHANNELS
+from . import openmmlab_config
+from .budget import Budget
+from .error import CheckpointError
+from .inert import NAMESPACES
+from .json_text import parse_json
+from .openmmlab_config import within
+from .standin import StandIn
+
+PROCESSOR = "preprocessor_config.json"
+LARGEST_PROCESSOR = 1 << 20  # bytes of it
+CONFIGS = ("cfg", "config")  # keys of `meta` for the configuration's text: MMEngine's, mmcls'
+PILLOWS = ("nearest", "lanczos", "bilinear", "bicubic", "box", "hamming")  # Image.Resampling by number
+WARPED = 384  # pixels from which ConvNextImageProcessor resizes both sides at will and crops nothing
+CONVNEXT_SHARE = 224 / 256  # of the resized shorter side that it crops, unless said
+TIMM_SIDE, TIMM_SHARE = 224, 0.9  # the authors' models' own, unless their training's arguments say others
+PIPELINES = ("test_dataloader.dataset.pipeline", "test_pipeline", "data.test.pipeline", "val_dataloader.dataset.pipeline")
+NORMALISED = ("data_preprocessor", "model.data_preprocessor")  # where MMEngine's models have mean and std
+SQUEEZED = "both sides are resized to the same length"
+BGR = "colours are in the order BGR"
+
+
+@dataclass(frozen=True)
+class Stated:
+    """What a file says of how images are prepared."""
+
+    where: str  # it says so: 'preprocessor_config.json'
+    fields: dict[str, Any] = field(default_factory=dict)  # of `Preprocessing`
+    beyond: tuple[str, ...] = ()  # what it says besides, which minivan does not do: a phrase each
+
+    def __bool__(self) -> bool:
+        return bool(self.fields or self.beyond)
+
+    def of_colours(self) -> Stated:
+        """Return what is said of colours alone: sizes are those of whole scenes where a network does more than classify."""
+        fields = {name: value for name, value in self.fields.items() if name in ("mean", "std")}
+        return Stated(self.where, fields, tuple(phrase for phrase in self.beyond if phrase == BGR))
+
+    def applied(self, given: Preprocessing) -> tuple[Preprocessing, tuple[str, ...]]:
+        """Return `given` with what is said in its place, and notes of what cannot be done, a sentence each."""
+        notes = tuple(f"{self.where} says that {phrase}: minivan does not" for phrase in self.beyond)
+        fields = dict(self.fields)
+        for name in ("mean", "std"):
+            if len(fields.get(name, ())) == 1:  # one number for all channels, as timm takes it
+                fields[name] = fields[name] * given.channels
+        try:
+            made = replace(given, **fields)
+        except ValueError as error:
+            return given, (*notes, f"what {self.where} says of preprocessing is left out ({error})")
+        if made.channels != given.channels:
+            return given, (*notes, f"what {self.where} says of preprocessing is left out: it is for {made.channels} channels")
+        return made, notes
+
+
+def beside(contents: object, folder: Path | None, budget: Budget) -> Stated:
+    """Return what is said beside the weights, in a Hugging Face folder or in what a pickle holds besides.
+
+    Raises CheckpointError for a preprocessor_config.json that is no JSON object, and OSError for one that cannot be read.
+    """
+    path = None if folder is None else folder / PROCESSOR
+    if path is not None and os.path.lexists(path):
+        data = read(path, LARGEST_PROCESSOR, pipe=False)
+        fields = parse_json(data, path.name, Budget(len(data)))
+        if not isinstance(fields, dict):
+            raise CheckpointError(f"{path.name} holds {quote(fields)}", "a Hugging Face processor's is an object")
+        return of_processor(fields)
+    held = contents if isinstance(contents, dict) else {}
+    meta = held.get("meta")
+    texts = {key: meta.get(key) for key in CONFIGS} if isinstance(meta, dict) else {}
+    for key, text in texts.items():
+        said = of_openmmlab(openmmlab_config.read(text, budget), f"meta.{key}")
+        if said:
+            return said
+    arguments = held.get("args")
+    if isinstance(arguments, StandIn) and arguments.path in NAMESPACES:
+        arguments = arguments.state
+    return of_arguments(arguments) if isinstance(arguments, dict) else Stated("")
+
+
+def of_processor(fields: Mapping[str, Any], where: str = PROCESSOR) -> Stated:
+    """Read the fields of a Hugging Face image processor."""
+    said: dict[str, Any] = {}
+    beyond: list[str] = []
+    kind = str(fields.get("image_processor_type") or fields.get("feature_extractor_type") or "ConvNext")
+    shorter, square = _size(fields.get("size")), False
+    if fields.get("do_resize", True) is False:
+        beyond.append("images are not resized")
+    elif shorter and kind.startswith("ConvNext"):
+        share = _share(fields.get("crop_pct")) or CONVNEXT_SHARE
+        square = shorter >= WARPED
+        said |= {"crop": shorter, "resize": shorter if square else int(shorter / share)}
+    elif shorter:
+        cropped = fields.get("do_center_crop") is True
+        square = not cropped or not _is_shorter_side(fields.get("size"))
+        said |= {"resize": shorter, "crop": (_size(fields.get("crop_size")) if cropped else 0) or shorter}
+    if square:
+        beyond.append(SQUEEZED)
+    resample = fields.get("resample")
+    if type(resample) is int and 0 <= resample < len(PILLOWS):
+        said["interpolation"] = PILLOWS[resample]
+    if fields.get("do_normalize", True) is False:
+        said |= {"mean": (0.0,), "std": (1.0,)}
+    else:
+        said |= _means(fields.get("image_mean"), fields.get("image_std"), 1.0)
+    factor = fields.get("rescale_factor", 1 / 255)
+    usual = isinstance(factor, float) and math.isclose(factor, 1 / 255, rel_tol=1e-4)
+    if fields.get("do_rescale", True) is False or not usual:
+        beyond.append("values are not divided by 255")
+    return Stated(where, said, tuple(beyond))
+
+
+def of_arguments(fields: Mapping[str, Any], where: str = "args") -> Stated:
+    """Read the arguments of a timm training script: img_size, input_size, crop_pct, mean, std, interpolation."""
+    said: dict[str, Any] = _means(fields.get("mean"), fields.get("std"), 1.0)
+    beyond: list[str] = []
+    sides = fields.get("input_size") or fields.get("img_size")
+    if isinstance(sides, (list, tuple)):
+        sides = list(sides)[-2:]
+        if len(set(map(str, sides))) > 1:
+            beyond.append("images are not square")
+            sides = None
+    side, share = _size(sides), _share(fields.get("crop_pct"))
+    if side or share:
+        side = side or TIMM_SIDE
+        said |= {"crop": side, "resize": math.floor(side / (share or TIMM_SHARE))}
+    interpolation = fields.get("interpolation")
+    if isinstance(interpolation, str) and interpolation in INTERPOLATIONS:
+        said["interpolation"] = interpolation
+    return Stated(where, said, tuple(beyond))
+
+
+def of_openmmlab(config: Mapping[str, Any], where: str = "meta.cfg") -> Stated:
+    """Read the test pipeline of a configuration that `openmmlab_config.read` gave."""
+    said: dict[str, Any] = {}
+    beyond: list[str] = []
+    steps = next((found for path in PIPELINES if isinstance(found := within(config, path), list)), [])
+    settings = [found for path in NORMALISED if isinstance(found := within(config, path), dict)]
+    for step in steps:
+        if not isinstance(step, dict):
+            continue
+        kind = str(step.get("type")).rpartition(".")[2]
+        if kind in ("Resize", "ResizeEdge"):
+            length = step.get("scale", step.get("size"))
+            said["resize"] = _size(length)
+            if kind == "Resize" and not (isinstance(length, list) and length[1:] == [-1]):
+                beyond.append(SQUEEZED)
+            if step.get("interpolation") in INTERPOLATIONS:
+                said["interpolation"] = step["interpolation"]
+            if step.get("backend", "cv2") != "pillow":
+                beyond.append("OpenCV resizes, which averages no pixels where an image becomes smaller")
+        elif kind == "CenterCrop":
+            said["crop"] = _size(step.get("crop_size"))
+        elif kind == "Normalize":
+            settings.insert(0, step)
+    said = {name: value for name, value in said.items() if value}
+    if settings:
+        said |= _means(settings[0].get("mean"), settings[0].get("std"), 255.0)
+        if said.get("mean") and settings[0].get("to_rgb", settings[0].get("bgr_to_rgb", True)) is False:
+            beyond.append(BGR)
+    if "resize" in said and "crop" not in said:
+        said["crop"] = said["resize"]
+    return Stated(where, said, tuple(beyond))
+
+
+def _size(value: object) -> int:
+    """Return a side in pixels of what files write for it; 0 for anything else."""
+    if isinstance(value, Mapping):
+        value = next((value[key] for key in ("shortest_edge", "height") if key in value), None)
+    if isinstance(value, (list, tuple)) and value:
+        value = value[0]
+    return value if type(value) is int and 1 <= value <= LARGEST_VIEW else 0
+
+
+def _is_shorter_side(value: object) -> bool:
+    return type(value) is int or (isinstance(value, Mapping) and "shortest_edge" in value)
+
+
+def _share(value: object) -> float:
+    return value if isinstance(value, float) and 0.05 <= value <= 1 else 1.0 if value == 1 else 0.0
+
+
+def _means(mean: object, std: object, scale: float) -> dict[str, tuple[float, ...]]:
+    """Return mean and std, where both are lists of numbers, on the scale 0..1."""
+    found = {}
+    for name, values in (("mean", mean), ("std", std)):
+        if not isinstance(values, Sequence) or isinstance(values, str) or not 1 <= len(values) <= MOST_CHANNELS:
+            return {}
+        if not all(type(value) in (int, float) and abs(value) < 1e9 for value in values):
+            return {}
+        found[name] = tuple(float(value) / scale for value in values)
+    return found
