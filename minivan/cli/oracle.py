@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ..errors import WrongCall, reason
+from ..output import place
 from .arguments import NO, RIGHT, add_engine, add_key, add_reading, add_threads, in_time, wrong_calls
 from .oracle_report import layers, print_answers, print_report
 from .printing import note, say, say_json
@@ -117,14 +118,17 @@ def run_record(args: argparse.Namespace) -> int:
             note(remark)
         read = functools.partial(oracle.read_input, args.input, model.card.preprocessing)
         x = read() if oracle.is_tensor(args.input) else in_time(read, args.input)
-        trace = oracle.record(
-            model, x, args.layers or ["*"], args.model or "", finite=not args.allow_nonfinite, arithmetic=arithmetic
-        )
-        if args.output:
-            oracle.write(trace, args.output)
-    if args.hashes:
-        say(hashes(trace).rstrip("\n"))
-    else:
+        beside = place(args.output).parent if args.output else None
+        with oracle.Spool(beside) as spool:
+            trace = oracle.record(
+                model, x, args.layers or ["*"], args.model or "", finite=not args.allow_nonfinite, arithmetic=arithmetic,
+                spool=spool,
+            )  # fmt: skip
+            if args.output:
+                oracle.write(trace, args.output)
+            if args.hashes:
+                say(hashes(trace).rstrip("\n"))
+    if not args.hashes:
         size = Path(args.output).stat().st_size
         said = f"{model.card.name} on engine {trace.metadata['engine']}"
         say(f"{args.output}: {layers(len(trace.layers))}, {size:,} bytes, {said}")

@@ -8,10 +8,11 @@ from .baseline import Baseline, Judged, open_baseline
 from .compare import Asked, Report, compare
 from .naming import read_names
 from .recorded import Port, Recorded, is_tensor, read, read_input, read_trace
+from .stored import Spool
 from .tolerance import Tolerance
 from .trace import Trace, digest, record, write
 
 __all__ = [
-    "Asked", "Baseline", "Judged", "Port", "Recorded", "Report", "Tolerance", "Trace", "compare", "digest", "is_tensor",
-    "open_baseline", "read", "read_input", "read_names", "read_trace", "record", "write",
+    "Asked", "Baseline", "Judged", "Port", "Recorded", "Report", "Spool", "Tolerance", "Trace", "compare", "digest",
+    "is_tensor", "open_baseline", "read", "read_input", "read_names", "read_trace", "record", "write",
 ]  # fmt: skip

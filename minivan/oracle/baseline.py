@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, replace
-from functools import partial
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +24,7 @@ from .precision import resolve
 from .quantised import Budget, budget
 from .recorded import Recorded, read_trace
 from .replay import Replay, Run
+from .stored import Spool
 from .tolerance import Tolerance
 from .trace import Trace, tensors_digest
 from .vectors import read_case
@@ -59,15 +60,15 @@ class Baseline:
         asked = replace(asked, everything=asked.everything or self.everything)
         report = replace(compare(self.trace, port, asked=asked), by_own=own)
         if report.bit_equal and not report.missing:
-            return Judged(report, Replay(), False, "")
+            return Judged(report, self.trace, Replay(), None, "")
         run, obstacle = self.rerun()
         if run is None:
-            return Judged(report, Replay(values=self.trace.arrays, given=self.trace.arrays), False, obstacle)
-        found = weighed(report, self.trace, run)
-        spent = None
-        if report.precision.word == "int8":
-            spent = budget(found.report, self.trace, found.seen.values, run)
-        return Judged(found.report, found.seen, True, "", spent)
+            return Judged(report, self.trace, Replay(), None, obstacle)
+        with Spool() as errors:
+            quantised = report.precision.word == "int8"
+            found, seen = weighed(report, self.trace, run, errors if quantised else None)
+            spent = budget(found, self.trace, errors.layers, run) if quantised else None
+        return Judged(found, self.trace, seen, run, "", spent)
 
 
 HINTED = 40  # offenders for which a reason is looked for
@@ -77,12 +78,14 @@ HINTED = 40  # offenders for which a reason is looked for
 class Judged:
     """A port's report, and what is needed to say why a layer of it is wrong.
 
-    `seen` is the replay behind the report's own errors; where there was none, `weighed` is false and `obstacle` says why.
+    `seen` is what the run behind the report's own errors showed, and `run` runs it once more; where there was none, it is None,
+    and `obstacle` says why.
     """
 
     report: Report
+    trace: Trace
     seen: Replay
-    weighed: bool
+    run: Run | None
     obstacle: str
     budget: Budget | None = None  # of a quantised port
 
@@ -110,8 +113,16 @@ class Judged:
         row = row or self.report.first_divergence
         if row is None:
             return ""
+        return self.reasons.get(row.path, "") or self.obstacle
+
+    @cached_property
+    def reasons(self) -> dict[str, str]:
+        """Why layers differ, by path: the first HINTED offenders, and the first divergence."""
+        report = self.report
+        first = report.first_divergence
+        wanted = report.offenders[:HINTED] + ([] if first is None or first in report.offenders[:HINTED] else [first])
         with undisturbed():
-            return hints.hint(row, self.report, self.seen, self.weighed) or self.obstacle
+            return hints.reasons(wanted, report, self.trace, self.seen, self.run) if wanted else {}
 
 
 def open_baseline(path: str | Path, model: str | None = None, key: str | None = None) -> Baseline:

@@ -43,17 +43,18 @@ def commit(call: Call, arguments: Mapping[str, Any]) -> Floating:
 
 def _others(call: Call, seen: Replay) -> Iterator[Change]:
     """The parameters of another layer of the same kind: norm2's in norm1, or those of another block."""
-    names = [name for name in (*STATISTICS[:2], "weight", "bias") if call.arguments.get(name) is not None]
+    mine = call.parameters
+    names = [name for name in (*STATISTICS[:2], "weight", "bias") if mine.get(name) is not None]
     alike = [
         other
         for other in seen.calls.values()
-        if other is not call
+        if other.path != call.path
         and other.operator == call.operator
-        and "weight" in call.arguments
-        and all(_shape(other.arguments.get(name)) == _shape(call.arguments[name]) for name in names)
+        and "weight" in mine
+        and all(_shape(other.parameters.get(name)) == _shape(mine[name]) for name in names)
     ]
     for other in alike[:MOST_OTHERS]:
-        yield Change(f"the parameters of {other.path} are used here", {name: other.arguments[name] for name in names})
+        yield Change(f"the parameters of {other.path} are used here", {name: other.parameters[name] for name in names})
 
 
 def _shape(array: Floating | None) -> tuple[int, ...] | None:
@@ -61,7 +62,7 @@ def _shape(array: Floating | None) -> tuple[int, ...] | None:
 
 
 def _convolution(call: Call) -> Iterator[Change]:
-    x, weight, bias = call.arguments["x"], call.arguments["weight"], call.arguments["bias"]
+    x, weight, bias = call.x, call.arguments["weight"], call.arguments["bias"]
     kernel: tuple[int, int] = weight.shape[2:]
     if bias is not None:
         yield Change("missing bias", {"bias": None})

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass, replace
 from fnmatch import fnmatchcase
 from itertools import islice
 from typing import Any
+
+import numpy as np
 
 from ..checks import Floating
 from ..errors import shown
@@ -19,8 +21,26 @@ from .naming import known, of_library, rename
 from .origin import check_origin
 from .precision import Precision, resolve
 from .recorded import Port, Recorded
+from .stored import Layers
 from .tolerance import Tolerance, default
 from .trace import Trace
+
+
+class Arranged(Mapping[str, Floating]):
+    """A port's layers under checkpoint paths, brought into (N, C, H, W) and C order when they are asked for."""
+
+    def __init__(self, port: Mapping[str, Recorded], wanted: Mapping[str, tuple[tuple[int, ...], str | None]]) -> None:
+        self.port, self.wanted = port, wanted
+
+    def __getitem__(self, path: str) -> Floating:
+        values, (shape, layout) = self.port[path].values, self.wanted[path]
+        return values if layout is None else np.ascontiguousarray(memory_order.arrange(values, shape, layout))
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.port)
+
+    def __len__(self) -> int:
+        return len(self.port)
 
 
 @dataclass(frozen=True)
@@ -35,7 +55,7 @@ class Report:
     missing: list[str]  # layers of the trace, or of those asked for, that the port does not have
     unknown: list[str]  # names of the port that are not in the trace
     layout: str  # of most of the port's maps; each row has its own
-    arrays: dict[str, Floating]  # the port's layers under checkpoint paths, as (N, C, H, W)
+    arrays: Mapping[str, Floating]  # the port's layers under checkpoint paths, as (N, C, H, W), C order
     precision: Precision
     by_own: bool = False
     whole: int = 0  # how many layers the trace has
@@ -132,7 +152,7 @@ def compare(
 
 
 def _compared(trace: Trace, port: Mapping[str, Recorded], asked: Asked) -> Report:
-    ours = trace.arrays
+    ours: Layers = trace.arrays
     if not port:
         raise ValueError("the port holds no layers")
     check_origin(trace, port)
@@ -148,27 +168,27 @@ def _compared(trace: Trace, port: Mapping[str, Recorded], asked: Asked) -> Repor
             f"{some(port)}, the trace's with {some(trace.layers)}; name a --map"
         )
     precision = resolve(ours, port, asked.precision, trace.metadata.get("precision", "float64"))
-    layouts = memory_order.decide({path: (ours[path], port[path].values) for path in common}, asked.layout)
-    rows, arrays = [], {}
+    shapes = {path: (ours.shape(path), port[path].shape) for path in common}
+    layouts = memory_order.decide(shapes, lambda path: (ours[path], port[path].values), asked.layout)
+    arranged = Arranged({path: port[path] for path in common}, {path: (shapes[path][0], layouts[path]) for path in common})
+    rows = []
     for number, path in enumerate(ours):
         if path not in layouts:
             continue
-        theirs, form, word, fits = port[path].values, port[path].form, precision.layers[path], layouts[path]
+        form, word, fits = port[path].form, precision.layers[path], layouts[path]
         if fits is None:
-            arrays[path] = theirs
-            rows.append(misshapen(number, path, ours[path], theirs, form, word))
+            rows.append(misshapen(number, path, *shapes[path], form, word))
         else:
-            arrays[path] = memory_order.arrange(theirs, ours[path].shape, fits)
             allowed = asked.tolerance or default(word, form)
-            row = measure(number, path, ours[path], arrays[path], form, allowed, word)
+            row = measure(number, path, ours[path], arranged[path], form, allowed, word)
             rows.append(replace(row, layout=fits))
     compared = {id(port[path]) for path in ours if path in port}  # a layer that a map renamed is there under both its names
     unknown = [name for name, recorded in port.items() if name not in ours and id(recorded) not in compared]
     required = trace.layers if asked.everything else wanted
     missing = [path for path in trace.layers if path in required and path not in port]
-    usual = memory_order.prevailing(fits for path, fits in layouts.items() if ours[path].ndim == 4)
+    usual = memory_order.prevailing(fits for path, fits in layouts.items() if len(shapes[path][0]) == 4)
     whole = len(trace.layers)
-    return Report(rows, missing, unknown, usual, arrays, precision, asked.tolerance is None, whole, skipped, library)
+    return Report(rows, missing, unknown, usual, arranged, precision, asked.tolerance is None, whole, skipped, library)
 
 
 def _wanted(trace: Trace, globs: tuple[str, ...]) -> set[str]:

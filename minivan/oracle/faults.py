@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from functools import partial
 from itertools import combinations, islice
 from typing import TypeAlias
@@ -16,6 +16,7 @@ from ..paths import FACTOR, INPUT, UNIT, block_of
 from ..variants import COLOURS
 from .cases import LKA
 from .changes import changes_of, commit
+from .measure import PIECE
 from .replay import Call, Replay
 
 IMAGENET = PRESETS["hf"].mean, PRESETS["hf"].std
@@ -34,9 +35,11 @@ def faults_of(path: str, right: Floating, seen: Replay) -> Iterator[Fault]:
         if call.operator in OPERATORS:
             yield from OPERATORS[call.operator](call, seen)
     yield from _order_faults(path, right)
-    for other, value in seen.values.items():
-        if other != path and value.shape == right.shape:
-            yield f"these are the numbers of {other}: a wrong name, or this layer was left out", partial(np.asarray, value)
+    for layers in (seen.values, seen.elsewhere):
+        for other in layers:
+            if other != path and (layers is seen.values or other not in seen.values) and layers.shape(other) == right.shape:
+                text = f"these are the numbers of {other}: a wrong name, or this layer was left out"
+                yield text, partial(layers.__getitem__, other)
 
 
 def pairs_of(path: str, right: Floating, seen: Replay) -> Iterator[Fault]:
@@ -101,9 +104,9 @@ def _folding_faults(call: Call, seen: Replay) -> Iterator[Fault]:
     if before is not None and before.operator == "batch_norm":
         yield (
             f"BatchNorm unfolded twice: {before.path} is folded into this layer's weights and applied to its input as well",
-            lambda: call.again(x=before.again(x=call.arguments["x"])),
+            lambda: call.again(x=before.again(x=call.x)),
         )
-        yield f"{before.path} was left out", lambda: call.again(x=before.arguments["x"])
+        yield f"{before.path} was left out", lambda: call.again(x=before.x)
     for after in seen.consumers(call.path):
         if after.operator == "batch_norm":
             yield (
@@ -130,26 +133,39 @@ def _layer_norm_faults(call: Call, seen: Replay) -> Iterator[Fault]:
         lambda: _normalised(call, (1, 2, 3)),
     )
     yield "InstanceNorm: statistics over the positions of each channel", lambda: _normalised(call, (2, 3))
-    if call.arguments["x"].shape[1] > 1:
+    if call.x.shape[1] > 1:
         yield "the variance divides by C - 1 instead of C", lambda: _normalised(call, (1,), ddof=1)
 
 
 def _normalised(call: Call, axes: tuple[int, ...], ddof: int = 0) -> Floating:
     """A norm with statistics of other axes than its own, or with a divisor that is `ddof` less than their number."""
-    x = np.asarray(call.arguments["x"], np.float64)
+    x = np.asarray(call.x, np.float64)
     normal = (x - x.mean(axes, keepdims=True)) / np.sqrt(x.var(axes, keepdims=True, ddof=ddof) + call.arguments["eps"])
     return np.asarray(normal * call.arguments["weight"][:, None, None] + call.arguments["bias"][:, None, None])
 
 
+Formula: TypeAlias = Callable[[Floating], Floating]  # of each number by itself
+ACTIVATIONS: dict[str, Formula] = {  # instead of GELU by erf
+    "tanh GELU instead of erf": lambda x: x / 2 * (1 + np.tanh(np.sqrt(2 / np.pi) * (x + 0.044715 * x**3))),
+    "GELU as x * sigmoid(1.702 x) instead of erf": lambda x: x / (1 + np.exp(-1.702 * x)),
+    "SiLU instead of GELU": lambda x: x / (1 + np.exp(-x)),
+    "ReLU instead of GELU": lambda x: np.maximum(x, 0),
+}
+
+
+def _each(x: Floating, formula: Formula) -> Floating:
+    """Return float32 numbers that a formula makes of each number, in float64; a piece at a time, since hidden maps are wide."""
+    given = np.ascontiguousarray(x).reshape(-1)
+    made = np.empty(given.shape, np.float32)
+    for begin in range(0, given.size, PIECE):
+        piece = slice(begin, begin + PIECE)
+        made[piece] = formula(np.asarray(given[piece], np.float64))
+    return made.reshape(x.shape)
+
+
 def _gelu_faults(call: Call, seen: Replay) -> Iterator[Fault]:
-    x = np.asarray(call.arguments["x"], np.float64)
-    yield (
-        "tanh GELU instead of erf",
-        lambda: x / 2 * (1 + np.tanh(np.sqrt(2 / np.pi) * (x + 0.044715 * x**3))),
-    )
-    yield "GELU as x * sigmoid(1.702 x) instead of erf", lambda: x / (1 + np.exp(-1.702 * x))
-    yield "SiLU instead of GELU", lambda: x / (1 + np.exp(-x))
-    yield "ReLU instead of GELU", lambda: np.maximum(x, 0)
+    for text, formula in ACTIVATIONS.items():
+        yield text, partial(_each, call.x, formula)
     yield "GELU is applied twice", lambda: call.again(x=call.again())
 
 
@@ -159,7 +175,7 @@ def _linear_faults(call: Call, seen: Replay) -> Iterator[Fault]:
 
 
 def _pool_faults(call: Call, seen: Replay) -> Iterator[Fault]:
-    x = call.arguments["x"]
+    x = call.x
     yield "the maximum over positions instead of the mean", lambda: x.max((2, 3))
     yield "the sum over positions instead of the mean", lambda: x.sum((2, 3), dtype=np.float64)
 
@@ -234,21 +250,30 @@ def _scale_faults(path: str, x: Floating | None, branch: Floating | None, seen: 
     """Another layer scale: the block's other one, or another block's."""
     if x is None or branch is None:
         return
-    for other in seen.values:
+    for other, scale in seen.scales.items():
         block = block_of(other)
-        if other == path or block is None or other not in (block, f"{block}.layer_scale_1"):
-            continue
-        if other == block:
-            begin, end, name = seen.given.get(f"{block}.layer_scale_1"), seen.given.get(f"{block}.mlp.fc2"), "layer_scale_2"
-        else:
-            begin, end, name = _fed(f"{block}.norm1", seen), seen.given.get(f"{block}.attn"), "layer_scale_1"
-        if begin is not None and end is not None and begin.shape[1] == x.shape[1]:
-            scale = partial(_scale, seen.values[other], begin, end)
+        if other != path and len(scale) == x.shape[1]:
+            name = "layer_scale_2" if other == block else "layer_scale_1"
             yield f"{block}'s {name} is used here", partial(_scaled, x, scale, branch)
 
 
-def _scaled(x: Floating, scale: Callable[[], Floating], branch: Floating) -> Floating:
-    return np.asarray(x + scale() * branch)
+def _scaled(x: Floating, scale: Floating, branch: Floating) -> Floating:
+    return np.asarray(x + scale * branch)
+
+
+def scale_at(path: str, total: Floating, given: Mapping[str, Floating]) -> Floating | None:
+    """Return the layer scale that a sum shows, (C, 1, 1), None where the layer is no such sum.
+
+    `given` holds what the block was given under BLOCK.begin, and what its layers give that are added to it.
+    """
+    block = block_of(path)
+    if path == f"{block}.layer_scale_1":
+        x, branch = given.get(f"{block}.begin"), given.get(f"{block}.attn")
+    elif path == block:
+        x, branch = given.get(f"{block}.layer_scale_1"), given.get(f"{block}.mlp.fc2")
+    else:
+        return None
+    return None if x is None or branch is None else _scale(total, x, branch)
 
 
 def _scale(total: Floating, x: Floating, branch: Floating) -> Floating:
@@ -262,4 +287,4 @@ def _scale(total: Floating, x: Floating, branch: Floating) -> Floating:
 def _fed(path: str, seen: Replay) -> Floating | None:
     """Return what the operator behind a layer read, None where that is not known."""
     call = seen.calls.get(path)
-    return None if call is None else np.asarray(call.arguments["x"])
+    return None if call is None else np.asarray(call.x)

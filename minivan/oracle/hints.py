@@ -6,8 +6,10 @@ the result lies at least ten times nearer to the port's numbers than the right r
 
 from __future__ import annotations
 
+import contextlib
 import math
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import replace
 
 import numpy as np
 
@@ -16,9 +18,10 @@ from ..geometry import Kernel, output_side
 from .compare import Report
 from .faults import Fault, faults_of, pairs_of
 from .fitted import fitted_to
-from .measure import Row, measure, rms
-from .replay import Call, Replay
+from .measure import PIECE, Row, measure, rms
+from .replay import Call, Made, Replay, Run, neighbourhood, watch
 from .tolerance import Tolerance
+from .trace import Trace
 from .ulp import round_to
 
 NEARER = 0.1  # a fault explains a layer when the error that is left is this share of the error there was
@@ -33,16 +36,75 @@ STRUCTURED = 0.3  # of an error's energy, which rounding does not have in a chan
 NOISE = 3.0  # rounding errors are compared in size, not one by one: alike within this factor
 
 
+def reasons(rows: Iterable[Row], report: Report, trace: Trace, seen: Replay, run: Run | None) -> dict[str, str]:
+    """Return why layers of a report differ, by path: see `hint`.
+
+    The network runs once more, as far as the last of them, and each is looked at when its neighbourhood has been computed. So
+    no more than that is ever kept. `seen` is what the run before showed; without a `run`, the trace's layers are all there is.
+    """
+    wanted = {row.path: row for row in rows}
+    if run is None:
+        bare = Replay(values=trace.arrays, given=trace.arrays)
+        return {path: hint(row, report, bare, False) for path, row in wanted.items()}
+    visit = _Visit(wanted, report, replace(seen, elsewhere=trace.arrays))
+    with contextlib.suppress(_Enough):
+        watch(run, report.arrays, visit)
+        visit.look()
+    return visit.found
+
+
+class _Enough(Exception):
+    """All layers that are asked for have been looked at."""
+
+
+class _Visit:
+    """Keeps what hints need of one neighbourhood after the other, and looks at the wanted layers in it."""
+
+    def __init__(self, wanted: Mapping[str, Row], report: Report, seen: Replay) -> None:
+        self.wanted, self.report, self.seen = wanted, report, seen
+        self.found: dict[str, str] = {}
+        self.place = ""
+        self._begin()
+
+    def _begin(self) -> None:
+        self.values, self.given = Made(), Made()
+        self.calls: dict[str, Call] = {}
+
+    def __call__(self, path: str, value: Floating, call: Call | None, given: Floating) -> None:
+        place = neighbourhood(path)
+        if place != self.place:
+            self.look()
+            if len(self.found) == len(self.wanted):
+                raise _Enough
+            self.place = place
+        if call is not None:
+            call = self.calls[path] = replace(call, feed=self._way(call.source, call.x))
+        held = call is None or path in self.wanted
+        self.values.put(path, value.shape, (lambda: value) if held or call is None else call.again)
+        self.given.put(path, value.shape, self._way(path, given))
+
+    def _way(self, path: str, held: Floating) -> Callable[[], Floating]:
+        """Return the way to what layers were given: the port's file, where it has the layer, so that nothing is held."""
+        if path in self.report.arrays and self.report.arrays[path].shape == held.shape:
+            return lambda: np.array(self.report.arrays[path], np.float32, order="C")
+        return lambda: held
+
+    def look(self) -> None:
+        """Look at the wanted layers of the neighbourhood that has been computed, and forget it."""
+        known = replace(self.seen, values=self.values, given=self.given, calls={**self.seen.calls, **self.calls})
+        for path in self.values:
+            if path in self.wanted:
+                self.found[path] = hint(self.wanted[path], self.report, known, True)
+        self._begin()
+
+
 def hint(row: Row, report: Report, seen: Replay, whole: bool) -> str:
     """Return one sentence on why a layer of a report differs, or '' where no known fault gives its numbers.
 
     `seen` is what a replay with the port's layers showed; where it is not `whole`, it holds the trace's layers and no calls, so
     that only the faults that need no weights are tried.
     """
-    theirs = report.arrays[row.path]
-    right = seen.values.get(row.path)
-    if right is None:
-        return ""
+    theirs, right = report.arrays[row.path], seen.values[row.path]
     text = _known(row, theirs, right, seen)
     if text:
         return text
@@ -93,11 +155,17 @@ def _error(theirs: Floating, other: Floating) -> float:
     """Return the root mean square of the difference; infinite for other shapes, and where other numbers are NaN or infinite."""
     if theirs.shape != other.shape:
         return math.inf
-    a, b = np.asarray(theirs, np.float64), np.asarray(other, np.float64)
-    finite = np.isfinite(a)
-    if not finite.any() or not np.array_equal(finite, np.isfinite(b)):
-        return math.inf
-    return rms((a - b)[finite])
+    a, b = (np.ascontiguousarray(array).reshape(-1) for array in (theirs, other))
+    total, count = 0.0, 0
+    for begin in range(0, a.size, PIECE):
+        piece = slice(begin, begin + PIECE)
+        left, right = np.asarray(a[piece], np.float64), np.asarray(b[piece], np.float64)
+        finite = np.isfinite(left)
+        if not np.array_equal(finite, np.isfinite(right)):
+            return math.inf
+        error = (left - right)[finite]
+        total, count = total + float(error @ error), count + error.size
+    return math.sqrt(total / count) if count else math.inf
 
 
 def _not_finite(theirs: Floating) -> str:
@@ -145,7 +213,7 @@ def float16_sum(call: Call) -> Floating | None:
     half = np.float16
     with np.errstate(over="ignore", invalid="ignore"):
         if call.operator == "global_average_pool":
-            x = call.arguments["x"].astype(half)
+            x = call.x.astype(half)
             total = np.zeros(x.shape[:2], half)
             for i, j in np.ndindex(*x.shape[2:]):
                 total += x[:, :, i, j]

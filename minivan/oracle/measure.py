@@ -6,12 +6,14 @@ import math
 from dataclasses import dataclass
 
 import numpy as np
+import numpy.typing as npt
 
 from ..checks import Floating
 from .tolerance import Tolerance
 from .ulp import distance, same_bits
 
 PERCENTILE = 0.999
+PIECE = 1 << 15  # numbers that are measured together: what is made of them stays in a processor's cache
 COUNTED = ("float16", "bfloat16")  # where a port computes in these, its numbers are counted in them, however they are stored
 
 
@@ -59,41 +61,107 @@ def measure(
     """Return the row for two arrays of one shape, stored in `form` and computed in `precision`, where that is another one."""
     precision = precision or form
     unit = precision if precision in COUNTED else "float32" if form == "int8" else form
-    a, b = np.asarray(ours, np.float64), np.asarray(theirs, np.float64)
-    same = (a == b) | (np.isnan(a) & np.isnan(b))
-    finite = np.isfinite(a) & np.isfinite(b)
-    error = np.where(same, 0.0, np.inf)
-    np.subtract(a, b, out=error, where=finite)
-    error = np.abs(error)
-    ulps, equal = distance(ours, theirs, unit), same_bits(ours, theirs, unit)
-    scale = rms(a[np.isfinite(a)])
-    magnitude = np.maximum(np.abs(np.where(np.isfinite(a), a, 0.0)), scale)
-    if tolerance.equal_bits:
-        within = equal
-    else:
-        within = same | (error <= tolerance.atol + tolerance.rtol * magnitude)
-        if tolerance.max_ulp is not None:
-            within |= ulps <= tolerance.max_ulp
-    first = worst = None
-    if not within.all():
-        first, worst = (_difference(ours, theirs, int(flat)) for flat in (np.argmin(within), np.argmax(error)))
-    not_finite = (int((~np.isfinite(a)).sum()), int((~np.isfinite(b)).sum()))
-    a, b, e = a[finite], b[finite], error[finite]
-    signal, noise, other = float(a @ a), float(e @ e), float(b @ b)
+    flat = np.ascontiguousarray(ours).reshape(-1), np.ascontiguousarray(theirs).reshape(-1)
+    found = _Sums(flat[0].size, tolerance, unit, _finite_rms(flat[0]))
+    for begin in range(0, flat[0].size, PIECE):
+        found.add(begin, *(array[begin : begin + PIECE] for array in flat))
+    first, worst = (_difference(ours, theirs, place) if found.first >= 0 else None for place in (found.first, found.worst))
+    signal, noise, other = found.signal, found.noise, found.other
     return Row(
-        number, path, ours.shape, form, bool(within.all()),
-        bit_equal=float(equal.mean()) if ours.size else 1.0,
-        max_abs=float(error.max(initial=0.0)),
-        max_rel=float((e[a != 0] / np.abs(a[a != 0])).max(initial=0.0)),
-        max_ulp=float(ulps.max(initial=0.0)),
-        ulp_999=_percentile(ulps.ravel()),
+        number, path, ours.shape, form, found.first < 0,
+        bit_equal=found.equal / ours.size if ours.size else 1.0,
+        max_abs=found.max_abs,
+        max_rel=found.max_rel,
+        max_ulp=float(found.largest.max(initial=0.0)),
+        ulp_999=float(found.largest.min(initial=math.inf)) if ours.size else 0.0,
         snr_db=math.inf if noise == 0 else -math.inf if signal == 0 else 10 * math.log10(signal / noise),
-        cosine=float(a @ b) / math.sqrt(signal * other) if signal and other else float(signal == other),
+        cosine=found.inner / math.sqrt(signal * other) if signal and other else float(signal == other),
         first=first,
         worst=worst,
         precision=precision,
-        not_finite=not_finite,
+        not_finite=(found.strange_ours, found.strange_theirs),
     )  # fmt: skip
+
+
+class _Sums:
+    """What a layer's measures are made of, taken piece by piece: whole layers in float64 would take gigabytes."""
+
+    def __init__(self, size: int, tolerance: Tolerance, unit: str, scale: float) -> None:
+        self.tolerance, self.unit, self.scale = tolerance, unit, scale
+        self.signal = self.noise = self.other = self.inner = 0.0
+        self.max_abs = self.max_rel = 0.0
+        self.equal = self.strange_ours = self.strange_theirs = 0
+        self.first = self.worst = -1
+        self.count = size - max(math.ceil(PERCENTILE * size) - 1, 0)  # the smallest of so many largest is the percentile
+        self.largest = np.empty(0)  # distances, the largest so far
+
+    def add(self, begin: int, ours: Floating, theirs: Floating) -> None:
+        a, b = np.asarray(ours, np.float64), np.asarray(theirs, np.float64)
+        finite_a, finite_b = np.isfinite(a), np.isfinite(b)
+        same = (a == b) | (np.isnan(a) & np.isnan(b))
+        kept = finite_a & finite_b
+        whole = bool(kept.all())
+        if whole:
+            error = np.abs(a - b)
+        else:
+            error = np.where(same, 0.0, np.inf)
+            error[kept] = np.abs(a[kept] - b[kept])
+            self.strange_ours += int((~finite_a).sum())
+            self.strange_theirs += int((~finite_b).sum())
+        ulps, equal = distance(ours, theirs, self.unit), same_bits(ours, theirs, self.unit)
+        self.equal += int(equal.sum())
+        self._judge(begin, a if whole else np.where(finite_a, a, 0.0), same, error, ulps, equal)
+        self._keep(ulps)
+        largest = float(error.max())
+        if self.worst < 0 or largest > self.max_abs:
+            self.worst, self.max_abs = begin + int(np.argmax(error)), largest
+        if not whole:
+            a, b, error = a[kept], b[kept], error[kept]
+        self.signal += float(a @ a)
+        self.noise += float(error @ error)
+        self.other += float(b @ b)
+        self.inner += float(a @ b)
+        relative = np.divide(error, np.abs(a), out=np.zeros_like(a), where=a != 0)
+        self.max_rel = max(self.max_rel, float(relative.max(initial=0.0)))
+
+    def _judge(
+        self,
+        begin: int,
+        a: npt.NDArray[np.float64],
+        same: npt.NDArray[np.bool_],
+        error: npt.NDArray[np.float64],
+        ulps: npt.NDArray[np.float64],
+        equal: npt.NDArray[np.bool_],
+    ) -> None:
+        """Remember the first number that lies outside the tolerance."""
+        if self.first >= 0:
+            return
+        allowed = self.tolerance
+        if allowed.equal_bits:
+            within = equal
+        else:
+            within = same | (error <= allowed.atol + allowed.rtol * np.maximum(np.abs(a), self.scale))
+            if allowed.max_ulp is not None:
+                within |= ulps <= allowed.max_ulp
+        if not within.all():
+            self.first = begin + int(np.argmin(within))
+
+    def _keep(self, ulps: npt.NDArray[np.float64]) -> None:
+        """Keep the largest distances."""
+        if self.largest.size == self.count:
+            ulps = ulps[ulps > self.largest.min()]
+        both = np.concatenate([self.largest, ulps])
+        self.largest = np.partition(both, both.size - self.count)[both.size - self.count :] if both.size > self.count else both
+
+
+def _finite_rms(values: Floating) -> float:
+    """Return the root mean square of the finite numbers."""
+    total, count = 0.0, 0
+    for begin in range(0, values.size, PIECE):
+        wide = np.asarray(values[begin : begin + PIECE], np.float64)
+        kept = wide[np.isfinite(wide)]
+        total, count = total + float(kept @ kept), count + kept.size
+    return math.sqrt(total / count) if count else 0.0
 
 
 def rms(values: Floating) -> float:
@@ -101,21 +169,13 @@ def rms(values: Floating) -> float:
     return float(np.sqrt(np.mean(np.square(values, dtype=np.float64)))) if values.size else 0.0
 
 
-def _percentile(values: Floating) -> float:
-    """The smallest distance within which at least 99.9 per cent of the elements lie."""
-    if not values.size:
-        return 0.0
-    place = math.ceil(PERCENTILE * values.size) - 1
-    return float(np.partition(values, place)[place])
-
-
 def _difference(ours: Floating, theirs: Floating, flat: int) -> Difference:
     index = tuple(int(i) for i in np.unravel_index(flat, ours.shape))
     return Difference(index, float(ours[index]), float(theirs[index]))
 
 
-def misshapen(number: int, path: str, ours: Floating, theirs: Floating, form: str, precision: str) -> Row:
+def misshapen(number: int, path: str, ours: tuple[int, ...], theirs: tuple[int, ...], form: str, precision: str) -> Row:
     """Return the row for an array of the port whose shape cannot be the trace's."""
     unknown = (math.nan,) * 7
-    fault = f"shape {theirs.shape}, the trace has {ours.shape}"
-    return Row(number, path, ours.shape, form, False, *unknown, fault=fault, precision=precision)
+    fault = f"shape {theirs}, the trace has {ours}"
+    return Row(number, path, ours, form, False, *unknown, fault=fault, precision=precision)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 
 import numpy as np
 
@@ -50,20 +50,24 @@ def arrange(array: Floating, shape: Shape, layout: str) -> Floating:
     return array.reshape(n, h, w, c).transpose(0, 3, 1, 2)
 
 
-def decide(pairs: Mapping[str, tuple[Floating, Floating]], asked: str = "auto") -> dict[str, str | None]:
-    """Return each layer's layout, given the trace's array and the port's; None where the port's shape fits neither.
+def decide(
+    shapes: Mapping[str, tuple[Shape, Shape]], pair: Callable[[str], tuple[Floating, Floating]], asked: str = "auto"
+) -> dict[str, str | None]:
+    """Return each layer's layout, given the trace's shape and the port's; None where the port's shape fits neither.
+
+    `pair` gives both arrays of a layer, where the shapes do not tell.
 
     Where a shape fits one layout alone, that is its layout. Where it fits both, the numbers decide: the layout in which the
     port's lie clearly nearer to the trace's. Where they do not tell either (the layer is wrong in both), it is that of the
     layers which have as many axes in the port, or of all layers. A layout that is asked for holds for maps of four axes, and
     where both fit; tokens may still be what they are.
     """
-    fitting = {path: possible(theirs.shape, ours.shape) for path, (ours, theirs) in pairs.items()}
-    axes = {path: theirs.ndim for path, (_, theirs) in pairs.items()}
+    fitting = {path: possible(theirs, ours) for path, (ours, theirs) in shapes.items()}
+    axes = {path: len(theirs) for path, (_, theirs) in shapes.items()}
     if asked in LAYOUTS:
         return {path: _as_asked(fits, axes[path], asked) for path, fits in fitting.items()}
     forced = {path: fits[0] for path, fits in fitting.items() if len(fits) == 1}
-    told = {path: _nearer(*pairs[path]) for path, fits in fitting.items() if len(fits) == 2 and pairs[path][0].ndim == 4}
+    told = {path: _nearer(*pair(path)) for path, fits in fitting.items() if len(fits) == 2 and len(shapes[path][0]) == 4}
     sure = forced | {path: layout for path, layout in told.items() if layout}
 
     def usual(path: str) -> str:

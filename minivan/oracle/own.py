@@ -16,40 +16,76 @@ format, goes into the unit.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
 from ..checks import Floating
 from ..paths import INPUT
 from .compare import Report
-from .measure import Row, rms
+from .faults import scale_at
+from .measure import PIECE, Row
 from .precision import coarser, step
-from .quantised import ratio
-from .replay import Replay, Run, replay
+from .replay import Call, Replay, Run, watch
+from .stored import Layers, Spool
 from .trace import Trace
-from .ulp import one_rounding
+from .ulp import spacing
 
 TRIED = "tf32"  # what layers that a port does not show are rounded to: eleven digits, and float32's exponents
 LINES = {"float32": 50.0, "tf32": 4.0, "float16": 4.0, "bfloat16": 4.0}  # roundings that a sound layer may add; measured
 
 
-@dataclass(frozen=True)
-class Weighed:
-    """A report whose rows say what each layer adds itself, and the replay that said so."""
+def weighed(report: Report, trace: Trace, run: Run, errors: Spool | None = None) -> tuple[Report, Replay]:
+    """Return a report with the own and the inherited error of every row, and what the run showed, but for its arrays.
 
-    report: Report
-    seen: Replay
-
-
-def weighed(report: Report, trace: Trace, run: Run) -> Weighed:
-    """Return a report with the own and the inherited error of every row; `run` runs the trace's network on its input."""
-    seen = replay(run, report.arrays)
+    `run` runs the trace's network on its input. Where `errors` is given, each layer's own errors are put aside there.
+    """
     hidden = bool(report.missing) or any(path not in report.arrays for path in trace.layers)
-    tried = replay(run, report.arrays, rounded=TRIED).values if hidden else {}
-    rows = [_row(row, trace.arrays[row.path], report.arrays[row.path], seen.values, tried.get(row.path)) for row in report.rows]
-    return Weighed(replace(report, rows=rows), seen)
+    with Spool() as tried:
+        if hidden:
+            watch(run, report.arrays, lambda path, value, call, given: _put(tried, report, path, value), rounded=TRIED)
+        scale = _Scale(trace.arrays, report, tried.layers, errors)
+        watch(run, report.arrays, scale)
+    return replace(report, rows=[scale.rows.get(row.path, row) for row in report.rows]), scale.seen
+
+
+def _put(spool: Spool, report: Report, path: str, value: Floating) -> None:
+    if path in report.arrays:
+        spool.put(path, np.asarray(value, np.float32))
+
+
+class _Scale:
+    """Weighs each layer as it is made, and takes notes of the calls and the layer scales."""
+
+    def __init__(self, trace: Layers, report: Report, tried: Layers, errors: Spool | None) -> None:
+        self.trace, self.report, self.tried, self.errors = trace, report, tried, errors
+        self.given = {row.path: row for row in report.rows}
+        self.rows: dict[str, Row] = {}
+        self.seen = Replay()
+        self.narrow: dict[str, Floating] = {}  # of the block that is running, what its layer scales show in
+
+    def __call__(self, path: str, value: Floating, call: Call | None, given: Floating) -> None:
+        self._scales(path, value, call, given)
+        if call is not None:
+            self.seen.calls[path] = call.without_x()
+        row = self.given.get(path)
+        if row is None:
+            return
+        ours, theirs = self.trace[path], self.report.arrays[path]
+        self.rows[path] = _row(row, ours, theirs, value, self.tried.get(path))
+        if self.errors is not None and theirs.shape == value.shape:
+            self.errors.put(path, np.asarray(theirs, np.float32) - value)
+
+    def _scales(self, path: str, value: Floating, call: Call | None, given: Floating) -> None:
+        scale = scale_at(path, value, self.narrow)
+        if scale is not None:
+            self.seen.scales[path] = scale
+        if path.endswith(".norm1"):
+            self.narrow.clear()
+            if call is not None:
+                self.narrow[f"{path.removesuffix('.norm1')}.begin"] = call.x
+        elif path.endswith((".attn", ".layer_scale_1", ".mlp.fc2")):
+            self.narrow[path] = given
 
 
 def unit_of(row: Row) -> str:
@@ -58,27 +94,67 @@ def unit_of(row: Row) -> str:
     return "float32" if form in ("float64", "int8") else form
 
 
-def _row(row: Row, ours: Floating, theirs: Floating, right: Mapping[str, Floating], tried: Floating | None) -> Row:
-    expected, form = right.get(row.path), unit_of(row)
-    if expected is None:
-        return row
+def _row(row: Row, ours: Floating, theirs: Floating, right: Floating, tried: Floating | None) -> Row:
+    form = unit_of(row)
     line = LINES[form] if row.precision != "int8" else math.inf  # quantisation has no line: it is measured, not judged
-    if row.fault or expected.shape != theirs.shape:
+    if row.fault or right.shape != theirs.shape:
         return replace(row, own=math.inf, line=LINES[form])
-    if row.path == INPUT:
-        expected = ours
-    if bool((np.isfinite(expected) & ~np.isfinite(theirs)).any()):
+    found = _Sums(form)
+    right = ours if row.path == INPUT else right
+    a, b, r, t = (array.reshape(-1) for array in (ours, theirs, right, right if tried is None else tried))
+    for begin in range(0, a.size, PIECE):
+        piece = slice(begin, begin + PIECE)
+        found.add(a[piece], b[piece], r[piece], t[piece])
+    if found.broken:
         return replace(row, own=math.inf, line=LINES[form])
-    finite = np.isfinite(expected) & np.isfinite(theirs) & np.isfinite(ours)
-    a, b, r = (np.asarray(array, np.float64)[finite] for array in (ours, theirs, expected))
-    unit = one_rounding(r, form)
-    if tried is not None:
-        unit = math.hypot(unit, rms(np.asarray(tried, np.float64)[finite] - r) * step(form) / step(TRIED))
-    own, inherited = b - r, r - a
+    unit = found.root(found.spacing / 12)
+    if found.tried:
+        unit = math.hypot(unit, found.root(found.tried) * step(form) / step(TRIED))
     return replace(
-        row, own=_ratio(rms(own), unit), inherited=_ratio(rms(inherited), unit), line=line,
-        own_db=ratio(r, own), inherited_db=ratio(a, inherited),
+        row, own=_ratio(found.root(found.own), unit), inherited=_ratio(found.root(found.inherited), unit), line=line,
+        own_db=decibels(found.right, found.own), inherited_db=decibels(found.ours, found.inherited),
     )  # fmt: skip
+
+
+@dataclass
+class _Sums:
+    """Sums of squares over the numbers that are finite in all three arrays."""
+
+    form: str
+    count: int = 0
+    ours: float = 0.0
+    right: float = 0.0
+    own: float = 0.0
+    inherited: float = 0.0
+    spacing: float = 0.0
+    tried: float = 0.0
+    broken: bool = field(default=False)  # whether the port has NaN or infinities where a right layer has numbers
+
+    def add(self, ours: Floating, theirs: Floating, right: Floating, tried: Floating) -> None:
+        a, b, r = (np.asarray(array, np.float64) for array in (ours, theirs, right))
+        known, finite = np.isfinite(r), np.isfinite(b)
+        self.broken |= bool((known & ~finite).any())
+        kept = known & finite & np.isfinite(a)
+        if not kept.all():
+            a, b, r = a[kept], b[kept], r[kept]
+        own, inherited, apart = b - r, r - a, spacing(r, self.form)
+        self.count += r.size
+        self.ours += float(a @ a)
+        self.right += float(r @ r)
+        self.own += float(own @ own)
+        self.inherited += float(inherited @ inherited)
+        self.spacing += float(apart @ apart)
+        other = np.asarray(tried, np.float64)[kept] - r
+        self.tried += float(other @ other)
+
+    def root(self, total: float) -> float:
+        """Return the root mean square of numbers whose squares sum up to `total`."""
+        return math.sqrt(total / self.count) if self.count else 0.0
+
+
+def decibels(signal: float, noise: float) -> float:
+    """Return 10 log10 of the ratio of two sums of squares, infinite without noise."""
+    return math.inf if noise == 0 else -math.inf if signal == 0 else 10 * math.log10(signal / noise)
 
 
 def _ratio(error: float, unit: float) -> float:

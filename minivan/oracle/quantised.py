@@ -17,6 +17,7 @@ from ..checks import Floating
 from ..engines import EXACT
 from ..operators import Array
 from .compare import Report
+from .own import decibels
 from .replay import Run
 from .trace import Trace
 
@@ -41,14 +42,9 @@ class Budget:
     costs: list[Cost]
 
 
-def budget(report: Report, trace: Trace, right: Mapping[str, Floating], run: Run, most: int = MOST) -> Budget:
-    """Return the budget of a port whose rows have their own errors; `right` is what each layer gives for what it was fed."""
-    errors = {
-        row.path: np.asarray(report.arrays[row.path], np.float32) - right[row.path]
-        for row in report.rows
-        if row.path in right and report.arrays[row.path].shape == right[row.path].shape
-    }
-    own = {path: ratio(right[path], error) for path, error in errors.items()}
+def budget(report: Report, trace: Trace, errors: Mapping[str, Floating], run: Run, most: int = MOST) -> Budget:
+    """Return the budget of a port whose rows have their own errors, which `errors` has by path."""
+    own = {row.path: row.own_db for row in report.rows if row.path in errors}
     last = report.rows[-1].path
     dearest = sorted((path for path in errors if own[path] < math.inf), key=lambda path: own[path])[:most]
     final = _last(trace, run, errors, last, "")
@@ -56,22 +52,17 @@ def budget(report: Report, trace: Trace, right: Mapping[str, Floating], run: Run
     return Budget(last, final, sorted(costs, key=lambda cost: -cost.spared_db))
 
 
-def ratio(signal: Floating, noise: Floating) -> float:
-    """Return 10 log10(sum signal^2 / sum noise^2), infinite without noise."""
-    power, lost = (float(np.square(array, dtype=np.float64).sum()) for array in (signal, noise))
-    return math.inf if lost == 0 else -math.inf if power == 0 else 10 * math.log10(power / lost)
-
-
 def _last(trace: Trace, run: Run, errors: Mapping[str, Floating], last: str, spared: str) -> float:
     """Return the last layer's ratio where every layer but one errs as the port's did."""
-    found: dict[str, Floating] = {}
+    found: dict[str, float] = {}
 
     def hook(path: str, array: Array) -> Array:
         if path != spared and path in errors:
             array = (array + errors[path]).astype(np.float32)
         if path == last:
-            found[path] = array
+            ours = trace.arrays[last]
+            found[path] = decibels(*(float(np.square(part, dtype=np.float64).sum()) for part in (ours, array - ours)))
         return array
 
     run(EXACT, hook)
-    return ratio(trace.arrays[last], found[last] - trace.arrays[last]) if last in found else math.nan
+    return found.get(last, math.nan)

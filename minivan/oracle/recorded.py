@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping
+from functools import partial
+from math import prod
 from pathlib import Path
 from typing import Any
 
@@ -11,22 +12,38 @@ import numpy as np
 import numpy.typing as npt
 
 from ..card import Preprocessing
-from ..checkpoint.safetensors_file import open_safetensors
+from ..checkpoint.safetensors_file import lasting
 from ..checkpoint.tensor import StoredTensor
 from ..checks import Floating
 from ..errors import quote, shown
-from .arrays import LONGEST_NAME, MOST_ARRAYS, read_npy, read_npy_folder, read_npz
+from .arrays import LONGEST_NAME, MOST_ARRAYS, hold_npy_folder, hold_npz, read_npy
 from .scales import RANGES, Point, Scales
+from .stored import Held, Layers
 from .trace import Trace, from_tensors
 from .ulp import FORMATS
 
+HALVES = ("void16", "uint16")  # NumPy has no bfloat16: its two bytes come without a type, or as bits
+NOT_NUMPYS = {"bfloat16": "wide bfloat16", "uint16": "whole uint16"}  # what safetensors has, and NumPy's files do not
+MEANINGLESS = (  # dtypes that no layer has
+    "whole uint16", "bool", "int16", "int32", "uint32", "int64", "uint64", "float8_e4m3fn", "float8_e5m2"
+)  # fmt: skip
 
-@dataclass(frozen=True)
+
 class Recorded:
-    """One layer of a port: its numbers in a dtype that holds them exactly, and the format they were stored in."""
+    """One layer of a port: its numbers in a dtype that holds them exactly, and the format they were stored in.
 
-    values: Floating
-    form: str  # one of FORMATS; bfloat16 is held as float32. 'int8' for numbers that eight bits stand for
+    `form` is one of FORMATS, or 'int8' for numbers that eight bits stand for; bfloat16 is held as float32. Instead of its
+    numbers a layer may be given a Held: then they are read, and made what they stand for, whenever `values` is asked for.
+    """
+
+    def __init__(self, values: Floating | Held, form: str, made: Callable[[npt.NDArray[Any]], Floating] = np.asarray) -> None:
+        self._values, self.form, self._made = values, form, made
+        self.shape: tuple[int, ...] = values.shape
+
+    @property
+    def values(self) -> Floating:
+        """The numbers, read from their file where they lie in one. Raises ValueError or OSError where they cannot be."""
+        return self._made(self._values.read()) if isinstance(self._values, Held) else self._values
 
 
 class Port(dict[str, Recorded]):
@@ -45,9 +62,12 @@ class Port(dict[str, Recorded]):
 def read_trace(path: str | Path) -> Trace:
     """Read a trace that `oracle record` wrote. Raises ValueError, with the file's name, for anything else; OSError."""
     try:
-        with open_safetensors(path) as (tensors, metadata, budget):
-            layers = _numbers(tensors)
-            return from_tensors({name: layer.values for name, layer in layers.items()}, metadata, budget)
+        tensors, metadata, budget = lasting(path)
+        _check_names(tensors)
+        for name, tensor in tensors.items():
+            if tensor.dtype not in FORMATS:
+                raise ValueError(f"{shown(name)} has the dtype {tensor.dtype}; layers are {', '.join(FORMATS)}")
+        return from_tensors(Layers(tensors), metadata, budget)
     except ValueError as error:
         raise ValueError(f"{path}: {error}") from None
 
@@ -83,74 +103,92 @@ def read(path: str | Path, scales: Scales | None = None) -> Port:
     where no array is a layer; OSError where nothing can be read.
     """
     path = Path(path)
+    metadata: Mapping[str, str] = {}
     if path.is_dir():
-        return _split(path, read_npy_folder(path), scales)
-    if path.suffix == ".npz":
-        return _split(path, read_npz(path), scales)
-    if path.suffix == ".npy":
+        arrays = hold_npy_folder(path)
+    elif path.suffix == ".npz":
+        arrays = hold_npz(path)
+    elif path.suffix == ".npy":
         raise ValueError(f"{path}: one array has no layer names; put the .npy files of all layers into a folder and name that")
-    try:
-        with open_safetensors(path) as (tensors, metadata, _):
+    else:
+        try:
+            tensors, metadata, _ = lasting(path)
             _check_names(tensors)
-            layers = {name: Recorded(t.read(), t.dtype) for name, t in tensors.items() if t.dtype in FORMATS}
-            whole = {name: t.fetch(t.offset, t.extent_bytes).view(t.dtype).reshape(t.shape)
-                     for name, t in tensors.items() if t.dtype in RANGES}  # fmt: skip
-            others = {name: t.dtype for name, t in tensors.items() if t.dtype not in (*FORMATS, *RANGES)}
-    except ValueError as error:
-        raise ValueError(f"{path}: {error}") from None
-    return _port(path, layers, whole, others, scales, metadata)
+        except ValueError as error:
+            raise ValueError(f"{path}: {error}") from None
+        arrays = {name: _held(tensor) for name, tensor in tensors.items()}
+    return _port(path, arrays, scales, metadata)
 
 
-def _split(path: Path, arrays: Mapping[str, npt.NDArray[Any]], scales: Scales | None) -> Port:
-    """Make layers of NumPy's arrays."""
-    whole = {name: array for name, array in arrays.items() if array.dtype.name in RANGES}
-    others = {
-        n: a.dtype.name for n, a in arrays.items() if a.dtype.kind in "iub" and n not in whole and a.dtype != np.dtype("u2")
-    }
-    layers = {n: _recorded(f"{path}, {shown(n)}", a) for n, a in arrays.items() if n not in whole and n not in others}
-    return _port(path, layers, whole, others, scales, {})
+def _held(tensor: StoredTensor) -> Held:
+    """Return a tensor of a safetensors file; whole numbers as NumPy's."""
+
+    def read() -> npt.NDArray[Any]:
+        if tensor.dtype in FORMATS:
+            return tensor.read()
+        return tensor.fetch(tensor.offset, tensor.extent_bytes).view(tensor.dtype).reshape(tensor.shape)
+
+    return Held(NOT_NUMPYS.get(tensor.dtype, tensor.dtype), tensor.shape, read)
 
 
-def _port(
-    path: Path,
-    layers: Mapping[str, Recorded],
-    whole: Mapping[str, npt.NDArray[Any]],
-    others: Mapping[str, str],
-    scales: Scales | None,
-    metadata: Mapping[str, str],
-) -> Port:
-    """Put a port together: its layers, its arrays of eight bits, and the dtypes of what can be no layer.
+def _port(path: Path, arrays: Mapping[str, Held], scales: Scales | None, metadata: Mapping[str, str]) -> Port:
+    """Put a port together: its layers, its arrays of eight bits, and the names of those that can be no layer.
 
     Raises ValueError where there are such arrays, and no layer.
     """
-    points = {name: _point(name, array, layers, whole, scales) for name, array in whole.items()}
-    meant = {name: Recorded(point.restored(name, whole[name]), "int8") for name, point in points.items() if point is not None}
+    whole = {name: held for name, held in arrays.items() if held.dtype in RANGES}
+    others = {name: held for name, held in arrays.items() if held.dtype in MEANINGLESS}
+    layers = {n: _recorded(f"{path}, {shown(n)}", held) for n, held in arrays.items() if n not in whole and n not in others}
+    points = {name: _point(name, held, layers, whole, scales) for name, held in whole.items()}
+    meant = {name: _dequantised(name, point, whole[name]) for name, point in points.items() if point is not None}
     parts = {f"{name}.{part}" for name in meant for part in ("scale", "zero_point")}
     kept = {name: layer for name, layer in {**layers, **meant}.items() if name not in parts}
     skipped = [name for name in (*whole, *others) if name not in kept and name not in parts]
     if skipped and not kept:
         name = skipped[0]
-        dtype = others.get(name) or whole[name].dtype
         advice = "" if name in others else "; what eight bits stand for --scales FILE says"
-        raise ValueError(f"{path}, {shown(name)}: dtype {dtype}; layers are {', '.join(FORMATS)}{advice}")
+        raise ValueError(f"{path}, {shown(name)}: dtype {arrays[name].dtype}; layers are {', '.join(FORMATS)}{advice}")
     return Port(kept, metadata, skipped)
 
 
 def _point(
-    name: str,
-    array: npt.NDArray[Any],
-    layers: Mapping[str, Recorded],
-    whole: Mapping[str, npt.NDArray[Any]],
-    scales: Scales | None,
+    name: str, held: Held, layers: Mapping[str, Recorded], whole: Mapping[str, Held], scales: Scales | None
 ) -> Point | None:
     """Return what eight-bit numbers stand for: by the scales, or by arrays beside them; None where neither says."""
     if scales is not None and name in scales.points:
         return scales.points[name]
     scale, zero = layers.get(f"{name}.scale"), whole.get(f"{name}.zero_point")
-    if scale is None or scale.values.size != 1 or (zero is not None and zero.size != 1):
+    if scale is None or prod(scale.shape) != 1 or (zero is not None and prod(zero.shape) != 1):
         return None
-    number = 0 if zero is None else int(zero.ravel()[0])
-    return Point(scale.values.reshape(1).astype(np.float32), np.array([number], np.int32), None, array.dtype.name)
+    number = 0 if zero is None else int(zero.read().ravel()[0])
+    return Point(scale.values.reshape(1).astype(np.float32), np.array([number], np.int32), None, held.dtype)
+
+
+def _dequantised(name: str, point: Point, held: Held) -> Recorded:
+    """Return the layer that eight-bit numbers stand for. Raises ValueError where the scales do not fit its shape."""
+    point.check(name, held.shape)
+    return Recorded(held, "int8", partial(point.restored, name))
+
+
+def _recorded(name: str, held: Held) -> Recorded:
+    """Return an array as a layer. Raises ValueError for a dtype that no layer has."""
+    if held.dtype == NOT_NUMPYS["bfloat16"]:
+        return Recorded(held, "bfloat16")
+    if held.dtype in HALVES:
+        return Recorded(held, "bfloat16", _widened)
+    if held.dtype not in FORMATS:
+        raise ValueError(f"{name}: dtype {held.dtype}; layers are {', '.join(FORMATS)}")
+    return Recorded(held, held.dtype, _native)
+
+
+def _widened(array: npt.NDArray[Any]) -> Floating:
+    """The bits of bfloat16, the upper half of a float32's."""
+    bits = np.ascontiguousarray(array).view(np.uint16).astype(np.uint32) << 16
+    return bits.view(np.float32)
+
+
+def _native(array: npt.NDArray[Any]) -> Floating:
+    return array.astype(array.dtype.newbyteorder("="), copy=False)
 
 
 def _check_names(tensors: Mapping[str, StoredTensor]) -> None:
@@ -159,21 +197,3 @@ def _check_names(tensors: Mapping[str, StoredTensor]) -> None:
     for name in tensors:
         if len(name) > LONGEST_NAME:
             raise ValueError(f"{quote(name)} has {len(name)} characters; a layer's name has at most {LONGEST_NAME}")
-
-
-def _numbers(tensors: Mapping[str, StoredTensor]) -> dict[str, Recorded]:
-    """Read the tensors of a trace as layers. Raises ValueError."""
-    _check_names(tensors)
-    for name, tensor in tensors.items():
-        if tensor.dtype not in FORMATS:
-            raise ValueError(f"{shown(name)} has the dtype {tensor.dtype}; layers are {', '.join(FORMATS)}")
-    return {name: Recorded(tensor.read(), tensor.dtype) for name, tensor in tensors.items()}
-
-
-def _recorded(name: str, array: npt.NDArray[Any]) -> Recorded:
-    if array.dtype in (np.dtype("V2"), np.dtype("u2")):  # NumPy has no bfloat16: its two bytes come without a type, or as bits
-        bits = np.ascontiguousarray(array).view(np.uint16).astype(np.uint32) << 16
-        return Recorded(bits.view(np.float32), "bfloat16")
-    if array.dtype.name not in FORMATS:
-        raise ValueError(f"{name}: dtype {array.dtype}; layers are {', '.join(FORMATS)}")
-    return Recorded(array.astype(array.dtype.newbyteorder("="), copy=False), array.dtype.name)

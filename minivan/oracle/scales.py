@@ -54,6 +54,10 @@ class Point:
         scale, zero = (self._along(name, part, q.shape) for part in (self.scale, self.zero_point))
         return np.asarray((q.astype(np.float32) - zero.astype(np.float32)) * scale, np.float32)
 
+    def check(self, name: str, shape: tuple[int, ...]) -> None:
+        """Raise ValueError where the scales do not fit a shape."""
+        self._along(name, self.scale, shape)
+
     def _along(self, name: str, part: npt.NDArray[Any], shape: tuple[int, ...]) -> npt.NDArray[Any]:
         if self.axis is None:
             return part

@@ -28,13 +28,17 @@ from ..paths import HEAD, INPUT, norms
 from ..van import VAN, undisturbed
 from ..variants import said
 from .arithmetic import Arithmetic
+from .stored import Layers, Spool, as_layers
 
 FORMAT = "minivan-trace 1"
+PIECE = 1 << 18  # numbers that are looked at together
 
 
 @dataclass(frozen=True)
 class Trace:
     """What a network computed: `layers` in the order they were made, `input` where it was kept.
+
+    Layers of a trace that was read from a file stay there, and are read whenever they are asked for (see `stored`).
 
     `metadata` holds text: 'format', 'minivan' (version), 'engine', 'model' (as the user named it), 'config' (JSON),
     'weights_sha256' (see `tensors_digest`), 'weights_file_sha256' (where the weights came from a file), 'order' (JSON list
@@ -42,14 +46,15 @@ class Trace:
     'precision' and 'rounded' ('outputs' or 'everything') or 'scales_sha256'; weights and input are recorded as they were given.
     """
 
-    layers: dict[str, Floating]
+    layers: Mapping[str, Floating]
     input: Floating | None
     metadata: dict[str, str]
 
     @property
-    def arrays(self) -> dict[str, Floating]:
+    def arrays(self) -> Layers:
         """The input, where it was kept, and the layers, in order."""
-        return dict(self.layers) if self.input is None else {INPUT: self.input, **self.layers}
+        first = {} if self.input is None else {INPUT: self.input}
+        return Layers({**first, **as_layers(self.layers).parts})
 
 
 def digest(array: Floating) -> str:
@@ -58,10 +63,15 @@ def digest(array: Floating) -> str:
     Every NaN counts as the quiet positive one: which NaN inf - inf gives is the processor's choice (x86 sets the sign, ARM
     does not), and the contract says NaN, not which.
     """
-    array = np.ascontiguousarray(array)
-    if np.isnan(array).any():
-        array = np.where(np.isnan(array), array.dtype.type(np.nan), array)
-    return hashlib.sha256(array.astype(array.dtype.newbyteorder("<"), copy=False).tobytes()).hexdigest()
+    array = np.ascontiguousarray(array).reshape(-1)
+    sha256 = hashlib.sha256()
+    for begin in range(0, array.size, PIECE):
+        piece = array[begin : begin + PIECE]
+        strange = np.isnan(piece)
+        if strange.any():
+            piece = np.where(strange, piece.dtype.type(np.nan), piece)
+        sha256.update(piece.astype(piece.dtype.newbyteorder("<"), copy=False).data)
+    return sha256.hexdigest()
 
 
 def tensors_digest(tensors: Mapping[str, Floating]) -> str:
@@ -86,12 +96,14 @@ def record(
     *,
     finite: bool = True,
     arithmetic: Arithmetic | None = None,
+    spool: Spool | None = None,
 ) -> Trace:
     """Run a VAN on images (N, C, H, W) and keep the output of every operator whose path matches one of the globs `layers`.
 
     An engine that compiles the network as a whole has no operators to show: its traces hold the stages' outputs and the
     logits. `source` is how the model is found again (a name or a file), for hints that need the weights. With an `arithmetic`
-    the layers are those of `exact` in a port's own precision, whatever the model's engine. Raises ValueError where no path
+    the layers are those of `exact` in a port's own precision, whatever the model's engine. With a `spool` they are put aside
+    there as they are made, and nowhere else. Raises ValueError where no path
     matches, for no images at all, and, where it has to be `finite`, for an input with NaN or infinities: in what comes of those
     most layers cannot be told apart.
     """
@@ -111,13 +123,13 @@ def record(
             f"{strange:,} of the input's {images.size:,} numbers are NaN or infinite; to record what comes of them, say "
             "--allow-nonfinite (in Python finite=False)"
         )
-    everything = _every(model, x, hook) if model.engine.hooks else _whole(model, x)
-    kept = {path: array for path, array in everything.items() if path in chosen}
+    held = (_every if model.engine.hooks else _whole)(model, x, hook, _Kept(chosen, spool))
+    kept = held.layers
     with undisturbed():  # a float64 may be too large for float32
         images = np.asarray(images, np.float32)
-    named: dict[str, Floating] = {INPUT: images, **kept}
+    named = Layers({INPUT: images, **kept.parts})
     return Trace(
-        kept,
+        held.held if spool is None else kept,
         images,
         {
             "format": FORMAT,
@@ -128,7 +140,7 @@ def record(
             "weights_sha256": tensors_digest(given.tensors),
             "weights_file_sha256": model.card.sha256,
             "order": json.dumps(list(kept)),
-            "shapes": json.dumps({path: array.shape for path, array in named.items()}),
+            "shapes": json.dumps({path: named.shape(path) for path in named}),
             "sha256": json.dumps({path: digest(array) for path, array in named.items()}),
             **({} if arithmetic is None else arithmetic.metadata()),
         },
@@ -142,13 +154,32 @@ def _paths(model: VAN) -> list[str]:
     return [*norms(model.config.stages), *([HEAD] if model.config.classes else [])]
 
 
-def _every(model: VAN, x: npt.ArrayLike, change: Callback | None) -> dict[str, Floating]:
-    """Every operator's output, through a hook; `change` may put another array in an array's place."""
-    everything: dict[str, Floating] = {}
+class _Kept:
+    """The layers that were chosen, in a spool or in memory."""
+
+    def __init__(self, chosen: set[str], spool: Spool | None) -> None:
+        self.chosen, self.spool = chosen, spool
+        self.held: dict[str, Floating] = {}
+
+    def put(self, path: str, array: Array) -> None:
+        if path not in self.chosen:
+            return
+        if self.spool is not None:
+            self.spool.put(path, np.asarray(array))
+        else:
+            self.held[path] = np.asarray(array)
+
+    @property
+    def layers(self) -> Layers:
+        return Layers(self.held) if self.spool is None else self.spool.layers
+
+
+def _every(model: VAN, x: npt.ArrayLike, change: Callback | None, kept: _Kept) -> _Kept:
+    """Keep operators' outputs, through a hook; `change` may put another array in an array's place."""
 
     def hook(path: str, array: Array) -> Array | None:
         changed = None if change is None else change(path, array)
-        everything[path] = np.asarray(array if changed is None else changed)
+        kept.put(path, array if changed is None else changed)
         return changed
 
     changed = None if change is None else change(INPUT, x)
@@ -157,18 +188,21 @@ def _every(model: VAN, x: npt.ArrayLike, change: Callback | None) -> dict[str, F
         model(x, hook)
     else:  # a bare backbone has no logits
         model.features(x, hook)
-    return everything
+    return kept
 
 
-def _whole(model: VAN, x: npt.ArrayLike) -> dict[str, Floating]:
-    """What an engine that compiles the network as a whole can show: each stage's output, and the logits."""
-    stages: dict[str, Floating] = dict(zip(norms(model.config.stages), model.features(x), strict=True))
-    return {**stages, HEAD: model(x)} if model.config.classes else stages
+def _whole(model: VAN, x: npt.ArrayLike, change: Callback | None, kept: _Kept) -> _Kept:
+    """Keep what an engine that compiles the network as a whole can show: each stage's output, and the logits."""
+    for path, array in zip(norms(model.config.stages), model.features(x), strict=True):
+        kept.put(path, array)
+    if model.config.classes:
+        kept.put(HEAD, model(x))
+    return kept
 
 
 def write(trace: Trace, path: str | Path) -> None:
     """Write a trace as safetensors, complete or not at all; equal traces give equal bytes. OSError where it cannot be."""
-    safetensors_file.write(Path(path), trace.arrays, trace.metadata)
+    safetensors_file.write(Path(path), trace.arrays.parts, trace.metadata)
 
 
 def from_tensors(tensors: Mapping[str, Floating], metadata: Mapping[str, str], budget: Budget) -> Trace:
@@ -189,10 +223,11 @@ def from_tensors(tensors: Mapping[str, Floating], metadata: Mapping[str, str], b
     stranger = next((path for path in order if path not in tensors), None)
     if stranger is not None:
         raise ValueError(f"{unreadable} ({quote(stranger)} is not in it)")
-    for path, array in tensors.items():
-        if digests.get(path) != digest(array):
+    for path in tensors:
+        if digests.get(path) != digest(tensors[path]):
             raise ValueError(f"damaged trace, {shown(path)} does not have the SHA-256 it was recorded with")
-    return Trace({path: tensors[path] for path in order}, tensors.get(INPUT), dict(metadata))
+    parts = as_layers(tensors).parts
+    return Trace(Layers({path: parts[path] for path in order}), tensors.get(INPUT), dict(metadata))
 
 
 def hashes(trace: Trace) -> str:

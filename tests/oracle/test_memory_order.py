@@ -67,10 +67,14 @@ def test_a_layout_that_is_asked_for_holds_where_both_fit_and_for_maps():
         "tokens": rng.normal(size=(1, 3, 2, 2)),
     }
     last = {"square": ours["square"], "map": ours["map"].transpose(0, 2, 3, 1), "tokens": tokens(ours["tokens"])}
-    pairs = {path: (ours[path], last[path]) for path in ours}
-    assert decide(pairs, "nhwc") == dict.fromkeys(ours, "nhwc")
-    assert decide(pairs, "nchw") == {"square": "nchw", "map": None, "tokens": "nhwc"}
-    assert decide(pairs) == {"square": "nchw", "map": "nhwc", "tokens": "nhwc"}
+    shapes = {path: (ours[path].shape, last[path].shape) for path in ours}
+
+    def decided(*asked):
+        return decide(shapes, lambda path: (ours[path], last[path]), *asked)
+
+    assert decided("nhwc") == dict.fromkeys(ours, "nhwc")
+    assert decided("nchw") == {"square": "nchw", "map": None, "tokens": "nhwc"}
+    assert decided() == {"square": "nchw", "map": "nhwc", "tokens": "nhwc"}
 
 
 def test_the_last_line_says_both_layouts(tmp_path, run):

@@ -14,7 +14,7 @@ from minivan.oracle import recorded, trace
 from minivan.oracle.arithmetic import Arithmetic
 from minivan.oracle.baseline import Baseline
 from minivan.oracle.compare import Asked
-from minivan.oracle.quantised import ratio
+from minivan.oracle.own import decibels
 from minivan.oracle.scales import Point, Scales, read_scales
 from minivan.van import VAN
 
@@ -43,17 +43,20 @@ def test_what_costs_most_is_said_with_what_it_costs():
     assert found.report.within and not found.report.offenders
     assert found.budget.path == "head" and found.budget.costs[0].path == COARSE
     right = reference().layers["head"]
-    assert found.budget.final_db == pytest.approx(ratio(right, made.layers["head"] - right), abs=0.1)
+    assert found.budget.final_db == pytest.approx(_ratio(right, made.layers["head"] - right), abs=0.1)
     fine, _ = port()
-    spared = ratio(right, fine.layers["head"] - right)  # what the port really gives if that layer is rounded finely
+    spared = _ratio(right, fine.layers["head"] - right)  # what the port really gives if that layer is rounded finely
     assert found.budget.costs[0].spared_db == pytest.approx(spared, abs=2) and spared > found.budget.final_db + 3
     rows = {row.path: row for row in found.report.rows}
     assert min(rows, key=lambda path: rows[path].own_db) == COARSE and rows[COARSE].inherited_db > rows[COARSE].own_db
 
 
+def _ratio(signal, noise):
+    return decibels(*(float(np.square(part, dtype=np.float64).sum()) for part in (signal, noise)))
+
+
 def test_a_ratio_by_hand():
-    assert ratio(np.float32([3, 4]), np.float32([0.5, 0])) == pytest.approx(20)
-    assert ratio(np.float32([3, 4]), np.float32([0, 0])) == np.inf
+    assert decibels(25.0, 0.25) == pytest.approx(20) and decibels(25.0, 0.0) == np.inf
 
 
 def test_the_command_reports_a_quantised_port(tmp_path, run):
