@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ..errors import WrongCall, reason
-from ..output import place
+from ..output import place, replacing
 from .arguments import NO, RIGHT, add_engine, add_key, add_reading, add_threads, in_time, wrong_calls
 from .oracle_report import layers, print_answers, print_report
 from .printing import note, say, say_json
@@ -76,6 +76,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     compare.add_argument("--layout", choices=["auto", "nchw", "nhwc"], default="auto", help="of OTHER (default: detected)")
     compare.add_argument("--model", metavar="NAME", help="the trace's weights, for hints (default: what the trace says)")
     add_key(compare)
+    compare.add_argument("--report", metavar="FILE", help="write a page of HTML, too: where in each layer the error lies")
+    compare.add_argument("--beside", metavar="OTHER", help="a second port, shown beside the first on the page of --report")
     compare.add_argument("--json", action="store_true", help="print one JSON object; infinities and NaN are null in it")
 
     vectors = commands.add_parser("vectors", help="write small test vectors for every operator", allow_abbrev=False)
@@ -153,21 +155,35 @@ def reference(args: argparse.Namespace) -> Arithmetic | None:
 def run_compare(args: argparse.Namespace) -> int:
     from .. import oracle
     from ..oracle import every
+    from ..oracle.page import Shown, page
     from ..oracle.scales import read_scales
 
+    if args.beside and not args.report:
+        raise WrongCall("--beside shows a second port on the page of --report: say where that goes")
     with wrong_calls(), nothing_judged():
         if every.is_vectors(args.trace):
+            if args.report:
+                raise WrongCall("--report is about one trace or test vector: name one of them")
             return print_answers(every.judge_all(args.trace, args.other, asked(args)), args.json)
         baseline = oracle.open_baseline(args.trace, args.model, args.key)
         scales = read_scales(args.scales) if args.scales else None
         judged = baseline.judge(oracle.read(args.other, scales), asked(args))
         report, said = judged.report, judged.plain()
+        right = report.within and not report.missing
+        if args.report:
+            ports = [Shown(args.other, judged)]
+            if args.beside:
+                ports.append(Shown(args.beside, baseline.judge(oracle.read(args.beside, scales), asked(args))))
+                said["beside"] = ports[1].judged.plain()
+                right = right and ports[1].right
+            with replacing(args.report) as file:
+                file.write(page(args.trace, ports).encode())
     with contextlib.suppress(BrokenPipeError):  # nobody reads on: the status is the verdict all the same
         if args.json:
             say_json(said, flush=True)
         else:
             print_report(judged, said)
-    return RIGHT if report.within and not report.missing else NO
+    return RIGHT if right else NO
 
 
 def asked(args: argparse.Namespace) -> Asked:
@@ -182,7 +198,9 @@ def asked(args: argparse.Namespace) -> Asked:
     elif args.max_ulp is not None or args.rtol is not None or args.atol is not None:
         allowed = oracle.Tolerance(args.rtol or 0.0, args.atol or 0.0, args.max_ulp)
     names = oracle.read_names(args.map) if args.map else []
-    return oracle.Asked(allowed, names, args.layout, args.precision, tuple(args.layers or ()), args.require_all)
+    return oracle.Asked(
+        allowed, names, args.layout, args.precision, tuple(args.layers or ()), args.require_all, bool(args.report)
+    )
 
 
 @contextlib.contextmanager

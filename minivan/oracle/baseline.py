@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
@@ -24,6 +24,7 @@ from .precision import resolve
 from .quantised import Budget, budget
 from .recorded import Recorded, read_trace
 from .replay import Replay, Run
+from .sketch import Sketch, sketch
 from .stored import Spool
 from .tolerance import Tolerance
 from .trace import Trace, tensors_digest
@@ -63,12 +64,20 @@ class Baseline:
             return Judged(report, self.trace, Replay(), None, "")
         run, obstacle = self.rerun()
         if run is None:
-            return Judged(report, self.trace, Replay(), None, obstacle)
+            return Judged(
+                report, self.trace, Replay(), None, obstacle, sketches=self._sketches(report) if asked.sketches else {}
+            )
+        sketches: dict[str, Sketch] | None = {} if asked.sketches else None
         with Spool() as errors:
             quantised = report.precision.word == "int8"
-            found, seen = weighed(report, self.trace, run, errors if quantised else None)
+            found, seen = weighed(report, self.trace, run, errors if quantised else None, sketches)
             spent = budget(found, self.trace, errors.layers, run) if quantised else None
-        return Judged(found, self.trace, seen, run, "", spent)
+        return Judged(found, self.trace, seen, run, "", spent, sketches or {})
+
+    def _sketches(self, report: Report) -> dict[str, Sketch]:
+        """Where the whole errors lie, of layers whose own are not known."""
+        ours = self.trace.arrays
+        return {row.path: sketch(ours[row.path], report.arrays[row.path], "whole") for row in report.rows if not row.fault}
 
 
 HINTED = 40  # offenders for which a reason is looked for
@@ -88,6 +97,7 @@ class Judged:
     run: Run | None
     obstacle: str
     budget: Budget | None = None  # of a quantised port
+    sketches: dict[str, Sketch] = field(default_factory=dict)  # where they were asked for, and there is an error
 
     def hints(self) -> list[tuple[str, list[Row]]]:
         """Return what is wrong with each offender, those with the same fault together: the hint, '' for none, and the layers.
@@ -106,6 +116,9 @@ class Judged:
         said = self.report.plain("" if first is None else hints.get(first.path) or self.hint())
         offenders = [{"path": row.path, "hint": hints[row.path]} for row in self.report.offenders]
         spent = None if self.budget is None else plain(asdict(self.budget))
+        for row in said["rows"]:
+            if row["path"] in self.sketches:
+                row["where"] = plain(self.sketches[row["path"]].plain())
         return said | {"offenders": offenders, "obstacle": self.obstacle, "budget": spent}
 
     def hint(self, row: Row | None = None) -> str:

@@ -122,7 +122,8 @@ class Asked:
 
     `names` is a map as `naming.read_names` returns it; `layout` is 'nchw', 'nhwc' or 'auto'; `precision` one of
     `precision.PRECISIONS`, None for what the files say; `layers` are globs: no other layer is compared. Where some are given,
-    only those have to be there, unless `everything` is true; where none are, all layers of the trace have to.
+    only those have to be there, unless `everything` is true; where none are, all layers of the trace have to. With `sketches`,
+    `Baseline.judge` also finds out where in each layer the error lies.
     """
 
     tolerance: Tolerance | None = None
@@ -131,6 +132,7 @@ class Asked:
     precision: str | None = None
     layers: tuple[str, ...] = ()
     everything: bool = False
+    sketches: bool = False
 
 
 def compare(

@@ -98,21 +98,20 @@ class _Sums:
     def add(self, begin: int, ours: Floating, theirs: Floating) -> None:
         a, b = np.asarray(ours, np.float64), np.asarray(theirs, np.float64)
         finite_a, finite_b = np.isfinite(a), np.isfinite(b)
-        same = (a == b) | (np.isnan(a) & np.isnan(b))
         kept = finite_a & finite_b
         whole = bool(kept.all())
         if whole:
             error = np.abs(a - b)
         else:
-            error = np.where(same, 0.0, np.inf)
+            error = np.where((a == b) | (np.isnan(a) & np.isnan(b)), 0.0, np.inf)
             error[kept] = np.abs(a[kept] - b[kept])
             self.strange_ours += int((~finite_a).sum())
             self.strange_theirs += int((~finite_b).sum())
         ulps, equal = distance(ours, theirs, self.unit), same_bits(ours, theirs, self.unit)
-        self.equal += int(equal.sum())
-        self._judge(begin, a if whole else np.where(finite_a, a, 0.0), same, error, ulps, equal)
-        self._keep(ulps)
+        self.equal += int(np.count_nonzero(equal))
         largest = float(error.max())
+        self._judge(begin, np.abs(a), error, largest, ulps, equal)
+        self._keep(ulps)
         if self.worst < 0 or largest > self.max_abs:
             self.worst, self.max_abs = begin + int(np.argmax(error)), largest
         if not whole:
@@ -121,26 +120,28 @@ class _Sums:
         self.noise += float(error @ error)
         self.other += float(b @ b)
         self.inner += float(a @ b)
-        relative = np.divide(error, np.abs(a), out=np.zeros_like(a), where=a != 0)
-        self.max_rel = max(self.max_rel, float(relative.max(initial=0.0)))
+        size = np.abs(a)
+        size[size == 0] = np.inf
+        self.max_rel = max(self.max_rel, float((error / size).max(initial=0.0)))
 
     def _judge(
         self,
         begin: int,
-        a: npt.NDArray[np.float64],
-        same: npt.NDArray[np.bool_],
+        size: npt.NDArray[np.float64],
         error: npt.NDArray[np.float64],
+        largest: float,
         ulps: npt.NDArray[np.float64],
         equal: npt.NDArray[np.bool_],
     ) -> None:
-        """Remember the first number that lies outside the tolerance."""
-        if self.first >= 0:
-            return
+        """Remember the first number that lies outside the tolerance. `size` holds absolute values, `largest` is the error's."""
         allowed = self.tolerance
+        if self.first >= 0 or (not allowed.equal_bits and largest <= allowed.atol + allowed.rtol * self.scale):
+            return
         if allowed.equal_bits:
             within = equal
         else:
-            within = same | (error <= allowed.atol + allowed.rtol * np.maximum(np.abs(a), self.scale))
+            size = np.where(np.isfinite(size), size, 0.0)
+            within = error <= allowed.atol + allowed.rtol * np.maximum(size, self.scale)
             if allowed.max_ulp is not None:
                 within |= ulps <= allowed.max_ulp
         if not within.all():

@@ -27,6 +27,7 @@ from .faults import scale_at
 from .measure import PIECE, Row
 from .precision import coarser, step
 from .replay import Call, Replay, Run, watch
+from .sketch import Sketch, sketch
 from .stored import Layers, Spool
 from .trace import Trace
 from .ulp import spacing
@@ -35,16 +36,19 @@ TRIED = "tf32"  # what layers that a port does not show are rounded to: eleven d
 LINES = {"float32": 50.0, "tf32": 4.0, "float16": 4.0, "bfloat16": 4.0}  # roundings that a sound layer may add; measured
 
 
-def weighed(report: Report, trace: Trace, run: Run, errors: Spool | None = None) -> tuple[Report, Replay]:
+def weighed(
+    report: Report, trace: Trace, run: Run, errors: Spool | None = None, sketches: dict[str, Sketch] | None = None
+) -> tuple[Report, Replay]:
     """Return a report with the own and the inherited error of every row, and what the run showed, but for its arrays.
 
-    `run` runs the trace's network on its input. Where `errors` is given, each layer's own errors are put aside there.
+    `run` runs the trace's network on its input. Where `errors` is given, each layer's own errors are put aside there, and in
+    `sketches` where they lie.
     """
     hidden = bool(report.missing) or any(path not in report.arrays for path in trace.layers)
     with Spool() as tried:
         if hidden:
             watch(run, report.arrays, lambda path, value, call, given: _put(tried, report, path, value), rounded=TRIED)
-        scale = _Scale(trace.arrays, report, tried.layers, errors)
+        scale = _Scale(trace.arrays, report, tried.layers, errors, sketches)
         watch(run, report.arrays, scale)
     return replace(report, rows=[scale.rows.get(row.path, row) for row in report.rows]), scale.seen
 
@@ -57,8 +61,10 @@ def _put(spool: Spool, report: Report, path: str, value: Floating) -> None:
 class _Scale:
     """Weighs each layer as it is made, and takes notes of the calls and the layer scales."""
 
-    def __init__(self, trace: Layers, report: Report, tried: Layers, errors: Spool | None) -> None:
-        self.trace, self.report, self.tried, self.errors = trace, report, tried, errors
+    def __init__(
+        self, trace: Layers, report: Report, tried: Layers, errors: Spool | None, sketches: dict[str, Sketch] | None
+    ) -> None:
+        self.trace, self.report, self.tried, self.errors, self.sketches = trace, report, tried, errors, sketches
         self.given = {row.path: row for row in report.rows}
         self.rows: dict[str, Row] = {}
         self.seen = Replay()
@@ -71,10 +77,13 @@ class _Scale:
         row = self.given.get(path)
         if row is None:
             return
-        ours, theirs = self.trace[path], self.report.arrays[path]
-        self.rows[path] = _row(row, ours, theirs, value, self.tried.get(path))
+        shown = given is not value and row.form != "float64"  # then the port's numbers are what the next layers are given
+        theirs = given if shown else self.report.arrays[path]
+        self.rows[path] = _row(row, self.trace, theirs, value, self.tried)
         if self.errors is not None and theirs.shape == value.shape:
             self.errors.put(path, np.asarray(theirs, np.float32) - value)
+        if self.sketches is not None and theirs.shape == value.shape:
+            self.sketches[path] = sketch(value, theirs, "own")
 
     def _scales(self, path: str, value: Floating, call: Call | None, given: Floating) -> None:
         scale = scale_at(path, value, self.narrow)
@@ -94,17 +103,22 @@ def unit_of(row: Row) -> str:
     return "float32" if form in ("float64", "int8") else form
 
 
-def _row(row: Row, ours: Floating, theirs: Floating, right: Floating, tried: Floating | None) -> Row:
+def _row(row: Row, trace: Layers, theirs: Floating, right: Floating, tried: Layers) -> Row:
+    """Return a row with its own and its inherited error; `tried` has what hidden layers' rounding would make, if any are.
+
+    Trace and trial are read a piece at a time: with them, the largest layer would be in memory six times.
+    """
     form = unit_of(row)
     line = LINES[form] if row.precision != "int8" else math.inf  # quantisation has no line: it is measured, not judged
     if row.fault or right.shape != theirs.shape:
         return replace(row, own=math.inf, line=LINES[form])
     found = _Sums(form)
-    right = ours if row.path == INPUT else right
-    a, b, r, t = (array.reshape(-1) for array in (ours, theirs, right, right if tried is None else tried))
-    for begin in range(0, a.size, PIECE):
-        piece = slice(begin, begin + PIECE)
-        found.add(a[piece], b[piece], r[piece], t[piece])
+    b, r = theirs.reshape(-1), right.reshape(-1)
+    for begin in range(0, r.size, PIECE):
+        end = min(begin + PIECE, r.size)
+        ours = trace.piece(row.path, begin, end)
+        computed = ours if row.path == INPUT else r[begin:end]
+        found.add(ours, b[begin:end], computed, tried.piece(row.path, begin, end) if row.path in tried else computed)
     if found.broken:
         return replace(row, own=math.inf, line=LINES[form])
     unit = found.root(found.spacing / 12)
@@ -144,8 +158,9 @@ class _Sums:
         self.own += float(own @ own)
         self.inherited += float(inherited @ inherited)
         self.spacing += float(apart @ apart)
-        other = np.asarray(tried, np.float64)[kept] - r
-        self.tried += float(other @ other)
+        if tried is not right:
+            other = np.asarray(tried, np.float64)[kept] - r
+            self.tried += float(other @ other)
 
     def root(self, total: float) -> float:
         """Return the root mean square of numbers whose squares sum up to `total`."""

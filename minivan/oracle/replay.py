@@ -170,7 +170,7 @@ def _given(path: str, array: Array, substitutes: Mapping[str, Floating], rounded
     if path in substitutes:
         substitute = substitutes[path]
         if substitute.shape == array.shape:
-            return np.array(substitute, np.float32, order="C")
+            return np.asarray(substitute, np.float32, order="C")
     return np.asarray(array) if rounded is None else round_to(array, rounded)
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -42,6 +42,13 @@ class Layers(Mapping[str, Floating]):
 
     def __len__(self) -> int:
         return len(self.parts)
+
+    def piece(self, name: str, begin: int, end: int) -> Floating:
+        """Return an array's numbers from one place to another, in C order, without reading the others."""
+        part = self.parts[name]
+        if isinstance(part, StoredTensor):
+            return replace(part, shape=(end - begin,), offset=part.offset + begin).read()
+        return part.reshape(-1)[begin:end]
 
     def shape(self, name: str) -> tuple[int, ...]:
         """Return the shape of an array without reading it."""
