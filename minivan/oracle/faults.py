@@ -15,7 +15,7 @@ from ..engines import EXACT
 from ..paths import FACTOR, INPUT, UNIT, block_of
 from ..variants import COLOURS
 from .cases import LKA
-from .changes import changes_of, commit
+from .changes import EPSILONS, changes_of, commit
 from .measure import PIECE
 from .replay import Call, Replay
 
@@ -107,6 +107,10 @@ def _folding_faults(call: Call, seen: Replay) -> Iterator[Fault]:
             lambda: call.again(x=before.again(x=call.x)),
         )
         yield f"{before.path} was left out", lambda: call.again(x=before.x)
+        right = before.parameters["eps"]
+        for eps in (eps for eps in EPSILONS if eps != right):
+            text = f"{before.path} was folded into this layer with the wrong eps: {eps:g} instead of {right:g}"
+            yield text, partial(_folded, call, before, eps)
     for after in seen.consumers(call.path):
         if after.operator == "batch_norm":
             yield (
@@ -114,6 +118,10 @@ def _folding_faults(call: Call, seen: Replay) -> Iterator[Fault]:
                 f"do not apply it again, or fold it back",
                 partial(_twice_normalised, call, after),
             )
+
+
+def _folded(call: Call, before: Call, eps: float) -> Floating:
+    return np.asarray(call.again(x=before.again(eps=eps)))
 
 
 def _twice_normalised(call: Call, after: Call) -> Floating:

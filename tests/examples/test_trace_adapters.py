@@ -1,6 +1,7 @@
 """Ports in PyTorch and ONNX, recorded by the adapters in examples/ and compared: two commands, as a user types them."""
 
 import os
+import runpy
 import subprocess
 import sys
 import warnings
@@ -123,3 +124,20 @@ def test_hooks_are_taken_away_again():
     first, second = record_pytorch.record(net, X), record_pytorch.record(net, X)
     assert not any(module._forward_hooks for module in net.modules())
     assert list(first) == list(second) and np.array_equal(first["head"], second["head"])
+
+
+def test_scopes_are_read_where_either_exporter_writes_them():
+    onnx = pytest.importorskip("onnx")
+    layers_of = runpy.run_path(str(ADAPTERS / "record_onnx.py"))["layers_of"]
+
+    def node(name, scopes=None):
+        made = onnx.helper.make_node("Gelu", ["x"], [f"{name} out"], name=name)
+        if scopes is not None:
+            made.metadata_props.add(key="pkg.torch.onnx.name_scopes", value=scopes)
+        return made
+
+    act = "block1.0.mlp.act"
+    dynamo = f"['', 'block1.0.mlp', '{act}', 'gelu']"
+    nodes = [node("node_gelu", dynamo), node("/block1.0/mlp/fc1/Conv"), node("fused", "__import__")]
+    graph = onnx.helper.make_graph(nodes, "g", [], [])
+    assert layers_of(graph) == {act: "node_gelu out", "block1.0.mlp.fc1": "/block1.0/mlp/fc1/Conv out"}

@@ -176,3 +176,18 @@ def test_the_engine_that_takes_notes_does_not_pass_for_exact():
     names = []
     watch(lambda engine, hook: names.append(engine.name), {}, lambda *shown: None)
     assert names == ["exact, watched"]
+
+
+def test_batch_norm_folded_into_the_next_layer_with_another_eps():
+    def normalised(array, layers):
+        mean, var, gamma, beta = (TENSORS[f"block2.1.norm1.{part}"][:, None, None] for part in PARTS)
+        return (layers["block2.0"] - mean) / np.sqrt(var + 1e-3) * gamma + beta
+
+    layers = numpy_layers(**layer("block2.1.norm1", normalised))
+    del layers["block2.1.norm1"]
+    path, said = judged(layers)
+    assert path == "block2.1.attn.proj_1"
+    assert said == "block2.1.norm1 was folded into this layer with the wrong eps: 0.001 instead of 1e-05"
+
+
+PARTS = ("running_mean", "running_var", "weight", "bias")
