@@ -127,7 +127,7 @@ def _layer(path: str, number: int, ports: Sequence[Shown], rows: Sequence[Row | 
     )
     return (
         f'<details class="{"wrong" if wrong else "right"}"><summary><span class="number">{number}</span>'
-        f'<span class="name">{_text(path)}</span><span class="number">{shape}</span>{measures}</summary>{figures}</details>'
+        f'<span class="name" title="{_text(path)}">{_text(path)}</span><span class="number">{shape}</span>{measures}</summary>{figures}</details>'
     )
 
 

@@ -45,7 +45,7 @@ def spacing(values: Floating, form: str) -> npt.NDArray[np.float64]:
     if (fields == FINITE).any():
         fields[fields == FINITE] = 0
     least = np.maximum(fields - (BIAS + DIGITS[form]), SMALLEST[form])
-    return np.ldexp(1.0, least) if form == "float64" else ((least + BIAS) << 52).view(np.float64)
+    return np.asarray(np.ldexp(1.0, least) if form == "float64" else ((least + BIAS) << 52).view(np.float64), np.float64)
 
 
 def one_rounding(values: Floating, form: str) -> float:
@@ -65,7 +65,7 @@ def ranks(values: Floating, form: str) -> npt.NDArray[np.int64]:
     negative = bits >> (width - 1)  # all ones, or zero
     if form == "bfloat16":
         bits, width = bits >> 16, 16
-    return ((bits ^ (negative & ((1 << (width - 1)) - 1))) - negative).astype(np.int64)
+    return np.asarray((bits ^ (negative & ((1 << (width - 1)) - 1))) - negative, np.int64)
 
 
 def distance(a: Floating, b: Floating, form: str = "float32") -> npt.NDArray[np.float64]:
@@ -78,7 +78,7 @@ def distance(a: Floating, b: Floating, form: str = "float32") -> npt.NDArray[np.
     [2.0, 0.0, inf]
     """
     form = "float32" if form == "float64" else form
-    steps = np.abs(ranks(a, form) - ranks(b, form)).astype(np.float64)
+    steps = np.asarray(np.abs(ranks(a, form) - ranks(b, form)), np.float64)
     nan_a, nan_b = np.isnan(a), np.isnan(b)
     if not (nan_a.any() or nan_b.any()):
         return steps
