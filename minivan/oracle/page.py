@@ -125,10 +125,11 @@ def _layer(path: str, number: int, ports: Sequence[Shown], rows: Sequence[Row | 
         for port, row in zip(ports, rows, strict=True)
         if row is not None
     )
-    return (
-        f'<details class="{"wrong" if wrong else "right"}"><summary><span class="number">{number}</span>'
-        f'<span class="name" title="{_text(path)}">{_text(path)}</span><span class="number">{shape}</span>{measures}</summary>{figures}</details>'
+    head = (
+        f'<span class="number">{number}</span><span class="name" title="{_text(path)}">{_text(path)}</span>'
+        f'<span class="number">{shape}</span>'
     )
+    return f'<details class="{"wrong" if wrong else "right"}"><summary>{head}{measures}</summary>{figures}</details>'
 
 
 def _is_wrong(row: Row) -> bool:
