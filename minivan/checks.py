@@ -8,6 +8,7 @@ from typing import Any, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
+from .floating import standard
 from .operators import Pair
 
 Floating: TypeAlias = npt.NDArray[np.floating[Any]]
@@ -107,7 +108,10 @@ def float32(array: npt.ArrayLike) -> Float32:
     Numba knows an array that is read-only, or that lies between two addresses, as one of another type, and would compile
     every kernel once more for it: half a minute, where a copy takes next to nothing.
     """
-    return np.require(array, np.float32, ["C", "A", "W", "E"])
+    if getattr(array, "dtype", None) == np.float32:
+        return np.require(array, np.float32, ["C", "A", "W", "E"])
+    with standard():  # what is wider is rounded
+        return np.require(array, np.float32, ["C", "A", "W", "E"])
 
 
 def float64(array: npt.ArrayLike) -> Float64:

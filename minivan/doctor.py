@@ -21,7 +21,7 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from . import __version__, compiling, kernel_cache, kernel_survey, processors, seeded
+from . import __version__, compiling, floating, kernel_cache, kernel_survey, processors, seeded
 from .engines import EXACT, FAST, NUMPY, Engine, find
 from .errors import WrongCall, reason
 from .input import amount
@@ -151,14 +151,19 @@ def _arithmetic() -> Finding:
     smallest = np.array([np.finfo(np.float32).smallest_subnormal], np.float32)
     tiny = np.array([np.finfo(np.float64).smallest_subnormal])
     if not (smallest * np.float32(1)).any() or not (tiny * 1.0).any():
-        wrong = "a library in this process was built with -ffast-math and changed that for all: the bits of exact may differ"
-        return Finding("arithmetic", "numbers below 1e-38 become zero", wrong)
+        return _changed("numbers below 1e-38 become zero", "a library in this process was built with -ffast-math, and")
     one, half = np.array([1.0]), np.array([2.0**-53])  # half of what separates 1 from the next number
     to_nearest = one + half == 1 and -one - half == -1 and one + 3 * half == 1 + 4 * half
     if not to_nearest.all():
-        wrong = "a library in this process has changed that for all: the bits of exact may differ"
-        return Finding("arithmetic", "does not round to nearest", wrong)
+        return _changed("does not round to nearest", "a library in this process")
     return Finding("arithmetic", "rounds to nearest, keeps denormal numbers")
+
+
+def _changed(what: str, who: str) -> Finding:
+    """What is to be said of a changed arithmetic: minivan sets it right while it computes, wherever it can reach it."""
+    if floating.SUPPORTED:
+        return Finding("arithmetic", f"{what}; set right wherever minivan computes")
+    return Finding("arithmetic", what, f"{who} changed that for all: the bits of exact may differ")
 
 
 def _cache() -> Finding:

@@ -11,7 +11,7 @@ import threading
 from collections.abc import Callable
 from typing import Any, TypeVar, cast
 
-from . import kernel_cache
+from . import floating, kernel_cache
 from .errors import CannotCompute, NoCompiler, quote, reason
 from .processors import MOST_THREADS
 from .processors import threads as allowed
@@ -126,7 +126,8 @@ class Launch:
 
     Numba's `workqueue` threading layer ends the process when two Python threads start parallel kernels at once, and its `omp`
     layer ends a forked one whose parent has used it. Where this process's budget is smaller than the number of threads that
-    Numba would use, the kernels use the smaller one; afterwards the calling thread's number is what it was.
+    Numba would use, the kernels use the smaller one; afterwards the calling thread's number is what it was. So is its
+    floating-point environment, which is IEEE 754's inside (see `floating`); Numba's own threads set theirs (`registers`).
 
     The lock stands in the `with` itself: between its acquiring or releasing, which is C, and the block no Ctrl-C can come. In
     an `__enter__` or `__exit__` written in Python one can, and the lock would stay taken for ever.
@@ -136,6 +137,7 @@ class Launch:
         self.lock = threading.RLock()
         self._forked_with_openmp = False
         self._numbas: list[int | None] = []  # for each time that the lock is held: what to put back, if anything
+        self._floating: list[floating.standard] = []  # likewise
         if hasattr(os, "register_at_fork"):
             os.register_at_fork(after_in_child=self._forked)
 
@@ -150,8 +152,12 @@ class Launch:
         if wanted > most:
             numba.set_num_threads(most)
         self._numbas.append(wanted if wanted > most else None)
+        environment = floating.standard()
+        environment.__enter__()
+        self._floating.append(environment)
 
     def __exit__(self, *error: object) -> None:
+        self._floating.pop().__exit__()
         before = self._numbas.pop()  # what an interrupted call has left below it is never reached
         if before is not None:
             numba.set_num_threads(before)
@@ -171,7 +177,7 @@ class Launch:
             raise CannotCompute(f"{said}: unset {settings}, or {OTHERWISE}") from None
 
     def _forked(self) -> None:
-        self.lock, self._numbas = threading.RLock(), []  # another thread of the parent may have held it
+        self.lock, self._numbas, self._floating = threading.RLock(), [], []  # another thread of the parent may have held it
         self._forked_with_openmp |= threading_layer() == "omp"
 
 

@@ -12,6 +12,7 @@ from . import backward, model, paths
 from .card import Card, default_preprocessing, usual_activation
 from .checks import Float32
 from .engines import ENGINES, Engine, find
+from .floating import standard
 from .geometry import SMALLEST_SIDE
 from .hooks import Callback, Hook, renamed
 from .operators import Array, Derivatives
@@ -38,7 +39,7 @@ class VAN:
             self.tensors: dict[str, Float32] = {
                 name: np.asarray(tensors[name], np.float32) for name in check_tensors(config, tensors)
             }
-        self._make_ready()
+            self._make_ready()
 
     def _make_ready(self) -> None:
         """Make of the tensors what the engine computes with."""
@@ -51,7 +52,8 @@ class VAN:
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         vars(self).update(state)
-        self._make_ready()
+        with undisturbed():
+            self._make_ready()
 
     def __call__(self, x: npt.ArrayLike, hook: Callback | None = None, *, tap: Callback | None = None) -> Float32:
         """Return float32 logits (N, classes) for float32 images (N, C, H, W) with H, W >= 32, already normalised.
@@ -175,9 +177,22 @@ class VAN:
         return images
 
 
-def undisturbed() -> np.errstate:
-    """A block in which NumPy neither warns of nor raises for numbers, whatever the caller has set: the answer shows them."""
-    return np.errstate(all="ignore")
+class undisturbed:
+    """A block in which NumPy neither warns of nor raises for numbers, whatever the caller has set: the answer shows them.
+
+    The calling thread's floating-point environment is IEEE 754's in it (see `floating`).
+    """
+
+    __slots__ = ("_environment", "_errors")
+
+    def __enter__(self) -> None:
+        self._errors, self._environment = np.errstate(all="ignore"), standard()
+        self._errors.__enter__()
+        self._environment.__enter__()
+
+    def __exit__(self, *error: object) -> None:
+        self._environment.__exit__()
+        self._errors.__exit__(None, None, None)
 
 
 def check_channels(config: Config, card: Card) -> None:

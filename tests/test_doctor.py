@@ -83,13 +83,16 @@ assert ctypes.CDLL(ctypes.util.find_library("m")).fesetround(upward) == 0
 
 
 def test_another_direction_of_rounding_is_found():
-    assert wrong(ROUND_UP) == ["arithmetic"]
+    assert wrong(ROUND_UP) == []  # found, and set right wherever minivan computes
+    assert wrong(f"{ROUND_UP}\nfrom minivan import floating\nfloating.SUPPORTED = False") == ["arithmetic"]
 
 
 @pytest.mark.slow
 @pytest.mark.torch
 def test_numbers_that_are_flushed_to_zero_are_found():
-    assert wrong("import torch; assert torch.set_flush_denormal(True)") == ["arithmetic"]
+    flush = "import torch; assert torch.set_flush_denormal(True)"
+    assert wrong(flush) == []
+    assert wrong(f"{flush}; from minivan import floating; floating.SUPPORTED = False") == ["arithmetic"]
 
 
 @pytest.mark.parametrize(

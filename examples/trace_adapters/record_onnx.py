@@ -4,13 +4,15 @@
     python examples/trace_adapters/record_onnx.py trace.safetensors van.onnx -o port.npz
     python -m minivan oracle compare trace.safetensors port.npz
 
-A node's layer is told by the parameter it reads (`block1.0.attn.proj_1.weight`) or by its scope (`/block1.0/attn/proj_1/Conv`),
-as PyTorch's exporters write them; the last node of a scope makes the layer's output. Every such output is added to the
+A node's layer is told by the parameter it reads (`block1.0.attn.proj_1.weight`) or by its scope, as PyTorch's exporters write
+it: in the node's name (`/block1.0/attn/proj_1/Conv`), or in its metadata (`dynamo=True`). The last node of a scope makes the
+layer's output. What a fused graph shows of neither is named, and left out. Every such output is added to the
 graph's, so onnxruntime computes it; with --optimise 0 it fuses nothing else either. The input is the trace's own.
 `compare` exits with 1 where layers went unchecked: a trace recorded with --layers for what the port shows has none.
 """
 
 import argparse
+import ast
 
 import numpy as np
 import onnx
@@ -19,6 +21,21 @@ import onnxruntime
 from minivan.oracle import read_trace
 from minivan.paths import INPUT, POOL, block_of
 
+SCOPES = "pkg.torch.onnx.name_scopes"  # where the exporter of torch.onnx.export(dynamo=True) says it: torch/onnx/_internal
+LONGEST = 10_000  # characters of that
+
+
+def scope_of(node: onnx.NodeProto) -> str:
+    """Return the path of the module that a node belongs to, '' where the file does not say."""
+    said = next((entry.value for entry in node.metadata_props if entry.key == SCOPES), "")
+    try:
+        scopes = ast.literal_eval(said) if 0 < len(said) < LONGEST else []
+    except (ValueError, SyntaxError):
+        scopes = []
+    if isinstance(scopes, list) and len(scopes) > 1 and isinstance(scopes[-2], str):  # the last is the node's own name
+        return scopes[-2]
+    return ".".join(node.name.strip("/").split("/")[:-1])  # without the operator's own name
+
 
 def layers_of(graph: onnx.GraphProto) -> dict[str, str]:
     """Return the tensor that holds each layer's output: layer -> tensor, in the graph's order."""
@@ -26,8 +43,7 @@ def layers_of(graph: onnx.GraphProto) -> dict[str, str]:
     scopes: set[str] = set()
     for node in graph.node:
         parameter = next((name for name in node.input[1:] if name.endswith(".weight")), None)
-        scope = node.name.strip("/").split("/")[:-1]  # without the operator's own name
-        layer = parameter.removesuffix(".weight") if parameter else ".".join(scope)
+        layer = parameter.removesuffix(".weight") if parameter else scope_of(node)
         scopes.add(layer)
         if not layer and node.op_type in ("ReduceMean", "GlobalAveragePool"):
             layer = POOL
@@ -75,6 +91,9 @@ def main() -> None:
     kept = {name: array for name, array in layers.items() if args.all or name in trace.layers or name == INPUT}
     np.savez(args.output, **kept)
     print(f"{args.output}: {len(kept)} of {len(layers)} arrays; the trace has {len(trace.layers)} layers")
+    lost = [name for name in trace.layers if name not in layers]
+    if lost:
+        print(f"not found in the graph: {len(lost)} layers ({', '.join(lost[:3])}{', ...' if len(lost) > 3 else ''})")
 
 
 if __name__ == "__main__":

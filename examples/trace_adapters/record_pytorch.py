@@ -5,20 +5,38 @@
     python -m minivan oracle compare trace.safetensors port.npz
 
 my_van.py defines `build()`, which returns the torch.nn.Module with its weights loaded. Modules that carry the authors' names
-(`block1.0.attn.proj_1`) need nothing else; for others give `compare` a --map. Results that no module of its own makes
-(`layer_scale_1`, `pool`) are left out: `compare` judges everything else, counts them as unchecked and exits with 1; a trace
-recorded with --layers for what the port shows is judged as a whole. The input is the trace's own.
+(`block1.0.attn.proj_1`), Hugging Face's or OpenMMLab's need nothing else; for others give `compare` a --map. Results that no
+module of its own makes (`layer_scale_1`, `pool`) are left out: `compare` judges everything else, counts them as unchecked and
+exits with 1, unless it is asked with --layers for what the port shows. The input is the trace's own.
 """
 
 import argparse
+import dataclasses
 import runpy
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import numpy as np
 import torch
 
 from minivan.oracle import read_trace
+from minivan.oracle.naming import known, of_library
 from minivan.paths import INPUT
+
+
+def first_tensor(output: Any) -> torch.Tensor | None:
+    """Return what a module gives, or the first tensor in it: the authors' patch embedding gives (x, height, width), Hugging
+    Face's models a dataclass or a dict.
+    """
+    if isinstance(output, torch.Tensor):
+        return output
+    if isinstance(output, Mapping):
+        output = output.values()
+    elif dataclasses.is_dataclass(output) and not isinstance(output, type):
+        output = [getattr(output, field.name) for field in dataclasses.fields(output)]
+    if not isinstance(output, Iterable) or isinstance(output, str):
+        return None
+    return next((found for part in output if (found := first_tensor(part)) is not None), None)
 
 
 def record(net: torch.nn.Module, x: np.ndarray) -> dict[str, np.ndarray]:
@@ -28,9 +46,10 @@ def record(net: torch.nn.Module, x: np.ndarray) -> dict[str, np.ndarray]:
     for name, module in net.named_modules():
 
         def keep(module: torch.nn.Module, inputs: Any, output: Any, name: str = name) -> None:
-            if isinstance(output, tuple):  # the authors' patch embedding returns (x, height, width)
-                output = output[0]
-            values = output.detach().cpu()
+            tensor = first_tensor(output)
+            if tensor is None:
+                return
+            values = tensor.detach().cpu()
             outputs[name] = (values.float() if values.dtype == torch.bfloat16 else values).numpy()  # NumPy has no bfloat16
 
         if name:
@@ -55,6 +74,9 @@ def main() -> None:
     if trace.input is None:
         parser.error(f"{args.trace} does not hold its input")
     layers = record(runpy.run_path(args.model)["build"](), trace.input)
+    if library := known(layers, trace.layers):
+        print(f"the modules' names are those of {library}")
+        layers = of_library(layers, library, trace.layers)
     kept = {name: array for name, array in layers.items() if args.all or name in trace.layers or name == INPUT}
     np.savez(args.output, **kept)
     print(f"{args.output}: {len(kept)} of {len(layers)} arrays; the trace has {len(trace.layers)} layers")

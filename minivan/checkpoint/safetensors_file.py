@@ -12,6 +12,7 @@ import json
 import struct
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from functools import partial
 from io import BufferedIOBase
 from math import prod
 from pathlib import Path
@@ -58,6 +59,23 @@ def open_safetensors(path: str | Path) -> Iterator[tuple[dict[str, StoredTensor]
         yield *contents(file, budget), budget
 
 
+def lasting(path: str | Path) -> tuple[dict[str, StoredTensor], dict[str, str], Budget]:
+    """Return what `open_safetensors` gives, of tensors that can be read at any time: for each, the file is opened again.
+
+    Raises as `open_safetensors` does, and reading a tensor does where the file has become shorter or is gone.
+    """
+
+    def again(position: int, size: int) -> Bytes:
+        with named(path), opened(path) as file:
+            return read_into(file, position, size)
+
+    with named(path), opened(path) as file:
+        text, size = _text(file)
+    budget = Budget(8 + len(text) + size)
+    places, metadata = _understood(text, size, budget)
+    return {name: _tensor(again, 8 + len(text), name, place) for name, place in places.items()}, metadata, budget
+
+
 def contents(file: BufferedIOBase, budget: Budget) -> tuple[dict[str, StoredTensor], dict[str, str]]:
     """Return the tensors and the metadata of a safetensors file that is open; the tensors can be read as long as it is.
 
@@ -65,8 +83,8 @@ def contents(file: BufferedIOBase, budget: Budget) -> tuple[dict[str, StoredTens
     """
     text, size = _text(file)
     places, metadata = _understood(text, size, budget)
-    start = 8 + len(text)
-    return {name: _tensor(file, start, name, place) for name, place in places.items()}, metadata
+    read, start = partial(read_into, file), 8 + len(text)
+    return {name: _tensor(read, start, name, place) for name, place in places.items()}, metadata
 
 
 def _understood(text: bytes, size: int, budget: Budget) -> tuple[dict[str, Place], dict[str, str]]:
@@ -143,20 +161,21 @@ def _check_order(places: Mapping[str, Place], size: int) -> None:
         raise CheckpointError(DAMAGED, f"its tensors have {reached} bytes, {size} follow the header{why}")
 
 
-def _tensor(file: BufferedIOBase, start: int, name: str, place: Place) -> StoredTensor:
+def _tensor(read: Callable[[int, int], Bytes], start: int, name: str, place: Place) -> StoredTensor:
+    """Return a tensor; `read(position, size)` returns bytes of the file."""
     dtype, shape, begin, end = place
 
     def fetch(offset: int, size: int) -> Bytes:
         if offset < 0 or begin + offset + size > end:
             raise CheckpointError(f"{quote(name)} has the shape {shape} and {end - begin} bytes")
-        return read_into(file, start + begin + offset, size)
+        return read(start + begin + offset, size)
 
     return StoredTensor(shape, DTYPES[dtype], fetch)
 
 
 def write(
     path: str | Path,
-    tensors: Mapping[str, npt.NDArray[Any]],
+    tensors: Mapping[str, npt.NDArray[Any] | StoredTensor],
     metadata: Mapping[str, str],
     dtype: str | None = None,
     check: Callable[[Mapping[str, str], Budget], object] = lambda metadata, budget: None,
@@ -174,12 +193,13 @@ def write(
 
 
 def pieces(
-    tensors: Mapping[str, npt.NDArray[Any]],
+    tensors: Mapping[str, npt.NDArray[Any] | StoredTensor],
     metadata: Mapping[str, str],
     dtype: str | None = None,
     check: Callable[[Mapping[str, str], Budget], object] = lambda metadata, budget: None,
 ) -> Iterator[bytes | memoryview]:
-    """Yield the bytes of a safetensors file, the header first, then one tensor after another.
+    """Yield the bytes of a safetensors file, the header first, then one tensor after another. Of those that another file holds, one is read at a
+    time.
 
     `dtype` is float64, float32 or float16, to which every tensor is rounded, or None to write each as it is. Raises
     CheckpointError for a tensor that is none of the three, for a number that does not fit, and for a file that minivan would
@@ -188,10 +208,10 @@ def pieces(
     header: dict[str, Any] = {METADATA: dict(sorted(metadata.items()))}
     end = 0
     for name, tensor in tensors.items():
-        form = dtype or tensor.dtype.name
+        form = dtype or _dtype(tensor)
         if form not in WRITTEN:
             raise CheckpointError(f"{name} has the dtype {form}", f"{', '.join(WRITTEN)} are written")
-        size = tensor.size * ITEM_SIZES[form]
+        size = prod(tensor.shape) * ITEM_SIZES[form]
         header[name] = {"dtype": WRITTEN[form], "shape": tensor.shape, "data_offsets": [end, end + size]}
         end += size
     text = json.dumps(header, separators=(",", ":")).encode("ascii")
@@ -200,8 +220,13 @@ def pieces(
     check(_understood(text, end, budget)[1], budget)
     yield struct.pack("<Q", len(text)) + text
     for name, tensor in tensors.items():
-        narrowed = narrow(name, tensor, dtype or tensor.dtype.name)
+        array = tensor.read() if isinstance(tensor, StoredTensor) else tensor
+        narrowed = narrow(name, array, dtype or array.dtype.name)
         yield narrowed.astype(narrowed.dtype.newbyteorder("<"), copy=False).data
+
+
+def _dtype(tensor: npt.NDArray[Any] | StoredTensor) -> str:
+    return tensor.dtype if isinstance(tensor, StoredTensor) else tensor.dtype.name
 
 
 def narrow(name: str, tensor: npt.NDArray[Any], dtype: str) -> npt.NDArray[Any]:

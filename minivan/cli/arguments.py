@@ -73,13 +73,12 @@ def add_weights(parser: argparse.ArgumentParser) -> None:
     add_reading(parser)
 
 
-def add_reading(parser: argparse.ArgumentParser) -> None:
-    """Add --key, --strict and --allow-nonfinite, which say how a file of weights is read."""
+def add_reading(parser: argparse.ArgumentParser, also: str = "") -> None:
+    """Add --key, --strict and --allow-nonfinite, which say how weights are read; `also` is what else may hold such numbers."""
     add_key(parser)
     add_strict(parser)
-    parser.add_argument(
-        "--allow-nonfinite", action="store_true", help="take weights with NaN, infinities or negative variances in them"
-    )
+    taken = f"take weights with NaN, infinities or negative variances in them{also}"
+    parser.add_argument("--allow-nonfinite", action="store_true", help=taken)
 
 
 def add_key(parser: argparse.ArgumentParser) -> None:

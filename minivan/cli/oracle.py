@@ -10,15 +10,18 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ..errors import WrongCall, printable, reason
-from .arguments import NO, RIGHT, add_engine, add_reading, add_threads, in_time, wrong_calls
+from ..errors import WrongCall, reason
+from ..output import place, replacing
+from .arguments import NO, RIGHT, add_engine, add_key, add_reading, add_threads, in_time, wrong_calls
+from .oracle_report import layers, print_answers, print_report
 from .printing import note, say, say_json
 
 if TYPE_CHECKING:
-    from ..oracle.compare import Difference, Report
+    from ..oracle import Asked
+    from ..oracle.arithmetic import Arithmetic
 
-SHOWN = 3  # names of layers in one message
-WIDEST = 80  # characters of the column of names: a longer one moves its own line to the right, not all
+REFERENCES = ("float16", "bfloat16", "tf32", "int8")
+PRECISIONS = ("float32", "tf32", "float16", "bfloat16", "int8")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -28,32 +31,59 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     record.add_argument("input", metavar="INPUT", help="an image, or a normalised tensor (C, H, W) or (N, C, H, W) as .npy")
     record.add_argument("-o", "--output", metavar="FILE", help="the trace to write, safetensors")
     record.add_argument("--model", metavar="NAME", help="a name (b0, ...) or a file of weights (default: the best usable here)")
-    add_reading(record)
+    add_reading(record, also=", and such an input")
     add_engine(record, default="exact")
     record.add_argument(
         "--layers", action="append", metavar="GLOB", help="keep only layers whose path matches, 'block1.*' say; may be repeated"
     )
     record.add_argument("--hashes", action="store_true", help="print a SHA-256 per layer; -o is then not needed")
+    record.add_argument(
+        "--precision", choices=REFERENCES, help="a reference in a port's own precision: every operator's output rounded to it"
+    )
+    record.add_argument(
+        "--round-everything", action="store_true", help="with --precision: round the input and all weights, too"
+    )
+    record.add_argument(
+        "--scales", metavar="FILE", help="for --precision int8: where and with which scales numbers are rounded"
+    )
 
     compare = commands.add_parser(
         "compare",
         help="name the first layer of a port that differs from a trace",
-        epilog="Exit status: 0 every layer of the trace is within tolerance, 1 layers differ or went unchecked, 2 a wrong "
-        "call, or nothing could be judged.",
+        epilog="Exit status: 0 every layer of the trace (or of those asked for with --layers) is there and right, 1 layers "
+        "differ or went unchecked, 2 a wrong call, or nothing could be judged.",
         allow_abbrev=False,
     )
-    compare.add_argument("trace", metavar="TRACE", help="a trace, or a test vector's folder")
+    compare.add_argument("trace", metavar="TRACE", help="a trace, a test vector's folder, or that of all of them")
     compare.add_argument("other", metavar="OTHER", help="a trace or other safetensors, an .npz, or a folder of .npy")
     compare.add_argument("--rtol", type=tolerance, help="allowed error, relative to max(|value|, the layer's RMS)")
     compare.add_argument("--atol", type=tolerance, help="allowed absolute error (default 0)")
     compare.add_argument("--max-ulp", type=tolerance, metavar="N", help="or allow N units in the last place; alone, only that")
-    compare.add_argument("--map", metavar="FILE", help="lines 'checkpoint path = name in OTHER'; '*' is one part of a path")
+    compare.add_argument(
+        "--bit-equal", action="store_true", help="ask for equal bits, the sign of zero included; any NaN will do"
+    )
+    compare.add_argument(
+        "--precision",
+        choices=PRECISIONS,
+        help="what OTHER computes in, which decides what is allowed (default: what its files say)",
+    )
+    compare.add_argument(
+        "--layers", action="append", metavar="GLOB", help="judge, and ask for, these layers alone; may be repeated"
+    )
+    compare.add_argument("--require-all", action="store_true", help="ask for every layer of the trace, --layers or not")
+    compare.add_argument("--map", metavar="FILE", help="lines 'checkpoint path = name in OTHER'; or huggingface, openmmlab")
+    compare.add_argument("--scales", metavar="FILE", help="what OTHER's numbers of eight bits stand for, as record takes it")
     compare.add_argument("--layout", choices=["auto", "nchw", "nhwc"], default="auto", help="of OTHER (default: detected)")
     compare.add_argument("--model", metavar="NAME", help="the trace's weights, for hints (default: what the trace says)")
+    add_key(compare)
+    compare.add_argument("--report", metavar="FILE", help="write a page of HTML, too: where in each layer the error lies")
+    compare.add_argument("--beside", metavar="OTHER", help="a second port, shown beside the first on the page of --report")
     compare.add_argument("--json", action="store_true", help="print one JSON object; infinities and NaN are null in it")
 
     vectors = commands.add_parser("vectors", help="write small test vectors for every operator", allow_abbrev=False)
     vectors.add_argument("-o", "--output", metavar="DIR", required=True, help="the folder to write them to")
+    vectors.add_argument("--precision", choices=REFERENCES[:-1], help="vectors whose outputs are rounded to a shorter format")
+    vectors.add_argument("--round-everything", action="store_true", help="with --precision: round inputs and parameters, too")
     vectors.add_argument("--op", metavar="NAME", action="append", help="only this operator's; may be repeated")
     for command in (record, compare, vectors):
         add_threads(command)
@@ -84,39 +114,93 @@ def run_record(args: argparse.Namespace) -> int:
     if not args.output and not args.hashes:
         raise WrongCall("say where the trace goes with -o FILE, or ask for its digests with --hashes")
     with wrong_calls():
+        arithmetic = reference(args)
         model = load(args.model, args.engine, key=args.key, strict=args.strict, allow_nonfinite=args.allow_nonfinite)
         for remark in model.card.notes:
             note(remark)
         read = functools.partial(oracle.read_input, args.input, model.card.preprocessing)
         x = read() if oracle.is_tensor(args.input) else in_time(read, args.input)
-        trace = oracle.record(model, x, args.layers or ["*"], args.model or "")
-        if args.output:
-            oracle.write(trace, args.output)
-    if args.hashes:
-        say(hashes(trace).rstrip("\n"))
-    else:
+        beside = place(args.output).parent if args.output else None
+        with oracle.Spool(beside) as spool:
+            trace = oracle.record(
+                model, x, args.layers or ["*"], args.model or "", finite=not args.allow_nonfinite, arithmetic=arithmetic,
+                spool=spool,
+            )  # fmt: skip
+            if args.output:
+                oracle.write(trace, args.output)
+            if args.hashes:
+                say(hashes(trace).rstrip("\n"))
+    if not args.hashes:
         size = Path(args.output).stat().st_size
-        say(f"{args.output}: {layers(len(trace.layers))}, {size:,} bytes, {model.card.name} on engine {model.engine.name}")
+        said = f"{model.card.name} on engine {trace.metadata['engine']}"
+        say(f"{args.output}: {layers(len(trace.layers))}, {size:,} bytes, {said}")
     return RIGHT
+
+
+def reference(args: argparse.Namespace) -> Arithmetic | None:
+    """Return the precision that a command line asks `exact` to be rounded to, None for none."""
+    from ..oracle.arithmetic import Arithmetic
+    from ..oracle.scales import read_scales
+
+    scales = getattr(args, "scales", None)
+    if args.precision is None:
+        if args.round_everything or scales:
+            raise WrongCall("--round-everything and --scales say how --precision rounds: say to what")
+        return None
+    if getattr(args, "engine", "exact") != "exact":
+        raise WrongCall(f"--precision rounds what exact computes, not {args.engine}: leave --engine out")
+    return Arithmetic(args.precision, args.round_everything, read_scales(scales) if scales else None)
 
 
 def run_compare(args: argparse.Namespace) -> int:
     from .. import oracle
+    from ..oracle import every
+    from ..oracle.page import Shown, page
+    from ..oracle.scales import read_scales
 
-    allowed = None
-    if args.max_ulp is not None or args.rtol is not None or args.atol is not None:
-        allowed = oracle.Tolerance(args.rtol or 0.0, args.atol or 0.0, args.max_ulp)
+    if args.beside and not args.report:
+        raise WrongCall("--beside shows a second port on the page of --report: say where that goes")
     with wrong_calls(), nothing_judged():
-        baseline = oracle.open_baseline(args.trace, args.model)
-        names = oracle.read_names(args.map) if args.map else []
-        report = oracle.compare(baseline.trace, oracle.read(args.other), allowed, names, args.layout)
-        hint = baseline.hint(report)
+        if every.is_vectors(args.trace):
+            if args.report:
+                raise WrongCall("--report is about one trace or test vector: name one of them")
+            return print_answers(every.judge_all(args.trace, args.other, asked(args)), args.json)
+        baseline = oracle.open_baseline(args.trace, args.model, args.key)
+        scales = read_scales(args.scales) if args.scales else None
+        judged = baseline.judge(oracle.read(args.other, scales), asked(args))
+        report, said = judged.report, judged.plain()
+        right = report.within and not report.missing
+        if args.report:
+            ports = [Shown(args.other, judged)]
+            if args.beside:
+                ports.append(Shown(args.beside, baseline.judge(oracle.read(args.beside, scales), asked(args))))
+                said["beside"] = ports[1].judged.plain()
+                right = right and ports[1].right
+            with replacing(args.report) as file:
+                file.write(page(args.trace, ports).encode())
     with contextlib.suppress(BrokenPipeError):  # nobody reads on: the status is the verdict all the same
         if args.json:
-            say_json(report.plain(hint), flush=True)
+            say_json(said, flush=True)
         else:
-            print_report(report, hint)
-    return RIGHT if report.within and not report.missing else NO
+            print_report(judged, said)
+    return RIGHT if right else NO
+
+
+def asked(args: argparse.Namespace) -> Asked:
+    """Return what the command line asks a comparison for. Raises ValueError for a map that is none."""
+    from .. import oracle
+
+    allowed = None
+    if args.bit_equal:
+        if not args.rtol == args.atol == args.max_ulp is None:
+            raise WrongCall("--bit-equal allows nothing: leave --rtol, --atol and --max-ulp out")
+        allowed = oracle.Tolerance(bits=True)
+    elif args.max_ulp is not None or args.rtol is not None or args.atol is not None:
+        allowed = oracle.Tolerance(args.rtol or 0.0, args.atol or 0.0, args.max_ulp)
+    names = oracle.read_names(args.map) if args.map else []
+    return oracle.Asked(
+        allowed, names, args.layout, args.precision, tuple(args.layers or ()), args.require_all, bool(args.report)
+    )
 
 
 @contextlib.contextmanager
@@ -133,70 +217,10 @@ def nothing_judged() -> Iterator[None]:
         ) from error
 
 
-def print_report(report: Report, hint: str) -> None:
-    from ..oracle.trace import shape_text
-
-    width = max([5, *(len(printable(row.path)) for row in report.rows)])
-    width = min(width, WIDEST)
-    say(f"    {'#':>4} {'layer':{width}} {'shape':>15} {'bits':>7} {'max abs':>9} {'max rel':>9} "
-          f"{'max ULP':>9} {'99.9%':>8} {'SNR dB':>7} {'cosine':>11}")  # fmt: skip
-    for row in report.rows:
-        mark = "   " if row.within else ">>>"
-        head = f"{mark} {row.number:4} {printable(row.path):{width}} {shape_text(row.shape):>15}"
-        if row.fault:
-            say(f"{head} {row.fault}")
-        else:
-            say(f"{head} {share(row.bit_equal):>7} {row.max_abs:9.2e} {row.max_rel:9.2e} {count(row.max_ulp):>9} "
-                  f"{count(row.ulp_999):>8} {row.snr_db:7.1f} {row.cosine:11.8f}")  # fmt: skip
-    if report.missing:
-        say(f"not in the port: {layers(len(report.missing))} ({some(report.missing)})")
-    if report.unknown:
-        say(f"not in the trace: {len(report.unknown)} names of the port ({some(report.unknown)})")
-    first = report.first_divergence
-    if first is None:
-        compared = f"{layers(len(report.rows))} compared, layout {report.layout}"
-        if report.missing:  # "bit-equal" would be read as the whole port's verdict
-            say(f"{compared}: within tolerance, but {layers(len(report.missing))} of the trace went unchecked")
-        else:
-            say(f"{compared}: {'bit-equal' if report.bit_equal else 'within tolerance'}")
-        return
-    say(f"first divergence: {first.path} (layer {first.number})")
-    if first.first is not None and first.worst is not None:
-        say(f"  first beyond tolerance {at(first.first)}")
-        say(f"  largest error          {at(first.worst)}")
-    say(f"  hint: {hint or 'no known fault gives these numbers'}")
-    if report.missing:
-        say(f"{layers(len(report.missing))} of the trace went unchecked")
-
-
-def layers(number: int) -> str:
-    """A number of layers, in words."""
-    return "1 layer" if number == 1 else f"{number} layers"
-
-
-def share(value: float) -> str:
-    """A share in per cent that says 100% only of all."""
-    return "100%" if value == 1 else f"{min(value, 0.9999):.2%}"
-
-
-def count(ulps: float) -> str:
-    """A number of ULP: whole while it is short, then as a power of ten."""
-    return f"{ulps:.0f}" if ulps < 1e7 else f"{ulps:.1e}"
-
-
-def at(difference: Difference) -> str:
-    """An index and both values, with the nine digits that tell any two float32 numbers apart."""
-    return f"at {difference.index}: {difference.ours:.9g} in the trace, {difference.theirs:.9g} in the port"
-
-
-def some(names: list[str]) -> str:
-    return ", ".join(printable(name) for name in names[:SHOWN]) + (", ..." if len(names) > SHOWN else "")
-
-
 def run_vectors(args: argparse.Namespace) -> int:
     from ..oracle import vectors
 
     with wrong_calls():
-        number = vectors.write(args.output, args.op)
+        number = vectors.write(args.output, args.op, reference(args))
     say(f"{args.output}: {number} test vectors; manifest.json says what they are, FORMAT.md how to read them")
     return RIGHT

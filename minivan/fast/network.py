@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from ..geometry import DWCONV
 from ..jit import inline, njit
+from ..registers import restore, standard
 from .addresses import Address
 from .depthwise import Band, Conv0, Convolution, ConvSpatial, Dwconv, depthwise, of_block
 from .head import head, pool
@@ -213,6 +214,7 @@ def run(
 
     tilings: Tiling per stage; member: one Member. The stages' outputs stay at `features`, one behind the other.
     """
+    was = standard()
     v = vector_width(lanes)
     stages, blocks = packed.stages, packed.blocks
     me: Member = member[0]
@@ -256,3 +258,4 @@ def run(
         pool(lanes, moved(source, i * positions * v), channels, positions, me.scratch.pooled)
         to = logits + i * net.classes
         head(me.scratch.pooled, channels, net.head, net.classes, me.scratch.sums, to, first, last)
+    restore(was)

@@ -8,6 +8,7 @@ from .. import checks
 from ..checks import Float32, Floating
 from ..jit import launch, njit, prange
 from ..ops.activation import CHUNK, erfc, exp
+from ..registers import restore, standard
 
 
 def gelu_input(dy: Floating, x: Floating) -> Float32:
@@ -25,10 +26,12 @@ def gelu_input(dy: Floating, x: Floating) -> Float32:
 def _gelu_input(dy: Float32, x: Float32, dx: Float32) -> None:
     """For each element: dx = dy * (erfc(-x / sqrt 2) / 2 + x * exp(-x^2 / 2) / sqrt(2 pi))."""
     for chunk in prange((x.size + CHUNK - 1) // CHUNK):
+        was = standard()
         for p in range(chunk * CHUNK, min((chunk + 1) * CHUNK, x.size)):
             v = np.float64(x[p])
             slope = 0.5 * erfc(v * -0.7071067811865476) + v * exp(v * v * -0.5) * 0.3989422804014327
             dx[p] = np.float64(dy[p]) * slope
+        restore(was)
 
 
 def softmax_input(dy: Floating, y: Floating) -> Float32:

@@ -10,6 +10,7 @@ from .. import checks
 from ..checks import Float32, Floating, Whole
 from ..jit import launch, njit, prange
 from ..operators import Pair
+from ..registers import restore, standard
 from .depthwise import depthwise_input, depthwise_weight
 from .one_channel import collect, hand_back
 from .pointwise import pointwise_input, pointwise_weight
@@ -88,6 +89,7 @@ def _dense_input(
     c_out, c_group, _, _ = weight.shape
     o_group = c_out // groups
     for item in prange(n * c_in):
+        was = standard()
         image, channel = item // c_in, item % c_in
         c, first = channel % c_group, channel // c_group * o_group  # its place in its group, and the group's first output
         acc = np.empty(w_in, np.float64)
@@ -97,6 +99,7 @@ def _dense_input(
                 hand_back(dy[image, o], weight[o, c], row, stride, padding, dilation, acc)
             for column in range(w_in):
                 dx[image, channel, row, column] = acc[column]
+        restore(was)
 
 
 @njit(parallel=True)
@@ -106,9 +109,11 @@ def _dense_weight(
     """For each output channel and each input channel of its group: a kernel's derivative."""
     c_out, c_group, _, _ = dweight.shape
     for item in prange(c_out * c_group):
+        was = standard()
         o, c = item // c_group, item % c_group
         channel = o // (c_out // groups) * c_group + c
         collect(dy[:, o], x[:, channel], stride, padding, dilation, dweight[o, c])
+        restore(was)
 
 
 @njit(parallel=True)
@@ -116,8 +121,10 @@ def _channel_sums(dy: Float32, dbias: Float32) -> None:
     """For each channel: images in order, positions in order."""
     n, channels, positions = dy.shape
     for c in prange(channels):
+        was = standard()
         total = 0.0
         for image in range(n):
             for p in range(positions):
                 total += np.float64(dy[image, c, p])
         dbias[c] = total
+        restore(was)

@@ -9,6 +9,7 @@ import numpy as np
 
 from ..checks import Float32, Floating, Whole
 from ..jit import launch, njit, prange
+from ..registers import restore, standard
 from .one_channel import collect, hand_back
 
 
@@ -33,6 +34,7 @@ def _depthwise_input(dy: Float32, weight: Float32, stride: Whole, padding: Whole
     n, c_in, h_in, w_in = dx.shape
     outputs = weight.shape[0] // c_in
     for item in prange(n * c_in):
+        was = standard()
         image, c = item // c_in, item % c_in
         acc = np.empty(w_in, np.float64)
         for row in range(h_in):
@@ -41,6 +43,7 @@ def _depthwise_input(dy: Float32, weight: Float32, stride: Whole, padding: Whole
                 hand_back(dy[image, o], weight[o, 0], row, stride, padding, dilation, acc)
             for column in range(w_in):
                 dx[image, c, row, column] = acc[column]
+        restore(was)
 
 
 @njit(parallel=True)
@@ -48,4 +51,6 @@ def _depthwise_weight(dy: Float32, x: Float32, stride: Whole, padding: Whole, di
     """For each output channel: its kernel's derivative, from the one channel that it reads."""
     c_out, c_in = dweight.shape[0], x.shape[1]
     for o in prange(c_out):
+        was = standard()
         collect(dy[:, o], x[:, o // (c_out // c_in)], stride, padding, dilation, dweight[o, 0])
+        restore(was)

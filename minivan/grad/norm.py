@@ -9,6 +9,7 @@ import numpy as np
 from .. import checks, ops
 from ..checks import Float32, Floating
 from ..jit import launch, njit, prange
+from ..registers import restore, standard
 from .conv import conv2d_bias
 
 TILE = 64  # positions whose means are summed together
@@ -34,10 +35,12 @@ def _batch_norm_input(dy: Float32, running_var: Float32, weight: Float32, eps: f
     """For each image and channel: dx[p] = dy[p] * weight / deviation, in float64."""
     n, channels, positions = dy.shape
     for item in prange(n * channels):
+        was = standard()
         image, c = item // channels, item % channels
         scale = np.float64(weight[c]) / math.sqrt(np.float64(running_var[c]) + eps)
         for p in range(positions):
             dx[image, c, p] = np.float64(dy[image, c, p]) * scale
+        restore(was)
 
 
 def batch_norm_parameters(
@@ -60,12 +63,14 @@ def _scaled_sums(dy: Float32, x: Float32, mean: Float32, var: Float32, eps: floa
     """For each channel: the sum over images and positions of dy * (x - mean) / sqrt(var + eps)."""
     n, channels, positions = dy.shape
     for c in prange(channels):
+        was = standard()
         centre, deviation = np.float64(mean[c]), math.sqrt(np.float64(var[c]) + eps)
         total = 0.0
         for image in range(n):
             for p in range(positions):
                 total += np.float64(dy[image, c, p]) * ((np.float64(x[image, c, p]) - centre) / deviation)
         dweight[c] = total
+        restore(was)
 
 
 def layer_norm_input(dy: Floating, x: Floating, weight: Floating, eps: float = 1e-6) -> Float32:
@@ -90,6 +95,7 @@ def _layer_norm_input(dy: Float32, x: Float32, weight: Float32, eps: float, dx: 
     n, channels, positions = x.shape
     tiles = (positions + TILE - 1) // TILE
     for item in prange(n * tiles):
+        was = standard()
         image, start = item // tiles, item % tiles * TILE
         size = min(TILE, positions - start)
         mean, deviation = np.zeros(TILE, np.float64), np.zeros(TILE, np.float64)
@@ -117,6 +123,7 @@ def _layer_norm_input(dy: Float32, x: Float32, weight: Float32, eps: float, dx: 
                 g = scale * np.float64(dy[image, c, start + p])
                 z = (np.float64(x[image, c, start + p]) - mean[p]) / deviation[p]
                 dx[image, c, start + p] = (g - mean_g[p] - z * mean_gz[p]) / deviation[p]
+        restore(was)
 
 
 def layer_norm_parameters(dy: Floating, x: Floating, eps: float = 1e-6) -> tuple[Float32, Float32]:

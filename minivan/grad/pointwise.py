@@ -8,6 +8,7 @@ from .. import checks
 from ..checks import Float32, Floating
 from ..jit import launch, njit, prange
 from ..ops import pointwise_conv2d
+from ..registers import restore, standard
 
 
 def pointwise_input(dy: Floating, weight: Floating) -> Float32:
@@ -48,9 +49,11 @@ def _pointwise_weight(dy: Float32, x: Float32, dweight: Float32) -> None:
     n, c_out, positions = dy.shape
     _, c_in, _ = x.shape
     for o in prange(c_out):
+        was = standard()
         for c in range(c_in):
             total = 0.0
             for image in range(n):
                 for p in range(positions):
                     total += np.float64(dy[image, o, p]) * np.float64(x[image, c, p])
             dweight[o, c] = total
+        restore(was)

@@ -10,9 +10,10 @@ import math
 
 import numpy as np
 
-from .. import checks
+from .. import checks, floating
 from ..checks import Float32, Floating
 from ..jit import inline, launch, njit, prange
+from ..registers import restore, standard
 
 CHUNK = 4096  # elements a thread takes at once
 
@@ -127,9 +128,11 @@ def gelu(x: Floating) -> Float32:
 def _gelu(x: Float32, y: Float32) -> None:
     """For each element: y = x/2 * erfc(-x / sqrt 2)."""
     for chunk in prange((x.size + CHUNK - 1) // CHUNK):
+        was = standard()
         for p in range(chunk * CHUNK, min((chunk + 1) * CHUNK, x.size)):
             v = np.float64(x[p])
             y[p] = v * 0.5 * erfc(v * -0.7071067811865476)
+        restore(was)
 
 
 def softmax(x: Floating) -> Float32:
@@ -137,7 +140,8 @@ def softmax(x: Floating) -> Float32:
     checks.check_softmax(x)
     x = checks.float32(x)
     y = np.empty_like(x)
-    _softmax(x.reshape(-1, x.shape[-1]), y.reshape(-1, x.shape[-1]))
+    with floating.standard():
+        _softmax(x.reshape(-1, x.shape[-1]), y.reshape(-1, x.shape[-1]))
     return y
 
 

@@ -8,6 +8,7 @@ from .. import checks
 from ..checks import Float32, Floating, Whole
 from ..jit import launch, njit, prange
 from ..operators import Pair
+from ..registers import restore, standard
 from .depthwise import depthwise_conv2d, dilated_depthwise_conv2d
 from .pointwise import pointwise_conv2d
 from .reach import reach
@@ -71,6 +72,7 @@ def _dense(
     n, c_out, h, w = y.shape
     _, c_group, k_h, k_w = weight.shape
     for item in prange(n * c_out):
+        was = standard()
         image, o = item // c_out, item % c_out
         first = o // (c_out // groups) * c_group  # the first input channel of this output's group
         acc = np.empty(w, np.float64)
@@ -89,3 +91,4 @@ def _dense(
                             acc[j] += tap * np.float64(x[image, first + c, row, j * s_w + offset])
             for j in range(w):
                 y[image, o, i, j] = acc[j]
+        restore(was)

@@ -9,6 +9,7 @@ from ..checks import Float32, Floating, Whole
 from ..geometry import CONV_SPATIAL
 from ..jit import launch, njit, prange
 from ..operators import Pair
+from ..registers import restore, standard
 from .reach import reach
 
 
@@ -35,6 +36,7 @@ def _depthwise(x: Float32, weight: Float32, bias: Float32, stride: Whole, paddin
     n, c_out, h, w = y.shape
     _, _, k_h, k_w = weight.shape
     for item in prange(n * c_out):
+        was = standard()
         image, o = item // c_out, item % c_out
         c = o // (c_out // c_in)
         acc = np.empty(w, np.float64)
@@ -51,6 +53,7 @@ def _depthwise(x: Float32, weight: Float32, bias: Float32, stride: Whole, paddin
                         acc[j] += tap * np.float64(x[image, c, row, j * s_w - p_w + b])
             for j in range(w):
                 y[image, o, i, j] = acc[j]
+        restore(was)
 
 
 def dilated_depthwise_conv2d(
@@ -84,6 +87,7 @@ def _dilated_depthwise(
     n, c_out, h, w = y.shape
     _, _, k_h, k_w = weight.shape
     for item in prange(n * c_out):
+        was = standard()
         image, o = item // c_out, item % c_out
         c = o // (c_out // c_in)
         acc = np.empty(w, np.float64)
@@ -101,3 +105,4 @@ def _dilated_depthwise(
                         acc[j] += tap * np.float64(x[image, c, row, j * s_w + offset])
             for j in range(w):
                 y[image, o, i, j] = acc[j]
+        restore(was)

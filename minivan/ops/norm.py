@@ -9,6 +9,7 @@ import numpy as np
 from .. import checks
 from ..checks import Float32, Floating
 from ..jit import launch, njit, prange
+from ..registers import restore, standard
 
 TILE = 64  # positions whose means and variances are summed together
 
@@ -37,11 +38,13 @@ def _batch_norm(
     """For each image and channel: y[p] = (x[p] - mean) / deviation * weight + bias, in float64."""
     n, channels, positions = x.shape
     for item in prange(n * channels):
+        was = standard()
         image, c = item // channels, item % channels
         mean, scale, shift = np.float64(running_mean[c]), np.float64(weight[c]), np.float64(bias[c])
         deviation = math.sqrt(np.float64(running_var[c]) + eps)
         for p in range(positions):
             y[image, c, p] = (np.float64(x[image, c, p]) - mean) / deviation * scale + shift
+        restore(was)
 
 
 def layer_norm(x: Floating, weight: Floating, bias: Floating, eps: float = 1e-6) -> Float32:
@@ -68,6 +71,7 @@ def _layer_norm(x: Float32, weight: Float32, bias: Float32, eps: float, y: Float
     n, channels, positions = x.shape
     tiles = (positions + TILE - 1) // TILE
     for item in prange(n * tiles):
+        was = standard()
         image, start = item // tiles, item % tiles * TILE
         size = min(TILE, positions - start)
         mean, variance, deviation = np.zeros(TILE, np.float64), np.zeros(TILE, np.float64), np.empty(TILE, np.float64)
@@ -86,3 +90,4 @@ def _layer_norm(x: Float32, weight: Float32, bias: Float32, eps: float, y: Float
             scale, shift = np.float64(weight[c]), np.float64(bias[c])
             for p in range(size):
                 y[image, c, start + p] = (np.float64(x[image, c, start + p]) - mean[p]) / deviation[p] * scale + shift
+        restore(was)

@@ -7,6 +7,7 @@ import numpy as np
 from .. import checks
 from ..checks import Float32, Floating
 from ..jit import launch, njit, prange
+from ..registers import restore, standard
 
 TILE = 256  # positions summed together: their float64 sums fill 2 KiB, well inside the first-level cache
 GROUP = 16  # output channels that one thread computes in a row for a tile, while the tile's inputs are still in cache
@@ -43,6 +44,7 @@ def _pointwise(x: Float32, weight: Float32, bias: Float32, y: Float32) -> None:
     n, c_out, _ = y.shape
     tiles, groups = (positions + TILE - 1) // TILE, (c_out + GROUP - 1) // GROUP
     for item in prange(n * tiles * groups):
+        was = standard()
         image, start = item // (tiles * groups), item // groups % tiles * TILE
         size = min(TILE, positions - start)
         acc = np.empty(TILE, np.float64)
@@ -56,3 +58,4 @@ def _pointwise(x: Float32, weight: Float32, bias: Float32, y: Float32) -> None:
                     acc[p] += tap * np.float64(row[p])
             for p in range(size):
                 y[image, o, start + p] = acc[p]
+        restore(was)

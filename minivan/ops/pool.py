@@ -7,6 +7,7 @@ import numpy as np
 from .. import checks
 from ..checks import Float32, Floating
 from ..jit import launch, njit, prange
+from ..registers import restore, standard
 
 
 def global_average_pool(x: Floating) -> Float32:
@@ -24,8 +25,10 @@ def _pool(x: Float32, y: Float32) -> None:
     """For each image and channel: the positions summed in order, divided by their number."""
     n, channels, positions = x.shape
     for item in prange(n * channels):
+        was = standard()
         image, c = item // channels, item % channels
         total = 0.0
         for p in range(positions):
             total += np.float64(x[image, c, p])
         y[image, c] = total / positions
+        restore(was)

@@ -4,12 +4,15 @@ trace = record(model, read_input("cat.jpg", model.card.preprocessing))    # or r
 report = compare(trace, read("port.npz"), names=read_names("names.txt"))  # or without names, where they are the trace's
 """
 
-from .baseline import Baseline, open_baseline
-from .compare import Report, Tolerance, compare
-from .recorded import Recorded, is_tensor, read, read_input, read_names, read_trace
+from .baseline import Baseline, Judged, open_baseline
+from .compare import Asked, Report, compare
+from .naming import read_names
+from .recorded import Port, Recorded, is_tensor, read, read_input, read_trace
+from .stored import Spool
+from .tolerance import Tolerance
 from .trace import Trace, digest, record, write
 
 __all__ = [
-    "Baseline", "Recorded", "Report", "Tolerance", "Trace", "compare", "digest", "is_tensor", "open_baseline", "read",
-    "read_input", "read_names", "read_trace", "record", "write",
+    "Asked", "Baseline", "Judged", "Port", "Recorded", "Report", "Spool", "Tolerance", "Trace", "compare", "digest",
+    "is_tensor", "open_baseline", "read", "read_input", "read_names", "read_trace", "record", "write",
 ]  # fmt: skip

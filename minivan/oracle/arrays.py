@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import os
 import zipfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import partial
 from io import BufferedReader
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import numpy.typing as npt
 
 from .. import npy
 from ..errors import printable, quote, sentence, shortened, shown
 from ..input import amount, named, opened
+from .stored import Held
 
 MOST_ARRAYS = 10_000  # in one file or folder; a VAN-B6 has 1,754
 MOST_ENTRIES = 100_000  # files and folders looked at in a folder, those that are no arrays among them
@@ -36,8 +40,20 @@ def read_npy(path: Path) -> npt.NDArray[Any]:
             raise ValueError(f"{path}: not an .npy file of numbers, or a damaged one ({_why(error)})") from None
 
 
-def read_npy_folder(folder: Path) -> dict[str, npt.NDArray[Any]]:
-    """Read the .npy files of a folder and its subfolders, links to folders left out: names as `recorded.read` has them.
+def hold_npy(path: Path) -> Held:
+    """Look at an .npy file, whose numbers are read when somebody asks for them. Raises as `read_npy` does."""
+    with named(path), opened(path) as file:
+        size = file.seek(0, 2)
+        file.seek(0)
+        try:
+            head = npy.header(file, size)
+        except (ValueError, OverflowError) as error:
+            raise ValueError(f"{path}: not an .npy file of numbers, or a damaged one ({_why(error)})") from None
+    return Held(head.dtype.name, head.shape, partial(read_npy, path))
+
+
+def hold_npy_folder(folder: Path) -> dict[str, Held]:
+    """Look at the .npy files of a folder and its subfolders, links to folders left out: names as `recorded.read` has them.
 
     Raises ValueError for a folder without any, with too many, or with two of one name; OSError, also for a subfolder that
     cannot be looked into.
@@ -56,29 +72,36 @@ def read_npy_folder(folder: Path) -> dict[str, npt.NDArray[Any]]:
                     found.append(Path(entry.path))
     if not found:
         raise ValueError(f"{folder}: a folder without .npy files")
-    arrays: dict[str, npt.NDArray[Any]] = {}
+    arrays: dict[str, Held] = {}
     _check_count(folder, len(found))
     for path in sorted(found):
         name = ".".join(path.relative_to(folder).with_suffix("").parts)
         if name in arrays:
             raise ValueError(f"{folder}: two files are the layer {quote(name)}, {path} and another")
         _check_name(folder, name)
-        arrays[name] = read_npy(path)
+        arrays[name] = hold_npy(path)
     return arrays
 
 
-def read_npz(path: Path) -> dict[str, npt.NDArray[Any]]:
-    """Read the arrays of an .npz file. Raises ValueError, with its name, for anything else; OSError.
+def hold_npz(path: Path) -> dict[str, Held]:
+    """Look through an .npz file, whose numbers are read when somebody asks for them. ValueError, with its name; OSError.
 
-    What it holds may be packed, but not to less than about an eighth.
+    What it holds may be packed, but not to less than about an eighth. Every checksum is compared at once.
     """
+    with _records(path) as (records, size):
+        members = records.infolist()
+        _check_members(path, members, UNPACKED + PER_BYTE * size)
+        return {_layer(member): _held(path, records, member) for member in members}
+
+
+@contextmanager
+def _records(path: Path) -> Iterator[tuple[zipfile.ZipFile, int]]:
+    """Open an .npz file and give its records, and its size; what goes wrong with them in the block is a ValueError."""
     with named(path), opened(path) as file:
-        limit = UNPACKED + PER_BYTE * file.seek(0, 2)
+        size = file.seek(0, 2)
         try:
             with zipfile.ZipFile(_Bounded(file)) as records:
-                members = records.infolist()
-                _check_members(path, members, limit)
-                return {_layer(member): _unpacked(path, records, member) for member in members}
+                yield records, size
         except (OSError, MemoryError):
             raise
         except _WrongMember as error:
@@ -147,13 +170,32 @@ def _check_name(path: Path, name: str) -> None:
         raise _WrongMember(f"{path}: {quote(name)} has {len(name)} characters; a layer's name has at most {LONGEST_NAME}")
 
 
-def _unpacked(path: Path, records: zipfile.ZipFile, member: zipfile.ZipInfo) -> npt.NDArray[Any]:
-    with records.open(member) as file:
-        try:
+def _held(path: Path, records: zipfile.ZipFile, member: zipfile.ZipInfo) -> Held:
+    """Look at one record, to its end."""
+    with records.open(member) as file, _numbers(path, member):
+        head = npy.header(file, member.file_size)
+        _drain(file)
+
+    def read() -> npt.NDArray[Any]:
+        with _records(path) as (again, _), again.open(member) as file, _numbers(path, member):
             array = npy.read(file, member.file_size)
-            while file.read(CHUNK):  # to its end, where the checksum is compared
-                pass
+            _drain(file)
             return array
-        except (ValueError, OverflowError) as error:
-            name = shown(_layer(member))
-            raise _WrongMember(f"{path}, {name}: no array of numbers, or a damaged one ({error})") from None
+
+    return Held(head.dtype.name, head.shape, read)
+
+
+def _drain(file: IO[bytes]) -> None:
+    """Read a record to its end, where its checksum is compared."""
+    while file.read(CHUNK):
+        pass
+
+
+@contextmanager
+def _numbers(path: Path, member: zipfile.ZipInfo) -> Iterator[None]:
+    """Say which record of which file is no array of numbers."""
+    try:
+        yield
+    except (ValueError, OverflowError) as error:
+        name = shown(_layer(member))
+        raise _WrongMember(f"{path}, {name}: no array of numbers, or a damaged one ({error})") from None

@@ -21,7 +21,9 @@ from ..operators import Array
 from ..splitmix import values
 from ..van import VAN
 from ..variants import Config, parameter_shapes
+from .precision import step
 from .replay import Run
+from .tolerance import DEFAULTS, Tolerance
 
 TINY = Config((4, 8, 12, 16), (1, 2, 1, 1), (2, 2, 2, 2), classes=10)
 BLOCK = paths.block(2, 0)  # of TINY: the test vector of one block
@@ -30,9 +32,10 @@ DEPTHWISE = ("depthwise_conv2d", "dilated_depthwise_conv2d")  # conv2d with as m
 CONVOLUTIONS = ("dense_conv2d", *DEPTHWISE, "pointwise_conv2d")
 COMPOSITES = (LKA, "block", "network")  # of several layers each
 OPERATORS = (*CONVOLUTIONS, "batch_norm", "layer_norm", "gelu", "softmax", "linear", "global_average_pool", *COMPOSITES)
+ROUNDINGS = 4  # what a single operator may err by in a format shorter than float32
 SMALLEST = 2.0**-149  # the least float32 above zero
 
-CLASSES = {
+CLASSES: dict[str, dict[str, Any]] = {
     "exact": {
         "meaning": "the same bits are required, the sign of zero included; which NaN is free",
         "why": "every partial sum is exact in float32, or there is nothing to round",
@@ -49,6 +52,20 @@ CLASSES = {
         "rtol": 1e-4, "atol": 0,
     },
 }  # fmt: skip
+
+
+def classes(precision: str) -> dict[str, dict[str, Any]]:
+    """Return the classes for a port that computes in `precision`: what is rounded there is allowed what its roundings make."""
+    if precision in ("float64", "float32"):
+        return CLASSES
+    several = DEFAULTS[precision].rtol
+    once = several if precision == "int8" else ROUNDINGS * step(precision)
+    return {kind: {**about, "rtol": {"rounded": once, "network": several}.get(kind, 0)} for kind, about in CLASSES.items()}
+
+
+def allowed(kind: str, precision: str = "float32") -> Tolerance:
+    """Return what a class allows a port that computes in `precision`."""
+    return Tolerance(bits=True) if kind == "exact" else Tolerance(float(classes(precision)[kind]["rtol"]))
 
 
 class Stream(NamedTuple):
@@ -271,16 +288,17 @@ def composites() -> Iterator[Case]:
 
 def runner(operator: str, x: Floating, parameters: Mapping[str, Floating], attributes: Mapping[str, Any]) -> Run:
     """Return `run(engine, hook)`: computes a case and hands every layer of it to hook, the input first under 'input'."""
-    tree = paths.nested(parameters)
+    paths.nested(parameters)  # whatever is wrong with their names is said before anything runs
 
     def run(engine: Engine, hook: Callback) -> None:
-        given = Hook(hook)(paths.INPUT, x)
+        tree = paths.nested({name: engine.array(array) for name, array in parameters.items()})
+        given = Hook(hook)(paths.INPUT, engine.array(x))
         if operator == LKA:
             model.lka(engine.ops, Hook(lambda path, array: hook(path or LKA, array)), given, **tree)
         elif operator == "block":
             model.block(engine.ops, Hook(hook, BLOCK), given, **tree, **attributes)
         elif operator == "network":
-            VAN(Config(**attributes), parameters, engine)(given, hook)
+            VAN(Config(**attributes), parameters, engine)(np.asarray(given), hook)
         else:
             hook("y", _compute(engine, operator, given, {**tree, **attributes}))
 

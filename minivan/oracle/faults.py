@@ -2,20 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from functools import partial
+from itertools import combinations, islice
 from typing import TypeAlias
 
 import numpy as np
 
+from ..card import PRESETS
 from ..checks import Floating
 from ..engines import EXACT
 from ..paths import FACTOR, INPUT, UNIT, block_of
 from ..variants import COLOURS
 from .cases import LKA
+from .changes import EPSILONS, changes_of, commit
+from .measure import PIECE
 from .replay import Call, Replay
 
-EPSILONS = (0.0, 1e-12, 1e-8, 1e-7, 1e-6, 1e-5, 1e-4, 1e-3, 1e-2)
+IMAGENET = PRESETS["hf"].mean, PRESETS["hf"].std
+MOST_PAIRS = 400  # of faults on one layer that are tried together
 Fault: TypeAlias = tuple[str, Callable[[], Floating]]  # what is wrong, and a function that computes the layer with that wrong
 
 
@@ -24,12 +29,33 @@ def faults_of(path: str, right: Floating, seen: Replay) -> Iterator[Fault]:
     call = seen.calls.get(path)
     if call is None:
         yield from _sum_faults(path, seen)
-    elif call.operator in OPERATORS:
-        yield from OPERATORS[call.operator](call, seen)
+    else:
+        for change in changes_of(call, seen):
+            yield change.text, partial(commit, call, change.arguments)
+        if call.operator in OPERATORS:
+            yield from OPERATORS[call.operator](call, seen)
     yield from _order_faults(path, right)
-    for other, value in seen.values.items():
-        if other != path and value.shape == right.shape:
-            yield f"these are the numbers of {other}: a wrong name, or this layer was left out", partial(np.asarray, value)
+    for layers in (seen.values, seen.elsewhere):
+        for other in layers:
+            if other != path and (layers is seen.values or other not in seen.values) and layers.shape(other) == right.shape:
+                text = f"these are the numbers of {other}: a wrong name, or this layer was left out"
+                yield text, partial(layers.__getitem__, other)
+
+
+def pairs_of(path: str, right: Floating, seen: Replay) -> Iterator[Fault]:
+    """Two faults on one layer: wrong arguments that do not concern the same ones, or one and right numbers in wrong places."""
+    call = seen.calls.get(path)
+    if call is None:
+        return
+    changes = list(changes_of(call, seen))
+    pairs = ((a, b) for a, b in combinations(changes, 2) if not set(a.arguments) & set(b.arguments))
+    for a, b in islice(pairs, MOST_PAIRS):
+        yield f"{a.text}; and {b.text}", partial(commit, call, {**a.arguments, **b.arguments})
+    for change in changes:
+        wrong = commit(call, change.arguments)
+        if wrong.shape == right.shape:
+            for text, moved in _order_faults(path, wrong):
+                yield f"{change.text}; and {text}", moved
 
 
 def _order_faults(path: str, right: Floating) -> Iterator[Fault]:
@@ -48,69 +74,28 @@ def _order_faults(path: str, right: Floating) -> Iterator[Fault]:
     )
     yield "the map is upside down", lambda: right[:, :, ::-1]
     yield "the map is mirrored", lambda: right[..., ::-1]
-    if path == INPUT:
-        said = "colours are in the order BGR instead of RGB" if c == COLOURS else "channels are in the reverse order"
-        yield f"the {said}", lambda: right[:, ::-1]
+    if path == INPUT and c == COLOURS:
+        yield from _colour_faults(right)
+    elif path == INPUT:
+        yield "the channels are in the reverse order", lambda: right[:, ::-1]
 
 
-def _convolution_faults(call: Call, seen: Replay) -> Iterator[Fault]:
-    x, weight, bias = call.arguments["x"], call.arguments["weight"], call.arguments["bias"]
-    kernel: tuple[int, int] = weight.shape[2:]
-    if bias is not None:
-        yield "missing bias", lambda: call.again(bias=None)
-        yield "the bias is added twice", lambda: call.again(bias=2 * bias)
-    yield from _folding_faults(call, seen)
-    if kernel == (1, 1):
-        if weight.shape[0] == weight.shape[1]:
-            yield "the weight matrix is transposed (C_in, C_out)", lambda: call.again(weight=weight.transpose(1, 0, 2, 3))
-        return
-    yield from _dilation_faults(call, kernel)
-    yield from _padding_faults(call, x)
-    yield "the kernel's rows and columns are swapped", lambda: call.again(weight=weight.transpose(0, 1, 3, 2))
-    yield (
-        "the kernel is turned by 180 degrees: a convolution, not a cross-correlation",
-        lambda: call.again(weight=np.ascontiguousarray(weight[:, :, ::-1, ::-1])),
-    )
-
-
-def _dilation_faults(call: Call, kernel: tuple[int, int]) -> Iterator[Fault]:
-    right = call.arguments["dilation"]
-    for dilation in (1, 2, 3, 4):
-        if dilation == right or kernel[0] == 1:
-            continue
-        text = f"missing dilation: 1 instead of {right}" if dilation == 1 else f"dilation {dilation} instead of {right}"
-        for padding in (dilation * (kernel[0] // 2), call.arguments["padding"]):  # to keep the map's size, or forgotten
-            yield text, partial(_valid, call, dilation=dilation, padding=padding)
-
-
-def _padding_faults(call: Call, x: Floating) -> Iterator[Fault]:
-    """One pixel too wide or narrow on both sides changes the map's size; one on one side only shifts it."""
-    padding = call.arguments["padding"]
-    for wrong in (padding - 1, padding + 1, 0):
-        if wrong >= 0 and wrong != padding:
-            yield f"padding {wrong} instead of {padding}", partial(_valid, call, padding=wrong)
-    for rows, columns in ((1, 1), (-1, -1), (1, 0), (-1, 0), (0, 1), (0, -1), (1, -1), (-1, 1)):
-        before = padding + rows, padding + columns
-        after = padding - rows, padding - columns
-        text = (
-            f"padding off by one: {before[0]} above and {after[0]} below, {before[1]} left and {after[1]} right, "
-            f"instead of {padding} all round"
-        )
-        if min(*before, *after) >= 0:
-            widths = ((0, 0), (0, 0), (before[0], after[0]), (before[1], after[1]))
-            yield text, partial(_padded, call, x, widths)
-
-
-def _padded(call: Call, x: Floating, widths: tuple[tuple[int, int], ...]) -> Floating:
-    return np.asarray(call.again(x=np.pad(x, widths), padding=0))
-
-
-def _valid(call: Call, **changed: int) -> Floating:
-    """Run a call whose geometry may be impossible: then the result has a shape that fits nothing."""
-    try:
-        return np.asarray(call.again(**changed))
-    except ValueError:
-        return np.empty(0)
+def _colour_faults(right: Floating) -> Iterator[Fault]:
+    """Pixels that were prepared otherwise: `right` is what they are once ImageNet's mean and deviation are taken off."""
+    yield "the colours are in the order BGR instead of RGB", lambda: right[:, ::-1]
+    mean, deviation = (np.array(values)[:, None, None] for values in IMAGENET)
+    plain = right * deviation + mean
+    for text, pixels in (
+        ("not normalised: they run from 0 to 1", plain),
+        ("not normalised: they run from 0 to 255", 255 * plain),
+        ("brought to -1 to 1, instead of by ImageNet's mean and deviation", 2 * plain - 1),
+        ("divided by ImageNet's deviation, but its mean was not taken off", plain / deviation),
+        ("less ImageNet's mean, but not divided by its deviation", plain - mean),
+    ):
+        yield f"the pixels are {text}", partial(np.asarray, pixels)
+        yield f"the pixels are {text}; and in the order BGR instead of RGB", partial(np.asarray, pixels[:, ::-1])
+    wrong = (plain[:, ::-1] - mean) / deviation
+    yield "the colours are in the order BGR, normalised as if they were RGB", lambda: wrong
 
 
 def _folding_faults(call: Call, seen: Replay) -> Iterator[Fault]:
@@ -119,9 +104,13 @@ def _folding_faults(call: Call, seen: Replay) -> Iterator[Fault]:
     if before is not None and before.operator == "batch_norm":
         yield (
             f"BatchNorm unfolded twice: {before.path} is folded into this layer's weights and applied to its input as well",
-            lambda: call.again(x=before.again(x=call.arguments["x"])),
+            lambda: call.again(x=before.again(x=call.x)),
         )
-        yield f"{before.path} was left out", lambda: call.again(x=before.arguments["x"])
+        yield f"{before.path} was left out", lambda: call.again(x=before.x)
+        right = before.parameters["eps"]
+        for eps in (eps for eps in EPSILONS if eps != right):
+            text = f"{before.path} was folded into this layer with the wrong eps: {eps:g} instead of {right:g}"
+            yield text, partial(_folded, call, before, eps)
     for after in seen.consumers(call.path):
         if after.operator == "batch_norm":
             yield (
@@ -131,83 +120,76 @@ def _folding_faults(call: Call, seen: Replay) -> Iterator[Fault]:
             )
 
 
+def _folded(call: Call, before: Call, eps: float) -> Floating:
+    return np.asarray(call.again(x=before.again(eps=eps)))
+
+
 def _twice_normalised(call: Call, after: Call) -> Floating:
     return np.asarray(after.again(x=call.again()))
 
 
 def _batch_norm_faults(call: Call, seen: Replay) -> Iterator[Fault]:
-    x = call.arguments["x"]
     yield "BatchNorm unfolded twice: it is applied to its own output", lambda: call.again(x=call.again())
-    yield "missing bias: beta is not added", lambda: call.again(bias=np.zeros_like(call.arguments["bias"]))
-    yield "missing scale: gamma is not applied", lambda: call.again(weight=np.ones_like(call.arguments["weight"]))
-    yield "the running mean is not subtracted", lambda: call.again(running_mean=np.zeros_like(call.arguments["running_mean"]))
-    yield (
-        "statistics of this batch instead of the stored ones: the network is in training mode",
-        lambda: call.again(running_mean=x.mean((0, 2, 3)), running_var=x.var((0, 2, 3))),
-    )
-    yield (
-        "the running variance is taken for the deviation: the square root is missing",
-        lambda: call.again(running_var=call.arguments["running_var"] ** 2, eps=0.0),
-    )
-    yield from _eps_faults(call)
+    own = "instead of the stored ones"
+    yield f"InstanceNorm: statistics of each image's own map, {own}", lambda: _normalised(call, (2, 3))
+    yield f"LayerNorm: statistics over the channels of each position, {own}", lambda: _normalised(call, (1,))
 
 
 def _layer_norm_faults(call: Call, seen: Replay) -> Iterator[Fault]:
-    x, bias, weight = call.arguments["x"], call.arguments["bias"], call.arguments["weight"]
-    c = x.shape[1]
-    yield "missing bias", lambda: call.again(bias=np.zeros_like(bias))
-    yield "missing scale: gamma is not applied", lambda: call.again(weight=np.ones_like(weight))
     yield (
         "mean and variance over channels and positions together, instead of channels alone",
         lambda: _normalised(call, (1, 2, 3)),
     )
-    if c > 1:
+    yield "InstanceNorm: statistics over the positions of each channel", lambda: _normalised(call, (2, 3))
+    if call.x.shape[1] > 1:
         yield "the variance divides by C - 1 instead of C", lambda: _normalised(call, (1,), ddof=1)
-    yield from _eps_faults(call)
 
 
 def _normalised(call: Call, axes: tuple[int, ...], ddof: int = 0) -> Floating:
-    """A LayerNorm with statistics of other axes than the channels', or with a divisor that is `ddof` less than their number."""
-    x = np.asarray(call.arguments["x"], np.float64)
+    """A norm with statistics of other axes than its own, or with a divisor that is `ddof` less than their number."""
+    x = np.asarray(call.x, np.float64)
     normal = (x - x.mean(axes, keepdims=True)) / np.sqrt(x.var(axes, keepdims=True, ddof=ddof) + call.arguments["eps"])
     return np.asarray(normal * call.arguments["weight"][:, None, None] + call.arguments["bias"][:, None, None])
 
 
-def _eps_faults(call: Call) -> Iterator[Fault]:
-    right = call.arguments["eps"]
-    for eps in EPSILONS:
-        if eps != right:
-            yield f"wrong eps: {eps:g} instead of {right:g}", partial(call.again, eps=eps)
+Formula: TypeAlias = Callable[[Floating], Floating]  # of each number by itself
+ACTIVATIONS: dict[str, Formula] = {  # instead of GELU by erf
+    "tanh GELU instead of erf": lambda x: x / 2 * (1 + np.tanh(np.sqrt(2 / np.pi) * (x + 0.044715 * x**3))),
+    "GELU as x * sigmoid(1.702 x) instead of erf": lambda x: x / (1 + np.exp(-1.702 * x)),
+    "SiLU instead of GELU": lambda x: x / (1 + np.exp(-x)),
+    "ReLU instead of GELU": lambda x: np.maximum(x, 0),
+}
+
+
+def _each(x: Floating, formula: Formula) -> Floating:
+    """Return float32 numbers that a formula makes of each number, in float64; a piece at a time, since hidden maps are wide."""
+    given = np.ascontiguousarray(x).reshape(-1)
+    made = np.empty(given.shape, np.float32)
+    for begin in range(0, given.size, PIECE):
+        piece = slice(begin, begin + PIECE)
+        made[piece] = formula(np.asarray(given[piece], np.float64))
+    return made.reshape(x.shape)
 
 
 def _gelu_faults(call: Call, seen: Replay) -> Iterator[Fault]:
-    x = np.asarray(call.arguments["x"], np.float64)
-    yield (
-        "tanh GELU instead of erf",
-        lambda: x / 2 * (1 + np.tanh(np.sqrt(2 / np.pi) * (x + 0.044715 * x**3))),
-    )
-    yield "GELU as x * sigmoid(1.702 x) instead of erf", lambda: x / (1 + np.exp(-1.702 * x))
-    yield "SiLU instead of GELU", lambda: x / (1 + np.exp(-x))
-    yield "ReLU instead of GELU", lambda: np.maximum(x, 0)
+    for text, formula in ACTIVATIONS.items():
+        yield text, partial(_each, call.x, formula)
+    yield "GELU is applied twice", lambda: call.again(x=call.again())
 
 
 def _linear_faults(call: Call, seen: Replay) -> Iterator[Fault]:
-    weight, bias = call.arguments["weight"], call.arguments["bias"]
-    if bias is not None:
-        yield "missing bias", lambda: call.again(bias=None)
-    if weight.shape[0] == weight.shape[1]:
-        yield "the weight matrix is transposed", lambda: call.again(weight=np.ascontiguousarray(weight.T))
     yield "softmax is applied already: these are probabilities, not logits", lambda: EXACT.ops.softmax(call.again())
+    yield "log-softmax is applied already: these are no logits", lambda: np.log(EXACT.ops.softmax(call.again()))
 
 
 def _pool_faults(call: Call, seen: Replay) -> Iterator[Fault]:
-    x = call.arguments["x"]
+    x = call.x
     yield "the maximum over positions instead of the mean", lambda: x.max((2, 3))
     yield "the sum over positions instead of the mean", lambda: x.sum((2, 3), dtype=np.float64)
 
 
 OPERATORS: dict[str, Callable[[Call, Replay], Iterator[Fault]]] = {
-    "conv2d": _convolution_faults,
+    "conv2d": _folding_faults,
     "batch_norm": _batch_norm_faults,
     "layer_norm": _layer_norm_faults,
     "gelu": _gelu_faults,
@@ -229,9 +211,11 @@ def _sum_faults(path: str, seen: Replay) -> Iterator[Fault]:
     elif path == f"{block}.layer_scale_1":
         x, branch = _fed(f"{block}.norm1", seen), given.get(f"{block}.attn")
         yield from _residual_faults(x, branch, seen.values[path], "attention", "layer_scale_1")
+        yield from _scale_faults(path, x, branch, seen)
     elif path == block:
         x, branch = given.get(f"{block}.layer_scale_1"), given.get(f"{block}.mlp.fc2")
         yield from _residual_faults(x, branch, seen.values[path], "the MLP", "layer_scale_2")
+        yield from _scale_faults(path, x, branch, seen)
 
 
 def _gate_faults(u: Floating | None, weights: Floating | None) -> Iterator[Fault]:
@@ -242,6 +226,12 @@ def _gate_faults(u: Floating | None, weights: Floating | None) -> Iterator[Fault
     if u is not None:
         yield "the attention is added to its input instead of multiplied", lambda: u + weights
         yield "a sigmoid on the attention, which VAN does not have", lambda: u / (1 + np.exp(-weights.astype(np.float64)))
+        gelu = EXACT.ops.gelu
+        yield "GELU after the gate", lambda: gelu(u * weights)
+        yield "GELU before the gate once more, on its input", lambda: gelu(u) * weights
+        yield "GELU on the attention, which VAN does not have", lambda: u * gelu(weights)
+        yield "tanh on the attention, which VAN does not have", lambda: u * np.tanh(weights)
+        yield "the gate is applied twice", lambda: u * weights * weights
 
 
 def _attention_faults(x: Floating | None, z: Floating | None, inner: Floating | None) -> Iterator[Fault]:
@@ -260,9 +250,49 @@ def _residual_faults(x: Floating | None, branch: Floating | None, right: Floatin
     if x is not None and branch is not None:
         yield f"missing outer residual: the block's input is not added to {name}'s output", lambda: right - x
         yield f"missing {scale}: {name}'s output is added unscaled", lambda: x + branch
+        yield f"{scale} is applied to the block's input, not to {name}'s output", lambda: _scale(right, x, branch) * x + branch
+        yield f"{scale} is applied to the sum", lambda: _scale(right, x, branch) * (x + branch)
+
+
+def _scale_faults(path: str, x: Floating | None, branch: Floating | None, seen: Replay) -> Iterator[Fault]:
+    """Another layer scale: the block's other one, or another block's."""
+    if x is None or branch is None:
+        return
+    for other, scale in seen.scales.items():
+        block = block_of(other)
+        if other != path and len(scale) == x.shape[1]:
+            name = "layer_scale_2" if other == block else "layer_scale_1"
+            yield f"{block}'s {name} is used here", partial(_scaled, x, scale, branch)
+
+
+def _scaled(x: Floating, scale: Floating, branch: Floating) -> Floating:
+    return np.asarray(x + scale * branch)
+
+
+def scale_at(path: str, total: Floating, given: Mapping[str, Floating]) -> Floating | None:
+    """Return the layer scale that a sum shows, (C, 1, 1), None where the layer is no such sum.
+
+    `given` holds what the block was given under BLOCK.begin, and what its layers give that are added to it.
+    """
+    block = block_of(path)
+    if path == f"{block}.layer_scale_1":
+        x, branch = given.get(f"{block}.begin"), given.get(f"{block}.attn")
+    elif path == block:
+        x, branch = given.get(f"{block}.layer_scale_1"), given.get(f"{block}.mlp.fc2")
+    else:
+        return None
+    return None if x is None or branch is None else _scale(total, x, branch)
+
+
+def _scale(total: Floating, x: Floating, branch: Floating) -> Floating:
+    """Return the layer scale of total = x + scale * branch, (C, 1, 1): of each channel, the one that fits best."""
+    wide, moved = branch.astype(np.float64), total.astype(np.float64) - x
+    size = (wide * wide).sum((0, 2, 3))
+    scale = (wide * moved).sum((0, 2, 3)) / np.where(size > 0, size, 1)
+    return np.asarray(scale[:, None, None])
 
 
 def _fed(path: str, seen: Replay) -> Floating | None:
     """Return what the operator behind a layer read, None where that is not known."""
     call = seen.calls.get(path)
-    return None if call is None else np.asarray(call.arguments["x"])
+    return None if call is None else np.asarray(call.x)

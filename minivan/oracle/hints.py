@@ -6,66 +6,166 @@ the result lies at least ten times nearer to the port's numbers than the right r
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import contextlib
+import math
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import replace
 
 import numpy as np
 
 from ..checks import Floating
 from ..geometry import Kernel, output_side
-from .compare import Report, Row, Tolerance, measure, rms
-from .faults import Fault, faults_of
-from .replay import Call, Replay, Run, replay
+from .compare import Report
+from .faults import Fault, faults_of, pairs_of
+from .fitted import fitted_to
+from .measure import PIECE, Row, measure, rms
+from .replay import Call, Made, Replay, Run, neighbourhood, watch
+from .tolerance import Tolerance
 from .trace import Trace
 from .ulp import round_to
 
 NEARER = 0.1  # a fault explains a layer when the error that is left is this share of the error there was
+CLEARLY = 0.4  # or this share, if the rest is no more than rounding may add, as in a short format it often is
+SOUND = 0.5  # of the line of a layer's own error: what rounding may add
+FITTED = 0.02  # the share for faults that are fitted to the port's numbers, and for two at once: many come near
 SHAPED = 0.01  # where the right result has another shape: the error that is left, relative to the port's numbers
+TINY = 1e-6  # of an error: as good as nothing, where no rounding is known
 # One layer in float32, fed the same: PyTorch was measured to need 3.3e-6 (b0, b1 and b3 seeded, 64 pixels, AVX2).
 ROUNDED = Tolerance(5e-6, max_ulp=2)
+STRUCTURED = 0.3  # of an error's energy, which rounding does not have in a channel's mean or in a multiple of the numbers
 NOISE = 3.0  # rounding errors are compared in size, not one by one: alike within this factor
 
 
-def hint(report: Report, trace: Trace, run: Run | None) -> str:
-    """Return one sentence on why the first diverging layer of a report differs, or '' where no known fault gives its numbers.
+def reasons(rows: Iterable[Row], report: Report, trace: Trace, seen: Replay, run: Run | None) -> dict[str, str]:
+    """Return why layers of a report differ, by path: see `hint`.
 
-    `run` runs the trace's network on its input; without it only the faults that need no weights are tried.
+    The network runs once more, as far as the last of them, and each is looked at when its neighbourhood has been computed. So
+    no more than that is ever kept. `seen` is what the run before showed; without a `run`, the trace's layers are all there is.
     """
-    row = report.first_divergence
-    if row is None:
-        return ""
-    theirs = report.arrays[row.path]
+    wanted = {row.path: row for row in rows}
     if run is None:
-        seen = Replay(values=trace.arrays, given=trace.arrays)
-    else:
-        seen = replay(run, {path: array for path, array in report.arrays.items() if path != row.path})
-    right = seen.values.get(row.path)
-    if right is None:
-        return ""
+        bare = Replay(values=trace.arrays, given=trace.arrays)
+        return {path: hint(row, report, bare, False) for path, row in wanted.items()}
+    visit = _Visit(wanted, report, replace(seen, elsewhere=trace.arrays))
+    with contextlib.suppress(_Enough):
+        watch(run, report.arrays, visit)
+        visit.look()
+    return visit.found
+
+
+class _Enough(Exception):
+    """All layers that are asked for have been looked at."""
+
+
+class _Visit:
+    """Keeps what hints need of one neighbourhood after the other, and looks at the wanted layers in it."""
+
+    def __init__(self, wanted: Mapping[str, Row], report: Report, seen: Replay) -> None:
+        self.wanted, self.report, self.seen = wanted, report, seen
+        self.found: dict[str, str] = {}
+        self.place = ""
+        self._begin()
+
+    def _begin(self) -> None:
+        self.values, self.given = Made(), Made()
+        self.calls: dict[str, Call] = {}
+
+    def __call__(self, path: str, value: Floating, call: Call | None, given: Floating) -> None:
+        place = neighbourhood(path)
+        if place != self.place:
+            self.look()
+            if len(self.found) == len(self.wanted):
+                raise _Enough
+            self.place = place
+        if call is not None:
+            call = self.calls[path] = replace(call, feed=self._way(call.source, call.x))
+        held = call is None or path in self.wanted
+        self.values.put(path, value.shape, (lambda: value) if held or call is None else call.again)
+        self.given.put(path, value.shape, self._way(path, given))
+
+    def _way(self, path: str, held: Floating) -> Callable[[], Floating]:
+        """Return the way to what layers were given: the port's file, where it has the layer, so that nothing is held."""
+        if path in self.report.arrays and self.report.arrays[path].shape == held.shape:
+            return lambda: np.array(self.report.arrays[path], np.float32, order="C")
+        return lambda: held
+
+    def look(self) -> None:
+        """Look at the wanted layers of the neighbourhood that has been computed, and forget it."""
+        known = replace(self.seen, values=self.values, given=self.given, calls={**self.seen.calls, **self.calls})
+        for path in self.values:
+            if path in self.wanted:
+                self.found[path] = hint(self.wanted[path], self.report, known, True)
+        self._begin()
+
+
+def hint(row: Row, report: Report, seen: Replay, whole: bool) -> str:
+    """Return one sentence on why a layer of a report differs, or '' where no known fault gives its numbers.
+
+    `seen` is what a replay with the port's layers showed; where it is not `whole`, it holds the trace's layers and no calls, so
+    that only the faults that need no weights are tried.
+    """
+    theirs, right = report.arrays[row.path], seen.values[row.path]
+    text = _known(row, theirs, right, seen)
+    if text:
+        return text
     if not np.isfinite(theirs).all() and np.isfinite(right).all():
         return _not_finite(theirs)
-    text = _nearest(theirs, right, faults_of(row.path, right, seen))
-    if text or theirs.shape != right.shape:
-        return text
-    if run is not None and measure(0, row.path, right, theirs, row.form, ROUNDED).within:
+    if theirs.shape != right.shape:
+        return ""
+    if whole and measure(0, row.path, right, theirs, row.form, ROUNDED).within:
         return "this layer is right for what it was fed: rounding errors of the layers before it have added up"
     return _rounding(theirs, right, row, seen.calls.get(row.path))
 
 
-def _nearest(theirs: Floating, right: Floating, faults: Iterable[Fault]) -> str:
-    """Return the text of the fault whose result is nearest to the port's numbers, '' where none is near enough."""
-    shaped = theirs.shape == right.shape
-    theirs = np.asarray(theirs, np.float64)
-    bound = NEARER * rms(theirs - right) if shaped else SHAPED * rms(theirs)
+def _known(row: Row, theirs: Floating, right: Floating, seen: Replay) -> str:
+    """Return the fault, or the two faults, that give the port's numbers; '' for none.
+
+    Faults that are fitted to the numbers are asked only where no other one explains them. Two at once are tried where one alone
+    leaves more than rounding does.
+    """
+    error = _error(theirs, right)
+    if not math.isfinite(error):  # nothing to be measured by, but the port's numbers themselves
+        size = rms(theirs[np.isfinite(theirs)])
+        return _nearest(theirs, faults_of(row.path, right, seen), SHAPED * size)[0]
+    sound = SOUND * row.line * error / row.own if 0 < row.own < math.inf else 0.0  # what rounding may add
+    clearly = min(sound, CLEARLY * error)
+    one, left = _nearest(theirs, faults_of(row.path, right, seen), max(NEARER * error, clearly))
+    if not one:
+        one, left = _nearest(theirs, fitted_to(row.path, theirs, right), max(FITTED * error, clearly))
+    if one and left <= max(sound, TINY * error):
+        return one
+    two, _ = _nearest(theirs, pairs_of(row.path, right, seen), min(max(FITTED * error, clearly), NEARER * left))
+    return two or one
+
+
+def _nearest(theirs: Floating, faults: Iterable[Fault], bound: float) -> tuple[str, float]:
+    """Return the fault whose result is nearest to the port's numbers, and how far that is; '' where none is below `bound`."""
     best = ""
     for text, commit in faults:
         try:
-            with np.errstate(all="ignore"):
-                faulty = commit()
+            error = _error(theirs, commit())
         except ValueError:  # layers of a damaged trace, whose shapes do not go together
             continue
-        if faulty.shape == theirs.shape and (error := rms(theirs - faulty)) < bound:
+        if error < bound:
             best, bound = text, error
-    return best
+    return best, bound
+
+
+def _error(theirs: Floating, other: Floating) -> float:
+    """Return the root mean square of the difference; infinite for other shapes, and where other numbers are NaN or infinite."""
+    if theirs.shape != other.shape:
+        return math.inf
+    a, b = (np.ascontiguousarray(array).reshape(-1) for array in (theirs, other))
+    total, count = 0.0, 0
+    for begin in range(0, a.size, PIECE):
+        piece = slice(begin, begin + PIECE)
+        left, right = np.asarray(a[piece], np.float64), np.asarray(b[piece], np.float64)
+        finite = np.isfinite(left)
+        if not np.array_equal(finite, np.isfinite(right)):
+            return math.inf
+        error = (left - right)[finite]
+        total, count = total + float(error @ error), count + error.size
+    return math.sqrt(total / count) if count else math.inf
 
 
 def _not_finite(theirs: Floating) -> str:
@@ -76,10 +176,13 @@ def _not_finite(theirs: Floating) -> str:
 
 def _rounding(theirs: Floating, right: Floating, row: Row, call: Call | None) -> str:
     """Name a 16-bit format whose rounding errors are as large as the port's, summed up or rounded once."""
-    error = rms(np.asarray(theirs, np.float64) - right)
+    residual = np.asarray(theirs, np.float64) - right
+    error = rms(residual)
+    if row.precision not in ("float64", "float32", "float16") or not _noise(residual, right):
+        return ""
     for form in ("float16", "bfloat16"):
         once = rms(round_to(right, form).astype(np.float64) - right)
-        if row.form != form and error < 1.5 * once and np.array_equal(round_to(theirs, form), theirs):
+        if row.precision != form and error < 1.5 * once and np.array_equal(round_to(theirs, form), theirs):
             return f"{form} rounding: every number is one of {form}, and no further off than rounding this layer once makes it"
     summed = None if call is None else float16_sum(call)
     if summed is None:
@@ -93,12 +196,24 @@ def _rounding(theirs: Floating, right: Floating, row: Row, call: Call | None) ->
     return ""
 
 
+def _noise(residual: Floating, right: Floating) -> bool:
+    """Whether an error looks like rounding: neither the same over a channel, nor a multiple of the numbers themselves."""
+    energy = float((residual * residual).mean()) if residual.size else 0.0
+    if not energy or not math.isfinite(energy):
+        return False
+    axes = (0, *range(2, residual.ndim))
+    constant = float(np.square(residual.mean(axes)).mean())
+    wide = right.astype(np.float64)
+    multiple = float((wide * residual).mean()) ** 2 / max(float((wide * wide).mean()), 1e-300)
+    return max(constant, multiple) < STRUCTURED * energy
+
+
 def float16_sum(call: Call) -> Floating | None:
     """Return a convolution, linear layer or mean computed with every product and sum rounded to float16; None for others."""
     half = np.float16
     with np.errstate(over="ignore", invalid="ignore"):
         if call.operator == "global_average_pool":
-            x = call.arguments["x"].astype(half)
+            x = call.x.astype(half)
             total = np.zeros(x.shape[:2], half)
             for i, j in np.ndindex(*x.shape[2:]):
                 total += x[:, :, i, j]

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping
 
 import numpy as np
 
 from ..checks import Floating
 
 LAYOUTS = ("nchw", "nhwc")
+NEARER = 0.5  # one layout's error is this share of the other's: it is the right one
+ALIKE = 0.1  # or its correlation is larger by this much
 Shape = tuple[int, ...]
 
 
@@ -47,19 +50,61 @@ def arrange(array: Floating, shape: Shape, layout: str) -> Floating:
     return array.reshape(n, h, w, c).transpose(0, 3, 1, 2)
 
 
-def detect(pairs: Iterable[tuple[Floating, Floating]]) -> str:
-    """Return the layout that a port's arrays (second) have, given the trace's (first).
+def decide(
+    shapes: Mapping[str, tuple[Shape, Shape]], pair: Callable[[str], tuple[Floating, Floating]], asked: str = "auto"
+) -> dict[str, str | None]:
+    """Return each layer's layout, given the trace's shape and the port's; None where the port's shape fits neither.
 
-    Shapes decide: one layer that fits only one layout settles it. Where every layer has as many channels as
-    positions a side, the numbers do: the layout in which the layers lie closer to the trace.
+    `pair` gives both arrays of a layer, where the shapes do not tell.
+
+    Where a shape fits one layout alone, that is its layout. Where it fits both, the numbers decide: the layout in which the
+    port's lie clearly nearer to the trace's. Where they do not tell either (the layer is wrong in both), it is that of the
+    layers which have as many axes in the port, or of all layers. A layout that is asked for holds for maps of four axes, and
+    where both fit; tokens may still be what they are.
     """
-    maps = [(ours, theirs, possible(theirs.shape, ours.shape)) for ours, theirs in pairs if ours.ndim == 4]
-    channels_first, channels_last = (sum(fits == [layout] for _, _, fits in maps) for layout in LAYOUTS)
-    if channels_first != channels_last:
-        return "nchw" if channels_first > channels_last else "nhwc"
-    ambiguous = [(ours, theirs) for ours, theirs, fits in maps if len(fits) == 2]
+    fitting = {path: possible(theirs, ours) for path, (ours, theirs) in shapes.items()}
+    axes = {path: len(theirs) for path, (_, theirs) in shapes.items()}
+    if asked in LAYOUTS:
+        return {path: _as_asked(fits, axes[path], asked) for path, fits in fitting.items()}
+    forced = {path: fits[0] for path, fits in fitting.items() if len(fits) == 1}
+    told = {path: _nearer(*pair(path)) for path, fits in fitting.items() if len(fits) == 2 and len(shapes[path][0]) == 4}
+    sure = forced | {path: layout for path, layout in told.items() if layout}
 
-    def error(layout: str) -> float:
-        return sum(float(np.abs(ours - arrange(theirs, ours.shape, layout)).mean()) for ours, theirs in ambiguous)
+    def usual(path: str) -> str:
+        alike = [layout for other, layout in sure.items() if axes[other] == axes[path]]
+        return prevailing(alike or sure.values())
 
-    return min(LAYOUTS, key=error) if ambiguous else "nchw"
+    return {path: None if not fits else sure.get(path) or usual(path) for path, fits in fitting.items()}
+
+
+def prevailing(layouts: Iterable[str | None]) -> str:
+    """Return the layout of most layers, channels first where there are as many of either."""
+    counts = Counter(layouts)
+    return "nhwc" if counts["nhwc"] > counts["nchw"] else "nchw"
+
+
+def _as_asked(fits: list[str], axes: int, asked: str) -> str | None:
+    if asked in fits:
+        return asked
+    return fits[0] if fits and axes != 4 else None
+
+
+def _nearer(ours: Floating, theirs: Floating) -> str | None:
+    """Return the layout in which a port's map is clearly nearer to the trace's, or clearly more alike; None for neither."""
+    arranged = [np.asarray(arrange(theirs, ours.shape, layout), np.float64) for layout in LAYOUTS]
+    finite = np.isfinite(ours) & np.isfinite(arranged[0]) & np.isfinite(arranged[1])
+    a, candidates = np.asarray(ours, np.float64)[finite], [array[finite] for array in arranged]
+    errors = [float(np.abs(a - b).sum()) for b in candidates]
+    if min(errors) < NEARER * max(errors):
+        return LAYOUTS[int(np.argmin(errors))]
+    alike = [_correlation(a, b) for b in candidates]
+    return LAYOUTS[int(np.argmax(alike))] if abs(alike[0] - alike[1]) > ALIKE else None
+
+
+def _correlation(a: Floating, b: Floating) -> float:
+    """Return how alike two arrays are whatever their scale and offset, 0..1; 0 for constants and for nothing."""
+    if not a.size:
+        return 0.0
+    a, b = a - a.mean(), b - b.mean()
+    size = float(np.sqrt((a @ a) * (b @ b)))
+    return abs(float(a @ b)) / size if size else 0.0

@@ -2,42 +2,72 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping
+from functools import partial
+from math import prod
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from .. import input
 from ..card import Preprocessing
-from ..checkpoint.safetensors_file import open_safetensors
+from ..checkpoint.safetensors_file import lasting
 from ..checkpoint.tensor import StoredTensor
 from ..checks import Floating
 from ..errors import quote, shown
-from .arrays import LONGEST_NAME, MOST_ARRAYS, read_npy, read_npy_folder, read_npz
+from .arrays import LONGEST_NAME, MOST_ARRAYS, hold_npy_folder, hold_npz, read_npy
+from .scales import RANGES, Point, Scales
+from .stored import Held, Layers
 from .trace import Trace, from_tensors
 from .ulp import FORMATS
 
-LARGEST_MAP = 1 << 20  # bytes
-MOST_TRIES = 2_000_000  # of lines with '*', on one path each
+HALVES = ("void16", "uint16")  # NumPy has no bfloat16: its two bytes come without a type, or as bits
+NOT_NUMPYS = {"bfloat16": "wide bfloat16", "uint16": "whole uint16"}  # what safetensors has, and NumPy's files do not
+MEANINGLESS = (  # dtypes that no layer has
+    "whole uint16", "bool", "int16", "int32", "uint32", "int64", "uint64", "float8_e4m3fn", "float8_e5m2"
+)  # fmt: skip
 
 
-@dataclass(frozen=True)
 class Recorded:
-    """One layer of a port: its numbers in a dtype that holds them exactly, and the format they were stored in."""
+    """One layer of a port: its numbers in a dtype that holds them exactly, and the format they were stored in.
 
-    values: Floating
-    form: str  # one of FORMATS; bfloat16 is held as float32
+    `form` is one of FORMATS, or 'int8' for numbers that eight bits stand for; bfloat16 is held as float32. Instead of its
+    numbers a layer may be given a Held: then they are read, and made what they stand for, whenever `values` is asked for.
+    """
+
+    def __init__(self, values: Floating | Held, form: str, made: Callable[[npt.NDArray[Any]], Floating] = np.asarray) -> None:
+        self._values, self.form, self._made = values, form, made
+        self.shape: tuple[int, ...] = values.shape
+
+    @property
+    def values(self) -> Floating:
+        """The numbers, read from their file where they lie in one. Raises ValueError or OSError where they cannot be."""
+        return self._made(self._values.read()) if isinstance(self._values, Held) else self._values
+
+
+class Port(dict[str, Recorded]):
+    """A port's layers by name, and what its file says of itself: `metadata` is empty for files that cannot say anything.
+
+    `skipped` names arrays of whole numbers that nothing says the meaning of.
+    """
+
+    def __init__(
+        self, layers: Mapping[str, Recorded], metadata: Mapping[str, str] | None = None, skipped: Iterable[str] = ()
+    ) -> None:
+        super().__init__(layers)
+        self.metadata, self.skipped = dict(metadata or {}), list(skipped)
 
 
 def read_trace(path: str | Path) -> Trace:
     """Read a trace that `oracle record` wrote. Raises ValueError, with the file's name, for anything else; OSError."""
     try:
-        with open_safetensors(path) as (tensors, metadata, budget):
-            layers = _numbers(tensors)
-            return from_tensors({name: layer.values for name, layer in layers.items()}, metadata, budget)
+        tensors, metadata, budget = lasting(path)
+        _check_names(tensors)
+        for name, tensor in tensors.items():
+            if tensor.dtype not in FORMATS:
+                raise ValueError(f"{shown(name)} has the dtype {tensor.dtype}; layers are {', '.join(FORMATS)}")
+        return from_tensors(Layers(tensors), metadata, budget)
     except ValueError as error:
         raise ValueError(f"{path}: {error}") from None
 
@@ -64,122 +94,106 @@ def read_input(path: str | Path, preprocessing: Preprocessing) -> npt.NDArray[An
         raise ValueError(f"{path}: {error}") from None
 
 
-def read(path: str | Path) -> dict[str, Recorded]:
+def read(path: str | Path, scales: Scales | None = None) -> Port:
     """Read the layers of a port from a trace or any other safetensors file, an .npz, or a folder of .npy (subfolders too).
 
-    A folder's names are the files' without `.npy`, subfolders joined with dots. Raises ValueError, one line with the
-    file's name, for damaged files, pickled objects and dtypes that are not floating; OSError where nothing can be read.
+    A folder's names are the files' without `.npy`, subfolders joined with dots. Arrays of int8 or uint8 are layers where
+    `scales` has a point of their name, or where the port has NAME.scale (and NAME.zero_point) beside NAME, one number each;
+    other whole numbers are skipped. Raises ValueError, one line with the file's name, for damaged files, pickled objects, and
+    where no array is a layer; OSError where nothing can be read.
     """
     path = Path(path)
+    metadata: Mapping[str, str] = {}
     if path.is_dir():
-        return {name: _recorded(f"{path}, {shown(name)}", array) for name, array in read_npy_folder(path).items()}
-    if path.suffix == ".npz":
-        return {name: _recorded(f"{path}, {shown(name)}", array) for name, array in read_npz(path).items()}
-    if path.suffix == ".npy":
+        arrays = hold_npy_folder(path)
+    elif path.suffix == ".npz":
+        arrays = hold_npz(path)
+    elif path.suffix == ".npy":
         raise ValueError(f"{path}: one array has no layer names; put the .npy files of all layers into a folder and name that")
-    try:
-        with open_safetensors(path) as (tensors, _, _):
-            return _numbers(tensors)
-    except ValueError as error:
-        raise ValueError(f"{path}: {error}") from None
+    else:
+        try:
+            tensors, metadata, _ = lasting(path)
+            _check_names(tensors)
+        except ValueError as error:
+            raise ValueError(f"{path}: {error}") from None
+        arrays = {name: _held(tensor) for name, tensor in tensors.items()}
+    return _port(path, arrays, scales, metadata)
 
 
-def _numbers(tensors: Mapping[str, StoredTensor]) -> dict[str, Recorded]:
-    """Read the tensors of a safetensors file as layers. Raises ValueError."""
+def _held(tensor: StoredTensor) -> Held:
+    """Return a tensor of a safetensors file; whole numbers as NumPy's."""
+
+    def read() -> npt.NDArray[Any]:
+        if tensor.dtype in FORMATS:
+            return tensor.read()
+        return tensor.fetch(tensor.offset, tensor.extent_bytes).view(tensor.dtype).reshape(tensor.shape)
+
+    return Held(NOT_NUMPYS.get(tensor.dtype, tensor.dtype), tensor.shape, read)
+
+
+def _port(path: Path, arrays: Mapping[str, Held], scales: Scales | None, metadata: Mapping[str, str]) -> Port:
+    """Put a port together: its layers, its arrays of eight bits, and the names of those that can be no layer.
+
+    Raises ValueError where there are such arrays, and no layer.
+    """
+    whole = {name: held for name, held in arrays.items() if held.dtype in RANGES}
+    others = {name: held for name, held in arrays.items() if held.dtype in MEANINGLESS}
+    layers = {n: _recorded(f"{path}, {shown(n)}", held) for n, held in arrays.items() if n not in whole and n not in others}
+    points = {name: _point(name, held, layers, whole, scales) for name, held in whole.items()}
+    meant = {name: _dequantised(name, point, whole[name]) for name, point in points.items() if point is not None}
+    parts = {f"{name}.{part}" for name in meant for part in ("scale", "zero_point")}
+    kept = {name: layer for name, layer in {**layers, **meant}.items() if name not in parts}
+    skipped = [name for name in (*whole, *others) if name not in kept and name not in parts]
+    if skipped and not kept:
+        name = skipped[0]
+        advice = "" if name in others else "; what eight bits stand for --scales FILE says"
+        raise ValueError(f"{path}, {shown(name)}: dtype {arrays[name].dtype}; layers are {', '.join(FORMATS)}{advice}")
+    return Port(kept, metadata, skipped)
+
+
+def _point(
+    name: str, held: Held, layers: Mapping[str, Recorded], whole: Mapping[str, Held], scales: Scales | None
+) -> Point | None:
+    """Return what eight-bit numbers stand for: by the scales, or by arrays beside them; None where neither says."""
+    if scales is not None and name in scales.points:
+        return scales.points[name]
+    scale, zero = layers.get(f"{name}.scale"), whole.get(f"{name}.zero_point")
+    if scale is None or prod(scale.shape) != 1 or (zero is not None and prod(zero.shape) != 1):
+        return None
+    number = 0 if zero is None else int(zero.read().ravel()[0])
+    return Point(scale.values.reshape(1).astype(np.float32), np.array([number], np.int32), None, held.dtype)
+
+
+def _dequantised(name: str, point: Point, held: Held) -> Recorded:
+    """Return the layer that eight-bit numbers stand for. Raises ValueError where the scales do not fit its shape."""
+    point.check(name, held.shape)
+    return Recorded(held, "int8", partial(point.restored, name))
+
+
+def _recorded(name: str, held: Held) -> Recorded:
+    """Return an array as a layer. Raises ValueError for a dtype that no layer has."""
+    if held.dtype == NOT_NUMPYS["bfloat16"]:
+        return Recorded(held, "bfloat16")
+    if held.dtype in HALVES:
+        return Recorded(held, "bfloat16", _widened)
+    if held.dtype not in FORMATS:
+        raise ValueError(f"{name}: dtype {held.dtype}; layers are {', '.join(FORMATS)}")
+    return Recorded(held, held.dtype, _native)
+
+
+def _widened(array: npt.NDArray[Any]) -> Floating:
+    """The bits of bfloat16, the upper half of a float32's."""
+    bits = np.ascontiguousarray(array).view(np.uint16).astype(np.uint32) << 16
+    return bits.view(np.float32)
+
+
+def _native(array: npt.NDArray[Any]) -> Floating:
+    return array.astype(array.dtype.newbyteorder("="), copy=False)
+
+
+def _check_names(tensors: Mapping[str, StoredTensor]) -> None:
     if len(tensors) > MOST_ARRAYS:
         raise ValueError(f"{len(tensors):,} arrays; at most {MOST_ARRAYS:,} are compared")
-    for name, tensor in tensors.items():
+    for name in tensors:
         if len(name) > LONGEST_NAME:
             raise ValueError(f"{quote(name)} has {len(name)} characters; a layer's name has at most {LONGEST_NAME}")
-        if tensor.dtype not in FORMATS:
-            raise ValueError(f"{shown(name)} has the dtype {tensor.dtype}; layers are {', '.join(FORMATS)}")
-    return {name: Recorded(tensor.read(), tensor.dtype) for name, tensor in tensors.items()}
-
-
-def _recorded(name: str, array: npt.NDArray[Any]) -> Recorded:
-    if array.dtype in (np.dtype("V2"), np.dtype("u2")):  # NumPy has no bfloat16: its two bytes come without a type, or as bits
-        bits = np.ascontiguousarray(array).view(np.uint16).astype(np.uint32) << 16
-        return Recorded(bits.view(np.float32), "bfloat16")
-    if array.dtype.name not in FORMATS:
-        raise ValueError(f"{name}: dtype {array.dtype}; layers are {', '.join(FORMATS)}")
-    return Recorded(array.astype(array.dtype.newbyteorder("="), copy=False), array.dtype.name)
-
-
-def read_names(path: str | Path) -> list[tuple[str, str]]:
-    """Read a map file: on each line a checkpoint path, '=', and the port's name for it; '#' starts a comment.
-
-    A '*' on the left stands for one part of a path (between dots), or for some of it, and is put in place of the '*' on the
-    right, first for first: `block*.*.norm1 = stage_*/block_*/bn1`. Raises ValueError with the line's number for a line that is
-    not of that form; OSError, also for a file of more than 1 MiB.
-    """
-    pairs = []
-    try:
-        lines = input.read_text(path, LARGEST_MAP).splitlines()
-    except UnicodeDecodeError:
-        raise ValueError(f"{path}: a map file is UTF-8 text") from None
-    for number, line in enumerate(lines, start=1):
-        line = line.partition("#")[0].strip()
-        ours, equals, theirs = (part.strip() for part in line.partition("="))
-        about = f"{path}, line {number}"
-        if line and not (equals and ours and theirs):
-            raise ValueError(f"{about}: expected 'checkpoint path = name in the port', got {quote(line)}")
-        if line and ours.count("*") != theirs.count("*"):
-            raise ValueError(f"{about}: {ours.count('*')} '*' on the left, {theirs.count('*')} on the right")
-        if any(part.count("*") > 1 for part in ours.split(".")):
-            raise ValueError(f"{about}: two '*' in one part of {quote(ours)}, which could be read in several ways")
-        if line:
-            pairs.append((ours, theirs))
-    return pairs
-
-
-def rename(layers: Mapping[str, Recorded], names: Iterable[tuple[str, str]], paths: Iterable[str]) -> dict[str, Recorded]:
-    """Return a port's layers under checkpoint paths: those that `names` says (see `read_names`), the others as they are.
-
-    The first line that fits a path decides. Raises ValueError where a path is mapped, by a line without '*', to a name
-    that the port does not have, and for a map with too many '*' for so many layers.
-    """
-    renamed, wanted = dict(layers), list(paths)
-    plain: dict[str, tuple[int, str]] = {}  # our name -> its line, and theirs
-    globs: list[tuple[int, list[str], str]] = []
-    lines = 0
-    for lines, (ours, theirs) in enumerate(names, start=1):
-        if "*" in ours:
-            globs.append((lines, ours.split("."), theirs))
-        else:
-            plain.setdefault(ours, (lines, theirs))
-    if len(globs) * len(wanted) > MOST_TRIES:
-        raise ValueError(f"a map with {len(globs):,} lines with '*' for {len(wanted):,} layers: write fewer lines")
-    for path in wanted:
-        parts = path.split(".")
-        line, name = plain.get(path, (lines + 1, ""))
-        exact = path in plain
-        for at, glob, theirs in globs:
-            fitting = _fitting(glob, parts) if at < line else None
-            if fitting is not None:
-                exact, name = False, theirs
-                for part in fitting:
-                    name = name.replace("*", part, 1)
-                break
-        if name in layers:
-            renamed[path] = layers[name]
-        elif exact:
-            said = f"{shown(path)} = {shown(name)}"
-            raise ValueError(f"the map says {said}, but the port has no layer of that name")
-    return renamed
-
-
-def _fitting(glob: list[str], parts: list[str]) -> list[str] | None:
-    """Return what each '*' of a glob stands for in a path, both cut at the dots; None where it does not fit."""
-    if len(glob) != len(parts):
-        return None
-    found = []
-    for pattern, part in zip(glob, parts, strict=True):
-        before, star, after = pattern.partition("*")
-        if not star:
-            if part != pattern:
-                return None
-        elif len(part) > len(before) + len(after) and part.startswith(before) and part.endswith(after):
-            found.append(part[len(before) : len(part) - len(after)])
-        else:
-            return None
-    return found

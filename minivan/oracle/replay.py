@@ -1,14 +1,16 @@
 """Running a network once more to see how each layer was made: which operator, from which arrays.
 
 The network is written once, in `minivan.model`; here its own code tells what feeds what, through an engine that takes notes.
+Nothing is kept of the arrays but what the one who watches keeps: those of a large network take gigabytes.
 """
 
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
-from typing import Any, TypeAlias, cast
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from typing import Any, Protocol, TypeAlias, cast
 
 import numpy as np
 
@@ -16,6 +18,9 @@ from ..checks import Floating
 from ..engines import EXACT, Engine
 from ..hooks import Callback
 from ..operators import Array, Operators
+from ..paths import block_of
+from .stored import Layers
+from .ulp import round_to
 
 Run: TypeAlias = Callable[[Engine, Callback], None]
 """Runs one network on one input: with the engine's operators, every layer shown to the hook, the input first."""
@@ -23,30 +28,86 @@ Run: TypeAlias = Callable[[Engine, Callback], None]
 
 @dataclass
 class Call:
-    """One use of an operator: its arguments by name, the path of the layer that its x is, and of the one it made."""
+    """One use of an operator: its parameters by name, the path of the layer that its x is, and of the one it made.
+
+    `feed` gives x once more; None where it is not to be had any more.
+    """
 
     operator: str
     function: Callable[..., Array]
-    arguments: dict[str, Any]
+    parameters: dict[str, Any]
     source: str
     path: str = ""
+    feed: Callable[[], Floating] | None = None
+
+    @cached_property
+    def x(self) -> Floating:
+        """What the operator read. Raises ValueError where that is not to be had."""
+        if self.feed is None:
+            raise ValueError(f"what {self.path} read is not kept")
+        return self.feed()
+
+    @property
+    def arguments(self) -> dict[str, Any]:
+        """All arguments, x among them."""
+        return {"x": self.x, **self.parameters}
 
     def again(self, **changed: Any) -> Array:
         """Run the operator once more with some arguments changed."""
-        return self.function(**{**self.arguments, **changed})
+        return self.function(**{**(self.parameters if "x" in changed else self.arguments), **changed})
+
+    def without_x(self) -> Call:
+        """Return the call as it is kept when its arrays are gone."""
+        return replace(self, feed=None)
+
+
+class Made(Mapping[str, Floating]):
+    """Layers that are made, or read, when they are asked for."""
+
+    def __init__(self) -> None:
+        self.ways: dict[str, tuple[tuple[int, ...], Callable[[], Floating]]] = {}
+
+    def put(self, path: str, shape: tuple[int, ...], way: Callable[[], Floating]) -> None:
+        """Say how to come by a layer."""
+        self.ways[path] = shape, way
+
+    def __getitem__(self, path: str) -> Floating:
+        return self.ways[path][1]()
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.ways)
+
+    def __len__(self) -> int:
+        return len(self.ways)
+
+    def shape(self, path: str) -> tuple[int, ...]:
+        """Return a layer's shape without making it."""
+        return self.ways[path][0]
 
 
 @dataclass
 class Replay:
-    """What a run showed: each layer's value, and the call behind it where a single operator made it."""
+    """What is known of a run: layers' values, what the layers after them were given, and the call behind each.
 
-    values: dict[str, Floating] = field(default_factory=dict)  # path -> what the network computed there
-    given: dict[str, Floating] = field(default_factory=dict)  # path -> what the layers after it were given
+    `values` and `given` have those of a neighbourhood (see there), and `elsewhere` those of the trace. `calls` has all, without
+    their x where they stand elsewhere; `scales` has each layer scale as the sums show it, (C, 1, 1).
+    """
+
+    values: Made | Layers = field(default_factory=Made)
+    given: Made | Layers = field(default_factory=Made)
+    elsewhere: Layers = field(default_factory=lambda: Layers({}))
     calls: dict[str, Call] = field(default_factory=dict)
+    scales: dict[str, Floating] = field(default_factory=dict)
 
     def consumers(self, path: str) -> list[Call]:
         """Return the calls whose x is the layer of this path."""
         return [call for call in self.calls.values() if call.source == path]
+
+
+class Watcher(Protocol):
+    """Is shown every layer: its path, what the network computed there, the call behind it, if one operator made it."""
+
+    def __call__(self, path: str, value: Floating, call: Call | None, given: Floating) -> None: ...
 
 
 class Witness:
@@ -54,8 +115,7 @@ class Witness:
 
     def __init__(self) -> None:
         self.last: tuple[Call, Array] | None = None  # a call, and what it returned
-        self.paths: dict[int, str] = {}  # id of an array -> its path; `kept` holds the arrays, so that no id is used twice
-        self.kept: list[Array] = []
+        self.shown: tuple[Array, str] = None, ""  # the last layer, which is what the next operator reads, and its path
 
     def __getattr__(self, operator: str) -> Callable[..., Array]:
         function = getattr(EXACT.ops, operator)
@@ -66,7 +126,10 @@ class Witness:
             bound.apply_defaults()
             arguments = dict(bound.arguments)
             result = function(**arguments)
-            self.last = Call(operator, function, arguments, self.paths.get(id(arguments["x"]), "")), result
+            x = arguments.pop("x")
+            array, path = self.shown
+            source = path if x is array else ""
+            self.last = Call(operator, function, arguments, source, feed=lambda: x), result
             return result
 
         return call
@@ -77,32 +140,40 @@ class Witness:
         return last[0] if last is not None and last[1] is array else None
 
     def name(self, array: Array, path: str) -> None:
-        """From now on, an operator whose x is this array reads the layer of this path."""
-        self.paths[id(array)] = path
-        self.kept.append(array)
+        """An operator whose x is this array reads the layer of this path."""
+        self.shown = array, path
 
 
-def replay(run: Run, substitutes: Mapping[str, Floating]) -> Replay:
-    """Run a network on its input, and return how each layer came about.
+def watch(run: Run, substitutes: Mapping[str, Floating], watcher: Watcher, rounded: str | None = None) -> None:
+    """Run a network on its input, and show the watcher each layer as it is made.
 
     Where `substitutes` has a layer, the layers after it are computed from that instead: given a port's own layers, every
-    operator is judged on what the port fed it, and an earlier error does not blur a later one.
+    operator is judged on what the port fed it, and an earlier error does not blur a later one. What it has not is rounded to
+    the format `rounded`, where one is given, before the layers after it read it.
     """
-    witness, seen = Witness(), Replay()
+    witness = Witness()
 
     def hook(path: str, array: Array) -> Array:
         call = witness.take(array)
         if call is not None:
             call.path = path
-            seen.calls[path] = call
-        seen.values[path] = array
-        substitute = substitutes.get(path)
-        given = array
-        if substitute is not None and substitute.shape == array.shape:
-            given = np.array(substitute, np.float32, order="C")  # a copy: every layer is an object of its own
-        seen.given[path] = given
+        given = _given(path, array, substitutes, rounded)
+        watcher(path, array, call, given)
         witness.name(given, path)
         return given
 
     run(Engine("exact, watched", ops=cast(Operators, witness)), hook)
-    return seen
+
+
+def _given(path: str, array: Array, substitutes: Mapping[str, Floating], rounded: str | None) -> Floating:
+    """Return what the layers after a layer are given: an array of its own, so that it is known again."""
+    if path in substitutes:
+        substitute = substitutes[path]
+        if substitute.shape == array.shape:
+            return np.asarray(substitute, np.float32, order="C")
+    return np.asarray(array) if rounded is None else round_to(array, rounded)
+
+
+def neighbourhood(path: str) -> str:
+    """Return what a layer stands in: its block, or the patch embedding; '' for those with a path of one part."""
+    return block_of(path) or (path.partition(".")[0] if "." in path else "")

@@ -22,31 +22,39 @@ from ..checkpoint.budget import Budget
 from ..checkpoint.json_text import parse_json
 from ..checks import Floating
 from ..errors import quote, shown
+from ..hooks import Callback
 from ..operators import Array
 from ..paths import HEAD, INPUT, norms
-from ..van import VAN
+from ..van import VAN, undisturbed
 from ..variants import said
+from .arithmetic import Arithmetic
+from .stored import Layers, Spool, as_layers
 
 FORMAT = "minivan-trace 1"
+PIECE = 1 << 18  # numbers that are looked at together
 
 
 @dataclass(frozen=True)
 class Trace:
     """What a network computed: `layers` in the order they were made, `input` where it was kept.
 
+    Layers of a trace that was read from a file stay there, and are read whenever they are asked for (see `stored`).
+
     `metadata` holds text: 'format', 'minivan' (version), 'engine', 'model' (as the user named it), 'config' (JSON),
     'weights_sha256' (see `tensors_digest`), 'weights_file_sha256' (where the weights came from a file), 'order' (JSON list
-    of paths), 'shapes' and 'sha256' (JSON, path -> shape and digest, the input included).
+    of paths), 'shapes' and 'sha256' (JSON, path -> shape and digest, the input included). A reference in a port's precision has
+    'precision' and 'rounded' ('outputs' or 'everything') or 'scales_sha256'; weights and input are recorded as they were given.
     """
 
-    layers: dict[str, Floating]
+    layers: Mapping[str, Floating]
     input: Floating | None
     metadata: dict[str, str]
 
     @property
-    def arrays(self) -> dict[str, Floating]:
+    def arrays(self) -> Layers:
         """The input, where it was kept, and the layers, in order."""
-        return dict(self.layers) if self.input is None else {INPUT: self.input, **self.layers}
+        first = {} if self.input is None else {INPUT: self.input}
+        return Layers({**first, **as_layers(self.layers).parts})
 
 
 def digest(array: Floating) -> str:
@@ -55,10 +63,15 @@ def digest(array: Floating) -> str:
     Every NaN counts as the quiet positive one: which NaN inf - inf gives is the processor's choice (x86 sets the sign, ARM
     does not), and the contract says NaN, not which.
     """
-    array = np.ascontiguousarray(array)
-    if np.isnan(array).any():
-        array = np.where(np.isnan(array), array.dtype.type(np.nan), array)
-    return hashlib.sha256(array.astype(array.dtype.newbyteorder("<"), copy=False).tobytes()).hexdigest()
+    array = np.ascontiguousarray(array).reshape(-1)
+    sha256 = hashlib.sha256()
+    for begin in range(0, array.size, PIECE):
+        piece = array[begin : begin + PIECE]
+        strange = np.isnan(piece)
+        if strange.any():
+            piece = np.where(strange, piece.dtype.type(np.nan), piece)
+        sha256.update(piece.astype(piece.dtype.newbyteorder("<"), copy=False).data)
+    return sha256.hexdigest()
 
 
 def tensors_digest(tensors: Mapping[str, Floating]) -> str:
@@ -75,23 +88,48 @@ def shape_text(shape: Sequence[int]) -> str:
     return "x".join(str(side) for side in shape)
 
 
-def record(model: VAN, x: npt.ArrayLike, layers: Sequence[str] = ("*",), source: str = "") -> Trace:
+def record(
+    model: VAN,
+    x: npt.ArrayLike,
+    layers: Sequence[str] = ("*",),
+    source: str = "",
+    *,
+    finite: bool = True,
+    arithmetic: Arithmetic | None = None,
+    spool: Spool | None = None,
+) -> Trace:
     """Run a VAN on images (N, C, H, W) and keep the output of every operator whose path matches one of the globs `layers`.
 
     An engine that compiles the network as a whole has no operators to show: its traces hold the stages' outputs and the
-    logits. `source` is how the model is found again (a name or a file), for hints that need the weights. Raises ValueError
-    where no path matches.
+    logits. `source` is how the model is found again (a name or a file), for hints that need the weights. With an `arithmetic`
+    the layers are those of `exact` in a port's own precision, whatever the model's engine. With a `spool` they are put aside
+    there as they are made, and nowhere else. Raises ValueError where no path
+    matches, for no images at all, and, where it has to be `finite`, for an input with NaN or infinities: in what comes of those
+    most layers cannot be told apart.
     """
+    given, hook = model, None
+    if arithmetic is not None:
+        model = VAN(given.config, arithmetic.tensors(given.tensors), arithmetic.engine, given.card)
+        hook = arithmetic.at
     paths = _paths(model)
     chosen = {path for path in paths if any(fnmatchcase(path, glob) for glob in layers)}
     if not chosen:  # known before the network runs: that may take minutes
         raise ValueError(f"no layer matches {', '.join(layers)}; the paths run from {paths[0]} to {paths[-1]}")
-    everything = _every(model, x) if model.engine.hooks else _whole(model, x)
-    kept = {path: array for path, array in everything.items() if path in chosen}
-    images = np.asarray(x, np.float32)
-    named: dict[str, Floating] = {INPUT: images, **kept}
+    images = np.asarray(x)
+    if not images.size:
+        raise ValueError(f"nothing to record: the input of shape {images.shape} holds no numbers")
+    if finite and np.issubdtype(images.dtype, np.floating) and (strange := int((~np.isfinite(images)).sum())):
+        raise ValueError(
+            f"{strange:,} of the input's {images.size:,} numbers are NaN or infinite; to record what comes of them, say "
+            "--allow-nonfinite (in Python finite=False)"
+        )
+    held = (_every if model.engine.hooks else _whole)(model, x, hook, _Kept(chosen, spool))
+    kept = held.layers
+    with undisturbed():  # a float64 may be too large for float32
+        images = np.asarray(images, np.float32)
+    named = Layers({INPUT: images, **kept.parts})
     return Trace(
-        kept,
+        held.held if spool is None else kept,
         images,
         {
             "format": FORMAT,
@@ -99,11 +137,12 @@ def record(model: VAN, x: npt.ArrayLike, layers: Sequence[str] = ("*",), source:
             "engine": model.engine.name,
             "model": source or model.card.name,
             "config": json.dumps(said(model.config)),
-            "weights_sha256": tensors_digest(model.tensors),
+            "weights_sha256": tensors_digest(given.tensors),
             "weights_file_sha256": model.card.sha256,
             "order": json.dumps(list(kept)),
-            "shapes": json.dumps({path: array.shape for path, array in named.items()}),
+            "shapes": json.dumps({path: named.shape(path) for path in named}),
             "sha256": json.dumps({path: digest(array) for path, array in named.items()}),
+            **({} if arithmetic is None else arithmetic.metadata()),
         },
     )
 
@@ -115,29 +154,55 @@ def _paths(model: VAN) -> list[str]:
     return [*norms(model.config.stages), *([HEAD] if model.config.classes else [])]
 
 
-def _every(model: VAN, x: npt.ArrayLike) -> dict[str, Floating]:
-    """Every operator's output, through a hook."""
-    everything: dict[str, Floating] = {}
+class _Kept:
+    """The layers that were chosen, in a spool or in memory."""
 
-    def hook(path: str, array: Array) -> None:
-        everything[path] = np.asarray(array)
+    def __init__(self, chosen: set[str], spool: Spool | None) -> None:
+        self.chosen, self.spool = chosen, spool
+        self.held: dict[str, Floating] = {}
 
+    def put(self, path: str, array: Array) -> None:
+        if path not in self.chosen:
+            return
+        if self.spool is not None:
+            self.spool.put(path, np.asarray(array))
+        else:
+            self.held[path] = np.asarray(array)
+
+    @property
+    def layers(self) -> Layers:
+        return Layers(self.held) if self.spool is None else self.spool.layers
+
+
+def _every(model: VAN, x: npt.ArrayLike, change: Callback | None, kept: _Kept) -> _Kept:
+    """Keep operators' outputs, through a hook; `change` may put another array in an array's place."""
+
+    def hook(path: str, array: Array) -> Array | None:
+        changed = None if change is None else change(path, array)
+        kept.put(path, array if changed is None else changed)
+        return changed
+
+    changed = None if change is None else change(INPUT, x)
+    x = x if changed is None else changed
     if model.config.classes:
         model(x, hook)
     else:  # a bare backbone has no logits
         model.features(x, hook)
-    return everything
+    return kept
 
 
-def _whole(model: VAN, x: npt.ArrayLike) -> dict[str, Floating]:
-    """What an engine that compiles the network as a whole can show: each stage's output, and the logits."""
-    stages: dict[str, Floating] = dict(zip(norms(model.config.stages), model.features(x), strict=True))
-    return {**stages, HEAD: model(x)} if model.config.classes else stages
+def _whole(model: VAN, x: npt.ArrayLike, change: Callback | None, kept: _Kept) -> _Kept:
+    """Keep what an engine that compiles the network as a whole can show: each stage's output, and the logits."""
+    for path, array in zip(norms(model.config.stages), model.features(x), strict=True):
+        kept.put(path, array)
+    if model.config.classes:
+        kept.put(HEAD, model(x))
+    return kept
 
 
 def write(trace: Trace, path: str | Path) -> None:
     """Write a trace as safetensors, complete or not at all; equal traces give equal bytes. OSError where it cannot be."""
-    safetensors_file.write(Path(path), trace.arrays, trace.metadata)
+    safetensors_file.write(Path(path), trace.arrays.parts, trace.metadata)
 
 
 def from_tensors(tensors: Mapping[str, Floating], metadata: Mapping[str, str], budget: Budget) -> Trace:
@@ -158,15 +223,23 @@ def from_tensors(tensors: Mapping[str, Floating], metadata: Mapping[str, str], b
     stranger = next((path for path in order if path not in tensors), None)
     if stranger is not None:
         raise ValueError(f"{unreadable} ({quote(stranger)} is not in it)")
-    for path, array in tensors.items():
-        if digests.get(path) != digest(array):
+    for path in tensors:
+        if digests.get(path) != digest(tensors[path]):
             raise ValueError(f"damaged trace, {shown(path)} does not have the SHA-256 it was recorded with")
-    return Trace({path: tensors[path] for path in order}, tensors.get(INPUT), dict(metadata))
+    parts = as_layers(tensors).parts
+    return Trace(Layers({path: parts[path] for path in order}), tensors.get(INPUT), dict(metadata))
 
 
 def hashes(trace: Trace) -> str:
     """Return a trace's digests as text to commit: comment lines, then SHA-256, shape, dtype and path per layer, in order."""
     m = trace.metadata
-    lines = [f"# {m['format']}, engine {m['engine']}, model {m['model']}", f"# weights {m['weights_sha256']}"]
+    lines = [f"# {m['format']}, engine {m['engine']}, model {m['model']}{_rounding(m)}", f"# weights {m['weights_sha256']}"]
     lines += [f"{digest(a)} {shape_text(a.shape)} {a.dtype} {path}" for path, a in trace.arrays.items()]
     return "\n".join(lines) + "\n"
+
+
+def _rounding(metadata: Mapping[str, str]) -> str:
+    """What is rounded beside an engine's outputs: ', its input and weights rounded too', or the scales of int8."""
+    if metadata.get("rounded") == "everything":
+        return ", its input and weights rounded too"
+    return f", scales {metadata['scales_sha256']}" if "scales_sha256" in metadata else ""

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping
+import re
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -21,8 +22,10 @@ from ..output import filling, replacing
 from ..paths import INPUT
 from ..shipped import PACKAGE
 from ..splitmix import GENERATOR
+from ..van import undisturbed
+from .arithmetic import ROUNDED, Arithmetic
 from .arrays import read_npy
-from .cases import CLASSES, CONVOLUTIONS, OPERATORS, Case, Tensor, all_cases, runner
+from .cases import CLASSES, CONVOLUTIONS, OPERATORS, Case, Tensor, all_cases, classes, runner
 from .replay import Run
 from .trace import Trace, digest
 
@@ -33,16 +36,24 @@ LARGEST_MANIFEST = 8 << 20  # bytes; that of all vectors has about 60,000
 LONGEST_FAULT = 500  # characters of what a message says of a manifest
 GEOMETRY = ("stride", "padding", "dilation", "groups")
 LARGEST = 64  # of these: far above those of the vectors, and no reason to ask for gigabytes
+CASE = re.compile(r"\w{1,80}/\w{1,80}", re.ASCII)  # what a test vector is called
 EPSILONS = ("eps", "layer_norm_eps", "batch_norm_eps")
 
 
-def write(folder: str | Path, operators: Iterable[str] | None = None) -> int:
+def write(folder: str | Path, operators: Iterable[str] | None = None, arithmetic: Arithmetic | None = None) -> int:
     """Write the test vectors of all operators, or of those named, with their manifest and its description; return how many.
+
+    With an `arithmetic` their outputs are those of `exact` in a port's own precision; the arrays are float32 all the same.
 
     Raises ValueError for a name that is no operator's, OSError where the folder cannot be written. A folder that is new has its
     name only when all is in it; in one that was there, the manifest is written last.
     """
-    folder, cases = Path(folder), list(all_cases())
+    with undisturbed():  # denormal numbers are among them
+        return _write(Path(folder), None if operators is None else list(operators), arithmetic)
+
+
+def _write(folder: Path, operators: Sequence[str] | None, arithmetic: Arithmetic | None) -> int:
+    cases = list(all_cases())
     known = list(dict.fromkeys(case.operator for case in cases))
     for name in operators or ():
         if name not in known:
@@ -52,8 +63,9 @@ def write(folder: str | Path, operators: Iterable[str] | None = None) -> int:
         manifest = {
             "format": FORMAT,
             "generator": GENERATOR,
-            "classes": CLASSES,
-            "cases": [_write_case(place, case) for case in chosen],
+            "classes": CLASSES if arithmetic is None else classes(arithmetic.word),
+            **({} if arithmetic is None else arithmetic.metadata()),
+            "cases": [_write_case(place, case, arithmetic) for case in chosen],
         }
         with replacing(place / GUIDE.name) as file:
             file.write(input.read(GUIDE, LARGEST_MANIFEST))
@@ -62,23 +74,25 @@ def write(folder: str | Path, operators: Iterable[str] | None = None) -> int:
     return len(chosen)
 
 
-def compute(case: Case) -> dict[str, Floating]:
-    """Return a case's outputs on the engine `exact`, in order."""
+def compute(case: Case, engine: Engine = EXACT) -> dict[str, Floating]:
+    """Return a case's outputs on an engine, `exact`, in order."""
     outputs: dict[str, Floating] = {}
 
     def hook(path: str, array: Array) -> None:
         if path != INPUT:
-            outputs[path] = array
+            outputs[path] = np.asarray(array)
 
     parameters = {name: tensor.values for name, tensor in case.parameters.items()}
-    runner(case.operator, case.x.values, parameters, case.attributes)(EXACT, hook)
+    with undisturbed():
+        runner(case.operator, case.x.values, parameters, case.attributes)(engine, hook)
     return outputs
 
 
-def _write_case(folder: Path, case: Case) -> dict[str, Any]:
+def _write_case(folder: Path, case: Case, arithmetic: Arithmetic | None) -> dict[str, Any]:
     """Write one case's tensors and return its entry in the manifest."""
     home = f"{case.operator}/{case.name}"
-    outputs = {name: Tensor(values) for name, values in compute(case).items()}
+    engine = EXACT if arithmetic is None else arithmetic.engine
+    outputs = {name: Tensor(values) for name, values in compute(case, engine).items()}
     return {
         "name": home,
         "operator": case.operator,
@@ -105,8 +119,8 @@ def _write_tensors(folder: Path, home: str, tensors: Mapping[str, Tensor]) -> di
     return entries
 
 
-def read_case(folder: str | Path) -> tuple[Trace, Run]:
-    """Read one test vector, such as DIR/lka/real, as a trace, and return also the function that runs it (for `replay`).
+def read_case(folder: str | Path) -> tuple[Trace, Run, str]:
+    """Read one test vector, such as DIR/lka/real, as a trace; return also the function that runs it, and its class.
 
     Raises ValueError, naming the folder or file, where it is no test vector or its numbers are not the manifest's; OSError.
     The function raises ValueError where what the manifest says cannot be computed.
@@ -116,21 +130,48 @@ def read_case(folder: str | Path) -> tuple[Trace, Run]:
     if not path.is_file():
         raise ValueError(f"{folder}: not a test vector's folder (such as DIR/lka/real, with DIR/{MANIFEST}), and not a trace")
     try:
-        text = input.read(path, LARGEST_MANIFEST, pipe=False)
-        manifest = parse_json(text, "its text", Budget(len(text)))
-        if manifest["format"] != FORMAT:
-            raise ValueError(f"its format is {quote(manifest['format'])}, which is not {FORMAT!r}: write the vectors anew")
+        manifest = _manifest(path)
         entry = next((case for case in manifest["cases"] if case["name"] == name), None)
         if entry is None:
             raise ValueError(f"it has no test vector called {name}")
         arrays = {role: _read_arrays(path.parent, _table(entry, role)) for role in ("inputs", "parameters", "outputs")}
         x, outputs = arrays["inputs"]["x"], arrays["outputs"]
+        word = manifest.get("precision", "float32")
+        if word not in ("float32", *ROUNDED):
+            raise ValueError(f"its precision is {quote(word)}, which is none of float32, {', '.join(ROUNDED)}")
         metadata = {"format": FORMAT, "engine": "exact", "model": name, "weights_sha256": ""}
-        return Trace(outputs, x, metadata), _runner(entry, x, arrays["parameters"], f"{path}: {name}")
+        metadata |= {} if word == "float32" else {"precision": word}
+        if entry["class"] not in CLASSES:
+            raise ValueError(f"{name} is of the class {quote(entry['class'])}, which is none of {', '.join(CLASSES)}")
+        return Trace(outputs, x, metadata), _runner(entry, x, arrays["parameters"], f"{path}: {name}"), entry["class"]
     except (LookupError, TypeError, AttributeError, RecursionError) as error:
         raise ValueError(f"{path}: damaged manifest ({shortened(repr(error), LONGEST_FAULT)})") from None
     except ValueError as error:
         raise ValueError(f"{path}: {shortened(str(error), LONGEST_FAULT)}") from None
+
+
+def case_names(folder: str | Path) -> list[str]:
+    """Return the names of all test vectors of a folder, such as lka/real, in order. Raises ValueError, OSError."""
+    path = Path(folder).resolve() / MANIFEST
+    try:
+        names = [case["name"] for case in _manifest(path)["cases"]]
+        strange = next((name for name in names if not (isinstance(name, str) and CASE.fullmatch(name))), None)
+        if strange is not None:
+            raise ValueError(f"{quote(strange)} is no name of a test vector")
+        return names
+    except (LookupError, TypeError, AttributeError, RecursionError) as error:
+        raise ValueError(f"{path}: damaged manifest ({shortened(repr(error), LONGEST_FAULT)})") from None
+    except ValueError as error:
+        raise ValueError(f"{path}: {shortened(str(error), LONGEST_FAULT)}") from None
+
+
+def _manifest(path: Path) -> Any:
+    """Return what a manifest says. Raises ValueError for another format, and KeyError or TypeError where it says none."""
+    text = input.read(path, LARGEST_MANIFEST, pipe=False)
+    manifest = parse_json(text, "its text", Budget(len(text)))
+    if manifest["format"] != FORMAT:
+        raise ValueError(f"its format is {quote(manifest['format'])}, which is not {FORMAT!r}: write the vectors anew")
+    return manifest
 
 
 def _table(entry: Mapping[str, Any], role: str) -> dict[str, Any]:

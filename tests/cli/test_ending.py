@@ -293,20 +293,19 @@ from minivan.cli.printing import say
 
 class Report:
     within, missing = sys.argv[1] == "within", []
-    def plain(self, hint):
+
+class Judged:
+    report = Report()
+    def plain(self):
         return {"rows": ["x" * 100_000]}
 
-def compare(*args):
-    return Report()
-
 class Baseline:
-    trace = None
-    def hint(self, report):
-        return ""
+    def judge(self, *args):
+        return Judged()
 
 import minivan.oracle as library
-library.compare, library.read, library.open_baseline = compare, lambda path: None, lambda *args: Baseline()
-oracle.print_report = lambda report, hint: [say("x" * 1000, flush=True) for _ in range(100)]
+library.read, library.open_baseline = lambda *args: None, lambda *args: Baseline()
+oracle.print_report = lambda judged, said: [say("x" * 1000, flush=True) for _ in range(100)]
 status = main(["oracle", "compare", "a", "b", *sys.argv[2:]])
 print(status, file=sys.stderr)
 """

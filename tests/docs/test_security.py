@@ -10,7 +10,7 @@ from minivan.checkpoint import error, transfer
 from minivan.checkpoint.published import LARGEST
 from minivan.cli import ending
 from minivan.image import bounds
-from minivan.oracle import arrays, recorded
+from minivan.oracle import arrays, naming
 
 pytestmark = pytest.mark.loop
 
@@ -42,7 +42,7 @@ def test_the_limits_are_those_of_the_code():
     assert f"{bounds.LONGEST} seconds in a command" in row("an image")[2]
     limits = row("a trace")[2]
     assert f"{arrays.UNPACKED >> 20} MiB and {arrays.PER_BYTE} times the file" in limits
-    assert f"{recorded.LARGEST_MAP >> 20} MiB for a map; {arrays.MOST_ARRAYS:,} layers" in limits
+    assert f"{naming.LARGEST_MAP >> 20} MiB for a map; {arrays.MOST_ARRAYS:,} layers" in limits
     server = row("a server")[2]
     assert f"{LARGEST >> 30} GiB; {transfer.SLOWEST:,} bytes a second" in server
     assert f"{transfer.LONGEST // 3600} hours" in server

@@ -64,8 +64,8 @@ def check(output, level, runs):
 
 def test_threads_and_batch_change_no_bit():
     """One network with 1 and 2 threads, alone and as one of eight. The slow test below does all, compiled at every level."""
-    output = reproduce_in_a_fresh_process(None, "tiny")
-    assert output.count("same bits") == 4 and "OTHER" not in output
+    output = reproduce_in_a_fresh_process(None, "tiny", "tiny-float16")
+    assert output.count("same bits") == 8 and "OTHER" not in output
 
 
 def configurations():
@@ -77,26 +77,25 @@ def configurations():
 
 @pytest.mark.parametrize(("level", "optimisation"), list(configurations()))
 def test_every_network_in_every_configuration(tmp_path, level, optimisation):
-    names = [name for name in reproduce.NETWORKS if name != "minute"]
     output = reproduce_in_a_fresh_process(tmp_path, level=level, NUMBA_OPT=optimisation)
     assert f"NUMBA_OPT _OptLevel({optimisation})" in output
-    check(output, level, 4 * len(names))
+    check(output, level, 4 * len(reproduce.USUAL))
 
 
 @pytest.mark.slow
 def test_the_optimiser_changes_no_bit(tmp_path):
     """Level 0 leaves the loops as they are written; 3, the default, is what every other test here runs."""
-    output = reproduce_in_a_fresh_process(tmp_path, "tiny", "bundled", "b0", "--no-batch", NUMBA_OPT="0")
-    assert "NUMBA_OPT _OptLevel(0)" in output and output.count("same bits") == 6
+    output = reproduce_in_a_fresh_process(tmp_path, "tiny", "bundled", "b0", "tiny-float16", "--no-batch", NUMBA_OPT="0")
+    assert "NUMBA_OPT _OptLevel(0)" in output and output.count("same bits") == 8
 
 
 def test_python_itself_gives_the_same_bits_as_numba(tmp_path):
-    output = reproduce_in_a_fresh_process(tmp_path, "minute", "tiny", "--no-batch", NUMBA_DISABLE_JIT="1")
-    assert output.count("same bits") == 4 and not any(used_registers(output).values())
+    output = reproduce_in_a_fresh_process(tmp_path, "minute", "tiny", "minute-bfloat16", "--no-batch", NUMBA_DISABLE_JIT="1")
+    assert output.count("same bits") == 6 and not any(used_registers(output).values())
 
 
 def test_this_process_gives_the_recorded_bits_with_its_warm_cache():
-    for name in ("minute", "tiny", "bundled", "b0"):
+    for name in ("minute", "tiny", "bundled", "b0", *reproduce.REFERENCES):
         assert reproduce.digests(name) == reproduce.recorded(name), f"{name}: reproduce.py --write records anew"
 
 

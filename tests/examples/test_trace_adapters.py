@@ -1,6 +1,7 @@
 """Ports in PyTorch and ONNX, recorded by the adapters in examples/ and compared: two commands, as a user types them."""
 
 import os
+import runpy
 import subprocess
 import sys
 import warnings
@@ -69,7 +70,7 @@ def test_a_pytorch_port_is_within_float32_tolerance(folder, run):
     said = adapt("record_pytorch.py", folder, pytorch_model(folder))
     assert "the trace has 94 layers" in said
     status, out, err = run("oracle", "compare", folder / "trace.safetensors", folder / "port.npz")
-    assert (status, err) == (1, "") and "within tolerance, but 6 layers of the trace went unchecked" in out, out
+    assert (status, err) == (1, "") and "within tolerance, but 6 of the trace's 94 layers went unchecked" in out, out
     # layer_scale_1 of five blocks and the pooling have no module of their own
     assert "not in the port: 6 layers (block1.0.layer_scale_1" in out and "89 layers compared" in out
 
@@ -93,7 +94,7 @@ def test_a_faulty_pytorch_port_is_found_out(folder, run, fault, path, hint):
 def test_an_onnx_port_is_within_float32_tolerance(folder, onnx_file, run, optimise):
     adapt("record_onnx.py", folder, onnx_file, "--optimise", optimise)
     status, out, err = run("oracle", "compare", folder / "trace.safetensors", folder / "port.npz")
-    assert (status, err) == (1, "") and "within tolerance, but 4 layers of the trace went unchecked" in out, out
+    assert (status, err) == (1, "") and "within tolerance, but 4 of the trace's 94 layers went unchecked" in out, out
     # the exporter folds the patch embeddings' BatchNorm into their convolutions
     assert "not in the port: 4 layers (patch_embed1.proj" in out and "91 layers compared" in out
 
@@ -123,3 +124,20 @@ def test_hooks_are_taken_away_again():
     first, second = record_pytorch.record(net, X), record_pytorch.record(net, X)
     assert not any(module._forward_hooks for module in net.modules())
     assert list(first) == list(second) and np.array_equal(first["head"], second["head"])
+
+
+def test_scopes_are_read_where_either_exporter_writes_them():
+    onnx = pytest.importorskip("onnx")
+    layers_of = runpy.run_path(str(ADAPTERS / "record_onnx.py"))["layers_of"]
+
+    def node(name, scopes=None):
+        made = onnx.helper.make_node("Gelu", ["x"], [f"{name} out"], name=name)
+        if scopes is not None:
+            made.metadata_props.add(key="pkg.torch.onnx.name_scopes", value=scopes)
+        return made
+
+    act = "block1.0.mlp.act"
+    dynamo = f"['', 'block1.0.mlp', '{act}', 'gelu']"
+    nodes = [node("node_gelu", dynamo), node("/block1.0/mlp/fc1/Conv"), node("fused", "__import__")]
+    graph = onnx.helper.make_graph(nodes, "g", [], [])
+    assert layers_of(graph) == {act: "node_gelu out", "block1.0.mlp.fc1": "/block1.0/mlp/fc1/Conv out"}

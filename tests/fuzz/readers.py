@@ -61,10 +61,10 @@ def npy(path: Path) -> None:
 
 def map_file(path: Path) -> None:
     """A map, and a port renamed by it."""
-    from minivan.oracle import recorded
+    from minivan.oracle import naming
 
-    pairs = recorded.read_names(path)
-    recorded.rename({}, pairs, ["block1.0.norm1", "block1.0.attn.proj_1", "head"])
+    pairs = naming.read_names(path)
+    naming.rename({}, pairs, ["block1.0.norm1", "block1.0.attn.proj_1", "head"])
 
 
 READERS: dict[str, Callable[[Path], None]] = {

@@ -10,7 +10,7 @@ from support.measure import counting, tracing
 from support.ports import reference
 
 from minivan.checkpoint.budget import Budget
-from minivan.oracle import arrays, recorded, trace
+from minivan.oracle import arrays, naming, recorded, trace
 
 CALLS, TRACED = 30, 16  # for one step of the budget, and for one byte of the file
 FIXED = 2 << 20  # bytes besides: what is read at once
@@ -71,7 +71,7 @@ def an_npy(folder):
 
 
 def read_map(path):
-    recorded.rename({}, [(ours, "x" * 9 + theirs) for ours, theirs in recorded.read_names(path) if "*" in ours], PATHS)
+    naming.rename({}, [(ours, "x" * 9 + theirs) for ours, theirs in naming.read_names(path) if "*" in ours], PATHS)
 
 
 KINDS = {  # how it ends -> what is damaged, and what reads it

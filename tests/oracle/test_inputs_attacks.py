@@ -13,7 +13,7 @@ from support import hostile
 from support.measure import counting, tracing
 from support.ports import X, reference
 
-from minivan.oracle import arrays, recorded, trace
+from minivan.oracle import arrays, naming, recorded, trace
 from minivan.oracle.compare import compare
 from minivan.oracle.recorded import Recorded
 
@@ -296,18 +296,16 @@ def test_many_layers_and_many_lines_are_compared_in_few_calls():
 
 def test_what_a_star_stands_for():
     layers = {name: Recorded(np.zeros(i), "float64") for i, name in enumerate(("s1/u0", "s22/u3", "p.q"))}
-    renamed = recorded.rename(
-        layers, [("block*.*.norm1", "s*/u*"), ("x*y", "*.q")], ["block1.0.norm1", "block22.3.norm1", "xpy"]
-    )
+    renamed = naming.rename(layers, [("block*.*.norm1", "s*/u*"), ("x*y", "*.q")], ["block1.0.norm1", "block22.3.norm1", "xpy"])
     assert [renamed[name].values.size for name in ("block1.0.norm1", "block22.3.norm1", "xpy")] == [0, 1, 2]
     for path in ("block.0.norm1", "block1.norm1", "block1.0.norm2", "block1.0.norm1.x", "xy"):
-        assert path not in recorded.rename(layers, [("block*.*.norm1", "s*/u*"), ("x*y", "*.q")], [path])
+        assert path not in naming.rename(layers, [("block*.*.norm1", "s*/u*"), ("x*y", "*.q")], [path])
 
 
 def test_the_first_line_that_fits_decides():
     layers = {name: Recorded(np.zeros(i), "float64") for i, name in enumerate(("one", "two-a"))}
     for names, size in (([("a", "one"), ("*", "two-*")], 0), ([("*", "two-*"), ("a", "one")], 1)):
-        assert recorded.rename(layers, names, ["a"])["a"].values.size == size
+        assert naming.rename(layers, names, ["a"])["a"].values.size == size
 
 
 def test_a_fault_of_minivan_s_own_is_no_verdict(judged, sound, monkeypatch):
@@ -315,14 +313,14 @@ def test_a_fault_of_minivan_s_own_is_no_verdict(judged, sound, monkeypatch):
     from minivan import oracle
 
     for error in (TypeError("x" * 900), RecursionError("deep"), ZeroDivisionError()):
-        monkeypatch.setattr(oracle, "compare", lambda *args, error=error: (_ for _ in ()).throw(error))
+        monkeypatch.setattr(oracle.Baseline, "judge", lambda *args, error=error: (_ for _ in ()).throw(error))
         judged(sound, "nothing was judged, by a fault of minivan's own", type(error).__name__)
 
 
 def test_memory_that_ends_is_no_verdict(judged, sound, monkeypatch):
     from minivan import oracle
 
-    monkeypatch.setattr(oracle, "compare", lambda *args: (_ for _ in ()).throw(MemoryError()))
+    monkeypatch.setattr(oracle.Baseline, "judge", lambda *args: (_ for _ in ()).throw(MemoryError()))
     judged(sound, "not enough memory")
 
 

@@ -12,6 +12,7 @@ from minivan import seeded
 from minivan.engines import NUMPY, Engine
 from minivan.oracle import trace
 from minivan.oracle.recorded import Recorded
+from minivan.oracle.ulp import round_to
 from minivan.van import VAN
 from minivan.variants import Config
 from support.judge import F, torch, torch_ops
@@ -40,12 +41,17 @@ class Faulty:
         return call
 
 
-def layers_of(ops, tensors=TENSORS, change=None, x=X) -> dict[str, np.ndarray]:
-    """Run a port and return its layers; `change(path, array, layers)` may put another array in a layer's place."""
+def layers_of(ops, tensors=TENSORS, change=None, x=X, form=None) -> dict[str, np.ndarray]:
+    """Run a port and return its layers; `change(path, array, layers)` may put another array in a layer's place.
+
+    With a `form` the port computes in a shorter format: what every layer gives is rounded to it, and kept as float32.
+    """
     layers = {"input": x}
 
     def hook(path, array):
         changed = None if change is None else change(path, array, layers)
+        if form is not None:
+            changed = round_to(np.asarray(array if changed is None else changed, np.float32), form).astype(np.float32)
         layers[path] = np.asarray(array if changed is None else changed)
         return changed
 

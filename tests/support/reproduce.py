@@ -28,6 +28,7 @@ from minivan import seeded  # noqa: E402
 from minivan.card import Card  # noqa: E402
 from minivan.checkpoint.hub import bundled  # noqa: E402
 from minivan.oracle import cases, trace  # noqa: E402
+from minivan.oracle.arithmetic import ROUNDED, Arithmetic  # noqa: E402
 from minivan.van import VAN  # noqa: E402
 from minivan.variants import Config, variant  # noqa: E402
 
@@ -44,6 +45,10 @@ NETWORKS = {  # name -> (shape, or a file of weights; the input's height and wid
     "b3": (variant("b3"), 64, 64),
     "b0-224": (variant("b0"), 224, 224),
 }
+REFERENCES = {  # in a port's own precision, input and weights rounded too: name -> (network, precision)
+    f"{name}-{word}": (name, word) for name in ("minute", "tiny", "bundled") for word in ROUNDED
+}
+USUAL = [name for name in (*NETWORKS, *REFERENCES) if not name.startswith("minute")]
 REGISTERS = {
     "xmm": r"%xmm\d", "ymm": r"%ymm\d", "zmm": r"%zmm\d", "mask": r"%k[1-7]", "neon": r"\bv\d+\.2d\b",
     "fma": r"\bvfn?m(?:add|sub)|\bfn?m(?:add|sub|la|ls)\b",
@@ -66,17 +71,23 @@ def recorded(name: str) -> str:
     return (FOLDER / f"{name}.txt").read_text(encoding="utf-8")
 
 
+def recording(name: str, place: int | None) -> tuple[trace.Trace, np.ndarray]:
+    """Record a network, or a reference of one, on one image, or on eight with that one at a place; return the batch, too."""
+    network_name, word = REFERENCES.get(name, (name, None))
+    model, images = network(network_name)
+    batch = images[:1] if place is None else np.roll(images, place, axis=0)
+    arithmetic = None if word is None else Arithmetic(word, everything=True)
+    return trace.record(model, batch, LAYERS, arithmetic=arithmetic), batch
+
+
 def digests(name: str) -> str:
     """Return a network's digests for one image, as they are committed."""
-    model, images = network(name)
-    return trace.hashes(trace.record(model, images[:1], LAYERS))
+    return trace.hashes(recording(name, None)[0])
 
 
 def in_a_batch(name: str, place: int) -> str:
     """Return the digests of the same image at another place in a batch of eight."""
-    model, images = network(name)
-    batch = np.roll(images, place, axis=0)
-    whole = trace.record(model, batch, LAYERS)
+    whole, batch = recording(name, place)
     layers = {path: array[place : place + 1] for path, array in whole.layers.items()}
     return trace.hashes(trace.Trace(layers, batch[place : place + 1], whole.metadata))
 
@@ -111,20 +122,22 @@ def verify(names, batch: bool, threads) -> int:
 
 def main() -> int:
     parser = argparse.ArgumentParser(description="Verify the recorded bits in this process, or record them anew.")
-    parser.add_argument("names", nargs="*", metavar="NAME", help=f"of {', '.join(NETWORKS)} (default: all but minute)")
+    parser.add_argument(
+        "names", nargs="*", metavar="NAME", help=f"of {', '.join([*NETWORKS, *REFERENCES])} (default: all but minute)"
+    )
     parser.add_argument("--write", action="store_true", help="record instead of verifying")
     parser.add_argument("--no-batch", action="store_true", help="leave out the batch of eight")
     args = parser.parse_args()
-    if unknown := set(args.names) - set(NETWORKS):
+    if unknown := set(args.names) - {*NETWORKS, *REFERENCES}:
         parser.error(f"unknown network {', '.join(sorted(unknown))}")
     if args.write:
         FOLDER.mkdir(exist_ok=True)
-        for name in args.names or NETWORKS:
+        for name in args.names or [*NETWORKS, *REFERENCES]:
             (FOLDER / f"{name}.txt").write_text(digests(name), encoding="utf-8")
         return 0
     import numba
 
-    names = args.names or [name for name in NETWORKS if name != "minute"]
+    names = args.names or USUAL
     most = numba.config.NUMBA_NUM_THREADS
     wrong = verify(names, not args.no_batch, [1, 2] if most > 1 else [1])
     found = " ".join(f"{kind} {count}" for kind, count in registers().items() if count) or "not seen"

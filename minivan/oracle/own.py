@@ -1,0 +1,176 @@
+"""Each layer's own error, apart from what it inherited: every layer is computed once more from what the port itself fed it.
+
+With r what `exact` makes of the numbers that the port shows before a layer, a the trace's numbers and b the port's:
+
+    own       = root mean square of b - r      what this layer adds: rounding, or its fault
+    inherited = root mean square of r - a      what the layers before it passed on
+
+both in units of one rounding of r to the port's format. A sound layer adds about one rounding, whatever the layers before it
+did; a fault adds many.
+
+Between two layers that a port shows there may lie some that it does not. What their rounding adds is estimated: they are
+computed once more with every number rounded to eleven binary digits, and the error that this makes, brought to the port's
+format, goes into the unit.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+
+from ..checks import Floating
+from ..paths import INPUT
+from .compare import Report
+from .faults import scale_at
+from .measure import PIECE, Row
+from .precision import coarser, step
+from .replay import Call, Replay, Run, watch
+from .sketch import Sketch, sketch
+from .stored import Layers, Spool
+from .trace import Trace
+from .ulp import spacing
+
+TRIED = "tf32"  # what layers that a port does not show are rounded to: eleven digits, and float32's exponents
+LINES = {"float32": 50.0, "tf32": 4.0, "float16": 4.0, "bfloat16": 4.0}  # roundings that a sound layer may add; measured
+
+
+def weighed(
+    report: Report, trace: Trace, run: Run, errors: Spool | None = None, sketches: dict[str, Sketch] | None = None
+) -> tuple[Report, Replay]:
+    """Return a report with the own and the inherited error of every row, and what the run showed, but for its arrays.
+
+    `run` runs the trace's network on its input. Where `errors` is given, each layer's own errors are put aside there, and in
+    `sketches` where they lie.
+    """
+    hidden = bool(report.missing) or any(path not in report.arrays for path in trace.layers)
+    with Spool() as tried:
+        if hidden:
+            watch(run, report.arrays, lambda path, value, call, given: _put(tried, report, path, value), rounded=TRIED)
+        scale = _Scale(trace.arrays, report, tried.layers, errors, sketches)
+        watch(run, report.arrays, scale)
+    return replace(report, rows=[scale.rows.get(row.path, row) for row in report.rows]), scale.seen
+
+
+def _put(spool: Spool, report: Report, path: str, value: Floating) -> None:
+    if path in report.arrays:
+        spool.put(path, np.asarray(value, np.float32))
+
+
+class _Scale:
+    """Weighs each layer as it is made, and takes notes of the calls and the layer scales."""
+
+    def __init__(
+        self, trace: Layers, report: Report, tried: Layers, errors: Spool | None, sketches: dict[str, Sketch] | None
+    ) -> None:
+        self.trace, self.report, self.tried, self.errors, self.sketches = trace, report, tried, errors, sketches
+        self.given = {row.path: row for row in report.rows}
+        self.rows: dict[str, Row] = {}
+        self.seen = Replay()
+        self.narrow: dict[str, Floating] = {}  # of the block that is running, what its layer scales show in
+
+    def __call__(self, path: str, value: Floating, call: Call | None, given: Floating) -> None:
+        self._scales(path, value, call, given)
+        if call is not None:
+            self.seen.calls[path] = call.without_x()
+        row = self.given.get(path)
+        if row is None:
+            return
+        shown = given is not value and row.form != "float64"  # then the port's numbers are what the next layers are given
+        theirs = given if shown else self.report.arrays[path]
+        self.rows[path] = _row(row, self.trace, theirs, value, self.tried)
+        if self.errors is not None and theirs.shape == value.shape:
+            self.errors.put(path, np.asarray(theirs, np.float32) - value)
+        if self.sketches is not None and theirs.shape == value.shape:
+            self.sketches[path] = sketch(value, theirs, "own")
+
+    def _scales(self, path: str, value: Floating, call: Call | None, given: Floating) -> None:
+        scale = scale_at(path, value, self.narrow)
+        if scale is not None:
+            self.seen.scales[path] = scale
+        if path.endswith(".norm1"):
+            self.narrow.clear()
+            if call is not None:
+                self.narrow[f"{path.removesuffix('.norm1')}.begin"] = call.x
+        elif path.endswith((".attn", ".layer_scale_1", ".mlp.fc2")):
+            self.narrow[path] = given
+
+
+def unit_of(row: Row) -> str:
+    """Return the format whose roundings a row's errors are counted in: the coarser one of what computed and what stored it."""
+    form = coarser(row.precision, row.form)
+    return "float32" if form in ("float64", "int8") else form
+
+
+def _row(row: Row, trace: Layers, theirs: Floating, right: Floating, tried: Layers) -> Row:
+    """Return a row with its own and its inherited error; `tried` has what hidden layers' rounding would make, if any are.
+
+    Trace and trial are read a piece at a time: with them, the largest layer would be in memory six times.
+    """
+    form = unit_of(row)
+    line = LINES[form] if row.precision != "int8" else math.inf  # quantisation has no line: it is measured, not judged
+    if row.fault or right.shape != theirs.shape:
+        return replace(row, own=math.inf, line=LINES[form])
+    found = _Sums(form)
+    b, r = theirs.reshape(-1), right.reshape(-1)
+    for begin in range(0, r.size, PIECE):
+        end = min(begin + PIECE, r.size)
+        ours = trace.piece(row.path, begin, end)
+        computed = ours if row.path == INPUT else r[begin:end]
+        found.add(ours, b[begin:end], computed, tried.piece(row.path, begin, end) if row.path in tried else computed)
+    if found.broken:
+        return replace(row, own=math.inf, line=LINES[form])
+    unit = found.root(found.spacing / 12)
+    if found.tried:
+        unit = math.hypot(unit, found.root(found.tried) * step(form) / step(TRIED))
+    return replace(
+        row, own=_ratio(found.root(found.own), unit), inherited=_ratio(found.root(found.inherited), unit), line=line,
+        own_db=decibels(found.right, found.own), inherited_db=decibels(found.ours, found.inherited),
+    )  # fmt: skip
+
+
+@dataclass
+class _Sums:
+    """Sums of squares over the numbers that are finite in all three arrays."""
+
+    form: str
+    count: int = 0
+    ours: float = 0.0
+    right: float = 0.0
+    own: float = 0.0
+    inherited: float = 0.0
+    spacing: float = 0.0
+    tried: float = 0.0
+    broken: bool = field(default=False)  # whether the port has NaN or infinities where a right layer has numbers
+
+    def add(self, ours: Floating, theirs: Floating, right: Floating, tried: Floating) -> None:
+        a, b, r = (np.asarray(array, np.float64) for array in (ours, theirs, right))
+        known, finite = np.isfinite(r), np.isfinite(b)
+        self.broken |= bool((known & ~finite).any())
+        kept = known & finite & np.isfinite(a)
+        if not kept.all():
+            a, b, r = a[kept], b[kept], r[kept]
+        own, inherited, apart = b - r, r - a, spacing(r, self.form)
+        self.count += r.size
+        self.ours += float(a @ a)
+        self.right += float(r @ r)
+        self.own += float(own @ own)
+        self.inherited += float(inherited @ inherited)
+        self.spacing += float(apart @ apart)
+        if tried is not right:
+            other = np.asarray(tried, np.float64)[kept] - r
+            self.tried += float(other @ other)
+
+    def root(self, total: float) -> float:
+        """Return the root mean square of numbers whose squares sum up to `total`."""
+        return math.sqrt(total / self.count) if self.count else 0.0
+
+
+def decibels(signal: float, noise: float) -> float:
+    """Return 10 log10 of the ratio of two sums of squares, infinite without noise."""
+    return math.inf if noise == 0 else -math.inf if signal == 0 else 10 * math.log10(signal / noise)
+
+
+def _ratio(error: float, unit: float) -> float:
+    return error / unit if error else 0.0
