@@ -198,8 +198,7 @@ def pieces(
     dtype: str | None = None,
     check: Callable[[Mapping[str, str], Budget], object] = lambda metadata, budget: None,
 ) -> Iterator[bytes | memoryview]:
-    """Yield the bytes of a safetensors file, the header first, then one tensor after another. Of those that another file holds, one is read at a
-    time.
+    """Yield the bytes of a safetensors file, the header first, then a tensor at a time: one of another file is read then.
 
     `dtype` is float64, float32 or float16, to which every tensor is rounded, or None to write each as it is. Raises
     CheckpointError for a tensor that is none of the three, for a number that does not fit, and for a file that minivan would
