@@ -20,7 +20,10 @@ CONV = "'Conv' of the axes N, C, W, H: a VAN's are N, C, H, W"
 
 def model_of(forms=(), opset=17, config=SMALL):
     draw = np.random.default_rng(0)
-    tensors = {name: draw.uniform(0.5, 2, shape).astype(np.float32) for name, shape in parameter_shapes(config)}
+    tensors = {
+        name: (draw.uniform(0.5, 2, shape) if name.endswith("running_var") else draw.normal(0, 0.5, shape)).astype(np.float32)
+        for name, shape in parameter_shapes(config)
+    }
     return Graph(config, tensors, forms).model(opset)
 
 
