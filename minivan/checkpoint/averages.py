@@ -18,13 +18,20 @@ from .tensor import FLOATING, StoredTensor
 # Words in a key that say: averaged over the training, and so the network for inference.
 AVERAGED = {"ema", "emas", "ewa", "swa", "average", "averaged", "avg", "polyak", "shadow"}
 ASIDE = {"backup", "collected", "stored"}  # what was in the network before the average was put there to be tried
+MOMENTS = "exp_avg"  # how PyTorch's Adam calls the averages of gradients and of their squares
 _WORD = re.compile("[A-Z]?[a-z]+|[A-Z]+")
+_OPTIMIZER = re.compile(r"(?:^|\.)optim(?!al|um|i[sz](?:ed|ation))", re.IGNORECASE)
 
 
 def says_averaged(name: str) -> bool:
-    """Tell whether one of a name's words says that weights were averaged."""
+    """Tell whether one of a name's words says that weights were averaged; what an optimizer averages are gradients."""
     words = {word.lower() for word in _WORD.findall(name)}
-    return bool(words & AVERAGED) and not words & ASIDE
+    return bool(words & AVERAGED) and not words & ASIDE and MOMENTS not in name and not is_optimizers(name)
+
+
+def is_optimizers(label: str) -> bool:
+    """Tell whether one of the keys above a place is an optimizer's."""
+    return bool(_OPTIMIZER.search(label))
 
 
 def swapped(contents: object) -> tuple[str, str]:

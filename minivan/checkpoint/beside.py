@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from ..errors import quote
+from ..errors import quote, reason
 from ..input import read
 from . import openmmlab_config
 from .budget import Budget
@@ -44,7 +44,7 @@ def gathered(contents: object, folder: Path | None, is_huggingface: bool, budget
     """Return what a file holds beside the weights, and what the files of its folder say, where one belongs to it.
 
     Raises CheckpointError for a config.json or a preprocessor_config.json that is no JSON object where the weights are Hugging
-    Face's, elsewhere it is a note: the file may be anybody's. OSError for one that cannot be read.
+    Face's, and OSError for one that cannot be read. Elsewhere that is a note: the file may be anybody's.
     """
     top = contents if isinstance(contents, dict) else {}
     arguments = top.get("args")
@@ -62,10 +62,11 @@ def gathered(contents: object, folder: Path | None, is_huggingface: bool, budget
     for name in LARGEST if folder else ():
         try:
             found[name] = _object(folder / name) if folder else {}
-        except CheckpointError as error:
+        except (CheckpointError, OSError) as error:
             if is_huggingface:
                 raise
-            notes.append(f"{name} beside the weights was not used ({error.what})")
+            said = error.what if isinstance(error, CheckpointError) else reason(error)
+            notes.append(f"{name} beside the weights was not used ({said})")
     return Beside(
         top,
         arguments if isinstance(arguments, dict) else {},

@@ -46,18 +46,21 @@ def said(beside: Beside, classes: int, budget: Budget) -> Names:
 
     They lie in config.json, at a pickle's top, among Lightning's `hyper_parameters`, in OpenMMLab's `meta` (mmcls) and its
     `dataset_meta` (MMEngine), or in `args`: a list or an array, or a dictionary from index to name or from name to index.
-    Where there are not as many as `classes`, only their number means something: the labels have no names.
+    Where none has as many as `classes`, only the first's number means something: its labels have no names.
     """
-    notes = []
+    notes, others = [], list[Names]()
     for where, place in _places(beside):
         for key in KEYS:
             try:
                 names = in_order(place.get(key), budget) if isinstance(place, Mapping) else []
                 if names:
-                    return Names(labels_of(names, classes, budget))
+                    found = Names(labels_of(names, classes, budget))
+                    if len(names) == classes:
+                        return found
+                    others.append(found)
             except _Strange as error:
                 notes.append(f"the class names under {quote(f'{where}{key}')} are not understood ({error}): none were taken")
-    return Names(note=notes[0] if notes else "")
+    return others[0] if others else Names(note=notes[0] if notes else "")
 
 
 def usual_labels(config: Config) -> tuple[Label, ...]:

@@ -68,7 +68,10 @@ class Child:
     def close(self) -> None:
         """End the process, whatever it is doing."""
         self.process.kill()
-        self.process.communicate()
+        self.process.wait()
+        for pipe in (self.questions, self.answers):
+            with suppress(OSError):  # what was not sent yet
+                pipe.close()
 
     def ask(self, *question: int) -> Any:
         """Send a question, if there is one, and return the answer. Raises CheckpointError for one that is an error."""

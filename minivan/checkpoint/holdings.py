@@ -13,11 +13,15 @@ from .tensor import StoredTensor
 
 DEEPEST = 8  # dictionaries, lists and objects in one another that are looked into
 VISIT, VISIT_MEMORY = 2, 300  # steps and bytes that it takes to look into one of them
+CHARACTERS = 3  # of the keys above it that take one step more: they are looked through for words
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Holding:
-    """One dictionary that holds tensors, and the keys of those around it; `inside` names the class of an object around it."""
+    """One dictionary that holds tensors, and the keys of those around it; `inside` names the class of an object around it.
+
+    Two are never compared by what they hold: a file can make that endless.
+    """
 
     path: tuple[str, ...]
     entries: Mapping[Any, object]
@@ -29,7 +33,7 @@ class Holding:
         return sum(isinstance(value, StoredTensor) for value in self.entries.values())
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Nameless:
     """One list that holds tensors and nothing else; the rest as for `Holding`."""
 
@@ -79,9 +83,11 @@ def contents_of(whole: object, budget: Budget) -> Contents:
         else:
             continue
         if len(path) < DEEPEST:
+            above = sum(map(len, path))
             for key, child in children:
                 if isinstance(child, (dict, list, tuple, StandIn)) and id(child) not in seen:
-                    budget.step(VISIT)
-                    budget.hold(VISIT_MEMORY)
-                    waiting.append(((*path, str(key)), child, inside))
+                    name = str(key)
+                    budget.step(VISIT + (above + len(name)) // CHARACTERS)
+                    budget.hold(VISIT_MEMORY + len(name))
+                    waiting.append(((*path, name), child, inside))
     return found

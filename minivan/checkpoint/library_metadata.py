@@ -14,6 +14,7 @@ from .error import CheckpointError
 MULTI_LABEL = "multi_label_classification"  # config.json's problem_type: each class for itself
 REGRESSION = "regression"  # and: no classes at all
 MODEL_TYPE = "van"
+EXACT_GELU = ("gelu", "gelu_python")  # transformers/activations.py has both by erf
 
 
 def huggingface_config(fields: Mapping[str, object], config: Config, is_huggingface: bool) -> tuple[Config, str]:
@@ -25,7 +26,7 @@ def huggingface_config(fields: Mapping[str, object], config: Config, is_huggingf
     if is_huggingface and kind != MODEL_TYPE:
         said = f"{CONFIG} says model_type {quote(kind)}, and the network in the file has {quote(MODEL_TYPE)}"
         raise CheckpointError(said, "the two do not belong together")
-    if fields.get("hidden_act", "gelu") != "gelu":
+    if (fields.get("hidden_act") or "gelu") not in EXACT_GELU:
         raise CheckpointError(f"{CONFIG} asks for the activation {quote(fields['hidden_act'])}", "minivan computes gelu")
     eps = fields.get("layer_norm_eps", config.layer_norm_eps)
     if not isinstance(eps, float) or not 0 < eps < 1:

@@ -240,12 +240,13 @@ def _take_outer_head(
     parent = ".".join((*prefix.split(".")[:-2], "")).lstrip(".") if prefix else ""
     if not prefix or parent in siblings:  # what lies beside it is another network's own
         return rest
+    others = (prefix, *siblings)
     beside: dict[str, list[tuple[str, str, object]]] = {}  # module -> its tensors
     for item in rest:
         raw, name, value = item
         inner = name[len(parent) :]
         counts = _COUNTER.fullmatch(raw) or _LOSS.fullmatch(inner.partition(".")[0]) or _AVERAGE.fullmatch(inner)
-        apart = isinstance(value, StoredTensor) and name.startswith(parent) and not name.startswith((prefix, *siblings))
+        apart = isinstance(value, StoredTensor) and name.startswith(parent) and not name.startswith(others)
         if apart and not counts:
             beside.setdefault(inner.rpartition(".")[0], []).append(item)
     last = max((i for name in network.named if (i := paths.stage_of(name))), default=1)

@@ -24,7 +24,7 @@ DTYPES = {
     "f8": "float64", "f4": "float32", "f2": "float16", "i8": "int64", "i4": "int32", "i2": "int16", "i1": "int8",
     "u8": "uint64", "u4": "uint32", "u2": "uint16", "u1": "uint8", "b1": "bool", "c16": "complex128", "c8": "complex64",
 }  # fmt: skip
-BYTE_ORDERS: dict[object, ByteOrder] = {"<": "<", "|": "<", "=": "<", ">": ">"}
+BYTE_ORDERS: dict[str, ByteOrder] = {"<": "<", "|": "<", "=": "<", ">": ">"}
 INTEGERS = ("int64", "int32", "int16", "int8", "uint64", "uint32", "uint16", "uint8")
 TEXT_CODE = re.compile("U[0-9]{1,7}")
 LONGEST_TEXT = 4096  # characters of a single one
@@ -45,9 +45,10 @@ class Dtype(Stateful):
         self.byteorder: ByteOrder = ">" if isinstance(code, str) and code.startswith(">") else "<"
 
     def set_state(self, state: object) -> None:
-        if not isinstance(state, tuple) or len(state) < 2 or state[1] not in BYTE_ORDERS:
+        order = state[1] if isinstance(state, tuple) and len(state) > 1 else None
+        if not isinstance(order, str) or order not in BYTE_ORDERS:
             raise CheckpointError("a NumPy dtype whose state is not one")
-        self.byteorder = BYTE_ORDERS[state[1]]
+        self.byteorder = BYTE_ORDERS[order]
 
 
 @dataclass(frozen=True, slots=True)

@@ -50,8 +50,8 @@ class Layouts:
         self._budget = budget
         self._tensors, self._sizes = graph.tensors, dict[str, Sizes | None]()
         self._names = ORDERS[0], ("N", "C", "H", "W")  # what the image's axes are called: NCHW, until a convolution says more
-        self._found: dict[str, Layout | Lost] = {name: _laid(tensor.shape) for name, tensor in graph.tensors.items()}
         budget.hold(sum(MEMORY + SIDE * len(tensor.shape) for tensor in graph.tensors.values()))
+        self._found: dict[str, Layout | Lost] = {name: _laid(tensor.shape) for name, tensor in graph.tensors.items()}
         for name, shape in graph.inputs.items():
             if name not in graph.tensors:
                 self._found[name] = _image(shape)
@@ -153,6 +153,8 @@ class Layouts:
         sizes = self._read(_input(node, 1))
         if sizes is None:
             raise _lost(node, "to a shape that is computed", "how is not followed")
+        if len(sizes) > MOST_AXES:
+            raise _lost(node, f"to more than {MOST_AXES} axes")
         reshaped = _reshaped(layout, sizes, bool(node.attributes.get("allowzero")))
         if reshaped is None:
             raise _lost(node, f"of {self.said(layout)} that parts or mixes axes", "a VAN's are joined, and parted again")
@@ -160,7 +162,11 @@ class Layouts:
 
     def _flatten(self, node: Node) -> Layout:
         layout = self._kept(node)
-        (axis,) = _axes(node, len(layout) + 1, (node.attributes.get("axis", 1),))
+        axis = node.attributes.get("axis", 1)
+        if isinstance(axis, int) and axis < 0:  # counted from the last axis, though one more place can be meant
+            axis += len(layout)
+        if not isinstance(axis, int) or not 0 <= axis <= len(layout):
+            raise _lost(node, "along an axis that cannot be told")
         return sum(layout[:axis], ()), sum(layout[axis:], ())
 
     def _squeeze(self, node: Node) -> Layout:
@@ -177,9 +183,9 @@ class Layouts:
         layout = self._kept(node)
         given = integers(self._read(node.inputs[1])) if len(node.inputs) > 1 else node.attributes.get("axes")
         count = len(layout) + (len(given) if isinstance(given, tuple) else 0)
-        axes = set(_axes(node, count, given))
+        axes = set(_axes(node, count, given)) if count <= MOST_AXES else set()
         rest = iter(layout)
-        if len(axes) != count - len(layout) or count > MOST_AXES:
+        if len(axes) != count - len(layout):
             raise _lost(node, "by axes that are not to be told")
         return tuple(() if index in axes else next(rest) for index in range(count))
 

@@ -8,7 +8,6 @@ it, the prefix, tells the networks of a dictionary from one another.
 
 from __future__ import annotations
 
-import re
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -17,7 +16,7 @@ from .. import paths
 from ..errors import quote
 from ..variants import Config, is_learned, title_with_shape
 from . import diagnoses
-from .averages import is_unfinished, says_averaged, swapped, take_nameless
+from .averages import is_optimizers, is_unfinished, says_averaged, swapped, take_nameless
 from .budget import Budget
 from .error import CheckpointError
 from .holdings import Contents, Holding, contents_of
@@ -30,10 +29,9 @@ from .tensor import StoredTensor
 KEY, KEY_MEMORY = 12, 200  # steps and bytes that it takes to look for one key in every layout
 MOST_SHOWN = 4  # networks that a message names
 TOP = "."  # how `key` spells the network that lies behind nothing
-_OPTIMIZER = re.compile(r"(?:^|\.)optim(?!al|um|i[sz](?:ed|ation))", re.IGNORECASE)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Place:
     """Where a network's tensors lie: in which dictionary, and what stands before the names that `layout` has for them."""
 
@@ -145,7 +143,7 @@ def _chosen(places: list[Place], contents: Contents, budget: Budget, key: str | 
         what = f"the network lies in an object of the class {quote(place.holding.inside)}"
         raise CheckpointError(what, f"minivan makes nothing of what it means: to read its tensors, --key {place.label}")
     if len(usable) > 1:
-        usable = [place for place in usable if not _OPTIMIZER.search(place.label)] or usable
+        usable = [place for place in usable if not is_optimizers(place.label)] or usable
     if len(usable) > 1 and key is None:
         usable = [place for place in usable if not is_unfinished(place.holding.path)] or usable
     averages, why = _averages(usable, contents.whole)
@@ -190,9 +188,10 @@ def _set_aside(places: list[Place], usable: list[Place]) -> Iterator[str]:
 
 def _unread_average(network: Network, holdings: Sequence[Holding]) -> str:
     """Return where averages of names that are not known lie, beside the network or in a dictionary as large; '' for none."""
-    beside = next((name for name in network.aside if name != MMCV_RAW and says_averaged(name)), "")
-    labels = (".".join(holding.path) for holding in holdings if 2 * holding.count > len(network.named))
-    return beside or next((label for label in labels if says_averaged(label) and not _OPTIMIZER.search(label)), "")
+    half = len(network.named) / 2  # a metric may have such a name too
+    beside = (name for name, count in network.aside.items() if count > half and name != MMCV_RAW)
+    labels = (".".join(holding.path) for holding in holdings if holding.count > half)
+    return next((name for name in (*beside, *labels) if says_averaged(name)), "")
 
 
 def _shape_text(place: Place, budget: Budget) -> str:

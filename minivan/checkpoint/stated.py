@@ -142,6 +142,7 @@ def of_openmmlab(config: Mapping[str, Any], where: str = "meta.cfg") -> Stated:
                 said["interpolation"] = step["interpolation"]
             if step.get("backend", "cv2") != "pillow":
                 beyond.append("OpenCV resizes, which averages no pixels where an image becomes smaller")
+            beyond = list(dict.fromkeys(beyond))  # two such steps say no more than one
         elif kind == "CenterCrop":
             said["crop"] = _size(step.get("crop_size"))
         elif kind == "Normalize":

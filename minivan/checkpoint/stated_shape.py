@@ -32,6 +32,9 @@ NUMBERS = {
 SHORT = {"t": "tiny", "s": "small", "b": "base", "l": "large"}  # mmpretrain's short names
 KINDS = ("model_type", "architecture", "architectures")  # fields of a config.json that say what it describes
 VAN = re.compile(r"VAN(?![A-Z])|VANFor|(?<![A-Za-z])[Vv]an(?![a-z])|(?<=[a-z])Van(?![a-z])")
+# Fields of a script's `args` that are the network's: what else it has may be that of a neck or a detector beside it.
+OF_ARGUMENTS = ("depths", "embed_dims", "mlp_ratios", "num_classes", "nb_classes", "in_chans", "num_stages")
+APART = "the file is not all of that network, or the two do not belong together"
 LONGEST_LIST = 2 * len(PATCH_STRIDES)  # numbers that a message shows
 
 
@@ -63,7 +66,7 @@ def compared(beside: Beside, config: Config, is_huggingface: bool) -> tuple[bool
                 notes.append(f"{claims.where} says {field} {_shown(value)}: it was not compared")
             elif number != here[what]:
                 said = f"{claims.where} says {field} {_shown(value)}, and the network in the file has {here[what]}"
-                raise CheckpointError(said, "the file is not all of that network, or the two do not belong together")
+                raise CheckpointError(said, f"{APART}: without {claims.where} it is read as it is")
             else:
                 confirmed |= what == "depths"
         if note := _other_model(claims, config):
@@ -96,7 +99,8 @@ def _claims(beside: Beside) -> Iterator[Claims]:
     if config:
         yield Claims(CONFIG, config, _published(config.get("architecture"), of_van=True))
     if arguments:
-        yield Claims("args", arguments, _published(arguments.get("model"), of_van=True))
+        fields = {field: value for field, value in arguments.items() if field in OF_ARGUMENTS}
+        yield Claims("args", fields, _published(arguments.get("model"), of_van=True))
     backbone, head = within(beside.configuration, "model.backbone"), within(beside.configuration, "model.head")
     if isinstance(backbone, dict) and VAN.search(str(backbone.get("type", "VAN")) + str(backbone.get("model_name", ""))):
         arch = backbone.get("arch")
@@ -130,9 +134,10 @@ def _other_model(claims: Claims, config: Config) -> str:
         return ""
     said, whole = f"{claims.where} names the model {quote(claims.model)}", variant(short)
     pairs = list(zip(config.depths, whole.depths, strict=False))
-    if config.dims == whole.dims[: config.stages] and all(few <= all_ for few, all_ in pairs):
+    fewer = config.depths != whole.depths and all(few <= all_ for few, all_ in pairs)
+    if fewer and (config.dims, config.mlp_ratios) == (whole.dims[: config.stages], whole.mlp_ratios[: config.stages]):
         depths, here = (" ".join(map(str, one.depths)) for one in (whole, config))
-        why = "blocks are missing from it, or it is another network"
+        why = f"blocks are missing from it, or it is another network: without {claims.where} it is read as it is"
         raise CheckpointError(f"{said}, whose depths are {depths}, and the network in the file has {here}", why)
     return f"{said}, and its shape is not {title(whole)}'s: the tensors' own was taken"
 

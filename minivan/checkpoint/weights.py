@@ -229,12 +229,14 @@ def _foreign(place: Place, held: formats.Held, found: Found) -> Checkpoint:
     names = class_names.said(around, config.classes, held.budget) if config.classes else class_names.Names()
     notes += (*around.notes, *uncompared, *((names.note,) if names.note else ()))
     said, preset = stated.of(around), layout.preset
+    eps_said = is_huggingface or "layer_norm_eps" in around.config
     doubt = downstream.doubt(found.label, found.beside, held.contents, config.layer_norm_eps)
     if not config.classes and downstream.is_downstream(found.label, layout.backbone, found.beside, held.contents):
-        config, preset = replace(config, layer_norm_eps=downstream.LAYER_NORM_EPS), downstream.PRESET
-        said = said.of_colours()
-        notes += (downstream.NOTE,)
-    elif doubt and layout.name == AUTHORS:
+        preset, said = downstream.PRESET, said.of_colours()
+        if not eps_said:
+            config = replace(config, layer_norm_eps=downstream.LAYER_NORM_EPS)
+            notes += (downstream.NOTE,)
+    elif doubt and layout.name == AUTHORS and not eps_said:
         notes += (doubt,)
     if variant_of(config) is None and not (shape_said or held.is_whole):
         depths = " ".join(map(str, config.depths))

@@ -29,9 +29,8 @@ def test_a_list_of_averaged_tensors_is_matched_by_order_and_shape(tmp_path, pref
     ema = {"decay": 0.999, "num_updates": 5, "shadow_params": tensors, "collected_params": None}
     weights, said = notes(tmp_path, {"model": saved.prefixed(prefix, RAW()), "ema": ema})
     saved.assert_same(weights, expected)
-    label = f"model.{prefix}".rstrip(".")
     assert "'ema.shadow_params' was read, the averaged weights, by their order and shapes, as they have no names" in said
-    assert "'model' has others, and BatchNorm's statistics" in said, label
+    assert "'model' has others, and BatchNorm's statistics" in said
     saved.assert_same(read(tmp_path / "net.pth", key="model"), RAW())
 
 
@@ -40,6 +39,18 @@ def test_what_was_collected_before_the_average_is_none(tmp_path):
     other = [torch.zeros_like(tensor) for tensor in tensors]
     weights, _ = notes(tmp_path, {"model": RAW(), "ema": {"shadow_params": tensors, "collected_params": other}})
     saved.assert_same(weights, expected)
+
+
+@pytest.mark.parametrize("where", [lambda moments: {"optimizer": {"exp_avg": moments}}, lambda moments: {"exp_avg": moments}])
+def test_an_optimizer_s_averages_of_gradients_are_none(tmp_path, where):
+    weights, said = notes(tmp_path, {"model": RAW()} | where(parameters()[0]))
+    saved.assert_same(weights, RAW())
+    assert "average" not in said
+
+
+def test_a_metric_s_average_is_none(tmp_path):
+    _, said = notes(tmp_path, {"state_dict": saved.prefixed("model.", RAW()) | {"avg_loss.value": torch.tensor(0.1)}})
+    assert "averaged" not in said
 
 
 @pytest.mark.parametrize(

@@ -11,6 +11,7 @@ from support import saved
 from support.keras_file import write
 
 from minivan.checkpoint import CheckpointError, opened, read
+from minivan.checkpoint.hdf5_apart import Child
 from minivan.variants import parameter_shapes
 
 TENSORS = {name: np.ones(shape, np.float32) for name, shape in parameter_shapes(saved.SMALLEST)}
@@ -107,3 +108,14 @@ def test_no_more_processes(tmp_path, monkeypatch):
 
     monkeypatch.setattr(subprocess, "Popen", none)
     assert "no process can be started that reads it: Resource" in fault(write(tmp_path / "van.h5", TENSORS))
+
+
+def test_a_file_that_is_cut_short_meanwhile(tmp_path):
+    path = write(tmp_path / "van.h5", TENSORS)
+    size = path.stat().st_size
+    child = Child(size + 1000, "")
+    with path.open("rb") as file:
+        child.give(file, size + 1000)
+    assert child.questions.closed and child.ask()  # what is there may be enough
+    child.close()
+    assert child.process.returncode is not None

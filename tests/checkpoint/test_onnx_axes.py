@@ -20,7 +20,10 @@ CONV = "'Conv' of the axes N, C, W, H: a VAN's are N, C, H, W"
 
 def model_of(forms=(), opset=17, config=SMALL):
     draw = np.random.default_rng(0)
-    tensors = {name: draw.uniform(0.5, 2, shape).astype(np.float32) for name, shape in parameter_shapes(config)}
+    tensors = {
+        name: (draw.uniform(0.5, 2, shape) if name.endswith("running_var") else draw.normal(0, 0.5, shape)).astype(np.float32)
+        for name, shape in parameter_shapes(config)
+    }
     return Graph(config, tensors, forms).model(opset)
 
 
@@ -96,6 +99,8 @@ KERNEL = ("Transpose", [], dict(perm=[1, 0, 2, 3]))
 BYTES = ("Cast", [], dict(to=2)), ("Cast", [], dict(to=1))
 DROPOUT = ("Dropout", [np.float32(0.5), True], {})
 COMPUTED = ("Reshape", [np.array([2.0, 4, 16, 16])], {})
+MANY = ("Reshape", [[-1, *[1] * 60]], {})
+MORE = ("Unsqueeze", [list(range(4, 60))], {})
 MIXED = "'Reshape' of N, H*W, C that parts or mixes axes"
 NETWORKS = {
     "LayerNorm over H and W": (
@@ -124,6 +129,8 @@ NETWORKS = {
     "dropout": ((), lambda m: before(m, first(m, "Gemm"), 0, DROPOUT), "exported for training"),
     "logits turned": ((), lambda m: turned_output(m), "whose output has the axes C, N"),
     "a shape that is computed": ((), lambda m: before(m, stage(m, 2), 0, COMPUTED), "'Reshape' to a shape that is computed"),
+    "many sides": ((), lambda m: before(m, stage(m, 2), 0, MANY), "'Reshape' to more than"),
+    "many more sides": ((), lambda m: before(m, stage(m, 2), 0, MORE), "'Unsqueeze' by axes that are not to be told"),
     "8 bits": ((), quantised("DequantizeLinear"), "a quantised ONNX network: export the float network, before it is quantised"),
     "8 bits of ONNX Runtime": ((), quantised("QLinearAdd", "com.microsoft"), "a quantised ONNX network"),
     "a product of 8 bits": ((), quantised("MatMulInteger"), "a quantised ONNX network"),
@@ -155,6 +162,9 @@ VIEWS = {
     "half precision on the way": lambda m: before(m, stage(m, 1), 0, ("Cast", [], dict(to=10)), ("Cast", [], dict(to=1))),
     "maps joined, and parted again": lambda m: before(
         m, stage(m, 2), 0, ("Flatten", [], dict(axis=2)), ("Reshape", [[1, 4, 16, -1]], {})
+    ),
+    "a negative axis": lambda m: before(
+        m, stage(m, 2), 0, ("Flatten", [], dict(axis=-2)), ("Reshape", [[1, 4, 16, -1]], {})
     ),
 }  # fmt: skip
 

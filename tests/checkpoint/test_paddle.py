@@ -156,11 +156,12 @@ def held(value):
         (array(b"K\x02\x85", b"C\x08" + bytes(8)) + b"(K\x01K\x02\x85" + DTYPE + b"\x89C\x08" + bytes(8) + b"tb", "has one"),
         (START + b"Nb", "a NumPy array whose state is not one"),
         (START + b"}b", "a NumPy array whose state is not one"),
+        (b"cnumpy\ndtype\n(X\x02\x00\x00\x00f4tR(K\x03]tb", "a NumPy dtype whose state is not one"),
         (b"cnumpy\ndtype\n(X\x02\x00\x00\x00f4tR" + b"Nb", "a NumPy dtype whose state is not one"),
         (b"c_codecs\nencode\n(X\x01\x00\x00\x00aX\x05\x00\x00\x00rot13tR", "_codecs.encode"),
         (b"cbuiltins\neval\n(X\x04\x00\x00\x00datatR", "the file names 'builtins.eval'"),
     ],
-    ids=range(11),
+    ids=range(12),
 )
 def test_arrays_that_are_not_what_they_say(tmp_path, value, words):
     refused(tmp_path / "a.pdparams", held(value), words)

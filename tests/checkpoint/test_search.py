@@ -7,6 +7,9 @@ from support import saved
 from support.judge import safetensors_torch, torch
 
 from minivan.checkpoint import CheckpointError, facts, load, opened, read
+from minivan.checkpoint.budget import Budget
+from minivan.checkpoint.holdings import Holding, contents_of
+from minivan.checkpoint.tensor import StoredTensor
 
 FORMATS = pytest.mark.parametrize("legacy", [False, True], ids=["zip", "legacy"])
 GUESSED = "dims (2,) and depths 1 are no published variant's: if blocks are missing from the file, it is another network"
@@ -331,3 +334,22 @@ def test_minivan_s_own_file_takes_no_key(tmp_path):
     write(read(saved.save(small(), tmp_path / "net.pth")), tmp_path / "own.safetensors")
     assert "minivan's own file holds one network: leave out --key" in refusal(tmp_path / "own.safetensors", key="a")
     assert read(tmp_path / "own.safetensors").notes == ()
+
+
+def test_places_are_not_compared_by_what_they_hold():
+    towers = []
+    for _ in range(2):
+        tower = []
+        for _ in range(60):
+            tower = [tower, tower]
+        towers.append(Holding((), {"a": tower}))
+    assert towers[0] != towers[1]
+
+
+def test_long_keys_above_many_lists_are_paid_for():
+    value = {"a": [[StoredTensor((1,), "float32", None)] for _ in range(1000)]}
+    contents_of(value, Budget(10_000))
+    for _ in range(6):
+        value = {"aA" * 2000: value}
+    with pytest.raises(CheckpointError, match="too many steps"):
+        contents_of(value, Budget(10_000))

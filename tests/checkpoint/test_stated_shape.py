@@ -114,6 +114,19 @@ def test_another_model_under_a_published_name_is_said(tmp_path):
         assert "names the model " in notes and "its shape is not VAN-B0's" in notes
 
 
+def test_all_of_the_network_that_is_named_with_other_ratios_is_said(tmp_path):
+    small = replace(VARIANTS["b1"], mlp_ratios=(4, 4, 4, 4), classes=3)
+    state = {name: torch.zeros(shape) for name, shape in parameter_shapes(small)}
+    path = saved.save({"state_dict": state, "args": {"model": "van_b1"}}, tmp_path / "net.pth")
+    with opened(path) as checkpoint:
+        assert "its shape is not VAN-B1's" in "; ".join(checkpoint.notes)
+
+
+def test_arguments_of_what_is_beside_the_network_are_not_compared(tmp_path):
+    args = {"strides": [8, 16, 32], "in_channels": 1, "patch_sizes": [4], "num_channels": 256}
+    assert read(with_args(tmp_path, args)).config.classes == 5
+
+
 @pytest.mark.parametrize("stages", [3, 4])
 def test_a_part_of_the_network_that_is_named_is_refused(tmp_path, stages):
     whole = VARIANTS["b0"]
@@ -176,6 +189,13 @@ def test_a_config_of_something_else_refuses_nothing_and_is_said(tmp_path, config
     weights = read(folder_of(tmp_path, config))
     assert sum(words in note for note in weights.notes) == 1 and weights.card.preprocessing == PRESETS["official"]
     assert weights.card.activation == "softmax"
+
+
+def test_a_config_that_cannot_be_read_is_said(tmp_path):
+    folder = folder_of(tmp_path, {})
+    (folder / "config.json").unlink()
+    (folder / "config.json").mkdir()
+    assert "config.json beside the weights was not used (a folder is no file to read)" in read(folder).notes
 
 
 @pytest.mark.parametrize("config", [{"tokenizer_class": "BertTokenizer"}, {}, {"lr": 0.1, "drop_path_rate": 0.1}])
