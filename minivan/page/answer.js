@@ -1,7 +1,8 @@
 // The likeliest classes as a list of bars.
 
-import { el, percent } from "./dom.js";
+import { el } from "./dom.js";
 import { best } from "./network.js";
+import { percent } from "./numbers.js";
 
 export function classBars(probabilities, count) {
   const rows = best(probabilities, count).map(({ label, probability }) => {

@@ -2,9 +2,10 @@
 // the answer becomes when each map is replaced by its mean, so that only "which channel" is left.
 
 import { paint, scaleOf } from "./colours.js";
-import { byId, el, put, signed } from "./dom.js";
+import { byId, el, put } from "./dom.js";
 import { UNIT } from "./hook.js";
 import { layer, shown } from "./network.js";
+import { number, signed } from "./numbers.js";
 import { set, state, subscribe } from "./state.js";
 import { t } from "./text.js";
 import { ask, beforeAndAfter } from "./whatif.js";
@@ -54,7 +55,7 @@ function drawChannels() {
   const tiles = sorted.slice(0, all ? channels : FIRST).map(({ channel, values, mean, spread }) => {
     const canvas = el("canvas", { "aria-hidden": "true" });
     paint(canvas, values, h, w, scale);
-    const label = t("tile", { channel, mean: signed(mean), spread: spread.toFixed(2) });
+    const label = t("tile", { channel, mean: signed(mean), spread: number(spread) });
     const click = () => set({ channel });
     return el(
       "button",

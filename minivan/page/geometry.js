@@ -3,6 +3,7 @@
 
 import { byId, el, put, svg } from "./dom.js";
 import { costs, dilatedSide, NEAR_RULES, spatialWeights, support, ways } from "./lka.js";
+import { fixed } from "./numbers.js";
 import { subscribe } from "./state.js";
 import { sentence, t } from "./text.js";
 
@@ -135,5 +136,5 @@ function bars(found, side) {
 }
 
 function millions(count) {
-  return count < 1e9 ? `${(count / 1e6).toFixed(1)} M` : `${(count / 1e9).toFixed(2)} G`;
+  return count < 1e9 ? `${fixed(count / 1e6, 1)} M` : `${fixed(count / 1e9, 2)} G`;
 }

@@ -1,9 +1,10 @@
 // The guided path: eight steps, five of them with a question that asks for a guess first and that the page itself answers. It
 // locks nothing: whoever wants to can look at everything at once.
 
-import { byId, el, percent, put } from "./dom.js";
+import { byId, el, put } from "./dom.js";
 import { dilatedSide, NEAR_RULES, spatialWeights, support } from "./lka.js";
 import { best, config, description, shown } from "./network.js";
+import { percent } from "./numbers.js";
 import { sideOf, state, subscribe } from "./state.js";
 import { t } from "./text.js";
 import { ask } from "./whatif.js";

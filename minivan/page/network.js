@@ -2,7 +2,7 @@
 
 import { byId } from "./dom.js";
 import { readSafetensors } from "./safetensors.js";
-import { hook, lka, parameters, softmax } from "./van.js";
+import { Hook, lka, Parameters, softmax } from "./van.js";
 
 export const description = JSON.parse(byId("description").textContent);
 export const config = description.config;
@@ -50,9 +50,9 @@ export function replayed() {
   for (const block of blocks) {
     const unit = `${block}.attn.spatial_gating_unit`;
     lka(
-      hook((path, x) => void (layers[path] = x), unit),
+      new Hook((path, x) => void (layers[path] = x), unit),
       layers[`${block}.attn.activation`],
-      parameters((name) => tensor(`${unit}.${name}`)),
+      new Parameters((name) => tensor(`${unit}.${name}`)),
     );
   }
   return layers;

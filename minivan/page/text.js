@@ -28,8 +28,8 @@ const TEXTS = {
     "照片；叠加在上面的是谁决定了光标处的值。用方向键移动光标。",
   ],
   hook_hint: [
-    "Point at the photo. Orange places raise the factor, blue ones lower it; the frame is all that can have a say: 23 × 23 places.",
-    "指向照片。橙色的位置使乘数变大，蓝色的使它变小；方框是全部有发言权的范围：23 × 23 个位置。",
+    "Point at the photo. Orange places raise the factor, blue ones lower it; the dashed frame is all that can have a say: {reads} × {reads} places, of which {on} are on the map.",
+    "将指针移到照片上。橙色位置使乘数变大，蓝色位置使乘数变小；虚线框是能影响它的全部范围：{reads} × {reads} 个位置，其中 {on} 个在图上。",
   ],
   still: ["Stop the pointer", "让指针停下"],
   answer_title: ["What the network says", "网络的回答"],
@@ -126,15 +126,18 @@ const TEXTS = {
   save: ["Save as PNG", "保存为 PNG"],
   same_scale: ["one scale for all five maps", "五张图用同一个色标"],
   near_grid: ["The 5 x 5 window on u: products of weight and value.", "u 上的 5 × 5 窗口：权重乘以值。"],
-  far_grid: ["The 7 x 7 taps on near: products. Enter opens a tap.", "“近”图上的 7 × 7 个抽头：乘积。按回车打开一个。"],
+  far_grid: [
+    "The 7 x 7 taps on near: products. Enter opens a tap, Escape closes it.",
+    "“近”特征图上的 7 × 7 个采样点：乘积。按回车打开一个，按 Esc 关闭。",
+  ],
   tap_on: ["{row}, {column}: {weight} × {value} = {product}", "{row}, {column}：{weight} × {value} = {product}"],
   tap_off: [
     "{row}, {column} is off the map: weight {weight} meets padding, 0",
     "{row}, {column} 在图外：权重 {weight} 遇到填充的 0",
   ],
   far_off: [
-    "{on} of 49 taps fall on the map; {off}, hatched, multiply padding. Choose one.",
-    "49 个抽头中有 {on} 个落在图上；{off} 个（阴影）乘的是填充。请选择一个。",
+    "{on} of {all} taps fall on the map; {off}, hatched, multiply padding. Choose one.",
+    "{all} 个采样点中有 {on} 个落在图上；其余 {off} 个（斜线格）乘的是填充的 0。请点选一个。",
   ],
   tap_window: ["How near at {row}, {column} came about", "“近”图在 {row}, {column} 处的值是怎样得到的"],
   others: ["the other {count}", "其余 {count} 项"],
@@ -250,11 +253,13 @@ const TEXTS = {
   no_rival: ["nothing", "无"],
   likely: ["likeliest", "最可能的"],
   all_classes: ["all classes", "全部类别"],
-  cam_map: ["The class map over the photo.", "照片上的类别图。"],
+  cam_map: ["The class map over the photo. Arrow keys choose a place.", "叠加在照片上的类激活图。用方向键选择位置。"],
   cam_said: [
     "{name}: the places say {mean} on average, the bias {bias}; together the logit, {logit}.",
     "{name}：各位置平均 {mean}，偏置 {bias}；合起来是 logit {logit}。",
   ],
+  cam_hint: ["Point at the photo: what one place says.", "将指针移到照片上，查看单个位置的贡献。"],
+  cam_place: ["Row {row}, column {column} of the last stage says {value}.", "最后一个阶段第 {row} 行第 {column} 列贡献 {value}。"],
   // guided path
   guide_label: ["Eight steps", "八个步骤"],
   guide_count: ["Step {step} of {steps}", "第 {step} 步，共 {steps} 步"],

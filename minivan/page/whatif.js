@@ -3,8 +3,9 @@
 
 import { classBars } from "./answer.js";
 import { scaleOf, paint } from "./colours.js";
-import { byId, el, percent, put } from "./dom.js";
+import { byId, el, put } from "./dom.js";
 import { config, description, layer, run, shown } from "./network.js";
+import { percent } from "./numbers.js";
 import { set, state, subscribe } from "./state.js";
 import { t } from "./text.js";
 
