@@ -1,5 +1,6 @@
 """The page's file: one policy, no network, and nothing that comes from elsewhere is markup."""
 
+import dataclasses
 import hashlib
 import html.parser
 import json
@@ -8,6 +9,7 @@ from base64 import b64decode, b64encode
 
 import numpy as np
 import pytest
+from PIL import Image
 from support import ROOT
 from support.networks import random_tensors
 
@@ -97,10 +99,28 @@ def test_numbers_that_float16_holds_are_written_so(network):
     assert b'"F16"' not in as_file(weights(network))
 
 
-def test_what_no_page_can_show_is_refused_in_one_line(network, monkeypatch):
-    headless = Config((4, 8), (1, 1), (2, 2), classes=0)
-    with pytest.raises(ValueError, match="without a head"):
-        weights(minivan.VAN(headless, random_tensors(headless), "numpy"))
+@pytest.mark.parametrize(
+    ("config", "wanted", "activation", "message"),
+    [
+        ({"classes": 0}, {}, "softmax", "without a head"),
+        ({"channels": 1}, {"mean": [0.5], "std": [0.5]}, "softmax", "takes images of 1 channel: name weights for photos"),
+        ({}, {}, "sigmoid", "these weights want sigmoid: name weights"),
+        ({}, {"interpolation": "bilinear"}, "softmax", "these weights want bilinear: convert them"),
+    ],
+    ids=["no head", "one channel", "sigmoid", "bilinear"],
+)
+def test_a_network_whose_answers_would_not_be_classifys_is_refused_in_one_line(config, wanted, activation, message):
+    """Before anything is computed: the page's browser resizes by bicubic interpolation, and makes probabilities by softmax."""
+    shape = dataclasses.replace(SHAPE, **config)
+    card = Card("tiny", Preprocessing(64, 64, **wanted), activation=activation)
+    network = minivan.VAN(shape, random_tensors(shape), "numpy", card)
+    for refuse in (page.check, lambda model: page.look(model, "", Image.new("RGB", (9, 9))), lambda model: describe(model, [])):
+        with pytest.raises(ValueError, match=message) as raised:
+            refuse(network)
+        assert "\n" not in str(raised.value)
+
+
+def test_weights_that_no_page_holds_are_refused(network, monkeypatch):
     monkeypatch.setattr("minivan.page.contents.MOST_WEIGHTS", 1000)
     with pytest.raises(ValueError, match=r"more than a page holds, 1000 bytes"):
         weights(network)
