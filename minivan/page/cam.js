@@ -90,8 +90,9 @@ function said(row, column) {
 
 function drawPlace() {
   if (!found) return;
+  const picked = pointed && pointed.row * found.w + pointed.column;
   const cells = byId("cam-numbers").querySelectorAll(".grid span");
-  cells.forEach((cell, at) => cell.classList.toggle("picked", pointed !== null && at === pointed.row * found.w + pointed.column));
+  cells.forEach((cell, at) => cell.classList.toggle("picked", at === picked));
   view.mark(pointed && frame(pointed.row, pointed.column));
   put(byId("cam-place"), pointed ? said(pointed.row, pointed.column) : t("cam_hint"));
 }

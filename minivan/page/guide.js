@@ -2,24 +2,21 @@
 // locks nothing: whoever wants to can look at everything at once.
 
 import { byId, el, put } from "./dom.js";
-import { dilatedSide, NEAR_RULES, spatialWeights, support } from "./lka.js";
+import { dilatedSide, LARGE_KERNEL, NEAR_RULES, READS, spatialWeights } from "./lka.js";
 import { best, config, description, shown } from "./network.js";
 import { percent } from "./numbers.js";
 import { sideOf, state, subscribe } from "./state.js";
 import { t } from "./text.js";
 import { ask } from "./whatif.js";
 
-const K = 21;
-const REACH = support(K, 3, 5);
-
 // `section` is where the step happens, `map` the map of it that a phone shows first, and `aside` says that the card would lie
-// on what the step is about where it lies by default. A question has `choices` texts; `answer()` gives the right one, counted from 0, and what
-// the page has found out for the text that says why.
+// on what the step is about where it lies by default. A question has `choices` texts; `answer()` gives the right one, counted
+// from 0, and what the page has found out for the text that says why.
 const STEPS = [
   { name: "sum", section: "hook" },
   { name: "shrink", section: "overview", choices: 3, answer: smaller },
   { name: "near", section: "chain", map: "near" },
-  { name: "far", section: "chain", map: "far", choices: 3, answer: () => ({ right: 1, reach: REACH }) },
+  { name: "far", section: "chain", map: "far", choices: 3, answer: () => ({ right: 1, reach: READS }) },
   { name: "mix", section: "chain", map: "attention", aside: true },
   { name: "gate", section: "chain", map: "gated", aside: true, choices: 3, answer: () => ({ right: 2 }) },
   { name: "which", section: "channels", choices: 2, answer: means, network: true },
@@ -119,8 +116,8 @@ function onward() {
 // On which stages the kernel is larger than the whole map.
 function smaller() {
   const sides = config.dims.map((_, i) => Math.ceil(sideOf(i + 1)));
-  const count = sides.filter((side) => side < REACH).length;
-  return { right: count === 0 ? 0 : count === 1 ? 1 : 2, sides: sides.join(", "), reach: REACH, count };
+  const count = sides.filter((side) => side < READS).length;
+  return { right: count === 0 ? 0 : count === 1 ? 1 : 2, sides: sides.join(", "), reach: READS, count };
 }
 
 async function means() {
@@ -138,7 +135,7 @@ async function means() {
 }
 
 function cheapest() {
-  const costs = [1, 3, 7].map((d) => spatialWeights(K, d, NEAR_RULES.paper(d)));
+  const costs = [1, 3, 7].map((d) => spatialWeights(LARGE_KERNEL, d, NEAR_RULES.paper(d)));
   const right = costs.indexOf(Math.min(...costs));
-  return { right, costs: costs.join(", "), far: dilatedSide(K, 3) };
+  return { right, costs: costs.join(", "), far: dilatedSide(LARGE_KERNEL, 3) };
 }

@@ -4,7 +4,6 @@ import { digitsThatAdd } from "./numbers.js";
 import { CONV0, CONV_SPATIAL } from "./van.js";
 
 export const LARGE_KERNEL = CONV_SPATIAL.side * CONV_SPATIAL.dilation; // 21, the K of the paper
-export const FAR_TAPS = CONV_SPATIAL.side ** 2;
 const MARGIN = CONV0.padding + CONV_SPATIAL.padding; // how far an output reads on either side
 export const READS = 2 * MARGIN + 1; // the side of the square that an output reads: 23
 
@@ -69,8 +68,8 @@ export function split(unit, u, channel, row, column) {
   return { shares, constant };
 }
 
-// Where to begin: a channel and a place at which the place itself, its neighbours and the constant all have a say, the gate turns
-// the feature over, and two digits are enough to write the sum.
+// Where to begin: a channel and a place at which the place itself, its neighbours and the constant all have a say, the gate
+// turns the feature over, and two digits are enough to write the sum.
 export function telling(unit, u, attention) {
   const [, channels, h, w] = u.shape;
   const margin = Math.min(6, Math.floor((Math.min(h, w) - 1) / 2));

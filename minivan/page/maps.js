@@ -1,5 +1,5 @@
-// A map: square positions on a canvas, marks above them, and one cursor that all maps of a block share. Mouse, touch and keyboard
-// move it.
+// A map: square positions on a canvas, marks above them, and one cursor that all maps of a block share. Mouse, touch and
+// keyboard move it.
 
 import { paint, paintOver } from "./colours.js";
 import { byId, el, put, svg } from "./dom.js";
@@ -18,8 +18,8 @@ export function stepped({ key, ctrlKey, metaKey, altKey }, { row, column }, h, w
 }
 
 // A map of one channel. `label()` is what it is called, and `say(row, column)` what a screen reader hears of a place. While the
-// cursor is held, and always for a finger, `pick(row, column)` may take a click for itself. `listen(view)` is what a hand does to
-// it: to move the cursor, unless its places are others than those of the block.
+// cursor is held, and always for a finger, `pick(row, column)` may take a click for itself. `listen(view)` begins to listen to
+// hands: they move the cursor, unless the map's places are others than the block's.
 export class MapView {
   constructor({ label, say, pick = () => false, kind = "map", listen = shareCursor }) {
     this.canvas = el("canvas", { "aria-hidden": "true" });
@@ -125,8 +125,8 @@ export function dot(row, column, kind = "") {
 }
 
 // A k x k grid of a kernel's products: one tab stop, the arrow keys choose a tap, off the map is hatched.
-// `pick(index)` is called for the tap under the pointer or an arrow's, with null where there is none any more; `keep(index)` for
-// a click or Enter, with null for Escape.
+// `pick(index)` is called for the tap under the pointer or an arrow's, with null where there is none any more; `keep(index)`
+// for a click or Enter, with null for Escape.
 export class KernelGrid {
   constructor({ side, label, pick, keep = () => {} }) {
     this.cells = Array.from({ length: side * side }, (_, index) =>

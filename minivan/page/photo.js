@@ -63,8 +63,8 @@ function roundHalfEven(value) {
   return value - floor === 0.5 ? floor + (floor % 2) : Math.round(value);
 }
 
-// Antialiased bicubic, rows first, in Pillow's own fixed-point steps: the same pixels, bit for bit. (Of pictures more than twice
-// as high as wide, Pillow 13 shrinks the columns first, which rounds otherwise.)
+// Antialiased bicubic, rows first, in Pillow's own fixed-point steps: the same pixels, bit for bit. (Of pictures more than
+// twice as high as wide, Pillow 13 shrinks the columns first, which rounds otherwise.)
 export function bicubic(image, width, height) {
   const wide = width === image.width ? image : alongRows(image, width);
   return height === image.height ? wide : transposed(alongRows(transposed(wide), height));

@@ -7,7 +7,7 @@ import pytest
 from PIL import Image
 from support.tab import LAPTOP, Opened
 
-from minivan import image, page, paths, shipped
+from minivan import image, lka, page, paths, shipped
 from minivan.reference import softmax
 
 pytestmark = [pytest.mark.slow, pytest.mark.browser]
@@ -146,9 +146,13 @@ def test_the_keys_do_what_the_mouse_does(opened):
     tab.wait_for_function("() => location.hash.includes('place=15,4')")
     assert tab.inner_text("#live").startswith("row 15, column 4: ")
     tab.locator("#far-grid .kernel").press("ArrowLeft")
+    assert tab.locator("#tap-window .sum").count() == 0
+    tab.locator("#far-grid .kernel").press("Enter")
     tab.wait_for_selector("#tap-window .sum")
     terms, total = rows(tab, "#tap-window")
     assert round(sum(terms), 3) == total
+    tab.locator("#far-grid .kernel").press("Escape")
+    tab.wait_for_function("() => !document.querySelector('#tap-window .sum')")
     tab.locator("#channel-on").press("Enter")
     tab.wait_for_function("() => location.hash.includes('channel=26')")
 
@@ -166,6 +170,25 @@ def test_the_window_of_a_tap_is_that_of_its_place(opened, layers):
     tab.wait_for_function("() => document.querySelector('#tap-window h4').textContent.includes('13, 9')")
     off = tab.locator("#far-grid .tap.off").count()
     assert off == 49 - 6 * 5  # row 16 of 24 and column 3: one row of taps below the map, two columns to its left
+
+
+def test_a_finger_opens_a_tap_and_closes_it(browser, written):
+    """On the map, where there is no pointer that a click could hold, and in the grid below it."""
+    context = browser.new_context(viewport={"width": 375, "height": 812}, has_touch=True, reduced_motion="reduce")
+    opened = Opened(context, written)
+    tab = opened.load(f"#photo=coffee&block={PLACES[0]}")
+    _, _, row, column = place_of(PLACES[0])
+    near = tab.locator("#map-near .map")
+    side = near.bounding_box()["width"] / 24
+    near.tap(position={"x": (column + 6.5) * side, "y": (row - 2.5) * side})  # two taps to the right, one up
+    tab.wait_for_selector("#tap-window .sum")
+    assert "13, 9" in tab.inner_text("#tap-window h4") and tab.inner_text("#hook-where").endswith(f"row {row}, column {column}")
+    tab.locator("#far-grid .tap").nth(2 * 7 + 5).tap()
+    tab.wait_for_function("() => !document.querySelector('#tap-window .sum')")
+    near.tap(position={"x": 0.5 * side, "y": 0.5 * side})
+    tab.wait_for_function("() => document.getElementById('hook-where').textContent.endsWith('row 0, column 0')")
+    assert opened.complaints == []
+    context.close()
 
 
 def test_a_link_reopens_the_same_view(opened):
@@ -221,12 +244,43 @@ def test_a_gap_turns_red(opened):
     assert tab.locator("#footprint-said.gap").count() == 1
 
 
+def test_the_curve_of_costs_is_drawn_to_scale_from_zero(opened):
+    tab = opened.open()
+    heights = tab.evaluate(
+        """() => {
+            const bottom = Number(document.querySelector("#cost-curve .axis").getAttribute("y1"));
+            const circles = [...document.querySelectorAll("#cost-curve .paper circle")];
+            return circles.map((circle) => bottom - Number(circle.getAttribute("cy")));
+        }"""
+    )
+    counts = [lka.spatial_weights(21, d) for d in range(1, 9)]
+    assert heights == pytest.approx([heights[0] * count / counts[0] for count in counts])
+    assert {str(max(counts)), str(min(counts))} <= set(tab.locator("#cost-curve .count").all_text_contents())
+
+
 def test_the_class_map_adds_up_to_the_logit(opened, layers, model):
     tab = opened.open()
     tab.select_option("#cam-rival", "")
     mean, bias, logit = (number(text) for text in tab.locator("#cam-said b.number").all_inner_texts())
     assert logit == pytest.approx(layers["head"].max(), abs=5.01e-3)
     assert round(mean + bias, 6) == logit
+
+
+def test_the_class_map_has_places_of_its_own(opened, layers, model):
+    """It lies on the last stage, 3 x 3: pointing at it says what a place says, and leaves the block's cursor where it is."""
+    tab = opened.open(f"photo=coffee&block={PLACES[0]}")
+    tab.select_option("#cam-rival", "")
+    best = int(np.argmax(layers["head"]))
+    says = np.einsum("c,chw->hw", model.tensors["head.weight"][best].astype(np.float64), layers["norm4"])
+    there = tab.inner_text("#hook-where")
+    box = tab.locator("#cam-photo .map").bounding_box()
+    tab.locator("#cam-photo .map").hover(position={"x": box["width"] - 4, "y": box["height"] / 2})
+    assert tab.inner_text("#cam-place").startswith("Row 1, column 2 ")
+    assert number(re.search(r"says (\S+)\.$", tab.inner_text("#cam-place"))[1]) == pytest.approx(says[1, 2], abs=5.01e-3)
+    tab.locator("#cam-photo .map").press("ArrowUp")
+    assert tab.inner_text("#live").startswith("Row 0, column 2 ") and tab.locator("#cam-numbers .picked").count() == 1
+    opened.drawn()
+    assert tab.inner_text("#hook-where") == there
 
 
 def test_answers_stay_when_the_language_changes(opened):
