@@ -20,9 +20,9 @@ MOST_BYTES = 1 << 20  # of one part
 
 ENGINE = ("safetensors.js", "erf.js", "product.js", "van.js", "changes.js", "engine.js")  # what the worker runs
 PAGE = (  # each after those that it imports
-    "safetensors.js", "erf.js", "product.js", "van.js", "photo.js", "numbers.js", "dom.js", "network.js", "state.js", "texts.js",
-    "text.js", "answer.js", "sums.js", "lka.js", "colours.js", "maps.js", "hook.js", "overview.js", "strip.js", "chain.js", "whatif.js",
-    "channels.js", "geometry.js", "cam.js", "guide.js", "picture.js", "main.js",
+    "safetensors.js", "erf.js", "product.js", "van.js", "photo.js", "numbers.js", "dom.js", "network.js", "state.js",
+    "texts.js", "text.js", "answer.js", "sums.js", "lka.js", "colours.js", "maps.js", "hook.js", "overview.js", "strip.js",
+    "chain.js", "whatif.js", "channels.js", "geometry.js", "cam.js", "guide.js", "picture.js", "main.js",
 )  # fmt: skip
 
 IMPORT = re.compile(r'^import (\{[^}]*\}) from "\./(\w+)\.js";$', re.MULTILINE)

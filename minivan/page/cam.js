@@ -4,7 +4,7 @@
 import { scaleOf } from "./colours.js";
 import { byId, coloured, el, put } from "./dom.js";
 import { frame, PhotoView, stepped } from "./maps.js";
-import { best, config, labels, layer, shown, tensor } from "./network.js";
+import { best, config, labelLanguage, labels, layer, shown, tensor } from "./network.js";
 import { digitsThatAdd, sign, signed } from "./numbers.js";
 import { subscribe } from "./state.js";
 import { sentence, t } from "./text.js";
@@ -40,7 +40,7 @@ function fill() {
     el(
       "optgroup",
       { label: t(key) },
-      rows.map(({ label, index }) => el("option", { value: index }, label)),
+      rows.map(({ label, index }) => el("option", { value: index, lang: labelLanguage }, label)),
     );
   put(byId("cam-class"), group("likely", likely), group("all_classes", others));
   put(byId("cam-rival"), el("option", { value: "" }, t("no_rival")), group("likely", likely), group("all_classes", others));
@@ -109,7 +109,7 @@ function draw() {
   put(
     byId("cam-said"),
     sentence("cam_said", {
-      name: el("b", {}, name),
+      name: el("b", { lang: labelLanguage }, name),
       mean: coloured(mean, digits),
       bias: coloured(bias, digits),
       logit: coloured(logit, digits),

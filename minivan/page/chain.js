@@ -2,7 +2,7 @@
 
 import { css, scaleOf } from "./colours.js";
 import { byId, coloured, el, put, svg } from "./dom.js";
-import { decided, UNIT, verdict } from "./hook.js";
+import { decided, verdict } from "./hook.js";
 import { terms } from "./lka.js";
 import { dot, frame, KernelGrid, MapView, PhotoView, reach } from "./maps.js";
 import { layer, map, shown, tensor } from "./network.js";
@@ -10,7 +10,7 @@ import { digitsThatAdd, number, signed } from "./numbers.js";
 import { set, state, subscribe } from "./state.js";
 import { sumTable } from "./sums.js";
 import { sentence, t } from "./text.js";
-import { CONV0, CONV_SPATIAL } from "./van.js";
+import { CONV0, CONV_SPATIAL, UNIT } from "./van.js";
 
 const STEPS = {
   u: "attn.activation",

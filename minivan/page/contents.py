@@ -15,7 +15,7 @@ import numpy.typing as npt
 from PIL.Image import Image
 
 from .. import __version__, image, input, paths
-from ..checkpoint import safetensors_file
+from ..checkpoint import bundled, safetensors_file
 from ..checks import Float32
 from ..input import amount
 from ..van import VAN
@@ -89,6 +89,7 @@ def describe(model: VAN, photos: Sequence[Photo], blocks: Sequence[str] | None =
         "engine": model.engine.name,
         "network": title_with_shape(config),
         "weights": card.name,
+        "bundled": card.file is not None and card.file in bundled(),  # whose terms and language of class names are known
         "config": dataclasses.asdict(config),
         "preprocessing": dataclasses.asdict(card.preprocessing),
         "not_sure": card.not_sure,

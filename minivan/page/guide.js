@@ -3,11 +3,11 @@
 
 import { byId, el, put } from "./dom.js";
 import { dilatedSide, LARGE_KERNEL, NEAR_RULES, READS, spatialWeights } from "./lka.js";
-import { best, config, description, shown } from "./network.js";
+import { best, config, description, labelLanguage, shown } from "./network.js";
 import { percent } from "./numbers.js";
-import { sideOf, state, subscribe } from "./state.js";
-import { t } from "./text.js";
-import { ask } from "./whatif.js";
+import { sideOf, subscribe } from "./state.js";
+import { sentence, t } from "./text.js";
+import { accuracyWith, asked } from "./whatif.js";
 
 // `section` is where the step happens, `map` the map of it that a phone shows first, and `aside` says that the card would lie
 // on what the step is about where it lies by default. A question has `choices` texts; `answer()` gives the right one, counted
@@ -90,15 +90,15 @@ function choice(name, i) {
 
 async function judge(name, chosen) {
   guess = { name, chosen };
-  put(byId("guide-answer"), t("computing"));
-  const { right, ...found } = await STEPS[at].answer();
-  if (guess?.name !== name || guess.chosen !== chosen) return; // another one was made meanwhile
+  const found = await STEPS[at].answer();
+  if (!found || guess?.name !== name || guess.chosen !== chosen) return; // another one was made meanwhile
+  const { right, more = null } = found;
   for (const button of document.querySelectorAll("[data-choice]")) {
     const number = Number(button.dataset.choice);
     button.className = number === right ? "right" : number === chosen ? "wrong" : "";
   }
   const verdict = el("b", {}, t(chosen === right ? "guide_right" : "guide_wrong"));
-  put(byId("guide-answer"), verdict, " ", t(`guide_${name}_answer`, found));
+  put(byId("guide-answer"), verdict, " ", sentence(`guide_${name}_answer`, found), more && ` ${more}`);
 }
 
 function onward() {
@@ -121,17 +121,20 @@ function smaller() {
 }
 
 async function means() {
-  const after = await ask("mean");
-  const [before] = best(shown.photo.probabilities, 1);
+  const { photo } = shown;
+  const after = await asked(byId("guide-answer"), photo.input, { change: "mean" });
+  if (!after) return null;
+  const [before] = best(photo.probabilities, 1);
   const [then] = best(after.probabilities, 1);
-  const words = {
-    photo: state.photo,
-    before: before.label,
+  return {
+    right: before.index === then.index ? 0 : 1,
+    photo: el("bdi", {}, photo.name),
+    before: el("span", { lang: labelLanguage }, before.label),
     p: percent(before.probability),
-    then: then.label,
+    then: el("span", { lang: labelLanguage }, then.label),
     q: percent(then.probability),
+    more: accuracyWith("mean"),
   };
-  return { right: before.index === then.index ? 0 : 1, ...words };
 }
 
 function cheapest() {

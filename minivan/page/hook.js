@@ -9,10 +9,9 @@ import { description, layer, map, shown, tensor } from "./network.js";
 import { digitsThatAdd, sign, signed } from "./numbers.js";
 import { set, state, subscribe } from "./state.js";
 import { sentence, t } from "./text.js";
+import { UNIT } from "./van.js";
 
 const PAUSE = 2600; // milliseconds that the pointer stays at a place
-
-export const UNIT = "attn.spatial_gating_unit";
 
 let latest = { photo: null, key: "", found: null }; // two sections show the same split
 

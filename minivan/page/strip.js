@@ -2,11 +2,10 @@
 
 import { paint, scaleOf } from "./colours.js";
 import { byId, el, put, svg } from "./dom.js";
-import { UNIT } from "./hook.js";
 import { blocks, map, shown } from "./network.js";
 import { stageOf, state, subscribe } from "./state.js";
 import { t } from "./text.js";
-import { CONV0, CONV_SPATIAL } from "./van.js";
+import { CONV0, CONV_SPATIAL, UNIT } from "./van.js";
 
 const STEP = 71; // CSS pixels from one node to the next; page.css makes a node as wide
 const NODES = [

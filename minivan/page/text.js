@@ -16,6 +16,11 @@ export function sentence(key, nodes) {
   return parts.map((part, i) => (i % 2 ? nodes[part] : part));
 }
 
+// A name from elsewhere, to stand within a text: whichever way it is written, what is around it keeps its own.
+export function isolated(name) {
+  return `\u2068${name}\u2069`;
+}
+
 // Put the texts into the elements that ask for them: data-text for the content, data-label for what a screen reader hears.
 export function translate(language) {
   document.documentElement.lang = language === "zh" ? "zh-Hans" : "en";

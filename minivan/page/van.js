@@ -9,6 +9,7 @@
 import { erfc, exp } from "./erf.js";
 import { matrix_product } from "./product.js";
 
+export const UNIT = "attn.spatial_gating_unit"; // where LKA lies under a block's path
 export const CONV0 = { side: 5, padding: 2 };
 export const CONV_SPATIAL = { side: 7, padding: 9, dilation: 3 }; // its taps 3 apart
 const DWCONV = { padding: 1 }; // 3x3
