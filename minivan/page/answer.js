@@ -17,7 +17,10 @@ export function classBars(probabilities, count) {
 
 // Two lists of classes side by side: what the network says before something is done to it, and after.
 export function beforeAndAfter(before, after) {
-  const lists = Object.entries({ before, after }).map(([key, probabilities]) =>
+  const lists = [
+    ["before", before],
+    ["after", after],
+  ].map(([key, probabilities]) =>
     el("div", { class: `answer ${key}` }, el("h4", { class: "fine" }, t(key)), classBars(probabilities, 3)),
   );
   return el("div", { class: "pair" }, lists);
