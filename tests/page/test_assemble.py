@@ -5,6 +5,7 @@ import hashlib
 import html.parser
 import json
 import re
+import runpy
 from base64 import b64decode, b64encode
 
 import numpy as np
@@ -225,6 +226,13 @@ def test_every_text_is_asked_for_and_none_is_left_over():
 def test_every_change_has_its_accuracy():
     assert sorted(json.loads(assemble.part("figures.json"))["accuracy"]) == sorted(offered())
     assert offered()[0] == "none" and len(offered()) == 1 + 11 and "eleven changes" in TOLD
+
+
+def test_accuracies_are_those_of_the_ablations_and_one_more():
+    script = runpy.run_path(str(ROOT / "benchmarks" / "page.py"))
+    accuracy = json.loads(assemble.part("figures.json"))["accuracy"]
+    assert set(accuracy) == set(script["CHANGES"])
+    assert {change: accuracy[change] for change in script["MEASURED"]} == script["measured"]()
 
 
 def test_the_documentation_counts_the_steps_of_the_path():

@@ -73,8 +73,10 @@ def test_the_oracle_finds_every_layer_of_a_photo_bit_for_bit(node, model, tmp_pa
 
 @in_node
 def test_every_change_is_the_one_that_was_measured(node, model, tmp_path):
-    """The accuracies on the page are those of benchmarks/page.py, whose changes are hooks in Python."""
+    """The accuracies on the page are those of benchmarks/page.py, whose changes are hooks in Python; all but one of them were
+    measured by examples/ablations/ablate.py, which makes the same changes in its own way."""
     script = runpy.run_path(str(ROOT / "benchmarks" / "page.py"))
+    ablate = runpy.run_path(str(ROOT / "examples" / "ablations" / "ablate.py"))
     x, config = tmp_path / "x.safetensors", tmp_path / "config.json"
     images = image.prepare(ROOT / "examples" / "cat.jpg", model.card.preprocessing)[None]
     safetensors_file.write(x, {"input": images}, {})
@@ -84,6 +86,9 @@ def test_every_change_is_the_one_that_was_measured(node, model, tmp_path):
         for change in script["CHANGES"]:
             wanted = model(images, hook=script["changed"](model, change))
             assert_close(change, stored[change].read(), wanted, EXACT_NETWORK)
+        for change, name in script["MEASURED"].items():
+            wanted = model(images, hook=ablate["replace"](model, ablate["ablations"]()[name][0]))
+            assert_close(name, stored[change].read(), wanted, EXACT_NETWORK)
 
 
 @in_node
