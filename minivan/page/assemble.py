@@ -41,8 +41,8 @@ def _module(name: str, text: str) -> str:
 
 
 def part(name: str) -> str:
-    """Return one file of this folder."""
-    return input.read_text(HERE / name, MOST_BYTES)
+    """Return one file of this folder, whatever ends its lines in a clone of the repository."""
+    return input.read_text(HERE / name, MOST_BYTES).replace("\r\n", "\n")
 
 
 def page(title: str, description: dict[str, Any], weights: bytes) -> str:

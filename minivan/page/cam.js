@@ -71,7 +71,7 @@ function listen({ root }) {
   root.addEventListener("click", (event) => event.detail > 0 && point(view.placeOf(event)));
   root.addEventListener("keydown", (event) => {
     const place = stepped(event, pointed ?? { row: view.h >> 1, column: view.w >> 1 }, view.h, view.w);
-    if (!place) return;
+    if (!place || !found) return;
     point(place);
     byId("live").textContent = said(place.row, place.column);
     event.preventDefault();

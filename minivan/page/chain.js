@@ -12,7 +12,8 @@ import { sumTable } from "./sums.js";
 import { sentence, t } from "./text.js";
 import { CONV0, CONV_SPATIAL, UNIT } from "./van.js";
 
-const STEPS = {
+export const STEPS = {
+  // the five maps: what the hook calls each under the block
   u: "attn.activation",
   near: `${UNIT}.conv0`,
   far: `${UNIT}.conv_spatial`,

@@ -140,6 +140,14 @@ def test_every_module_is_in_the_page_after_those_that_it_imports():
             assert name == "texts.js" or [line for line in lines if len(line) > 128] == [], name
 
 
+def test_lines_may_end_as_on_windows(monkeypatch, tmp_path):
+    wanted = assemble.script(assemble.PAGE)
+    for name in MODULES:
+        (tmp_path / name).write_bytes((assemble.HERE / name).read_bytes().replace(b"\n", b"\r\n"))
+    monkeypatch.setattr(assemble, "HERE", tmp_path)
+    assert assemble.script(assemble.PAGE) == wanted and "\nimport " not in wanted
+
+
 @pytest.mark.parametrize("name", MODULES)
 def test_no_module_makes_markup_or_code_of_text_or_asks_for_anything(name):
     forbidden = r"innerHTML|outerHTML|insertAdjacentHTML|document\.write|\beval\b|new Function|fetch\(|XMLHttpRequest|https?://(?!www\.w3\.org/2000/svg|github\.com/huggingface/safetensors#format)"
