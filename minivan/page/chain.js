@@ -118,7 +118,7 @@ function drawMarks(taps) {
 
 const written = ({ row, column, weight, value, product, off }) =>
   off
-    ? t("tap_off", { row, column, weight: number(weight, 3) })
+    ? t("tap_off", { row: number(row, 0), column: number(column, 0), weight: number(weight, 3) })
     : t("tap_on", { row, column, weight: number(weight, 3), value: number(value, 3), product: signed(product, 3) });
 
 function painter(all) {
