@@ -259,7 +259,7 @@ export const TEXTS = {
   guide_done: ["Done", "完成"],
   guide_right: ["Yes.", "对。"],
   guide_wrong: ["No.", "不对。"],
-  guide_sum: ["A sum", "一个和"],
+  guide_sum: ["A sum", "求和"],
   guide_sum_text: [
     "Point at places of the photo. The sentence always has the same form: what the place says, what its neighbours say, a constant. Find a place that is turned over, and one that is not; where a channel treats all places alike, ‹ and › at the top lead to others.",
     "将指针移到照片的各个位置。句子的形式总是一样：这个位置的贡献、邻域的贡献、一个常数项。找一个被反号的位置，再找一个没有被反号的；如果这个通道对所有位置都一样，可用顶部的 ‹ 和 › 换一个通道。",

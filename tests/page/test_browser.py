@@ -301,7 +301,7 @@ def test_answers_stay_when_the_language_changes(opened):
     tab.click("[data-language='zh']")
     opened.drawn()
     for answer in ("#means-answer", "#poke-reach"):
-        assert "之后" in tab.inner_text(answer) and "after" not in tab.inner_text(answer)
+        assert "改动后" in tab.inner_text(answer) and "after" not in tab.inner_text(answer)
     tab.click("[data-language='en']")
 
 
