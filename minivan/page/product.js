@@ -1,13 +1,12 @@
 // The matrix product that takes most of the network's time: y[o, p] = bias[o] + sum over c of weight[o, c] * x[c, p].
-// Two outputs by four positions at a time: eight sums in registers, each in its one order, the channels' own. x and y are read
-// and written from `x_start` and `y_start` on.
+// Two outputs by four positions at a time: eight sums in registers, each in its one order, the channels' own.
 
-export function matrix_product(x, x_start, weight, bias, y, y_start, c_in, c_out, positions) {
+export function matrix_product(x, weight, bias, y, c_in, c_out, positions) {
   const panel = new Float64Array(4 * c_in); // four positions of every channel, one after another
   for (let p = 0; p < positions; p += 4) {
     const wide = Math.min(4, positions - p);
     for (let c = 0; c < c_in; c++) {
-      for (let q = 0; q < wide; q++) panel[4 * c + q] = x[x_start + c * positions + p + q];
+      for (let q = 0; q < wide; q++) panel[4 * c + q] = x[c * positions + p + q];
     }
     let o = 0;
     for (; o + 2 <= c_out; o += 2) {
@@ -37,14 +36,14 @@ export function matrix_product(x, x_start, weight, bias, y, y_start, c_in, c_out
         b2 += v * x2;
         b3 += v * x3;
       }
-      store(y, y_start + o * positions + p, wide, a0, a1, a2, a3);
-      store(y, y_start + (o + 1) * positions + p, wide, b0, b1, b2, b3);
+      store(y, o * positions + p, wide, a0, a1, a2, a3);
+      store(y, (o + 1) * positions + p, wide, b0, b1, b2, b3);
     }
     for (; o < c_out; o++) {
       for (let q = 0; q < wide; q++) {
         let sum = bias[o];
         for (let c = 0; c < c_in; c++) sum += weight[o * c_in + c] * panel[4 * c + q];
-        y[y_start + o * positions + p + q] = sum;
+        y[o * positions + p + q] = sum;
       }
     }
   }

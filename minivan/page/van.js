@@ -184,7 +184,8 @@ function pointwise(x, weight, bias) {
   const c_out = weight.shape[0];
   const y = zeros(n, c_out, h, w);
   for (let image = 0; image < n; image++) {
-    matrix_product(x.data, image * c_in * h * w, weight.data, bias.data, y.data, image * c_out * h * w, c_in, c_out, h * w);
+    const [input, output] = [x.data.subarray(image * c_in * h * w), y.data.subarray(image * c_out * h * w)];
+    matrix_product(input, weight.data, bias.data, output, c_in, c_out, h * w);
   }
   return y;
 }
