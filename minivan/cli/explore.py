@@ -40,6 +40,8 @@ def run(args: argparse.Namespace) -> int:
     with wrong_calls():
         output.place(args.output)
     model = load_model(args)
+    with wrong_calls():
+        page.check(model)
     with wrong_calls(args.photo or ""):
         photos = [own(model, args)] if args.photo else []
     with wrong_calls():

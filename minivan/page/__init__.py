@@ -3,7 +3,7 @@
 `van.js` is VAN in plain JavaScript; it gives the bits of the engine `exact`. `write` makes the file.
 """
 
-from .contents import Photo, look
+from .contents import Photo, check, look
 from .write import write
 
-__all__ = ["Photo", "look", "write"]
+__all__ = ["Photo", "check", "look", "write"]

@@ -18,11 +18,11 @@ from ..shipped import PACKAGE
 HERE = PACKAGE / "page"
 MOST_BYTES = 1 << 20  # of one part
 
-ENGINE = ("safetensors.js", "erf.js", "van.js", "changes.js", "engine.js")  # what the worker runs
+ENGINE = ("safetensors.js", "erf.js", "product.js", "van.js", "changes.js", "engine.js")  # what the worker runs
 PAGE = (  # each after those that it imports
-    "safetensors.js", "erf.js", "van.js", "photo.js", "dom.js", "network.js", "state.js", "text.js", "answer.js", "sums.js",
-    "lka.js", "colours.js", "maps.js", "hook.js", "overview.js", "strip.js", "chain.js", "whatif.js", "channels.js",
-    "geometry.js", "cam.js", "guide.js", "picture.js", "main.js",
+    "safetensors.js", "erf.js", "product.js", "van.js", "photo.js", "numbers.js", "dom.js", "network.js", "state.js",
+    "texts.js", "text.js", "answer.js", "sums.js", "lka.js", "colours.js", "maps.js", "hook.js", "overview.js", "strip.js",
+    "chain.js", "whatif.js", "channels.js", "geometry.js", "cam.js", "guide.js", "picture.js", "main.js",
 )  # fmt: skip
 
 IMPORT = re.compile(r'^import (\{[^}]*\}) from "\./(\w+)\.js";$', re.MULTILINE)
@@ -41,8 +41,8 @@ def _module(name: str, text: str) -> str:
 
 
 def part(name: str) -> str:
-    """Return one file of this folder."""
-    return input.read_text(HERE / name, MOST_BYTES)
+    """Return one file of this folder, whatever ends its lines in a clone of the repository."""
+    return input.read_text(HERE / name, MOST_BYTES).replace("\r\n", "\n")
 
 
 def page(title: str, description: dict[str, Any], weights: bytes) -> str:

@@ -1,17 +1,19 @@
 // The heart of the page: u, near, far, attention and u x attention in a row under one cursor, and how each number came about.
 
 import { css, scaleOf } from "./colours.js";
-import { byId, coloured, el, number, put, signed, svg } from "./dom.js";
-import { decided, UNIT, verdict } from "./hook.js";
+import { byId, coloured, el, put, svg } from "./dom.js";
+import { decided, verdict } from "./hook.js";
 import { terms } from "./lka.js";
-import { dot, frame, KernelGrid, MapView, PhotoView } from "./maps.js";
+import { dot, frame, KernelGrid, MapView, PhotoView, reach } from "./maps.js";
 import { layer, map, shown, tensor } from "./network.js";
+import { digitsThatAdd, number, signed } from "./numbers.js";
 import { set, state, subscribe } from "./state.js";
-import { digitsThatAdd, sumTable } from "./sums.js";
+import { sumTable } from "./sums.js";
 import { sentence, t } from "./text.js";
-import { CONV_SPATIAL } from "./van.js";
+import { CONV0, CONV_SPATIAL, UNIT } from "./van.js";
 
-const STEPS = {
+export const STEPS = {
+  // the five maps: what the hook calls each under the block
   u: "attn.activation",
   near: `${UNIT}.conv0`,
   far: `${UNIT}.conv_spatial`,
@@ -20,14 +22,9 @@ const STEPS = {
 };
 const views = {};
 let dots = []; // the taps of the far kernel, where the cursor is
-const peeked = { near: 12 }; // the tap of the 5x5 window whose product is written out
-const nearGrid = new KernelGrid({ side: 5, label: () => t("near_grid"), pick: peekNear, keep: peekNear });
-const farGrid = new KernelGrid({
-  side: 7,
-  label: () => t("far_grid"),
-  pick: (tap) => set({ tap }),
-  keep: (tap) => set({ tap }),
-});
+const peeked = { near: Math.floor(CONV0.side ** 2 / 2), far: null }; // the taps whose products are written out
+const nearGrid = new KernelGrid({ side: CONV0.side, label: () => t("near_grid"), pick: peekNear, keep: peekNear });
+const farGrid = new KernelGrid({ side: CONV_SPATIAL.side, label: () => t("far_grid"), pick: peekFar, keep: openTap });
 const whoView = new PhotoView({ label: () => t("who_map"), say: (row, column) => t("place", { row, column }) });
 
 export function startChain() {
@@ -45,11 +42,16 @@ export function startChain() {
   subscribe(["photo", "block", "channel", "row", "column", "tap", "held", "language"], drawCursor);
 }
 
-// A click on one of the 49 dots opens its window on u.
+// A click on one of the far kernel's dots opens its window on u.
 function pickDot(row, column) {
   const tap = dots.findIndex((each) => !each.off && each.row === row && each.column === column);
-  if (tap >= 0) set({ tap });
+  if (tap >= 0) openTap(tap);
   return tap >= 0;
+}
+
+// The one that is open closes; so does each with null.
+function openTap(tap) {
+  set({ tap: state.tap === tap ? null : tap });
 }
 
 function valueOf(step, row, column) {
@@ -100,22 +102,23 @@ function drawMarks(taps) {
   const { row, column, tap } = state;
   const cursor = () => frame(row, column);
   const opened = tap !== null && !taps[tap].off ? taps[tap] : null;
-  const windowOf = (place, kind) => frame(place.row - 2, place.column - 2, 5, 5, kind);
+  const { side, padding } = CONV0;
+  const windowOf = (place, kind) => frame(place.row - padding, place.column - padding, side, side, kind);
   views.u.mark(
-    frame(row - 11, column - 11, 23, 23, "reach"),
+    reach(row, column, views.u.h, views.u.w),
     windowOf({ row, column }, "window"),
     opened && windowOf(opened, "opened"),
     cursor(),
   );
   dots = taps;
-  const marks = taps.map((each, i) => !each.off && dot(each.row, each.column, i === tap ? "picked" : ""));
+  const marks = taps.map((each, i) => !each.off && dot(each.row, each.column, i === (peeked.far ?? tap) ? "picked" : ""));
   views.near.mark(...marks, opened && frame(opened.row, opened.column, 1, 1, "opened"), cursor());
   for (const step of ["far", "attention", "gated"]) views[step].mark(cursor());
 }
 
 const written = ({ row, column, weight, value, product, off }) =>
   off
-    ? t("tap_off", { row, column, weight: number(weight, 3) })
+    ? t("tap_off", { row: number(row, 0), column: number(column, 0), weight: number(weight, 3) })
     : t("tap_on", { row, column, weight: number(weight, 3), value: number(value, 3), product: signed(product, 3) });
 
 function painter(all) {
@@ -127,8 +130,14 @@ const listed = (all) =>
   all.filter(({ off }) => !off).map((term) => ({ ...term, label: t("short_place", { row: term.row, column: term.column }) }));
 
 function peekNear(tap) {
-  if (tap === peeked.near) return; // drawing puts another row under the pointer, which enters it again
+  if (tap === peeked.near || tap === null) return; // drawing puts another row under the pointer, which enters it again
   peeked.near = tap;
+  drawCursor();
+}
+
+function peekFar(tap) {
+  if (tap === peeked.far) return;
+  peeked.far = tap;
   drawCursor();
 }
 
@@ -144,12 +153,14 @@ function drawNear(window, bias) {
 }
 
 function drawFar(taps, bias, u, kernel, nearBias) {
-  farGrid.show(taps, painter(taps), state.tap, state.tap === null ? "" : written(taps[state.tap]));
+  const said = peeked.far ?? state.tap;
+  farGrid.show(taps, painter(taps), said, said === null ? "" : written(taps[said]));
   const off = taps.filter((tap) => tap.off).length;
-  put(byId("far-said"), state.tap === null ? t("far_off", { on: taps.length - off, off }) : written(taps[state.tap]));
+  const all = taps.length;
+  put(byId("far-said"), said === null ? t("far_off", { on: all - off, all, off }) : written(taps[said]));
   const rows = listed(taps).map((term) => ({
     ...term,
-    click: () => set({ tap: taps.findIndex((tap) => tap.row === term.row && tap.column === term.column) }),
+    click: () => openTap(taps.findIndex((tap) => tap.row === term.row && tap.column === term.column)),
   }));
   put(
     byId("far-sum"),
@@ -211,7 +222,7 @@ function drawWho() {
   const { place, neighbours, constant, attention, shares, u } = decided();
   const [, , h, w] = u.shape;
   whoView.over(shares, h, w, scaleOf(shares));
-  whoView.mark(frame(state.row - 11, state.column - 11, 23, 23, "reach"), frame(state.row, state.column));
+  whoView.mark(reach(state.row, state.column, h, w), frame(state.row, state.column));
   const order = Array.from(shares.keys())
     .sort((a, b) => Math.abs(shares[b]) - Math.abs(shares[a]))
     .slice(0, 5);

@@ -2,9 +2,7 @@
 // each tensor on its way and may put another in its place. Accuracies with each: benchmarks/page.py, under the same names.
 
 import { exp } from "./erf.js";
-import { add, CONV_SPATIAL, conv2d, zeros } from "./van.js";
-
-const UNIT = "attn.spatial_gating_unit";
+import { add, CONV_SPATIAL, conv2d, UNIT, zeros } from "./van.js";
 
 // Return the hook of a change: "none", "one", "mean", "sigmoid", "add", "taps5" (the far kernel's middle 5 x 5), "dilation2".
 export function changed(change, tensor) {

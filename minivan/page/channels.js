@@ -2,37 +2,45 @@
 // the answer becomes when each map is replaced by its mean, so that only "which channel" is left.
 
 import { paint, scaleOf } from "./colours.js";
-import { byId, el, put, signed } from "./dom.js";
-import { UNIT } from "./hook.js";
+import { byId, el, put } from "./dom.js";
 import { layer, shown } from "./network.js";
+import { number, signed } from "./numbers.js";
 import { set, state, subscribe } from "./state.js";
 import { t } from "./text.js";
-import { ask, beforeAndAfter } from "./whatif.js";
+import { UNIT } from "./van.js";
+import { asked, changedAnswer } from "./whatif.js";
 
 const FIRST = 32; // maps that are drawn before somebody asks for all
 
 let all = false;
-let answered = { photo: null, answer: null }; // what every map's mean made of a photo
+let means = { photo: null, answer: null }; // what became of a photo with every map its mean
 
 export function startChannels() {
-  subscribe(["photo", "block", "language"], drawChannels);
+  subscribe(["photo", "block", "flat", "language"], drawChannels);
   subscribe(["channel"], markChosen);
   byId("all-channels").addEventListener("click", () => {
     all = !all;
     drawChannels();
   });
-  byId("means").addEventListener("click", async () => {
-    put(byId("means-answer"), t("computing"));
-    const { photo } = shown;
-    answered = { photo, answer: await ask("mean") };
-    drawMeans();
-  });
-  subscribe(["photo", "language"], drawMeans);
+  byId("means").addEventListener("click", () => set({ flat: !state.flat }));
+  subscribe(["photo", "flat", "language"], drawMeans);
 }
 
-function drawMeans() {
-  const known = answered.photo !== null && answered.photo === shown.photo;
-  put(byId("means-answer"), known ? beforeAndAfter("mean", answered.answer) : null);
+async function drawMeans() {
+  byId("means").textContent = t(state.flat ? "means_back" : "means");
+  const [place, { photo }] = [byId("means-answer"), shown];
+  if (!state.flat || !photo) {
+    put(place);
+    return;
+  }
+  if (means.photo !== photo) {
+    const answer = await asked(place, photo.input, { change: "mean", wanted: "all" });
+    if (!answer || photo !== shown.photo) return;
+    means = { photo, answer };
+    if (!state.flat) return;
+    drawChannels();
+  }
+  put(place, changedAnswer("mean", means.answer));
 }
 
 // Mean and standard deviation of each channel over places.
@@ -47,14 +55,18 @@ function spreads({ data, shape: [, channels, h, w] }) {
 
 function drawChannels() {
   if (!shown.photo) return;
-  const attention = layer(`${state.block}.${UNIT}.conv1`);
+  const path = `${state.block}.${UNIT}.conv1`;
+  const attention = layer(path);
   const [, channels, h, w] = attention.shape;
   const scale = scaleOf(attention.data);
   const sorted = spreads(attention).sort((a, b) => b.spread - a.spread);
-  const tiles = sorted.slice(0, all ? channels : FIRST).map(({ channel, values, mean, spread }) => {
+  const flat = state.flat && means.photo === shown.photo;
+  const drawn = flat ? spreads(means.answer.layers[path]) : null; // in the same order, so that each stays where it is
+  const tiles = sorted.slice(0, all ? channels : FIRST).map((each) => {
+    const { channel, values, mean, spread } = drawn ? drawn[each.channel] : each;
     const canvas = el("canvas", { "aria-hidden": "true" });
     paint(canvas, values, h, w, scale);
-    const label = t("tile", { channel, mean: signed(mean), spread: spread.toFixed(2) });
+    const label = t("tile", { channel, mean: signed(mean), spread: number(spread) });
     const click = () => set({ channel });
     return el(
       "button",

@@ -16,6 +16,7 @@ const COLD = [
   [4, 44, 92],
 ];
 const STEPS = 256;
+const COVER = 0.92; // of a photo, where a number is at the scale's end
 const WARM_TABLE = table(STOPS);
 const COLD_TABLE = table(COLD);
 
@@ -52,15 +53,16 @@ export function paint(canvas, values, h, w, scale) {
   canvas.getContext("2d").putImageData(image, 0, 0);
 }
 
-// The same to be laid over a photo: a number near zero lets it through.
-export function paintOver(canvas, values, h, w, scale, opacity = 0.92) {
+// The same to be laid over a photo, which zero lets through. `opacity` makes, of a number's share of the scale, how much of the
+// photo is covered: the root lets small numbers be seen too, where they are few.
+export function paintOver(canvas, values, h, w, scale, opacity = Math.sqrt) {
   canvas.width = w;
   canvas.height = h;
   const image = new ImageData(w, h);
   for (let p = 0; p < h * w; p++) {
     const share = Math.min(1, Math.abs(values[p]) / scale);
     const strong = Math.sign(values[p]) * (0.35 + 0.45 * share);
-    image.data.set([...colour(strong), Math.round(255 * opacity * Math.sqrt(share))], 4 * p);
+    image.data.set([...colour(strong), Math.round(255 * COVER * opacity(share))], 4 * p);
   }
   canvas.getContext("2d").putImageData(image, 0, 0);
 }

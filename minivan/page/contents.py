@@ -15,11 +15,11 @@ import numpy.typing as npt
 from PIL.Image import Image
 
 from .. import __version__, image, input, paths
-from ..checkpoint import safetensors_file
+from ..checkpoint import bundled, safetensors_file
 from ..checks import Float32
 from ..input import amount
 from ..van import VAN
-from ..variants import title_with_shape
+from ..variants import COLOURS, counted, title_with_shape
 from .assemble import HERE, MOST_BYTES
 
 SHOWN = 384  # pixels a side of the picture that a person sees
@@ -38,8 +38,34 @@ class Photo(NamedTuple):
     note: str = ""  # a key of the page's table of texts: why it works, or why it does not
 
 
+def check(model: VAN) -> None:
+    """Raise ValueError for a network whose answers a page would not have, or not as `classify` has them."""
+    card, config = model.card, model.config
+    if not config.classes:
+        raise ValueError("a backbone without a head has no answers to explain: name weights with classes")
+    if config.channels != COLOURS:
+        raise ValueError(
+            f"a page shows photos, of {counted(COLOURS)}, and this network takes images of {counted(config.channels)}: "
+            "name weights for photos"
+        )
+    if card.activation != "softmax":
+        raise ValueError(
+            f"a page makes probabilities by softmax, and these weights want {card.activation}: "
+            "name weights that give each image one class, or use classify"
+        )
+    if card.preprocessing.interpolation != "bicubic":
+        raise ValueError(
+            f"a page resizes photos by bicubic interpolation, and these weights want {card.preprocessing.interpolation}: "
+            "convert them with --interpolation bicubic, which may change their answers, or name others"
+        )
+
+
 def look(model: VAN, name: str, picture: Image, note: str = "") -> Photo:
-    """Return what the page needs of a decoded picture; the model's engine says what Python's answer is."""
+    """Return what the page needs of a decoded picture; the model's engine says what Python's answer is.
+
+    Raises ValueError for a network that `check` refuses.
+    """
+    check(model)
     wanted = model.card.preprocessing
     seen = image.view(picture, wanted)
     x = image.normalise(seen, wanted.mean, wanted.std)
@@ -50,7 +76,11 @@ def look(model: VAN, name: str, picture: Image, note: str = "") -> Photo:
 
 
 def describe(model: VAN, photos: Sequence[Photo], blocks: Sequence[str] | None = None) -> dict[str, Any]:
-    """Return everything but the tensors, as JSON can hold it. `blocks` are a light page's; None: all of them."""
+    """Return everything but the tensors, as JSON can hold it. `blocks` are a light page's; None: all of them.
+
+    Raises ValueError for a network that `check` refuses.
+    """
+    check(model)
     card, config = model.card, model.config
     figures = json.loads(input.read_text(FIGURES, MOST_BYTES))
     measured = card.sha256 == figures["weights_sha256"] != ""
@@ -59,6 +89,7 @@ def describe(model: VAN, photos: Sequence[Photo], blocks: Sequence[str] | None =
         "engine": model.engine.name,
         "network": title_with_shape(config),
         "weights": card.name,
+        "bundled": card.file is not None and card.file in bundled(),  # whose terms and language of class names are known
         "config": dataclasses.asdict(config),
         "preprocessing": dataclasses.asdict(card.preprocessing),
         "not_sure": card.not_sure,
@@ -83,10 +114,8 @@ def _photo(photo: Photo) -> dict[str, Any]:
 def weights(model: VAN) -> dict[str, npt.NDArray[np.floating]]:
     """Return the model's tensors, float16 where that holds each number of all of them exactly, float32 elsewhere.
 
-    Raises ValueError for more than a page can hold, and for a network without a head.
+    Raises ValueError for more than a page can hold.
     """
-    if not model.config.classes:
-        raise ValueError("a backbone without a head has no answers to explain: name weights with classes")
     dtype = np.float16 if all(is_half(tensor) for tensor in model.tensors.values()) else np.float32
     size = sum(tensor.size for tensor in model.tensors.values()) * dtype().itemsize
     if size > MOST_WEIGHTS:

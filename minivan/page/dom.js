@@ -1,5 +1,7 @@
 // Making elements. Text is always a text node: nothing that comes from a file is ever read as markup.
 
+import { sign, signed } from "./numbers.js";
+
 export function byId(id) {
   return document.getElementById(id);
 }
@@ -33,28 +35,6 @@ export function put(element, ...children) {
 
 function focusable(element) {
   return [...element.querySelectorAll("button, input, select, [tabindex]")];
-}
-
-const MINUS = "\u2212";
-
-// A number with its sign and so many digits after the point: +0.33, −1.59.
-export function signed(value, digits = 2) {
-  const text = Math.abs(value).toFixed(digits); // of the number's own decimal expansion, as Python's format has it
-  return (Number(text) === 0 ? "" : value < 0 ? MINUS : "+") + text;
-}
-
-// The same without a plus.
-export function number(value, digits = 2) {
-  return signed(value, digits).replace("+", "");
-}
-
-export function percent(probability, digits = 1) {
-  return `${(100 * probability).toFixed(digits)} %`;
-}
-
-// What a number is coloured as: "positive", "negative" or "".
-export function sign(value) {
-  return value > 0 ? "positive" : value < 0 ? "negative" : "";
 }
 
 export function coloured(value, digits = 2) {

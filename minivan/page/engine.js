@@ -5,18 +5,18 @@ import { readSafetensors } from "./safetensors.js";
 import { forward } from "./van.js";
 
 let weights;
-let config;
+let shape; // minivan's Config
 
-self.onmessage = ({ data: { number, buffer, shape, input, change, wanted } }) => {
+self.onmessage = ({ data: { number, buffer, config, input, change, wanted } }) => {
   if (buffer) {
     weights = readSafetensors(buffer);
-    config = shape;
+    shape = config;
     return;
   }
   const began = performance.now();
   const layers = {};
   const replace = changed(change ?? "none", weights.tensor);
-  const logits = forward(input, weights.tensor, config, (path, x) => {
+  const logits = forward(input, weights.tensor, shape, (path, x) => {
     const y = replace(path, x);
     if (wanted === "all" || (wanted === "stages" && path.startsWith("norm"))) layers[path] = y ?? x;
     return y;

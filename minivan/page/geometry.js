@@ -2,11 +2,19 @@
 // then reads, where holes are, and what it costs.
 
 import { byId, el, put, svg } from "./dom.js";
-import { costs, dilatedSide, NEAR_RULES, spatialWeights, support, ways } from "./lka.js";
+import { costs, dilatedSide, LARGE_KERNEL, NEAR_RULES, spatialWeights, support, ways } from "./lka.js";
+import { fixed } from "./numbers.js";
 import { subscribe } from "./state.js";
 import { sentence, t } from "./text.js";
+import { CONV0, CONV_SPATIAL } from "./van.js";
 
-const SLIDERS = { K: [3, 49, 21], d: [1, 8, 3], near: [1, 15, 5], C: [16, 512, 64], side: [4, 112, 56] };
+const SLIDERS = {
+  K: [3, 49, LARGE_KERNEL],
+  d: [1, 8, CONV_SPATIAL.dilation],
+  near: [1, 15, CONV0.side],
+  C: [16, 512, 64],
+  side: [4, 112, 56],
+}; // from, to, and where it begins: the network's own kernels
 const values = Object.fromEntries(Object.entries(SLIDERS).map(([name, [, , start]]) => [name, start]));
 
 export function startGeometry() {
@@ -83,32 +91,34 @@ function footprint(counts, reads) {
   );
 }
 
-// Weights per channel for every dilation, with the paper's near kernel and with the least that leaves no gap.
+// Weights per channel for every dilation, with the paper's near kernel and with the least that leaves no gap, from zero on. The
+// numbers written are the largest of all and the least of each.
 function curve(K, chosen) {
-  const dilations = Array.from({ length: 8 }, (_, i) => i + 1).filter((d) => d <= K);
+  const dilations = Array.from({ length: SLIDERS.d[1] }, (_, i) => i + 1).filter((d) => d <= K);
   const rows = Object.entries(NEAR_RULES).map(([rule, side]) => [rule, dilations.map((d) => spatialWeights(K, d, side(d)))]);
-  const top = Math.max(...rows[0][1].slice(1), ...rows[1][1].slice(1), 10) * 1.15;
-  const x = (d) => 34 + ((d - 1) / 7) * 250;
-  const y = (cost) => 128 - 112 * Math.min(1, cost / top);
-  const lines = rows.map(([rule, costs]) => {
-    const points = costs.map((cost, i) => `${x(dilations[i])},${y(cost)}`).join(" ");
-    const least = costs.indexOf(Math.min(...costs));
-    const label = svg(
-      "text",
-      { x: x(dilations[least]), y: y(costs[least]) + (rule === "least" ? 15 : -8), class: `least ${rule}` },
-      String(costs[least]),
-    );
+  const top = Math.max(...rows.flatMap(([, counts]) => counts));
+  const [left, bottom, width, height] = [34, 176, 250, 152];
+  const x = (d) => left + ((d - 1) / (SLIDERS.d[1] - 1)) * width;
+  const y = (count) => bottom - (height * count) / top;
+  const written = (d, count, across, down, kind) =>
+    svg("text", { x: x(d) + across, y: y(count) + down, class: `count ${kind}` }, String(count));
+  const lines = rows.map(([rule, counts]) => {
+    const points = counts.map((count, i) => `${x(dilations[i])},${y(count)}`).join(" ");
+    const least = counts.indexOf(Math.min(...counts));
     return svg(
       "g",
       { class: rule },
       svg("polyline", { points }),
-      costs.map((cost, i) => svg("circle", { cx: x(dilations[i]), cy: y(cost), r: dilations[i] === chosen ? 5 : 3 })),
-      label,
+      counts.map((count, i) => svg("circle", { cx: x(dilations[i]), cy: y(count), r: dilations[i] === chosen ? 5 : 3 })),
+      written(dilations[least], counts[least], 0, rule === "least" ? 15 : -8, "middle"),
     );
   });
-  const ticks = dilations.map((d) => svg("text", { x: x(d), y: 146, class: "tick" }, String(d)));
-  const axis = svg("line", { x1: 26, y1: 128, x2: 292, y2: 128, class: "axis" });
-  const chart = svg("svg", { viewBox: "0 0 300 152", role: "img", "aria-label": t("curve_label", { K }) }, axis, lines, ticks);
+  const largest = rows[0][1].indexOf(top); // no near kernel of the paper's is smaller than the least
+  const most = written(dilations[largest], top, largest === 0 ? 9 : -9, 4, largest === 0 ? "" : "end");
+  const ticks = dilations.map((d) => svg("text", { x: x(d), y: bottom + 24, class: "tick" }, String(d)));
+  const axis = svg("line", { x1: left - 8, y1: bottom, x2: left + width + 8, y2: bottom, class: "axis" });
+  const label = t("curve_label", { K });
+  const chart = svg("svg", { viewBox: "0 0 300 206", role: "img", "aria-label": label }, axis, lines, most, ticks);
   const keys = Object.keys(NEAR_RULES).map((rule) => el("span", { class: `key ${rule}` }, t(`rule_${rule}`)));
   return el("div", {}, el("h4", { class: "fine" }, t("curve_title")), chart, el("p", { class: "keys" }, keys));
 }
@@ -135,5 +145,5 @@ function bars(found, side) {
 }
 
 function millions(count) {
-  return count < 1e9 ? `${(count / 1e6).toFixed(1)} M` : `${(count / 1e9).toFixed(2)} G`;
+  return count < 1e9 ? `${fixed(count / 1e6, 1)} M` : `${fixed(count / 1e9, 2)} G`;
 }

@@ -1,24 +1,22 @@
 // The guided path: eight steps, five of them with a question that asks for a guess first and that the page itself answers. It
 // locks nothing: whoever wants to can look at everything at once.
 
-import { byId, el, percent, put } from "./dom.js";
-import { dilatedSide, NEAR_RULES, spatialWeights, support } from "./lka.js";
-import { best, config, description, shown } from "./network.js";
-import { sideOf, state, subscribe } from "./state.js";
-import { t } from "./text.js";
-import { ask } from "./whatif.js";
-
-const K = 21;
-const REACH = support(K, 3, 5);
+import { byId, el, put } from "./dom.js";
+import { dilatedSide, LARGE_KERNEL, NEAR_RULES, READS, spatialWeights } from "./lka.js";
+import { best, config, description, labelLanguage, shown } from "./network.js";
+import { percent } from "./numbers.js";
+import { sideOf, subscribe } from "./state.js";
+import { sentence, t } from "./text.js";
+import { accuracyWith, asked } from "./whatif.js";
 
 // `section` is where the step happens, `map` the map of it that a phone shows first, and `aside` says that the card would lie
-// on what the step is about where it lies by default. A question has `choices` texts; `answer()` gives the right one, counted from 0, and what
-// the page has found out for the text that says why.
+// on what the step is about where it lies by default. A question has `choices` texts; `answer()` gives the right one, counted
+// from 0, and what the page has found out for the text that says why.
 const STEPS = [
   { name: "sum", section: "hook" },
   { name: "shrink", section: "overview", choices: 3, answer: smaller },
   { name: "near", section: "chain", map: "near" },
-  { name: "far", section: "chain", map: "far", choices: 3, answer: () => ({ right: 1, reach: REACH }) },
+  { name: "far", section: "chain", map: "far", choices: 3, answer: () => ({ right: 1, reach: READS }) },
   { name: "mix", section: "chain", map: "attention", aside: true },
   { name: "gate", section: "chain", map: "gated", aside: true, choices: 3, answer: () => ({ right: 2 }) },
   { name: "which", section: "channels", choices: 2, answer: means, network: true },
@@ -92,15 +90,15 @@ function choice(name, i) {
 
 async function judge(name, chosen) {
   guess = { name, chosen };
-  put(byId("guide-answer"), t("computing"));
-  const { right, ...found } = await STEPS[at].answer();
-  if (guess?.name !== name || guess.chosen !== chosen) return; // another one was made meanwhile
+  const found = await STEPS[at].answer();
+  if (!found || guess?.name !== name || guess.chosen !== chosen) return; // another one was made meanwhile
+  const { right, more = null } = found;
   for (const button of document.querySelectorAll("[data-choice]")) {
     const number = Number(button.dataset.choice);
     button.className = number === right ? "right" : number === chosen ? "wrong" : "";
   }
   const verdict = el("b", {}, t(chosen === right ? "guide_right" : "guide_wrong"));
-  put(byId("guide-answer"), verdict, " ", t(`guide_${name}_answer`, found));
+  put(byId("guide-answer"), verdict, " ", sentence(`guide_${name}_answer`, found), more && ` ${more}`);
 }
 
 function onward() {
@@ -118,26 +116,29 @@ function onward() {
 // On which stages the kernel is larger than the whole map.
 function smaller() {
   const sides = config.dims.map((_, i) => Math.ceil(sideOf(i + 1)));
-  const count = sides.filter((side) => side < REACH).length;
-  return { right: count === 0 ? 0 : count === 1 ? 1 : 2, sides: sides.join(", "), reach: REACH, count };
+  const count = sides.filter((side) => side < READS).length;
+  return { right: count === 0 ? 0 : count === 1 ? 1 : 2, sides: sides.join(", "), reach: READS, count };
 }
 
 async function means() {
-  const after = await ask("mean");
-  const [before] = best(shown.photo.probabilities, 1);
+  const { photo } = shown;
+  const after = await asked(byId("guide-answer"), photo.input, { change: "mean" });
+  if (!after) return null;
+  const [before] = best(photo.probabilities, 1);
   const [then] = best(after.probabilities, 1);
-  const words = {
-    photo: state.photo,
-    before: before.label,
+  return {
+    right: before.index === then.index ? 0 : 1,
+    photo: el("bdi", {}, photo.name),
+    before: el("span", { lang: labelLanguage }, before.label),
     p: percent(before.probability),
-    then: then.label,
+    then: el("span", { lang: labelLanguage }, then.label),
     q: percent(then.probability),
+    more: accuracyWith("mean"),
   };
-  return { right: before.index === then.index ? 0 : 1, ...words };
 }
 
 function cheapest() {
-  const costs = [1, 3, 7].map((d) => spatialWeights(K, d, NEAR_RULES.paper(d)));
+  const costs = [1, 3, 7].map((d) => spatialWeights(LARGE_KERNEL, d, NEAR_RULES.paper(d)));
   const right = costs.indexOf(Math.min(...costs));
-  return { right, costs: costs.join(", "), far: dilatedSide(K, 3) };
+  return { right, costs: costs.join(", "), far: dilatedSide(LARGE_KERNEL, 3) };
 }

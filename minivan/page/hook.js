@@ -2,17 +2,16 @@
 
 import { classBars } from "./answer.js";
 import { scaleOf } from "./colours.js";
-import { byId, coloured, el, put, sign, signed } from "./dom.js";
-import { lowest, split, telling } from "./lka.js";
-import { frame, PhotoView } from "./maps.js";
+import { byId, coloured, el, put } from "./dom.js";
+import { lowest, READS, split, telling, within } from "./lka.js";
+import { frame, PhotoView, reach } from "./maps.js";
 import { description, layer, map, shown, tensor } from "./network.js";
+import { digitsThatAdd, sign, signed } from "./numbers.js";
 import { set, state, subscribe } from "./state.js";
-import { digitsThatAdd } from "./sums.js";
 import { sentence, t } from "./text.js";
+import { UNIT } from "./van.js";
 
 const PAUSE = 2600; // milliseconds that the pointer stays at a place
-
-export const UNIT = "attn.spatial_gating_unit";
 
 let latest = { photo: null, key: "", found: null }; // two sections show the same split
 
@@ -78,7 +77,9 @@ function drawSentence() {
   const { place, neighbours, constant, attention, shares, u } = decided();
   const [, , h, w] = u.shape;
   photo.over(shares, h, w, scaleOf(shares));
-  photo.mark(frame(state.row - 11, state.column - 11, 23, 23, "reach"), frame(state.row, state.column));
+  photo.mark(reach(state.row, state.column, h, w), frame(state.row, state.column));
+  const { height, width } = within(state.row, state.column, h, w);
+  put(byId("hook-hint"), t("hook_hint", { reads: READS, on: height * width }));
   const digits = digitsThatAdd([place, neighbours, constant], attention);
   const numbers = { place, neighbours, constant, attention };
   const nodes = Object.fromEntries(Object.entries(numbers).map(([key, value]) => [key, coloured(value, digits)]));

@@ -1,7 +1,18 @@
 // The arithmetic of large kernel attention: who reads what, what it costs, and whose share of a sum is whose.
 
-import { digitsThatAdd } from "./sums.js";
-import { CONV_SPATIAL } from "./van.js";
+import { digitsThatAdd } from "./numbers.js";
+import { CONV0, CONV_SPATIAL } from "./van.js";
+
+export const LARGE_KERNEL = CONV_SPATIAL.side * CONV_SPATIAL.dilation; // 21, the K of the paper
+const MARGIN = CONV0.padding + CONV_SPATIAL.padding; // how far an output reads on either side
+export const READS = 2 * MARGIN + 1; // the side of the square that an output reads: 23
+
+// The places of an h x w map that have a say at a place: those of its square that are on the map.
+export function within(row, column, h, w) {
+  const [top, left] = [Math.max(0, row - MARGIN), Math.max(0, column - MARGIN)];
+  const [bottom, right] = [Math.min(h, row + MARGIN + 1), Math.min(w, column + MARGIN + 1)];
+  return { row: top, column: left, height: bottom - top, width: right - left };
+}
 
 // The offsets that a kernel reads along one axis: -6, -3, 0, 3, 6 for five taps three apart.
 export function offsets(side, dilation = 1) {
@@ -31,23 +42,25 @@ export function split(unit, u, channel, row, column) {
   const [, channels, h, w] = u.shape;
   const [near, far, mix] = ["conv0", "conv_spatial", "conv1"].map((name) => unit(`${name}.weight`));
   const [nearBias, farBias, mixBias] = ["conv0", "conv_spatial", "conv1"].map((name) => unit(`${name}.bias`).data);
-  const [nearSteps, farSteps] = [offsets(5, 1), offsets(7, CONV_SPATIAL.dilation)];
+  const [nearSteps, farSteps] = [offsets(near.shape[2]), offsets(far.shape[2], CONV_SPATIAL.dilation)];
+  const [nearSide, farSide] = [nearSteps.length, farSteps.length];
   const shares = new Float64Array(h * w);
   let constant = mixBias[channel];
   for (let c = 0; c < channels; c++) {
     const mixed = mix.data[channel * channels + c];
     constant += mixed * farBias[c];
-    for (let tap = 0; tap < 49; tap++) {
-      const [r, s] = [row + farSteps[Math.floor(tap / 7)], column + farSteps[tap % 7]];
+    for (let tap = 0; tap < farSide * farSide; tap++) {
+      const [r, s] = [row + farSteps[Math.floor(tap / farSide)], column + farSteps[tap % farSide]];
       if (r < 0 || r >= h || s < 0 || s >= w) continue; // it reads padding, where there is no near value
-      const factor = mixed * far.data[c * 49 + tap];
+      const factor = mixed * far.data[c * farSide * farSide + tap];
       constant += factor * nearBias[c];
-      for (let a = 0; a < 5; a++) {
+      for (let a = 0; a < nearSide; a++) {
         const y = r + nearSteps[a];
         if (y < 0 || y >= h) continue;
-        for (let b = 0; b < 5; b++) {
+        for (let b = 0; b < nearSide; b++) {
           const x = s + nearSteps[b];
-          if (x >= 0 && x < w) shares[y * w + x] += factor * near.data[c * 25 + 5 * a + b] * u.data[(c * h + y) * w + x];
+          const weight = near.data[(c * nearSide + a) * nearSide + b];
+          if (x >= 0 && x < w) shares[y * w + x] += factor * weight * u.data[(c * h + y) * w + x];
         }
       }
     }
@@ -55,8 +68,8 @@ export function split(unit, u, channel, row, column) {
   return { shares, constant };
 }
 
-// Where to begin: a channel and a place at which the place itself, its neighbours and the constant all have a say, the gate turns
-// the feature over, and two digits are enough to write the sum.
+// Where to begin: a channel and a place at which the place itself, its neighbours and the constant all have a say, the gate
+// turns the feature over, and two digits are enough to write the sum.
 export function telling(unit, u, attention) {
   const [, channels, h, w] = u.shape;
   const margin = Math.min(6, Math.floor((Math.min(h, w) - 1) / 2));
@@ -83,10 +96,12 @@ export function telling(unit, u, attention) {
 // What a place says about itself: of all pairs of taps only the two middles lead from a place to the same place.
 function ownShare(unit, u, channel, row, column) {
   const [, channels, h, w] = u.shape;
-  const [near, far, mix] = ["conv0", "conv_spatial", "conv1"].map((name) => unit(`${name}.weight`).data);
+  const [near, far, mix] = ["conv0", "conv_spatial", "conv1"].map((name) => unit(`${name}.weight`));
+  const middle = (kernel, c) => kernel.data[c * kernel.shape[2] ** 2 + Math.floor(kernel.shape[2] ** 2 / 2)];
   let sum = 0;
   for (let c = 0; c < channels; c++) {
-    sum += mix[channel * channels + c] * far[c * 49 + 24] * near[c * 25 + 12] * u.data[(c * h + row) * w + column];
+    const own = mix.data[channel * channels + c] * middle(far, c) * middle(near, c);
+    sum += own * u.data[(c * h + row) * w + column];
   }
   return sum;
 }

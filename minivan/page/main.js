@@ -9,15 +9,16 @@ import { startGuide } from "./guide.js";
 import { beginning, preview, startHook } from "./hook.js";
 import { blocks, bytesOf, description, preprocessing, probabilitiesOf, replayed, run, shown, start } from "./network.js";
 import { choose, startOverview } from "./overview.js";
+import { fixed } from "./numbers.js";
 import { decode, normalise, PhotoError, pictureOf, view } from "./photo.js";
 import { startPicture } from "./picture.js";
-import { channelsOf, flush, readHash, set, state, subscribe } from "./state.js";
+import { channelsOf, readHash, redraw, set, state, subscribe } from "./state.js";
 import { startStrip } from "./strip.js";
-import { t, translate } from "./text.js";
+import { isolated, sentence, t, translate } from "./text.js";
 import { CHANGES, startWhatIf } from "./whatif.js";
 
 const photos = new Map(); // by name: { name, picture, pixels, note, logits? }
-const ALL = ["photo", "block", "channel", "row", "column", "tap", "held", "change", "language"];
+const ALL = ["photo", "block", "channel", "row", "column", "tap", "held", "change", "flat", "language"];
 
 let asked = 0; // how often a photo was chosen
 
@@ -27,13 +28,24 @@ async function show(name, wished = {}) {
   const input = normalise(photo.pixels, preprocessing.crop, preprocessing);
   document.body.classList.add("busy");
   preview(photo.picture);
-  const answer = description.light ? precomputed(photo) : await run(input, { wanted: "all" });
+  let answer;
+  try {
+    answer = description.light ? precomputed(photo) : await run(input, { wanted: "all" });
+  } catch (error) {
+    if (number === asked) failed(error.message);
+    return;
+  }
   if (number !== asked) return; // another choice was made meanwhile
   document.body.classList.remove("busy");
   shown.photo = { ...photo, ...answer, input };
-  Object.assign(state, { ...beginning(wished), ...wished, photo: name, tap: null });
-  flush(ALL);
+  Object.assign(state, { ...beginning(wished), ...wished, photo: name, tap: null, flat: false });
+  redraw(ALL);
   document.body.dataset.ready = name;
+}
+
+function failed(message) {
+  document.body.classList.remove("busy");
+  put(byId("drop-said"), t("worker_failed", { message }));
 }
 
 // What a light page knows of its one photo.
@@ -52,9 +64,9 @@ function precomputed(photo) {
 function drawFooter() {
   const { photo } = shown;
   if (!photo) return;
-  const parts = [
-    t("computed", { milliseconds: photo.milliseconds.toFixed(0), network: description.network, weights: description.weights }),
-  ];
+  const { network, weights } = description;
+  const milliseconds = fixed(photo.milliseconds, 0);
+  const parts = [t(description.light ? "computed_light" : "computed", { milliseconds, network, weights: isolated(weights) })];
   if (description.light) parts.push(t("light"));
   else if (photo.python) {
     const largest = photo.logits.reduce((most, logit, i) => Math.max(most, Math.abs(logit - photo.python[i])), 0);
@@ -71,7 +83,7 @@ function drawGallery() {
       "button",
       { type: "button", class: "thumb", "aria-pressed": pressed, title: name, onclick: () => show(name) },
       image,
-      el("span", {}, name),
+      el("bdi", {}, name),
     );
   });
   put(byId("gallery"), buttons);
@@ -79,7 +91,8 @@ function drawGallery() {
 
 // A photo that somebody dropped or chose; what cannot be used is said in one line.
 async function take(file) {
-  put(byId("drop-said"), t("reading", { name: file.name }));
+  const say = (key, more = {}) => put(byId("drop-said"), sentence(key, { name: el("bdi", {}, file.name), ...more }));
+  say("reading");
   try {
     const image = await decode(file);
     const pixels = view(image, preprocessing);
@@ -87,9 +100,18 @@ async function take(file) {
     put(byId("drop-said"));
     await show(file.name);
   } catch (error) {
-    if (!(error instanceof PhotoError)) throw error;
-    put(byId("drop-said"), t(error.message, { name: file.name }));
+    if (error instanceof PhotoError) say(error.message);
+    else say("not_computed", { message: error.message });
   }
+}
+
+// A browser would open what is dropped in the page's place. A light page cannot take it apart, and says so.
+function startRefusing() {
+  addEventListener("dragover", (event) => event.preventDefault());
+  addEventListener("drop", (event) => {
+    event.preventDefault();
+    put(byId("drop-said"), t("light"));
+  });
 }
 
 function startDropping() {
@@ -125,6 +147,10 @@ function startPath() {
     byId("path-block").value = state.block;
     byId("path-channel").textContent = t("channel", { channel: state.channel });
     byId("path-place").textContent = t("place", { row: state.row, column: state.column });
+  });
+  subscribe(["change", "language"], () => {
+    byId("path-change").hidden = description.light || state.change === "none";
+    byId("path-change").textContent = t(`change_${state.change}`);
   });
 }
 
@@ -162,8 +188,11 @@ startPath();
 startSkipping();
 startHook();
 startOverview();
-if (description.light) document.body.classList.add("light");
-else {
+byId("terms").hidden = !description.bundled;
+if (description.light) {
+  document.body.classList.add("light");
+  startRefusing();
+} else {
   startStrip();
   startWhatIf();
   startDropping();
@@ -177,15 +206,12 @@ startPicture();
 subscribe(["photo", "language"], drawGallery);
 subscribe(["photo", "language"], drawFooter);
 translate(state.language);
-flush(["language"]);
+redraw(["language"]);
 addEventListener("hashchange", () => {
-  // What a view's address leaves out is as when the page was opened: nothing changed, no cursor held, no tap open.
-  const wanted = { change: "none", held: false, tap: null, ...readHash(location.hash, known()) };
+  // What a view's address leaves out is as when the page was opened: nothing changed, held, opened or made flat.
+  const wanted = { change: "none", held: false, tap: null, flat: false, ...readHash(location.hash, known()) };
   if (wanted.photo && wanted.photo !== state.photo) show(wanted.photo, wanted);
   else set(wanted);
 });
-start((message) => {
-  document.body.classList.remove("busy");
-  put(byId("drop-said"), t("worker_failed", { message }));
-});
+start(failed);
 show(state.photo, wished);

@@ -2,13 +2,14 @@
 
 import { byId } from "./dom.js";
 import { readSafetensors } from "./safetensors.js";
-import { hook, lka, parameters, softmax } from "./van.js";
+import { Hook, lka, Parameters, softmax, UNIT } from "./van.js";
 
 export const description = JSON.parse(byId("description").textContent);
 export const config = description.config;
 export const labels = description.labels;
 export const preprocessing = description.preprocessing;
 export const blocks = description.blocks;
+export const labelLanguage = description.bundled ? "en" : null; // of class names: nobody knows it of other weights
 
 // The photo that is shown: { name, picture, input, logits, probabilities, layers }; null until the first has been computed.
 export const shown = { photo: null };
@@ -16,7 +17,9 @@ export const shown = { photo: null };
 let weights;
 let worker;
 let asked = 0;
-const waiting = new Map();
+let broken = null; // why the worker will never answer
+let answered = false;
+const waiting = new Map(); // number of a question -> { resolve, reject }
 
 // Start the worker; `failed(message)` is told when it cannot compute.
 export function start(failed) {
@@ -26,21 +29,29 @@ export function start(failed) {
   const source = new Blob([byId("engine").textContent], { type: "text/javascript" });
   worker = new Worker(URL.createObjectURL(source));
   worker.onmessage = ({ data }) => {
-    waiting.get(data.number)(data);
+    answered = true;
+    waiting.get(data.number)?.resolve(data);
     waiting.delete(data.number);
   };
-  worker.onerror = ({ message }) => failed(message);
-  worker.postMessage({ buffer, shape: config });
+  worker.onerror = ({ message }) => {
+    if (!answered) broken = message; // it could not even begin; one that has answered may do so again
+    for (const { reject } of waiting.values()) reject(new Error(message));
+    waiting.clear();
+    failed(message);
+  };
+  worker.postMessage({ buffer, config });
 }
 
-// Run the network on an input; `wanted` is "all" layers, the "stages" or, by default, the logits alone.
-export function run(input, { change = "none", wanted = "logits" } = {}) {
+// Run the network on an input; `wanted` is "all" layers, the "stages" or, by default, the logits alone. Throws an Error where
+// the worker cannot compute.
+export async function run(input, { change = "none", wanted = "logits" } = {}) {
+  if (broken !== null) throw new Error(broken);
   const number = ++asked;
-  worker.postMessage({ number, input, change, wanted });
-  return new Promise((resolve) => waiting.set(number, resolve)).then((answer) => ({
-    ...answer,
-    probabilities: probabilitiesOf(answer.logits),
-  }));
+  const answer = await new Promise((resolve, reject) => {
+    waiting.set(number, { resolve, reject });
+    worker.postMessage({ number, input, change, wanted });
+  });
+  return { ...answer, probabilities: probabilitiesOf(answer.logits) };
 }
 
 // The layers that a light page has: those that Python computed, and from them LKA, which is computed here.
@@ -48,11 +59,11 @@ export function replayed() {
   const layers = {};
   for (const name of weights.names) if (name.startsWith("layer:")) layers[name.slice(6)] = weights.tensor(name);
   for (const block of blocks) {
-    const unit = `${block}.attn.spatial_gating_unit`;
+    const unit = `${block}.${UNIT}`;
     lka(
-      hook((path, x) => void (layers[path] = x), unit),
+      new Hook((path, x) => void (layers[path] = x), unit),
       layers[`${block}.attn.activation`],
-      parameters((name) => tensor(`${unit}.${name}`)),
+      new Parameters((name) => tensor(`${unit}.${name}`)),
     );
   }
   return layers;

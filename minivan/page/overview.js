@@ -1,5 +1,6 @@
 // The whole network at one glance: the photo and all channels of the four stages, every pixel and every position equally large.
 
+import { classBars } from "./answer.js";
 import { colour, scaleOf } from "./colours.js";
 import { byId, el, put } from "./dom.js";
 import { beginning } from "./hook.js";
@@ -30,6 +31,7 @@ function drawStages() {
     byId("stages"),
     input,
     config.dims.map((_, i) => drawStage(i + 1)),
+    el("figure", { class: "stage said" }, classBars(shown.photo.probabilities, 5), el("figcaption", {}, t("answer_title"))),
   );
   markChosen();
 }

@@ -63,8 +63,8 @@ function roundHalfEven(value) {
   return value - floor === 0.5 ? floor + (floor % 2) : Math.round(value);
 }
 
-// Antialiased bicubic, rows first, in Pillow's own fixed-point steps: the same pixels, bit for bit. (Of pictures more than twice
-// as high as wide, Pillow 13 shrinks the columns first, which rounds otherwise.)
+// Antialiased bicubic, rows first, in Pillow's own fixed-point steps: the same pixels, bit for bit. (Of pictures more than
+// twice as high as wide, Pillow 13 shrinks the columns first, which rounds otherwise.)
 export function bicubic(image, width, height) {
   const wide = width === image.width ? image : alongRows(image, width);
   return height === image.height ? wide : transposed(alongRows(transposed(wide), height));
@@ -133,14 +133,16 @@ export function normalise(pixels, side, { mean, std }) {
   return { data, shape: [1, 3, side, side] };
 }
 
-// A picture for people of the same square, as a data: address.
-export function pictureOf(image, preprocessing, side = 384) {
-  const resize = Math.round((preprocessing.resize * side) / preprocessing.crop);
-  const rgb = view(image, { resize, crop: side });
-  const pixels = new ImageData(side, side);
-  for (let p = 0; p < side * side; p++) pixels.data.set([rgb[3 * p], rgb[3 * p + 1], rgb[3 * p + 2], 255], 4 * p);
+// A picture for people of the same square, as a data: address. The browser shrinks it: quicker, and good enough for the eye.
+export function pictureOf(image, { resize, crop }, side = 384) {
+  const { width, height } = image;
+  const whole = new OffscreenCanvas(width, height);
+  whole.getContext("2d").putImageData(image, 0, 0);
+  const seen = (Math.min(width, height) * crop) / resize; // pixels of the image, a side
   const canvas = document.createElement("canvas");
   canvas.width = canvas.height = side;
-  canvas.getContext("2d").putImageData(pixels, 0, 0);
+  const context = canvas.getContext("2d");
+  context.imageSmoothingQuality = "high";
+  context.drawImage(whole, (width - seen) / 2, (height - seen) / 2, seen, seen, 0, 0, side, side);
   return canvas.toDataURL("image/jpeg", 0.9);
 }

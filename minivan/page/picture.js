@@ -1,13 +1,15 @@
 // The view that is open as one PNG: five maps with the cursor, their numbers, and the sentence below them.
 
+import { STEPS } from "./chain.js";
 import { byId, el } from "./dom.js";
 import { state } from "./state.js";
-import { t } from "./text.js";
+import { isolated, t } from "./text.js";
 
-const STEPS = ["u", "near", "far", "attention", "gated"];
 const [SIDE, GAP, MARGIN, SCALE] = [220, 24, 36, 2]; // points; the PNG has twice as many pixels
-const WIDTH = 2 * MARGIN + STEPS.length * SIDE + (STEPS.length - 1) * GAP;
+const COUNT = Object.keys(STEPS).length;
+const WIDTH = 2 * MARGIN + COUNT * SIDE + (COUNT - 1) * GAP;
 const HEIGHT = 470;
+const LONGEST = 60; // characters of a photo's name
 
 export function startPicture() {
   byId("save").addEventListener("click", () =>
@@ -32,8 +34,10 @@ function drawn() {
     context.fillText(text, x, y);
   };
   const { photo, block, channel, row, column } = state;
-  write(`${photo} · ${t("hook_where", { block, channel, row, column })}`, MARGIN, 44, "600 17px");
-  STEPS.forEach((step, i) => drawStep(context, write, step, MARGIN + i * (SIDE + GAP), 104));
+  const letters = [...photo];
+  const name = letters.length > LONGEST ? `${letters.slice(0, LONGEST).join("")}…` : photo;
+  write(`${isolated(name)} · ${t("hook_where", { block, channel, row, column })}`, MARGIN, 44, "600 17px");
+  Object.keys(STEPS).forEach((step, i) => drawStep(context, write, step, MARGIN + i * (SIDE + GAP), 104));
   write(byId("sentence").textContent, MARGIN, 420, "17px");
   write("minivan", MARGIN, 448, "12px", "#565d66");
   return canvas;

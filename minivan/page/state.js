@@ -8,19 +8,20 @@ export const state = {
   channel: 0,
   row: 0,
   column: 0,
-  tap: null, // of the far kernel, 0..48, whose own window is open
+  tap: null, // of the far kernel, counted row by row, whose own window is open
   held: false, // whether the cursor stays where it is
   change: "none",
+  flat: false, // whether every attention map is its mean
   language: "en",
 };
 
 const HASH_PAUSE = 400; // milliseconds; browsers refuse more than 100 changes of the address in half a minute
 
 const listeners = [];
-let pending = null;
+const pending = new Set(); // keys whose listeners are called in the next frame
 let writing = null; // the timer of the next writing of the hash
 
-// Call `draw(changed)` once a frame after one of the keys has changed.
+// Call `draw()` once a frame after one of the keys has changed.
 export function subscribe(keys, draw) {
   listeners.push({ keys, draw });
 }
@@ -30,9 +31,14 @@ export function set(wanted) {
   const changed = Object.keys(values).filter((key) => state[key] !== values[key]);
   if (changed.length === 0) return;
   Object.assign(state, values);
-  pending ??= new Set();
-  if (pending.size === 0) requestAnimationFrame(flush);
+  if (pending.size === 0) requestAnimationFrame(drawPending);
   changed.forEach((key) => pending.add(key));
+}
+
+function drawPending() {
+  const keys = [...pending];
+  pending.clear();
+  redraw(keys);
 }
 
 // Channel and place, moved to where the block has them.
@@ -42,10 +48,8 @@ function fitting({ block, channel, row, column }) {
 }
 
 // Draw everything that depends on these keys, now.
-export function flush(keys) {
-  const changed = Array.isArray(keys) ? new Set(keys) : pending;
-  if (!Array.isArray(keys)) pending = null;
-  for (const { keys: wanted, draw } of listeners) if (wanted.some((key) => changed.has(key))) draw(changed);
+export function redraw(keys) {
+  for (const listener of listeners) if (listener.keys.some((key) => keys.includes(key))) listener.draw();
   writing ??= setTimeout(writeHash, HASH_PAUSE);
 }
 

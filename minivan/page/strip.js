@@ -2,10 +2,10 @@
 
 import { paint, scaleOf } from "./colours.js";
 import { byId, el, put, svg } from "./dom.js";
-import { UNIT } from "./hook.js";
 import { blocks, map, shown } from "./network.js";
 import { stageOf, state, subscribe } from "./state.js";
 import { t } from "./text.js";
+import { CONV0, CONV_SPATIAL, UNIT } from "./van.js";
 
 const STEP = 71; // CSS pixels from one node to the next; page.css makes a node as wide
 const NODES = [
@@ -14,8 +14,8 @@ const NODES = [
   ["norm1", "norm"],
   ["attn.proj_1", "proj_1"],
   ["attn.activation", "GELU = u"],
-  [`${UNIT}.conv0`, "5×5", "lka"],
-  [`${UNIT}.conv_spatial`, "7×7 d3", "lka"],
+  [`${UNIT}.conv0`, `${CONV0.side}×${CONV0.side}`, "lka"],
+  [`${UNIT}.conv_spatial`, `${CONV_SPATIAL.side}×${CONV_SPATIAL.side} d${CONV_SPATIAL.dilation}`, "lka"],
   [`${UNIT}.conv1`, "1×1", "lka"],
   [UNIT, "u × ", "lka"],
   ["attn.proj_2", "proj_2"],
@@ -66,7 +66,9 @@ function arcs() {
   const middle = (node) => node * STEP + STEP / 2;
   const lines = ARCS.map(([from, to, kind]) => {
     const [start, end, rise] = [middle(from), middle(to), 14 + 2.6 * (to - from)];
-    const path = `M${start},52 C${start},${52 - rise} ${start},${52 - rise} ${start + 16},${52 - rise} L${end - 16},${52 - rise} C${end},${52 - rise} ${end},${52 - rise} ${end},50`;
+    const top = 52 - rise;
+    const up = `M${start},52 C${start},${top} ${start},${top} ${start + 16},${top}`;
+    const path = `${up} L${end - 16},${top} C${end},${top} ${end},${top} ${end},50`;
     return svg("path", { d: path, class: `arc ${kind}`, "marker-end": "url(#tip)" });
   });
   const tip = svg(

@@ -1,7 +1,8 @@
 // A sum as a list: the largest terms first, the others as one, the bias, and what it all comes to. What is shown adds up to the
 // digit that is shown; where rounding each number would break that, the list says by how much.
 
-import { el, number, sign, signed } from "./dom.js";
+import { el } from "./dom.js";
+import { number, sign, signed, units } from "./numbers.js";
 import { t } from "./text.js";
 
 const DIGITS = 3;
@@ -15,15 +16,11 @@ export function sumTable({ terms, bias, total, totalLabel, most = 5 }) {
   const rows = largest.map((term) => row(term.label, factors(term), term.product, longest, term));
   if (others.length) rows.push(row(t("others", { count: others.length }), "", rest, longest));
   rows.push(row(t("bias"), "", bias, longest));
-  const shown = [...largest.map((term) => term.product), ...(others.length ? [rest] : []), bias].map(rounded);
-  const missing = rounded(total) - shown.reduce((sum, value) => sum + value, 0);
+  const shown = [...largest.map((term) => term.product), ...(others.length ? [rest] : []), bias];
+  const missing = units(total, DIGITS) - shown.reduce((sum, value) => sum + units(value, DIGITS), 0);
   if (missing !== 0) rows.push(row(t("rounding"), "", missing / 10 ** DIGITS, longest, { kind: "faint" }));
   const last = el("tr", { class: "total" }, el("th", { scope: "row", colspan: 2 }, totalLabel), cell(total), el("td"));
   return el("table", { class: "sum" }, el("tbody", {}, rows, last));
-}
-
-function rounded(value) {
-  return Math.round(Number(value.toFixed(DIGITS)) * 10 ** DIGITS);
 }
 
 function factors({ weight, value }) {
@@ -46,14 +43,4 @@ function row(label, made, value, longest, { hover, click, kind = "" } = {}) {
 
 function cell(value) {
   return el("td", { class: `value ${sign(value)}` }, signed(value, DIGITS));
-}
-
-// The fewest digits, from two to six, with which the terms as shown add up to the total as shown.
-export function digitsThatAdd(terms, total) {
-  for (let digits = 2; digits < 7; digits++) {
-    const unit = 10 ** digits;
-    const sum = terms.reduce((all, term) => all + Math.round(Number(term.toFixed(digits)) * unit), 0);
-    if (sum === Math.round(Number(total.toFixed(digits)) * unit)) return digits;
-  }
-  return 6;
 }

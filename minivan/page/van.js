@@ -7,9 +7,11 @@
 // another, or than Python's engine `exact`.
 
 import { erfc, exp } from "./erf.js";
+import { matrix_product } from "./product.js";
 
-export const CONV0 = { padding: 2 }; // 5x5
-export const CONV_SPATIAL = { padding: 9, dilation: 3 }; // 7x7, its taps 3 apart
+export const UNIT = "attn.spatial_gating_unit"; // where LKA lies under a block's path
+export const CONV0 = { side: 5, padding: 2 };
+export const CONV_SPATIAL = { side: 7, padding: 9, dilation: 3 }; // its taps 3 apart
 const DWCONV = { padding: 1 }; // 3x3
 const PATCH_EMBEDS = [{ stride: 4, padding: 3 }, ...Array(3).fill({ stride: 2, padding: 1 })]; // 7x7, then 3x3
 
@@ -17,7 +19,7 @@ const PATCH_EMBEDS = [{ stride: 4, padding: 3 }, ...Array(3).fill({ stride: 2, p
 // `hook(path, tensor)` sees every tensor under its checkpoint path; what it returns, if anything, takes the tensor's place.
 
 // What lies under a path of the checkpoint: `get` gives a tensor there, `under` what lies further down.
-class Parameters {
+export class Parameters {
   constructor(tensor, path = "") {
     this.tensor = tensor;
     this.path = path;
@@ -31,7 +33,7 @@ class Parameters {
 }
 
 // Shows tensors under a path to `callback(path, tensor)`.
-class Hook {
+export class Hook {
   constructor(callback, path = "") {
     this.callback = callback;
     this.path = path;
@@ -121,14 +123,6 @@ export function forward(x, tensor, config, callback) {
   return classifier(hook, x, p);
 }
 
-// For whoever calls `lka` or `block` alone.
-export function parameters(tensor) {
-  return new Parameters(tensor);
-}
-export function hook(callback, path = "") {
-  return new Hook(callback, path);
-}
-
 function statistics(p) {
   return [p.get("running_mean"), p.get("running_var"), p.get("weight"), p.get("bias")];
 }
@@ -185,70 +179,15 @@ function reach(offset, stride, length, outputs) {
 }
 
 // A 1x1 convolution is a matrix product: y[o, p] = bias[o] + sum over c of weight[o, c] * x[c, p].
-// Two outputs by four positions at a time: eight sums in registers, each still in its one order.
 function pointwise(x, weight, bias) {
   const [n, c_in, h, w] = x.shape;
   const c_out = weight.shape[0];
   const y = zeros(n, c_out, h, w);
   for (let image = 0; image < n; image++) {
-    matrix_product(x.data, image * c_in * h * w, weight.data, bias.data, y.data, image * c_out * h * w, c_in, c_out, h * w);
+    const [input, output] = [x.data.subarray(image * c_in * h * w), y.data.subarray(image * c_out * h * w)];
+    matrix_product(input, weight.data, bias.data, output, c_in, c_out, h * w);
   }
   return y;
-}
-
-function matrix_product(x, x0, weight, bias, y, y0, c_in, c_out, positions) {
-  const panel = new Float64Array(4 * c_in); // four positions of every channel, one after another
-  for (let p = 0; p < positions; p += 4) {
-    const wide = Math.min(4, positions - p);
-    for (let c = 0; c < c_in; c++) {
-      for (let q = 0; q < wide; q++) panel[4 * c + q] = x[x0 + c * positions + p + q];
-    }
-    let o = 0;
-    for (; o + 2 <= c_out; o += 2) {
-      const first = o * c_in;
-      const second = first + c_in;
-      let a0 = bias[o],
-        a1 = a0,
-        a2 = a0,
-        a3 = a0;
-      let b0 = bias[o + 1],
-        b1 = b0,
-        b2 = b0,
-        b3 = b0;
-      for (let c = 0, at = 0; c < c_in; c++, at += 4) {
-        const u = weight[first + c],
-          v = weight[second + c];
-        const x0 = panel[at],
-          x1 = panel[at + 1],
-          x2 = panel[at + 2],
-          x3 = panel[at + 3];
-        a0 += u * x0;
-        a1 += u * x1;
-        a2 += u * x2;
-        a3 += u * x3;
-        b0 += v * x0;
-        b1 += v * x1;
-        b2 += v * x2;
-        b3 += v * x3;
-      }
-      store(y, y0 + o * positions + p, wide, a0, a1, a2, a3);
-      store(y, y0 + (o + 1) * positions + p, wide, b0, b1, b2, b3);
-    }
-    for (; o < c_out; o++) {
-      for (let q = 0; q < wide; q++) {
-        let sum = bias[o];
-        for (let c = 0; c < c_in; c++) sum += weight[o * c_in + c] * panel[4 * c + q];
-        y[y0 + o * positions + p + q] = sum;
-      }
-    }
-  }
-}
-
-function store(y, at, wide, v0, v1, v2, v3) {
-  y[at] = v0;
-  if (wide > 1) y[at + 1] = v1;
-  if (wide > 2) y[at + 2] = v2;
-  if (wide > 3) y[at + 3] = v3;
 }
 
 // (x - mean) / sqrt(var + eps) * weight + bias, per channel

@@ -1,10 +1,12 @@
 // What if, with the trained weights: change one thing in every block and see the answer; paint over the photo and see how far
 // that reaches. None of these networks was trained again, and the page says so wherever one answers.
 
-import { classBars } from "./answer.js";
+import { beforeAndAfter } from "./answer.js";
 import { scaleOf, paint } from "./colours.js";
-import { byId, el, percent, put } from "./dom.js";
+import { byId, el, put } from "./dom.js";
+import { stepped } from "./maps.js";
 import { config, description, layer, run, shown } from "./network.js";
+import { percent } from "./numbers.js";
 import { set, state, subscribe } from "./state.js";
 import { t } from "./text.js";
 
@@ -23,9 +25,18 @@ export const CHANGES = [
   "dilation5",
 ];
 const BRUSH = 7; // pixels of the network's view, half the side of what a click paints over
+const STEP = 4; // pixels that an arrow key moves the brush
+const LEAST = 0.01; // what a place of a stage has changed by at least, where it is counted
 
-export function ask(change) {
-  return run(shown.photo.input, { change });
+// Run the network on an input; until it answers, an element says so, and where it cannot, why. Returns the answer, or null.
+export async function asked(place, input, options) {
+  put(place, t("computing"));
+  try {
+    return await run(input, options);
+  } catch (error) {
+    put(place, t("worker_failed", { message: error.message }));
+    return null;
+  }
 }
 
 export function startWhatIf() {
@@ -38,38 +49,44 @@ export function startWhatIf() {
   startPoking();
 }
 
+let latest = { photo: null, change: "none", answer: null };
+
 async function drawChange() {
   for (const input of byId("changes").querySelectorAll("input")) input.checked = input.value === state.change;
-  if (!shown.photo) return;
-  const { change, photo } = state;
-  if (change === "none") return put(byId("change-answer"), el("p", { class: "note" }, t("choose_change")));
-  put(byId("change-answer"), t("computing"));
-  const answer = await ask(change);
-  if (change === state.change && photo === state.photo) put(byId("change-answer"), beforeAndAfter(change, answer));
-  return null;
+  const { photo } = shown;
+  if (!photo) return;
+  const { change } = state;
+  const place = byId("change-answer");
+  if (change === "none") {
+    put(place, el("p", { class: "note" }, t("choose_change")));
+    return;
+  }
+  if (latest.photo !== photo || latest.change !== change) {
+    const answer = await asked(place, photo.input, { change });
+    if (!answer || change !== state.change || photo !== shown.photo) return;
+    latest = { photo, change, answer };
+  }
+  put(place, changedAnswer(change, latest.answer));
 }
 
-// Two lists of classes side by side, and the accuracy on the labelled images where the page knows it.
-export function beforeAndAfter(change, after) {
-  const figures = description.figures;
-  const lists = [
-    ["before", shown.photo.probabilities],
-    ["after", after.probabilities],
-  ].map(([key, probabilities]) =>
-    el("div", { class: `answer ${key}` }, el("h4", { class: "fine" }, t(key)), classBars(probabilities, 3)),
+// The answer before and after a change, and the accuracy on the labelled images where the page knows it.
+export function changedAnswer(change, { probabilities }) {
+  const accuracy = accuracyWith(change);
+  return el(
+    "div",
+    {},
+    el("p", { class: "warning" }, t("after_training")),
+    beforeAndAfter(shown.photo.probabilities, probabilities),
+    accuracy && el("p", { class: "figures" }, accuracy),
   );
-  const accuracy =
-    figures?.[change] !== undefined &&
-    el(
-      "p",
-      { class: "figures" },
-      t("figures", {
-        before: percent(figures.none / figures.images),
-        after: percent(figures[change] / figures.images),
-        images: figures.images,
-      }),
-    );
-  return el("div", {}, el("p", { class: "warning" }, t("after_training")), el("div", { class: "pair" }, lists), accuracy);
+}
+
+// What is left of the accuracy on the labelled images with a change; null for weights with which it was not measured.
+export function accuracyWith(change) {
+  const { figures } = description;
+  if (figures?.[change] === undefined) return null;
+  const [before, after] = [figures.none, figures[change]].map((right) => percent(right / figures.images));
+  return t("figures", { before, after, images: figures.images });
 }
 
 // --- poke -------------------------------------------------------------------------------------------------------------
@@ -79,18 +96,20 @@ const poked = { squares: [], input: null, answer: null };
 function startPoking() {
   const canvas = byId("poke");
   canvas.addEventListener("click", (event) => {
+    if (event.detail === 0) return; // made by a key, which says for itself what it does
     const box = canvas.getBoundingClientRect();
     const scale = canvas.width / box.width;
     paintGrey((event.clientY - box.top) * scale, (event.clientX - box.left) * scale);
   });
-  const cursor = { row: 48, column: 48 };
+  let cursor = null;
   canvas.addEventListener("keydown", (event) => {
-    const [down, right] = { ArrowUp: [-4, 0], ArrowDown: [4, 0], ArrowLeft: [0, -4], ArrowRight: [0, 4] }[event.key] ?? [0, 0];
-    if (event.key === "Enter" || event.key === " ") paintGrey(cursor.row, cursor.column);
-    else if (!down && !right) return;
-    cursor.row = Math.max(0, Math.min(canvas.height - 1, cursor.row + down));
-    cursor.column = Math.max(0, Math.min(canvas.width - 1, cursor.column + right));
-    drawPoked(down || right ? cursor : null);
+    const { height, width } = canvas;
+    cursor ??= { row: height >> 1, column: width >> 1 };
+    const place = stepped(event, cursor, height, width, STEP);
+    if (place) cursor = place;
+    else if (event.key === "Enter" || event.key === " ") paintGrey(cursor.row, cursor.column);
+    else return;
+    drawPoked(cursor);
     event.preventDefault();
   });
   byId("unpoke").addEventListener("click", clear);
@@ -140,8 +159,8 @@ async function paintGrey(row, column) {
   poked.input = { data, shape: input.shape };
   drawPoked();
   const painted = poked.input;
-  const answer = await run(painted, { wanted: "stages" });
-  if (poked.input !== painted) return; // more was painted meanwhile, or another photo has come
+  const answer = await asked(byId("poke-reach"), painted, { wanted: "stages" });
+  if (!answer || poked.input !== painted) return; // more was painted meanwhile, or another photo has come
   poked.answer = answer;
   drawReaches();
 }
@@ -156,14 +175,8 @@ function drawReaches() {
   put(
     byId("poke-reach"),
     el("div", { class: "reaches" }, stages),
-    el(
-      "div",
-      { class: "pair" },
-      [
-        ["before", shown.photo.probabilities],
-        ["after", answer.probabilities],
-      ].map(([key, p]) => el("div", { class: "answer" }, el("h4", { class: "fine" }, t(key)), classBars(p, 3))),
-    ),
+    el("p", { class: "note" }, t("reach_least", { least: LEAST })),
+    beforeAndAfter(shown.photo.probabilities, answer.probabilities),
   );
 }
 
@@ -178,6 +191,6 @@ function drawReach(stage, after) {
   const magnitudes = changes.map(Math.sqrt);
   const canvas = el("canvas", { role: "img", "aria-label": t("reach_map", { stage }) });
   paint(canvas, magnitudes, h, w, scaleOf(magnitudes));
-  const touched = magnitudes.filter((value) => value > 0.01).length;
+  const touched = magnitudes.filter((value) => value > LEAST).length;
   return el("figure", { class: "reach" }, canvas, el("figcaption", {}, t("reach_said", { stage, touched, all: h * w })));
 }

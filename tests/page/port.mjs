@@ -3,18 +3,21 @@
 //   node port.mjs resize IN WIDTH HEIGHT TO_WIDTH TO_HEIGHT OUT   raw RGBA pixels
 //   node port.mjs trace WEIGHTS CONFIG INPUT OUT [N]    every layer of one forward pass; prints the least of N times in ms
 //   node port.mjs changes WEIGHTS CONFIG INPUT OUT CHANGE...   the logits with each change, under its name
+//   node port.mjs halves IN          prints the bits of the float16 numbers `halves` as float32, and how the page writes them
+//   node port.mjs costs [[K, d]...] C SIDE     prints the sizes and costs of these kernels, and the network's own
+//   node port.mjs split IN           prints the split of attention values: { tensors, u, places: [[channel, row, column]...] }
 import { mkdirSync, readFileSync, writeFileSync } from "node:fs";
 import { dirname, join } from "node:path";
 import { changed } from "../../minivan/page/changes.js";
+import * as lka from "../../minivan/page/lka.js";
+import { signed } from "../../minivan/page/numbers.js";
 import { bicubic } from "../../minivan/page/photo.js";
 import { readSafetensors, writeSafetensors } from "../../minivan/page/safetensors.js";
 import * as van from "../../minivan/page/van.js";
 
 const [action, ...rest] = process.argv.slice(2);
-if (action === "vectors") vectors(...rest);
-else if (action === "resize") resize(...rest);
-else if (action === "changes") changes(...rest);
-else trace(...rest);
+const actions = { vectors, resize, trace, changes, halves, costs, split };
+actions[action](...rest);
 
 function bytesOf(path) {
   const read = readFileSync(path);
@@ -48,12 +51,12 @@ function resize(from, width, height, toWidth, toHeight, out) {
 function outputs(operator, attributes, x, tensors) {
   const found = {};
   const keep = (path, tensor) => void (found[path || "lka"] = tensor);
-  const p = van.parameters((name) => tensors[name]);
+  const p = new van.Parameters((name) => tensors[name]);
   const groups = operator.includes("depthwise") ? { groups: x.shape[1] } : {};
   const { weight, bias, running_mean, running_var } = tensors;
   const run = {
-    lka: () => van.lka(van.hook(keep), x, p),
-    block: () => van.block(van.hook(keep, "block2.0"), x, p, attributes.eps),
+    lka: () => van.lka(new van.Hook(keep), x, p),
+    block: () => van.block(new van.Hook(keep, "block2.0"), x, p, attributes.eps),
     network: () => van.forward(x, (name) => tensors[name], attributes, keep),
     batch_norm: () => van.batch_norm(x, running_mean, running_var, weight, bias, attributes.eps),
     layer_norm: () => van.layer_norm(x, weight, bias, attributes.eps),
@@ -91,4 +94,43 @@ function changes(weights, config, input, out, ...names) {
   const x = readSafetensors(bytesOf(input)).tensor("input");
   const shape = JSON.parse(readFileSync(config, "utf8"));
   write(out, Object.fromEntries(names.map((name) => [name, van.forward(x, tensor, shape, changed(name, tensor))])));
+}
+
+function print(found) {
+  console.log(JSON.stringify(found));
+}
+
+function halves(path) {
+  const { data } = readSafetensors(bytesOf(path)).tensor("halves");
+  const written = [0, 1, 2, 3].map((digits) => Array.from(data, (value) => signed(value, digits)));
+  print({ bits: Array.from(new Uint32Array(data.buffer)), written });
+}
+
+function costs(asked, channels, side) {
+  const { NEAR_RULES, ways, support, spatialWeights, dilatedSide } = lka;
+  const kernels = JSON.parse(asked).map(([K, d]) => {
+    const near = NEAR_RULES.paper(d);
+    return {
+      near,
+      dilated_side: dilatedSide(K, d),
+      support: support(K, d, near),
+      spatial_weights: spatialWeights(K, d, near),
+      ways: ways(K, d, near),
+      least_ways: ways(K, d, NEAR_RULES.least(d)),
+      narrower_ways: ways(K, d, NEAR_RULES.least(d) - 1),
+      costs: lka.costs(K, d, near, Number(channels), Number(side) ** 2),
+    };
+  });
+  const { CONV0, CONV_SPATIAL } = van;
+  print({ kernels, CONV0, CONV_SPATIAL, LARGE_KERNEL: lka.LARGE_KERNEL, READS: lka.READS });
+}
+
+function split(path) {
+  const { tensors, u, places } = JSON.parse(readFileSync(path, "utf8"));
+  const [, , h, w] = u.shape;
+  const found = places.map(([channel, row, column]) => {
+    const { shares, constant } = lka.split((name) => tensors[name], u, channel, row, column);
+    return { shares: Array.from(shares), constant, within: lka.within(row, column, h, w) };
+  });
+  print(found);
 }

@@ -1,19 +1,24 @@
 """The page's file: one policy, no network, and nothing that comes from elsewhere is markup."""
 
+import dataclasses
 import hashlib
 import html.parser
 import json
 import re
+import runpy
 from base64 import b64decode, b64encode
 
 import numpy as np
 import pytest
+from PIL import Image
 from support import ROOT
 from support.networks import random_tensors
 
 import minivan
 from minivan import page
 from minivan.card import Card, Label, Preprocessing
+from minivan.checkpoint import bundled
+from minivan.cli.explore import GALLERY
 from minivan.page import assemble
 from minivan.page.contents import Photo, as_file, describe, weights
 from minivan.variants import Config
@@ -97,10 +102,28 @@ def test_numbers_that_float16_holds_are_written_so(network):
     assert b'"F16"' not in as_file(weights(network))
 
 
-def test_what_no_page_can_show_is_refused_in_one_line(network, monkeypatch):
-    headless = Config((4, 8), (1, 1), (2, 2), classes=0)
-    with pytest.raises(ValueError, match="without a head"):
-        weights(minivan.VAN(headless, random_tensors(headless), "numpy"))
+@pytest.mark.parametrize(
+    ("config", "wanted", "activation", "message"),
+    [
+        ({"classes": 0}, {}, "softmax", "without a head"),
+        ({"channels": 1}, {"mean": [0.5], "std": [0.5]}, "softmax", "takes images of 1 channel: name weights for photos"),
+        ({}, {}, "sigmoid", "these weights want sigmoid: name weights"),
+        ({}, {"interpolation": "bilinear"}, "softmax", "these weights want bilinear: convert them"),
+    ],
+    ids=["no head", "one channel", "sigmoid", "bilinear"],
+)
+def test_a_network_whose_answers_would_not_be_classifys_is_refused_in_one_line(config, wanted, activation, message):
+    """Before anything is computed: the page's browser resizes by bicubic interpolation, and makes probabilities by softmax."""
+    shape = dataclasses.replace(SHAPE, **config)
+    card = Card("tiny", Preprocessing(64, 64, **wanted), activation=activation)
+    network = minivan.VAN(shape, random_tensors(shape), "numpy", card)
+    for refuse in (page.check, lambda model: page.look(model, "", Image.new("RGB", (9, 9))), lambda model: describe(model, [])):
+        with pytest.raises(ValueError, match=message) as raised:
+            refuse(network)
+        assert "\n" not in str(raised.value)
+
+
+def test_weights_that_no_page_holds_are_refused(network, monkeypatch):
     monkeypatch.setattr("minivan.page.contents.MOST_WEIGHTS", 1000)
     with pytest.raises(ValueError, match=r"more than a page holds, 1000 bytes"):
         weights(network)
@@ -112,7 +135,17 @@ def test_every_module_is_in_the_page_after_those_that_it_imports():
         for at, name in enumerate(names):
             imported = {f"{match[2]}.js" for match in assemble.IMPORT.finditer(assemble.part(name))}
             assert imported <= set(names[:at]), name
-            assert len(assemble.part(name).splitlines()) <= 400
+            lines = assemble.part(name).splitlines()
+            assert len(lines) <= 400
+            assert name == "texts.js" or [line for line in lines if len(line) > 128] == [], name
+
+
+def test_lines_may_end_as_on_windows(monkeypatch, tmp_path):
+    wanted = assemble.script(assemble.PAGE)
+    for name in MODULES:
+        (tmp_path / name).write_bytes((assemble.HERE / name).read_bytes().replace(b"\n", b"\r\n"))
+    monkeypatch.setattr(assemble, "HERE", tmp_path)
+    assert assemble.script(assemble.PAGE) == wanted and "\nimport " not in wanted
 
 
 @pytest.mark.parametrize("name", MODULES)
@@ -121,30 +154,103 @@ def test_no_module_makes_markup_or_code_of_text_or_asks_for_anything(name):
     assert not re.search(forbidden, assemble.part(name))
 
 
-def test_every_text_is_there_in_both_languages_and_none_is_left_over():
-    table = assemble.part("text.js").split("const TEXTS = {")[1].split("\n};")[0]
-    keys = re.findall(r"^  (\w+): \[", table, re.MULTILINE)
-    entries = re.findall(r"^  \w+: \[\s*\"((?:[^\"\\]|\\.)*)\",\s*\"((?:[^\"\\]|\\.)*)\",?\s*\]", table, re.MULTILINE)
-    assert len(keys) == len(set(keys)) == len(entries)
-    for key, (english, chinese) in zip(keys, entries, strict=True):
-        assert sorted(re.findall(r"\{\w+\}", english)) == sorted(re.findall(r"\{\w+\}", chinese)), key
-    everything = "".join(assemble.part(name) for name in (*MODULES, "page.html"))
-    asked = set(re.findall(r"data-(?:text|label)=\"(\w+)\"", everything)) | set(
-        re.findall(r"\b(?:t|sentence)\(\s*\"(\w+)\"", everything)
+def table():
+    """The page's texts, key -> (English, Chinese)."""
+    entries = re.findall(
+        r"^  (\w+): \[\s*\"((?:[^\"\\]|\\.)*)\",\s*\"((?:[^\"\\]|\\.)*)\",?\s*\],$", assemble.part("texts.js"), re.MULTILINE
     )
-    assert asked <= set(keys), asked - set(keys)
+    found = {key: texts for key, *texts in entries}
+    keys = re.findall(r"^  (\w+): ", assemble.part("texts.js"), re.MULTILINE)
+    assert keys == list(found), "an entry is written otherwise, or twice"
+    return found
+
+
+def test_every_text_is_there_in_both_languages():
+    for key, (english, chinese) in table().items():
+        assert sorted(re.findall(r"\{\w+\}", english)) == sorted(re.findall(r"\{\w+\}", chinese)), key
+        assert english and chinese, key
+
+
+def offered():
+    """The changes that the page offers."""
+    return re.findall(r'"(\w+)"', re.search(r"export const CHANGES = \[(.*?)\];", assemble.part("whatif.js"), re.DOTALL)[1])
+
+
+def guide():
+    """The steps of the guided path: name -> how many choices its question has."""
+    steps = re.search(r"const STEPS = \[(.*?)\n\];", assemble.part("guide.js"), re.DOTALL)[1].splitlines()
+    lines = [line for line in steps if "name:" in line]
+    choices = [re.search(r"choices: (\d)", line) for line in lines]
+    names = [re.search(r'name: "(\w+)"', line)[1] for line in lines]
+    return {name: int(found[1]) if found else 0 for name, found in zip(names, choices, strict=True)}
+
+
+def filled():
+    """Keys that the code puts together: how -> all that come of it."""
+    asking, steps = [name for name, choices in guide().items() if choices], ("u", "near", "far", "attention", "gated")
+    return {
+        "change_{}": offered(),
+        "slider_{}": ("K", "d", "near", "C", "side"),
+        "step_{}": steps,
+        "does_{}": steps,
+        "rule_{}": ("paper", "least"),
+        "cost_{}": ("lka", "mobilenet", "self", "dense"),
+        "guide_{}": guide(),
+        "guide_{}_text": guide(),
+        "guide_{}_answer": asking,
+        "guide_{}_{}": [f"{name}_{i}" for name, choices in guide().items() for i in range(choices)],
+    }
+
+
+VARIABLE = {  # keys that come by way of a variable; each stands in the code as a text
+    *(
+        "turns",
+        "turns_amplifies",
+        "dims",
+        "amplifies",
+        "this_place",
+        "neighbourhood",
+        "constant",
+        "attention",
+        "before",
+        "after",
+    ),
+    *("likely", "all_classes", "dropped", "reading", "too_large", "too_narrow", "no_image", "not_computed"),
+}
+
+
+def test_every_text_is_asked_for_and_none_is_left_over():
+    code = "".join(assemble.part(name) for name in (*MODULES, "page.html") if name != "texts.js")
+    calls = r"\b(?:t|sentence)\(\s*(?:[^()\"`]*\?\s*)?"
+    asked = {*re.findall(r"data-(?:text|label)=\"(\w+)\"", code), *re.findall(calls + r'"(\w+)"', code)}
+    asked |= set(re.findall(calls + r'"\w+"\s*:\s*"(\w+)"', code))
+    templates = re.findall(calls + r"`([^`]*)`", code) + re.findall(r"\"data-text\": `([^`]*)`", code)
+    assert {re.sub(r"\$\{[^}]*\}", "{}", template) for template in templates} == set(filled())
+    asked |= {key.format(*value.split("_")) for key, values in filled().items() for value in values}
+    assert [key for key in VARIABLE if f'"{key}"' not in code] == []
+    assert sorted(asked | VARIABLE | set(GALLERY.values())) == sorted(table())
 
 
 def test_every_change_has_its_accuracy():
-    offered = re.findall(r'"(\w+)"', re.search(r"export const CHANGES = \[(.*?)\];", assemble.part("whatif.js"), re.DOTALL)[1])
-    assert sorted(json.loads(assemble.part("figures.json"))["accuracy"]) == sorted(offered)
-    assert offered[0] == "none" and len(offered) == 1 + 11 and "eleven changes" in TOLD
+    assert sorted(json.loads(assemble.part("figures.json"))["accuracy"]) == sorted(offered())
+    assert offered()[0] == "none" and len(offered()) == 1 + 11 and "eleven changes" in TOLD
+
+
+def test_accuracies_are_those_of_the_ablations_and_one_more():
+    script = runpy.run_path(str(ROOT / "benchmarks" / "page.py"))
+    accuracy = json.loads(assemble.part("figures.json"))["accuracy"]
+    assert set(accuracy) == set(script["CHANGES"])
+    assert {change: accuracy[change] for change in script["MEASURED"]} == script["measured"]()
 
 
 def test_the_documentation_counts_the_steps_of_the_path():
-    steps = re.search(r"const STEPS = \[(.*?)\n\];", assemble.part("guide.js"), re.DOTALL)[1]
-    assert (steps.count("name:"), steps.count("choices:")) == (8, 5) and "eight steps; five ask for a guess" in TOLD
+    asking = [name for name, choices in guide().items() if choices]
+    assert (len(guide()), len(asking)) == (8, 5) and "eight steps; five ask for a guess" in TOLD
 
 
-def test_accuracies_are_shown_for_the_weights_that_they_were_measured_with(network):
-    assert describe(network, [])["figures"] is None
+def test_accuracies_and_terms_are_shown_for_the_weights_that_they_belong_to(network):
+    described = describe(network, [])
+    assert described["figures"] is None and described["bundled"] is False
+    card = dataclasses.replace(network.card, file=bundled()[0])  # a card that names the bundled weights' file
+    described = describe(minivan.VAN(SHAPE, network.tensors, "numpy", card), [])
+    assert described["figures"]["images"] == 1000 and described["bundled"] is True

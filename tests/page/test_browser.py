@@ -1,13 +1,15 @@
 """The page in Chromium: its numbers against `exact`, and everything that a hand can do to it."""
 
+import json
 import re
 
 import numpy as np
 import pytest
 from PIL import Image
+from support import ROOT
 from support.tab import LAPTOP, Opened
 
-from minivan import image, page, paths, shipped
+from minivan import image, lka, page, paths, shipped
 from minivan.reference import softmax
 
 pytestmark = [pytest.mark.slow, pytest.mark.browser]
@@ -52,12 +54,19 @@ def test_the_footer_says_that_the_bits_are_pythons(opened):
     assert "largest difference 0." in tab.inner_text("#agreement")
 
 
+def test_it_begins_where_the_sentence_says_most(opened):
+    tab = opened.load()
+    assert tab.inner_text("#hook-where") == "block1.0, channel 2, row 14, column 7"
+    assert "23 × 23 places, of which 399 are on the map" in tab.inner_text("#hook-hint")  # rows 3 to 23, columns 0 to 18
+
+
 def test_the_answer_is_pythons(opened, layers, model):
     tab = opened.open()
     probabilities = softmax(layers["head"].astype(np.float64))
     best = np.argsort(-probabilities)[:5]
     assert tab.locator("#answer .label").all_inner_texts() == [model.card.label(i).short for i in best]
     assert tab.locator("#answer .p").all_inner_texts() == [f"{100 * probabilities[i]:.1f} %" for i in best]
+    assert tab.locator("#stages .label").all_inner_texts() == tab.locator("#answer .label").all_inner_texts()
 
 
 def at(tab, address):
@@ -146,9 +155,13 @@ def test_the_keys_do_what_the_mouse_does(opened):
     tab.wait_for_function("() => location.hash.includes('place=15,4')")
     assert tab.inner_text("#live").startswith("row 15, column 4: ")
     tab.locator("#far-grid .kernel").press("ArrowLeft")
+    assert tab.locator("#tap-window .sum").count() == 0
+    tab.locator("#far-grid .kernel").press("Enter")
     tab.wait_for_selector("#tap-window .sum")
     terms, total = rows(tab, "#tap-window")
     assert round(sum(terms), 3) == total
+    tab.locator("#far-grid .kernel").press("Escape")
+    tab.wait_for_function("() => !document.querySelector('#tap-window .sum')")
     tab.locator("#channel-on").press("Enter")
     tab.wait_for_function("() => location.hash.includes('channel=26')")
 
@@ -166,6 +179,25 @@ def test_the_window_of_a_tap_is_that_of_its_place(opened, layers):
     tab.wait_for_function("() => document.querySelector('#tap-window h4').textContent.includes('13, 9')")
     off = tab.locator("#far-grid .tap.off").count()
     assert off == 49 - 6 * 5  # row 16 of 24 and column 3: one row of taps below the map, two columns to its left
+
+
+def test_a_finger_opens_a_tap_and_closes_it(browser, written):
+    """On the map, where there is no pointer that a click could hold, and in the grid below it."""
+    context = browser.new_context(viewport={"width": 375, "height": 812}, has_touch=True, reduced_motion="reduce")
+    opened = Opened(context, written)
+    tab = opened.load(f"#photo=coffee&block={PLACES[0]}")
+    _, _, row, column = place_of(PLACES[0])
+    near = tab.locator("#map-near .map")
+    side = near.bounding_box()["width"] / 24
+    near.tap(position={"x": (column + 6.5) * side, "y": (row - 2.5) * side})  # two taps to the right, one up
+    tab.wait_for_selector("#tap-window .sum")
+    assert "13, 9" in tab.inner_text("#tap-window h4") and tab.inner_text("#hook-where").endswith(f"row {row}, column {column}")
+    tab.locator("#far-grid .tap").nth(2 * 7 + 5).tap()
+    tab.wait_for_function("() => !document.querySelector('#tap-window .sum')")
+    near.tap(position={"x": 0.5 * side, "y": 0.5 * side})
+    tab.wait_for_function("() => document.getElementById('hook-where').textContent.endsWith('row 0, column 0')")
+    assert opened.complaints == []
+    context.close()
 
 
 def test_a_link_reopens_the_same_view(opened):
@@ -221,12 +253,43 @@ def test_a_gap_turns_red(opened):
     assert tab.locator("#footprint-said.gap").count() == 1
 
 
+def test_the_curve_of_costs_is_drawn_to_scale_from_zero(opened):
+    tab = opened.open()
+    heights = tab.evaluate(
+        """() => {
+            const bottom = Number(document.querySelector("#cost-curve .axis").getAttribute("y1"));
+            const circles = [...document.querySelectorAll("#cost-curve .paper circle")];
+            return circles.map((circle) => bottom - Number(circle.getAttribute("cy")));
+        }"""
+    )
+    counts = [lka.spatial_weights(21, d) for d in range(1, 9)]
+    assert heights == pytest.approx([heights[0] * count / counts[0] for count in counts])
+    assert {str(max(counts)), str(min(counts))} <= set(tab.locator("#cost-curve .count").all_text_contents())
+
+
 def test_the_class_map_adds_up_to_the_logit(opened, layers, model):
     tab = opened.open()
     tab.select_option("#cam-rival", "")
     mean, bias, logit = (number(text) for text in tab.locator("#cam-said b.number").all_inner_texts())
     assert logit == pytest.approx(layers["head"].max(), abs=5.01e-3)
     assert round(mean + bias, 6) == logit
+
+
+def test_the_class_map_has_places_of_its_own(opened, layers, model):
+    """It lies on the last stage, 3 x 3: pointing at it says what a place says, and leaves the block's cursor where it is."""
+    tab = opened.open(f"photo=coffee&block={PLACES[0]}")
+    tab.select_option("#cam-rival", "")
+    best = int(np.argmax(layers["head"]))
+    says = np.einsum("c,chw->hw", model.tensors["head.weight"][best].astype(np.float64), layers["norm4"])
+    there = tab.inner_text("#hook-where")
+    box = tab.locator("#cam-photo .map").bounding_box()
+    tab.locator("#cam-photo .map").hover(position={"x": box["width"] - 4, "y": box["height"] / 2})
+    assert tab.inner_text("#cam-place").startswith("Row 1, column 2 ")
+    assert number(re.search(r"says (\S+)\.$", tab.inner_text("#cam-place"))[1]) == pytest.approx(says[1, 2], abs=5.01e-3)
+    tab.locator("#cam-photo .map").press("ArrowUp")
+    assert tab.inner_text("#live").startswith("Row 0, column 2 ") and tab.locator("#cam-numbers .picked").count() == 1
+    opened.drawn()
+    assert tab.inner_text("#hook-where") == there
 
 
 def test_answers_stay_when_the_language_changes(opened):
@@ -238,7 +301,7 @@ def test_answers_stay_when_the_language_changes(opened):
     tab.click("[data-language='zh']")
     opened.drawn()
     for answer in ("#means-answer", "#poke-reach"):
-        assert "之后" in tab.inner_text(answer) and "after" not in tab.inner_text(answer)
+        assert "改动后" in tab.inner_text(answer) and "after" not in tab.inner_text(answer)
     tab.click("[data-language='en']")
 
 
@@ -252,21 +315,37 @@ def test_painting_over_the_photo_reaches_further_with_every_stage(opened):
 
 
 def test_the_guided_path_asks_first_and_the_page_answers(opened):
+    """All eight steps; of the five questions each choice is judged, and one of them is right."""
     tab = opened.open()
-    tab.locator("[data-step='3']").press("Enter")
-    tab.wait_for_selector("#guide:focus")
-    tab.locator("[data-choice='0']").press("Enter")
-    tab.wait_for_selector("[data-choice='1'].right")
-    assert tab.inner_text("#guide-answer").startswith("No.") and "= 23" in tab.inner_text("#guide-answer")
-    tab.locator("[data-step='6']").click()
-    tab.locator("[data-choice='0']").click()
-    tab.wait_for_selector("#guide .right")
-    tab.locator("#means").click()  # the same, further down
-    tab.wait_for_selector("#means-answer .after .p")
-    then = tab.inner_text("#means-answer .after .label >> nth=0"), tab.inner_text("#means-answer .after .p >> nth=0")
-    assert " ".join(then) in tab.inner_text("#guide-answer")
+    found = {}
+    for step in range(8):
+        tab.locator(f"[data-step='{step}']").press("Enter")
+        tab.wait_for_selector("#guide:focus")
+        assert f"Step {step + 1} of 8" in tab.inner_text("#guide .count")
+        for choice in range(tab.locator("[data-choice]").count()):
+            tab.locator(f"[data-choice='{choice}']").press("Enter")
+            tab.wait_for_function("() => /^(Yes|No)[.]/.test(document.getElementById('guide-answer').textContent)")
+            tab.wait_for_selector(f"[data-choice='{choice}'].right, [data-choice='{choice}'].wrong")
+            right = tab.get_attribute("#guide .right", "data-choice")
+            assert found.setdefault(step, right) == right
+            assert tab.inner_text("#guide-answer").startswith("Yes." if int(right) == choice else "No.")
+            assert "{" not in tab.inner_text("#guide") and "undefined" not in tab.inner_text("#guide")
+        if step in (1, 3, 7):
+            told = {1: "24, 12, 6, 3: on 3 stages", 3: "= 23", 7: "442, 74, 178"}[step]
+            assert told in tab.inner_text("#guide-answer")
+        if step == 6:
+            answer = tab.inner_text("#guide-answer")
+    assert {step: right for step, right in found.items() if step != 6} == {1: "2", 3: "1", 5: "2", 7: "1"}
+    measured = json.loads((ROOT / "minivan" / "page" / "figures.json").read_text(encoding="utf-8"))
+    right = [f"{100 * measured['accuracy'][change] / measured['images']:.1f} %" for change in ("none", "mean")]
+    assert f"Of {measured['images']} labelled images {right[0]} are right before, {right[1]} after." in answer
     tab.locator("#guide .shut").click()
     assert not tab.is_visible("#guide")
+    tab.locator("#means").click()  # the same, further down
+    tab.wait_for_selector("#means-answer .after .p")
+    before, then = (tab.inner_text(f"#means-answer .{when} .label >> nth=0") for when in ("before", "after"))
+    assert f"{then} {tab.inner_text('#means-answer .after .p >> nth=0')}" in answer
+    assert found[6] == ("0" if before == then else "1")
 
 
 def test_the_view_is_saved_as_a_png(opened, tmp_path):
@@ -289,5 +368,13 @@ def test_a_light_page_shows_every_number_of_its_photo(browser, model, layers, tm
     for step, path in STEPS.items():
         assert shown(tab, f"#value-{step}") == pytest.approx(layers[f"block4.1.{path}"][255, 2, 2], abs=5.01e-4)
     assert not tab.is_visible("#choose") and not tab.is_visible(".trained")
+    assert "LKA computed here" in tab.inner_text("#agreement") and "research and education" in tab.inner_text("footer")
+    tab.evaluate(
+        """() => {
+            window.drop = new DragEvent("drop", { dataTransfer: new DataTransfer(), bubbles: true, cancelable: true });
+            document.body.dispatchEvent(window.drop);
+        }"""
+    )
+    assert tab.evaluate("window.drop.defaultPrevented") and "a full page takes any photo" in tab.inner_text("#drop-said")
     assert opened.complaints == []
     context.close()

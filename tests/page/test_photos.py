@@ -16,7 +16,8 @@ EXAMPLES = ROOT / "examples"
 
 
 def file(name, data):
-    return {"name": name, "mimeType": "image/jpeg", "buffer": data}
+    kind = {"svg": "image/svg+xml", "png": "image/png"}.get(name.rpartition(".")[2], "image/jpeg")
+    return {"name": name, "mimeType": kind, "buffer": data}
 
 
 def drop(opened, name, data):
@@ -36,12 +37,19 @@ def by_python(model, source):
     return [model.card.label(i).short for i in best], [100 * probabilities[i] for i in best]
 
 
-@pytest.mark.parametrize("name", ["cat.jpg", "four.jpg"])
-def test_a_jpeg_has_classifys_answer(opened, model, name):
+@pytest.mark.parametrize(("name", "orientation"), [("cat.jpg", None), ("four.jpg", None), ("cat.jpg", 8)])
+def test_a_jpeg_has_classifys_answer(opened, model, name, orientation):
+    """One that its EXIF turns, too."""
+    data = (EXAMPLES / name).read_bytes()
+    if orientation:
+        made, exif = io.BytesIO(), Image.Exif()
+        exif[0x0112] = orientation
+        Image.open(io.BytesIO(data)).save(made, "JPEG", quality=92, exif=exif)
+        name, data = "turned.jpg", made.getvalue()
     tab = opened.open()
-    drop(opened, name, (EXAMPLES / name).read_bytes())
+    drop(opened, name, data)
     labels, shares = shown(tab)
-    wanted = by_python(model, EXAMPLES / name)
+    wanted = by_python(model, data)
     assert labels == wanted[0] and np.abs(np.subtract(shares, wanted[1])).max() <= 0.5
     assert "decode JPEG differently" in tab.inner_text("#agreement")
 
@@ -74,11 +82,35 @@ def test_transparent_pixels_lie_over_white(opened, model):
     assert labels[0] == wanted[0][0] and abs(shares[0] - wanted[1][0]) <= 0.5
 
 
-@pytest.mark.parametrize("data", [b"", b"no image at all", b"\xff\xd8\xff\xe0" + bytes(100), b"<svg onload='alert(1)'/>"])
-def test_what_is_no_image_is_one_line_and_the_page_stays(opened, data):
+@pytest.mark.parametrize(
+    ("name", "data"),
+    [
+        ("empty.jpg", b""),
+        ("text.jpg", b"no image at all"),
+        ("broken.jpg", b"\xff\xd8\xff\xe0" + bytes(100)),
+        ("drawn.svg", b"<svg xmlns='http://www.w3.org/2000/svg' onload='alert(1)' width='9' height='9'/>"),
+    ],
+)
+def test_what_is_no_image_is_one_line_and_the_page_stays(opened, name, data):
     tab = opened.open()
-    tab.set_input_files("#chooser", file("broken.jpg", data))
-    tab.wait_for_function("() => document.getElementById('drop-said').textContent.startsWith('broken.jpg is no image')")
+    tab.set_input_files("#chooser", file(name, data))
+    tab.wait_for_function(f"() => document.getElementById('drop-said').textContent.startsWith('{name} is no image')")
+    assert tab.inner_text("#path-photo") == "coffee"
+
+
+def test_whatever_else_goes_wrong_is_said_too(opened):
+    tab = opened.open()
+    tab.evaluate(
+        """() => {
+            const { toDataURL } = HTMLCanvasElement.prototype;
+            HTMLCanvasElement.prototype.toDataURL = () => {
+                HTMLCanvasElement.prototype.toDataURL = toDataURL;
+                throw new Error("no memory");
+            };
+        }"""
+    )
+    tab.set_input_files("#chooser", file("large.png", png(Image.new("RGB", (96, 96), "teal"))))
+    tab.wait_for_function("() => document.getElementById('drop-said').textContent.includes('taken apart (no memory)')")
     assert tab.inner_text("#path-photo") == "coffee"
 
 

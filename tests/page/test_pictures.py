@@ -1,6 +1,7 @@
 """How the page looks at three sizes: its layout anywhere, its pixels where the browser and fonts of the kept ones drew it.
 
-MINIVAN_KEEP_PICTURES=1 keeps what is drawn as tests/page/pictures/*.png: look at each of them before it is committed.
+MINIVAN_KEEP_PICTURES=1 keeps what is drawn as tests/page/pictures/*.png, and the page's beginning as docs/pictures/explore.png:
+look at each of them before it is committed.
 """
 
 import io
@@ -11,12 +12,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
+from support import ROOT
 from support.tab import Opened
 
 pytestmark = [pytest.mark.slow, pytest.mark.browser]
 
 KEPT = Path(__file__).parent / "pictures"
 RECORD = KEPT / "drawn_by.json"
+README = ROOT / "docs" / "pictures" / "explore.png"
 SIZES = {"phone": (375, 812), "laptop": (1280, 900), "projector": (1920, 1080)}
 SHRUNK = 3  # screen pixels to one of a kept picture: it shows every part, and no edge of a letter decides
 COLOURS = 96  # of a kept picture
@@ -89,12 +92,20 @@ def test_no_text_is_cut_off_or_lies_on_another(seen):
     assert cut == []
 
 
+def keep_for_the_readme(tab):
+    width = tab.evaluate("document.documentElement.clientWidth")
+    head = Image.open(io.BytesIO(tab.screenshot(clip={"x": 0, "y": 0, "width": width, "height": 600}))).convert("RGB")
+    head.quantize(256, dither=Image.Dither.NONE).save(README, optimize=True)
+
+
 def test_it_looks_as_it_did(seen, browser, tmp_path):
     size, tab = seen
     now = Image.open(io.BytesIO(tab.screenshot(full_page=True))).convert("RGB").reduce(SHRUNK)
     if os.environ.get("MINIVAN_KEEP_PICTURES"):
         KEPT.mkdir(exist_ok=True)
         now.quantize(COLOURS, dither=Image.Dither.NONE).save(KEPT / f"{size}.png", optimize=True)
+        if size == "laptop":
+            keep_for_the_readme(tab)
         RECORD.write_text(json.dumps(drawn_by(browser, tab), indent=1) + "\n", encoding="utf-8")
     if drawn_by(browser, tab) != json.loads(RECORD.read_text(encoding="utf-8")):
         return  # another browser or other fonts: the layout is asserted above

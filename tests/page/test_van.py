@@ -13,7 +13,7 @@ from support import ROOT
 from support.compare import assert_close
 from tolerances import EXACT_NETWORK
 
-from minivan import image
+from minivan import geometry, image, lka
 from minivan.checkpoint import bundled, safetensors_file
 from minivan.cli import main
 from minivan.ops import activation
@@ -23,8 +23,19 @@ PORT = Path(__file__).parent / "port.mjs"
 EXP_AND_ERFC = (ROOT / "minivan" / "page" / "erf.js").read_text(encoding="utf-8")
 
 
+def in_node(test):
+    """Mark a test that runs node: what it finds does not depend on Python's version, so that one environment is enough."""
+    return pytest.mark.slow(pytest.mark.browser(test))
+
+
 def port(node, *arguments):
     subprocess.run([node, str(PORT), *map(str, arguments)], check=True, timeout=120)
+
+
+def printed(node, *arguments):
+    """Return what the port prints."""
+    command = [node, str(PORT), *map(str, arguments)]
+    return json.loads(subprocess.run(command, check=True, timeout=120, capture_output=True, text=True, encoding="utf-8").stdout)
 
 
 def test_erfc_has_the_coefficients_of_python():
@@ -32,7 +43,7 @@ def test_erfc_has_the_coefficients_of_python():
     assert [float(number) for number in written.split(",") if number.strip()] == list(activation.ERFC_SCALED)
 
 
-@pytest.mark.slow
+@in_node
 def test_every_test_vector_comes_out_bit_for_bit(node, tmp_path):
     vectors.write(tmp_path / "vectors")
     port(node, "vectors", tmp_path / "vectors", tmp_path / "port")
@@ -44,7 +55,7 @@ def test_every_test_vector_comes_out_bit_for_bit(node, tmp_path):
             }, case["name"]
 
 
-@pytest.mark.slow
+@in_node
 def test_the_oracle_finds_every_layer_of_a_photo_bit_for_bit(node, model, tmp_path, capsys):
     trace, x, config = (tmp_path / name for name in ("trace.safetensors", "x.safetensors", "config.json"))
     assert (
@@ -60,10 +71,12 @@ def test_the_oracle_finds_every_layer_of_a_photo_bit_for_bit(node, model, tmp_pa
     assert status == 0 and len(report["rows"]) > 200 and all(row["bit_equal"] == 1 for row in report["rows"])
 
 
-@pytest.mark.slow
+@in_node
 def test_every_change_is_the_one_that_was_measured(node, model, tmp_path):
-    """The accuracies on the page are those of benchmarks/page.py, whose changes are hooks in Python."""
+    """The accuracies on the page are those of benchmarks/page.py, whose changes are hooks in Python; all but one of them were
+    measured by examples/ablations/ablate.py, which makes the same changes in its own way."""
     script = runpy.run_path(str(ROOT / "benchmarks" / "page.py"))
+    ablate = runpy.run_path(str(ROOT / "examples" / "ablations" / "ablate.py"))
     x, config = tmp_path / "x.safetensors", tmp_path / "config.json"
     images = image.prepare(ROOT / "examples" / "cat.jpg", model.card.preprocessing)[None]
     safetensors_file.write(x, {"input": images}, {})
@@ -73,9 +86,12 @@ def test_every_change_is_the_one_that_was_measured(node, model, tmp_path):
         for change in script["CHANGES"]:
             wanted = model(images, hook=script["changed"](model, change))
             assert_close(change, stored[change].read(), wanted, EXACT_NETWORK)
+        for change, name in script["MEASURED"].items():
+            wanted = model(images, hook=ablate["replace"](model, ablate["ablations"]()[name][0]))
+            assert_close(name, stored[change].read(), wanted, EXACT_NETWORK)
 
 
-@pytest.mark.slow
+@in_node
 def test_a_photo_is_resized_as_pillow_does_bit_for_bit(node, tmp_path):
     """JPEG decoders differ; what comes after them does not, but for pictures of which Pillow 13 shrinks the height first."""
     from PIL import Image
@@ -87,3 +103,88 @@ def test_a_photo_is_resized_as_pillow_does_bit_for_bit(node, tmp_path):
         made = np.frombuffer((tmp_path / "out").read_bytes(), np.uint8).reshape(high, wide, 4)[..., :3]
         wanted = np.asarray(Image.fromarray(pixels).resize((wide, high), Image.Resampling.BICUBIC))
         assert (made == wanted).all(), (width, height)
+
+
+@in_node
+def test_every_float16_is_read_exactly_and_written_as_python_writes_it(node, tmp_path):
+    """All 65,536: subnormals, both infinities, every NaN; and the ties, which go to the even digit."""
+    halves = np.arange(1 << 16, dtype=np.uint16).view(np.float16)
+    safetensors_file.write(tmp_path / "halves", {"halves": halves}, {})
+    found = printed(node, "halves", tmp_path / "halves")
+    numbers, wanted = np.array(found["bits"], np.uint32).view(np.float32), halves.astype(np.float32)
+    finite = np.isfinite(wanted)
+    assert (np.isnan(numbers) == np.isnan(wanted)).all()
+    assert (numbers.view(np.uint32) == wanted.view(np.uint32))[~np.isnan(wanted)].all()
+    for digits, written in enumerate(found["written"]):
+        texts = [signed(value, digits) for value in wanted[finite].tolist()]
+        assert [text for text, is_finite in zip(written, finite, strict=True) if is_finite] == texts
+
+
+def signed(value, digits):
+    text = f"{value:+.{digits}f}"
+    return text[1:] if float(text) == 0 else text.replace("-", "\u2212")
+
+
+@in_node
+def test_sizes_and_costs_are_those_of_minivan_lka(node):
+    asked, C, side = [(K, d) for K in (3, 7, 21, 35, 49) for d in range(1, 9) if d <= K], 64, 56
+    found = printed(node, "costs", json.dumps(asked), C, side)
+    for (K, d), kernel in zip(asked, found["kernels"], strict=True):
+        near, ways, N = lka.local_side(d), np.array(kernel.pop("ways")), side * side
+        least, narrower = kernel.pop("least_ways"), kernel.pop("narrower_ways")
+        assert (np.multiply.outer(ways, ways) == lka.footprint(K, d)).all()
+        assert min(least) == 1 and (d == 1 or lka.dilated_side(K, d) == 1 or min(narrower) == 0), (K, d)
+        around = lka.multiply_adds(2 * C * C, side, side)  # the projections before and after
+        assert kernel == {
+            "near": near,
+            "dilated_side": lka.dilated_side(K, d),
+            "support": lka.support(K, d),
+            "spatial_weights": lka.spatial_weights(K, d),
+            "costs": {
+                "lka": lka.multiply_adds(lka.lka_parameters(C, K, d), side, side) + around,
+                "mobilenet": lka.multiply_adds(lka.mobilenet_parameters(C, K), side, side) + around,
+                "self": lka.self_attention_multiply_adds(C, N),
+                "dense": lka.multiply_adds(lka.dense_parameters(C, K), side, side) + around,
+            },
+        }, (K, d)
+    for name in ("CONV0", "CONV_SPATIAL"):
+        assert {"stride": 1, "dilation": 1, **found[name]} == getattr(geometry, name)._asdict()
+    assert found["LARGE_KERNEL"] == geometry.LARGE_KERNEL
+    assert found["READS"] == lka.support(geometry.LARGE_KERNEL, geometry.CONV_SPATIAL.dilation)
+
+
+@in_node
+def test_the_split_of_whole_numbers_is_exact(node, tmp_path):
+    """A place's share is how much the attention falls when u is zero there; with whole numbers nothing is rounded."""
+    C, h, w = 2, 25, 9
+    rng = np.random.default_rng(5)
+    near, far, mix = (rng.integers(1, 5, shape) for shape in ((C, 1, 5, 5), (C, 1, 7, 7), (C, C, 1, 1)))
+    biases, u = rng.integers(-4, 5, (3, C)), rng.integers(1, 5, (C, h, w))
+
+    def attention(u):
+        v = lka.depthwise(u, near) + biases[0, :, None, None]
+        v = lka.depthwise(v, far, geometry.CONV_SPATIAL.dilation) + biases[1, :, None, None]
+        return np.einsum("oc,chw->ohw", mix[:, :, 0, 0], v) + biases[2, :, None, None]
+
+    names = ("conv0", "conv_spatial", "conv1")
+    tensors = {f"{name}.weight": listed(weight) for name, weight in zip(names, (near, far, mix), strict=True)}
+    tensors |= {f"{name}.bias": listed(bias) for name, bias in zip(names, biases, strict=True)}
+    places = [(0, 0, 0), (1, 12, 4), (0, 1, 8), (1, 24, 2)]
+    (tmp_path / "in").write_text(json.dumps({"tensors": tensors, "u": listed(u[None]), "places": places}))
+    whole, without = attention(u), {}
+    for row, column in np.ndindex(h, w):
+        without[row, column] = u.copy()
+        without[row, column][:, row, column] = 0
+    falls = np.array([whole - attention(each) for each in without.values()]).reshape(h, w, C, h, w)
+    for place, found in zip(places, printed(node, "split", tmp_path / "in"), strict=True):
+        shares = np.array(found["shares"]).reshape(h, w)
+        assert found["constant"] == attention(np.zeros_like(u))[place]
+        assert (shares == falls[(..., *place)]).all(), place
+        assert shares.sum() + found["constant"] == whole[place]
+        reached, (rows, columns) = found["within"], np.nonzero(shares)
+        assert (rows.min(), columns.min()) == (reached["row"], reached["column"])
+        assert len(rows) == reached["height"] * reached["width"]
+
+
+def listed(array):
+    return {"shape": array.shape, "data": array.ravel().tolist()}

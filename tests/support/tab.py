@@ -1,7 +1,7 @@
 """A browser's tab with the page of `explore`, by way of Playwright."""
 
 LAPTOP = {"width": 1280, "height": 900}
-START = "photo=coffee&block=block1.0&channel=25&place=16,3"  # where the page of coffee.jpg begins
+START = "photo=coffee&block=block1.0&channel=25&place=16,3"  # a place with padding below it and to its left
 
 
 class Opened:
