@@ -9,7 +9,7 @@ import numpy.typing as npt
 from PIL import Image
 
 from . import stretch
-from .bounds import STRIP
+from .bounds import patches
 from .profiles import Way, from_lab
 from .stretch import Scale
 
@@ -53,14 +53,13 @@ def is_rgb(picture: Image.Image) -> bool:
 
 
 def _in_strips(picture: Image.Image, convert: Callable[[Image.Image], Image.Image]) -> Image.Image:
-    """Convert some rows at a time: what a conversion holds beside its result is a strip's."""
-    width, height = picture.size
-    rows = max(1, STRIP // width)
-    if rows >= height:
+    """Convert a part at a time: what a conversion holds beside its result is a part's."""
+    places = [*patches(*picture.size)]
+    if len(places) == 1:
         return convert(picture)
     made = Image.new("RGB", picture.size)
-    for top in range(0, height, rows):
-        made.paste(convert(picture.crop((0, top, width, min(top + rows, height)))), (0, top))
+    for place in places:
+        made.paste(convert(picture.crop(place)), place[:2])
     return made
 
 
@@ -90,11 +89,9 @@ def _over_white(rgba: Image.Image) -> Image.Image:
 
 
 def strips(picture: Image.Image) -> Iterator[npt.NDArray[np.generic]]:
-    """Yield the values of a picture, some rows at a time."""
-    width, height = picture.size
-    rows = max(1, STRIP // width)
-    for top in range(0, height, rows):
-        yield np.asarray(picture.crop((0, top, width, min(top + rows, height))))
+    """Yield the values of a picture, a part at a time, as `bounds.patches` has them."""
+    for place in patches(*picture.size):
+        yield np.asarray(picture.crop(place))
 
 
 def _grey(values: npt.NDArray[np.float64]) -> Image.Image:

@@ -17,7 +17,7 @@ from .. import input, npy
 from ..variants import COLOURS
 from . import bands, colour, orientation, profiles, samples, stretch, unended
 from .apart import available, decoded_apart
-from .bounds import LARGEST_FILE, STORED, Bytes, ImageError, Look, Steps
+from .bounds import LARGEST_FILE, STORED, Bytes, ImageError, Look, Steps, patches
 from .headers import WALKS, tiff_bands, tiff_photo
 from .kinds import FIRST, KINDS, recognise
 
@@ -194,12 +194,10 @@ def _keyed(look: Look) -> Image.Image:
     data = b"".join(look.parts)
     high, low = (_load(look, data, mode) for mode in ("RGB;16B", "RGB;16L"))
     alpha = Image.new("L", high.size)
-    top = 0
-    for upper, lower in zip(colour.strips(high), colour.strips(low), strict=True):
+    for place, upper, lower in zip(patches(*high.size), colour.strips(high), colour.strips(low), strict=True):
         whole = upper.astype(np.uint16) * 256 + lower.astype(np.uint16)
         same = (whole == np.array(look.key, np.uint16)).all(axis=2)
-        alpha.paste(Image.fromarray(np.where(same, 0, 255).astype(np.uint8)), (0, top))
-        top += len(same)
+        alpha.paste(Image.fromarray(np.where(same, 0, 255).astype(np.uint8)), place[:2])
     high.putalpha(alpha)
     return high
 

@@ -9,7 +9,7 @@ import numpy.typing as npt
 from PIL import Image
 
 from . import stretch
-from .bounds import STRIP
+from .bounds import patches
 from .headers.tiff_photo import Photo
 from .stretch import Scale
 
@@ -32,7 +32,7 @@ def picture(photo: Photo, planes: Iterator[Values]) -> tuple[Image.Image, tuple[
     if photo.stored.dtype.kind == "u":
         scale = Scale(0.0, float(2**photo.stored.bits - 1), (), ())
     else:
-        scale = stretch.find((strip for plane in colours for strip in _strips(plane)), photo.stored.look.no_data)
+        scale = stretch.find((plane[part] for plane in colours for part in _patches(plane)), photo.stored.look.no_data)
     made = [_levels(plane, scale, photo.inverted) for plane in colours]
     if rest and photo.colours < 4:
         most = scale.high if photo.stored.dtype.kind == "u" else 1.0
@@ -48,25 +48,20 @@ def picture(photo: Photo, planes: Iterator[Values]) -> tuple[Image.Image, tuple[
 def _levels(plane: Values, scale: Scale, inverted: bool = False) -> Bytes:
     """Return values (H, W) as bytes."""
     made = np.empty(plane.shape, np.uint8)
-    top = 0
-    for strip in _strips(plane):
-        made[top : top + len(strip)] = scale.levels(strip, inverted)
-        top += len(strip)
+    for part in _patches(plane):
+        made[part] = scale.levels(plane[part], inverted)
     return made
 
 
-def _strips(plane: Values) -> Iterator[Values]:
-    """Yield some rows at a time."""
-    few = max(1, STRIP // plane.shape[1])
-    for top in range(0, len(plane), few):
-        yield plane[top : top + few]
+def _patches(plane: Values) -> Iterator[tuple[slice, slice]]:
+    """Yield where the parts of a plane (H, W) lie, as `bounds.patches` has them."""
+    for left, top, right, bottom in patches(plane.shape[1], plane.shape[0]):
+        yield slice(top, bottom), slice(left, right)
 
 
 def _divided(plane: Bytes, alpha: Bytes) -> Bytes:
     """Return colours that were multiplied with their transparency as they were before."""
-    few = max(1, STRIP // plane.shape[1])
-    for top in range(0, len(plane), few):
-        part = alpha[top : top + few].astype(np.float64)
-        values = plane[top : top + few] * 255.0 / np.maximum(part, 1)
-        plane[top : top + few] = np.rint(np.minimum(values, 255))
+    for part in _patches(plane):
+        values = plane[part] * 255.0 / np.maximum(alpha[part].astype(np.float64), 1)
+        plane[part] = np.rint(np.minimum(values, 255))
     return plane

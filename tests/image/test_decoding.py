@@ -225,7 +225,7 @@ def test_impossible_preprocessing_is_refused(wrong):
 
 def test_a_large_picture_is_converted_in_strips_to_the_same(monkeypatch):
     """Of every mode; the strips' rows do not divide the height."""
-    from minivan.image import colour, preparing
+    from minivan.image import bounds, preparing
 
     pictures = [photo(mode, (50, 37)) for mode in ("RGBA", "LA", "I;16", "I", "F", "1", "P", "CMYK")]
     palette, keyed = photo("P", (50, 37)), photo("RGB", (50, 37))
@@ -233,7 +233,7 @@ def test_a_large_picture_is_converted_in_strips_to_the_same(monkeypatch):
     pictures += [palette, keyed]
     whole = [image.to_rgb(picture).tobytes() for picture in pictures]
     normal = image.normalise(keyed, (0.1, 0.2, 0.3), (0.4, 0.5, 0.6))
-    monkeypatch.setattr(colour, "STRIP", 50 * 5)
+    monkeypatch.setattr(bounds, "STRIP", 50 * 5)
     monkeypatch.setattr(preparing, "STRIP", 50 * 5)
     assert [image.to_rgb(picture).tobytes() for picture in pictures] == whole
     assert image.normalise(keyed, (0.1, 0.2, 0.3), (0.4, 0.5, 0.6)).tobytes() == normal.tobytes()

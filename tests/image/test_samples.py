@@ -3,6 +3,7 @@
 import itertools
 import random
 import struct
+import tracemalloc
 import zlib
 
 import numpy as np
@@ -12,7 +13,7 @@ from support.pictures import chunk, encode
 from support.tiff_photos import DEFLATE, LZW, PACKBITS, RAW, photo_tiff
 
 from minivan import image
-from minivan.image import ImageError
+from minivan.image import ImageError, bounds
 
 pytestmark = pytest.mark.loop
 
@@ -135,6 +136,28 @@ def test_what_nobody_reads_is_refused_by_name(changed, words):
     with pytest.raises(ImageError, match=words) as error:
         image.decode(photo_tiff(drawn((9, 9, 3), 16), RGB, changed=changed))
     assert len(str(error.value).splitlines()) == 1 and "damaged" not in str(error.value)
+
+
+def wide(kind, width=1 << 17):
+    """Return a file of one row."""
+    if kind == "floating":
+        return b"Pf\n%d 1\n-1.0\n" % width + np.linspace(-5, 900, width, dtype="<f4").tobytes()
+    return photo_tiff(drawn((1, width, 1), 12), BLACK_IS_ZERO, bits=12)
+
+
+@pytest.mark.parametrize("kind", ["12 bits", "floating"])
+def test_a_row_that_is_longer_than_a_strip_holds_no_more_than_is_stated(kind, monkeypatch):
+    """Its pixels are the same, and what NumPy holds of it is less than what all of it is said to take."""
+    data = wide(kind)
+    whole = image.decode(data)
+    monkeypatch.setattr(bounds, "STRIP", 1 << 13)
+    examined = image.examine(data)
+    tracemalloc.start()
+    try:
+        assert examined.decode() == whole
+        assert tracemalloc.get_traced_memory()[1] <= examined.look.held
+    finally:
+        tracemalloc.stop()
 
 
 def test_damaged_photos_of_odd_samples_are_a_picture_or_one_line():

@@ -7,7 +7,7 @@ from support.pictures import encode
 from support.tiff_photos import photo_tiff
 
 from minivan import image
-from minivan.image import ImageError, colour
+from minivan.image import ImageError, bounds
 
 pytestmark = pytest.mark.loop
 
@@ -106,5 +106,5 @@ def test_colours_are_stretched_alike_and_lack_data_each_for_itself():
 def test_strips_are_stretched_alike(monkeypatch):
     array = (LEVELS * 3 - 7).astype("f4")
     whole, notes = seen(array)
-    monkeypatch.setattr(colour, "STRIP", 70)
+    monkeypatch.setattr(bounds, "STRIP", 70)
     assert np.array_equal(seen(array)[0], whole) and seen(array)[1] == notes
