@@ -81,7 +81,7 @@ HOSTILE = {  # name -> file, and what is said of it
     ),
     "AVIF": (avif(12288, 12288), "of memory to decode, more than the limit"),
     "AVIF of many properties": (avif(48, 48, box(b"ipma", struct.pack(">II", 0, 4_000), GIVEN)), None),
-    "AVIF of many pictures": (avif(48, 48, box(b"ipma", struct.pack(">II", 0, 9_000), b"\0\1\0" * 9_000)), "in more than 5,000"),
+    "AVIF of many pictures": (avif(48, 48, box(b"ipma", struct.pack(">II", 0, 9_000), b"\0\1\0" * 9_000)), "more than 5,000"),
 }  # fmt: skip
 
 
