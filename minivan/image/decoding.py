@@ -108,16 +108,21 @@ class Examined:
             return _keyed(self.look), b""
         if self.look.kind != "JPEG":
             return _opened(self.look)
+        damage = ""  # a phrase: an error would keep the picture that was begun
         try:
-            return _opened(self.look)
+            opened = _opened(self.look)
         except OSError as error:  # Pillow's word for a file that ends early, and for one that is damaged
             if error.errno is not None:
                 raise
-            damage = error
+            damage = _line(error)
+        else:
+            if not unended.is_doubtful(self.look.parts, opened[0], self.look.scale):
+                return opened
+            del opened  # before it is decoded again
         try:
             picture, missing = unended.decoded(self.look.parts, lambda data: _load(self.look, data))
-        except (OSError, ValueError):
-            raise damage from None
+        except (OSError, ValueError) as error:
+            raise ImageError(f"damaged image: {damage or _line(error)}") from None
         if missing and not truncated:
             raise ImageError(f"a JPEG file that ends early: {missing}; --truncated takes it as it is")
         self.notes.extend([f"the file ends early: {missing}"] if missing else [])

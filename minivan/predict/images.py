@@ -86,9 +86,9 @@ def find_images(paths: Iterable[str | os.PathLike[str]], channels: int = 3) -> I
     input. Links to folders are followed, each folder being searched once. A path that names nothing is returned with its
     fault, as is a folder or an archive that cannot be read: the others can still be used. Only a pipe that a path names itself
     is an image. In folders and archives a file is an image by the ending of its name, or, where that has none, by its first
-    bytes; what is none, a link in a tar among it, is in `left_out`, but for what systems leave there themselves. `.npy` files are images for a network of
-    other `channels` than a photo's three, which takes few others. A pattern that matches nothing is tried with its brackets as
-    they are.
+    bytes; what is none, a link in a tar among it, is in `left_out`, but for what systems leave there themselves. `.npy` files
+    are images for a network of other `channels` than a photo's three, which takes few others. A pattern that matches nothing is
+    tried with its brackets as they are.
     """
     found: dict[tuple[tuple[str, str], str], Found] = {}
     search = _Search(channels != 3)

@@ -1,12 +1,13 @@
 """What is no pixel refuses and turns no sound picture; what is one and is not there is said."""
 
 import io
+import itertools
 import struct
 import zlib
 
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import Image, JpegImagePlugin
 from support import EXAMPLES
 from support.pictures import chunk, encode, photo, png, segment, turned
 
@@ -69,6 +70,35 @@ def test_a_progressive_jpeg_that_lacks_whole_scans_is_not_whole():
                 image.decode(data[:place])
 
 
+@pytest.mark.parametrize(("name", "share"), [*itertools.product(JPEGS, [0.5]), ("plain", 0.1), ("restarting", 0.1)])
+def test_a_jpeg_that_was_cut_and_given_an_end_mark_is_not_whole(name, share):
+    data = JPEGS[name]
+    cut = data[: -int((len(data) - 700) * share)].rstrip(b"\xff") + b"\xff\xd9"
+    with pytest.raises(ImageError, match=r"ends early: \d+\.\d% of its (rows|coefficients) are not all there"):
+        image.decode(cut)
+    examined = image.examine(cut)
+    assert examined.decode(truncated=True).size == SMALL.size and len(examined.notes) == 1
+
+
+@pytest.mark.parametrize("mode", ["RGB", "L", "CMYK"])
+def test_a_jpeg_whose_last_pixels_are_grey_is_whole(mode):
+    """It is looked at as one that was cut is, and nothing is found."""
+    data = encode(Image.new(mode, (150, 100), (128,) * len(mode)), "JPEG")
+    examined = image.examine(data)
+    assert np.array_equal(examined.decode(), Image.open(io.BytesIO(data)).convert("RGB")) and not examined.notes
+
+
+def test_the_share_of_scans_that_are_missing_is_said():
+    """Of three colours 64 coefficients each; libjpeg's first scan has one of each, to its second last bit."""
+    data = JPEGS["progressive"]
+    first = data.index(b"\xff\xda")
+    with pytest.raises(ImageError, match=r"100\.0% of its coefficients"):
+        image.decode(data[: data.index(b"\xff\xda", first + 2)])
+    last = data.rindex(b"\xff\xda")
+    with pytest.raises(ImageError, match=r"32\.8% of its coefficients"):
+        image.decode(data[:last])
+
+
 def test_a_damaged_jpeg_is_no_unended_one():
     data = JPEGS["plain"][:-2].replace(b"\xff\xdb", b"\xff\xfe")  # without its tables
     with pytest.raises(ImageError, match="damaged image"):
@@ -76,25 +106,21 @@ def test_a_damaged_jpeg_is_no_unended_one():
 
 
 def test_of_an_unended_jpeg_one_picture_is_held_at_once(monkeypatch):
-    from minivan.image import unended
-
+    """The one that the first attempt began is gone before the next begins."""
     alive, most = [], []
 
-    class Counted:
-        def __init__(self, picture):
-            self.picture = picture
+    class Counted(JpegImagePlugin.JpegImageFile):
+        def __init__(self, *arguments):
             alive.append(1)
             most.append(len(alive))
-
-        def __getattr__(self, name):
-            return getattr(self.picture, name)
+            super().__init__(*arguments)
 
         def __del__(self):
             alive.pop()
 
-    parts = image.examine(JPEGS["plain"][:-2]).look.parts
-    unended.decoded(parts, lambda data: Counted(Image.open(io.BytesIO(data))))
-    assert max(most) == 1
+    monkeypatch.setattr(JpegImagePlugin, "JpegImageFile", Counted)
+    image.examine(JPEGS["plain"][:-2]).decode()
+    assert most == [1, 1, 1]
 
 
 # PNG
