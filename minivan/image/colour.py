@@ -14,6 +14,7 @@ from .profiles import Way, from_lab
 from .stretch import Scale
 
 WIDE = ("I;16", "I;16L", "I;16B", "I;16N", "I", "F")  # greyscale of more than 8 bits
+UNUSED = "its transparency is 0 everywhere and counts as none"
 ALPHA = ("RGBA", "LA", "PA", "RGBa", "La")
 
 

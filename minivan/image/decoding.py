@@ -82,7 +82,7 @@ class Examined:
             opened.info["transparency"] = look.key[0] if len(look.key) == 1 else look.key
         if colour.is_unused(opened):
             opened.putalpha(255)
-            self.notes.append("its transparency is 0 everywhere and counts as none")
+            self.notes.append(colour.UNUSED)
         way, notes = profiles.way(colours, opened)
         self.notes.extend(notes)
         if colour.is_rgb(opened):

@@ -53,6 +53,7 @@ GIVEN = b"".join(struct.pack(">HB", item, 127) + PROPERTIES for item in range(4_
 TILED = {324: (4, [8]), 325: (4, [len(ZEROS)])}
 HOSTILE = {  # name -> file, and what is said of it
     "many scans": (PROGRESSIVE[:-2] + LAST_SCAN * 400 + b"\xff\xd9", "in 410 scans takes too long"),
+    "scans without an end mark": (LARGE[:-2] + SCAN * 12, "in 13 scans takes too long"),
     "many scans, not progressive": (LARGE[:-2] + SCAN * 100 + b"\xff\xd9", "in 101 scans takes too long"),
     "many segments": (JPEG[:2] + segment(0xE1, b"Exif\0\0") * 8_000 + JPEG[2:], "in more than 5,000 pieces"),
     "two frames": (JPEG[: JPEG.index(b"\xff\xda")] + JPEG[JPEG.index(b"\xff\xc0") :], "two frames"),

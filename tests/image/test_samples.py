@@ -118,6 +118,22 @@ def test_colours_that_are_multiplied_with_their_transparency_are_so_no_more():
     assert np.abs(got - (colours * 127.5 + 127.5)).max() <= 2
 
 
+@pytest.mark.parametrize(("kind", "bits"), [(2, 8), (1, 8), (2, 12)])
+def test_transparent_inks_lie_over_white(kind, bits):
+    """Where they are multiplied with their transparency, they do so already; 0 everywhere is no transparency."""
+    inks, alpha = drawn((9, 7, 4), 8).astype(float), drawn((9, 7, 1), 8, seed=1).astype(float)
+    most = (1 << bits) - 1
+    scaled = np.concatenate([inks * (alpha / 255 if kind == 1 else 1), alpha], axis=2) / 255
+    array = np.rint(scaled * most).astype("u1" if bits == 8 else "u2")
+    got = seen(photo_tiff(array, INKS, bits=bits, changed={338: [kind]}))
+    assert np.abs(got - shown(inks * alpha / 255, INKS)).max() <= 2
+    array[..., 4] = 0
+    examined = image.examine(photo_tiff(array, INKS, bits=bits, changed={338: [kind]}))
+    colours = array[..., :4] * (255 / most)
+    assert np.abs(np.asarray(examined.decode()).astype(int) - shown(colours, INKS)).max() <= 2
+    assert examined.notes == ["its transparency is 0 everywhere and counts as none"]
+
+
 @pytest.mark.parametrize(
     ("changed", "words"),
     [
@@ -126,7 +142,10 @@ def test_colours_that_are_multiplied_with_their_transparency_are_so_no_more():
         ({262: [32803]}, "a camera's raw values"),
         ({262: [6], 530: [2, 2]}, "photometric interpretation 6"),
         ({258: [5, 6, 5]}, "5 and 6 bits|of bands of 5 and 6"),
-        ({259: [50002]}, "compression 50002"),
+        ({259: [50002]}, "compression 50002, JPEG XL"),
+        ({259: [33003], 258: [8, 8, 8]}, "compression 33003, JPEG 2000"),
+        ({259: [34887], 258: [8, 8, 8]}, "compression 34887, LERC"),
+        ({259: [34661], 258: [1], 262: [1], 277: [1], 339: []}, "compression 34661, JBIG"),
         ({266: [2], 258: [12, 12, 12]}, "12 bits"),
         ({262: [5], 332: [2], 277: [3]}, "inks that are no CMYK"),
         ({339: [5, 5, 5]}, "format 5"),
