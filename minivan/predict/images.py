@@ -176,7 +176,7 @@ class _Search:
 def _begins_as_image(found: Found) -> bool:
     """Tell whether a file's first bytes are those of an image."""
     from ..image import ImageError
-    from ..image.kinds import FIRST, recognise
+    from ..image.kinds import FIRST, Unread, recognise
 
     if found.fault:
         return False
@@ -186,6 +186,8 @@ def _begins_as_image(found: Found) -> bool:
         else:
             with input.opened(found.name) as file:
                 recognise(file.read(FIRST))
+    except Unread:  # which is said where it is read
+        return True
     except (ImageError, ValueError, OSError):
         return False
     return True

@@ -152,7 +152,9 @@ def test_what_is_not_read_is_named():
     for first, said in (
         (b"%PDF-1.7", "a PDF is nothing that minivan reads: it reads JPEG, PNG"),
         (b"%!PS-Adobe-3.0 EPSF-3.0", "a PostScript file is nothing"),
-        (b"\0\0\0\x18ftypheic\0\0\0\0mif1heic", "a HEIC photo is nothing"),
+        (b"\0\0\0\x18ftypheic\0\0\0\0mif1heic", "a HEIC photo, which minivan does not read: export it as JPEG or PNG"),
+        (b"\0\0\0\x18ftypheim\0\0\0\0mif1heic", "a HEIC photo, which"),
+        (b"\0\0\0\x18ftypisom\0\0\0\0isomiso2", "a film is nothing"),
         (b"  <svg xmlns", "an SVG drawing is nothing"),
         (b"PK\3\4", "a zip file is nothing"),
         (b"version https://git-lfs.github.com", "a pointer of Git LFS"),

@@ -138,13 +138,30 @@ def test_a_wrong_checksum_of_what_is_no_pixel_is_ignored(name, place):
     assert np.array_equal(seen(data[:place] + wrong(name, b"\0" * 9) + data[place:]), photo())
 
 
+def summed_wrongly(data, name):
+    size = struct.unpack(">I", data[data.index(name) - 4 : data.index(name)])[0]
+    place = data.index(name) + 4 + size
+    return data[:place] + bytes([data[place] ^ 1]) + data[place + 1 :]
+
+
 @pytest.mark.parametrize("name", [b"IHDR", b"PLTE", b"IDAT"])
 def test_a_wrong_checksum_of_pixels_refuses(name):
-    data = bytearray(encode(photo().quantize(9)))
-    size = struct.unpack(">I", data[data.index(name) - 4 : data.index(name)])[0]
-    data[data.index(name) + 4 + size] ^= 1
     with pytest.raises(ImageError, match=f"a wrong checksum in the chunk {name.decode()} of a PNG file"):
-        image.decode(bytes(data))
+        image.decode(summed_wrongly(encode(photo().quantize(9)), name))
+
+
+@pytest.mark.parametrize("colours", ["a palette", "a key"])
+def test_a_wrong_checksum_of_transparency_is_ignored(colours):
+    palette = photo().quantize(9)
+    data = encode(palette, transparency=bytes([0, 99])) if colours == "a palette" else encode(photo(), transparency=(1, 2, 3))
+    assert np.array_equal(seen(summed_wrongly(data, b"tRNS")), seen(data))
+
+
+@pytest.mark.parametrize("mode", ["RGB", "RGBA"])
+def test_a_palette_that_is_a_suggestion_is_no_pixel(mode):
+    """Its colours are for screens of few (PNG, 11.2.2)."""
+    data = encode(photo(mode))
+    assert np.array_equal(seen(data[:33] + wrong(b"PLTE", bytes(30)) + data[33:]), seen(data))
 
 
 @pytest.mark.parametrize(
