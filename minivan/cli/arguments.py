@@ -123,6 +123,26 @@ def add_photo(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--truncated", action="store_true", help="answer for a JPEG file that ends early, with what is there")
 
 
+def advised(fault: str) -> str:
+    """Return why a photo cannot be used, and which of those options would take it all the same."""
+    from ..image.bounds import ENDS_EARLY, HIGH_RANGE
+
+    if fault.startswith(ENDS_EARLY):
+        return f"{fault}; --truncated takes it as it is"
+    return f"{fault}; --no-icc takes its numbers for sRGB" if fault.startswith(HIGH_RANGE) else fault
+
+
+@contextlib.contextmanager
+def advising() -> Iterator[None]:
+    """Have what is wrong with a photo say which of those options would take it all the same."""
+    from ..image import ImageError
+
+    try:
+        yield
+    except ImageError as error:
+        raise ImageError(advised(str(error))) from None
+
+
 def add_channels(parser: argparse.ArgumentParser) -> None:
     """Add --channels."""
     parser.add_argument("--channels", type=positive, default=3, metavar="N", help="of an image (default: 3)")

@@ -17,12 +17,13 @@ from .arguments import (
     add_photo,
     add_threads,
     add_weights,
+    advised,
     load_model,
     positive,
     status,
     wrong_calls,
 )
-from .printing import complain, console, note, say_json, utf8
+from .printing import complain, console, note_all, say_json, utf8
 
 if TYPE_CHECKING:
     from rich.progress import Task
@@ -61,12 +62,11 @@ def run(args: argparse.Namespace) -> int:
         make_ready(model)
         for answer in found:
             if isinstance(answer, Unusable):
-                complain(f"{answer.image}: {answer.fault}")
+                complain(f"{answer.image}: {advised(answer.fault)}")
                 failed += 1
             else:
                 show(answer, model)
-                for remark in answer.notes:
-                    note(f"{answer.image}: {remark}")
+                note_all(answer.image, answer.notes)
             advance(1)
     if others := images.said_of_others():
         complain(others)

@@ -16,13 +16,14 @@ from .arguments import (
     add_photo,
     add_threads,
     add_weights,
+    advising,
     in_time,
     load_model,
     positive,
     status,
     wrong_calls,
 )
-from .printing import complain, note, say, say_json
+from .printing import complain, note_all, say, say_json
 
 if TYPE_CHECKING:
     from ..explain import PhotoAttention, PhotoMaps, Seen
@@ -72,13 +73,13 @@ def run(args: argparse.Namespace) -> int:
     shown, failed = [], 0
     for image in images:
         try:
-            seen = look(image)
+            with advising():
+                seen = look(image)
         except (ValueError, OSError) as error:
             complain(sentence(error, image.name))
             failed += 1
             continue
-        for remark in seen.notes:
-            note(f"{image.name}: {remark}")
+        note_all(image.name, seen.notes)
         with wrong_calls():
             found = answer(seen)
         if args.json:

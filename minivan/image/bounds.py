@@ -23,6 +23,7 @@ STRIP = 1 << 20  # pixels that are converted, or moved, at once
 STORED = {"1": 1, "L": 1, "P": 1, "I;16": 2, "I;16B": 2}  # bytes for each pixel of Pillow's modes; of every other mode 4
 PROFILED = 6  # bytes for each of a colour profile: its copy, and its tables of 16 bits twice
 RGB = 4  # Pillow keeps three bytes in four
+ENDS_EARLY, HIGH_RANGE = "a JPEG file that ends early", "a photo of high dynamic range"  # how refusals begin that may be waived
 
 Bytes: TypeAlias = bytes | memoryview
 Stated: TypeAlias = bytes | Space | str  # what a file says of its colours: a profile, a space, or why it is not understood

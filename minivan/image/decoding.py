@@ -17,24 +17,34 @@ from .. import input, npy
 from ..variants import COLOURS
 from . import bands, colour, orientation, profiles, samples, stretch, unended
 from .apart import available, decoded_apart
-from .bounds import LARGEST_FILE, STORED, Bytes, ImageError, Look, Steps, patches
+from .bounds import ENDS_EARLY, LARGEST_FILE, STORED, Bytes, ImageError, Look, Steps, patches
 from .headers import WALKS, tiff_bands, tiff_photo
 from .kinds import FIRST, KINDS, recognise
 
 Made = TypeVar("Made")
 
 
-def decode(source: str | Path | bytes | IO[bytes], exif: bool = True, icc: bool = True, truncated: bool = False) -> Image.Image:
+def decode(
+    source: str | Path | bytes | IO[bytes],
+    exif: bool = True,
+    icc: bool = True,
+    truncated: bool = False,
+    notes: list[str] | None = None,
+) -> Image.Image:
     """Return the first frame of an image file as 8-bit sRGB, turned the way its EXIF orientation says unless `exif` is False.
 
     Colours are what the file says that they are, by an ICC profile or by numbers, unless `icc` is False. Transparent pixels
     are laid over white, unless all are wholly transparent: then none is. 16-bit and floating greyscale are scaled to 8 bits;
     without a profile, CMYK is converted by Pillow. A JPEG file that ends early is a picture where every pixel is there all the
-    same, and otherwise where `truncated` says so. Raises ImageError for anything that is not a complete image of a kind that
-    minivan reads and within the limits of `bounds`, and OSError where the file cannot be opened or is larger than 512 MiB. A
-    decoder runs to its end: to stop waiting for one after a time, decode in a thread, as `minivan.predict` does.
+    same, and otherwise where `truncated` says so. What a person should know of all that is added to `notes`, a phrase each.
+    Raises ImageError for anything that is not a complete image of a kind that minivan reads and within the limits of `bounds`,
+    and OSError where the file cannot be opened or is larger than 512 MiB. A decoder runs to its end: to stop waiting for one
+    after a time, decode in a thread, as `minivan.predict` does.
     """
-    picture = examine(source).decode(exif, icc, truncated)
+    examined = examine(source)
+    picture = examined.decode(exif, icc, truncated)
+    if notes is not None:
+        notes.extend(examined.notes)
     if isinstance(picture, bands.Bands):
         raise ImageError("bands of numbers, where a photo is wanted")
     return picture
@@ -124,7 +134,7 @@ class Examined:
         except (OSError, ValueError) as error:
             raise ImageError(f"damaged image: {damage or _line(error)}") from None
         if missing and not truncated:
-            raise ImageError(f"a JPEG file that ends early: {missing}; --truncated takes it as it is")
+            raise ImageError(f"{ENDS_EARLY}: {missing}; a whole copy of it can be read")
         self.notes.extend([f"the file ends early: {missing}"] if missing else [])
         return picture, b""
 

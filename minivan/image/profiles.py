@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from .bounds import ImageError, Stated
+from .bounds import HIGH_RANGE, ImageError, Stated
 from .spaces import SRGB, Space, written
 
 LARGEST_PROFILE = 4 << 20  # bytes
@@ -72,10 +72,7 @@ def check(stated: tuple[Stated, ...]) -> None:
     """Raise ImageError where the statement that holds names a space whose values are no light of a screen."""
     first = next((each for each in stated if not isinstance(each, str)), None)
     if isinstance(first, Space) and first.unread:
-        raise ImageError(
-            f"a photo of high dynamic range ({first.unread}, ITU-R BT.2100), which minivan does not read: "
-            "export it as SDR, or see with --no-icc what its numbers are as sRGB"
-        )
+        raise ImageError(f"{HIGH_RANGE} ({first.unread}, ITU-R BT.2100), which minivan does not read: export it as SDR")
 
 
 def way(stated: tuple[Stated, ...], picture: Image.Image) -> tuple[Way | None, list[str]]:
