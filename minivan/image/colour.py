@@ -44,8 +44,21 @@ def to_rgb(picture: Image.Image, way: Way | None = None, scale: Scale | None = N
 
 
 def is_unused(picture: Image.Image) -> bool:
-    """Tell whether a picture has a channel of transparency that is 0 everywhere: a byte that nobody wrote."""
+    """Tell whether a picture's transparency is 0 everywhere: bytes that nobody wrote, of a channel or beside a palette."""
+    if picture.mode == "P":
+        values, counts = picture.info.get("transparency"), picture.histogram()  # a number where one colour is transparent
+        if not isinstance(values, bytes):
+            return False
+        return sum(counts[i] for i, value in enumerate(values) if not value) == picture.width * picture.height
     return picture.mode in ("RGBA", "LA", "PA") and picture.getchannel("A").getextrema() == (0, 0)
+
+
+def opaque(picture: Image.Image) -> None:
+    """Have a picture whose transparency is unused show what it has."""
+    if picture.mode == "P":
+        del picture.info["transparency"]
+    else:
+        picture.putalpha(255)
 
 
 def is_rgb(picture: Image.Image) -> bool:

@@ -91,7 +91,7 @@ class Examined:
         if look.key and not look.deep:
             opened.info["transparency"] = look.key[0] if len(look.key) == 1 else look.key
         if colour.is_unused(opened):
-            opened.putalpha(255)
+            colour.opaque(opened)
             self.notes.append(colour.UNUSED)
         way, notes = profiles.way(colours, opened)
         self.notes.extend(notes)

@@ -117,7 +117,9 @@ def bmp_with_alpha(picture):
     return b"BM" + struct.pack("<IHHI", 138 + len(pixels), 0, 0, 138) + header + pixels
 
 
-@pytest.mark.parametrize("kind", ["PNG", "PNG grey", "BMP", "WEBP", "TIFF", "TIFF multiplied", "TIFF 12", "AVIF", "JPEG2000"])
+@pytest.mark.parametrize(
+    "kind", ["PNG", "PNG grey", "PNG palette", "BMP", "WEBP", "TIFF", "TIFF multiplied", "TIFF 12", "AVIF", "JPEG2000"]
+)
 def test_transparency_that_is_zero_everywhere_is_none(kind):
     """One pixel that is not makes it transparency."""
     grey, where = kind in ("PNG grey", "TIFF 12"), (0, 0)
@@ -127,6 +129,10 @@ def test_transparency_that_is_zero_everywhere_is_none(kind):
         picture = Image.new("LA" if grey else "RGBA", (24, 16), (*colour, 0))
         for place in shown:
             picture.putpixel(place, (*colour, 255))
+        if kind == "PNG palette":
+            indices = Image.fromarray(np.asarray(picture.getchannel("A")) // 255).convert("P")
+            indices.putpalette([*colour] * 3)
+            return encode(indices, transparency=bytes([0, 255] if shown else [0, 0, 0]))
         if kind == "BMP":
             return bmp_with_alpha(picture)
         if kind.startswith("TIFF "):
