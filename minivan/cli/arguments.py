@@ -16,6 +16,7 @@ from ..processors import MOST_THREADS, budget
 from .printing import note
 
 if TYPE_CHECKING:
+    from ..image import Reading
     from ..van import VAN
 
 Result = TypeVar("Result")
@@ -121,6 +122,13 @@ def add_photo(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--no-exif", action="store_true", help="do not turn the photo the way its EXIF data say")
     parser.add_argument("--no-icc", action="store_true", help="take its colours for sRGB, whatever it says that they are")
     parser.add_argument("--truncated", action="store_true", help="answer for a JPEG file that ends early, with what is there")
+
+
+def reading(args: argparse.Namespace) -> Reading:
+    """Return how those options say that a photo is read."""
+    from ..image import Reading
+
+    return Reading(not args.no_exif, not args.no_icc, args.truncated)
 
 
 def advised(fault: str) -> str:

@@ -20,6 +20,7 @@ from .arguments import (
     advised,
     load_model,
     positive,
+    reading,
     status,
     wrong_calls,
 )
@@ -58,7 +59,7 @@ def run(args: argparse.Namespace) -> int:
     show = print_json if args.json else print_text
     failed = 0
     with wrong_calls(), progress(len(images)) as advance:
-        found = answers(model, images, args.top_k, not args.no_exif, args.threads, not args.no_icc, args.truncated)
+        found = answers(model, images, args.top_k, threads=args.threads, how=reading(args))
         make_ready(model)
         for answer in found:
             if isinstance(answer, Unusable):

@@ -20,6 +20,7 @@ from .arguments import (
     in_time,
     load_model,
     positive,
+    reading,
     status,
     wrong_calls,
 )
@@ -114,7 +115,7 @@ def looking(model: VAN, args: argparse.Namespace) -> Look:
         if image.fault:
             raise ValueError(image.fault)
         source = image.source()  # a pipe is read here, where Ctrl-C is heard
-        return in_time(lambda: explain.look(model, source, side, not args.no_exif, image.name, not args.no_icc, args.truncated))
+        return in_time(lambda: explain.look(model, source, side, name=image.name, **reading(args)._asdict()))
 
     return look
 

@@ -7,7 +7,18 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ..input import amount
-from .arguments import RIGHT, add_engine, add_photo, add_threads, add_weights, advising, in_time, load_model, wrong_calls
+from .arguments import (
+    RIGHT,
+    add_engine,
+    add_photo,
+    add_threads,
+    add_weights,
+    advising,
+    in_time,
+    load_model,
+    reading,
+    wrong_calls,
+)
 from .printing import note_all, say
 
 if TYPE_CHECKING:
@@ -56,8 +67,7 @@ def own(model: VAN, args: argparse.Namespace) -> Photo:
 
     remarks: list[str] = []
     with advising():
-        how = not args.no_exif, not args.no_icc, args.truncated
-        picture = in_time(lambda: image.decode(args.photo, *how, remarks), args.photo)
+        picture = in_time(lambda: image.decode(args.photo, *reading(args), remarks), args.photo)
     note_all(args.photo, remarks)
     return page.look(model, Path(args.photo).name, picture)
 

@@ -18,7 +18,7 @@ from PIL.Image import Image
 from ..card import Preprocessing
 from ..checks import Float32
 from ..geometry import SMALLEST_SIDE
-from ..image import Bands, examine, normalise, prepare, view
+from ..image import Bands, Reading, examine, normalise, prepare, view
 from ..van import VAN
 from .choices import LARGEST_VIEW, SMALLEST_VIEW
 
@@ -60,7 +60,7 @@ def look(
     trained = model.card.preprocessing
     side = view_side(trained, size)
     examined = examine(source, trained.channels)
-    picture = examined.decode(exif, icc, truncated)
+    picture = examined.decode(Reading(exif, icc, truncated))
     x = _square(picture, trained, side)
     as_trained = x if side == trained.crop else _square(picture, trained, trained.crop)
     large = view(picture, scaled(trained, max(side, DISPLAY)))

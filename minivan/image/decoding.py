@@ -7,7 +7,7 @@ import io
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import IO, Any, TypeVar
+from typing import IO, Any, NamedTuple, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -42,12 +42,23 @@ def decode(
     after a time, decode in a thread, as `minivan.predict` does.
     """
     examined = examine(source)
-    picture = examined.decode(exif, icc, truncated)
+    picture = examined.decode(Reading(exif, icc, truncated))
     if notes is not None:
         notes.extend(examined.notes)
     if isinstance(picture, bands.Bands):
         raise ImageError("bands of numbers, where a photo is wanted")
     return picture
+
+
+class Reading(NamedTuple):
+    """How a photo is read: whether EXIF turns it, a profile colours it, and what is left of a JPEG file is taken."""
+
+    exif: bool = True
+    icc: bool = True
+    truncated: bool = False
+
+
+AS_STATED = Reading()
 
 
 @dataclass(frozen=True)
@@ -66,26 +77,27 @@ class Examined:
         photo = self.look.kind != bands.ARRAY and self.stored is None and self.channels == COLOURS
         return 1 if photo else self.channels
 
-    def decode(self, exif: bool = True, icc: bool = True, truncated: bool = False) -> Image.Image | bands.Bands:
+    def decode(self, how: Reading = AS_STATED) -> Image.Image | bands.Bands:
         """Return its picture; see `minivan.image.decode`. A photo is one of Pillow's for three channels, else it is bands.
 
-        What a person should know of it is added to `notes`, a phrase each.
+        What a person should know of it is in `notes` then, a phrase each.
         """
-        return _named(lambda: self._decode(exif, icc, truncated))
+        self.notes.clear()
+        return _named(lambda: self._decode(how))
 
-    def _decode(self, exif: bool, icc: bool, truncated: bool) -> Image.Image | bands.Bands:
+    def _decode(self, how: Reading) -> Image.Image | bands.Bands:
         if self.look.kind == bands.ARRAY:
             return bands.of_array(bytes(self.look.parts[0]), self.channels)
         if self.stored is not None:
             picture = bands.Bands(tuple(map(bands.plane, self.stored.planes(map(_values, self.stored.files())))))
-            return picture.each(lambda band: orientation.turned(band, self.look.orientation if exif else 0))
-        return bands.of_photo(self._photo(exif, icc, truncated), self.channels)
+            return picture.each(lambda band: orientation.turned(band, self.look.orientation if how.exif else 0))
+        return bands.of_photo(self._photo(how), self.channels)
 
-    def _photo(self, exif: bool, icc: bool, truncated: bool) -> Image.Image:
+    def _photo(self, how: Reading) -> Image.Image:
         look = self.look
-        colours = look.colours if icc else ()
+        colours = look.colours if how.icc else ()
         profiles.check(colours)
-        opened, found = self._opened(truncated)
+        opened, found = self._opened(how.truncated)
         if look.scale > 1:
             self.notes.append(f"it is read at 1/{look.scale} of its width and height, {look.width} x {look.height} pixels")
         if look.key and not look.deep:
@@ -102,7 +114,7 @@ class Examined:
             self.notes.extend(scale.notes if scale else ())
             picture = colour.to_rgb(opened, way, scale)
         del opened  # its pixels, before a turn takes as many again
-        if not exif:
+        if not how.exif:
             return picture
         number = look.orientation or orientation.from_exif(look.exif or found) or orientation.from_xmp(look.xmp)
         return orientation.turned(picture, number)

@@ -13,7 +13,7 @@ from PIL import Image
 from ..card import Preprocessing
 from .bands import GREY, Bands
 from .bounds import LARGEST_PIXELS, RGB, STRIP, ImageError
-from .decoding import examine
+from .decoding import Reading, examine
 
 
 def resize(picture: Image.Image, shorter: int, interpolation: str = "bicubic") -> Image.Image:
@@ -106,7 +106,7 @@ def prepare(
     (C, H, W). Arguments and errors as for `decode`.
     """
     examined = examine(source, preprocessing.channels)
-    picture = examined.decode(exif, icc, truncated)
+    picture = examined.decode(Reading(exif, icc, truncated))
     if notes is not None:
         notes.extend(examined.notes)
     return normalise(view(picture, preprocessing), preprocessing.mean, preprocessing.std)

@@ -47,7 +47,7 @@ def test_a_jpeg_that_lacks_pixels_is_read_when_asked_for_and_says_how_many(name,
     with pytest.raises(ImageError, match=r"ends early: .* not all there.*; a whole copy of it can be read$"):
         image.decode(cut)
     examined = image.examine(cut)
-    got, whole = np.asarray(examined.decode(truncated=True)).astype(int), seen(data)
+    got, whole = np.asarray(examined.decode(image.Reading(truncated=True))).astype(int), seen(data)
     (note,) = examined.notes
     if name != "progressive":
         percent = float(note.removeprefix("the file ends early: ").partition("%")[0])
@@ -77,7 +77,7 @@ def test_a_jpeg_that_was_cut_and_given_an_end_mark_is_not_whole(name, share):
     with pytest.raises(ImageError, match=r"ends early: \d+\.\d% of its (rows|coefficients) are not all there"):
         image.decode(cut)
     examined = image.examine(cut)
-    assert examined.decode(truncated=True).size == SMALL.size and len(examined.notes) == 1
+    assert examined.decode(image.Reading(truncated=True)).size == SMALL.size and len(examined.notes) == 1
 
 
 @pytest.mark.parametrize("mode", ["RGB", "L", "CMYK"])
