@@ -97,17 +97,7 @@ def test_batches():
 
 
 def test_a_folder_is_searched_by_many_endings_and_first_bytes_and_says_what_it_left_out(tmp_path):
-    photos = [
-        "coffee.jfif",
-        "coffee.JPE",
-        "coffee.mpo",
-        "coffee.j2k",
-        "coffee.pnm",
-        "coffee.heic",
-        "coffee",
-        "sub/.hidden",
-        "phone",
-    ]
+    photos = ["coffee.jfif", "coffee.JPE", "coffee.mpo", "coffee.j2k", "coffee.pnm", "coffee.heic", "coffee", "sub/.hidden"]
     photos.append("phone")
     others = ["notes.txt", "coffee.pnm.jpg_large", "words", "a.json"]
     systems = ["Thumbs.db", ".DS_Store", "._coffee.jpg", "__MACOSX/coffee.jpg", "desktop.ini"]
