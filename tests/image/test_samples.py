@@ -9,8 +9,8 @@ import zlib
 import numpy as np
 import pytest
 from PIL import Image
-from support.pictures import chunk, encode
-from support.tiff_photos import DEFLATE, LZW, PACKBITS, RAW, photo_tiff
+from support.pictures import chunk, encode, photo
+from support.tiff_photos import DEFLATE, DIFFERENCES, LZMA, LZW, PACKBITS, RAW, photo_tiff
 
 from minivan import image
 from minivan.image import ImageError, bounds
@@ -64,6 +64,8 @@ def judge(draw, compressions):
         order=draw.choice("<>"),
     )
     extra = {338: [kind, *[0] * (further - 1)]} if further else {}
+    if said["compression"] in (LZW, DEFLATE, LZMA) and bits in (8, 16, 32):
+        extra[317] = [draw.choice([1, DIFFERENCES])]
     data = photo_tiff(array, photometric, changed=extra, **said)
     scaled = array.astype(float) * 255 / ((1 << bits) - 1)
     colours = scaled[..., : COLOURS[photometric]]
@@ -86,14 +88,25 @@ def test_every_pixel_of_a_tiff_photo_is_what_its_samples_say(seed):
 def test_every_pixel_of_a_packed_tiff_photo_is_what_its_samples_say():
     draw = random.Random(9)
     for _ in range(6):
-        judge(draw, [LZW, DEFLATE, PACKBITS])
+        judge(draw, [LZW, DEFLATE, PACKBITS, LZMA])
 
 
 @pytest.mark.slow
 def test_every_pixel_of_many_packed_tiff_photos_is_what_its_samples_say():
     draw = random.Random(10)
     for _ in range(100):
-        judge(draw, [LZW, DEFLATE, PACKBITS])
+        judge(draw, [LZW, DEFLATE, PACKBITS, LZMA])
+
+
+@pytest.mark.parametrize(
+    ("packing", "mode", "off"),
+    [("group3", "1", 0), ("group4", "1", 0), ("zstd", "RGB", 0), ("jpeg", "RGB", 5), ("jpeg", "L", 5)],
+)
+def test_a_tiff_photo_is_read_whatever_it_is_packed_with(packing, mode, off):
+    """By a writer that knows these packings; of those that lose something, `off` levels on average."""
+    picture = photo(mode, (40, 30)).resize((120, 90), Image.Resampling.NEAREST)
+    got = seen(encode(picture, "TIFF", compression=packing, **({"quality": 95} if packing == "jpeg" else {})))
+    assert np.abs(got - np.asarray(picture.convert("RGB"))).mean() <= off
 
 
 @pytest.mark.parametrize("dtype", ["f2", "f4", "f8", "i1", "i2", "i4"])
@@ -145,6 +158,7 @@ def test_transparent_inks_lie_over_white(kind, bits):
         ({259: [50002]}, "compression 50002, JPEG XL"),
         ({259: [33003], 258: [8, 8, 8]}, "compression 33003, JPEG 2000"),
         ({259: [34887], 258: [8, 8, 8]}, "compression 34887, LERC"),
+        ({259: [50001], 258: [8, 8, 8]}, "compression 50001, WebP"),
         ({259: [34661], 258: [1], 262: [1], 277: [1], 339: []}, "compression 34661, JBIG"),
         ({266: [2], 258: [12, 12, 12]}, "12 bits"),
         ({262: [5], 332: [2], 277: [3]}, "inks that are no CMYK"),
