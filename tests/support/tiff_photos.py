@@ -45,7 +45,8 @@ def differences(block):
 def photo_tiff(array, photometric, bits=None, planar=False, tile=None, rows=None, compression=RAW, order="<", changed=None):
     """Return a file of an array (H, W, C) of samples of so many bits: planar or not, in strips of `rows`, or in tiles.
 
-    Where `changed` says so, by the tag 317, samples that fill bytes are stored as their differences. `changed` are further entries by their tags, each a list of short numbers; those of none are left out.
+    Where `changed` says so, by the tag 317, samples that fill bytes are stored as their differences. `changed` are further
+    entries by their tags, each a list of short numbers; those of none are left out.
     """
     height, width, count = array.shape
     bits = bits or 8 * array.dtype.itemsize

@@ -22,7 +22,8 @@ UNREAD = {
 FURTHER = (2, 3, 4, 6, 7, 32771)  # packings that know pixels and that the decoder reads: fax and JPEG
 PACKINGS_UNREAD = {
     33003: "JPEG 2000", 33004: "JPEG 2000", 33005: "JPEG 2000", 34712: "JPEG 2000", 34661: "JBIG", 34715: "JBIG2",
-    34887: "LERC", 34892: "JPEG of raw values", 34933: "PNG", 34934: "JPEG XR", 50001: "WebP", 50002: "JPEG XL", 52546: "JPEG XL",
+    34887: "LERC", 34892: "JPEG of raw values", 34933: "PNG", 34934: "JPEG XR", 50001: "WebP",
+    50002: "JPEG XL", 52546: "JPEG XL",
 }  # fmt: skip
 WHOLE, FLOATING, UNSAID = 1, 3, 4  # sample formats
 FILL, SUBSAMPLING, INK_SET = 266, 530, 332
