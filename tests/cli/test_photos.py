@@ -44,7 +44,9 @@ def test_how_a_photo_was_read_is_said(name, tmp_path, monkeypatch, capsys):
         assert json.loads(out)["notes"] == [note]
 
 
-@pytest.mark.parametrize("name", ["classify", "explain", "explore", "lka", "oracle"])
+@pytest.mark.parametrize(
+    "name", ["classify", "explain", "lka", *(pytest.param(name, marks=pytest.mark.slow) for name in ("explore", "oracle"))]
+)
 @pytest.mark.parametrize(("photo", "option"), [(ENDS_EARLY, "--truncated"), (HIGH_RANGE, "--no-icc")], ids=["cut", "PQ"])
 def test_an_option_that_would_take_a_photo_is_named_where_the_command_has_it(
     name, photo, option, tmp_path, monkeypatch, capsys
