@@ -16,6 +16,7 @@ from ..processors import MOST_THREADS, budget
 from .printing import note
 
 if TYPE_CHECKING:
+    from ..image import Reading
     from ..van import VAN
 
 Result = TypeVar("Result")
@@ -121,6 +122,33 @@ def add_photo(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--no-exif", action="store_true", help="do not turn the photo the way its EXIF data say")
     parser.add_argument("--no-icc", action="store_true", help="take its colours for sRGB, whatever it says that they are")
     parser.add_argument("--truncated", action="store_true", help="answer for a JPEG file that ends early, with what is there")
+
+
+def reading(args: argparse.Namespace) -> Reading:
+    """Return how those options say that a photo is read."""
+    from ..image import Reading
+
+    return Reading(not args.no_exif, not args.no_icc, args.truncated)
+
+
+def advised(fault: str) -> str:
+    """Return why a photo cannot be used, and which of those options would take it all the same."""
+    from ..image.bounds import ENDS_EARLY, HIGH_RANGE
+
+    if fault.startswith(ENDS_EARLY):
+        return f"{fault}; --truncated takes it as it is"
+    return f"{fault}; --no-icc takes its numbers for sRGB" if fault.startswith(HIGH_RANGE) else fault
+
+
+@contextlib.contextmanager
+def advising() -> Iterator[None]:
+    """Have what is wrong with a photo say which of those options would take it all the same."""
+    from ..image import ImageError
+
+    try:
+        yield
+    except ImageError as error:
+        raise ImageError(advised(str(error))) from None
 
 
 def add_channels(parser: argparse.ArgumentParser) -> None:

@@ -17,12 +17,14 @@ from .arguments import (
     add_photo,
     add_threads,
     add_weights,
+    advised,
     load_model,
     positive,
+    reading,
     status,
     wrong_calls,
 )
-from .printing import complain, console, note, say_json, utf8
+from .printing import complain, console, note_all, say_json, utf8
 
 if TYPE_CHECKING:
     from rich.progress import Task
@@ -57,16 +59,15 @@ def run(args: argparse.Namespace) -> int:
     show = print_json if args.json else print_text
     failed = 0
     with wrong_calls(), progress(len(images)) as advance:
-        found = answers(model, images, args.top_k, not args.no_exif, args.threads, not args.no_icc, args.truncated)
+        found = answers(model, images, args.top_k, threads=args.threads, how=reading(args))
         make_ready(model)
         for answer in found:
             if isinstance(answer, Unusable):
-                complain(f"{answer.image}: {answer.fault}")
+                complain(f"{answer.image}: {advised(answer.fault)}")
                 failed += 1
             else:
                 show(answer, model)
-                for remark in answer.notes:
-                    note(f"{answer.image}: {remark}")
+                note_all(answer.image, answer.notes)
             advance(1)
     if others := images.said_of_others():
         complain(others)

@@ -16,13 +16,15 @@ from .arguments import (
     add_photo,
     add_threads,
     add_weights,
+    advising,
     in_time,
     load_model,
     positive,
+    reading,
     status,
     wrong_calls,
 )
-from .printing import complain, note, say, say_json
+from .printing import complain, note_all, say, say_json
 
 if TYPE_CHECKING:
     from ..explain import PhotoAttention, PhotoMaps, Seen
@@ -72,13 +74,13 @@ def run(args: argparse.Namespace) -> int:
     shown, failed = [], 0
     for image in images:
         try:
-            seen = look(image)
+            with advising():
+                seen = look(image)
         except (ValueError, OSError) as error:
             complain(sentence(error, image.name))
             failed += 1
             continue
-        for remark in seen.notes:
-            note(f"{image.name}: {remark}")
+        note_all(image.name, seen.notes)
         with wrong_calls():
             found = answer(seen)
         if args.json:
@@ -113,7 +115,7 @@ def looking(model: VAN, args: argparse.Namespace) -> Look:
         if image.fault:
             raise ValueError(image.fault)
         source = image.source()  # a pipe is read here, where Ctrl-C is heard
-        return in_time(lambda: explain.look(model, source, side, not args.no_exif, image.name, not args.no_icc, args.truncated))
+        return in_time(lambda: explain.look(model, source, side, name=image.name, **reading(args)._asdict()))
 
     return look
 

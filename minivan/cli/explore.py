@@ -7,8 +7,19 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ..input import amount
-from .arguments import RIGHT, add_engine, add_exif, add_threads, add_weights, in_time, load_model, wrong_calls
-from .printing import say
+from .arguments import (
+    RIGHT,
+    add_engine,
+    add_photo,
+    add_threads,
+    add_weights,
+    advising,
+    in_time,
+    load_model,
+    reading,
+    wrong_calls,
+)
+from .printing import note_all, say
 
 if TYPE_CHECKING:
     from ..page import Photo
@@ -29,7 +40,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--light", action="store_true", help="less than 2 MB: one photo computed beforehand, and no network in the page")
     add_weights(parser)
     add_threads(parser)
-    add_exif(parser)
+    add_photo(parser)
     add_engine(parser, "exact", "of the logits that the page compares its own with")
 
 
@@ -56,7 +67,10 @@ def own(model: VAN, args: argparse.Namespace) -> Photo:
     """Return the photo of the command line; it goes by its file's name."""
     from .. import image, page
 
-    picture = in_time(lambda: image.decode(args.photo, not args.no_exif), args.photo)
+    remarks: list[str] = []
+    with advising():
+        picture = in_time(lambda: image.decode(args.photo, *reading(args), remarks), args.photo)
+    note_all(args.photo, remarks)
     return page.look(model, Path(args.photo).name, picture)
 
 

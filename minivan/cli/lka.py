@@ -7,7 +7,7 @@ from pathlib import Path
 
 from ..geometry import CONV_SPATIAL, LARGE_KERNEL
 from .arguments import RIGHT, in_time, whole, wrong_calls
-from .printing import say, say_json
+from .printing import note_all, say, say_json
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -40,7 +40,9 @@ def run(args: argparse.Namespace) -> int:
         model = photo.bundled_model()
     path = photo.example() if args.image is None else args.image
     with wrong_calls(path):
-        walked = photo.walk(model, path, lambda path: in_time(lambda: decode(path)))
+        remarks: list[str] = []
+        walked = photo.walk(model, path, lambda path: in_time(lambda: decode(path, notes=remarks)))
+    note_all(path, remarks)
     n = numbers(args.K, d, args.C, args.size)
     if args.plot is not None:
         from ..explain.figure import save

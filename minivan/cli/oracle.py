@@ -14,7 +14,7 @@ from ..errors import WrongCall, reason
 from ..output import place, replacing
 from .arguments import NO, RIGHT, add_engine, add_key, add_reading, add_threads, in_time, wrong_calls
 from .oracle_report import layers, print_answers, print_report
-from .printing import note, say, say_json
+from .printing import note, note_all, say, say_json
 
 if TYPE_CHECKING:
     from ..oracle import Asked
@@ -118,8 +118,10 @@ def run_record(args: argparse.Namespace) -> int:
         model = load(args.model, args.engine, key=args.key, strict=args.strict, allow_nonfinite=args.allow_nonfinite)
         for remark in model.card.notes:
             note(remark)
-        read = functools.partial(oracle.read_input, args.input, model.card.preprocessing)
+        remarks: list[str] = []
+        read = functools.partial(oracle.read_input, args.input, model.card.preprocessing, remarks)
         x = read() if oracle.is_tensor(args.input) else in_time(read, args.input)
+        note_all(args.input, remarks)
         beside = place(args.output).parent if args.output else None
         with oracle.Spool(beside) as spool:
             trace = oracle.record(

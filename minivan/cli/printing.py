@@ -40,6 +40,12 @@ def note(text: object) -> None:
     _tell(f"note: {printable(text)}")
 
 
+def note_all(about: object, remarks: Iterable[str]) -> None:
+    """Print a line for each thing worth knowing about a file."""
+    for remark in remarks:
+        note(f"{about}: {remark}")
+
+
 def _tell(line: str) -> None:
     """Print a line on standard error; where that is full or closed the answers go on, and the exit status tells the rest."""
     with contextlib.suppress(OSError, ValueError):  # ValueError: a stream that was closed

@@ -10,7 +10,7 @@ from ..errors import printable
 from ..explain.choices import FIELD_SIDE, NOISE_IMAGES
 from ..predict.images import find_images
 from .arguments import RIGHT, add_threads, add_weights, in_time, load_model, positive, wrong_calls
-from .printing import complain, console, say, say_json
+from .printing import complain, console, note_all, say, say_json
 
 if TYPE_CHECKING:
     from ..card import Preprocessing
@@ -69,7 +69,9 @@ def read(args: argparse.Namespace, preprocessing: Preprocessing) -> Float32:
             if image.fault:
                 raise ValueError(image.fault)
             source = image.source()  # a pipe is read here, where Ctrl-C is heard
-            photos.append(in_time(functools.partial(batch, preprocessing, [source], args.size)))
+            remarks: list[str] = []
+            photos.append(in_time(functools.partial(batch, preprocessing, [source], args.size, remarks)))
+            note_all(image.name, remarks)
     return np.concatenate(photos)
 
 

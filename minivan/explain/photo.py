@@ -48,6 +48,7 @@ class PhotoMaps:
             "model": self.model.card.name,
             "method": self.method,
             "input": list(self.seen.x.shape[2:]),
+            "notes": [*self.seen.notes],
             "classes": [
                 {
                     "index": found.index,
@@ -87,6 +88,7 @@ class PhotoAttention:
             "image": self.seen.name,
             "model": self.model.card.name,
             "input": list(self.seen.x.shape[2:]),
+            "notes": [*self.seen.notes],
             "blocks": {
                 path: {
                     "stride": paths.stride_of(path),

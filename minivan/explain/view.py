@@ -18,7 +18,7 @@ from PIL.Image import Image
 from ..card import Preprocessing
 from ..checks import Float32
 from ..geometry import SMALLEST_SIDE
-from ..image import Bands, examine, normalise, prepare, view
+from ..image import Bands, Reading, examine, normalise, prepare, view
 from ..van import VAN
 from .choices import LARGEST_VIEW, SMALLEST_VIEW
 
@@ -60,7 +60,7 @@ def look(
     trained = model.card.preprocessing
     side = view_side(trained, size)
     examined = examine(source, trained.channels)
-    picture = examined.decode(exif, icc, truncated)
+    picture = examined.decode(Reading(exif, icc, truncated))
     x = _square(picture, trained, side)
     as_trained = x if side == trained.crop else _square(picture, trained, trained.crop)
     large = view(picture, scaled(trained, max(side, DISPLAY)))
@@ -73,10 +73,13 @@ def _square(picture: Image | Bands, trained: Preprocessing, side: int) -> Float3
     return normalise(view(picture, scaled(trained, side)), trained.mean, trained.std)[None]
 
 
-def batch(preprocessing: Preprocessing, sources: Iterable[Source], side: int) -> Float32:
-    """Return the same part of each photo that `look` shows, float32 (N, C, side, side). Raises as `look` does."""
+def batch(preprocessing: Preprocessing, sources: Iterable[Source], side: int, notes: list[str] | None = None) -> Float32:
+    """Return the same part of each photo that `look` shows, float32 (N, C, side, side). Raises as `look` does.
+
+    What a person should know of how they were read is added to `notes`, a phrase each.
+    """
     shown = scaled(preprocessing, view_side(preprocessing, side))
-    return np.stack([prepare(source, shown) for source in sources])
+    return np.stack([prepare(source, shown, notes=notes) for source in sources])
 
 
 def scaled(preprocessing: Preprocessing, side: int) -> Preprocessing:

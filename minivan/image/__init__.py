@@ -8,7 +8,7 @@ has the pictures that are no RGB photos: grey ones, and those of cameras that se
 from .bands import Bands
 from .bounds import LARGEST_FILE, LARGEST_HELD, LARGEST_PIXELS, LONGEST, ImageError, walked
 from .colour import to_rgb
-from .decoding import Examined, decode, examine
+from .decoding import Examined, Reading, decode, examine
 from .kinds import SUFFIXES
 from .preparing import centre_crop, normalise, prepare, resize, view, viewed
 
@@ -21,6 +21,7 @@ __all__ = [
     "Bands",
     "Examined",
     "ImageError",
+    "Reading",
     "centre_crop",
     "decode",
     "examine",

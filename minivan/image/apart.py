@@ -19,7 +19,7 @@ import PIL
 from PIL import Image
 
 from .. import shipped
-from .bounds import LONGEST, STORED, STRIP, Bytes, ImageError, Look
+from .bounds import LONGEST, STORED, Bytes, ImageError, Look, patches
 from .kinds import KINDS
 
 INTERPRETER = 256 << 20  # bytes of address space that Python and Pillow take themselves
@@ -78,7 +78,7 @@ def _feed(file: IO[bytes], parts: Iterable[Bytes]) -> None:
 
 
 def _received(file: IO[bytes], look: Look) -> Image.Image:
-    """Make a picture of what the process writes, a strip at a time."""
+    """Make a picture of what the process writes, a part at a time."""
     words = file.readline(LONGEST_LINE).decode("ascii", "replace").split()
     if words[:1] == ["!"]:
         raise ImageError(f"damaged image: {' '.join(words[1:])}")
@@ -88,12 +88,11 @@ def _received(file: IO[bytes], look: Look) -> Image.Image:
     if width * height * STORED.get(mode, 4) > look.pixels * 4:
         raise ImageError(f"damaged image: {look.width} x {look.height} pixels, or {width} x {height}")
     picture = Image.new(mode, (width, height))
-    rows = max(1, STRIP // width)
-    each = len(Image.new(mode, (width, 1)).tobytes())
-    for top in range(0, height, rows):
-        size = width, min(rows, height - top)
-        pixels = file.read(each * size[1])
-        if len(pixels) < each * size[1]:
+    for left, top, right, bottom in patches(width, height):
+        size = right - left, bottom - top
+        needed = len(Image.new(mode, (size[0], 1)).tobytes()) * size[1]
+        pixels = file.read(needed)
+        if len(pixels) < needed:
             raise ImageError("damaged image: its decoder ended too early")
-        picture.paste(Image.frombytes(mode, size, pixels), (0, top))
+        picture.paste(Image.frombytes(mode, size, pixels), (left, top))
     return picture

@@ -6,6 +6,7 @@ limits here is refused before a decoder starts.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TypeAlias
 
@@ -22,6 +23,7 @@ STRIP = 1 << 20  # pixels that are converted, or moved, at once
 STORED = {"1": 1, "L": 1, "P": 1, "I;16": 2, "I;16B": 2}  # bytes for each pixel of Pillow's modes; of every other mode 4
 PROFILED = 6  # bytes for each of a colour profile: its copy, and its tables of 16 bits twice
 RGB = 4  # Pillow keeps three bytes in four
+ENDS_EARLY, HIGH_RANGE = "a JPEG file that ends early", "a photo of high dynamic range"  # how refusals begin that may be waived
 
 Bytes: TypeAlias = bytes | memoryview
 Stated: TypeAlias = bytes | Space | str  # what a file says of its colours: a profile, a space, or why it is not understood
@@ -30,6 +32,18 @@ Stated: TypeAlias = bytes | Space | str  # what a file says of its colours: a pr
 def walked(size: int) -> int:
     """Return the most bytes that are held while a file of `size` bytes is read and its header is walked over."""
     return WALK + 6 * size
+
+
+def patches(width: int, height: int) -> Iterator[tuple[int, int, int, int]]:
+    """Yield the parts of a picture that are converted at once, in reading order: left, top, right and bottom of each.
+
+    A part is some whole rows, or of a row that is longer than STRIP pixels a piece, which begins at a multiple of STRIP.
+    """
+    wide = max(1, min(width, STRIP))
+    rows = max(1, STRIP // wide)
+    for top in range(0, height, rows):
+        for left in range(0, width, wide):
+            yield left, top, min(left + wide, width), min(top + rows, height)
 
 
 class ImageError(ValueError):

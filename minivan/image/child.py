@@ -55,9 +55,11 @@ def main(folder: str, module: str, decoder: str, held: str, seconds: str, parent
             picture = picture.convert("RGBA" if picture.mode == "PA" else "RGB")
         width, height = picture.size
         out.write(f"{picture.mode} {width} {height}\n".encode())
-        rows = max(1, STRIP // width)
+        wide = min(width, STRIP)
+        rows = max(1, STRIP // wide)
         for top in range(0, height, rows):
-            out.write(picture.crop((0, top, width, min(top + rows, height))).tobytes())
+            for left in range(0, width, wide):
+                out.write(picture.crop((left, top, min(left + wide, width), min(top + rows, height))).tobytes())
     except MemoryError:
         out.write(b"! it needs more memory than its header says\n")
     except Exception as error:

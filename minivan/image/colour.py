@@ -9,11 +9,12 @@ import numpy.typing as npt
 from PIL import Image
 
 from . import stretch
-from .bounds import STRIP
+from .bounds import patches
 from .profiles import Way, from_lab
 from .stretch import Scale
 
 WIDE = ("I;16", "I;16L", "I;16B", "I;16N", "I", "F")  # greyscale of more than 8 bits
+UNUSED = "its transparency is 0 everywhere and counts as none"
 ALPHA = ("RGBA", "LA", "PA", "RGBa", "La")
 
 
@@ -43,8 +44,21 @@ def to_rgb(picture: Image.Image, way: Way | None = None, scale: Scale | None = N
 
 
 def is_unused(picture: Image.Image) -> bool:
-    """Tell whether a picture has a channel of transparency that is 0 everywhere: a byte that nobody wrote."""
+    """Tell whether a picture's transparency is 0 everywhere: bytes that nobody wrote, of a channel or beside a palette."""
+    if picture.mode == "P":
+        values, counts = picture.info.get("transparency"), picture.histogram()  # a number where one colour is transparent
+        if not isinstance(values, bytes):
+            return False
+        return sum(counts[i] for i, value in enumerate(values) if not value) == picture.width * picture.height
     return picture.mode in ("RGBA", "LA", "PA") and picture.getchannel("A").getextrema() == (0, 0)
+
+
+def opaque(picture: Image.Image) -> None:
+    """Have a picture whose transparency is unused show what it has."""
+    if picture.mode == "P":
+        del picture.info["transparency"]
+    else:
+        picture.putalpha(255)
 
 
 def is_rgb(picture: Image.Image) -> bool:
@@ -53,14 +67,13 @@ def is_rgb(picture: Image.Image) -> bool:
 
 
 def _in_strips(picture: Image.Image, convert: Callable[[Image.Image], Image.Image]) -> Image.Image:
-    """Convert some rows at a time: what a conversion holds beside its result is a strip's."""
-    width, height = picture.size
-    rows = max(1, STRIP // width)
-    if rows >= height:
+    """Convert a part at a time: what a conversion holds beside its result is a part's."""
+    places = [*patches(*picture.size)]
+    if len(places) == 1:
         return convert(picture)
     made = Image.new("RGB", picture.size)
-    for top in range(0, height, rows):
-        made.paste(convert(picture.crop((0, top, width, min(top + rows, height)))), (0, top))
+    for place in places:
+        made.paste(convert(picture.crop(place)), place[:2])
     return made
 
 
@@ -90,11 +103,9 @@ def _over_white(rgba: Image.Image) -> Image.Image:
 
 
 def strips(picture: Image.Image) -> Iterator[npt.NDArray[np.generic]]:
-    """Yield the values of a picture, some rows at a time."""
-    width, height = picture.size
-    rows = max(1, STRIP // width)
-    for top in range(0, height, rows):
-        yield np.asarray(picture.crop((0, top, width, min(top + rows, height))))
+    """Yield the values of a picture, a part at a time, as `bounds.patches` has them."""
+    for place in patches(*picture.size):
+        yield np.asarray(picture.crop(place))
 
 
 def _grey(values: npt.NDArray[np.float64]) -> Image.Image:

@@ -7,7 +7,7 @@ import io
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import IO, Any, TypeVar
+from typing import IO, Any, NamedTuple, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -17,27 +17,48 @@ from .. import input, npy
 from ..variants import COLOURS
 from . import bands, colour, orientation, profiles, samples, stretch, unended
 from .apart import available, decoded_apart
-from .bounds import LARGEST_FILE, STORED, Bytes, ImageError, Look, Steps
+from .bounds import ENDS_EARLY, LARGEST_FILE, STORED, Bytes, ImageError, Look, Steps, patches
 from .headers import WALKS, tiff_bands, tiff_photo
 from .kinds import FIRST, KINDS, recognise
 
 Made = TypeVar("Made")
 
 
-def decode(source: str | Path | bytes | IO[bytes], exif: bool = True, icc: bool = True, truncated: bool = False) -> Image.Image:
+def decode(
+    source: str | Path | bytes | IO[bytes],
+    exif: bool = True,
+    icc: bool = True,
+    truncated: bool = False,
+    notes: list[str] | None = None,
+) -> Image.Image:
     """Return the first frame of an image file as 8-bit sRGB, turned the way its EXIF orientation says unless `exif` is False.
 
     Colours are what the file says that they are, by an ICC profile or by numbers, unless `icc` is False. Transparent pixels
     are laid over white, unless all are wholly transparent: then none is. 16-bit and floating greyscale are scaled to 8 bits;
     without a profile, CMYK is converted by Pillow. A JPEG file that ends early is a picture where every pixel is there all the
-    same, and otherwise where `truncated` says so. Raises ImageError for anything that is not a complete image of a kind that
-    minivan reads and within the limits of `bounds`, and OSError where the file cannot be opened or is larger than 512 MiB. A
-    decoder runs to its end: to stop waiting for one after a time, decode in a thread, as `minivan.predict` does.
+    same, and otherwise where `truncated` says so. What a person should know of all that is added to `notes`, a phrase each.
+    Raises ImageError for anything that is not a complete image of a kind that minivan reads and within the limits of `bounds`,
+    and OSError where the file cannot be opened or is larger than 512 MiB. A decoder runs to its end: to stop waiting for one
+    after a time, decode in a thread, as `minivan.predict` does.
     """
-    picture = examine(source).decode(exif, icc, truncated)
+    examined = examine(source)
+    picture = examined.decode(Reading(exif, icc, truncated))
+    if notes is not None:
+        notes.extend(examined.notes)
     if isinstance(picture, bands.Bands):
         raise ImageError("bands of numbers, where a photo is wanted")
     return picture
+
+
+class Reading(NamedTuple):
+    """How a photo is read: whether EXIF turns it, a profile colours it, and what is left of a JPEG file is taken."""
+
+    exif: bool = True
+    icc: bool = True
+    truncated: bool = False
+
+
+AS_STATED = Reading()
 
 
 @dataclass(frozen=True)
@@ -56,33 +77,34 @@ class Examined:
         photo = self.look.kind != bands.ARRAY and self.stored is None and self.channels == COLOURS
         return 1 if photo else self.channels
 
-    def decode(self, exif: bool = True, icc: bool = True, truncated: bool = False) -> Image.Image | bands.Bands:
+    def decode(self, how: Reading = AS_STATED) -> Image.Image | bands.Bands:
         """Return its picture; see `minivan.image.decode`. A photo is one of Pillow's for three channels, else it is bands.
 
-        What a person should know of it is added to `notes`, a phrase each.
+        What a person should know of it is in `notes` then, a phrase each.
         """
-        return _named(lambda: self._decode(exif, icc, truncated))
+        self.notes.clear()
+        return _named(lambda: self._decode(how))
 
-    def _decode(self, exif: bool, icc: bool, truncated: bool) -> Image.Image | bands.Bands:
+    def _decode(self, how: Reading) -> Image.Image | bands.Bands:
         if self.look.kind == bands.ARRAY:
             return bands.of_array(bytes(self.look.parts[0]), self.channels)
         if self.stored is not None:
             picture = bands.Bands(tuple(map(bands.plane, self.stored.planes(map(_values, self.stored.files())))))
-            return picture.each(lambda band: orientation.turned(band, self.look.orientation if exif else 0))
-        return bands.of_photo(self._photo(exif, icc, truncated), self.channels)
+            return picture.each(lambda band: orientation.turned(band, self.look.orientation if how.exif else 0))
+        return bands.of_photo(self._photo(how), self.channels)
 
-    def _photo(self, exif: bool, icc: bool, truncated: bool) -> Image.Image:
+    def _photo(self, how: Reading) -> Image.Image:
         look = self.look
-        colours = look.colours if icc else ()
+        colours = look.colours if how.icc else ()
         profiles.check(colours)
-        opened, found = self._opened(truncated)
+        opened, found = self._opened(how.truncated)
         if look.scale > 1:
             self.notes.append(f"it is read at 1/{look.scale} of its width and height, {look.width} x {look.height} pixels")
         if look.key and not look.deep:
             opened.info["transparency"] = look.key[0] if len(look.key) == 1 else look.key
         if colour.is_unused(opened):
-            opened.putalpha(255)
-            self.notes.append("its transparency is 0 everywhere and counts as none")
+            colour.opaque(opened)
+            self.notes.append(colour.UNUSED)
         way, notes = profiles.way(colours, opened)
         self.notes.extend(notes)
         if colour.is_rgb(opened):
@@ -92,7 +114,7 @@ class Examined:
             self.notes.extend(scale.notes if scale else ())
             picture = colour.to_rgb(opened, way, scale)
         del opened  # its pixels, before a turn takes as many again
-        if not exif:
+        if not how.exif:
             return picture
         number = look.orientation or orientation.from_exif(look.exif or found) or orientation.from_xmp(look.xmp)
         return orientation.turned(picture, number)
@@ -108,18 +130,23 @@ class Examined:
             return _keyed(self.look), b""
         if self.look.kind != "JPEG":
             return _opened(self.look)
+        damage = ""  # a phrase: an error would keep the picture that was begun
         try:
-            return _opened(self.look)
+            opened = _opened(self.look)
         except OSError as error:  # Pillow's word for a file that ends early, and for one that is damaged
             if error.errno is not None:
                 raise
-            damage = error
+            damage = _line(error)
+        else:
+            if not unended.is_doubtful(self.look.parts, opened[0], self.look.scale):
+                return opened
+            del opened  # before it is decoded again
         try:
             picture, missing = unended.decoded(self.look.parts, lambda data: _load(self.look, data))
-        except (OSError, ValueError):
-            raise damage from None
+        except (OSError, ValueError) as error:
+            raise ImageError(f"damaged image: {damage or _line(error)}") from None
         if missing and not truncated:
-            raise ImageError(f"a JPEG file that ends early: {missing}; --truncated takes it as it is")
+            raise ImageError(f"{ENDS_EARLY}: {missing}; a whole copy of it can be read")
         self.notes.extend([f"the file ends early: {missing}"] if missing else [])
         return picture, b""
 
@@ -194,12 +221,10 @@ def _keyed(look: Look) -> Image.Image:
     data = b"".join(look.parts)
     high, low = (_load(look, data, mode) for mode in ("RGB;16B", "RGB;16L"))
     alpha = Image.new("L", high.size)
-    top = 0
-    for upper, lower in zip(colour.strips(high), colour.strips(low), strict=True):
+    for place, upper, lower in zip(patches(*high.size), colour.strips(high), colour.strips(low), strict=True):
         whole = upper.astype(np.uint16) * 256 + lower.astype(np.uint16)
         same = (whole == np.array(look.key, np.uint16)).all(axis=2)
-        alpha.paste(Image.fromarray(np.where(same, 0, 255).astype(np.uint8)), (0, top))
-        top += len(same)
+        alpha.paste(Image.fromarray(np.where(same, 0, 255).astype(np.uint8)), place[:2])
     high.putalpha(alpha)
     return high
 

@@ -37,6 +37,9 @@ KINDS = {
 }
 READ = "JPEG, PNG, WebP, GIF, BMP, TIFF, PPM, AVIF, JPEG 2000 and arrays (.npy)"
 
+HEIC = (b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"hevm", b"hevs", b"mif1", b"mif2", b"msf1")  # brands
+PICTURES = ("a HEIC photo", "a Photoshop file", "a JPEG XL file")  # what is an image, and not read
+
 OTHERS = (  # first bytes -> what such a file is
     (b"%PDF", "a PDF"),
     (b"%!PS", "a PostScript file"),
@@ -55,10 +58,14 @@ OTHERS = (  # first bytes -> what such a file is
 )
 
 
+class Unread(ImageError):
+    """An image of a kind that is known, and not read."""
+
+
 def recognise(first: bytes) -> str:
     """Return the name of the kind of file that begins with these bytes (FIRST of them are enough).
 
-    Raises ImageError for any other, which says what it is where that is known.
+    Raises ImageError for any other, which says what it is where that is known, and is Unread for an image.
     """
     if first.startswith(b"\xff\xd8\xff"):
         return "JPEG"
@@ -80,9 +87,15 @@ def recognise(first: bytes) -> str:
         brands = [first[i : i + 4] for i in range(8, min(len(first), int.from_bytes(first[:4])), 4)]
         if b"avif" in brands or b"avis" in brands:
             return "AVIF"
-        kind = "a HEIC photo" if brands and brands[0] in (b"heic", b"heix", b"mif1", b"msf1", b"hevc") else "a film"
-        raise ImageError(f"{kind} is nothing that minivan reads: it reads {READ}")
+        raise _unread("a HEIC photo" if brands and brands[0] in HEIC else "a film")
     for start, name in OTHERS:
         if first.lstrip().startswith(start):
-            raise ImageError(f"{name} is nothing that minivan reads: it reads {READ}")
+            raise _unread(name)
     raise ImageError(f"not an image that minivan reads: those are {READ}")
+
+
+def _unread(name: str) -> ImageError:
+    """Return the error for a kind of file that is known, and not read; it says what to do with it."""
+    if name in PICTURES:
+        return Unread(f"{name}, which minivan does not read: export it as JPEG or PNG")
+    return ImageError(f"{name} is nothing that minivan reads: it reads {READ}")

@@ -13,7 +13,7 @@ from PIL import Image
 from ..card import Preprocessing
 from .bands import GREY, Bands
 from .bounds import LARGEST_PIXELS, RGB, STRIP, ImageError
-from .decoding import examine
+from .decoding import Reading, examine
 
 
 def resize(picture: Image.Image, shorter: int, interpolation: str = "bicubic") -> Image.Image:
@@ -98,11 +98,15 @@ def prepare(
     exif: bool = True,
     icc: bool = True,
     truncated: bool = False,
+    notes: list[str] | None = None,
 ) -> npt.NDArray[np.float32]:
     """Return the network's input for an image file, float32 (C, crop, crop), C being `preprocessing.channels`.
 
     A photo becomes grey for one channel. For other numbers than 3 and 1 the file is an .npy array of a shape (H, W, C) or
     (C, H, W). Arguments and errors as for `decode`.
     """
-    picture = examine(source, preprocessing.channels).decode(exif, icc, truncated)
+    examined = examine(source, preprocessing.channels)
+    picture = examined.decode(Reading(exif, icc, truncated))
+    if notes is not None:
+        notes.extend(examined.notes)
     return normalise(view(picture, preprocessing), preprocessing.mean, preprocessing.std)

@@ -14,12 +14,13 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from .bounds import ImageError, Stated
-from .spaces import SRGB, Space, written
+from .bounds import HIGH_RANGE, ImageError, Stated
+from .spaces import SRGB, UNREAD, Space, written
 
 LARGEST_PROFILE = 4 << 20  # bytes
 TOO_LARGE = f"it is larger than {LARGEST_PROFILE >> 20} MiB"
 MOST_TAGS = 100
+CODES = b"cicp"  # the name of the tag, and of its type: four bytes, of which the second is the curve's code of H.273
 KEPT = 8  # ways that are kept for further pictures: those of one folder are mostly of one camera
 CURVES, TABLES, POINT = (b"curv", b"para"), (b"mft1", b"mft2", b"mAB "), (b"XYZ ",)
 TAGS = {
@@ -71,11 +72,22 @@ class Way:
 def check(stated: tuple[Stated, ...]) -> None:
     """Raise ImageError where the statement that holds names a space whose values are no light of a screen."""
     first = next((each for each in stated if not isinstance(each, str)), None)
-    if isinstance(first, Space) and first.unread:
-        raise ImageError(
-            f"a photo of high dynamic range ({first.unread}, ITU-R BT.2100), which minivan does not read: "
-            "export it as SDR, or see with --no-icc what its numbers are as sRGB"
-        )
+    unread = first.unread if isinstance(first, Space) else _unread(first) if first else ""
+    if unread:
+        raise ImageError(f"{HIGH_RANGE} ({unread}, ITU-R BT.2100), which minivan does not read: export it as SDR")
+
+
+def _unread(profile: bytes) -> str:
+    """Return the name of the curve without light of a screen that a profile states in its codes; nothing where it does not.
+
+    Its tags are for those who know no such curve (ICC.1:2022, 9.2.17 and 10.3).
+    """
+    for i in range(min(_number(profile, 128), MOST_TAGS)):
+        if profile[132 + 12 * i : 136 + 12 * i] == CODES:
+            start = _number(profile, 136 + 12 * i)
+            codes = profile[start : start + 12]
+            return UNREAD.get(codes[9], "") if codes[:4] == CODES and len(codes) == 12 else ""
+    return ""
 
 
 def way(stated: tuple[Stated, ...], picture: Image.Image) -> tuple[Way | None, list[str]]:

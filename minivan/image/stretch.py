@@ -13,7 +13,8 @@ from .bounds import ImageError
 Values = npt.NDArray[np.generic]
 
 EXTREME = 1e30  # from here on, with either sign, a number stands for none: programs write the largest that there is
-CUSTOMARY = (-9999.0, -99999.0, -32768.0, -32767.0)  # such too, where one of them is farther from the rest than those lie apart
+# Such too, where one of them is farther from the rest than those lie apart: the extremes of 16 and 32 bits among them.
+CUSTOMARY = (-9999.0, -99999.0, -32768.0, -32767.0, 32767.0, -2147483648.0, -2147483647.0, 2147483647.0)
 SCALES = (1.0, 255.0)  # what is white where all values lie between 0 and it
 
 
@@ -41,22 +42,29 @@ def find(strips: Iterable[Values], stated: float | None = None) -> Scale:
 
     Raises ImageError where no value is left.
     """
-    lowest, low, high, gone, customary, total = np.inf, np.inf, -np.inf, 0, 0, 0
+    low, high, gone, total = np.inf, -np.inf, 0, 0
+    found = dict.fromkeys(CUSTOMARY, 0)  # how many there are
     missing = () if stated is None or not np.isfinite(stated) else (stated,)
     with np.errstate(all="ignore"):  # what is no number is compared here on purpose
         for strip in strips:
             numbers = strip.astype(np.float64)
             numbers = numbers[_there(numbers, missing)]
-            rest = numbers[~np.isin(numbers, CUSTOMARY)]
-            gone, total, customary = gone + strip.size - numbers.size, total + strip.size, customary + numbers.size - rest.size
-            lowest, high = min(lowest, numbers.min(initial=np.inf)), max(high, numbers.max(initial=-np.inf))
-            low = min(low, rest.min(initial=np.inf))
-    if lowest == np.inf:
+            customary = np.isin(numbers, CUSTOMARY)
+            for number, count in zip(*np.unique(numbers[customary], return_counts=True), strict=True):
+                found[float(number)] += int(count)
+            rest = numbers[~customary]
+            gone, total = gone + strip.size - numbers.size, total + strip.size
+            low, high = min(low, rest.min(initial=np.inf)), max(high, rest.max(initial=-np.inf))
+    apart = high - low  # nothing where all others are one: then the greatest number is as likely white
+    far = [
+        number for number in CUSTOMARY
+        if found[number] and low < np.inf and (low - number > apart or (apart and number - high > apart))
+    ]  # fmt: skip
+    missing, gone = (*missing, *far), gone + sum(found[number] for number in far)
+    near = [number for number in CUSTOMARY if found[number] and number not in far]
+    low, high = min([low, *near]), max([high, *near])
+    if low == np.inf:
         raise ImageError("an image of which every value is infinite, no number, or stands for none")
-    if lowest in CUSTOMARY and low < np.inf and low - lowest > high - low:
-        missing, gone = (*missing, *CUSTOMARY), gone + customary
-    else:
-        low = lowest
     white = next((white for white in SCALES if low >= 0 and high <= white), None)
     said = f"its values, from {low:.6g} to {high:.6g}, are "
     said += "stretched from black to white" if white is None else f"shown on the scale from 0 to {white:g}"

@@ -1,7 +1,8 @@
 """JPEG files that end too early: whether every pixel is there all the same, and how much is not.
 
 libjpeg makes grey of what is missing, and says nothing that Pillow passes on. So such a file is decoded twice, once with an end
-mark behind it and once with bytes of no meaning before that: where both pictures are the same, nothing was missing.
+mark behind it and once with bytes of no meaning before that: where both pictures are the same, nothing was missing. A file with
+an end mark may have been cut and mended: one whose last pixels are that grey is looked at in the same way.
 """
 
 from __future__ import annotations
@@ -13,35 +14,44 @@ from collections.abc import Callable, Iterator
 from PIL import Image
 
 from .bounds import STRIP, Bytes, Steps
-from .headers.jpeg import FRAMES, PROGRESSIVE, scan_headers
+from .headers.jpeg import BLOCK, FRAMES, PROGRESSIVE, ended_at, scan_headers
 
 END = b"\xff\xd9"
 MEANINGLESS = bytes(random.Random(0).choices(range(1, 255), k=4096))  # no marker among them
-COEFFICIENTS = 64  # of a block
+COEFFICIENTS = BLOCK * BLOCK
+GREY = slice(126, 130)  # levels: what coefficients of 0 become, and what colours around them may add
 
 
 def decoded(parts: tuple[Bytes, ...], make: Callable[[bytes], Image.Image]) -> tuple[Image.Image, str]:
-    """Return the picture of a file without an end mark, and what is missing of it: a phrase, or nothing where nothing is.
+    """Return the picture of a file, and what is missing of it: a phrase, or nothing where nothing is.
 
     `make` decodes a file. One picture is held at once.
     """
-    whole = *parts[:-1], _without_marks(parts[-1])
+    whole = *parts[:-1], memoryview(parts[-1])[: ended_at(parts[-1], Steps())]
     other = list(_rows(make(b"".join((*whole, MEANINGLESS, END)))))
     picture = make(b"".join((*whole, END)))
     pairs = zip(_rows(picture), other, strict=True)
     first = next((i for i, (row, same) in enumerate(pairs) if row != same), picture.height)
-    if _lacks_scans(parts):
-        return picture, "its last scans are missing, so that it is coarse or without its colours"
+    if lacking := _lacking_scans(parts):
+        return picture, f"{_percent(lacking)} of its coefficients are not all there, so that it is coarse or lacks colours"
     missing = 1 - first / picture.height
-    return picture, f"{max(missing, 0.001):.1%} of its rows are not all there" if missing else ""
+    return picture, f"{_percent(missing)} of its rows are not all there" if missing else ""
 
 
-def _without_marks(data: Bytes) -> Bytes:
-    """Return bytes without those at the end that begin a marker."""
-    end = len(data)
-    while end and data[end - 1] == 0xFF:
-        end -= 1
-    return memoryview(data)[:end]
+def is_doubtful(parts: tuple[Bytes, ...], picture: Image.Image, scale: int) -> bool:
+    """Tell whether a picture, of a file with an end mark, may lack pixels: some of its scans, or its last block.
+
+    Of JPEG files every block is 8 pixels square, or that divided by `scale`.
+    """
+    width, height = picture.size
+    side = BLOCK // scale
+    last = picture.crop(((width - 1) // side * side, (height - 1) // side * side, width, height))
+    brightness = last.getchannel("K") if last.mode == "CMYK" else last.convert("L")
+    return sum(brightness.histogram()[GREY]) == last.width * last.height or _lacking_scans(parts) > 0
+
+
+def _percent(share: float) -> str:
+    return f"{max(share, 0.001):.1%}"
 
 
 def _rows(picture: Image.Image) -> Iterator[int]:
@@ -55,11 +65,11 @@ def _rows(picture: Image.Image) -> Iterator[int]:
         yield from (zlib.crc32(data[i : i + each]) for i in range(0, len(data), each))
 
 
-def _lacks_scans(parts: tuple[Bytes, ...]) -> bool:
-    """Tell whether a file of several scans has not all of them: for each colour every coefficient, to its last bit."""
+def _lacking_scans(parts: tuple[Bytes, ...]) -> float:
+    """Return which share of the coefficients a file of several scans does not have to their last bits, for each colour 64."""
     frame = next(bytes(part) for part in parts if part[0] == 0xFF and part[1] in FRAMES)
     colours = frame[10 : 10 + 3 * frame[9] : 3]
-    left = {colour: [-1] * COEFFICIENTS for colour in colours}
+    left = {colour: bytearray(b"\xff" * COEFFICIENTS) for colour in colours}
     for header in scan_headers(bytes(parts[-1]), Steps()):
         count = header[2] if len(header) > 2 else 0
         if len(header) < 6 + 2 * count:
@@ -67,7 +77,11 @@ def _lacks_scans(parts: tuple[Bytes, ...]) -> bool:
         first, last, bits = header[3 + 2 * count : 6 + 2 * count]
         if frame[1] not in PROGRESSIVE:
             first, last, bits = 0, COEFFICIENTS - 1, 0
+        last = min(last, COEFFICIENTS - 1)
+        if first > last:
+            continue
         for colour in header[3 : 3 + 2 * count : 2]:
-            for i in range(first, min(last, COEFFICIENTS - 1) + 1):
-                left.get(colour, left[colours[0]])[i] = bits & 15
-    return any(any(each) for each in left.values())
+            left.get(colour, left[colours[0]])[first : last + 1] = bytes([bits & 15]) * (last + 1 - first)
+        if not any(map(any, left.values())):
+            return 0.0
+    return sum(COEFFICIENTS - each.count(0) for each in left.values()) / (COEFFICIENTS * len(left))

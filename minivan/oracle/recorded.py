@@ -77,11 +77,11 @@ def is_tensor(path: str | Path) -> bool:
     return Path(path).name.lower().endswith(".npy")
 
 
-def read_input(path: str | Path, preprocessing: Preprocessing) -> npt.NDArray[Any]:
+def read_input(path: str | Path, preprocessing: Preprocessing, notes: list[str] | None = None) -> npt.NDArray[Any]:
     """Return a network's input (N, C, H, W) from a file: an image, prepared as its weights demand, or a tensor as it is.
 
     A tensor is an .npy file of (C, H, W) or (N, C, H, W). Raises ValueError, one line with the file's name, for what is
-    neither; OSError where nothing can be read.
+    neither; OSError where nothing can be read. What a person should know of how an image was read is added to `notes`.
     """
     from ..image import prepare  # a tensor needs no Pillow
 
@@ -89,7 +89,7 @@ def read_input(path: str | Path, preprocessing: Preprocessing) -> npt.NDArray[An
         x = read_npy(Path(path))
         return x[None] if x.ndim == 3 else x
     try:
-        return prepare(Path(path), preprocessing)[None]
+        return prepare(Path(path), preprocessing, notes=notes)[None]
     except ValueError as error:
         raise ValueError(f"{path}: {error}") from None
 

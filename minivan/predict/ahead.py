@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     import numpy.typing as npt
 
     from ..card import Preprocessing
+    from ..image import Reading
 
 Item = TypeVar("Item")
 
@@ -38,13 +39,14 @@ class Prepared(NamedTuple):
 def prepare_ahead(
     images: Iterable[Found],
     preprocessing: Preprocessing,
-    exif: bool = True,
+    *,
     ahead: int = 16,
     threads: int | None = None,
-    icc: bool = True,
-    truncated: bool = False,
+    how: Reading | None = None,
 ) -> Iterator[Prepared]:
     """Yield the images in order, prepared, with up to `ahead` more of them on the way in `threads` threads (all).
+
+    They are read as `how` says, by default as `minivan.image.decode` does by itself.
 
     What is wrong with an image becomes its fault; nothing is raised for it. That it takes longer than minivan.image.LONGEST
     seconds to read and decode is such a fault too: its thread is left alone, and another one does the rest. Fewer images than
@@ -52,10 +54,10 @@ def prepare_ahead(
     minivan.image.LARGEST_HELD bytes: an image waits until its share is there, without the clock, and becomes a fault where
     none was given back for LONGEST seconds.
     """
-    from ..image import LARGEST_HELD, LONGEST
+    from ..image import LARGEST_HELD, LONGEST, Reading
 
     images = iter(images)
-    work = Decoding(preprocessing, (exif, icc, truncated), Budget(LARGEST_HELD, LONGEST))
+    work = Decoding(preprocessing, how or Reading(), Budget(LARGEST_HELD, LONGEST))
     pool = Threads(threads or processors.budget().threads, "decode")
 
     def begin(image: Found) -> tuple[Found, Job[Prepared], int]:
@@ -100,8 +102,8 @@ def at_once(preprocessing: Preprocessing, most: int) -> int:
 class Decoding:
     """How images are decoded and prepared, and what all of them together may hold."""
 
-    def __init__(self, preprocessing: Preprocessing, how: tuple[bool, bool, bool], budget: Budget) -> None:
-        self.preprocessing, self.how, self.budget = preprocessing, how, budget  # how: as `minivan.image.decode` takes it
+    def __init__(self, preprocessing: Preprocessing, how: Reading, budget: Budget) -> None:
+        self.preprocessing, self.how, self.budget = preprocessing, how, budget
 
     def prepared(self, image: Found, job: Job[Prepared], data: bytes | None = None) -> Prepared:
         """Read (unless `data` is what it holds), decode and prepare one image; what is wrong with it becomes its fault."""
@@ -133,7 +135,7 @@ class Decoding:
                 both = max(viewed(width, height, settings, planes), viewed(height, width, settings, planes))
                 needed = max(examined.look.held, both)
                 if change(needed):
-                    seen = view(examined.decode(*self.how), settings)
+                    seen = view(examined.decode(self.how), settings)
                     return normalise(seen, settings.mean, settings.std), tuple(examined.notes)
                 del examined  # the file is read anew after the wait
             amount = max(amount, needed)

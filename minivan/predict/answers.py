@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     import numpy.typing as npt
 
     from ..card import Card
+    from ..image import Reading
     from ..van import VAN
 
 BATCH = 8  # images that a network compiled as a whole is given at once; operators one by one answer image by image
@@ -80,24 +81,26 @@ def classify(
     """
     if isinstance(paths, (str, os.PathLike)):
         paths = [paths]
-    return answers(model, find_images(paths, model.config.channels), top_k, exif, threads, icc, truncated)
+    from ..image import Reading
+
+    images, how = find_images(paths, model.config.channels), Reading(exif, icc, truncated)
+    return answers(model, images, top_k, threads=threads, how=how)
 
 
 def answers(
     model: VAN,
     images: Iterable[Found],
     top_k: int = 5,
-    exif: bool = True,
+    *,
     threads: int | None = None,
-    icc: bool = True,
-    truncated: bool = False,
+    how: Reading | None = None,
 ) -> Iterator[Answer | Unusable]:
     """Yield what `classify` does for images that are found already. What is wrong with the call is raised at once."""
     if not model.config.classes:
         raise ValueError(f"the weights {model.card.name} are a backbone without a head: they give features, not classes")
     _check_top_k(top_k)
     size = 1 if model.engine.compile is None else at_once(model.card.preprocessing, BATCH)
-    ready = prepare_ahead(images, model.card.preprocessing, exif, 2 * size, threads, icc, truncated)
+    ready = prepare_ahead(images, model.card.preprocessing, ahead=2 * size, threads=threads, how=how)
     return (answer for batch in batches(ready, size) for answer in _answer(model, batch, top_k))
 
 

@@ -7,21 +7,28 @@ from __future__ import annotations
 
 import io
 import os
+import posixpath
 import struct
 import zlib
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import IO
 
 from .. import input
 
 ENDINGS = (".zip", ".tar")
 MOST_FILES = 100_000  # in one archive
-LARGEST_DIRECTORY = 64 << 20  # bytes of a zip's list of files
+LARGEST_DIRECTORY = 16 << 20  # bytes of a zip's list of files
 LARGEST_HEADER = 1 << 20  # bytes of a tar's long names
 STORED, DEFLATED = 0, 8
 ENCRYPTED, UTF8 = 1, 1 << 11  # flags
+LINK = -2  # instead of a method: a file that is a link or has holes
+LEAST = 4096  # bytes that are read at once
 BLOCK = 512  # bytes that a tar is made of
+REGULAR, HARD, FOLDER = (b"0", b"\0", b"7"), b"1", b"5"  # kinds of a tar's files
+LONG = {b"L": "path", b"K": "linkpath"}  # GNU's kinds of long names -> of what
+BODILESS = (HARD, b"2", b"3", b"4", FOLDER, b"6")  # links, devices and pipes: nothing lies behind their headers
+SPARSE = b"S"  # of GNU: a file of which only the parts that are no holes lie there
 
 
 class ArchiveError(ValueError):
@@ -52,7 +59,7 @@ class Member:
     def first(self, count: int) -> bytes:
         """Return its first bytes, so many or all. Raises as `read` does."""
         if self.method not in (STORED, DEFLATED):
-            said = "encrypted" if self.method < 0 else f"packed by method {self.method}"
+            said = {-1: "encrypted", LINK: "no file of its own"}.get(self.method, f"packed by method {self.method}")
             raise ArchiveError(f"{said}, which minivan does not read")
         with input.opened(self.archive) as file, input.named(self.archive):
             start = self.start
@@ -69,9 +76,9 @@ class Member:
 def _unpacked(file: IO[bytes], packed: int, count: int) -> bytes:
     """Return the first bytes, at most `count`, of so many packed ones."""
     work, made = zlib.decompressobj(-zlib.MAX_WBITS), io.BytesIO()
-    left = packed
+    left, most = packed, max(LEAST, min(count, input.CHUNK))
     try:
-        while left > 0 and made.tell() < count and (part := file.read(min(left, input.CHUNK))):
+        while not work.eof and left > 0 and made.tell() < count and (part := file.read(min(left, most))):
             left -= len(part)
             while part and made.tell() < count:
                 made.write(work.decompress(part, min(count - made.tell(), input.CHUNK)))
@@ -83,6 +90,8 @@ def _unpacked(file: IO[bytes], packed: int, count: int) -> bytes:
 
 def members(path: str) -> list[Member]:
     """Return the files in an archive, sorted by name, each name once: the last one of a name, as it was added last.
+
+    Those whose method is LINK are links, or files with holes, which are not read.
 
     Raises ArchiveError for one that is damaged or lists too many files, OSError where it cannot be opened.
     """
@@ -112,7 +121,7 @@ def _zip(file: IO[bytes], path: str) -> Iterator[Member]:
     if length > LARGEST_DIRECTORY:
         raise ArchiveError(f"a list of files of more than {input.amount(LARGEST_DIRECTORY)}: unpack it into a folder")
     file.seek(min(start, size))
-    listed, place = file.read(length), 0
+    listed, place, taken = file.read(length), 0, 0
     while listed.startswith(b"PK\1\2", place) and place + 46 <= len(listed):
         flags, method, check, packed, whole = struct.unpack("<8xHH4xIII", listed[place : place + 28])
         name, extra, comment = struct.unpack("<HHH", listed[place + 28 : place + 34])
@@ -120,6 +129,9 @@ def _zip(file: IO[bytes], path: str) -> Iterator[Member]:
         text = listed[place + 46 : place + 46 + name]
         more = listed[place + 46 + name : place + 46 + name + extra]
         whole, packed, at = _wide(more, whole, packed, at)
+        taken += packed
+        if taken > size:
+            raise ArchiveError("damaged: its files lie over one another")
         decoded = text.decode("utf-8" if flags & UTF8 else "cp437", "replace")
         yield Member(path, decoded, at, packed, whole, -1 if flags & ENCRYPTED else method, check)
         place += 46 + name + extra + comment
@@ -140,32 +152,60 @@ def _wide(extra: bytes, *numbers: int) -> Iterator[int]:
 
 
 def _tar(file: IO[bytes], path: str) -> Iterator[Member]:
-    end, place, given = file.seek(0, os.SEEK_END), 0, ""
+    """Yield the files. A hard link is the file before it that it names; other links, and files with holes, are no files."""
+    end, place, said, found = file.seek(0, os.SEEK_END), 0, dict[str, str](), dict[str, Member]()
     while place + BLOCK <= end:
         file.seek(place)
         head = file.read(BLOCK)
         if not any(head):
             return
-        size, kind = _octal(head[124:136]), head[156:157]
+        kind = head[156:157]
+        fields = kind in LONG or kind in (b"x", b"g")  # a long name, or fields of the next file or of all
+        size = 0 if kind in BODILESS else int(said["size"]) if "size" in said and not fields else _octal(head[124:136])
         place += BLOCK
         if _octal(head[148:156]) != sum(head) - sum(head[148:156]) + 8 * 32 or place + size > end:
             raise ArchiveError("no tar file, or one that is damaged or ends early")
-        if kind in (b"L", b"x", b"g"):  # a long name, or fields of the next file or of all
+        if fields:
             if size > LARGEST_HEADER:
                 raise ArchiveError(f"damaged: a name of {input.amount(size)}")
             body = file.read(size)
-            given = body.rstrip(b"\0").decode("utf-8", "replace") if kind == b"L" else _pax(body) if kind == b"x" else given
+            if kind in LONG:
+                said[LONG[kind]] = body.rstrip(b"\0").decode("utf-8", "replace")
+            elif kind == b"x":
+                said |= _pax(body)
         else:
             prefix = head[345:500].partition(b"\0")[0] if head[257:263] == b"ustar\0" else b""
-            name = b"/".join(filter(None, (prefix, head[:100].partition(b"\0")[0]))).decode("utf-8", "replace")
-            if kind in (b"0", b"\0", b"7"):
-                yield Member(path, given or name, place, size, size)
+            name = said.get("path") or b"/".join(filter(None, (prefix, _text(head[:100])))).decode("utf-8", "replace")
+            named = found.get(posixpath.normpath(said.get("linkpath") or _text(head[157:257]).decode("utf-8", "replace")))
+            holes = "GNU.sparse" in said
+            if kind == SPARSE:
+                place = _behind_map(file, head, place)
+            if kind in REGULAR and not holes:
+                found[posixpath.normpath(name)] = member = Member(path, name, place, size, size)
+            elif kind == HARD and named:
+                member = replace(named, name=name)
             else:
-                yield Member(path, "/", place, size, size)  # a folder, a link: counted, and no file
-            given = ""
+                member = Member(path, "/" if kind == FOLDER else said.get("GNU.sparse", "") or name, place, size, size, LINK)
+            yield member
+            said = {}
         place += -(-size // BLOCK) * BLOCK
     if place == 0:
         raise ArchiveError("no tar file")
+
+
+def _text(field: bytes) -> bytes:
+    return field.partition(b"\0")[0]
+
+
+def _behind_map(file: IO[bytes], head: bytes, place: int) -> int:
+    """Return where the contents of a file with holes begin: the map of its parts may go on behind its header."""
+    further = head[482]
+    while further:
+        file.seek(place)
+        block = file.read(BLOCK)
+        place += BLOCK
+        further = block[504] if len(block) == BLOCK else 0
+    return place
 
 
 def _octal(field: bytes) -> int:
@@ -175,16 +215,22 @@ def _octal(field: bytes) -> int:
     return int(digits, 8) if digits and not digits.strip(b"01234567") else 0
 
 
-def _pax(body: bytes) -> str:
-    """Return the name among fields, each of which is its length, a blank, a key, '=', a value, and the end of a line."""
-    place, found = 0, ""
+def _pax(body: bytes) -> dict[str, str]:
+    """Return what fields say of a file: its path, the path that it links to, its size, and GNU.sparse where it has holes.
+
+    Each field is its length, a blank, a key, '=', a value, and the end of a line.
+    """
+    place, found = 0, dict[str, str]()
     while place < len(body):
         digits = body[place : place + 20].partition(b" ")[0]
         length = int(digits) if digits.isdigit() else 0
-        field = body[place + len(digits) + 1 : place + length - 1]
-        if field.startswith(b"path="):
-            found = field[5:].decode("utf-8", "replace")
         if length <= len(digits) + 1:
             break
+        key, _, value = body[place + len(digits) + 1 : place + length - 1].partition(b"=")
+        text = value.decode("utf-8", "replace")
+        if key in (b"path", b"linkpath") or (key == b"size" and value.isdigit() and len(value) < 20):
+            found[key.decode()] = text
+        elif key.startswith(b"GNU.sparse."):  # and its name, which another one stands for in the header
+            found["GNU.sparse"] = text if key == b"GNU.sparse.name" else found.get("GNU.sparse", "")
         place += length
     return found

@@ -10,7 +10,7 @@ from typing import NamedTuple
 from .. import input
 from ..errors import reason
 from ..places import Places, has_magic
-from .archives import ENDINGS, ArchiveError, Member, members
+from .archives import ENDINGS, LINK, ArchiveError, Member, members
 
 STANDARD_INPUT = "-"
 NAMED = 3  # of the files that are no images, how many are named
@@ -28,6 +28,13 @@ class Found(NamedTuple):
     def waits(self) -> bool:
         """Whether reading it may wait for another process: standard input, and what `classify <(command)` hands over."""
         return self.name == STANDARD_INPUT or (not self.fault and not self.member and input.is_pipe(self.name))
+
+    @property
+    def place(self) -> tuple[str, str]:
+        """Where it lies, however the user wrote it: a path, and a name in the archive there."""
+        if self.member is not None:
+            return os.path.normpath(self.member.archive), self.member.name
+        return os.path.normpath(self.name), ""
 
     @property
     def size(self) -> int:
@@ -79,17 +86,17 @@ def find_images(paths: Iterable[str | os.PathLike[str]], channels: int = 3) -> I
     input. Links to folders are followed, each folder being searched once. A path that names nothing is returned with its
     fault, as is a folder or an archive that cannot be read: the others can still be used. Only a pipe that a path names itself
     is an image. In folders and archives a file is an image by the ending of its name, or, where that has none, by its first
-    bytes; what is none is in `left_out`, but for what systems leave there themselves. `.npy` files are images for a network of
-    other `channels` than a photo's three, which takes few others. A pattern that matches nothing is tried with its brackets as
-    they are.
+    bytes; what is none, a link in a tar among it, is in `left_out`, but for what systems leave there themselves. `.npy` files
+    are images for a network of other `channels` than a photo's three, which takes few others. A pattern that matches nothing is
+    tried with its brackets as they are.
     """
-    found: dict[tuple[str, str], Found] = {}
+    found: dict[tuple[tuple[str, str], str], Found] = {}
     search = _Search(channels != 3)
     for path in paths:
         for image in search.expand(os.fspath(path)):
-            found.setdefault((os.path.normpath(image.name), image.fault), image)
-    images = {name for name, _ in found}
-    return Images(found.values(), dict.fromkeys(name for name in map(os.path.normpath, search.left_out) if name not in images))
+            found.setdefault((image.place, image.fault), image)
+    images = {place for place, _ in found}
+    return Images(found.values(), {each.place: each.name for each in search.left_out if each.place not in images}.values())
 
 
 class _Search:
@@ -97,7 +104,7 @@ class _Search:
 
     def __init__(self, arrays: bool) -> None:
         self.arrays = arrays
-        self.left_out: list[str] = []
+        self.left_out: list[Found] = []
 
     def expand(self, path: str) -> Iterator[Found]:
         if path == STANDARD_INPUT:
@@ -159,16 +166,17 @@ class _Search:
         name = parts[-1]
         if name.startswith("._") or any(part in LEFT_BY_SYSTEMS for part in parts):
             return False
-        if name.endswith(self._endings()) or (not os.path.splitext(name)[1] and _begins_as_image(found)):
+        link = found.member is not None and found.member.method == LINK
+        if not link and (name.endswith(self._endings()) or (not os.path.splitext(name)[1] and _begins_as_image(found))):
             return True
-        self.left_out.append(found.name)
+        self.left_out.append(found)
         return False
 
 
 def _begins_as_image(found: Found) -> bool:
     """Tell whether a file's first bytes are those of an image."""
     from ..image import ImageError
-    from ..image.kinds import FIRST, recognise
+    from ..image.kinds import FIRST, Unread, recognise
 
     if found.fault:
         return False
@@ -178,6 +186,8 @@ def _begins_as_image(found: Found) -> bool:
         else:
             with input.opened(found.name) as file:
                 recognise(file.read(FIRST))
+    except Unread:  # which is said where it is read
+        return True
     except (ImageError, ValueError, OSError):
         return False
     return True

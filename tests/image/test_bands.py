@@ -288,7 +288,7 @@ def test_a_tiff_that_says_how_it_is_to_be_turned_is_turned():
     array = some((40, 37, 4))
     data = bands_tiff(array, changed={274: (SHORT, [6])})
     assert np.array_equal(values_of(data, 4), np.rot90(array, -1))
-    assert np.asarray(image.examine(data, 4).decode(exif=False).planes[0]).shape == (40, 37)
+    assert np.asarray(image.examine(data, 4).decode(image.Reading(exif=False)).planes[0]).shape == (40, 37)
 
 
 def test_the_packings_that_are_read_are_those_that_know_nothing_of_pixels():

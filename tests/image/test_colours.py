@@ -195,6 +195,11 @@ def test_a_narrow_range_is_stretched():
     assert difference(seen(png_with(narrow, (b"cICP", bytes([1, 13, 0, 0])))), np.asarray(SMOOTH)) <= LEVELS + 1
 
 
+def test_a_profile_whose_codes_are_those_of_a_screen_is_one_as_others():
+    data = with_profile(PHOTO, "PNG", profile("Display P3", 12, 13, 0, 1))
+    assert difference(seen(data), in_srgb(PHOTO, P3)) <= LEVELS
+
+
 @pytest.mark.parametrize(("transfer", "name"), [(16, "PQ"), (18, "HLG")])
 def test_photos_of_high_dynamic_range_are_refused_by_name(transfer, name):
     avif = encode(SMOOTH, "AVIF", quality=100)
@@ -203,8 +208,9 @@ def test_photos_of_high_dynamic_range_are_refused_by_name(transfer, name):
         png_with(PHOTO, (b"cICP", bytes([9, transfer, 0, 1]))),
         png_with(PHOTO, (b"iCCP", b"x"), (b"cICP", bytes([2, transfer, 0, 1]))),
         avif[:place] + struct.pack(">HH", 9, transfer) + avif[place + 4 :],
+        with_profile(PHOTO, "JPEG", profile("Display P3", 9, transfer, 0, 1)),
     ):
-        with pytest.raises(ImageError, match=rf"high dynamic range \({name}, ITU-R BT.2100\).*--no-icc"):
+        with pytest.raises(ImageError, match=rf"high dynamic range \({name}, ITU-R BT.2100\).*: export it as SDR$"):
             image.decode(data)
         assert image.decode(data, icc=False).mode == "RGB"
 

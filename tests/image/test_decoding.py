@@ -117,7 +117,9 @@ def bmp_with_alpha(picture):
     return b"BM" + struct.pack("<IHHI", 138 + len(pixels), 0, 0, 138) + header + pixels
 
 
-@pytest.mark.parametrize("kind", ["PNG", "PNG grey", "BMP", "WEBP", "TIFF", "TIFF multiplied", "TIFF 12", "AVIF", "JPEG2000"])
+@pytest.mark.parametrize(
+    "kind", ["PNG", "PNG grey", "PNG palette", "BMP", "WEBP", "TIFF", "TIFF multiplied", "TIFF 12", "AVIF", "JPEG2000"]
+)
 def test_transparency_that_is_zero_everywhere_is_none(kind):
     """One pixel that is not makes it transparency."""
     grey, where = kind in ("PNG grey", "TIFF 12"), (0, 0)
@@ -127,6 +129,10 @@ def test_transparency_that_is_zero_everywhere_is_none(kind):
         picture = Image.new("LA" if grey else "RGBA", (24, 16), (*colour, 0))
         for place in shown:
             picture.putpixel(place, (*colour, 255))
+        if kind == "PNG palette":
+            indices = Image.fromarray(np.asarray(picture.getchannel("A")) // 255).convert("P")
+            indices.putpalette([*colour] * 3)
+            return encode(indices, transparency=bytes([0, 255] if shown else [0, 0, 0]))
         if kind == "BMP":
             return bmp_with_alpha(picture)
         if kind.startswith("TIFF "):
@@ -225,7 +231,7 @@ def test_impossible_preprocessing_is_refused(wrong):
 
 def test_a_large_picture_is_converted_in_strips_to_the_same(monkeypatch):
     """Of every mode; the strips' rows do not divide the height."""
-    from minivan.image import colour, preparing
+    from minivan.image import bounds, preparing
 
     pictures = [photo(mode, (50, 37)) for mode in ("RGBA", "LA", "I;16", "I", "F", "1", "P", "CMYK")]
     palette, keyed = photo("P", (50, 37)), photo("RGB", (50, 37))
@@ -233,7 +239,7 @@ def test_a_large_picture_is_converted_in_strips_to_the_same(monkeypatch):
     pictures += [palette, keyed]
     whole = [image.to_rgb(picture).tobytes() for picture in pictures]
     normal = image.normalise(keyed, (0.1, 0.2, 0.3), (0.4, 0.5, 0.6))
-    monkeypatch.setattr(colour, "STRIP", 50 * 5)
+    monkeypatch.setattr(bounds, "STRIP", 50 * 5)
     monkeypatch.setattr(preparing, "STRIP", 50 * 5)
     assert [image.to_rgb(picture).tobytes() for picture in pictures] == whole
     assert image.normalise(keyed, (0.1, 0.2, 0.3), (0.4, 0.5, 0.6)).tobytes() == normal.tobytes()

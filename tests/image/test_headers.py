@@ -37,9 +37,23 @@ def rgb_tiff(width, height, samples=3, **more):
     return tiff({**tags, **more.get("tags", {})}, ZEROS)
 
 
+def box(name, *parts):
+    body = b"".join(parts)
+    return struct.pack(">I4s", 8 + len(body), name) + body
+
+
+def avif(width, height, properties=b""):
+    """An AVIF file without a picture: the sizes that it states, and which properties it says are whose."""
+    size = box(b"ispe", struct.pack(">III", 0, width, height))
+    return box(b"ftyp", b"avif\0\0\0\0avif") + box(b"meta", bytes(4), box(b"iprp", box(b"ipco", size), properties))
+
+
+PROPERTIES = bytes(range(1, 128))
+GIVEN = b"".join(struct.pack(">HB", item, 127) + PROPERTIES for item in range(4_000))
 TILED = {324: (4, [8]), 325: (4, [len(ZEROS)])}
 HOSTILE = {  # name -> file, and what is said of it
     "many scans": (PROGRESSIVE[:-2] + LAST_SCAN * 400 + b"\xff\xd9", "in 410 scans takes too long"),
+    "scans without an end mark": (LARGE[:-2] + SCAN * 12, "in 13 scans takes too long"),
     "many scans, not progressive": (LARGE[:-2] + SCAN * 100 + b"\xff\xd9", "in 101 scans takes too long"),
     "many segments": (JPEG[:2] + segment(0xE1, b"Exif\0\0") * 8_000 + JPEG[2:], "in more than 5,000 pieces"),
     "two frames": (JPEG[: JPEG.index(b"\xff\xda")] + JPEG[JPEG.index(b"\xff\xc0") :], "two frames"),
@@ -66,11 +80,9 @@ HOSTILE = {  # name -> file, and what is said of it
         b"\xff\x4f\xff\x51" + struct.pack(">HHIIIIIIIIH", 41, 0, 9000, 9000, 0, 0, 8, 8, 0, 0, 1) + b"\7\1\1",
         "in more than 5,000 pieces",
     ),
-    "AVIF": (
-        b"\0\0\0\x14ftypavif\0\0\0\0avif" + b"\0\0\0\x34meta\0\0\0\0\0\0\0\x28iprp\0\0\0\x20ipco"
-        b"\0\0\0\x14ispe\0\0\0\0\0\0\x30\0\0\0\x30\0\0\0\0\0",
-        "of memory to decode, more than the limit",
-    ),
+    "AVIF": (avif(12288, 12288), "of memory to decode, more than the limit"),
+    "AVIF of many properties": (avif(48, 48, box(b"ipma", struct.pack(">II", 0, 4_000), GIVEN)), None),
+    "AVIF of many pictures": (avif(48, 48, box(b"ipma", struct.pack(">II", 0, 9_000), b"\0\1\0" * 9_000)), "more than 5,000"),
 }  # fmt: skip
 
 
@@ -140,7 +152,9 @@ def test_what_is_not_read_is_named():
     for first, said in (
         (b"%PDF-1.7", "a PDF is nothing that minivan reads: it reads JPEG, PNG"),
         (b"%!PS-Adobe-3.0 EPSF-3.0", "a PostScript file is nothing"),
-        (b"\0\0\0\x18ftypheic\0\0\0\0mif1heic", "a HEIC photo is nothing"),
+        (b"\0\0\0\x18ftypheic\0\0\0\0mif1heic", "a HEIC photo, which minivan does not read: export it as JPEG or PNG"),
+        (b"\0\0\0\x18ftypheim\0\0\0\0mif1heic", "a HEIC photo, which"),
+        (b"\0\0\0\x18ftypisom\0\0\0\0isomiso2", "a film is nothing"),
         (b"  <svg xmlns", "an SVG drawing is nothing"),
         (b"PK\3\4", "a zip file is nothing"),
         (b"version https://git-lfs.github.com", "a pointer of Git LFS"),

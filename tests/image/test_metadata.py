@@ -1,12 +1,14 @@
 """What is no pixel refuses and turns no sound picture; what is one and is not there is said."""
 
 import io
+import itertools
+import re
 import struct
 import zlib
 
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import Image, JpegImagePlugin
 from support import EXAMPLES
 from support.pictures import chunk, encode, photo, png, segment, turned
 
@@ -43,12 +45,16 @@ def test_a_jpeg_that_lacks_its_end_mark_alone_is_whole(name):
 def test_a_jpeg_that_lacks_pixels_is_read_when_asked_for_and_says_how_many(name, share):
     data = JPEGS[name]
     cut = data[: -max(10, int((len(data) - 700) * share))]
-    with pytest.raises(ImageError, match=r"ends early: .* --truncated takes it as it is"):
+    with pytest.raises(ImageError, match=r"ends early: .* not all there.*; a whole copy of it can be read$"):
         image.decode(cut)
     examined = image.examine(cut)
-    got, whole = np.asarray(examined.decode(truncated=True)).astype(int), seen(data)
+    got, whole = np.asarray(examined.decode(image.Reading(truncated=True))).astype(int), seen(data)
     (note,) = examined.notes
-    if name != "progressive":
+    if name == "progressive":  # which lacks whole scans, or the end of its last one
+        assert re.fullmatch(r"the file ends early: \d+\.\d% of its (rows|coefficients) are not all there.*", note)
+        off = [np.abs(seen(data) - picture).mean() for picture in (got, whole.mean(axis=(0, 1)))]
+        assert 0 < off[0] < off[1]
+    else:
         percent = float(note.removeprefix("the file ends early: ").partition("%")[0])
         first = round(len(whole) * (1 - percent / 100))
         assert note.endswith("of its rows are not all there")
@@ -69,6 +75,35 @@ def test_a_progressive_jpeg_that_lacks_whole_scans_is_not_whole():
                 image.decode(data[:place])
 
 
+@pytest.mark.parametrize(("name", "share"), [*itertools.product(JPEGS, [0.5]), ("plain", 0.1), ("restarting", 0.1)])
+def test_a_jpeg_that_was_cut_and_given_an_end_mark_is_not_whole(name, share):
+    data = JPEGS[name]
+    cut = data[: -int((len(data) - 700) * share)].rstrip(b"\xff") + b"\xff\xd9"
+    with pytest.raises(ImageError, match=r"ends early: \d+\.\d% of its (rows|coefficients) are not all there"):
+        image.decode(cut)
+    examined = image.examine(cut)
+    assert examined.decode(image.Reading(truncated=True)).size == SMALL.size and len(examined.notes) == 1
+
+
+@pytest.mark.parametrize("mode", ["RGB", "L", "CMYK"])
+def test_a_jpeg_whose_last_pixels_are_grey_is_whole(mode):
+    """It is looked at as one that was cut is, and nothing is found."""
+    data = encode(Image.new(mode, (150, 100), (128,) * len(mode)), "JPEG")
+    examined = image.examine(data)
+    assert np.array_equal(examined.decode(), Image.open(io.BytesIO(data)).convert("RGB")) and not examined.notes
+
+
+def test_the_share_of_scans_that_are_missing_is_said():
+    """Of three colours 64 coefficients each; libjpeg's first scan has one of each, to its second last bit."""
+    data = JPEGS["progressive"]
+    first = data.index(b"\xff\xda")
+    with pytest.raises(ImageError, match=r"100\.0% of its coefficients"):
+        image.decode(data[: data.index(b"\xff\xda", first + 2)])
+    last = data.rindex(b"\xff\xda")
+    with pytest.raises(ImageError, match=r"32\.8% of its coefficients"):
+        image.decode(data[:last])
+
+
 def test_a_damaged_jpeg_is_no_unended_one():
     data = JPEGS["plain"][:-2].replace(b"\xff\xdb", b"\xff\xfe")  # without its tables
     with pytest.raises(ImageError, match="damaged image"):
@@ -76,25 +111,21 @@ def test_a_damaged_jpeg_is_no_unended_one():
 
 
 def test_of_an_unended_jpeg_one_picture_is_held_at_once(monkeypatch):
-    from minivan.image import unended
-
+    """The one that the first attempt began is gone before the next begins."""
     alive, most = [], []
 
-    class Counted:
-        def __init__(self, picture):
-            self.picture = picture
+    class Counted(JpegImagePlugin.JpegImageFile):
+        def __init__(self, *arguments):
             alive.append(1)
             most.append(len(alive))
-
-        def __getattr__(self, name):
-            return getattr(self.picture, name)
+            super().__init__(*arguments)
 
         def __del__(self):
             alive.pop()
 
-    parts = image.examine(JPEGS["plain"][:-2]).look.parts
-    unended.decoded(parts, lambda data: Counted(Image.open(io.BytesIO(data))))
-    assert max(most) == 1
+    monkeypatch.setattr(JpegImagePlugin, "JpegImageFile", Counted)
+    image.examine(JPEGS["plain"][:-2]).decode()
+    assert most == [1, 1, 1]
 
 
 # PNG
@@ -112,13 +143,30 @@ def test_a_wrong_checksum_of_what_is_no_pixel_is_ignored(name, place):
     assert np.array_equal(seen(data[:place] + wrong(name, b"\0" * 9) + data[place:]), photo())
 
 
+def summed_wrongly(data, name):
+    size = struct.unpack(">I", data[data.index(name) - 4 : data.index(name)])[0]
+    place = data.index(name) + 4 + size
+    return data[:place] + bytes([data[place] ^ 1]) + data[place + 1 :]
+
+
 @pytest.mark.parametrize("name", [b"IHDR", b"PLTE", b"IDAT"])
 def test_a_wrong_checksum_of_pixels_refuses(name):
-    data = bytearray(encode(photo().quantize(9)))
-    size = struct.unpack(">I", data[data.index(name) - 4 : data.index(name)])[0]
-    data[data.index(name) + 4 + size] ^= 1
     with pytest.raises(ImageError, match=f"a wrong checksum in the chunk {name.decode()} of a PNG file"):
-        image.decode(bytes(data))
+        image.decode(summed_wrongly(encode(photo().quantize(9)), name))
+
+
+@pytest.mark.parametrize("colours", ["a palette", "a key"])
+def test_a_wrong_checksum_of_transparency_is_ignored(colours):
+    palette = photo().quantize(9)
+    data = encode(palette, transparency=bytes([0, 99])) if colours == "a palette" else encode(photo(), transparency=(1, 2, 3))
+    assert np.array_equal(seen(summed_wrongly(data, b"tRNS")), seen(data))
+
+
+@pytest.mark.parametrize("mode", ["RGB", "RGBA"])
+def test_a_palette_that_is_a_suggestion_is_no_pixel(mode):
+    """Its colours are for screens of few (PNG, 11.2.2)."""
+    data = encode(photo(mode))
+    assert np.array_equal(seen(data[:33] + wrong(b"PLTE", bytes(30)) + data[33:]), seen(data))
 
 
 @pytest.mark.parametrize(

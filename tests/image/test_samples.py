@@ -3,16 +3,17 @@
 import itertools
 import random
 import struct
+import tracemalloc
 import zlib
 
 import numpy as np
 import pytest
 from PIL import Image
-from support.pictures import chunk, encode
-from support.tiff_photos import DEFLATE, LZW, PACKBITS, RAW, photo_tiff
+from support.pictures import chunk, encode, photo
+from support.tiff_photos import DEFLATE, DIFFERENCES, LZMA, LZW, PACKBITS, RAW, photo_tiff
 
 from minivan import image
-from minivan.image import ImageError
+from minivan.image import ImageError, bounds
 
 pytestmark = pytest.mark.loop
 
@@ -63,6 +64,8 @@ def judge(draw, compressions):
         order=draw.choice("<>"),
     )
     extra = {338: [kind, *[0] * (further - 1)]} if further else {}
+    if said["compression"] in (LZW, DEFLATE, LZMA) and bits in (8, 16, 32):
+        extra[317] = [draw.choice([1, DIFFERENCES])]
     data = photo_tiff(array, photometric, changed=extra, **said)
     scaled = array.astype(float) * 255 / ((1 << bits) - 1)
     colours = scaled[..., : COLOURS[photometric]]
@@ -85,14 +88,25 @@ def test_every_pixel_of_a_tiff_photo_is_what_its_samples_say(seed):
 def test_every_pixel_of_a_packed_tiff_photo_is_what_its_samples_say():
     draw = random.Random(9)
     for _ in range(6):
-        judge(draw, [LZW, DEFLATE, PACKBITS])
+        judge(draw, [LZW, DEFLATE, PACKBITS, LZMA])
 
 
 @pytest.mark.slow
 def test_every_pixel_of_many_packed_tiff_photos_is_what_its_samples_say():
     draw = random.Random(10)
     for _ in range(100):
-        judge(draw, [LZW, DEFLATE, PACKBITS])
+        judge(draw, [LZW, DEFLATE, PACKBITS, LZMA])
+
+
+@pytest.mark.parametrize(
+    ("packing", "mode", "off"),
+    [("group3", "1", 0), ("group4", "1", 0), ("zstd", "RGB", 0), ("jpeg", "RGB", 5), ("jpeg", "L", 5)],
+)
+def test_a_tiff_photo_is_read_whatever_it_is_packed_with(packing, mode, off):
+    """By a writer that knows these packings; of those that lose something, `off` levels on average."""
+    picture = photo(mode, (40, 30)).resize((120, 90), Image.Resampling.NEAREST)
+    got = seen(encode(picture, "TIFF", compression=packing, **({"quality": 95} if packing == "jpeg" else {})))
+    assert np.abs(got - np.asarray(picture.convert("RGB"))).mean() <= off
 
 
 @pytest.mark.parametrize("dtype", ["f2", "f4", "f8", "i1", "i2", "i4"])
@@ -117,6 +131,22 @@ def test_colours_that_are_multiplied_with_their_transparency_are_so_no_more():
     assert np.abs(got - (colours * 127.5 + 127.5)).max() <= 2
 
 
+@pytest.mark.parametrize(("kind", "bits"), [(2, 8), (1, 8), (2, 12)])
+def test_transparent_inks_lie_over_white(kind, bits):
+    """Where they are multiplied with their transparency, they do so already; 0 everywhere is no transparency."""
+    inks, alpha = drawn((9, 7, 4), 8).astype(float), drawn((9, 7, 1), 8, seed=1).astype(float)
+    most = (1 << bits) - 1
+    scaled = np.concatenate([inks * (alpha / 255 if kind == 1 else 1), alpha], axis=2) / 255
+    array = np.rint(scaled * most).astype("u1" if bits == 8 else "u2")
+    got = seen(photo_tiff(array, INKS, bits=bits, changed={338: [kind]}))
+    assert np.abs(got - shown(inks * alpha / 255, INKS)).max() <= 2
+    array[..., 4] = 0
+    examined = image.examine(photo_tiff(array, INKS, bits=bits, changed={338: [kind]}))
+    colours = array[..., :4] * (255 / most)
+    assert np.abs(np.asarray(examined.decode()).astype(int) - shown(colours, INKS)).max() <= 2
+    assert examined.notes == ["its transparency is 0 everywhere and counts as none"]
+
+
 @pytest.mark.parametrize(
     ("changed", "words"),
     [
@@ -125,7 +155,11 @@ def test_colours_that_are_multiplied_with_their_transparency_are_so_no_more():
         ({262: [32803]}, "a camera's raw values"),
         ({262: [6], 530: [2, 2]}, "photometric interpretation 6"),
         ({258: [5, 6, 5]}, "5 and 6 bits|of bands of 5 and 6"),
-        ({259: [50002]}, "compression 50002"),
+        ({259: [50002]}, "compression 50002, JPEG XL"),
+        ({259: [33003], 258: [8, 8, 8]}, "compression 33003, JPEG 2000"),
+        ({259: [34887], 258: [8, 8, 8]}, "compression 34887, LERC"),
+        ({259: [50001], 258: [8, 8, 8]}, "compression 50001, WebP"),
+        ({259: [34661], 258: [1], 262: [1], 277: [1], 339: []}, "compression 34661, JBIG"),
         ({266: [2], 258: [12, 12, 12]}, "12 bits"),
         ({262: [5], 332: [2], 277: [3]}, "inks that are no CMYK"),
         ({339: [5, 5, 5]}, "format 5"),
@@ -135,6 +169,28 @@ def test_what_nobody_reads_is_refused_by_name(changed, words):
     with pytest.raises(ImageError, match=words) as error:
         image.decode(photo_tiff(drawn((9, 9, 3), 16), RGB, changed=changed))
     assert len(str(error.value).splitlines()) == 1 and "damaged" not in str(error.value)
+
+
+def wide(kind, width=1 << 17):
+    """Return a file of one row."""
+    if kind == "floating":
+        return b"Pf\n%d 1\n-1.0\n" % width + np.linspace(-5, 900, width, dtype="<f4").tobytes()
+    return photo_tiff(drawn((1, width, 1), 12), BLACK_IS_ZERO, bits=12)
+
+
+@pytest.mark.parametrize("kind", ["12 bits", "floating"])
+def test_a_row_that_is_longer_than_a_strip_holds_no_more_than_is_stated(kind, monkeypatch):
+    """Its pixels are the same, and what NumPy holds of it is less than what all of it is said to take."""
+    data = wide(kind)
+    whole = image.decode(data)
+    monkeypatch.setattr(bounds, "STRIP", 1 << 13)
+    examined = image.examine(data)
+    tracemalloc.start()
+    try:
+        assert examined.decode() == whole
+        assert tracemalloc.get_traced_memory()[1] <= examined.look.held
+    finally:
+        tracemalloc.stop()
 
 
 def test_damaged_photos_of_odd_samples_are_a_picture_or_one_line():

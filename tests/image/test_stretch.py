@@ -7,7 +7,7 @@ from support.pictures import encode
 from support.tiff_photos import photo_tiff
 
 from minivan import image
-from minivan.image import ImageError, colour
+from minivan.image import ImageError, bounds
 
 pytestmark = pytest.mark.loop
 
@@ -87,6 +87,22 @@ def test_a_customary_number_among_the_others_is_one_of_them():
     assert np.abs(got - LEVELS).max() == 0 and len(notes) == 1
 
 
+@pytest.mark.parametrize(("dtype", "number"), [("i2", 32767), ("i2", -32768), ("i4", -(2**31)), ("i4", 2**31 - 1)])
+def test_the_extremes_of_whole_numbers_are_no_data_where_they_lie_apart(dtype, number):
+    array = (LEVELS * 3 - 100).astype(dtype)
+    array[0] = number
+    got, notes = seen(array)
+    expected = LEVELS.copy()
+    expected[0] = 0
+    assert np.abs(got - expected).max() == 0 and notes[1] == "30 of its 1200 values are no data, and black"
+
+
+def test_two_numbers_are_black_and_white_though_one_is_an_extreme():
+    array = np.where(LEVELS > 99, 32767, 0).astype("i2")
+    got, notes = seen(array)
+    assert np.array_equal(got, np.where(LEVELS > 99, 255, 0)) and len(notes) == 1
+
+
 def test_nothing_but_no_data_is_refused():
     for number in (np.nan, np.inf, -LARGEST):
         with pytest.raises(ImageError, match="every value is infinite, no number, or stands for none"):
@@ -106,5 +122,5 @@ def test_colours_are_stretched_alike_and_lack_data_each_for_itself():
 def test_strips_are_stretched_alike(monkeypatch):
     array = (LEVELS * 3 - 7).astype("f4")
     whole, notes = seen(array)
-    monkeypatch.setattr(colour, "STRIP", 70)
+    monkeypatch.setattr(bounds, "STRIP", 70)
     assert np.array_equal(seen(array)[0], whole) and seen(array)[1] == notes

@@ -112,7 +112,7 @@ def test_the_values_of_a_directory_are_bounded_together(monkeypatch):
 @pytest.mark.parametrize("compression", [0, 1, 2, 5, 32771, 32773, 32809, 65535, None])
 def test_only_raw_tiff_files_are_decoded_in_this_process(compression):
     """As Pillow sees it: everything but the compression 1, or none said, goes to libtiff, which prints."""
-    assert image.examine(grey_tiff(compression)).look.apart == (compression not in (1, None))
+    assert tiffs.walk(grey_tiff(compression), Steps()).apart == (compression not in (1, None))
 
 
 def test_bits_without_blanks_are_looked_at_in_blocks(monkeypatch):

@@ -8,6 +8,7 @@ import subprocess
 import tarfile
 import tracemalloc
 import zipfile
+import zlib
 
 import pytest
 from support import EXAMPLES, ROOT
@@ -16,7 +17,7 @@ from minivan.card import PRESETS
 from minivan.image import SUFFIXES
 from minivan.input import amount
 from minivan.predict import archives, find_images, prepare_ahead
-from minivan.predict.archives import ArchiveError, members
+from minivan.predict.archives import DEFLATED, ArchiveError, Member, members
 
 pytestmark = pytest.mark.loop
 
@@ -25,7 +26,8 @@ FILES = {
     "b/cat.jpg": CAT, "a/coffee": COFFEE, "notes.txt": b"words", "__MACOSX/b/._cat.jpg": b"\0\5", "b/.DS_Store": b"\0",
     "b/Thumbs.db": b"x", "c" * 150 + ".jfif": COFFEE, "ünïcode.PNG": b"no image",
 }  # fmt: skip
-IMAGES = ["a/coffee", "b/cat.jpg", "c" * 150 + ".jfif", "ünïcode.PNG"]
+HARD = "d" * 120 + ".jpg"
+IMAGES = ["a/coffee", "b/cat.jpg", "c" * 150 + ".jfif", HARD, "ünïcode.PNG"]
 
 
 def zipped(path, method=zipfile.ZIP_DEFLATED, files=FILES):
@@ -42,9 +44,13 @@ def tarred(path, form=tarfile.PAX_FORMAT):
             entry = tarfile.TarInfo(name)
             entry.size = len(data)
             archive.addfile(entry, io.BytesIO(data))
-        link = tarfile.TarInfo("link.jpg")
-        link.type, link.linkname = tarfile.SYMTYPE, "/etc/passwd"
-        archive.addfile(link)
+        for name, kind, target in (
+            ("soft.jpg", tarfile.SYMTYPE, "/etc/passwd"), ("away.jpg", tarfile.LNKTYPE, "no/such.jpg"),
+            (HARD, tarfile.LNKTYPE, "c" * 150 + ".jfif"), ("holes.jpg", tarfile.GNUTYPE_SPARSE, ""),
+        ):  # fmt: skip
+            link = tarfile.TarInfo(name)
+            link.type, link.linkname = kind, target
+            archive.addfile(link)
     return path
 
 
@@ -68,7 +74,11 @@ def test_an_archive_is_read_like_a_folder(archive):
     names = [os.path.normpath(os.path.relpath(image.name, archive)) for image in found]
     assert names == [name for name in IMAGES if name in names] and names[:2] == IMAGES[:2] and not any(i.fault for i in found)
     assert [image.source() for image in found][:2] == [COFFEE, CAT] and found[0].size == len(COFFEE)
-    assert found.said_of_others() == "1 file is no image: notes.txt"
+    links = HARD in names
+    assert links == (archive.suffix == ".tar" and len(names) > 2)
+    said = "4 files are no images: away.jpg, holes.jpg, notes.txt, ..." if links else "1 file is no image: notes.txt"
+    assert found.said_of_others() == said
+    assert all(image.source() == COFFEE for image in found if image.name.endswith(HARD))
     ready = list(prepare_ahead(found, PRESETS["official"]))
     assert [image.fault for image in ready][:2] == ["", ""] and sorted(os.listdir(archive.parent)) == before
 
@@ -80,6 +90,14 @@ def test_patterns_find_archives_and_folders_leave_them_out(tmp_path):
     found = find_images([tmp_path])
     assert [image.name for image in found] == [str(tmp_path / "cat.jpg")]
     assert found.said_of_others() == "1 file is no image: photos.zip"
+
+
+def test_a_file_in_an_archive_is_no_other_file_whatever_its_name(tmp_path):
+    """Names lead nowhere: one that climbs out of its archive is not the file in the archive beside it."""
+    zipped(tmp_path / "a.zip", files={"../b.zip/x.jpg": CAT, "y.jpg": CAT, "./y.jpg": COFFEE})
+    zipped(tmp_path / "b.zip", files={"x.jpg": COFFEE})
+    found = find_images([tmp_path / "a.zip", tmp_path / "b.zip", f"{tmp_path}/./b.zip"])
+    assert [image.source() for image in found] == [CAT, COFFEE, CAT, COFFEE]
 
 
 def test_large_archives_have_their_numbers_elsewhere(tmp_path):
@@ -112,6 +130,7 @@ def test_what_an_archive_says_wrongly_is_one_line(tmp_path, monkeypatch):
         "packed by method 99": whole[: central + 10] + b"\x63\0" + whole[central + 12 :],
         "encrypted": whole[: central + 8] + b"\1\0" + whole[central + 10 :],
         "more than the limit of": whole[: central + 24] + b"\xfe\xff\xff\xff" + whole[central + 28 :],
+        "its files lie over one another": whole[: central + 20] + struct.pack("<I", len(whole) + 1) + whole[central + 24 :],
         "damaged, in its list": whole[:central] + b"PK\1\3" + whole[central + 4 :],
     }
     for said, data in cases.items():
@@ -128,13 +147,17 @@ def test_what_an_archive_says_wrongly_is_one_line(tmp_path, monkeypatch):
 
 
 def test_a_bomb_is_not_unpacked_beyond_what_it_says(tmp_path):
-    """Of a file without an ending the first bytes are unpacked, no more."""
+    """Of a file without an ending the first bytes are unpacked, no more; behind the end of what is packed nothing is read."""
+    work = zlib.compressobj(wbits=-zlib.MAX_WBITS)
+    packed = work.compress(b"x" * 99) + work.flush()
+    (tmp_path / "b.zip").write_bytes(packed + bytes(8 << 20))
     zipped(tmp_path / "a.zip", files={"bomb": bytes(50 << 20), "bomb.jpg": bytes(50 << 20)})
     tracemalloc.start()
     try:
         (found,) = find_images([tmp_path / "a.zip"])
         with pytest.raises(ArchiveError, match=r"50 MiB is more than the limit of 1 MiB"):
             found.member.read(1 << 20)
+        assert Member(str(tmp_path / "b.zip"), "x", 0, len(packed) + (8 << 20), 200, DEFLATED).first(200) == b"x" * 99
         assert tracemalloc.get_traced_memory()[1] < 4 << 20
     finally:
         tracemalloc.stop()

@@ -16,6 +16,7 @@ pytestmark = pytest.mark.loop
 
 NO_IMAGE = f"not an image that minivan reads: those are {READ}"
 COFFEE = EXAMPLES / "coffee.jpg"
+HEIC = b"\0\0\0\x18ftypheic\0\0\0\0mif1heic"  # known, and not read: that is said where it is
 
 
 @pytest.fixture
@@ -97,11 +98,12 @@ def test_batches():
 
 def test_a_folder_is_searched_by_many_endings_and_first_bytes_and_says_what_it_left_out(tmp_path):
     photos = ["coffee.jfif", "coffee.JPE", "coffee.mpo", "coffee.j2k", "coffee.pnm", "coffee.heic", "coffee", "sub/.hidden"]
+    photos.append("phone")
     others = ["notes.txt", "coffee.pnm.jpg_large", "words", "a.json"]
     systems = ["Thumbs.db", ".DS_Store", "._coffee.jpg", "__MACOSX/coffee.jpg", "desktop.ini"]
     for name in photos + others + systems:
         (tmp_path / name).parent.mkdir(exist_ok=True)
-        (tmp_path / name).write_bytes(b"words" if name in others else COFFEE.read_bytes()[:200])
+        (tmp_path / name).write_bytes(b"words" if name in others else HEIC if name == "phone" else COFFEE.read_bytes()[:200])
     found = find_images([tmp_path])
     assert sorted(image.name for image in found) == sorted(str(tmp_path / name) for name in photos)
     assert sorted(found.left_out) == sorted(str(tmp_path / name) for name in others)

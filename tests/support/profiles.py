@@ -63,12 +63,13 @@ def written(space, tags, inside=b"XYZ ", kind=b"mntr", version=0x02400000):
 
 
 @cache
-def profile(name):
-    """Return the profile of one of SPACES."""
+def profile(name, *codes):
+    """Return the profile of one of SPACES, with codes beside its curves if they are given."""
     space = SPACES[name]
     points = {key: b"XYZ \0\0\0\0" + numbers(*column) for key, column in zip(NAMES, to_d50(space).T, strict=True)}
     said = b"desc\0\0\0\0" + struct.pack(">I", 5) + b"test\0" + bytes(78)
-    return written(b"RGB ", {b"desc": said, **points, **dict.fromkeys((b"rTRC", b"gTRC", b"bTRC"), curve(space[-1]))})
+    more = {b"cicp": b"cicp\0\0\0\0" + bytes(codes)} if codes else {}
+    return written(b"RGB ", {b"desc": said, **points, **dict.fromkeys((b"rTRC", b"gTRC", b"bTRC"), curve(space[-1])), **more})
 
 
 def grey_profile(gamma):

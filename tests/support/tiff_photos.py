@@ -1,11 +1,13 @@
 """TIFF photos of any samples, written from the specification (TIFF 6.0) without any library."""
 
+import lzma
 import struct
 import zlib
 
 import numpy as np
 
-RAW, LZW, DEFLATE, PACKBITS = 1, 5, 8, 32773
+RAW, LZW, DEFLATE, PACKBITS, LZMA = 1, 5, 8, 32773, 34925
+DIFFERENCES = 2  # a predictor
 FORMATS = {"u": 1, "i": 2, "f": 3}
 
 
@@ -13,6 +15,8 @@ def packed(compression, data):
     """Return bytes packed as a reader has to unpack them, if not smaller."""
     if compression == DEFLATE:
         return zlib.compress(data)
+    if compression == LZMA:
+        return lzma.compress(data)
     if compression == PACKBITS:
         runs = [data[i : i + 128] for i in range(0, len(data), 128)]
         return b"".join(bytes([len(run) - 1]) + run for run in runs)
@@ -32,10 +36,17 @@ def as_bytes(block, bits, order):
     return np.packbits(digits.astype(np.uint8).reshape(len(block), -1), axis=1).tobytes()
 
 
+def differences(block):
+    """Return what each sample adds to the one on its left, of (H, W, C)."""
+    whole = block.view(f"u{block.dtype.itemsize}")
+    return np.concatenate([whole[:, :1], whole[:, 1:] - whole[:, :-1]], axis=1)
+
+
 def photo_tiff(array, photometric, bits=None, planar=False, tile=None, rows=None, compression=RAW, order="<", changed=None):
     """Return a file of an array (H, W, C) of samples of so many bits: planar or not, in strips of `rows`, or in tiles.
 
-    `changed` are further entries by their tags, each a list of short numbers; those of none are left out.
+    Where `changed` says so, by the tag 317, samples that fill bytes are stored as their differences. `changed` are further
+    entries by their tags, each a list of short numbers; those of none are left out.
     """
     height, width, count = array.shape
     bits = bits or 8 * array.dtype.itemsize
@@ -47,6 +58,8 @@ def photo_tiff(array, photometric, bits=None, planar=False, tile=None, rows=None
                 block = part[top : top + high, left : left + wide]
                 if tile:
                     block = np.pad(block, ((0, high - block.shape[0]), (0, wide - block.shape[1]), (0, 0)))
+                if (changed or {}).get(317) == [DIFFERENCES]:
+                    block = differences(block)
                 chunks.append(packed(compression, as_bytes(block, bits, order)))
     starts, sizes = np.cumsum([8, *map(len, chunks)])[:-1].tolist(), list(map(len, chunks))
     shorts = {258: [bits] * count, 259: [compression], 262: [photometric], 277: [count], 284: [2 if planar else 1]}

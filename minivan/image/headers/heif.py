@@ -6,6 +6,8 @@ more: they are renamed, so that nobody reads them.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 from .. import spaces
 from ..bounds import ImageError, Look, Stated, Steps
 from ..profiles import LARGEST_PROFILE
@@ -23,7 +25,7 @@ def walk(data: bytes, steps: Steps) -> Look:
     """Look at an AVIF file."""
     sizes: list[tuple[int, int]] = []
     unread: list[int] = []
-    colours = Colours()
+    colours = Colours(data, steps)
 
     def visit(box: Box, depth: int) -> None:
         body = data[box.start : min(box.end, box.start + 32)]
@@ -36,7 +38,7 @@ def walk(data: bytes, steps: Steps) -> Look:
             if body[kind : kind + 4] in (b"Exif", b"mime"):
                 unread.append(box.start + kind)
         elif box.name in (b"pitm", b"ipma", b"colr"):
-            colours.take(data, box, steps)
+            colours.take(box)
         skipped = INSIDE.get(box.name)
         if box.name == b"iinf" and body[:1] != b"\0":
             skipped = 8
@@ -63,21 +65,23 @@ def walk(data: bytes, steps: Steps) -> Look:
 class Colours:
     """What the boxes say of the colours of the picture that is shown: a profile, codes, or both, of which the profile holds."""
 
-    def __init__(self) -> None:
+    def __init__(self, data: bytes, steps: Steps) -> None:
+        self.data, self.steps = data, steps
         self.number = 0  # of the property that is walked over, from 1; 0 where it belongs to a film
         self.shown = 0  # the number of the picture
-        self.of_item: dict[int, set[int]] = {}  # the number of a picture -> those of its properties
+        self.lists: list[Box] = []  # the boxes that say which properties are whose
         self.found: list[tuple[int, bool, Stated]] = []  # of which property, whether it is no profile, what it says
 
-    def take(self, data: bytes, box: Box, steps: Steps) -> None:
+    def take(self, box: Box) -> None:
         """Look at a box of colours, or at one that says whose they are."""
-        body = data[box.start : box.end]
+        if box.name == b"ipma":
+            self.lists.append(box)
+            return
+        body = self.data[box.start : min(box.end, box.start + 5 + LARGEST_PROFILE)]
         if box.name == b"pitm":
             self.shown = int.from_bytes(body[4 : 6 if body[:1] == b"\0" else 8])
-        elif box.name == b"ipma":
-            self._associate(body, steps)
         elif body[:4] in (b"prof", b"rICC"):
-            self.found.append((self.number, False, body[4 : 5 + LARGEST_PROFILE]))
+            self.found.append((self.number, False, body[4:]))
         elif body[:4] == b"nclx":
             space = spaces.coded(int.from_bytes(body[4:6]), int.from_bytes(body[6:8]))
             if space is not None:
@@ -85,20 +89,23 @@ class Colours:
 
     def stated(self) -> tuple[Stated, ...]:
         """Return what is said of the picture that is shown, or of its parts where nothing is said of it itself."""
-        own = self.of_item.get(self.shown, set())
+        own = {number for box in self.lists for number in self._properties(box)}
         of_it = [each for each in self.found if each[0] in own] or self.found
         return tuple(stated for _, _, stated in sorted(of_it, key=lambda each: each[1])[:2])
 
-    def _associate(self, body: bytes, steps: Steps) -> None:
-        wide = 4 if body[:1] != b"\0" else 2  # bytes of a picture's number, and of a property's
-        each = 2 if body[3:4] and body[3] & 1 else 1
-        place = 8
-        for _ in range(int.from_bytes(body[4:8])):
-            if place >= len(body):
+    def _properties(self, box: Box) -> Iterator[int]:
+        """Yield the numbers of the properties that a box gives to the picture that is shown."""
+        head, place = self.data[box.start : min(box.end, box.start + 8)], box.start + 8
+        wide = 4 if head[:1] != b"\0" else 2  # bytes of a picture's number, and of a property's
+        each = 2 if head[3:4] and head[3] & 1 else 1
+        for _ in range(int.from_bytes(head[4:8])):
+            if place + wide >= box.end:
                 return
-            steps.take()
-            item, count = int.from_bytes(body[place : place + wide]), int.from_bytes(body[place + wide : place + wide + 1])
+            item, count = int.from_bytes(self.data[place : place + wide]), self.data[place + wide]
             place += wide + 1
-            numbers = (int.from_bytes(body[place + each * i : place + each * (i + 1)]) for i in range(count))
-            self.of_item.setdefault(item, set()).update(number & (0x7FFF if each == 2 else 0x7F) for number in numbers)
+            self.steps.take()
+            if item == self.shown:
+                self.steps.take(count)
+                for start in range(place, min(place + each * count, box.end), each):
+                    yield int.from_bytes(self.data[start : min(start + each, box.end)]) & (0x7FFF if each == 2 else 0x7F)
             place += each * count

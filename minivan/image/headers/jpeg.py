@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterator
 from dataclasses import replace
 
-from ..bounds import ImageError, Look, Steps
+from ..bounds import Bytes, ImageError, Look, Steps
 from ..profiles import LARGEST_PROFILE, TOO_LARGE
 
 FRAMES = (*range(0xC0, 0xC4), *range(0xC5, 0xC8), *range(0xC9, 0xCC), *range(0xCD, 0xD0))  # SOF
@@ -14,9 +14,10 @@ PROGRESSIVE = (0xC2, 0xC6, 0xCA, 0xCE)
 SCAN, END, COMMENT = 0xDA, 0xD9, 0xFE
 ALONE = (0x01, *range(0xD0, 0xD9))  # markers without a segment behind them
 MODES = {1: "L", 3: "RGB", 4: "CMYK"}
+BLOCK = 8  # pixels square
 REDUCED = (2, 4, 8)  # what libjpeg divides sides by, while it decodes
 FEW = 64  # scans that cost too little to be counted exactly
-LARGEST_WORK = 3_000_000_000  # pixels times scans: some six seconds
+LARGEST_WORK = 3_000_000_000  # pixels times scans, each time that they are decoded: some six seconds
 LARGEST_METADATA = 1 << 20  # bytes of EXIF and of XMP that are looked at
 PROFILE = b"ICC_PROFILE\0"  # then its number among the segments that the profile is in, from 1, and how many they are
 MARKER = re.compile(rb"\xff+([\xc0-\xcf\xd9-\xfe])")  # behind a scan, with a length: libjpeg passes over all others
@@ -69,7 +70,8 @@ def walk(data: bytes, steps: Steps) -> Look:
     if frame[0] != 8 or count not in MODES:
         raise ImageError(f"a JPEG file of {frame[0]} bits and {count} channels: 8 bits and 1, 3 or 4 channels can be read")
     scans = _scans(data, place, steps)
-    if scans * width * height > LARGEST_WORK:
+    times = 1 if data.rfind(b"\xff\xd9") >= place else 3  # without an end mark it is decoded so often
+    if times * scans * width * height > LARGEST_WORK:
         raise ImageError(f"a JPEG file of {width} x {height} pixels in {scans:,} scans takes too long to decode")
     coefficients = _coefficients(frame, count) if progressive or scans > 1 else 0.0
     parts.append(data[place:] if len(parts) > 1 else b"")
@@ -120,6 +122,20 @@ def _scans(data: bytes, first: int, steps: Steps) -> int:
         count += found[1][0] == SCAN
         place = found.end() + int.from_bytes(data[found.end() : found.end() + 2])
     return count
+
+
+def ended_at(scans: Bytes, steps: Steps) -> int:
+    """Return where the last scan of a picture ends: at its end mark, or at what at the end of the file begins a marker."""
+    place = 0
+    while found := MARKER.search(scans, place):
+        steps.take()
+        if found[1][0] == END:
+            return found.start()
+        place = found.end() + int.from_bytes(scans[found.end() : found.end() + 2])
+    end = len(scans)
+    while end and scans[end - 1] == 0xFF:
+        end -= 1
+    return end
 
 
 def scan_headers(data: bytes, steps: Steps) -> Iterator[bytes]:

@@ -13,6 +13,7 @@ RGB, PALETTE = 2, 3  # colour types
 KEYED = {0: 1, RGB: 3}  # colour types of which one colour may be transparent, and of how many samples it is
 PIXELS = (b"IHDR", b"PLTE", b"IDAT")  # chunks whose checksum has to be right
 ONCE = (b"IHDR", b"PLTE", b"tRNS")
+OF_PALETTES = (b"PLTE", b"tRNS")  # chunks that a decoder needs for pictures of a palette alone
 XMP, PROFILE = b"XML:com.adobe.xmp", b"Raw profile type exif"  # texts that are looked at for an orientation, one of each
 TWICE = 9.0  # bytes for each pixel beside a picture that is decoded twice, for its higher bytes and its lower ones
 LARGEST_TEXT = 1 << 20  # bytes of such a text, and of EXIF
@@ -22,7 +23,7 @@ NAME = re.compile(rb"[A-Za-z]{4}")
 
 def walk(data: bytes, steps: Steps) -> Look:
     """Look at a PNG file, of which only the header, the palette, the transparency and the pixels are left."""
-    place, kept, header, view = 8, [(0, 8)], b"", memoryview(data)
+    place, kept, header, view = 8, [(0, 8, b"")], b"", memoryview(data)
     seen: set[bytes] = set()
     texts: dict[bytes, bytes] = {}
     said: dict[bytes, bytes] = {}
@@ -33,16 +34,24 @@ def walk(data: bytes, steps: Steps) -> Look:
         if not NAME.fullmatch(name):
             raise ImageError("damaged image: a PNG file with something between its chunks")
         body = slice(place + 8, end - 4)
-        if name in PIXELS and end <= len(data) and zlib.crc32(view[place + 4 : end - 4]) != int.from_bytes(data[end - 4 : end]):
-            raise ImageError(f"damaged image: a wrong checksum in the chunk {name.decode()} of a PNG file")
-        once = name in ONCE and (name != b"tRNS" or header[9:10] == bytes([PALETTE]))
-        if name == b"IDAT" or (once and name not in seen and b"IDAT" not in seen) or name == b"IEND":
+        wanted = name not in OF_PALETTES or header[9:10] == bytes([PALETTE])
+        needed = name in ONCE and wanted and name not in seen and b"IDAT" not in seen
+        sum_of_its_own = b""
+        if name in (*PIXELS, b"tRNS") and wanted and end <= len(data):
+            right = zlib.crc32(view[place + 4 : end - 4]).to_bytes(4)
+            if right != data[end - 4 : end]:
+                if name in PIXELS:
+                    raise ImageError(f"damaged image: a wrong checksum in the chunk {name.decode()} of a PNG file")
+                sum_of_its_own = right
+        if name == b"IDAT" or needed or name == b"IEND":
             if name == b"IHDR":
                 header = data[body]
-            if kept[-1][1] == place:
-                kept[-1] = kept[-1][0], end
+            if sum_of_its_own:  # the decoder would refuse the file, for transparency that is no colour of a pixel
+                kept.append((place, end - 4, sum_of_its_own))
+            elif kept[-1][1:] == (place, b""):
+                kept[-1] = kept[-1][0], end, b""
             else:
-                kept.append((place, end))
+                kept.append((place, end, b""))
         elif name == b"eXIf":
             exif = data[body.start : min(body.stop, body.start + LARGEST_TEXT)]
         elif name in (b"tEXt", b"zTXt", b"iTXt") and body.stop - body.start <= LARGEST_TEXT:
@@ -63,8 +72,8 @@ def walk(data: bytes, steps: Steps) -> Look:
     key = _key(header, said.get(b"tRNS", b""))
     deep = bool(key) and header[8] == 16 and header[9] == RGB
     width, height = int.from_bytes(header[:4]), int.from_bytes(header[4:8])
-    whole = kept == [(0, len(data))]
-    parts = (data,) if whole else tuple(data[start:end] for start, end in kept)
+    whole = kept == [(0, len(data), b"")]
+    parts = (data,) if whole else tuple(data[start:end] + more for start, end, more in kept)
     exif = exif or _raw_profile(texts.get(PROFILE, b""))
     colours, xmp = png_colours.stated(said), texts.get(XMP, b"")
     return Look(
@@ -79,7 +88,7 @@ def walk(data: bytes, steps: Steps) -> Look:
         colours=colours,
         key=key,
         deep=deep,
-        buffers=9.0 if deep else 0.0,
+        buffers=TWICE if deep else 0.0,
     )
 
 

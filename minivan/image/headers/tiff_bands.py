@@ -16,7 +16,7 @@ import numpy.typing as npt
 
 from ...input import amount
 from ...variants import counted
-from ..bounds import LARGEST_PIXELS, STRIP, ImageError, Look, Steps
+from ..bounds import LARGEST_PIXELS, ImageError, Look, Steps, patches
 from . import tiff
 from .tiff import Directory
 
@@ -81,17 +81,19 @@ class Stored:
         return np.ascontiguousarray(summed.swapaxes(2, 3)).view(self.dtype.newbyteorder(">"))
 
     def _unpacked(self, rows: Values) -> Values:
-        """Return samples that fill no bytes, (H, tiles across, samples of a row), some rows at a time."""
-        height, across, _ = rows.shape
-        count = self.tile[1] * self.samples
-        made = np.zeros((height, across, count), self.dtype.str)
-        few = max(1, STRIP // (across * count))
-        for top in range(0, height, few):
-            digits = np.unpackbits(rows[top : top + few].view(np.uint8), axis=2, count=count * self.bits)
-            digits = digits.reshape(-1, across, count, self.bits)
-            for bit in range(self.bits):
-                made[top : top + few] = (made[top : top + few] << 1) | digits[..., bit]
-        return made
+        """Return samples that fill no bytes, (H, tiles across, samples of a row). Eight of them fill some, so that a part of
+        a row of samples begins where a byte does."""
+        height, across, size = rows.shape
+        count, bits = self.tile[1] * self.samples, self.bits
+        lines = rows.view(np.uint8).reshape(-1, size)
+        made = np.zeros((len(lines), count), self.dtype.str)
+        for left, top, right, bottom in patches(count, len(lines)):
+            stored = lines[top:bottom, left * bits // 8 : -(-right * bits // 8)]
+            digits = np.unpackbits(stored, axis=1, count=(right - left) * bits).reshape(bottom - top, right - left, bits)
+            part = made[top:bottom, left:right]
+            for bit in range(bits):
+                part[...] = (part << 1) | digits[..., bit]
+        return made.reshape(height, across, count)
 
     def _row(self, width: int) -> int:
         """Return the bytes of a row of so many pixels."""

@@ -19,6 +19,12 @@ UNREAD = {
     4: "a mask", 9: "ICC Lab", 10: "ITU Lab", 32803: "a camera's raw values", 32844: "LogL", 32845: "LogLuv",
     34892: "a camera's raw values",
 }  # fmt: skip
+FURTHER = (2, 3, 4, 6, 7, 32771)  # packings that know pixels and that the decoder reads: fax and JPEG
+PACKINGS_UNREAD = {
+    33003: "JPEG 2000", 33004: "JPEG 2000", 33005: "JPEG 2000", 34712: "JPEG 2000", 34661: "JBIG", 34715: "JBIG2",
+    34887: "LERC", 34892: "JPEG of raw values", 34933: "PNG", 34934: "JPEG XR", 50001: "WebP",
+    50002: "JPEG XL", 52546: "JPEG XL",
+}  # fmt: skip
 WHOLE, FLOATING, UNSAID = 1, 3, 4  # sample formats
 FILL, SUBSAMPLING, INK_SET = 266, 530, 332
 ASSOCIATED, UNASSOCIATED = 1, 2  # kinds of a further sample that are transparency: multiplied with the colours, or not
@@ -52,6 +58,7 @@ def find(data: bytes, steps: Steps) -> Photo | None:
     if not 0 < colours <= samples <= tiff.LARGEST_SAMPLES or compression not in PACKINGS or directory.number(FILL, 1) != 1:
         bits = " and ".join(map(str, sorted({*directory.numbers(tiff.BITS)} or {1})))
         how = f"photometric interpretation {photometric}, {samples} samples of {bits} bits, compression {compression}"
+        how += f", {PACKINGS_UNREAD[compression]}" if compression in PACKINGS_UNREAD else ""
         raise ImageError(f"a TIFF file of a kind that minivan does not read ({how}): {ADVICE}")
     found = stored(directory, samples)
     look = replace(found.look, colours=tiff.colours(directory), xmp=tiff.xmp(directory), no_data=tiff.no_data(directory))
@@ -62,10 +69,10 @@ def _is_read(directory: Directory, photometric: int, samples: int) -> bool:
     """Tell whether the decoder reads such samples as what they are."""
     bits = {*directory.numbers(tiff.BITS)} or {1}
     formats = {*directory.numbers(tiff.FORMAT)} or {WHOLE}
-    whole, packed = formats <= {WHOLE, UNSAID}, directory.number(tiff.COMPRESSION, tiff.RAW) not in PACKINGS
+    whole, packing = formats <= {WHOLE, UNSAID}, directory.number(tiff.COMPRESSION, tiff.RAW)
     single = samples == 1
-    if packed:  # by what is no blind packing of bytes: JPEG, fax, WebP
-        return whole and (bits == {8} or (bits == {1} and single))
+    if packing not in PACKINGS:  # those are blind to pixels
+        return packing in FURTHER and whole and (bits == {8} or (bits == {1} and single))
     if directory.number(tiff.PLANAR, 1) == 2:
         return False
     if photometric == YCBCR:
