@@ -85,7 +85,7 @@ class _Visit:
 
     def _way(self, path: str, held: Floating) -> Callable[[], Floating]:
         """Return the way to what layers were given: the port's file, where it has the layer, so that nothing is held."""
-        if path in self.report.arrays and self.report.arrays[path].shape == held.shape:
+        if path in self.report.arrays and self.report.arrays.shape(path) == held.shape:
             return lambda: np.array(self.report.arrays[path], np.float32, order="C")
         return lambda: held
 

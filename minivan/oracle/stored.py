@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tempfile
+from abc import abstractmethod
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -27,21 +28,36 @@ class Held:
     read: Callable[[], npt.NDArray[Any]]
 
 
-class Layers(Mapping[str, Floating]):
+class OnDemand(Mapping[str, Floating]):
+    """Arrays by name, read or made whenever they are asked for; which there are, and their shapes, is known without that."""
+
+    def __init__(self, ways: Mapping[str, object]) -> None:
+        self._ways = ways
+
+    def __contains__(self, name: object) -> bool:
+        return name in self._ways
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._ways)
+
+    def __len__(self) -> int:
+        return len(self._ways)
+
+    @abstractmethod
+    def shape(self, name: str) -> tuple[int, ...]:
+        """Return the shape of an array without reading or making it."""
+
+
+class Layers(OnDemand):
     """Arrays by name, in order, some of which are read whenever they are asked for: those that `parts` has as StoredTensor."""
 
     def __init__(self, parts: Mapping[str, Floating | StoredTensor]) -> None:
         self.parts = dict(parts)
+        super().__init__(self.parts)
 
     def __getitem__(self, name: str) -> Floating:
         part = self.parts[name]
         return part.read() if isinstance(part, StoredTensor) else part
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(self.parts)
-
-    def __len__(self) -> int:
-        return len(self.parts)
 
     def piece(self, name: str, begin: int, end: int) -> Floating:
         """Return an array's numbers from one place to another, in C order, without reading the others."""
@@ -51,7 +67,6 @@ class Layers(Mapping[str, Floating]):
         return part.reshape(-1)[begin:end]
 
     def shape(self, name: str) -> tuple[int, ...]:
-        """Return the shape of an array without reading it."""
         return self.parts[name].shape
 
 

@@ -24,6 +24,7 @@ from support.ports import TENSORS, as_port, numpy_layers, recorded_layers, refer
 from minivan.oracle.baseline import Baseline
 from minivan.oracle.compare import Asked
 from minivan.oracle.replay import watch
+from minivan.oracle.stored import Layers
 from minivan.oracle.tolerance import Tolerance
 
 TIGHT = Tolerance(1e-6, 1e-6)  # for faults milder than the default tolerance
@@ -174,7 +175,7 @@ def test_eps_candidates_hold_every_eps_in_use():
 
 def test_the_engine_that_takes_notes_does_not_pass_for_exact():
     names = []
-    watch(lambda engine, hook: names.append(engine.name), {}, lambda *shown: None)
+    watch(lambda engine, hook: names.append(engine.name), Layers({}), lambda *shown: None)
     assert names == ["exact, watched"]
 
 
