@@ -32,6 +32,7 @@ SHAPED = 0.01  # where the right result has another shape: the error that is lef
 TINY = 1e-6  # of an error: as good as nothing, where no rounding is known
 # One layer in float32, fed the same: PyTorch was measured to need 3.3e-6 (b0, b1 and b3 seeded, 64 pixels, AVX2).
 ROUNDED = Tolerance(5e-6, max_ulp=2)
+LARGER = 4  # times as many numbers as there should be, at most, are read of a layer whose shape is wrong
 STRUCTURED = 0.3  # of an error's energy, which rounding does not have in a channel's mean or in a multiple of the numbers
 NOISE = 3.0  # rounding errors are compared in size, not one by one: alike within this factor
 
@@ -104,6 +105,8 @@ def hint(row: Row, report: Report, seen: Replay, whole: bool) -> str:
     `seen` is what a replay with the port's layers showed; where it is not `whole`, it holds the trace's layers and no calls, so
     that only the faults that need no weights are tried.
     """
+    if math.prod(report.arrays.shape(row.path)) > LARGER * math.prod(row.shape):
+        return ""
     theirs, right = report.arrays[row.path], seen.values[row.path]
     text = _known(row, theirs, right, seen)
     if text:

@@ -77,12 +77,15 @@ class _Scale:
         row = self.given.get(path)
         if row is None:
             return
+        if row.fault or row.shape != value.shape:  # which a damaged trace's may not be
+            self.rows[path] = replace(row, own=math.inf, line=LINES[unit_of(row)])
+            return
         shown = given is not value and row.form != "float64"  # then the port's numbers are what the next layers are given
         theirs = given if shown else self.report.arrays[path]
         self.rows[path] = _row(row, self.trace, theirs, value, self.tried)
-        if self.errors is not None and theirs.shape == value.shape:
+        if self.errors is not None:
             self.errors.put(path, np.asarray(theirs, np.float32) - value)
-        if self.sketches is not None and theirs.shape == value.shape:
+        if self.sketches is not None:
             self.sketches[path] = sketch(value, theirs, "own")
 
     def _scales(self, path: str, value: Floating, call: Call | None, given: Floating) -> None:
@@ -110,8 +113,6 @@ def _row(row: Row, trace: Layers, theirs: Floating, right: Floating, tried: Laye
     """
     form = unit_of(row)
     line = LINES[form] if row.precision != "int8" else math.inf  # quantisation has no line: it is measured, not judged
-    if row.fault or right.shape != theirs.shape:
-        return replace(row, own=math.inf, line=LINES[form])
     found = _Sums(form)
     b, r = theirs.reshape(-1), right.reshape(-1)
     for begin in range(0, r.size, PIECE):

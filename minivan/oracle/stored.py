@@ -6,6 +6,7 @@ import tempfile
 from abc import abstractmethod
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
+from math import prod
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -65,6 +66,14 @@ class Layers(OnDemand):
         if isinstance(part, StoredTensor):
             return replace(part, shape=(end - begin,), offset=part.offset + begin).read()
         return part.reshape(-1)[begin:end]
+
+    def pieces(self, name: str, size: int) -> Iterator[Floating]:
+        """Yield an array's numbers in C order, so many at once."""
+        part, count = self.parts[name], prod(self.shape(name))
+        flat = None if isinstance(part, StoredTensor) else part.reshape(-1)  # once: it copies what does not lie in C order
+        for begin in range(0, count, size):
+            end = min(begin + size, count)
+            yield self.piece(name, begin, end) if flat is None else flat[begin:end]
 
     def shape(self, name: str) -> tuple[int, ...]:
         return self.parts[name].shape

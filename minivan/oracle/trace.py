@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from pathlib import Path
@@ -64,9 +64,13 @@ def digest(array: Floating) -> str:
     does not), and the contract says NaN, not which.
     """
     array = np.ascontiguousarray(array).reshape(-1)
+    return _digest(array[begin : begin + PIECE] for begin in range(0, array.size, PIECE))
+
+
+def _digest(pieces: Iterable[Floating]) -> str:
+    """Return the digest of an array that comes piece by piece."""
     sha256 = hashlib.sha256()
-    for begin in range(0, array.size, PIECE):
-        piece = array[begin : begin + PIECE]
+    for piece in pieces:
         strange = np.isnan(piece)
         if strange.any():
             piece = np.where(strange, piece.dtype.type(np.nan), piece)
@@ -141,7 +145,7 @@ def record(
             "weights_file_sha256": model.card.sha256,
             "order": json.dumps(list(kept)),
             "shapes": json.dumps({path: named.shape(path) for path in named}),
-            "sha256": json.dumps({path: digest(array) for path, array in named.items()}),
+            "sha256": json.dumps({path: _digest(named.pieces(path, PIECE)) for path in named}),
             **({} if arithmetic is None else arithmetic.metadata()),
         },
     )
@@ -223,11 +227,11 @@ def from_tensors(tensors: Mapping[str, Floating], metadata: Mapping[str, str], b
     stranger = next((path for path in order if path not in tensors), None)
     if stranger is not None:
         raise ValueError(f"{unreadable} ({quote(stranger)} is not in it)")
-    for path in tensors:
-        if digests.get(path) != digest(tensors[path]):
+    held = as_layers(tensors)
+    for path in held:
+        if digests.get(path) != _digest(held.pieces(path, PIECE)):
             raise ValueError(f"damaged trace, {shown(path)} does not have the SHA-256 it was recorded with")
-    parts = as_layers(tensors).parts
-    return Trace(Layers({path: parts[path] for path in order}), tensors.get(INPUT), dict(metadata))
+    return Trace(Layers({path: held.parts[path] for path in order}), held.get(INPUT), dict(metadata))
 
 
 def hashes(trace: Trace) -> str:

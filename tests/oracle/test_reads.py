@@ -1,15 +1,21 @@
 """How often, and how much of, a port's and a trace's files is read: large networks' layers take gigabytes."""
 
+import json
+import os
+import struct
 from collections import Counter
 
 import numpy as np
+import pytest
 from support import ports
+from support.measure import tracing
 from support.ports import numpy_layers, reference, sound_port, with_tensor
 
+from minivan.oracle import recorded, trace
 from minivan.oracle.baseline import Baseline
 from minivan.oracle.compare import Asked
 from minivan.oracle.recorded import Recorded
-from minivan.oracle.stored import Held
+from minivan.oracle.stored import Held, Layers
 
 FC1 = f"{ports.PLANTED}.mlp.fc1"
 
@@ -48,3 +54,42 @@ def test_a_hint_reads_once_more_what_lies_before_its_layer():
     judged = judge(port)
     assert judged.hint() == "missing bias"
     assert all(reads[path] <= 3 for path in port if not path.startswith((ports.PLANTED, "patch_embed1")))
+
+
+@pytest.mark.parametrize("rounded", [False, True])
+def test_a_layer_that_is_far_too_large_is_refused_by_its_shape(tmp_path, rounded):
+    """256 GiB that take no room in the file's folder: nothing of them is read, not even to guess what the port computes in."""
+    port = {path: array.astype(np.float16).astype(np.float32) if rounded else array for path, array in sound_port().items()}
+    for path, array in port.items():
+        np.save(tmp_path / f"{path}.npy", array)
+    shape = (1 << 36,)
+    with open(tmp_path / "norm2.npy", "wb") as file:
+        np.lib.format.write_array_header_1_0(file, {"descr": "<f4", "fortran_order": False, "shape": shape})
+        os.truncate(file.fileno(), file.tell() + 4 * shape[0])
+    judged = judge(recorded.read(tmp_path))
+    assert [row.path for row in judged.report.offenders] == ["norm2"] and judged.hint() == ""
+    assert judged.report.precision.word == ("float16" if rounded else "float32")
+
+
+def test_a_traces_digests_are_compared_piece_by_piece(tmp_path):
+    count = 4 << 20
+    metadata = {
+        "format": trace.FORMAT,
+        "order": '["norm1"]',
+        "sha256": json.dumps({"norm1": trace.digest(np.zeros(count, np.float32))}),
+    }
+    entry = {"dtype": "F32", "shape": [count], "data_offsets": [0, 4 * count]}
+    text = json.dumps({"__metadata__": metadata, "norm1": entry}).encode()
+    with open(tmp_path / "trace.safetensors", "wb") as file:
+        file.write(struct.pack("<Q", len(text)) + text)
+        file.flush()
+        os.truncate(file.fileno(), file.tell() + 4 * count)
+    with tracing() as memory:
+        assert recorded.read_trace(tmp_path / "trace.safetensors").arrays.shape("norm1") == (count,)
+    assert memory.traced < count
+
+
+def test_pieces_are_those_of_the_array_in_c_order():
+    array = np.arange(24, dtype=np.float32).reshape(2, 3, 4).transpose(2, 0, 1)
+    pieces = list(Layers({"a": array}).pieces("a", 7))
+    assert [piece.size for piece in pieces] == [7, 7, 7, 3] and np.array_equal(np.concatenate(pieces), array.ravel())
