@@ -8,7 +8,7 @@ from collections import Counter
 import numpy as np
 import pytest
 from support import ports
-from support.measure import tracing
+from support.measure import counting, tracing
 from support.ports import numpy_layers, reference, sound_port, with_tensor
 
 from minivan.oracle import recorded, trace
@@ -93,3 +93,15 @@ def test_pieces_are_those_of_the_array_in_c_order():
     array = np.arange(24, dtype=np.float32).reshape(2, 3, 4).transpose(2, 0, 1)
     pieces = list(Layers({"a": array}).pieces("a", 7))
     assert [piece.size for piece in pieces] == [7, 7, 7, 3] and np.array_equal(np.concatenate(pieces), array.ravel())
+
+
+def test_the_list_of_an_archives_records_is_read_once(tmp_path):
+    count = 500
+    np.savez(tmp_path / "port.npz", **{f"layer{i}": np.full(2, i, np.float32) for i in range(count)})
+    port = recorded.read(tmp_path / "port.npz")
+    with counting() as cost:
+        sums = [float(port[f"layer{i}"].values.sum()) for i in range(count)]
+    assert sums == [2 * i for i in range(count)] and cost.calls < 300 * count
+    (tmp_path / "port.npz").unlink()
+    with pytest.raises(OSError, match="port"):
+        assert port["layer0"].values is None
