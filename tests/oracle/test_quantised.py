@@ -106,6 +106,19 @@ def test_eight_bits_with_a_scale_beside_them_are_a_layer_and_others_are_skipped(
     assert found["norm1"].values.tolist() == [[2, 4]] and set(found.skipped) == {"counts", "flags"}
 
 
+@pytest.mark.parametrize("save", [np.savez, lambda path, **arrays: save_file(arrays, path)], ids=["npz", "safetensors"])
+def test_a_zero_point_is_a_whole_number_of_any_dtype_or_its_layer_is_skipped(tmp_path, save):
+    path = tmp_path / ("p.npz" if save is np.savez else "p.safetensors")
+    for dtype in (np.uint8, np.int16, np.uint16, np.int32, np.int64, np.uint64):
+        arrays = {"head": np.uint8([[7, 3]]), "head.scale": np.float32([0.5]), "head.zero_point": np.array([3], dtype)}
+        save(path, **arrays, pool=np.float32([1]))
+        found = recorded.read(path)
+        assert set(found) == {"head", "pool"} and not found.skipped and found["head"].values.tolist() == [[2, 0]]
+    for strange in (np.int64([300]), np.float32([3]), np.int32([3, 3])):
+        save(path, **{**arrays, "head.zero_point": strange}, pool=np.float32([1]))
+        assert "head" not in recorded.read(path) and "head" in recorded.read(path).skipped
+
+
 def test_what_is_skipped_is_counted(tmp_path, run):
     trace.write(reference(), tmp_path / "trace.safetensors")
     np.savez(tmp_path / "port.npz", **reference().arrays, codes=np.int32([1, 2]))
