@@ -97,7 +97,7 @@ def _point(name: str, entry: Any) -> Point:
     if not isinstance(entry, dict) or "scale" not in entry or not set(entry) <= FIELDS:
         raise ValueError(f"{about} is no object with a scale, and nothing beside {', '.join(sorted(FIELDS - {'scale'}))}")
     axis, kind = entry.get("axis"), entry.get("type", "int8")
-    if kind not in RANGES:
+    if not isinstance(kind, str) or kind not in RANGES:
         raise ValueError(f"{about} has the type {quote(kind)}; the types are {', '.join(RANGES)}")
     if axis is not None and not (type(axis) is int and 0 <= axis < 8):
         raise ValueError(f"{about} has the axis {quote(axis)}, which no array has")

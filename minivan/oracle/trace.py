@@ -24,10 +24,10 @@ from ..checks import Floating
 from ..errors import quote, shown
 from ..hooks import Callback
 from ..operators import Array
-from ..paths import HEAD, INPUT, norms
+from ..paths import HEAD, INPUT, all_paths, norms
 from ..van import VAN, undisturbed
 from ..variants import said
-from .arithmetic import Arithmetic
+from .arithmetic import ROUNDED, Arithmetic
 from .stored import Layers, Spool, as_layers
 
 FORMAT = "minivan-trace 1"
@@ -113,6 +113,7 @@ def record(
     """
     given, hook = model, None
     if arithmetic is not None:
+        _check_scales(arithmetic, given)
         model = VAN(given.config, arithmetic.tensors(given.tensors), arithmetic.engine, given.card)
         hook = arithmetic.at
     paths = _paths(model)
@@ -149,6 +150,15 @@ def record(
             **({} if arithmetic is None else arithmetic.metadata()),
         },
     )
+
+
+def _check_scales(arithmetic: Arithmetic, model: VAN) -> None:
+    """Raise ValueError where a file of scales names what the network does not have: nothing would be rounded there."""
+    points = {} if arithmetic.scales is None else arithmetic.scales.points
+    there = {*model.tensors, *all_paths(model.config.depths, bool(model.config.classes))}
+    if strangers := [name for name in points if name not in there]:
+        more = f", and {len(strangers) - 1:,} more" if len(strangers) > 1 else ""
+        raise ValueError(f"the scales name {quote(strangers[0])}{more}: no layer, nor a tensor of the weights; leave it out")
 
 
 def _paths(model: VAN) -> list[str]:
@@ -217,6 +227,9 @@ def from_tensors(tensors: Mapping[str, Floating], metadata: Mapping[str, str], b
     """
     if metadata.get("format") != FORMAT:
         raise ValueError(f"not a trace (its metadata do not say {FORMAT!r}); record one with `oracle record`")
+    precision = metadata.get("precision")
+    if precision not in (None, *ROUNDED, "int8"):
+        raise ValueError(f"damaged trace, its precision {quote(precision)} is none of {', '.join(ROUNDED)}, int8")
     unreadable = "damaged trace, its order or digests cannot be read"
     try:
         order, digests = (parse_json(metadata.get(part, ""), f"its {part}", budget) for part in ("order", "sha256"))

@@ -252,6 +252,7 @@ def a_trace(layers, **metadata) -> bytes:
         (a_trace([], order='["' + "x" * 100_000 + '"]'), "is not in it"),
         (a_trace([], order="[[]]"), "its order or digests cannot be read"),
         (a_trace([], order="3"), "its order or digests cannot be read"),
+        (a_trace([], precision="\x1b half"), r"damaged trace, its precision '\x1b half' is none of float16"),
         (a_trace([], sha256="[]"), "its order or digests cannot be read"),
         (a_trace(["x" * 501]), "has 501 characters; a layer's name has at most 500"),
         (a_trace([str(i) for i in range(10_001)]), "10,001 arrays; at most 10,000 are compared"),
