@@ -33,6 +33,7 @@ from .trace import Trace
 from .ulp import spacing
 
 TRIED = "tf32"  # what layers that a port does not show are rounded to: eleven digits, and float32's exponents
+QUANTISED = 6.0  # dB of signal over its own noise, below which a layer of eight bits is wrong: eight bits give some forty
 LINES = {"float32": 50.0, "tf32": 4.0, "float16": 4.0, "bfloat16": 4.0}  # roundings that a sound layer may add; measured
 
 
