@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -32,7 +33,11 @@ def print_report(judged: Judged, said: Mapping[str, Any]) -> None:
     if first.first is not None and first.worst is not None:
         say(f"  first beyond tolerance {at(first.first)}")
         say(f"  largest error          {at(first.worst)}")
-    if first.own > first.line:
+    if first.own > first.line and first.precision == "int8" and first.own < math.inf:
+        from ..oracle.own import QUANTISED
+
+        say(f"  its own ratio of signal to noise is {first.own_db:.1f} dB, a right layer's at least {QUANTISED:g} dB")
+    elif first.own > first.line:
         say(f"  adds {roundings(first.own)} itself, a sound layer {roundings(first.line)} at most")
     say(f"  hint: {said['first_divergence']['hint'] or 'no known fault gives these numbers'}")
     _print_others(report, first, {offender["path"]: offender["hint"] for offender in said["offenders"]})

@@ -65,7 +65,9 @@ def classes(precision: str) -> dict[str, dict[str, Any]]:
 
 def allowed(kind: str, precision: str = "float32") -> Tolerance:
     """Return what a class allows a port that computes in `precision`."""
-    return Tolerance(bits=True) if kind == "exact" else Tolerance(float(classes(precision)[kind]["rtol"]))
+    if kind == "exact":
+        return Tolerance(bits=True)
+    return Tolerance(float(classes(precision)[kind]["rtol"]), least_db=DEFAULTS[precision].least_db)
 
 
 class Stream(NamedTuple):

@@ -65,8 +65,11 @@ def measure(
     found = _Sums(flat[0].size, tolerance, unit, _finite_rms(flat[0]))
     for begin in range(0, flat[0].size, PIECE):
         found.add(begin, *(array[begin : begin + PIECE] for array in flat))
-    first, worst = (_difference(ours, theirs, place) if found.first >= 0 else None for place in (found.first, found.worst))
     signal, noise, other = found.signal, found.noise, found.other
+    snr = math.inf if noise == 0 else -math.inf if signal == 0 else 10 * math.log10(signal / noise)
+    if found.first < 0 and tolerance.least_db is not None and snr <= tolerance.least_db:
+        found.first = found.worst
+    first, worst = (_difference(ours, theirs, place) if found.first >= 0 else None for place in (found.first, found.worst))
     return Row(
         number, path, ours.shape, form, found.first < 0,
         bit_equal=found.equal / ours.size if ours.size else 1.0,
@@ -74,7 +77,7 @@ def measure(
         max_rel=found.max_rel,
         max_ulp=float(found.largest.max(initial=0.0)),
         ulp_999=float(found.largest.min(initial=math.inf)) if ours.size else 0.0,
-        snr_db=math.inf if noise == 0 else -math.inf if signal == 0 else 10 * math.log10(signal / noise),
+        snr_db=snr,
         cosine=found.inner / math.sqrt(signal * other) if signal and other else float(signal == other),
         first=first,
         worst=worst,

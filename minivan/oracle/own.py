@@ -113,7 +113,6 @@ def _row(row: Row, trace: Layers, theirs: Floating, right: Floating, tried: Laye
     Trace and trial are read a piece at a time: with them, the largest layer would be in memory six times.
     """
     form = unit_of(row)
-    line = LINES[form] if row.precision != "int8" else math.inf  # quantisation has no line: it is measured, not judged
     found = _Sums(form)
     b, r = theirs.reshape(-1), right.reshape(-1)
     for begin in range(0, r.size, PIECE):
@@ -126,6 +125,9 @@ def _row(row: Row, trace: Layers, theirs: Floating, right: Floating, tried: Laye
     unit = found.root(found.spacing / 12)
     if found.tried:
         unit = math.hypot(unit, found.root(found.tried) * step(form) / step(TRIED))
+    line = LINES[form]
+    if row.precision == "int8":  # eight bits have no rounding to count in: the signal draws the line
+        line = 10 ** (-QUANTISED / 20) * _ratio(found.root(found.right), unit)
     return replace(
         row, own=_ratio(found.root(found.own), unit), inherited=_ratio(found.root(found.inherited), unit), line=line,
         own_db=decibels(found.right, found.own), inherited_db=decibels(found.ours, found.inherited),

@@ -1,6 +1,8 @@
 """Quantised ports: what eight bits stand for, what is skipped, and what quantisation costs where."""
 
+import functools
 import json
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -13,9 +15,10 @@ from minivan.checkpoint import Weights, write
 from minivan.oracle import recorded, trace
 from minivan.oracle.arithmetic import Arithmetic
 from minivan.oracle.baseline import Baseline
-from minivan.oracle.compare import Asked
-from minivan.oracle.own import decibels
+from minivan.oracle.compare import Asked, compare
+from minivan.oracle.own import QUANTISED, decibels
 from minivan.oracle.scales import Point, Scales, read_scales
+from minivan.oracle.tolerance import DEFAULTS
 from minivan.van import VAN
 
 COARSE = "block2.1"  # a layer with a scale that is far too large
@@ -28,6 +31,7 @@ def point(array, times=1.0):
     return Point(np.float32([scale]), np.array([round(-low / scale)], np.int32), None, "uint8")
 
 
+@functools.cache
 def port(coarse=None):
     layers = {path: point(array, 8 if path == coarse else 1) for path, array in reference().layers.items()}
     return trace.record(VAN(CONFIG, TENSORS), X, arithmetic=Arithmetic("int8", scales=Scales(layers, ""))), layers
@@ -49,6 +53,31 @@ def test_what_costs_most_is_said_with_what_it_costs():
     assert found.budget.costs[0].spared_db == pytest.approx(spared, abs=2) and spared > found.budget.final_db + 3
     rows = {row.path: row for row in found.report.rows}
     assert min(rows, key=lambda path: rows[path].own_db) == COARSE and rows[COARSE].inherited_db > rows[COARSE].own_db
+
+
+WRONG = {
+    "zeros": np.zeros_like,
+    "negated": np.negative,
+    "shuffled": lambda a: np.random.default_rng(0).permutation(a.ravel()).reshape(a.shape),
+}
+
+
+@pytest.mark.parametrize("what", WRONG)
+def test_a_layer_that_is_no_rounding_of_the_right_one_is_wrong(what):
+    made, _ = port()
+    layers = {**made.layers, "norm2": WRONG[what](made.layers["norm2"])}
+    found = judge(layers).report
+    assert not found.within and found.first_divergence.path == "norm2" and found.offenders[0].own_db < QUANTISED
+    alone = compare(reference(), as_port(layers), asked=Asked(precision="int8"))  # without the weights
+    assert alone.first_divergence.path == "norm2" and alone.first_divergence.snr_db <= DEFAULTS["int8"].least_db
+
+
+def test_the_handbook_says_where_the_lines_are():
+    text = " ".join((Path(__file__).parents[2] / "docs" / "oracle.md").read_text().split())
+    said = (
+        f"wrong whose own ratio is below {QUANTISED:g} dB, and, where own ratios are not known, whose whole ratio is not above "
+    )
+    assert f"{said}{DEFAULTS['int8'].least_db:g} dB" in text
 
 
 def _ratio(signal, noise):
