@@ -70,7 +70,7 @@ def _shown(order: npt.NDArray[np.int64]) -> str:
 
 
 def _tail(theirs: Floating, right: Floating) -> Iterator[Fault]:
-    """Right up to some place in memory, channels first or last, and wrong from there on."""
+    """Right up to some place in memory, channels first or last, and wrong from there on: never written, where that shows."""
     for words, axes in (("", None), (" (channels last)", (0, 2, 3, 1))):
         if axes is not None and right.ndim != 4:
             continue
@@ -85,8 +85,11 @@ def _tail(theirs: Floating, right: Floating) -> Iterator[Fault]:
             written = np.where(np.arange(len(wrong)) < first, ours, port)
             shape = right.shape if axes is None else tuple(right.shape[axis] for axis in axes)
             back = written.reshape(shape)
-            said = "zeros" if not port[first:].any() else "other numbers"
-            text = f"the last {count:,} of {len(wrong):,} numbers in memory{words} are {said}: never written"
+            if (port[first:] == port[first]).all():
+                said = "zeros" if not port[first] else f"all {port[first]:g}"
+                text = f"the last {count:,} of {len(wrong):,} numbers in memory{words} are {said}: never written"
+            else:
+                text = f"the first {first:,} of {len(wrong):,} numbers in memory{words} are right, and wrong from there on"
             yield text, partial(_nchw, back, channels_last=axes is not None)
 
 

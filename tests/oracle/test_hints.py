@@ -23,6 +23,7 @@ from support.ports import TENSORS, as_port, numpy_layers, recorded_layers, refer
 
 from minivan.oracle.baseline import Baseline
 from minivan.oracle.compare import Asked
+from minivan.oracle.fitted import fitted_to
 from minivan.oracle.replay import watch
 from minivan.oracle.stored import Layers
 from minivan.oracle.tolerance import Tolerance
@@ -158,6 +159,22 @@ def test_an_unknown_fault_is_not_given_a_name():
     rng = np.random.default_rng(1)
     layers = numpy_layers(**layer(FC1, lambda a, layers: rng.normal(size=a.shape)))
     assert verdict(layers) == (FC1, "")
+
+
+def test_memory_is_called_unwritten_only_where_that_shows():
+    """A fault that is confined to the end of a layer is described, and not called by another fault's name."""
+    right = np.random.default_rng(0).normal(size=(2, 128, 8, 6)).astype(np.float32)
+    first = 2 * right.size // 3
+    for wrong, said in (
+        (0, f"the last {right.size - first:,} of {right.size:,} numbers in memory are zeros: never written"),
+        (7, f"the last {right.size - first:,} of {right.size:,} numbers in memory are all 7: never written"),
+        (3 * right.ravel()[first:] + 1, f"the first {first:,} of {right.size:,} numbers in memory are right, and wrong"),
+    ):
+        port = right.copy()
+        port.reshape(-1)[first:] = wrong
+        texts = [text for text, _ in fitted_to(FC1, port, right)]
+        assert any(text.startswith(said) for text in texts), texts
+        assert any("never written" in text for text in texts) == ("never written" in said)
 
 
 def test_without_the_weights_the_faults_that_need_none_are_still_named():
