@@ -39,20 +39,13 @@ def test_a_port_in_float64_adds_what_the_rounding_of_the_trace_is():
     assert report.precision.word == "float32" and max(row.own for row in report.rows) < 3
 
 
-FAULTS = {
-    "a wrong eps": (NORM, lambda: operator("batch_norm", NORM, normalise(eps=1e-4))),
-    "a missing bias": (FC1, lambda: bias(FC1, np.zeros_like)),
-    "a mean not subtracted": (NORM, lambda: operator("batch_norm", NORM, normalise(running_mean=np.zeros(16, np.float32)))),
-    "GELU as a sigmoid": PLANTS["GELU as x * sigmoid(1.702 x)"],
-}
-
-
-@pytest.mark.parametrize("form", [None, "float16", "bfloat16"])
-@pytest.mark.parametrize("fault", FAULTS)
-def test_a_fault_is_found_at_its_own_layer_in_every_format(fault, form):
-    path, plant = FAULTS[fault]
-    if fault == "a wrong eps" and form:
-        return  # 1e-4 instead of 1e-5 is less than a rounding there
+@pytest.mark.parametrize("form, fault", [
+    (None, (NORM, lambda: operator("batch_norm", NORM, normalise(eps=1e-4)))),  # in 16 bits less than a rounding
+    ("float16", (FC1, lambda: bias(FC1, np.zeros_like))),
+    ("bfloat16", PLANTS["GELU as x * sigmoid(1.702 x)"]),
+])  # fmt: skip
+def test_a_fault_is_found_at_its_own_layer_in_every_format(form, fault):
+    path, plant = fault
     report = judge(recorded_layers(form=form, **plant()))
     assert [row.path for row in report.offenders] == [path] and report.first_divergence.path == path
     assert not report.within

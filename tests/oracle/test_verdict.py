@@ -19,12 +19,13 @@ BITS = Tolerance(bits=True)
 LAST = "1 layer compared, layout nchw: within tolerance, but 93 of the trace's 94 layers went unchecked"
 
 
-@pytest.fixture
-def files(tmp_path):
-    trace.write(reference(), tmp_path / "trace.safetensors")
-    np.savez(tmp_path / "port.npz", **sound_port())
-    np.savez(tmp_path / "one.npz", norm2=sound_port()["norm2"])
-    return tmp_path
+@pytest.fixture(scope="module")
+def files(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("files")
+    trace.write(reference(), folder / "trace.safetensors")
+    np.savez(folder / "port.npz", **sound_port())
+    np.savez(folder / "one.npz", norm2=sound_port()["norm2"])
+    return folder
 
 
 @pytest.fixture(scope="module")
