@@ -1,7 +1,5 @@
 """Every fault that the oracle can name, planted in a port that PyTorch computes: it is found at its own layer, by its name."""
 
-import math
-
 import numpy as np
 import pytest
 from support.judge import torch_ops
@@ -19,6 +17,7 @@ from support.planted import (
     transposed,
     weight,
 )  # fmt: skip
+from support.planted_layer import said_of
 from support.ports import TENSORS, as_port, numpy_layers, recorded_layers, reference, run, sound_port, torch_conv
 
 from minivan.oracle.baseline import Baseline
@@ -50,35 +49,62 @@ def test_a_sound_port_diverges_nowhere_and_gets_no_hint():
 
 
 @pytest.mark.parametrize("text", PLANTS)
-def test_a_planted_fault_is_named_at_its_own_layer(text):
+def test_a_planted_fault_is_beyond_the_line_and_named(text):
     path, plant = PLANTS[text]
-    found, said = verdict(recorded_layers(**plant()))
-    assert (found, text in said) == (path, True), said
+    beyond, said = said_of(path, **plant())
+    assert beyond > 1 and text in said, (beyond, said)
 
 
 @pytest.mark.parametrize("said", PAIRS)
 def test_two_faults_on_one_layer_are_both_named(said):
     path, plant = PAIRS[said]
-    found, text = verdict(recorded_layers(**plant()))
-    assert found == path and all(part in text for part in said) and "; and " in text, text
+    beyond, text = said_of(path, **plant())
+    assert beyond > 1 and all(part in text for part in said) and "; and " in text, text
 
 
-SHORT = [text for text in PLANTS if not text.startswith(("float16", "bfloat16"))]
+WHOLE = (
+    "missing bias", "missing dilation: 1 instead of 3", "missing inner residual", "ReLU instead of GELU",
+    "the classes are in another order", "the pixels are not normalised: they run from 0 to 1",
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("text", WHOLE)
+def test_a_fault_in_a_whole_port_is_found_at_its_own_layer(text):
+    path, plant = PLANTS[text]
+    found, said = verdict(recorded_layers(**plant()))
+    assert (found, text in said) == (path, True), said
+
+
+NAMED = 0.9  # of the single faults that are found at all have to be named
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("form", ["float16", "bfloat16"])
-@pytest.mark.parametrize("text", SHORT)
-def test_a_planted_fault_is_found_in_a_short_format_too(text, form):
-    """Its own layer is the first offender, unless the fault is milder than a rounding; and no other fault is named."""
-    path, plant = PLANTS[text]
-    found, said = verdict(recorded_layers(form=form, **plant()))
-    assert found == path or (found is None and text in MILD), (found, said)
-    assert text in said or not said or text in ALIKE, said
+@pytest.mark.parametrize("form", [None, "float16", "bfloat16"])
+def test_faults_in_whole_ports_are_found_at_their_own_layers_and_named(form):
+    """Its own layer is the first offender, unless the fault is milder than a rounding of the format; and no other is named."""
+    unnamed, count = [], 0
+    for text, (path, plant) in PLANTS.items():
+        if form and text.startswith(("float16", "bfloat16")):
+            continue
+        found, said = verdict(recorded_layers(form=form, **plant()))
+        assert found == path or (form and found is None and text in MILD), (text, found, said)
+        assert text in said or not said, (text, said)
+        count += found is not None
+        unnamed += [text] if found and not said else []
+    assert len(unnamed) <= (1 - NAMED) * count, unnamed
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("form", [None, "float16", "bfloat16"])
+def test_pairs_of_faults_are_found_in_every_format_and_no_other_is_named(form):
+    for parts, (path, plant) in PAIRS.items():
+        found, said = verdict(recorded_layers(form=form, **plant()))
+        assert found == path, (parts, found, said)
+        assert all(any(part in text for part in parts) for text in said.split("; and ") if text), (parts, said)
+        assert form or all(part in said for part in parts), (parts, said)
 
 
 MILD = ("wrong eps: 0.001 instead of 1e-05", "eps is added to the deviation", "tanh GELU instead of erf")  # in 16 bits
-ALIKE = ()
 
 
 def test_one_fault_everywhere_is_one_line():
@@ -182,12 +208,6 @@ def test_without_the_weights_the_faults_that_need_none_are_still_named():
     assert "NHWC" in judged(layers, rerun=UNKNOWN)[1]
     layers = numpy_layers(**layer(ATTENTION, lambda a, layers: layers[PROJ_2]))
     assert "missing inner residual" in judged(layers, rerun=UNKNOWN)[1]
-
-
-def test_eps_candidates_hold_every_eps_in_use():
-    from minivan.oracle.changes import EPSILONS
-
-    assert {1e-3, 1e-5, 1e-6, 1e-12} <= set(EPSILONS) and all(math.isfinite(e) for e in EPSILONS)
 
 
 def test_the_engine_that_takes_notes_does_not_pass_for_exact():
