@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import partial
 from itertools import combinations, islice
 from typing import TypeAlias
@@ -15,7 +15,7 @@ from ..engines import EXACT
 from ..paths import FACTOR, INPUT, UNIT, block_of
 from ..variants import COLOURS
 from .cases import LKA
-from .changes import EPSILONS, changes_of, commit
+from .changes import EPSILONS, Change, changes_of, commit
 from .measure import PIECE
 from .replay import Call, Replay
 
@@ -47,11 +47,14 @@ def pairs_of(path: str, right: Floating, seen: Replay) -> Iterator[Fault]:
     call = seen.calls.get(path)
     if call is None:
         return
-    changes = list(changes_of(call, seen))
-    pairs = ((a, b) for a, b in combinations(changes, 2) if not set(a.arguments) & set(b.arguments))
-    for a, b in islice(pairs, MOST_PAIRS):
-        yield f"{a.text}; and {b.text}", partial(commit, call, {**a.arguments, **b.arguments})
-    for change in changes:
+    small = [change for change in changes_of(call, seen) if "x" not in change.arguments]
+    wide = (change for change in changes_of(call, seen) if "x" in change.arguments)  # a map each: one is held at a time
+    kinds: tuple[Iterable[tuple[Change, Change]], ...] = combinations(small, 2), ((a, b) for b in wide for a in small)
+    for pairs in kinds:
+        apart = ((a, b) for a, b in pairs if not set(a.arguments) & set(b.arguments))
+        for a, b in islice(apart, MOST_PAIRS // 2):
+            yield f"{a.text}; and {b.text}", partial(commit, call, {**a.arguments, **b.arguments})
+    for change in changes_of(call, seen):
         wrong = commit(call, change.arguments)
         if wrong.shape == right.shape:
             for text, moved in _order_faults(path, wrong):

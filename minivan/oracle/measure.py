@@ -170,7 +170,11 @@ def _finite_rms(values: Floating) -> float:
 
 def rms(values: Floating) -> float:
     """Return the root mean square, 0 for nothing."""
-    return float(np.sqrt(np.mean(np.square(values, dtype=np.float64)))) if values.size else 0.0
+    flat, total = np.ascontiguousarray(values).reshape(-1), 0.0
+    for begin in range(0, flat.size, PIECE):
+        piece = np.asarray(flat[begin : begin + PIECE], np.float64)
+        total += float(piece @ piece)
+    return math.sqrt(total / flat.size) if flat.size else 0.0
 
 
 def _difference(ours: Floating, theirs: Floating, flat: int) -> Difference:

@@ -23,6 +23,7 @@ from support.ports import TENSORS, as_port, numpy_layers, recorded_layers, refer
 from minivan.oracle.baseline import Baseline
 from minivan.oracle.compare import Asked
 from minivan.oracle.fitted import fitted_to
+from minivan.oracle.hints import CUT_SHORT, GIVEN_UP, MOST_NUMBERS, NAMELESS, PAIRED, Effort
 from minivan.oracle.replay import watch
 from minivan.oracle.stored import Layers
 from minivan.oracle.tolerance import Tolerance
@@ -60,6 +61,26 @@ def test_two_faults_on_one_layer_are_both_named(said):
     path, plant = PAIRS[said]
     beyond, text = said_of(path, **plant())
     assert beyond > 1 and all(part in text for part in said) and "; and " in text, text
+
+
+def test_what_looking_for_a_name_may_cost_is_bounded():
+    missing = bias(FC1, np.zeros_like)
+    assert said_of(FC1, Effort(), **missing)[1] == "missing bias"
+    assert said_of(FC1, Effort(numbers=0), **missing)[1] == CUT_SHORT
+    assert said_of(FC1, Effort(nameless=NAMELESS), **missing)[1] == GIVEN_UP
+    path, plant = PAIRS["missing bias", "turned by 180 degrees"]
+    assert "; and " not in said_of(path, Effort(looked=PAIRED), **plant())[1]
+    effort = Effort(named={"missing bias"})
+    assert said_of(FC1, effort, **missing)[1] == "missing bias"
+    assert effort.numbers == MOST_NUMBERS - sound_port()[FC1].size  # tried first, and nothing else
+
+
+def test_after_some_layers_without_a_name_no_other_is_looked_into():
+    rng = np.random.default_rng(0)
+    strange = {f"norm{i}": rng.normal(size=sound_port()[f"norm{i}"].shape).astype(np.float32) for i in (1, 2, 3, 4)}
+    judged = Baseline(reference(), lambda: (run, "")).judge(as_port({**sound_port(), **strange}))
+    found = dict(judged.hints())
+    assert len(found[""]) == NAMELESS and judged.report.offenders[-1] in found[GIVEN_UP]
 
 
 WHOLE = (

@@ -48,11 +48,11 @@ def layer_with(path, tensors=None, ops=None, change=None, x=None):
     return np.asarray(made if changed is None else changed, np.float32)
 
 
-def said_of(path, **plant):
-    """Return how many times the line of a sound layer a planted layer's own error is, and the hint."""
+def said_of(path, effort=None, **plant):
+    """Return how many times the line of a sound layer a planted layer's own error is, and the hint that an effort allows."""
     seen, report = replayed()
     theirs, right = layer_with(path, **plant), seen.values[path]
     own = rms(theirs.astype(np.float64) - right) / one_rounding(right, "float32")
     row = measure(0, path, right, theirs, "float32", DEFAULTS["float32"])
     row = replace(row, own=own, line=LINES["float32"])
-    return own / row.line, hints.hint(row, replace(report, arrays=Layers({path: theirs})), seen, True)
+    return own / row.line, hints.hint(row, replace(report, arrays=Layers({path: theirs})), seen, True, effort or hints.Effort())
