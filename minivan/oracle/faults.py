@@ -12,7 +12,7 @@ import numpy as np
 from ..card import PRESETS
 from ..checks import Floating
 from ..engines import EXACT
-from ..paths import FACTOR, INPUT, UNIT, block_of
+from ..paths import FACTOR, INPUT, UNIT, block_of, patch_embed
 from ..variants import COLOURS
 from .cases import LKA
 from .changes import EPSILONS, Change, changes_of, commit
@@ -34,12 +34,19 @@ def faults_of(path: str, right: Floating, seen: Replay) -> Iterator[Fault]:
             yield change.text, partial(commit, call, change.arguments)
         if call.operator in OPERATORS:
             yield from OPERATORS[call.operator](call, seen)
+        if path == f"{patch_embed(1)}.proj":  # a port need not record its input
+            for text, make in _order_faults(INPUT, call.x):
+                yield f"what it was fed is not the trace's input: {text}", partial(_fed_with, call, make)
     yield from _order_faults(path, right)
     for layers in (seen.values, seen.elsewhere):
         for other in layers:
             if other != path and (layers is seen.values or other not in seen.values) and layers.shape(other) == right.shape:
                 text = f"these are the numbers of {other}: a wrong name, or this layer was left out"
                 yield text, partial(layers.__getitem__, other)
+
+
+def _fed_with(call: Call, make: Callable[[], Floating]) -> Floating:
+    return np.asarray(call.again(x=np.asarray(make(), np.float32, order="C")))
 
 
 def pairs_of(path: str, right: Floating, seen: Replay) -> Iterator[Fault]:

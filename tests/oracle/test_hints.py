@@ -8,6 +8,7 @@ from support.planted import (
     CONV0,
     FC1,
     PAIRS,
+    PIXELS,
     PLANTS,
     PROJ_2,
     SPATIAL,
@@ -18,7 +19,7 @@ from support.planted import (
     weight,
 )  # fmt: skip
 from support.planted_layer import said_of
-from support.ports import TENSORS, as_port, numpy_layers, recorded_layers, reference, run, sound_port, torch_conv
+from support.ports import TENSORS, X, as_port, numpy_layers, recorded_layers, reference, run, sound_port, torch_conv
 
 from minivan.oracle.baseline import Baseline
 from minivan.oracle.compare import Asked
@@ -183,6 +184,17 @@ def test_colours_in_the_wrong_order():
     colours = "the colours are in the order BGR instead of RGB"
     assert verdict(layers) == ("input", colours)
     assert judged(layers, rerun=UNKNOWN) == ("input", colours)  # it takes no weights to see that
+
+
+@pytest.mark.parametrize("x, said", [
+    (X[:, ::-1], "the colours are in the order BGR instead of RGB"),
+    (PIXELS, "the pixels are not normalised: they run from 0 to 1"),
+    (X[..., ::-1], "the map is mirrored"),
+])  # fmt: skip
+def test_a_wrong_input_that_the_port_does_not_record_shows_in_the_first_layer(x, said):
+    layers = numpy_layers(x=np.ascontiguousarray(x, np.float32))
+    del layers["input"]
+    assert verdict(layers) == ("patch_embed1.proj", f"what it was fed is not the trace's input: {said}")
 
 
 def test_numbers_that_are_not_finite_are_called_so():
