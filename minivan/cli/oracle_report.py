@@ -137,10 +137,19 @@ def _answered(answer: Answer) -> str:
     """What is to be said of one test vector."""
     if answer.judged is None:
         return printable(answer.missing)
-    report = answer.judged.report
+    return _in_a_line(answer.judged)
+
+
+def print_beside(name: str, judged: Judged) -> None:
+    """Print what is to be said of a second port."""
+    say(f"{printable(name)}, beside it: {_in_a_line(judged)}")
+
+
+def _in_a_line(judged: Judged) -> str:
+    report = judged.report
     first = report.first_divergence
     if first is not None:
-        hint = answer.judged.hint()
+        hint = judged.hint()
         return f"first divergence: {printable(first.path)}{f'; hint: {hint}' if hint else ''}"
     return unchecked(report) if report.missing else _verdict(report)
 

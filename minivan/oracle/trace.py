@@ -123,10 +123,13 @@ def record(
     images = np.asarray(x)
     if not images.size:
         raise ValueError(f"nothing to record: the input of shape {images.shape} holds no numbers")
-    if finite and np.issubdtype(images.dtype, np.floating) and (strange := int((~np.isfinite(images)).sum())):
+    with undisturbed():  # a float64 may be too large for float32
+        single = np.asarray(images, np.float32) if np.issubdtype(images.dtype, np.floating) else np.zeros(1, np.float32)
+    if finite and (strange := int((~np.isfinite(single)).sum())):
+        beyond = "" if not np.isfinite(images).all() else " in float32, which ends at 3.4e38"
         raise ValueError(
-            f"{strange:,} of the input's {images.size:,} numbers are NaN or infinite; to record what comes of them, say "
-            "--allow-nonfinite (in Python finite=False)"
+            f"{strange:,} of the input's {images.size:,} numbers are NaN or infinite{beyond}; to record what comes of them, "
+            "say --allow-nonfinite (in Python finite=False)"
         )
     held = (_every if model.engine.hooks else _whole)(model, x, hook, _Kept(chosen, spool))
     kept = held.layers
