@@ -133,8 +133,8 @@ def record(
         )
     held = (_every if model.engine.hooks else _whole)(model, x, hook, _Kept(chosen, spool))
     kept = held.layers
-    with undisturbed():  # a float64 may be too large for float32
-        images = np.asarray(images, np.float32)
+    with undisturbed():  # a float64 may be too large for float32, and decimal fractions are written as it is set to round
+        images, config = np.asarray(images, np.float32), json.dumps(said(model.config))
     named = Layers({INPUT: images, **kept.parts})
     return Trace(
         held.held if spool is None else kept,
@@ -144,7 +144,7 @@ def record(
             "minivan": __version__,
             "engine": model.engine.name,
             "model": source or model.card.name,
-            "config": json.dumps(said(model.config)),
+            "config": config,
             "weights_sha256": tensors_digest(given.tensors),
             "weights_file_sha256": model.card.sha256,
             "order": json.dumps(list(kept)),
