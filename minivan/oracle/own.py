@@ -11,6 +11,9 @@ did; a fault adds many.
 Between two layers that a port shows there may lie some that it does not. What their rounding adds is estimated: they are
 computed once more with every number rounded to eleven binary digits, and the error that this makes, brought to the port's
 format, goes into the unit.
+
+The line that a sound layer stays below is one for all layers of a format, and higher for a layer beyond it whose sums are long
+or cancel: see `cancellation`.
 """
 
 from __future__ import annotations
@@ -22,6 +25,7 @@ import numpy as np
 
 from ..checks import Floating
 from ..paths import INPUT
+from .cancellation import allowed
 from .compare import Report
 from .faults import scale_at
 from .measure import PIECE, Row
@@ -83,7 +87,10 @@ class _Scale:
             return
         shown = given is not value and row.form != "float64"  # then the port's numbers are what the next layers are given
         theirs = given if shown else self.report.arrays[path]
-        self.rows[path] = _row(row, self.trace, theirs, value, self.tried)
+        found = _row(row, self.trace, theirs, value, self.tried)
+        if found.line < found.own < math.inf and call is not None and row.precision != "int8":
+            found = replace(found, line=max(found.line, allowed(call, value, unit_of(row))))
+        self.rows[path] = found
         if self.errors is not None:
             self.errors.put(path, np.asarray(theirs, np.float32) - value)
         if self.sketches is not None:
