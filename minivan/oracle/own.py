@@ -22,6 +22,7 @@ import math
 from dataclasses import dataclass, field, replace
 
 import numpy as np
+import numpy.typing as npt
 
 from ..checks import Floating
 from ..paths import INPUT
@@ -157,10 +158,11 @@ class _Sums:
 
     def add(self, ours: Floating, theirs: Floating, right: Floating, tried: Floating) -> None:
         a, b, r = (np.asarray(array, np.float64) for array in (ours, theirs, right))
-        known, finite = np.isfinite(r), np.isfinite(b)
-        self.broken |= bool((known & ~finite).any())
-        kept = known & finite & np.isfinite(a)
-        if not kept.all():
+        kept: npt.NDArray[np.bool_] | slice = slice(None)
+        if not math.isfinite(float(a @ a) + float(b @ b) + float(r @ r)):
+            known, finite = np.isfinite(r), np.isfinite(b)
+            self.broken |= bool((known & ~finite).any())
+            kept = known & finite & np.isfinite(a)
             a, b, r = a[kept], b[kept], r[kept]
         own, inherited, apart = b - r, r - a, spacing(r, self.form)
         self.count += r.size

@@ -85,6 +85,16 @@ def distance(a: Floating, b: Floating, form: str = "float32") -> npt.NDArray[np.
     return np.where(nan_a & nan_b, 0.0, np.where(nan_a | nan_b, np.inf, steps))
 
 
+def float32_steps(a: Floating, b: Floating) -> npt.NDArray[np.int64]:
+    """Return how many numbers of float32 lie from a to b, which are float32 and finite, one-dimensional and contiguous."""
+    places = []
+    for array in (a, b):
+        bits = array.view(np.int32)
+        negative = bits >> 31  # all ones, or zero
+        places.append((bits ^ (negative & 0x7FFFFFFF)) - negative)
+    return np.asarray(np.abs(np.subtract(*places, dtype=np.int64)))
+
+
 def same_bits(a: Floating, b: Floating, form: str = "float32") -> npt.NDArray[np.bool_]:
     """Return where a, rounded to the format, and b are the same number with the same sign; all NaN count as the same.
 
