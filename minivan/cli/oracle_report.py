@@ -54,7 +54,7 @@ def _print_rows(report: Report) -> None:
           f"{'max ULP':>9} {'99.9%':>8} {'SNR dB':>7} {'cosine':>11} {'own':>8} {'inherited':>9}"
           f"{' (dB)' if report.precision.word == 'int8' else ''}")  # fmt: skip
     for row in report.rows:
-        mark = "   " if row.within and not row.own > row.line else ">>>"
+        mark = "   " if row.within and not (report.by_own and row.own > row.line) else ">>>"
         head = f"{mark} {row.number:4} {printable(row.path):{width}} {shape_text(row.shape):>15}"
         if row.fault:
             say(f"{head} {row.fault}")

@@ -1,6 +1,7 @@
 """Each layer's own error: a sound port adds a rounding or two everywhere, a fault many at its own layer."""
 
 import math
+import warnings
 
 import numpy as np
 import pytest
@@ -95,6 +96,17 @@ def test_what_is_not_finite_or_misshapen_offends():
     assert [row.path for row in judge(layers).offenders] == ["norm2"]
 
 
+def test_numbers_that_are_not_finite_leak_no_warnings():
+    layers = {**sound_port()}
+    for path, strange in (("patch_embed1.proj", np.inf), (FC1, np.nan), ("norm2", -np.inf), ("head", np.nan)):
+        layers[path] = np.where(layers[path] > 0.5, np.float32(strange), layers[path]).astype(np.float32)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        judged = BASELINE.judge(as_port(layers), Asked(sketches=True))
+        said = judged.plain()
+    assert said["first_divergence"]["path"] == "patch_embed1.proj" and "infinite" in said["first_divergence"]["hint"]
+
+
 def test_without_the_weights_nothing_is_known_and_that_is_said(tmp_path, run):
     trace.write(reference(), tmp_path / "trace.safetensors")
     np.savez(tmp_path / "port.npz", **sound_port())
@@ -116,6 +128,8 @@ def test_the_command_lists_all_offenders_with_a_hint_each(tmp_path, run):
     assert "roundings itself, a sound layer 50.0 roundings at most" in out
     assert "1 layer more with an error of its own:\n  head (layer 94), " in out and "roundings: missing bias" in out
     assert out.count(">>>") > 2  # those that inherited it, too
+    status, out, _ = run(*command, tmp_path / "small.safetensors", "--rtol", 100)
+    assert status == 0 and ">>>" not in out  # where a tolerance is asked for, that alone decides
 
 
 def test_rounding_goes_to_the_even_number_in_every_format():
