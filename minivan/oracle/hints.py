@@ -32,7 +32,7 @@ FITTED = 0.02  # the share for faults that are fitted to the port's numbers, and
 SHAPED = 0.01  # where the right result has another shape: the error that is left, relative to the port's numbers
 TINY = 1e-6  # of an error: as good as nothing, where no rounding is known
 # One layer in float32, fed the same: PyTorch was measured to need 3.3e-6 (b0, b1 and b3 seeded, 64 pixels, AVX2).
-ROUNDED = Tolerance(5e-6, max_ulp=2)
+ALIKE = Tolerance(5e-6, max_ulp=2)
 LARGER = 4  # times as many numbers as there should be, at most, are read of a layer whose shape is wrong
 STRUCTURED = 0.3  # of an error's energy, which rounding does not have in a channel's mean or in a multiple of the numbers
 SAMPLED = 1 << 20  # numbers of a layer by which the size and the kind of its error are known
@@ -145,7 +145,7 @@ def _reason(row: Row, report: Report, seen: Replay, whole: bool, effort: Effort)
         return _not_finite(theirs)
     if theirs.shape != right.shape:
         return ""
-    if whole and measure(0, row.path, right, theirs, row.form, ROUNDED).within:
+    if whole and measure(0, row.path, right, theirs, row.form, ALIKE).within:
         return "this layer is right for what it was fed: rounding errors of the layers before it have added up"
     return _rounding(theirs, right, row, seen.calls.get(row.path))
 

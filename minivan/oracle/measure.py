@@ -64,11 +64,11 @@ def measure(
     precision = precision or form
     unit = precision if precision in COUNTED else "float32" if form == "int8" else form
     flat = np.ascontiguousarray(ours).reshape(-1), np.ascontiguousarray(theirs).reshape(-1)
-    found = _Sums(flat[0].size, tolerance, unit, _finite_rms(flat[0]))
+    found = _Measures(flat[0].size, tolerance, unit, _finite_rms(flat[0]))
     for begin in range(0, flat[0].size, PIECE):
         found.add(begin, *(array[begin : begin + PIECE] for array in flat))
     signal, noise, other = found.signal, found.noise, found.other
-    snr = math.inf if noise == 0 else -math.inf if signal == 0 else 10 * math.log10(signal / noise)
+    snr = decibels(signal, noise)
     if found.first < 0 and tolerance.least_db is not None and snr <= tolerance.least_db:
         found.first = found.worst
     first, worst = (_difference(ours, theirs, place) if found.first >= 0 else None for place in (found.first, found.worst))
@@ -88,7 +88,7 @@ def measure(
     )  # fmt: skip
 
 
-class _Sums:
+class _Measures:
     """What a layer's measures are made of, taken piece by piece: whole layers in float64 would take gigabytes."""
 
     def __init__(self, size: int, tolerance: Tolerance, unit: str, scale: float) -> None:
@@ -189,6 +189,11 @@ class _Sums:
                 return
         both = np.concatenate([self.largest, ulps])
         self.largest = np.partition(both, both.size - self.count)[both.size - self.count :] if both.size > self.count else both
+
+
+def decibels(signal: float, noise: float) -> float:
+    """Return 10 log10 of the ratio of two sums of squares, infinite without noise."""
+    return math.inf if noise == 0 else -math.inf if signal == 0 else 10 * math.log10(signal / noise)
 
 
 def _finite_rms(values: Floating) -> float:

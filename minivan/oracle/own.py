@@ -29,7 +29,7 @@ from ..paths import INPUT
 from .cancellation import allowed
 from .compare import Report
 from .faults import scale_at
-from .measure import PIECE, Row
+from .measure import PIECE, Row, decibels
 from .precision import coarser, step
 from .replay import Call, Replay, Run, watch
 from .sketch import Sketch, sketch
@@ -121,7 +121,7 @@ def _row(row: Row, trace: Layers, theirs: Floating, right: Floating, tried: Laye
     Trace and trial are read a piece at a time: with them, the largest layer would be in memory six times.
     """
     form = unit_of(row)
-    found = _Sums(form)
+    found = _Errors(form)
     b, r = theirs.reshape(-1), right.reshape(-1)
     for begin in range(0, r.size, PIECE):
         end = min(begin + PIECE, r.size)
@@ -143,7 +143,7 @@ def _row(row: Row, trace: Layers, theirs: Floating, right: Floating, tried: Laye
 
 
 @dataclass
-class _Sums:
+class _Errors:
     """Sums of squares over the numbers that are finite in all three arrays."""
 
     form: str
@@ -178,11 +178,6 @@ class _Sums:
     def root(self, total: float) -> float:
         """Return the root mean square of numbers whose squares sum up to `total`."""
         return math.sqrt(total / self.count) if self.count else 0.0
-
-
-def decibels(signal: float, noise: float) -> float:
-    """Return 10 log10 of the ratio of two sums of squares, infinite without noise."""
-    return math.inf if noise == 0 else -math.inf if signal == 0 else 10 * math.log10(signal / noise)
 
 
 def _ratio(error: float, unit: float) -> float:

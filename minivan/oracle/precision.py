@@ -23,7 +23,7 @@ PRECISIONS = ("float32", "tf32", "float16", "bfloat16", "int8")  # what a port m
 COARSENESS = ("float64", *PRECISIONS)  # the finest first
 SHORTER = ("bfloat16", "float16", "tf32")  # formats that float32 numbers may fit, the shortest first
 GIVEN, STORED, GUESSED = "given", "stored", "guessed"
-FEW, PIECE = 1000, 1 << 16  # numbers of a layer that are looked at first, and then together
+FEW, MANY = 1000, 1 << 16  # numbers of a layer that are looked at first, and then together
 
 
 @dataclass(frozen=True)
@@ -43,7 +43,7 @@ def coarser(a: str, b: str) -> str:
 def fits(values: Floating, form: str) -> bool:
     """Return whether all numbers are numbers of a format."""
     flat = values.reshape(-1)
-    begins = (0, *range(FEW, flat.size, PIECE))
+    begins = (0, *range(FEW, flat.size, MANY))
     return all(_alike(flat[begin : end or None], form) for begin, end in zip(begins, (*begins[1:], 0), strict=True))
 
 

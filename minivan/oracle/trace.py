@@ -31,7 +31,7 @@ from .arithmetic import ROUNDED, Arithmetic
 from .stored import Layers, Spool, as_layers
 
 FORMAT = "minivan-trace 1"
-PIECE = 1 << 18  # numbers that are looked at together
+HASHED = 1 << 18  # numbers that are looked at together
 
 
 @dataclass(frozen=True)
@@ -64,7 +64,7 @@ def digest(array: Floating) -> str:
     does not), and the contract says NaN, not which.
     """
     array = np.ascontiguousarray(array).reshape(-1)
-    return _digest(array[begin : begin + PIECE] for begin in range(0, array.size, PIECE))
+    return _digest(array[begin : begin + HASHED] for begin in range(0, array.size, HASHED))
 
 
 def _digest(pieces: Iterable[Floating]) -> str:
@@ -149,7 +149,7 @@ def record(
             "weights_file_sha256": model.card.sha256,
             "order": json.dumps(list(kept)),
             "shapes": json.dumps({path: named.shape(path) for path in named}),
-            "sha256": json.dumps({path: _digest(named.pieces(path, PIECE)) for path in named}),
+            "sha256": json.dumps({path: _digest(named.pieces(path, HASHED)) for path in named}),
             **({} if arithmetic is None else arithmetic.metadata()),
         },
     )
@@ -245,7 +245,7 @@ def from_tensors(tensors: Mapping[str, Floating], metadata: Mapping[str, str], b
         raise ValueError(f"{unreadable} ({quote(stranger)} is not in it)")
     held = as_layers(tensors)
     for path in held:
-        if digests.get(path) != _digest(held.pieces(path, PIECE)):
+        if digests.get(path) != _digest(held.pieces(path, HASHED)):
             raise ValueError(f"damaged trace, {shown(path)} does not have the SHA-256 it was recorded with")
     return Trace(Layers({path: held.parts[path] for path in order}), held.get(INPUT), dict(metadata))
 

@@ -16,7 +16,8 @@ from minivan.oracle import recorded, trace
 from minivan.oracle.arithmetic import Arithmetic
 from minivan.oracle.baseline import Baseline
 from minivan.oracle.compare import Asked, compare
-from minivan.oracle.own import QUANTISED, decibels
+from minivan.oracle.measure import decibels
+from minivan.oracle.own import QUANTISED
 from minivan.oracle.scales import Point, Scales, read_scales
 from minivan.oracle.tolerance import DEFAULTS
 from minivan.van import VAN
