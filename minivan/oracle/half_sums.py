@@ -71,7 +71,7 @@ def _read(x: Floating, axis: int, window: slice, kernel: Kernel) -> Floating:
     """Return what a window of the output reads along an axis, zeros where it reaches beyond the map."""
     begin = window.start * kernel.stride - kernel.padding
     end = (window.stop - 1) * kernel.stride + kernel.dilation * (kernel.side - 1) + 1 - kernel.padding
-    inside = [slice(None)] * x.ndim
+    inside: list[slice] = [slice(None)] * x.ndim
     inside[axis] = slice(max(begin, 0), max(min(end, x.shape[axis]), 0))
     around = [(0, 0)] * x.ndim
     around[axis] = max(-begin, 0), max(end - x.shape[axis], 0)

@@ -75,7 +75,7 @@ def _guess(ours: OnDemand, theirs: Mapping[str, Recorded], common: Iterable[str]
     Layers whose shape cannot be the trace's are not asked: a file may say that they are of any size.
     """
     layers = [path for path in common if path != INPUT and possible(theirs[path].shape, ours.shape(path))]
-    forms = SHORTER
+    forms: tuple[str, ...] = SHORTER
     for path in layers:
         values = theirs[path].values
         forms = tuple(form for form in forms if fits(values, form))

@@ -87,12 +87,13 @@ def distance(a: Floating, b: Floating, form: str = "float32") -> npt.NDArray[np.
 
 def float32_steps(a: Floating, b: Floating) -> npt.NDArray[np.int64]:
     """Return how many numbers of float32 lie from a to b, which are float32 and finite, one-dimensional and contiguous."""
-    places = []
-    for array in (a, b):
-        bits = array.view(np.int32)
-        negative = bits >> 31  # all ones, or zero
-        places.append((bits ^ (negative & 0x7FFFFFFF)) - negative)
-    return np.asarray(np.abs(np.subtract(*places, dtype=np.int64)))
+    return np.asarray(np.abs(np.subtract(_float32_ranks(a), _float32_ranks(b), dtype=np.int64)), np.int64)
+
+
+def _float32_ranks(values: Floating) -> npt.NDArray[np.int32]:
+    bits = values.view(np.int32)
+    negative = bits >> 31  # all ones, or zero
+    return np.asarray((bits ^ (negative & 0x7FFFFFFF)) - negative, np.int32)
 
 
 def same_bits(a: Floating, b: Floating, form: str = "float32") -> npt.NDArray[np.bool_]:
