@@ -69,11 +69,12 @@ def reasons(rows: Iterable[Row], report: Report, trace: Trace, seen: Replay, run
     with contextlib.suppress(_Enough):
         watch(run, report.arrays, visit)
         visit.look()
-    return visit.found
+    given_up = dict.fromkeys(wanted, GIVEN_UP) if visit.effort.nameless >= NAMELESS else {}
+    return given_up | visit.found
 
 
 class _Enough(Exception):
-    """All layers that are asked for have been looked at."""
+    """All layers that are asked for, or as many as it makes sense to, have been looked at."""
 
 
 class _Visit:
@@ -94,7 +95,7 @@ class _Visit:
         place = neighbourhood(path)
         if place != self.place:
             self.look()
-            if len(self.found) == len(self.wanted):
+            if len(self.found) == len(self.wanted) or self.effort.nameless >= NAMELESS:
                 raise _Enough
             self.place = place
         if call is not None:
