@@ -14,7 +14,11 @@ Callback: TypeAlias = Callable[[str, Array], Array | None]
 
 
 class Hook:
-    """Hands each array of a forward pass to `callback(path, array)`; what the callback returns, if anything, replaces it."""
+    """Hands each array of a forward pass to `callback(path, array)`; what the callback returns, if anything, replaces it.
+
+    The callback leaves the processor's rounding and its treatment of denormals as it finds them (see `floating`): what is
+    computed after it on the same thread would differ.
+    """
 
     def __init__(self, callback: Callback | None = None, path: str = "") -> None:
         self.callback, self.path = callback, path

@@ -46,10 +46,13 @@ BLOCK = """
 import ctypes, sys
 import numpy as np
 from minivan import floating
+from minivan.checkpoint.budget import Budget
+from minivan.checkpoint.json_text import parse_json
 from minivan.checks import float32
 from minivan.van import undisturbed
 
 library = ctypes.CDLL(sys.argv[1])
+read = parse_json("[0.1, 1e-06, -2.3]", "it", Budget(100))
 least, wide = np.float32(1e-40), 1 + 2.0**-30
 for name in ("flush", "upward", "downward", "toward_zero"):
     getattr(library, name)()
@@ -60,6 +63,7 @@ for name in ("flush", "upward", "downward", "toward_zero"):
             assert np.float32(1) + np.float32(3e-8) == 1 and -np.float32(1) - np.float32(3e-8) == -1, name
         assert library.control() & 0xE040 == before & 0xE040, name
     assert (float32([wide, -wide]) == [1, -1]).all()
+    assert parse_json("[0.1, 1e-06, -2.3]", "it", Budget(100)) == read, name
     library.usual()
 now = library.control()
 with floating.standard():

@@ -50,7 +50,10 @@ def record(net: torch.nn.Module, x: np.ndarray) -> dict[str, np.ndarray]:
             if tensor is None:
                 return
             values = tensor.detach().cpu()
-            outputs[name] = (values.float() if values.dtype == torch.bfloat16 else values).numpy()  # NumPy has no bfloat16
+            if values.dtype == torch.bfloat16:  # which NumPy has not: its bits, which `compare` takes for what they are
+                outputs[name] = values.view(torch.int16).numpy().view(np.uint16)
+            else:
+                outputs[name] = values.numpy()
 
         if name:
             handles.append(module.register_forward_hook(keep))

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from ..card import file_sha256
 from ..engines import Engine
+from ..floating import standard
 from ..van import VAN
 from .description import facts
 from .download import Fetched, fetch
@@ -54,5 +55,6 @@ def load(
     file that is no VAN and for a name whose weights are not here, with the command that fetches them; OSError, naming the file,
     where it cannot be read.
     """
-    weights = read(find(name_or_path), key, strict=strict, allow_nonfinite=allow_nonfinite)
+    with standard():  # some files' weights are computed from what they hold
+        weights = read(find(name_or_path), key, strict=strict, allow_nonfinite=allow_nonfinite)
     return VAN(weights.config, weights.tensors, engine, replace(weights.card, notes=weights.notes))

@@ -7,6 +7,7 @@ import sys
 from typing import Any
 
 from ..errors import quote
+from ..floating import standard
 from .budget import Budget
 from .error import CheckpointError
 
@@ -29,7 +30,8 @@ def parse_json(data: bytes | str, where: str, budget: Budget) -> Any:
     try:
         text = data.decode("utf-8") if isinstance(data, bytes) else data
         _pay(text, budget)
-        return json.loads(text, object_pairs_hook=no_key_twice, parse_constant=no_constant)
+        with standard():  # Python reads decimal fractions otherwise where rounding is set otherwise
+            return json.loads(text, object_pairs_hook=no_key_twice, parse_constant=no_constant)
     except CheckpointError:
         raise
     except RecursionError:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from ..errors import WrongCall, reason
 from ..output import place, replacing
 from .arguments import NO, RIGHT, add_engine, add_key, add_reading, add_threads, in_time, wrong_calls
-from .oracle_report import layers, print_answers, print_report
+from .oracle_report import layers, print_answers, print_beside, print_report
 from .printing import note, note_all, say, say_json
 
 if TYPE_CHECKING:
@@ -172,19 +172,21 @@ def run_compare(args: argparse.Namespace) -> int:
         judged = baseline.judge(oracle.read(args.other, scales), asked(args))
         report, said = judged.report, judged.plain()
         right = report.within and not report.missing
+        beside = []
+        if args.beside:
+            beside.append(Shown(args.beside, baseline.judge(oracle.read(args.beside, scales), asked(args))))
+            said["beside"] = beside[0].judged.plain()
+            right = right and beside[0].right
         if args.report:
-            ports = [Shown(args.other, judged)]
-            if args.beside:
-                ports.append(Shown(args.beside, baseline.judge(oracle.read(args.beside, scales), asked(args))))
-                said["beside"] = ports[1].judged.plain()
-                right = right and ports[1].right
             with replacing(args.report) as file:
-                file.write(page(args.trace, ports).encode())
+                file.write(page(args.trace, [Shown(args.other, judged), *beside]).encode())
     with contextlib.suppress(BrokenPipeError):  # nobody reads on: the status is the verdict all the same
         if args.json:
             say_json(said, flush=True)
         else:
             print_report(judged, said)
+            for port in beside:
+                print_beside(port.name, port.judged)
     return RIGHT if right else NO
 
 

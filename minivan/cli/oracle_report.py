@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -32,7 +33,11 @@ def print_report(judged: Judged, said: Mapping[str, Any]) -> None:
     if first.first is not None and first.worst is not None:
         say(f"  first beyond tolerance {at(first.first)}")
         say(f"  largest error          {at(first.worst)}")
-    if first.own > first.line:
+    if first.own > first.line and first.precision == "int8" and first.own < math.inf:
+        from ..oracle.own import QUANTISED
+
+        say(f"  its own ratio of signal to noise is {first.own_db:.1f} dB, a right layer's at least {QUANTISED:g} dB")
+    elif first.own > first.line:
         say(f"  adds {roundings(first.own)} itself, a sound layer {roundings(first.line)} at most")
     say(f"  hint: {said['first_divergence']['hint'] or 'no known fault gives these numbers'}")
     _print_others(report, first, {offender["path"]: offender["hint"] for offender in said["offenders"]})
@@ -49,7 +54,7 @@ def _print_rows(report: Report) -> None:
           f"{'max ULP':>9} {'99.9%':>8} {'SNR dB':>7} {'cosine':>11} {'own':>8} {'inherited':>9}"
           f"{' (dB)' if report.precision.word == 'int8' else ''}")  # fmt: skip
     for row in report.rows:
-        mark = "   " if row.within and not row.own > row.line else ">>>"
+        mark = "   " if row.within and not (report.by_own and row.own > row.line) else ">>>"
         head = f"{mark} {row.number:4} {printable(row.path):{width}} {shape_text(row.shape):>15}"
         if row.fault:
             say(f"{head} {row.fault}")
@@ -132,10 +137,19 @@ def _answered(answer: Answer) -> str:
     """What is to be said of one test vector."""
     if answer.judged is None:
         return printable(answer.missing)
-    report = answer.judged.report
+    return _in_a_line(answer.judged)
+
+
+def print_beside(name: str, judged: Judged) -> None:
+    """Print what is to be said of a second port."""
+    say(f"{printable(name)}, beside it: {_in_a_line(judged)}")
+
+
+def _in_a_line(judged: Judged) -> str:
+    report = judged.report
     first = report.first_divergence
     if first is not None:
-        hint = answer.judged.hint()
+        hint = judged.hint()
         return f"first divergence: {printable(first.path)}{f'; hint: {hint}' if hint else ''}"
     return unchecked(report) if report.missing else _verdict(report)
 

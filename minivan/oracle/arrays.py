@@ -88,26 +88,37 @@ def hold_npz(path: Path) -> dict[str, Held]:
 
     What it holds may be packed, but not to less than about an eighth. Every checksum is compared at once.
     """
-    with _records(path) as (records, size):
-        members = records.infolist()
+    archive = _Archive(path)
+    with archive.opened() as size:
+        members = archive.members()
         _check_members(path, members, UNPACKED + PER_BYTE * size)
-        return {_layer(member): _held(path, records, member) for member in members}
+        return {_layer(member): _held(archive, member) for member in members}
 
 
-@contextmanager
-def _records(path: Path) -> Iterator[tuple[zipfile.ZipFile, int]]:
-    """Open an .npz file and give its records, and its size; what goes wrong with them in the block is a ValueError."""
-    with named(path), opened(path) as file:
-        size = file.seek(0, 2)
-        try:
-            with zipfile.ZipFile(_Bounded(file)) as records:
-                yield records, size
-        except (OSError, MemoryError):
-            raise
-        except _WrongMember as error:
-            raise ValueError(str(error)) from None
-        except Exception as error:  # zipfile and zlib meet hostile bytes with NotImplementedError, struct.error and more
-            raise ValueError(f"{path}: not an .npz file, or a damaged one ({_why(error)})") from None
+class _Archive:
+    """An .npz file, which is open only in a block of `opened`. Its list of records is read once, not for each of them."""
+
+    def __init__(self, path: Path) -> None:
+        self.path, self.bounded = path, _Bounded()
+
+    @contextmanager
+    def opened(self) -> Iterator[int]:
+        """Open the file and give its size; what goes wrong with its records in the block is a ValueError."""
+        with named(self.path), opened(self.path) as file:
+            self.bounded.file = file
+            try:
+                yield file.seek(0, 2)
+            except (OSError, MemoryError):
+                raise
+            except _WrongMember as error:
+                raise ValueError(str(error)) from None
+            except Exception as error:  # zipfile and zlib meet hostile bytes with NotImplementedError, struct.error and more
+                raise ValueError(f"{self.path}: not an .npz file, or a damaged one ({_why(error)})") from None
+
+    def members(self) -> list[zipfile.ZipInfo]:
+        """Read the list of records, and return it."""
+        self.records = zipfile.ZipFile(self.bounded)  # which never closes a file that it was given
+        return self.records.infolist()
 
 
 def _why(error: Exception) -> str:
@@ -121,9 +132,13 @@ class _WrongMember(ValueError):
 class _Bounded:
     """A file for `zipfile`, of which nothing is read at once that is larger than any directory has to be."""
 
-    def __init__(self, file: BufferedReader) -> None:
-        self.file = file
-        self.tell, self.seekable = file.tell, file.seekable
+    file: BufferedReader  # that is open now
+
+    def tell(self) -> int:
+        return self.file.tell()
+
+    def seekable(self) -> bool:
+        return True
 
     def seek(self, offset: int, whence: int = 0) -> int:
         if whence == 0 and not 0 <= offset < 1 << 63:
@@ -170,14 +185,14 @@ def _check_name(path: Path, name: str) -> None:
         raise _WrongMember(f"{path}: {quote(name)} has {len(name)} characters; a layer's name has at most {LONGEST_NAME}")
 
 
-def _held(path: Path, records: zipfile.ZipFile, member: zipfile.ZipInfo) -> Held:
+def _held(archive: _Archive, member: zipfile.ZipInfo) -> Held:
     """Look at one record, to its end."""
-    with records.open(member) as file, _numbers(path, member):
+    with archive.records.open(member) as file, _numbers(archive.path, member):
         head = npy.header(file, member.file_size)
         _drain(file)
 
     def read() -> npt.NDArray[Any]:
-        with _records(path) as (again, _), again.open(member) as file, _numbers(path, member):
+        with archive.opened(), archive.records.open(member) as file, _numbers(archive.path, member):
             array = npy.read(file, member.file_size)
             _drain(file)
             return array

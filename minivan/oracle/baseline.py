@@ -56,7 +56,8 @@ class Baseline:
     def _judged(self, port: Mapping[str, Recorded], asked: Asked) -> Judged:
         own = asked.tolerance is None and self.tolerance is None
         if self.tolerance is not None and asked.tolerance is None:
-            word = resolve(self.trace.arrays, rename(port, asked.names, self.trace.arrays), asked.precision).word
+            named, least = rename(port, asked.names, self.trace.arrays), self.trace.metadata.get("precision", "float64")
+            word = resolve(self.trace.arrays, named, asked.precision, least).word
             asked = replace(asked, tolerance=self.tolerance(word))
         asked = replace(asked, everything=asked.everything or self.everything)
         report = replace(compare(self.trace, port, asked=asked), by_own=own)

@@ -33,7 +33,7 @@ CONVOLUTIONS = ("dense_conv2d", *DEPTHWISE, "pointwise_conv2d")
 COMPOSITES = (LKA, "block", "network")  # of several layers each
 OPERATORS = (*CONVOLUTIONS, "batch_norm", "layer_norm", "gelu", "softmax", "linear", "global_average_pool", *COMPOSITES)
 ROUNDINGS = 4  # what a single operator may err by in a format shorter than float32
-SMALLEST = 2.0**-149  # the least float32 above zero
+LEAST = 2.0**-149  # the least float32 above zero
 
 CLASSES: dict[str, dict[str, Any]] = {
     "exact": {
@@ -65,7 +65,9 @@ def classes(precision: str) -> dict[str, dict[str, Any]]:
 
 def allowed(kind: str, precision: str = "float32") -> Tolerance:
     """Return what a class allows a port that computes in `precision`."""
-    return Tolerance(bits=True) if kind == "exact" else Tolerance(float(classes(precision)[kind]["rtol"]))
+    if kind == "exact":
+        return Tolerance(bits=True)
+    return Tolerance(float(classes(precision)[kind]["rtol"]), least_db=DEFAULTS[precision].least_db)
 
 
 class Stream(NamedTuple):
@@ -173,8 +175,8 @@ def convolutions() -> Iterator[Case]:
         note="a sum starts at its bias: -0 + -0 is -0, every other sum of zeros is 0",
     )  # fmt: skip
     yield Case(
-        pointwise, "denormals", "exact", written(*(SMALLEST * k for k in (1, -3, 1000, 2**22)), shape=(1, 1, 2, 2)),
-        {"weight": written(1.0, 2.0, -3.0, shape=(3, 1, 1, 1)), "bias": written(0.0, SMALLEST, -SMALLEST)},
+        pointwise, "denormals", "exact", written(*(LEAST * k for k in (1, -3, 1000, 2**22)), shape=(1, 1, 2, 2)),
+        {"weight": written(1.0, 2.0, -3.0, shape=(3, 1, 1, 1)), "bias": written(0.0, LEAST, -LEAST)},
         note="a processor that flushes denormals to zero fails here",
     )  # fmt: skip
     yield Case(
@@ -233,7 +235,7 @@ def activations() -> Iterator[Case]:
     yield Case("gelu", "real", "rounded", drawn("gelu/real/x", (1, 4, 16, 16), -2048, 2047, 8), note="-8 to 8")
     yield Case(
         "gelu", "special", "exact",
-        written(0.0, -0.0, np.inf, -np.inf, np.nan, SMALLEST * 2, -SMALLEST * 2, 20.0, -40.0, shape=(1, 1, 3, 3)),
+        written(0.0, -0.0, np.inf, -np.inf, np.nan, LEAST * 2, -LEAST * 2, 20.0, -40.0, shape=(1, 1, 3, 3)),
         note="gelu(-infinity) is NaN, as in PyTorch; -40 gives -0",
     )  # fmt: skip
     yield Case("softmax", "equal", "exact", written(*[3.0] * 8, shape=(2, 4)))

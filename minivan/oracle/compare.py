@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, replace
 from fnmatch import fnmatchcase
 from itertools import islice
@@ -21,26 +21,28 @@ from .naming import known, of_library, rename
 from .origin import check_origin
 from .precision import Precision, resolve
 from .recorded import Port, Recorded
-from .stored import Layers
+from .stored import Layers, OnDemand
 from .tolerance import Tolerance, default
 from .trace import Trace
 
 
-class Arranged(Mapping[str, Floating]):
-    """A port's layers under checkpoint paths, brought into (N, C, H, W) and C order when they are asked for."""
+class Arranged(OnDemand):
+    """A port's layers under checkpoint paths, brought into (N, C, H, W) and C order when they are asked for.
+
+    `wanted` has the trace's shape of each, and the port's layout, None for a layer whose shape cannot be the trace's.
+    """
 
     def __init__(self, port: Mapping[str, Recorded], wanted: Mapping[str, tuple[tuple[int, ...], str | None]]) -> None:
         self.port, self.wanted = port, wanted
+        super().__init__(port)
 
     def __getitem__(self, path: str) -> Floating:
         values, (shape, layout) = self.port[path].values, self.wanted[path]
         return values if layout is None else np.ascontiguousarray(memory_order.arrange(values, shape, layout))
 
-    def __iter__(self) -> Iterator[str]:
-        return iter(self.port)
-
-    def __len__(self) -> int:
-        return len(self.port)
+    def shape(self, path: str) -> tuple[int, ...]:
+        shape, layout = self.wanted[path]
+        return self.port[path].shape if layout is None else shape
 
 
 @dataclass(frozen=True)
@@ -55,7 +57,7 @@ class Report:
     missing: list[str]  # layers of the trace, or of those asked for, that the port does not have
     unknown: list[str]  # names of the port that are not in the trace
     layout: str  # of most of the port's maps; each row has its own
-    arrays: Mapping[str, Floating]  # the port's layers under checkpoint paths, as (N, C, H, W), C order
+    arrays: Arranged  # the port's layers under checkpoint paths, as (N, C, H, W), C order
     precision: Precision
     by_own: bool = False
     whole: int = 0  # how many layers the trace has

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from ..errors import sentence
 from .baseline import Judged, open_baseline
 from .compare import Asked
 from .recorded import read
@@ -36,8 +37,8 @@ def is_vectors(folder: str | Path) -> bool:
 def judge_all(folder: str | Path, port: str | Path, asked: Asked | None = None) -> Iterator[Answer]:
     """Judge a port's answers to all test vectors of a folder: PORT/OPERATOR/CASE/*.npy, or .../outputs/*.npy.
 
-    A case without a folder in the port is an answer that says so. Raises ValueError and OSError as `open_baseline`, `read` and
-    `Baseline.judge` do.
+    A case without a folder in the port, or with one that cannot be judged, is an answer that says so. Raises ValueError and
+    OSError as `open_baseline` does, for vectors that are none.
     """
     for name in case_names(folder):
         place = Path(port) / name
@@ -45,4 +46,9 @@ def judge_all(folder: str | Path, port: str | Path, asked: Asked | None = None) 
         if not place.is_dir():
             yield Answer(name, None, f"no folder {place}")
         else:
-            yield Answer(name, open_baseline(Path(folder) / name).judge(read(place), asked))
+            baseline = open_baseline(Path(folder) / name)
+            try:
+                answer = Answer(name, baseline.judge(read(place), asked))
+            except (ValueError, OSError) as error:
+                answer = Answer(name, None, sentence(error))
+            yield answer

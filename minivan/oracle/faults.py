@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import partial
 from itertools import combinations, islice
 from typing import TypeAlias
@@ -12,10 +12,10 @@ import numpy as np
 from ..card import PRESETS
 from ..checks import Floating
 from ..engines import EXACT
-from ..paths import FACTOR, INPUT, UNIT, block_of
+from ..paths import FACTOR, INPUT, UNIT, block_of, patch_embed
 from ..variants import COLOURS
 from .cases import LKA
-from .changes import EPSILONS, changes_of, commit
+from .changes import EPSILONS, Change, changes_of, commit
 from .measure import PIECE
 from .replay import Call, Replay
 
@@ -34,6 +34,9 @@ def faults_of(path: str, right: Floating, seen: Replay) -> Iterator[Fault]:
             yield change.text, partial(commit, call, change.arguments)
         if call.operator in OPERATORS:
             yield from OPERATORS[call.operator](call, seen)
+        if path == f"{patch_embed(1)}.proj":  # a port need not record its input
+            for text, make in _order_faults(INPUT, call.x):
+                yield f"what it was fed is not the trace's input: {text}", partial(_fed_with, call, make)
     yield from _order_faults(path, right)
     for layers in (seen.values, seen.elsewhere):
         for other in layers:
@@ -42,16 +45,23 @@ def faults_of(path: str, right: Floating, seen: Replay) -> Iterator[Fault]:
                 yield text, partial(layers.__getitem__, other)
 
 
+def _fed_with(call: Call, make: Callable[[], Floating]) -> Floating:
+    return np.asarray(call.again(x=np.asarray(make(), np.float32, order="C")))
+
+
 def pairs_of(path: str, right: Floating, seen: Replay) -> Iterator[Fault]:
     """Two faults on one layer: wrong arguments that do not concern the same ones, or one and right numbers in wrong places."""
     call = seen.calls.get(path)
     if call is None:
         return
-    changes = list(changes_of(call, seen))
-    pairs = ((a, b) for a, b in combinations(changes, 2) if not set(a.arguments) & set(b.arguments))
-    for a, b in islice(pairs, MOST_PAIRS):
-        yield f"{a.text}; and {b.text}", partial(commit, call, {**a.arguments, **b.arguments})
-    for change in changes:
+    small = [change for change in changes_of(call, seen) if "x" not in change.arguments]
+    wide = (change for change in changes_of(call, seen) if "x" in change.arguments)  # a map each: one is held at a time
+    kinds: tuple[Iterable[tuple[Change, Change]], ...] = combinations(small, 2), ((a, b) for b in wide for a in small)
+    for pairs in kinds:
+        apart = ((a, b) for a, b in pairs if not set(a.arguments) & set(b.arguments))
+        for a, b in islice(apart, MOST_PAIRS // 2):
+            yield f"{a.text}; and {b.text}", partial(commit, call, {**a.arguments, **b.arguments})
+    for change in changes_of(call, seen):
         wrong = commit(call, change.arguments)
         if wrong.shape == right.shape:
             for text, moved in _order_faults(path, wrong):

@@ -14,6 +14,7 @@ import numpy.typing as npt
 from ..checks import Floating
 from ..paths import HEAD, POOL
 from .faults import Fault
+from .measure import PIECE, rms
 
 FEWEST = 4  # channels whose order tells something
 SAMPLED = 64  # numbers of a channel by which it is known again
@@ -70,13 +71,12 @@ def _shown(order: npt.NDArray[np.int64]) -> str:
 
 
 def _tail(theirs: Floating, right: Floating) -> Iterator[Fault]:
-    """Right up to some place in memory, channels first or last, and wrong from there on."""
+    """Right up to some place in memory, channels first or last, and wrong from there on: never written, where that shows."""
     for words, axes in (("", None), (" (channels last)", (0, 2, 3, 1))):
         if axes is not None and right.ndim != 4:
             continue
         ours, port = ((array if axes is None else array.transpose(axes)).ravel() for array in (right, theirs))
-        size = float(np.sqrt(np.mean(np.square(ours, dtype=np.float64)))) if np.isfinite(ours).all() else 0.0
-        wrong = ~(np.abs(ours - port.astype(np.float64)) <= 0.02 * np.maximum(np.abs(ours), size))
+        wrong = _wrong(ours, port, rms(ours) if np.isfinite(ours).all() else 0.0)
         if not wrong.any():
             continue
         first = int(np.argmax(wrong))
@@ -85,9 +85,22 @@ def _tail(theirs: Floating, right: Floating) -> Iterator[Fault]:
             written = np.where(np.arange(len(wrong)) < first, ours, port)
             shape = right.shape if axes is None else tuple(right.shape[axis] for axis in axes)
             back = written.reshape(shape)
-            said = "zeros" if not port[first:].any() else "other numbers"
-            text = f"the last {count:,} of {len(wrong):,} numbers in memory{words} are {said}: never written"
+            if (port[first:] == port[first]).all():
+                said = "zeros" if not port[first] else f"all {port[first]:g}"
+                text = f"the last {count:,} of {len(wrong):,} numbers in memory{words} are {said}: never written"
+            else:
+                text = f"the first {first:,} of {len(wrong):,} numbers in memory{words} are right, and wrong from there on"
             yield text, partial(_nchw, back, channels_last=axes is not None)
+
+
+def _wrong(ours: Floating, port: Floating, size: float) -> npt.NDArray[np.bool_]:
+    """Return where a port's numbers are off by a fiftieth of the right ones, or of their size."""
+    wrong = np.empty(ours.shape, np.bool_)
+    for begin in range(0, ours.size, PIECE):
+        piece = slice(begin, begin + PIECE)
+        a, b = ours[piece].astype(np.float64), port[piece].astype(np.float64)
+        wrong[piece] = ~(np.abs(a - b) <= 0.02 * np.maximum(np.abs(a), size))
+    return wrong
 
 
 def _nchw(array: Floating, channels_last: bool) -> Floating:
@@ -109,9 +122,12 @@ def _clipped(theirs: Floating, right: Floating) -> Iterator[Fault]:
 
 def _factor(path: str, theirs: Floating, right: Floating) -> Iterator[Fault]:
     """All numbers by the same factor, which pooling by another count gives."""
-    wide = right.astype(np.float64)
-    size = float((wide * wide).sum())
-    factor = float((wide * theirs).sum()) / size if size else 1.0
+    ours, port = (np.ascontiguousarray(array).reshape(-1) for array in (right, theirs))
+    size = inner = 0.0
+    for begin in range(0, ours.size, PIECE):
+        a, b = (array[begin : begin + PIECE].astype(np.float64) for array in (ours, port))
+        size, inner = size + float(a @ a), inner + float(a @ b)
+    factor = inner / size if size else 1.0
     if factor and abs(factor - 1) > 1e-3:
         word = "the mean divides by another count of positions" if path == POOL else "all numbers are multiplied"
-        yield f"{word}: they are {factor:.4g} times what they should be", lambda: factor * wide
+        yield f"{word}: they are {factor:.4g} times what they should be", lambda: np.multiply(right, factor, dtype=np.float64)

@@ -9,16 +9,17 @@ from __future__ import annotations
 import contextlib
 import math
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
 from ..checks import Floating
-from ..geometry import Kernel, output_side
 from .compare import Report
 from .faults import Fault, faults_of, pairs_of
 from .fitted import fitted_to
+from .half_sums import float16_sample
 from .measure import PIECE, Row, measure, rms
+from .precision import fits
 from .replay import Call, Made, Replay, Run, neighbourhood, watch
 from .tolerance import Tolerance
 from .trace import Trace
@@ -31,9 +32,27 @@ FITTED = 0.02  # the share for faults that are fitted to the port's numbers, and
 SHAPED = 0.01  # where the right result has another shape: the error that is left, relative to the port's numbers
 TINY = 1e-6  # of an error: as good as nothing, where no rounding is known
 # One layer in float32, fed the same: PyTorch was measured to need 3.3e-6 (b0, b1 and b3 seeded, 64 pixels, AVX2).
-ROUNDED = Tolerance(5e-6, max_ulp=2)
+ALIKE = Tolerance(5e-6, max_ulp=2)
+LARGER = 4  # times as many numbers as there should be, at most, are read of a layer whose shape is wrong
 STRUCTURED = 0.3  # of an error's energy, which rounding does not have in a channel's mean or in a multiple of the numbers
+SAMPLED = 1 << 20  # numbers of a layer by which the size and the kind of its error are known
+MOST_NUMBERS = 1 << 30  # that are made to try faults, over all layers of a port
+PAIRED = 3  # layers, the first, at which two faults at once are tried
+NAMELESS = 3  # layers without a name, after which no other is looked at: what is wrong is none of the known faults
+GIVEN_UP = f"not looked into: no known fault gives the numbers of {NAMELESS} wrong layers before it"
+CUT_SHORT = "not every known fault was tried: too many numbers are wrong for that"
 NOISE = 3.0  # rounding errors are compared in size, not one by one: alike within this factor
+
+
+@dataclass
+class Effort:
+    """What has been spent on a port's layers, and may be: a port that is wrong everywhere would take hours otherwise."""
+
+    numbers: int = MOST_NUMBERS  # that may still be made
+    looked: int = 0  # layers that were looked at
+    nameless: int = 0  # those of them for which no name was found
+    named: set[str] = field(default_factory=set)  # the names found: most ports make one mistake everywhere
+    short: bool = False  # whether some fault was not tried on the layer that is looked at
 
 
 def reasons(rows: Iterable[Row], report: Report, trace: Trace, seen: Replay, run: Run | None) -> dict[str, str]:
@@ -44,17 +63,18 @@ def reasons(rows: Iterable[Row], report: Report, trace: Trace, seen: Replay, run
     """
     wanted = {row.path: row for row in rows}
     if run is None:
-        bare = Replay(values=trace.arrays, given=trace.arrays)
-        return {path: hint(row, report, bare, False) for path, row in wanted.items()}
+        bare, effort = Replay(values=trace.arrays, given=trace.arrays), Effort()
+        return {path: hint(row, report, bare, False, effort) for path, row in wanted.items()}
     visit = _Visit(wanted, report, replace(seen, elsewhere=trace.arrays))
     with contextlib.suppress(_Enough):
         watch(run, report.arrays, visit)
         visit.look()
-    return visit.found
+    given_up = dict.fromkeys(wanted, GIVEN_UP) if visit.effort.nameless >= NAMELESS else {}
+    return given_up | visit.found
 
 
 class _Enough(Exception):
-    """All layers that are asked for have been looked at."""
+    """All layers that are asked for, or as many as it makes sense to, have been looked at."""
 
 
 class _Visit:
@@ -63,6 +83,7 @@ class _Visit:
     def __init__(self, wanted: Mapping[str, Row], report: Report, seen: Replay) -> None:
         self.wanted, self.report, self.seen = wanted, report, seen
         self.found: dict[str, str] = {}
+        self.effort = Effort()
         self.place = ""
         self._begin()
 
@@ -74,7 +95,7 @@ class _Visit:
         place = neighbourhood(path)
         if place != self.place:
             self.look()
-            if len(self.found) == len(self.wanted):
+            if len(self.found) == len(self.wanted) or self.effort.nameless >= NAMELESS:
                 raise _Enough
             self.place = place
         if call is not None:
@@ -85,7 +106,7 @@ class _Visit:
 
     def _way(self, path: str, held: Floating) -> Callable[[], Floating]:
         """Return the way to what layers were given: the port's file, where it has the layer, so that nothing is held."""
-        if path in self.report.arrays and self.report.arrays[path].shape == held.shape:
+        if path in self.report.arrays and self.report.arrays.shape(path) == held.shape:
             return lambda: np.array(self.report.arrays[path], np.float32, order="C")
         return lambda: held
 
@@ -94,54 +115,77 @@ class _Visit:
         known = replace(self.seen, values=self.values, given=self.given, calls={**self.seen.calls, **self.calls})
         for path in self.values:
             if path in self.wanted:
-                self.found[path] = hint(self.wanted[path], self.report, known, True)
+                self.found[path] = hint(self.wanted[path], self.report, known, True, self.effort)
         self._begin()
 
 
-def hint(row: Row, report: Report, seen: Replay, whole: bool) -> str:
+def hint(row: Row, report: Report, seen: Replay, whole: bool, effort: Effort) -> str:
     """Return one sentence on why a layer of a report differs, or '' where no known fault gives its numbers.
 
     `seen` is what a replay with the port's layers showed; where it is not `whole`, it holds the trace's layers and no calls, so
-    that only the faults that need no weights are tried.
+    that only the faults that need no weights are tried. `effort` is what the layers before it left.
     """
+    if effort.nameless >= NAMELESS:
+        return GIVEN_UP
+    effort.short = False
+    text = _reason(row, report, seen, whole, effort)
+    effort.looked += 1
+    effort.nameless += not text
+    return text or (CUT_SHORT if effort.short else "")
+
+
+def _reason(row: Row, report: Report, seen: Replay, whole: bool, effort: Effort) -> str:
+    if math.prod(report.arrays.shape(row.path)) > LARGER * math.prod(row.shape):
+        return ""
     theirs, right = report.arrays[row.path], seen.values[row.path]
-    text = _known(row, theirs, right, seen)
+    text = _known(row, theirs, right, seen, effort)
     if text:
+        effort.named.add(text)
         return text
     if not np.isfinite(theirs).all() and np.isfinite(right).all():
         return _not_finite(theirs)
     if theirs.shape != right.shape:
         return ""
-    if whole and measure(0, row.path, right, theirs, row.form, ROUNDED).within:
+    if whole and measure(0, row.path, right, theirs, row.form, ALIKE).within:
         return "this layer is right for what it was fed: rounding errors of the layers before it have added up"
     return _rounding(theirs, right, row, seen.calls.get(row.path))
 
 
-def _known(row: Row, theirs: Floating, right: Floating, seen: Replay) -> str:
+def _known(row: Row, theirs: Floating, right: Floating, seen: Replay, effort: Effort) -> str:
     """Return the fault, or the two faults, that give the port's numbers; '' for none.
 
-    Faults that are fitted to the numbers are asked only where no other one explains them. Two at once are tried where one alone
-    leaves more than rounding does.
+    What other layers were found to suffer from is tried first, and nothing else where it leaves next to nothing. Faults that
+    are fitted to the numbers are asked only where no other one explains them. Two at once are tried at the first layers, where
+    one alone leaves more than rounding does.
     """
     error = _error(theirs, right)
     if not math.isfinite(error):  # nothing to be measured by, but the port's numbers themselves
         size = rms(theirs[np.isfinite(theirs)])
-        return _nearest(theirs, faults_of(row.path, right, seen), SHAPED * size)[0]
+        return _nearest(theirs, faults_of(row.path, right, seen), SHAPED * size, effort)[0]
     sound = SOUND * row.line * error / row.own if 0 < row.own < math.inf else 0.0  # what rounding may add
     clearly = min(sound, CLEARLY * error)
-    one, left = _nearest(theirs, faults_of(row.path, right, seen), max(NEARER * error, clearly))
+    usual = (fault for fault in faults_of(row.path, right, seen) if fault[0] in effort.named)
+    if effort.named and (one := _nearest(theirs, usual, min(NEARER * error, max(sound, TINY * error)), effort)[0]):
+        return one
+    one, left = _nearest(theirs, faults_of(row.path, right, seen), max(NEARER * error, clearly), effort)
     if not one:
-        one, left = _nearest(theirs, fitted_to(row.path, theirs, right), max(FITTED * error, clearly))
+        one, left = _nearest(theirs, fitted_to(row.path, theirs, right), max(FITTED * error, clearly), effort)
+    if effort.looked >= PAIRED:
+        return one
     if one and left <= max(sound, TINY * error):
         return one
-    two, _ = _nearest(theirs, pairs_of(row.path, right, seen), min(max(FITTED * error, clearly), NEARER * left))
+    two, _ = _nearest(theirs, pairs_of(row.path, right, seen), min(max(FITTED * error, clearly), NEARER * left), effort)
     return two or one
 
 
-def _nearest(theirs: Floating, faults: Iterable[Fault], bound: float) -> tuple[str, float]:
+def _nearest(theirs: Floating, faults: Iterable[Fault], bound: float, effort: Effort) -> tuple[str, float]:
     """Return the fault whose result is nearest to the port's numbers, and how far that is; '' where none is below `bound`."""
     best = ""
     for text, commit in faults:
+        if effort.numbers < theirs.size:
+            effort.short = True
+            break
+        effort.numbers -= theirs.size
         try:
             error = _error(theirs, commit())
         except ValueError:  # layers of a damaged trace, whose shapes do not go together
@@ -176,18 +220,22 @@ def _not_finite(theirs: Floating) -> str:
 
 def _rounding(theirs: Floating, right: Floating, row: Row, call: Call | None) -> str:
     """Name a 16-bit format whose rounding errors are as large as the port's, summed up or rounded once."""
-    residual = np.asarray(theirs, np.float64) - right
+    if right.ndim < 2:
+        return ""
+    chosen = slice(None, None, max(1, -(-right.size // SAMPLED)))  # channels
+    known = right[:, chosen]
+    residual = np.asarray(theirs[:, chosen], np.float64) - known
     error = rms(residual)
-    if row.precision not in ("float64", "float32", "float16") or not _noise(residual, right):
+    if row.precision not in ("float64", "float32", "float16") or not _noise(residual, known):
         return ""
     for form in ("float16", "bfloat16"):
-        once = rms(round_to(right, form).astype(np.float64) - right)
-        if row.precision != form and error < 1.5 * once and np.array_equal(round_to(theirs, form), theirs):
+        once = rms(round_to(known, form).astype(np.float64) - known)
+        if row.precision != form and error < 1.5 * once and fits(theirs, form):
             return f"{form} rounding: every number is one of {form}, and no further off than rounding this layer once makes it"
-    summed = None if call is None else float16_sum(call)
-    if summed is None:
+    sample = None if call is None else float16_sample(call, right)
+    if sample is None:
         return ""
-    expected = rms(summed.astype(np.float64) - right)
+    expected = rms(sample[0].astype(np.float64) - sample[1])
     if expected / NOISE < error < expected * NOISE:
         return (
             f"float16 accumulation: the errors are as large (root mean square {error:.1e}) as sums kept in float16 make them "
@@ -197,50 +245,17 @@ def _rounding(theirs: Floating, right: Floating, row: Row, call: Call | None) ->
 
 
 def _noise(residual: Floating, right: Floating) -> bool:
-    """Whether an error looks like rounding: neither the same over a channel, nor a multiple of the numbers themselves."""
+    """Whether an error looks like rounding: neither the same over a channel, nor a multiple of the numbers themselves.
+
+    Of noise, too, a channel of n numbers shows 1/n of the energy in its mean; of one number alone nothing can be told.
+    """
     energy = float((residual * residual).mean()) if residual.size else 0.0
     if not energy or not math.isfinite(energy):
         return False
     axes = (0, *range(2, residual.ndim))
-    constant = float(np.square(residual.mean(axes)).mean())
+    chance = residual.shape[1] / residual.size
+    constant = float(np.square(residual.mean(axes)).mean()) / energy
+    constant = (constant - chance) / (1 - chance) if chance < 1 else float(residual.mean()) ** 2 / energy
     wide = right.astype(np.float64)
-    multiple = float((wide * residual).mean()) ** 2 / max(float((wide * wide).mean()), 1e-300)
-    return max(constant, multiple) < STRUCTURED * energy
-
-
-def float16_sum(call: Call) -> Floating | None:
-    """Return a convolution, linear layer or mean computed with every product and sum rounded to float16; None for others."""
-    half = np.float16
-    with np.errstate(over="ignore", invalid="ignore"):
-        if call.operator == "global_average_pool":
-            x = call.x.astype(half)
-            total = np.zeros(x.shape[:2], half)
-            for i, j in np.ndindex(*x.shape[2:]):
-                total += x[:, :, i, j]
-            return total / half(x.shape[2] * x.shape[3])
-        if call.operator == "linear":
-            x, weight, bias = (call.arguments[name] for name in ("x", "weight", "bias"))
-            total = np.zeros((len(x), len(weight)), half) if bias is None else np.tile(bias.astype(half), (len(x), 1))
-            for c in range(x.shape[1]):
-                total += x[:, c, None].astype(half) * weight[:, c].astype(half)
-            return total
-        return _float16_convolution(**call.arguments) if call.operator == "conv2d" else None
-
-
-def _float16_convolution(
-    x: Floating, weight: Floating, bias: Floating | None, stride: int, padding: int, dilation: int, groups: int
-) -> Floating:
-    c_out, c_group, k_h, k_w = weight.shape
-    kernel = Kernel(k_h, stride, padding, dilation)  # VAN's are square
-    h, w = (output_side(side, kernel) for side in x.shape[2:])
-    x = np.pad(x.astype(np.float16), ((0, 0), (0, 0), (padding, padding), (padding, padding)))
-    weight = weight.astype(np.float16)
-    total = np.zeros((len(x), c_out, h, w), np.float16)
-    if bias is not None:
-        total += bias.astype(np.float16)[:, None, None]
-    first = np.arange(c_out) // (c_out // groups) * c_group  # each output's first input channel
-    for c, a, b in np.ndindex(c_group, k_h, k_w):
-        rows = slice(a * dilation, a * dilation + (h - 1) * stride + 1, stride)
-        columns = slice(b * dilation, b * dilation + (w - 1) * stride + 1, stride)
-        total += weight[:, c, a, b, None, None] * x[:, first + c, rows, columns]
-    return total
+    multiple = float((wide * residual).mean()) ** 2 / max(float((wide * wide).mean()) * energy, 1e-300)
+    return max(constant, multiple) < STRUCTURED

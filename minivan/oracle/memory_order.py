@@ -12,6 +12,7 @@ from ..checks import Floating
 LAYOUTS = ("nchw", "nhwc")
 NEARER = 0.5  # one layout's error is this share of the other's: it is the right one
 ALIKE = 0.1  # or its correlation is larger by this much
+AGREEING = 3  # maps whose shapes force one layout: so many decide for those that fit both
 Shape = tuple[int, ...]
 
 
@@ -57,17 +58,21 @@ def decide(
 
     `pair` gives both arrays of a layer, where the shapes do not tell.
 
-    Where a shape fits one layout alone, that is its layout. Where it fits both, the numbers decide: the layout in which the
-    port's lie clearly nearer to the trace's. Where they do not tell either (the layer is wrong in both), it is that of the
-    layers which have as many axes in the port, or of all layers. A layout that is asked for holds for maps of four axes, and
-    where both fit; tokens may still be what they are.
+    Where a shape fits one layout alone, that is its layout. Where it fits both, and at least AGREEING maps of four axes have to
+    be of one layout and none of the other, so is a map of four axes: if its numbers say otherwise, its memory was misread. Else
+    the numbers decide: the layout in which the port's lie clearly nearer to the trace's. Where they do not tell either (the
+    layer is wrong in both), it is that of the layers which have as many axes in the port, or of all layers. A layout that is
+    asked for holds for maps of four axes, and where both fit; tokens may still be what they are.
     """
     fitting = {path: possible(theirs, ours) for path, (ours, theirs) in shapes.items()}
     axes = {path: len(theirs) for path, (_, theirs) in shapes.items()}
     if asked in LAYOUTS:
         return {path: _as_asked(fits, axes[path], asked) for path, fits in fitting.items()}
     forced = {path: fits[0] for path, fits in fitting.items() if len(fits) == 1}
-    told = {path: _nearer(*pair(path)) for path, fits in fitting.items() if len(fits) == 2 and len(shapes[path][0]) == 4}
+    maps = [layout for path, layout in forced.items() if axes[path] == len(shapes[path][0]) == 4]
+    agreed = maps[0] if len(maps) >= AGREEING and len(set(maps)) == 1 else None
+    both = [path for path, fits in fitting.items() if len(fits) == 2 and len(shapes[path][0]) == 4]
+    told = {path: agreed if agreed and axes[path] == 4 else _nearer(*pair(path)) for path in both}
     sure = forced | {path: layout for path, layout in told.items() if layout}
 
     def usual(path: str) -> str:

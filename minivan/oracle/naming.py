@@ -63,6 +63,7 @@ norm* = backbone.norm*
 head = head.fc
 """
 MAPS = {"huggingface": HUGGING_FACE, "openmmlab": OPENMMLAB}
+WITHIN = {"huggingface": "van.", "openmmlab": "backbone."}  # where a network with a head has its backbone; a bare one has not
 
 
 def read_names(path: str | Path) -> list[tuple[str, str]]:
@@ -169,17 +170,20 @@ def _filled(theirs: str, fitting: list[str]) -> str:
 
 
 def known(layers: Mapping[str, object], paths: Iterable[str]) -> str:
-    """Return which of MAPS names a port's layers, '' where some have their names already, or none of MAPS knows any."""
+    """Return which of MAPS names more of a port's layers than their own names do, and most; '' for none.
+
+    Libraries call some layers, norm1 say, as the authors do.
+    """
     wanted = [path for path in paths if path != INPUT]
-    if any(path in layers for path in wanted):
-        return ""
-    found = {name: of_library(layers, name, wanted) for name in MAPS}
+    found = {"": layers, **{name: of_library(layers, name, wanted) for name in MAPS}}
     counts = {name: sum(path in renamed for path in wanted) for name, renamed in found.items()}
-    best = max(counts, key=lambda name: counts[name])
-    return best if counts[best] else ""
+    return max(counts, key=lambda name: counts[name])
 
 
 def of_library(layers: Mapping[str, Layer], library: str, paths: Iterable[str]) -> dict[str, Layer]:
     """Return a port's layers under checkpoint paths by one of MAPS; what the port has no layer for is left out."""
-    names = [(path, name) for path, name in parse_names(MAPS[library], library) if "*" in path or name in layers]
+    bare = not any(name.startswith(WITHIN[library]) for name in layers)
+    pairs = parse_names(MAPS[library], library)
+    pairs = [(path, name.removeprefix(WITHIN[library]) if bare else name) for path, name in pairs]
+    names = [(path, name) for path, name in pairs if "*" in path or name in layers]
     return rename(layers, names, paths)

@@ -9,7 +9,7 @@ from ..checkpoint.budget import Budget
 from ..checkpoint.json_text import parse_json
 from ..paths import INPUT
 from .recorded import Port
-from .trace import Trace
+from .trace import FORMAT, Trace
 
 SHOWN = 12  # hexadecimal digits of a digest in a message
 LARGEST = 4 << 20  # bytes of a file's list of digests: 10,000 layers with names of 300 characters
@@ -18,9 +18,9 @@ LARGEST = 4 << 20  # bytes of a file's list of digests: 10,000 layers with names
 def check_origin(trace: Trace, port: Mapping[str, Any]) -> None:
     """Raise ValueError where a port says by its metadata that it ran other weights, or another input, than the trace.
 
-    A recording without metadata says nothing, and nothing is asked of it.
+    Only a trace says so: in other files the same words may mean anything, and nothing is asked of them.
     """
-    if not isinstance(port, Port):
+    if not isinstance(port, Port) or port.metadata.get("format") != FORMAT:
         return
     for what, remedy, ours, theirs in (
         ("other weights", "the same weights", _weights(trace.metadata), _weights(port.metadata)),

@@ -11,6 +11,9 @@ did; a fault adds many.
 Between two layers that a port shows there may lie some that it does not. What their rounding adds is estimated: they are
 computed once more with every number rounded to eleven binary digits, and the error that this makes, brought to the port's
 format, goes into the unit.
+
+The line that a sound layer stays below is one for all layers of a format, and higher for a layer beyond it whose sums are long
+or cancel: see `cancellation`.
 """
 
 from __future__ import annotations
@@ -19,12 +22,14 @@ import math
 from dataclasses import dataclass, field, replace
 
 import numpy as np
+import numpy.typing as npt
 
 from ..checks import Floating
 from ..paths import INPUT
+from .cancellation import allowed
 from .compare import Report
 from .faults import scale_at
-from .measure import PIECE, Row
+from .measure import PIECE, Row, decibels
 from .precision import coarser, step
 from .replay import Call, Replay, Run, watch
 from .sketch import Sketch, sketch
@@ -33,6 +38,7 @@ from .trace import Trace
 from .ulp import spacing
 
 TRIED = "tf32"  # what layers that a port does not show are rounded to: eleven digits, and float32's exponents
+QUANTISED = 6.0  # dB of signal over its own noise, below which a layer of eight bits is wrong: eight bits give some forty
 LINES = {"float32": 50.0, "tf32": 4.0, "float16": 4.0, "bfloat16": 4.0}  # roundings that a sound layer may add; measured
 
 
@@ -77,12 +83,18 @@ class _Scale:
         row = self.given.get(path)
         if row is None:
             return
+        if row.fault or row.shape != value.shape:  # which a damaged trace's may not be
+            self.rows[path] = replace(row, own=math.inf, line=LINES[unit_of(row)])
+            return
         shown = given is not value and row.form != "float64"  # then the port's numbers are what the next layers are given
         theirs = given if shown else self.report.arrays[path]
-        self.rows[path] = _row(row, self.trace, theirs, value, self.tried)
-        if self.errors is not None and theirs.shape == value.shape:
+        found = _row(row, self.trace, theirs, value, self.tried)
+        if found.line < found.own < math.inf and call is not None and row.precision != "int8":
+            found = replace(found, line=max(found.line, allowed(call, value, unit_of(row))))
+        self.rows[path] = found
+        if self.errors is not None:
             self.errors.put(path, np.asarray(theirs, np.float32) - value)
-        if self.sketches is not None and theirs.shape == value.shape:
+        if self.sketches is not None:
             self.sketches[path] = sketch(value, theirs, "own")
 
     def _scales(self, path: str, value: Floating, call: Call | None, given: Floating) -> None:
@@ -109,10 +121,7 @@ def _row(row: Row, trace: Layers, theirs: Floating, right: Floating, tried: Laye
     Trace and trial are read a piece at a time: with them, the largest layer would be in memory six times.
     """
     form = unit_of(row)
-    line = LINES[form] if row.precision != "int8" else math.inf  # quantisation has no line: it is measured, not judged
-    if row.fault or right.shape != theirs.shape:
-        return replace(row, own=math.inf, line=LINES[form])
-    found = _Sums(form)
+    found = _Errors(form)
     b, r = theirs.reshape(-1), right.reshape(-1)
     for begin in range(0, r.size, PIECE):
         end = min(begin + PIECE, r.size)
@@ -124,6 +133,9 @@ def _row(row: Row, trace: Layers, theirs: Floating, right: Floating, tried: Laye
     unit = found.root(found.spacing / 12)
     if found.tried:
         unit = math.hypot(unit, found.root(found.tried) * step(form) / step(TRIED))
+    line = LINES[form]
+    if row.precision == "int8":  # eight bits have no rounding to count in: the signal draws the line
+        line = 10 ** (-QUANTISED / 20) * _ratio(found.root(found.right), unit)
     return replace(
         row, own=_ratio(found.root(found.own), unit), inherited=_ratio(found.root(found.inherited), unit), line=line,
         own_db=decibels(found.right, found.own), inherited_db=decibels(found.ours, found.inherited),
@@ -131,7 +143,7 @@ def _row(row: Row, trace: Layers, theirs: Floating, right: Floating, tried: Laye
 
 
 @dataclass
-class _Sums:
+class _Errors:
     """Sums of squares over the numbers that are finite in all three arrays."""
 
     form: str
@@ -146,10 +158,11 @@ class _Sums:
 
     def add(self, ours: Floating, theirs: Floating, right: Floating, tried: Floating) -> None:
         a, b, r = (np.asarray(array, np.float64) for array in (ours, theirs, right))
-        known, finite = np.isfinite(r), np.isfinite(b)
-        self.broken |= bool((known & ~finite).any())
-        kept = known & finite & np.isfinite(a)
-        if not kept.all():
+        kept: npt.NDArray[np.bool_] | slice = slice(None)
+        if not math.isfinite(float(a @ a) + float(b @ b) + float(r @ r)):
+            known, finite = np.isfinite(r), np.isfinite(b)
+            self.broken |= bool((known & ~finite).any())
+            kept = known & finite & np.isfinite(a)
             a, b, r = a[kept], b[kept], r[kept]
         own, inherited, apart = b - r, r - a, spacing(r, self.form)
         self.count += r.size
@@ -165,11 +178,6 @@ class _Sums:
     def root(self, total: float) -> float:
         """Return the root mean square of numbers whose squares sum up to `total`."""
         return math.sqrt(total / self.count) if self.count else 0.0
-
-
-def decibels(signal: float, noise: float) -> float:
-    """Return 10 log10 of the ratio of two sums of squares, infinite without noise."""
-    return math.inf if noise == 0 else -math.inf if signal == 0 else 10 * math.log10(signal / noise)
 
 
 def _ratio(error: float, unit: float) -> float:

@@ -14,14 +14,16 @@ import numpy as np
 
 from ..checks import Floating
 from ..paths import INPUT
+from .memory_order import possible
 from .recorded import Recorded
+from .stored import OnDemand
 from .ulp import DIGITS, round_to
 
 PRECISIONS = ("float32", "tf32", "float16", "bfloat16", "int8")  # what a port may be said to compute in
 COARSENESS = ("float64", *PRECISIONS)  # the finest first
 SHORTER = ("bfloat16", "float16", "tf32")  # formats that float32 numbers may fit, the shortest first
 GIVEN, STORED, GUESSED = "given", "stored", "guessed"
-FEW, PIECE = 1000, 1 << 16  # numbers of a layer that are looked at first, and then together
+FEW, MANY = 1000, 1 << 16  # numbers of a layer that are looked at first, and then together
 
 
 @dataclass(frozen=True)
@@ -41,7 +43,7 @@ def coarser(a: str, b: str) -> str:
 def fits(values: Floating, form: str) -> bool:
     """Return whether all numbers are numbers of a format."""
     flat = values.reshape(-1)
-    begins = (0, *range(FEW, flat.size, PIECE))
+    begins = (0, *range(FEW, flat.size, MANY))
     return all(_alike(flat[begin : end or None], form) for begin, end in zip(begins, (*begins[1:], 0), strict=True))
 
 
@@ -49,9 +51,7 @@ def _alike(some: Floating, form: str) -> bool:
     return bool(np.array_equal(round_to(some, form), some, equal_nan=True))
 
 
-def resolve(
-    ours: Mapping[str, Floating], theirs: Mapping[str, Recorded], given: str | None = None, least: str = "float64"
-) -> Precision:
+def resolve(ours: OnDemand, theirs: Mapping[str, Recorded], given: str | None = None, least: str = "float64") -> Precision:
     """Return what a port's layers (under the trace's paths) were computed in; `least` is what the trace was.
 
     `given` is what somebody says. Where nobody does, the input does not say what the layers after it were computed in, unless
@@ -69,14 +69,19 @@ def resolve(
     return Precision(layers, running, STORED)
 
 
-def _guess(ours: Mapping[str, Floating], theirs: Mapping[str, Recorded], common: Iterable[str]) -> str | None:
-    """Return the shortest format that all layers' numbers are numbers of, where the trace's own are not; None for none."""
-    layers = [path for path in common if path != INPUT]
-    for form in SHORTER:
-        if all(fits(theirs[path].values, form) for path in layers):
-            telling = any(not fits(ours[path], form) for path in layers)
-            return form if telling else None
-    return None
+def _guess(ours: OnDemand, theirs: Mapping[str, Recorded], common: Iterable[str]) -> str | None:
+    """Return the shortest format that all layers' numbers are numbers of, where the trace's own are not; None for none.
+
+    Layers whose shape cannot be the trace's are not asked: a file may say that they are of any size.
+    """
+    layers = [path for path in common if path != INPUT and possible(theirs[path].shape, ours.shape(path))]
+    forms: tuple[str, ...] = SHORTER
+    for path in layers:
+        values = theirs[path].values
+        forms = tuple(form for form in forms if fits(values, form))
+        if not forms:
+            return None
+    return forms[0] if any(not fits(ours[path], forms[0]) for path in layers) else None
 
 
 def step(form: str) -> float:

@@ -17,7 +17,7 @@ from ..checks import Floating
 from ..engines import EXACT
 from ..operators import Array
 from .compare import Report
-from .own import decibels
+from .measure import decibels
 from .replay import Run
 from .trace import Trace
 

@@ -24,6 +24,7 @@ from .ulp import FORMATS
 
 HALVES = ("void16", "uint16")  # NumPy has no bfloat16: its two bytes come without a type, or as bits
 NOT_NUMPYS = {"bfloat16": "wide bfloat16", "uint16": "whole uint16"}  # what safetensors has, and NumPy's files do not
+WHOLE = (*RANGES, "whole uint16", "uint16", "int16", "int32", "uint32", "int64", "uint64")  # dtypes that a zero point may have
 MEANINGLESS = (  # dtypes that no layer has
     "whole uint16", "bool", "int16", "int32", "uint32", "int64", "uint64", "float8_e4m3fn", "float8_e5m2"
 )  # fmt: skip
@@ -98,9 +99,9 @@ def read(path: str | Path, scales: Scales | None = None) -> Port:
     """Read the layers of a port from a trace or any other safetensors file, an .npz, or a folder of .npy (subfolders too).
 
     A folder's names are the files' without `.npy`, subfolders joined with dots. Arrays of int8 or uint8 are layers where
-    `scales` has a point of their name, or where the port has NAME.scale (and NAME.zero_point) beside NAME, one number each;
-    other whole numbers are skipped. Raises ValueError, one line with the file's name, for damaged files, pickled objects, and
-    where no array is a layer; OSError where nothing can be read.
+    `scales` has a point of their name, or where the port has NAME.scale (and NAME.zero_point, of any whole dtype) beside NAME,
+    one number each; other whole numbers are skipped. Raises ValueError, one line with the file's name, for damaged files,
+    pickled objects, and where no array is a layer; OSError where nothing can be read.
     """
     path = Path(path)
     metadata: Mapping[str, str] = {}
@@ -139,7 +140,7 @@ def _port(path: Path, arrays: Mapping[str, Held], scales: Scales | None, metadat
     whole = {name: held for name, held in arrays.items() if held.dtype in RANGES}
     others = {name: held for name, held in arrays.items() if held.dtype in MEANINGLESS}
     layers = {n: _recorded(f"{path}, {shown(n)}", held) for n, held in arrays.items() if n not in whole and n not in others}
-    points = {name: _point(name, held, layers, whole, scales) for name, held in whole.items()}
+    points = {name: _point(name, held, layers, arrays, scales) for name, held in whole.items()}
     meant = {name: _dequantised(name, point, whole[name]) for name, point in points.items() if point is not None}
     parts = {f"{name}.{part}" for name in meant for part in ("scale", "zero_point")}
     kept = {name: layer for name, layer in {**layers, **meant}.items() if name not in parts}
@@ -152,15 +153,21 @@ def _port(path: Path, arrays: Mapping[str, Held], scales: Scales | None, metadat
 
 
 def _point(
-    name: str, held: Held, layers: Mapping[str, Recorded], whole: Mapping[str, Held], scales: Scales | None
+    name: str, held: Held, layers: Mapping[str, Recorded], arrays: Mapping[str, Held], scales: Scales | None
 ) -> Point | None:
-    """Return what eight-bit numbers stand for: by the scales, or by arrays beside them; None where neither says."""
+    """Return what eight-bit numbers stand for: by the scales, or by arrays beside them; None where neither says.
+
+    A zero point is one whole number of any dtype, and one that the eight bits can be.
+    """
     if scales is not None and name in scales.points:
         return scales.points[name]
-    scale, zero = layers.get(f"{name}.scale"), whole.get(f"{name}.zero_point")
-    if scale is None or prod(scale.shape) != 1 or (zero is not None and prod(zero.shape) != 1):
+    scale, zero = layers.get(f"{name}.scale"), arrays.get(f"{name}.zero_point")
+    if scale is None or prod(scale.shape) != 1 or (zero is not None and (prod(zero.shape) != 1 or zero.dtype not in WHOLE)):
         return None
     number = 0 if zero is None else int(zero.read().ravel()[0])
+    low, high = RANGES[held.dtype]
+    if not low <= number <= high:
+        return None
     return Point(scale.values.reshape(1).astype(np.float32), np.array([number], np.int32), None, held.dtype)
 
 

@@ -7,7 +7,7 @@ Nothing is kept of the arrays but what the one who watches keeps: those of a lar
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any, Protocol, TypeAlias, cast
@@ -19,7 +19,7 @@ from ..engines import EXACT, Engine
 from ..hooks import Callback
 from ..operators import Array, Operators
 from ..paths import block_of
-from .stored import Layers
+from .stored import Layers, OnDemand
 from .ulp import round_to
 
 Run: TypeAlias = Callable[[Engine, Callback], None]
@@ -61,11 +61,12 @@ class Call:
         return replace(self, feed=None)
 
 
-class Made(Mapping[str, Floating]):
+class Made(OnDemand):
     """Layers that are made, or read, when they are asked for."""
 
     def __init__(self) -> None:
         self.ways: dict[str, tuple[tuple[int, ...], Callable[[], Floating]]] = {}
+        super().__init__(self.ways)
 
     def put(self, path: str, shape: tuple[int, ...], way: Callable[[], Floating]) -> None:
         """Say how to come by a layer."""
@@ -74,14 +75,7 @@ class Made(Mapping[str, Floating]):
     def __getitem__(self, path: str) -> Floating:
         return self.ways[path][1]()
 
-    def __iter__(self) -> Iterator[str]:
-        return iter(self.ways)
-
-    def __len__(self) -> int:
-        return len(self.ways)
-
     def shape(self, path: str) -> tuple[int, ...]:
-        """Return a layer's shape without making it."""
         return self.ways[path][0]
 
 
@@ -144,12 +138,12 @@ class Witness:
         self.shown = array, path
 
 
-def watch(run: Run, substitutes: Mapping[str, Floating], watcher: Watcher, rounded: str | None = None) -> None:
+def watch(run: Run, substitutes: OnDemand, watcher: Watcher, rounded: str | None = None) -> None:
     """Run a network on its input, and show the watcher each layer as it is made.
 
-    Where `substitutes` has a layer, the layers after it are computed from that instead: given a port's own layers, every
-    operator is judged on what the port fed it, and an earlier error does not blur a later one. What it has not is rounded to
-    the format `rounded`, where one is given, before the layers after it read it.
+    Where `substitutes` has a layer of the right shape, the layers after it are computed from that instead: given a port's own
+    layers, every operator is judged on what the port fed it, and an earlier error does not blur a later one. What it has not is
+    rounded to the format `rounded`, where one is given, before the layers after it read it.
     """
     witness = Witness()
 
@@ -165,12 +159,10 @@ def watch(run: Run, substitutes: Mapping[str, Floating], watcher: Watcher, round
     run(Engine("exact, watched", ops=cast(Operators, witness)), hook)
 
 
-def _given(path: str, array: Array, substitutes: Mapping[str, Floating], rounded: str | None) -> Floating:
+def _given(path: str, array: Array, substitutes: OnDemand, rounded: str | None) -> Floating:
     """Return what the layers after a layer are given: an array of its own, so that it is known again."""
-    if path in substitutes:
-        substitute = substitutes[path]
-        if substitute.shape == array.shape:
-            return np.asarray(substitute, np.float32, order="C")
+    if path in substitutes and substitutes.shape(path) == array.shape:
+        return np.asarray(substitutes[path], np.float32, order="C")
     return np.asarray(array) if rounded is None else round_to(array, rounded)
 
 

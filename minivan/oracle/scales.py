@@ -29,7 +29,7 @@ LARGEST = 8 << 20  # bytes of a file of scales
 RANGES = {"int8": (-128, 127), "uint8": (0, 255)}
 FIELDS = {"scale", "zero_point", "axis", "type"}
 WIDEST = 100_000  # numbers along one axis
-SMALLEST, LARGEST_SCALE = 2.0**-126, 2.0**127  # of a scale: float32 has them with all their digits
+SMALLEST_SCALE, LARGEST_SCALE = 2.0**-126, 2.0**127  # of a scale: float32 has them with all their digits
 
 
 @dataclass(frozen=True)
@@ -97,7 +97,7 @@ def _point(name: str, entry: Any) -> Point:
     if not isinstance(entry, dict) or "scale" not in entry or not set(entry) <= FIELDS:
         raise ValueError(f"{about} is no object with a scale, and nothing beside {', '.join(sorted(FIELDS - {'scale'}))}")
     axis, kind = entry.get("axis"), entry.get("type", "int8")
-    if kind not in RANGES:
+    if not isinstance(kind, str) or kind not in RANGES:
         raise ValueError(f"{about} has the type {quote(kind)}; the types are {', '.join(RANGES)}")
     if axis is not None and not (type(axis) is int and 0 <= axis < 8):
         raise ValueError(f"{about} has the axis {quote(axis)}, which no array has")
@@ -106,7 +106,7 @@ def _point(name: str, entry: Any) -> Point:
         raise ValueError(f"{about} has {len(scales)} scales and no axis")
     if len(zeros) not in (1, len(scales)):
         raise ValueError(f"{about} has {len(scales)} scales and {len(zeros)} zero points")
-    if not all(SMALLEST <= float(scale) <= LARGEST_SCALE for scale in scales):
+    if not all(SMALLEST_SCALE <= float(scale) <= LARGEST_SCALE for scale in scales):
         raise ValueError(f"{about} has a scale that is not between 2**-126 and 2**127")
     low, high = RANGES[kind]
     if not all(type(z) is int and low <= z <= high for z in zeros):

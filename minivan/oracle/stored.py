@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import tempfile
+from abc import abstractmethod
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
+from math import prod
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -27,21 +29,36 @@ class Held:
     read: Callable[[], npt.NDArray[Any]]
 
 
-class Layers(Mapping[str, Floating]):
+class OnDemand(Mapping[str, Floating]):
+    """Arrays by name, read or made whenever they are asked for; which there are, and their shapes, is known without that."""
+
+    def __init__(self, ways: Mapping[str, object]) -> None:
+        self._ways = ways
+
+    def __contains__(self, name: object) -> bool:
+        return name in self._ways
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._ways)
+
+    def __len__(self) -> int:
+        return len(self._ways)
+
+    @abstractmethod
+    def shape(self, name: str) -> tuple[int, ...]:
+        """Return the shape of an array without reading or making it."""
+
+
+class Layers(OnDemand):
     """Arrays by name, in order, some of which are read whenever they are asked for: those that `parts` has as StoredTensor."""
 
     def __init__(self, parts: Mapping[str, Floating | StoredTensor]) -> None:
         self.parts = dict(parts)
+        super().__init__(self.parts)
 
     def __getitem__(self, name: str) -> Floating:
         part = self.parts[name]
         return part.read() if isinstance(part, StoredTensor) else part
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(self.parts)
-
-    def __len__(self) -> int:
-        return len(self.parts)
 
     def piece(self, name: str, begin: int, end: int) -> Floating:
         """Return an array's numbers from one place to another, in C order, without reading the others."""
@@ -50,8 +67,15 @@ class Layers(Mapping[str, Floating]):
             return replace(part, shape=(end - begin,), offset=part.offset + begin).read()
         return part.reshape(-1)[begin:end]
 
+    def pieces(self, name: str, size: int) -> Iterator[Floating]:
+        """Yield an array's numbers in C order, so many at once."""
+        part, count = self.parts[name], prod(self.shape(name))
+        flat = None if isinstance(part, StoredTensor) else part.reshape(-1)  # once: it copies what does not lie in C order
+        for begin in range(0, count, size):
+            end = min(begin + size, count)
+            yield self.piece(name, begin, end) if flat is None else flat[begin:end]
+
     def shape(self, name: str) -> tuple[int, ...]:
-        """Return the shape of an array without reading it."""
         return self.parts[name].shape
 
 

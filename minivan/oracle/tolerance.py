@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from .precision import step
 from .ulp import SMALLEST
@@ -14,13 +14,15 @@ class Tolerance:
 
     |a - b| <= atol + rtol * max(|a|, m), or at most `max_ulp` numbers of the port's format between them. The m lets a
     number that cancelled to almost nothing err as its neighbours do. `bits` asks for equal bits instead, and so does a
-    `max_ulp` of 0 by itself: the sign of a zero counts, and every NaN is the same.
+    `max_ulp` of 0 by itself: the sign of a zero counts, and every NaN is the same. With `least_db` the layer's ratio of signal
+    to noise has to be above that, too: where numbers may be off by more than they are, zeros would pass.
     """
 
     rtol: float = 0.0
     atol: float = 0.0
     max_ulp: float | None = None
     bits: bool = False
+    least_db: float | None = None
 
     @property
     def equal_bits(self) -> bool:
@@ -38,7 +40,7 @@ DEFAULTS = {
     "tf32": Tolerance(5e-2),
     "float16": Tolerance(5e-2),
     "bfloat16": Tolerance(4e-1),
-    "int8": Tolerance(4.0),
+    "int8": Tolerance(4.0, least_db=0.0),
 }
 
 
@@ -46,4 +48,4 @@ def default(precision: str, form: str) -> Tolerance:
     """Return what a layer computed in `precision` and stored in `form` is allowed: storing may round it once more."""
     allowed = DEFAULTS[precision]
     stored = step(form) if form in ("float16", "bfloat16") and DEFAULTS[form].rtol > allowed.rtol else 0.0
-    return Tolerance(allowed.rtol + stored, 2.0 ** SMALLEST[form] if stored else 0.0)
+    return replace(allowed, rtol=allowed.rtol + stored, atol=2.0 ** SMALLEST[form] if stored else 0.0)

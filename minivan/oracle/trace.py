@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from pathlib import Path
@@ -24,14 +24,14 @@ from ..checks import Floating
 from ..errors import quote, shown
 from ..hooks import Callback
 from ..operators import Array
-from ..paths import HEAD, INPUT, norms
+from ..paths import HEAD, INPUT, all_paths, norms
 from ..van import VAN, undisturbed
 from ..variants import said
-from .arithmetic import Arithmetic
+from .arithmetic import ROUNDED, Arithmetic
 from .stored import Layers, Spool, as_layers
 
 FORMAT = "minivan-trace 1"
-PIECE = 1 << 18  # numbers that are looked at together
+HASHED = 1 << 18  # numbers that are looked at together
 
 
 @dataclass(frozen=True)
@@ -64,9 +64,13 @@ def digest(array: Floating) -> str:
     does not), and the contract says NaN, not which.
     """
     array = np.ascontiguousarray(array).reshape(-1)
+    return _digest(array[begin : begin + HASHED] for begin in range(0, array.size, HASHED))
+
+
+def _digest(pieces: Iterable[Floating]) -> str:
+    """Return the digest of an array that comes piece by piece."""
     sha256 = hashlib.sha256()
-    for begin in range(0, array.size, PIECE):
-        piece = array[begin : begin + PIECE]
+    for piece in pieces:
         strange = np.isnan(piece)
         if strange.any():
             piece = np.where(strange, piece.dtype.type(np.nan), piece)
@@ -109,6 +113,7 @@ def record(
     """
     given, hook = model, None
     if arithmetic is not None:
+        _check_scales(arithmetic, given)
         model = VAN(given.config, arithmetic.tensors(given.tensors), arithmetic.engine, given.card)
         hook = arithmetic.at
     paths = _paths(model)
@@ -118,15 +123,18 @@ def record(
     images = np.asarray(x)
     if not images.size:
         raise ValueError(f"nothing to record: the input of shape {images.shape} holds no numbers")
-    if finite and np.issubdtype(images.dtype, np.floating) and (strange := int((~np.isfinite(images)).sum())):
+    with undisturbed():  # a float64 may be too large for float32
+        single = np.asarray(images, np.float32) if np.issubdtype(images.dtype, np.floating) else np.zeros(1, np.float32)
+    if finite and (strange := int((~np.isfinite(single)).sum())):
+        beyond = "" if not np.isfinite(images).all() else " in float32, which ends at 3.4e38"
         raise ValueError(
-            f"{strange:,} of the input's {images.size:,} numbers are NaN or infinite; to record what comes of them, say "
-            "--allow-nonfinite (in Python finite=False)"
+            f"{strange:,} of the input's {images.size:,} numbers are NaN or infinite{beyond}; to record what comes of them, "
+            "say --allow-nonfinite (in Python finite=False)"
         )
     held = (_every if model.engine.hooks else _whole)(model, x, hook, _Kept(chosen, spool))
     kept = held.layers
-    with undisturbed():  # a float64 may be too large for float32
-        images = np.asarray(images, np.float32)
+    with undisturbed():  # a float64 may be too large for float32, and decimal fractions are written as it is set to round
+        images, config = np.asarray(images, np.float32), json.dumps(said(model.config))
     named = Layers({INPUT: images, **kept.parts})
     return Trace(
         held.held if spool is None else kept,
@@ -136,15 +144,24 @@ def record(
             "minivan": __version__,
             "engine": model.engine.name,
             "model": source or model.card.name,
-            "config": json.dumps(said(model.config)),
+            "config": config,
             "weights_sha256": tensors_digest(given.tensors),
             "weights_file_sha256": model.card.sha256,
             "order": json.dumps(list(kept)),
             "shapes": json.dumps({path: named.shape(path) for path in named}),
-            "sha256": json.dumps({path: digest(array) for path, array in named.items()}),
+            "sha256": json.dumps({path: _digest(named.pieces(path, HASHED)) for path in named}),
             **({} if arithmetic is None else arithmetic.metadata()),
         },
     )
+
+
+def _check_scales(arithmetic: Arithmetic, model: VAN) -> None:
+    """Raise ValueError where a file of scales names what the network does not have: nothing would be rounded there."""
+    points = {} if arithmetic.scales is None else arithmetic.scales.points
+    there = {*model.tensors, *all_paths(model.config.depths, bool(model.config.classes))}
+    if strangers := [name for name in points if name not in there]:
+        more = f", and {len(strangers) - 1:,} more" if len(strangers) > 1 else ""
+        raise ValueError(f"the scales name {quote(strangers[0])}{more}: no layer, nor a tensor of the weights; leave it out")
 
 
 def _paths(model: VAN) -> list[str]:
@@ -213,6 +230,9 @@ def from_tensors(tensors: Mapping[str, Floating], metadata: Mapping[str, str], b
     """
     if metadata.get("format") != FORMAT:
         raise ValueError(f"not a trace (its metadata do not say {FORMAT!r}); record one with `oracle record`")
+    precision = metadata.get("precision")
+    if precision not in (None, *ROUNDED, "int8"):
+        raise ValueError(f"damaged trace, its precision {quote(precision)} is none of {', '.join(ROUNDED)}, int8")
     unreadable = "damaged trace, its order or digests cannot be read"
     try:
         order, digests = (parse_json(metadata.get(part, ""), f"its {part}", budget) for part in ("order", "sha256"))
@@ -223,11 +243,11 @@ def from_tensors(tensors: Mapping[str, Floating], metadata: Mapping[str, str], b
     stranger = next((path for path in order if path not in tensors), None)
     if stranger is not None:
         raise ValueError(f"{unreadable} ({quote(stranger)} is not in it)")
-    for path in tensors:
-        if digests.get(path) != digest(tensors[path]):
+    held = as_layers(tensors)
+    for path in held:
+        if digests.get(path) != _digest(held.pieces(path, HASHED)):
             raise ValueError(f"damaged trace, {shown(path)} does not have the SHA-256 it was recorded with")
-    parts = as_layers(tensors).parts
-    return Trace(Layers({path: parts[path] for path in order}), tensors.get(INPUT), dict(metadata))
+    return Trace(Layers({path: held.parts[path] for path in order}), held.get(INPUT), dict(metadata))
 
 
 def hashes(trace: Trace) -> str:

@@ -11,6 +11,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 from support import ROOT, reproduce
+from support.floating import SETTINGS, built
+
+from minivan import floating
+from minivan.oracle.arithmetic import ROUNDED
 
 # What Numba compiles for -> which vector registers its machine code must and must not use: proof that the setting took hold.
 LEVELS = {
@@ -87,6 +91,16 @@ def test_the_optimiser_changes_no_bit(tmp_path):
     """Level 0 leaves the loops as they are written; 3, the default, is what every other test here runs."""
     output = reproduce_in_a_fresh_process(tmp_path, "tiny", "bundled", "b0", "tiny-float16", "--no-batch", NUMBA_OPT="0")
     assert "NUMBA_OPT _OptLevel(0)" in output and output.count("same bits") == 8
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not floating.SUPPORTED, reason="nothing is known of this processor's control register")
+@pytest.mark.parametrize("setting", SETTINGS)
+def test_what_a_library_sets_from_outside_changes_no_bit(tmp_path, setting):
+    """Flush to zero, and every rounding mode, before Numba's threads start: its threads are born with it."""
+    names = ["tiny", "bundled", *(f"tiny-{word}" for word in ROUNDED)]
+    output = reproduce_in_a_fresh_process(None, *names, "--no-batch", "--set", f"{built(tmp_path)}:{setting}")
+    assert output.count("same bits") == 2 * len(names) and "OTHER" not in output
 
 
 def test_python_itself_gives_the_same_bits_as_numba(tmp_path):

@@ -1,5 +1,6 @@
 """Ports in PyTorch and ONNX, recorded by the adapters in examples/ and compared: two commands, as a user types them."""
 
+import dataclasses
 import os
 import runpy
 import subprocess
@@ -14,7 +15,7 @@ from support.ports import CONFIG, TENSORS, X
 
 from minivan.card import Card
 from minivan.checkpoint import Weights, write
-from minivan.oracle import trace
+from minivan.oracle import recorded, trace
 from minivan.van import VAN
 
 SLOW = pytest.mark.slow  # each in a process of its own, which imports PyTorch
@@ -73,6 +74,33 @@ def test_a_pytorch_port_is_within_float32_tolerance(folder, run):
     assert (status, err) == (1, "") and "within tolerance, but 6 of the trace's 94 layers went unchecked" in out, out
     # layer_scale_1 of five blocks and the pooling have no module of their own
     assert "not in the port: 6 layers (block1.0.layer_scale_1" in out and "89 layers compared" in out
+
+
+def test_a_pytorch_recording_finds_tensors_in_what_modules_give_and_keeps_bfloat16(tmp_path):
+    adapter = runpy.run_path(str(ADAPTERS / "record_pytorch.py"))
+    output, tensor = dataclasses.make_dataclass("Output", ["loss", "logits"]), torch.ones(2)
+    for given in (
+        tensor,
+        output(None, tensor),
+        {"loss": None, "logits": tensor},
+        (None, [tensor]),
+        output(None, {"x": tensor}),
+    ):
+        assert adapter["first_tensor"](given) is tensor
+    assert adapter["first_tensor"]("text") is adapter["first_tensor"](output) is adapter["first_tensor"](3) is None
+
+    class Half(torch.nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.head = torch.nn.Linear(3, 2).bfloat16()
+
+        def forward(self, x):
+            return self.head(x.bfloat16())
+
+    net, x = Half(), np.float32([[1, 2, 3]])
+    np.savez(tmp_path / "port.npz", **adapter["record"](net, x))
+    found = recorded.read(tmp_path / "port.npz")["head"]
+    assert found.form == "bfloat16" and np.array_equal(found.values, net(torch.from_numpy(x)).detach().float().numpy())
 
 
 @pytest.mark.parametrize("fault, path, hint", [

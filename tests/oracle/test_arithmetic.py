@@ -120,6 +120,10 @@ def test_test_vectors_in_a_shorter_format(tmp_path, run, form):
     for case in ("lka/real", "lka/integers", "gelu/special"):
         status, out, _ = run("oracle", "compare", tmp_path / "v" / case, tmp_path / "v" / case / "outputs", "--bit-equal")
         assert status == 0 and out.endswith("bit-equal\n")
+    (tmp_path / "port").mkdir()
+    for off, status in ((1e-4, 0), (1e-1, 1)):  # no number of the format any more: the vectors say what is computed in
+        np.save(tmp_path / "port" / "y.npy", written * np.float32(1 + off))
+        assert run("oracle", "compare", tmp_path / "v/gelu/real", tmp_path / "port")[0] == status
 
 
 SCALES = {
@@ -169,6 +173,7 @@ def test_eight_bits_by_hand():
     ('{"a": {"scale": 1, "zero_point": 0.5}}', "'a' has a zero point that is no int8"),
     ('{"a": {"scale": 1, "axis": -1}}', "'a' has the axis -1"),
     ('{"a": {"scale": 1, "type": "int4"}}', "'a' has the type 'int4'"),
+    ('{"a": {"scale": 1, "type": []}}', "'a' has the type a list"),
     ('{"a": {"scale": 1, "bits": 4}}', "'a' is no object with a scale, and nothing beside axis, type, zero_point"),
     ('{"a": {"scale": ' + "9" * 400 + "}}", "no file of scales"),
 ])  # fmt: skip
@@ -177,6 +182,13 @@ def test_a_file_of_scales_that_makes_no_sense_is_refused(tmp_path, text, said):
     with pytest.raises(ValueError, match=r"s\.json: no file of scales") as error:
         read_scales(tmp_path / "s.json")
     assert said in str(error.value) and "\n" not in str(error.value)
+
+
+def test_scales_of_what_a_network_does_not_have_are_refused(tmp_path):
+    (tmp_path / "s.json").write_text(json.dumps({**SCALES, "block9.0.attn": {"scale": 1}, "head.wait": {"scale": 1}}))
+    arithmetic = Arithmetic("int8", scales=read_scales(tmp_path / "s.json"))
+    with pytest.raises(ValueError, match=r"the scales name 'block9\.0\.attn', and 1 more: no layer, nor a tensor"):
+        trace.record(VAN(SMALL, random_tensors(SMALL)), images(1, 32), arithmetic=arithmetic)
 
 
 def test_scales_that_do_not_fit_an_array_are_refused():

@@ -45,6 +45,18 @@ def test_wrong_and_missing_ones_are_said(folder, port, run):
     assert found["cases"]["lka/integers"]["first_divergence"]["path"] == "conv0"
 
 
+def test_a_folder_that_cannot_be_judged_is_one_wrong_line(folder, port, run):
+    (port / "gelu/real/y.npy").write_bytes(b"no array")
+    (port / "gelu/special/y.npy").unlink()
+    (port / "softmax/real/y.npy").rename(port / "softmax/real/probabilities.npy")
+    status, out, err = run("oracle", "compare", folder, port)
+    assert (status, err) == (1, "") and out.endswith("4 of 7 test vectors are right\n") and out.count(">>>") == 3
+    assert "y.npy: not an .npy file of numbers" in out and f"{port / 'gelu/special'}: a folder without .npy files" in out
+    assert "its names begin with probabilities" in out
+    found = json.loads(run("oracle", "compare", folder, port, "--json")[1])
+    assert found["right"] == 4 and "without .npy files" in found["cases"]["gelu/special"]["missing"]
+
+
 @pytest.mark.parametrize("name", ["../lka/real", "lka", "", "a/b/c", 3, ["lka/real"]])
 def test_a_name_that_is_none_is_refused(folder, port, tmp_path, run, name):
     manifest = json.loads((folder / "manifest.json").read_text())

@@ -106,7 +106,7 @@ def run(kind, count, folder):
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_damage_is_read_or_refused(kind, tmp_path):
-    assert 0 < run(kind, 200, tmp_path) < 200
+    assert 0 < run(kind, 60, tmp_path) < 60
 
 
 @pytest.mark.slow

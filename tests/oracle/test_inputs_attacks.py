@@ -1,6 +1,7 @@
 """Traces, arrays and maps that are broken, endless, or far larger inside than outside: one clear line, and exit status 2."""
 
 import io
+import itertools
 import os
 import re
 import struct
@@ -80,17 +81,17 @@ def test_a_broken_array(judged, tmp_path, data, words):
     assert memory.traced < 8 << 20
 
 
-@pytest.mark.parametrize("dtype", ["<f4", ">f4", "<f8", "<f2", ">i2", "|u1", "<c8", "|b1"])
-@pytest.mark.parametrize("shape", [(), (0,), (3,), (2, 3), (2, 0, 3), (2, 3, 4)])
-def test_an_array_is_read_as_numpy_reads_it(tmp_path, dtype, shape):
-    array = np.arange(np.prod(shape)).reshape(shape).astype(dtype)
-    for order in "CF":
-        for version in (1, 2, 3):
-            with open(tmp_path / "a.npy", "wb") as file:
-                np.lib.format.write_array(file, np.asarray(array, order=order), (version, 0))
-            ours = arrays.read_npy(tmp_path / "a.npy")
-            theirs = np.load(tmp_path / "a.npy")
-            assert ours.dtype == theirs.dtype and ours.shape == theirs.shape and ours.tobytes() == theirs.tobytes()
+def test_an_array_is_read_as_numpy_reads_it(tmp_path):
+    shapes = ((), (0,), (3,), (2, 3), (2, 0, 3), (2, 3, 4))
+    dtypes = ("<f4", ">f4", "<f8", "<f2", ">i2", "|u1", "<c8", "|b1")
+    for dtype, shape, order, version in itertools.product(dtypes, shapes, "CF", (1, 2, 3)):
+        array = np.arange(np.prod(shape)).reshape(shape).astype(dtype)
+        with open(tmp_path / "a.npy", "wb") as file:
+            np.lib.format.write_array(file, np.asarray(array, order=order), (version, 0))
+        ours = arrays.read_npy(tmp_path / "a.npy")
+        theirs = np.load(tmp_path / "a.npy")
+        found, right = (ours.dtype, ours.shape, ours.tobytes()), (theirs.dtype, theirs.shape, theirs.tobytes())
+        assert found == right, (dtype, shape, order, version)
 
 
 def test_headers_of_other_writers(tmp_path):
@@ -200,6 +201,7 @@ def test_a_folder_with_two_files_of_one_name_or_too_many(judged, tmp_path, monke
     judged(folder, "more than 2 files: name the folder of the layers")
 
 
+@pytest.mark.slow
 def test_a_folder_that_is_far_too_deep(judged, tmp_path):
     """Deeper than Python may call itself, and than its own functions that remove folders go."""
     deep = tmp_path / "deep"
@@ -252,6 +254,7 @@ def a_trace(layers, **metadata) -> bytes:
         (a_trace([], order='["' + "x" * 100_000 + '"]'), "is not in it"),
         (a_trace([], order="[[]]"), "its order or digests cannot be read"),
         (a_trace([], order="3"), "its order or digests cannot be read"),
+        (a_trace([], precision="\x1b half"), r"damaged trace, its precision '\x1b half' is none of float16"),
         (a_trace([], sha256="[]"), "its order or digests cannot be read"),
         (a_trace(["x" * 501]), "has 501 characters; a layer's name has at most 500"),
         (a_trace([str(i) for i in range(10_001)]), "10,001 arrays; at most 10,000 are compared"),

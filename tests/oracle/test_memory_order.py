@@ -60,6 +60,21 @@ def test_one_layer_in_the_other_layout_is_judged_in_it():
     assert report.bit_equal and [row.layout for row in report.rows] == ["nchw", "nhwc", "nchw"]
 
 
+@pytest.mark.parametrize("last", [False, True])
+def test_a_square_map_in_misread_memory_is_wrong_where_all_other_maps_agree(last):
+    """In both layouts it has the same shape; that its numbers fit the other one is the fault, not the next layer's."""
+    axes = (0, 2, 3, 1) if last else (0, 1, 2, 3)
+    maps = {f"l{i}": rng.normal(size=(1, 3, 5, 4)).astype(np.float32) for i in range(3)}
+    ours = {**maps, "square": rng.normal(size=(1, 4, 4, 4)).astype(np.float32)}
+    theirs = {path: array.transpose(axes) for path, array in ours.items()}
+    assert compare(Trace(ours, None, {}), as_port(theirs)).bit_equal
+    theirs["square"] = ours["square"] if last else ours["square"].transpose(0, 2, 3, 1)
+    report = compare(Trace(ours, None, {}), as_port(theirs))
+    assert report.first_divergence.path == "square" and report.first_divergence.layout == ("nhwc" if last else "nchw")
+    del theirs["l0"]
+    assert compare(Trace(ours, None, {}), as_port(theirs)).bit_equal  # two maps are too few to say
+
+
 def test_a_layout_that_is_asked_for_holds_where_both_fit_and_for_maps():
     ours = {
         "square": rng.normal(size=(1, 4, 4, 4)),

@@ -101,6 +101,19 @@ def test_a_file_of_that_name_goes_before_the_map_of_that_name(tmp_path, monkeypa
     assert len(naming.read_names("huggingface")) == 19
 
 
+@pytest.mark.parametrize("library", naming.MAPS)
+def test_a_bare_backbone_is_known_though_some_of_its_names_are_the_authors(library):
+    within = naming.WITHIN[library]
+    mapped = [(ours, theirs) for ours, theirs in naming.read_names(library) if theirs.startswith(within)]
+    layers = {"norm1": object(), "patch_embed1.norm": object()}
+    for glob, theirs in mapped:
+        ours = glob.replace("*", "2", 1).replace("*", "0", 1)
+        layers[name_of(glob, theirs, ours).removeprefix(within)] = ours
+    assert naming.known(layers, reference().layers) == library
+    found = naming.of_library(layers, library, reference().layers)
+    assert all(found[path] == path for path in ("block2.0.attn.proj_1", "block2.0.mlp.fc2", "patch_embed2.proj"))
+
+
 def test_names_of_its_own_need_no_library():
     assert naming.known(as_port(sound_port()), reference().layers) == ""
     assert naming.known(as_port({"a": sound_port()["head"]}), reference().layers) == ""

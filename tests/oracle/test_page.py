@@ -68,5 +68,7 @@ def test_the_command_writes_the_page_and_json_has_its_numbers(tmp_path, run, jud
     assert status == 1 and set(said["rows"][3]["where"]) >= {"positions", "channels", "histogram", "density"}
     assert said["rows"][3]["where"]["error"] == "whole" and said["beside"]["within"]
     assert "port.npz" in (tmp_path / "out.html").read_text(encoding="utf-8")
+    status, out, _ = run("oracle", "compare", *paths, "--report", tmp_path / "out.html", "--beside", paths[0])
+    assert status == 1 and out.endswith(f"{paths[0]}, beside it: bit-equal\n")
     status, _, err = run("oracle", "compare", *paths, "--beside", paths[0])
     assert status == 2 and err == "minivan: --beside shows a second port on the page of --report: say where that goes\n"

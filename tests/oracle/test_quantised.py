@@ -1,6 +1,8 @@
 """Quantised ports: what eight bits stand for, what is skipped, and what quantisation costs where."""
 
+import functools
 import json
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -13,9 +15,11 @@ from minivan.checkpoint import Weights, write
 from minivan.oracle import recorded, trace
 from minivan.oracle.arithmetic import Arithmetic
 from minivan.oracle.baseline import Baseline
-from minivan.oracle.compare import Asked
-from minivan.oracle.own import decibels
+from minivan.oracle.compare import Asked, compare
+from minivan.oracle.measure import decibels
+from minivan.oracle.own import QUANTISED
 from minivan.oracle.scales import Point, Scales, read_scales
+from minivan.oracle.tolerance import DEFAULTS
 from minivan.van import VAN
 
 COARSE = "block2.1"  # a layer with a scale that is far too large
@@ -28,6 +32,7 @@ def point(array, times=1.0):
     return Point(np.float32([scale]), np.array([round(-low / scale)], np.int32), None, "uint8")
 
 
+@functools.cache
 def port(coarse=None):
     layers = {path: point(array, 8 if path == coarse else 1) for path, array in reference().layers.items()}
     return trace.record(VAN(CONFIG, TENSORS), X, arithmetic=Arithmetic("int8", scales=Scales(layers, ""))), layers
@@ -49,6 +54,31 @@ def test_what_costs_most_is_said_with_what_it_costs():
     assert found.budget.costs[0].spared_db == pytest.approx(spared, abs=2) and spared > found.budget.final_db + 3
     rows = {row.path: row for row in found.report.rows}
     assert min(rows, key=lambda path: rows[path].own_db) == COARSE and rows[COARSE].inherited_db > rows[COARSE].own_db
+
+
+WRONG = {
+    "zeros": np.zeros_like,
+    "negated": np.negative,
+    "shuffled": lambda a: np.random.default_rng(0).permutation(a.ravel()).reshape(a.shape),
+}
+
+
+@pytest.mark.parametrize("what", WRONG)
+def test_a_layer_that_is_no_rounding_of_the_right_one_is_wrong(what):
+    made, _ = port()
+    layers = {**made.layers, "norm2": WRONG[what](made.layers["norm2"])}
+    found = judge(layers).report
+    assert not found.within and found.first_divergence.path == "norm2" and found.offenders[0].own_db < QUANTISED
+    alone = compare(reference(), as_port(layers), asked=Asked(precision="int8"))  # without the weights
+    assert alone.first_divergence.path == "norm2" and alone.first_divergence.snr_db <= DEFAULTS["int8"].least_db
+
+
+def test_the_handbook_says_where_the_lines_are():
+    text = " ".join((Path(__file__).parents[2] / "docs" / "oracle.md").read_text().split())
+    said = (
+        f"wrong whose own ratio is below {QUANTISED:g} dB, and, where own ratios are not known, whose whole ratio is not above "
+    )
+    assert f"{said}{DEFAULTS['int8'].least_db:g} dB" in text
 
 
 def _ratio(signal, noise):
@@ -104,6 +134,19 @@ def test_eight_bits_with_a_scale_beside_them_are_a_layer_and_others_are_skipped(
     (tmp_path / "s.json").write_text('{"norm1": {"scale": 2, "type": "uint8"}}')
     found = recorded.read(path, read_scales(tmp_path / "s.json"))
     assert found["norm1"].values.tolist() == [[2, 4]] and set(found.skipped) == {"counts", "flags"}
+
+
+@pytest.mark.parametrize("save", [np.savez, lambda path, **arrays: save_file(arrays, path)], ids=["npz", "safetensors"])
+def test_a_zero_point_is_a_whole_number_of_any_dtype_or_its_layer_is_skipped(tmp_path, save):
+    path = tmp_path / ("p.npz" if save is np.savez else "p.safetensors")
+    for dtype in (np.uint8, np.int16, np.uint16, np.int32, np.int64, np.uint64):
+        arrays = {"head": np.uint8([[7, 3]]), "head.scale": np.float32([0.5]), "head.zero_point": np.array([3], dtype)}
+        save(path, **arrays, pool=np.float32([1]))
+        found = recorded.read(path)
+        assert set(found) == {"head", "pool"} and not found.skipped and found["head"].values.tolist() == [[2, 0]]
+    for strange in (np.int64([300]), np.float32([3]), np.int32([3, 3])):
+        save(path, **{**arrays, "head.zero_point": strange}, pool=np.float32([1]))
+        assert "head" not in recorded.read(path) and "head" in recorded.read(path).skipped
 
 
 def test_what_is_skipped_is_counted(tmp_path, run):

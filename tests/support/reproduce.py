@@ -4,12 +4,14 @@
     python tests/support/reproduce.py [NAME ...]       run networks: 1, 2 threads, batch 1, 8; exit status 1 if a bit differs
 
 It needs minivan's own dependencies alone, so it also runs on machines without PyTorch; the environment decides how Numba
-compiles (NUMBA_CPU_NAME, NUMBA_OPT, NUMBA_DISABLE_JIT).
+compiles (NUMBA_CPU_NAME, NUMBA_OPT, NUMBA_DISABLE_JIT). With --set LIBRARY:FUNCTION, a C library's function changes the
+floating-point environment before anything is computed (see tests/support/floating.py).
 """
 
 from __future__ import annotations
 
 import argparse
+import ctypes
 import functools
 import platform
 import re
@@ -127,7 +129,11 @@ def main() -> int:
     )
     parser.add_argument("--write", action="store_true", help="record instead of verifying")
     parser.add_argument("--no-batch", action="store_true", help="leave out the batch of eight")
+    parser.add_argument("--set", metavar="LIBRARY:FUNCTION", help="a function of a C library that is called first")
     args = parser.parse_args()
+    if args.set:
+        library, _, function = args.set.rpartition(":")
+        getattr(ctypes.CDLL(library), function)()
     if unknown := set(args.names) - {*NETWORKS, *REFERENCES}:
         parser.error(f"unknown network {', '.join(sorted(unknown))}")
     if args.write:
