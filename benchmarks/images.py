@@ -55,7 +55,7 @@ const draw = (file) => new Promise((done) => {
   document.getElementById("out").textContent = "found" + JSON.stringify(found) + "end";
 })();
 </script>"""
-MIME = {"jpg": "jpeg", "png": "png", "bmp": "bmp", "webp": "webp", "tif": "tiff"}
+MIME = {"jpg": "jpeg", "png": "png", "bmp": "bmp", "webp": "webp", "tif": "tiff", "avif": "avif", "heic": "heic"}
 
 Picture = Any  # an array (H, W, 3), or None where there is none
 

@@ -1,4 +1,5 @@
-"""Images whose decoders do not do for this process: OpenJPEG lets no other thread run, libtiff prints lines of its own.
+"""Images whose decoders do not do for this process: OpenJPEG lets no other thread run, libtiff prints lines of its own, and
+libheif and libde265 are not Pillow's.
 
 Each is decoded by a process of its own (`child.py`), which gets the file on its standard input, writes the pixels on its
 standard output, and is ended when it takes too long. It inherits no other open file and its standard error leads nowhere.
@@ -7,6 +8,7 @@ standard output, and is ended when it takes too long. It inherits no other open 
 from __future__ import annotations
 
 import contextlib
+import importlib.util
 import os
 import subprocess
 import sys
@@ -34,13 +36,15 @@ def available() -> bool:
 def decoded_apart(look: Look) -> Image.Image:
     """Decode in a process of its own; return the picture. Raises ImageError for what that process says."""
     kind = KINDS[look.kind]
-    arguments = [str(Path(PIL.__file__).parents[1]), kind.module, kind.decoder, str(look.held + INTERPRETER), str(LONGEST)]
+    arguments = [_folders(kind.module), kind.module, kind.decoder, str(look.held + INTERPRETER), str(LONGEST)]
     arguments.append(str(os.getpid()))
     script = shipped.PACKAGE / "image" / "child.py"
     inside = shipped.content(script)  # a script in a zip is no file that Python could run
     command = [sys.executable, "-I", "-S", *([str(script)] if inside is None else ["-c", inside.decode()]), *arguments]
     late = threading.Event()
-    process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
+    environment = os.environ | {"MALLOC_ARENA_MAX": "1"}  # glibc takes 64 MiB of addresses for each further thread
+    pipe = subprocess.PIPE
+    process = subprocess.Popen(command, stdin=pipe, stdout=pipe, stderr=subprocess.DEVNULL, env=environment)
     assert process.stdin and process.stdout
 
     def end() -> None:
@@ -71,6 +75,13 @@ def decoded_apart(look: Look) -> Image.Image:
         process.stdout.close()
 
 
+def _folders(module: str) -> str:
+    """Return the folders that Pillow and the decoder's package lie in, as a path of the system's."""
+    found = importlib.util.find_spec(module.partition(".")[0])
+    places = found.submodule_search_locations if found else None
+    return os.pathsep.join(dict.fromkeys([str(Path(place).parent) for place in (*PIL.__path__, *(places or ()))]))
+
+
 def _feed(file: IO[bytes], parts: Iterable[Bytes]) -> None:
     with contextlib.suppress(OSError), file:  # a process that has ended reads no more: what it wrote says why
         for part in parts:
@@ -82,6 +93,8 @@ def _received(file: IO[bytes], look: Look) -> Image.Image:
     words = file.readline(LONGEST_LINE).decode("ascii", "replace").split()
     if words[:1] == ["!"]:
         raise ImageError(f"damaged image: {' '.join(words[1:])}")
+    if words[:1] == ["?"]:
+        raise ImageError(f"its decoder cannot be imported: {' '.join(words[1:])}")
     if len(words) != 3:
         raise ImageError("damaged image: its decoder ended without a word")
     mode, width, height = words[0], int(words[1]), int(words[2])

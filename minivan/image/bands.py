@@ -17,7 +17,7 @@ from PIL import Image
 
 from .. import npy
 from ..variants import COLOURS, counted
-from .bounds import ImageError, Look
+from .bounds import ImageError, Look, patches
 
 ARRAY = "NumPy array"  # the kind of an .npy file
 GREY = "L"  # Pillow's mode of 8 bits: ITU-R 601 makes it of colours, L = (299 R + 587 G + 114 B) / 1000
@@ -34,6 +34,16 @@ class Bands:
     def each(self, change: Callable[[Image.Image], Image.Image]) -> Bands:
         """Return the picture with every band changed alike."""
         return Bands(tuple(map(change, self.planes)))
+
+    def said_of(self, no_data: float | None) -> list[str]:
+        """Return what to say where values are the number that a file states for none: a phrase, or nothing."""
+        if no_data is None:
+            return []
+        strips = (np.asarray(plane.crop(place)) for plane in self.planes for place in patches(*plane.size))
+        count = sum(int((strip == np.float32(no_data)).sum()) for strip in strips)
+        return [f"{count} of its values are {no_data:g}, which the file states for no data: they are taken as they are"] * (
+            count > 0
+        )
 
     def shown(self) -> Image.Image:
         """Return what a person sees of it, in RGB: its first three bands, or the first one in grey where there are fewer.

@@ -78,7 +78,7 @@ class Look:
     orientation: int = 0  # 1..8 where the header itself says it
     colours: tuple[Stated, ...] = ()  # what it says that its colours are: of several statements the first holds
     key: tuple[int, ...] = ()  # the one colour that is transparent, as the picture has it: of grey one value, or of RGB three
-    deep: bool = False  # whether that colour is of 16 bits, of which the decoder gives eight at once
+    deep: bool = False  # whether its colours are of 16 bits, of which the decoder gives eight at once
     no_data: float | None = None  # the number that stands for none among floating ones
     scale: int = 1  # what the decoder is to divide the sides by: width and height are what is left
     apart: bool = False  # whether the decoder needs a process of its own

@@ -1,8 +1,8 @@
-"""The process in which one image is decoded: a script, run by `apart.py`, that imports nothing but Pillow.
+"""The process in which one image is decoded: a script, run by `apart.py`, that imports nothing but Pillow and a plug-in.
 
-    python -I -S child.py FOLDER MODULE CLASS BYTES SECONDS < file > 'MODE WIDTH HEIGHT', a line, and then the pixels
+    python -I -S child.py FOLDERS MODULE CLASS BYTES SECONDS < file > 'MODE WIDTH HEIGHT', a line, and then the pixels
 
-Instead of the mode there is an exclamation mark before what went wrong.
+Instead of the mode there is an exclamation mark before what went wrong, or a question mark where the decoder is not there.
 """
 
 import contextlib
@@ -42,17 +42,17 @@ def end_with_parent(parent: int) -> None:
         os._exit(1)
 
 
-def main(folder: str, module: str, decoder: str, held: str, seconds: str, parent: str) -> None:
+def main(folders: str, module: str, decoder: str, held: str, seconds: str, parent: str) -> None:
     out = sys.stdout.buffer
     try:
         end_with_parent(int(parent))
-        sys.path.append(folder)
+        sys.path.extend(folders.split(os.pathsep))
         make = getattr(importlib.import_module(module), decoder)
         limit(int(held), int(seconds))
         with make(io.BytesIO(sys.stdin.buffer.read())) as picture:
             picture.load()
         if picture.mode not in AS_THEY_ARE:
-            picture = picture.convert("RGBA" if picture.mode == "PA" else "RGB")
+            picture = picture.convert("RGBA" if picture.mode in ("PA", "RGBa") else "RGB")
         width, height = picture.size
         out.write(f"{picture.mode} {width} {height}\n".encode())
         wide = min(width, STRIP)
@@ -63,7 +63,8 @@ def main(folder: str, module: str, decoder: str, held: str, seconds: str, parent
     except MemoryError:
         out.write(b"! it needs more memory than its header says\n")
     except Exception as error:
-        out.write(b"! " + " ".join(str(error).split())[:200].encode("ascii", "replace") + b"\n")
+        sign = b"? " if isinstance(error, ImportError) else b"! "
+        out.write(sign + " ".join(str(error).split())[:200].encode("ascii", "replace") + b"\n")
 
 
 if __name__ == "__main__":

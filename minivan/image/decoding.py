@@ -19,7 +19,7 @@ from . import bands, colour, orientation, profiles, samples, stretch, unended
 from .apart import available, decoded_apart
 from .bounds import ENDS_EARLY, LARGEST_FILE, STORED, Bytes, ImageError, Look, Steps, patches
 from .headers import WALKS, tiff_bands, tiff_photo
-from .kinds import FIRST, KINDS, recognise
+from .kinds import FIRST, KINDS, check_readable, recognise
 
 Made = TypeVar("Made")
 
@@ -90,6 +90,7 @@ class Examined:
             return bands.of_array(bytes(self.look.parts[0]), self.channels)
         if self.stored is not None:
             picture = bands.Bands(tuple(map(bands.plane, self.stored.planes(map(_values, self.stored.files())))))
+            self.notes.extend(picture.said_of(self.look.no_data))
             return picture.each(lambda band: orientation.turned(band, self.look.orientation if how.exif else 0))
         return bands.of_photo(self._photo(how), self.channels)
 
@@ -127,7 +128,7 @@ class Examined:
             self.notes.extend(notes)
             return picture, b""
         if self.look.deep:
-            return _keyed(self.look), b""
+            return _deep(self.look), b""
         if self.look.kind != "JPEG":
             return _opened(self.look)
         damage = ""  # a phrase: an error would keep the picture that was begun
@@ -192,7 +193,9 @@ def _examined(data: bytes, steps: Steps, channels: int) -> Examined:
 
 
 def _look(data: bytes, steps: Steps) -> Look:
-    look = WALKS[recognise(data[:FIRST])](data, steps)
+    kind = recognise(data[:FIRST])
+    check_readable(kind)
+    look = WALKS[kind](data, steps)
     look.check()
     return look
 
@@ -213,20 +216,24 @@ def _decoded(look: Look) -> tuple[Image.Image, bytes]:
     return opened, made.removeprefix(b"Exif\0\0")
 
 
-def _keyed(look: Look) -> Image.Image:
-    """Decode a PNG of 16-bit RGB of which one colour is transparent; return RGBA.
+def _deep(look: Look) -> Image.Image:
+    """Decode a PNG of RGB or RGBA of 16 bits, of RGB perhaps with one colour that is transparent; return it in 8 bits.
 
     The decoder gives the higher byte of each sample, or, told that the lower one comes first, the lower.
     """
     data = b"".join(look.parts)
-    high, low = (_load(look, data, mode) for mode in ("RGB;16B", "RGB;16L"))
-    alpha = Image.new("L", high.size)
-    for place, upper, lower in zip(patches(*high.size), colour.strips(high), colour.strips(low), strict=True):
-        whole = upper.astype(np.uint16) * 256 + lower.astype(np.uint16)
-        same = (whole == np.array(look.key, np.uint16)).all(axis=2)
-        alpha.paste(Image.fromarray(np.where(same, 0, 255).astype(np.uint8)), place[:2])
-    high.putalpha(alpha)
-    return high
+    picture, low = (_load(look, data, f"{look.mode};16{order}") for order in "BL")
+    alpha = Image.new("L", picture.size) if look.key else None
+    for place in patches(*picture.size):
+        upper, lower = (np.asarray(each.crop(place)).astype(np.uint32) for each in (picture, low))
+        whole = upper * 256 + lower
+        picture.paste(Image.fromarray(((whole + 128) // 257).astype(np.uint8)), place[:2])
+        if alpha is not None:
+            same = (whole == np.array(look.key, np.uint32)).all(axis=2)
+            alpha.paste(Image.fromarray(np.where(same, 0, 255).astype(np.uint8)), place[:2])
+    if alpha is not None:
+        picture.putalpha(alpha)
+    return picture
 
 
 def _load(look: Look, data: Bytes, raw_mode: str = "") -> Image.Image:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 from typing import NamedTuple
 
 from .bounds import ImageError
@@ -14,11 +15,12 @@ FIRST = 64  # bytes that are enough to tell
 
 
 class Kind(NamedTuple):
-    """A kind of file, and the one class of Pillow that decodes it."""
+    """A kind of file, and the one class of Pillow, or of a plug-in for it, that decodes it."""
 
     name: str
     module: str
     decoder: str
+    package: str = ""  # what to install for it, where that is not Pillow
 
 
 KINDS = {
@@ -33,12 +35,13 @@ KINDS = {
         Kind("PPM", "PIL.PpmImagePlugin", "PpmImageFile"),  # and PGM, PBM, PFM
         Kind("AVIF", "PIL.AvifImagePlugin", "AvifImageFile"),
         Kind("JPEG 2000", "PIL.Jpeg2KImagePlugin", "Jpeg2KImageFile"),
+        Kind("HEIC", "pillow_heif", "HeifImageFile", "pillow-heif"),
     )
 }
-READ = "JPEG, PNG, WebP, GIF, BMP, TIFF, PPM, AVIF, JPEG 2000 and arrays (.npy)"
+READ = "JPEG, PNG, WebP, GIF, BMP, TIFF, PPM, AVIF, JPEG 2000, HEIC (with pillow-heif) and arrays (.npy)"
 
 HEIC = (b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"hevm", b"hevs", b"mif1", b"mif2", b"msf1")  # brands
-PICTURES = ("a HEIC photo", "a Photoshop file", "a JPEG XL file")  # what is an image, and not read
+PICTURES = ("a Photoshop file", "a JPEG XL file")  # what is an image, and not read
 
 OTHERS = (  # first bytes -> what such a file is
     (b"%PDF", "a PDF"),
@@ -60,6 +63,14 @@ OTHERS = (  # first bytes -> what such a file is
 
 class Unread(ImageError):
     """An image of a kind that is known, and not read."""
+
+
+def check_readable(name: str) -> None:
+    """Raise ImageError for a kind whose decoder is in a package that is not installed."""
+    kind = KINDS[name]
+    if kind.package and importlib.util.find_spec(kind.module) is None:
+        said = f"a {name} photo, which the package {kind.package} decodes: pip install {kind.package}"
+        raise ImageError(f"{said}, or export the photo as JPEG or PNG")
 
 
 def recognise(first: bytes) -> str:
@@ -87,7 +98,9 @@ def recognise(first: bytes) -> str:
         brands = [first[i : i + 4] for i in range(8, min(len(first), int.from_bytes(first[:4])), 4)]
         if b"avif" in brands or b"avis" in brands:
             return "AVIF"
-        raise _unread("a HEIC photo" if brands and brands[0] in HEIC else "a film")
+        if any(brand in HEIC for brand in brands):
+            return "HEIC"
+        raise _unread("a film")
     for start, name in OTHERS:
         if first.lstrip().startswith(start):
             raise _unread(name)

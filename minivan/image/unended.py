@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator
 from PIL import Image
 
 from .bounds import STRIP, Bytes, Steps
-from .headers.jpeg import BLOCK, FRAMES, PROGRESSIVE, ended_at, scan_headers
+from .headers.jpeg import BLOCK, FRAMES, PROGRESSIVE, ended_at, ends_in_zeros, scan_headers
 
 END = b"\xff\xd9"
 MEANINGLESS = bytes(random.Random(0).choices(range(1, 255), k=4096))  # no marker among them
@@ -39,7 +39,8 @@ def decoded(parts: tuple[Bytes, ...], make: Callable[[bytes], Image.Image]) -> t
 
 
 def is_doubtful(parts: tuple[Bytes, ...], picture: Image.Image, scale: int) -> bool:
-    """Tell whether a picture, of a file with an end mark, may lack pixels: some of its scans, or its last block.
+    """Tell whether a picture that was decoded without a complaint may lack pixels: some of its scans, its last block, or what
+    is zeros where a file was not copied to its end.
 
     Of JPEG files every block is 8 pixels square, or that divided by `scale`.
     """
@@ -47,7 +48,8 @@ def is_doubtful(parts: tuple[Bytes, ...], picture: Image.Image, scale: int) -> b
     side = BLOCK // scale
     last = picture.crop(((width - 1) // side * side, (height - 1) // side * side, width, height))
     brightness = last.getchannel("K") if last.mode == "CMYK" else last.convert("L")
-    return sum(brightness.histogram()[GREY]) == last.width * last.height or _lacking_scans(parts) > 0
+    grey = sum(brightness.histogram()[GREY]) == last.width * last.height
+    return grey or ends_in_zeros(parts[-1]) or _lacking_scans(parts) > 0
 
 
 def _percent(share: float) -> str:

@@ -137,8 +137,8 @@ class _Search:
     def _folder(self, path: str, places: Places) -> Iterator[Found]:
         """Yield the images in a folder that was not searched yet, and what of it cannot be read."""
         if not places.searched(path):
-            files = ((Found(name, input.fault(name)), os.path.relpath(name, path)) for name in places.files(path))
-            inside = [found for found, name in files if self._is_image(found, name)]
+            names = [name for name in places.files(path) if self._is_image(Found(name), os.path.relpath(name, path))]
+            inside = [Found(name, input.fault(name)) for name in names]
             yield from self._sorted(path, inside + _faults(places), "folder")
 
     def _archive(self, path: str) -> Iterator[Found]:
@@ -146,7 +146,8 @@ class _Search:
         try:
             files = [(Found(f"{path}/{member.name}", "", member), member.name) for member in members(path)]
         except (ArchiveError, OSError) as error:
-            yield Found(path, f"the archive cannot be read: {reason(error)}")
+            photo = _begins_as_image(Found(path))
+            yield Found(path, "" if photo else f"the archive cannot be read: {reason(error)}")
             return
         yield from self._sorted(path, [found for found, name in files if self._is_image(found, name)], "archive")
 
@@ -178,7 +179,7 @@ def _begins_as_image(found: Found) -> bool:
     from ..image import ImageError
     from ..image.kinds import FIRST, Unread, recognise
 
-    if found.fault:
+    if found.member is None and input.fault(found.name):
         return False
     try:
         if found.member is not None:

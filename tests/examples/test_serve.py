@@ -130,7 +130,7 @@ def test_photos_that_come_together_are_one_batch_with_the_bits_of_each_alone(ser
         (400, "top is a number", dict(path="/classify?top=many", body=CAT), True),
         (400, "top is a number", dict(path="/classify?top=0", body=CAT), True),
         (400, "not an image", dict(body=b"no photo"), False),
-        (400, "damaged", dict(body=CAT[:5000]), False),
+        (400, "ends early", dict(body=CAT[:5000]), False),
         (400, "more than 0", dict(body=b""), False),
         (411, "Content-Length", dict(body=iter([CAT])), True),
         (413, "at most 8388608 bytes", dict(body=bytes(9 << 20)), True),

@@ -211,6 +211,17 @@ def test_a_tiff_of_another_number_of_bands_is_refused(channels):
         image.examine(bands_tiff(some((4, 4, 200))), channels)
 
 
+def test_the_number_that_a_file_states_for_no_data_is_one_of_its_values_with_a_note():
+    array = some((40, 37, 5), "i2")
+    array[:2, :3, 1] = -77
+    data = bands_tiff(array, changed={42113: (SHORT, np.frombuffer(b"-77\0", "<u2").tolist())})
+    examined = image.examine(data, 5)
+    got = np.stack([np.asarray(plane) for plane in examined.decode().planes], axis=2)
+    count = int((array == -77).sum())
+    assert np.array_equal(got, array)
+    assert examined.notes == [f"{count} of its values are -77, which the file states for no data: they are taken as they are"]
+
+
 def test_two_hundred_bands_are_read():
     array = some((33, 34, 200), "u2")
     assert np.array_equal(values_of(bands_tiff(array, planar=True), 200), array)

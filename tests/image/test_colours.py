@@ -216,7 +216,7 @@ def test_photos_of_high_dynamic_range_are_refused_by_name(transfer, name):
 
 
 def test_the_codes_of_an_avif_are_those_of_the_picture_that_is_shown():
-    """Not of its thumbnail or of its transparency; a profile holds where there are both."""
+    """They are no profile's, which holds where there are both."""
     data = encode(SMOOTH, "AVIF", quality=100, subsampling="4:4:4")
     place = data.index(b"colrnclx") + 8
     plain = seen(data)
@@ -228,7 +228,8 @@ def test_the_codes_of_an_avif_are_those_of_the_picture_that_is_shown():
     assert difference(seen(both), in_srgb(plain, SPACES["ProPhoto"])) <= LEVELS
 
 
-def test_codes_belong_to_the_picture_that_is_shown(monkeypatch):
+def test_codes_belong_to_the_picture_that_is_shown():
+    """Not to its thumbnail or its transparency."""
     from minivan.image.bounds import Steps
     from minivan.image.headers import heif
 
@@ -247,7 +248,7 @@ def test_codes_belong_to_the_picture_that_is_shown(monkeypatch):
         ipma = box(b"ipma", version + struct.pack(">I", 2) + pairs)
         ipco = box(b"ipco", ispe + nclx(9) + nclx(12))
         meta = box(b"meta", bytes(4) + box(b"pitm", bytes([wide, 0, 0, 0]) + number(5)) + box(b"iprp", ipco + ipma))
-        look = heif.walk(box(b"ftyp", b"avif\0\0\0\0avif") + meta, Steps())
+        look = heif.avif(box(b"ftyp", b"avif\0\0\0\0avif") + meta, Steps())
         assert look.colours == (spaces.coded(12, 13),)
 
 
@@ -295,8 +296,8 @@ def test_a_profile_that_cannot_be_used_counts_as_none_with_a_note(name):
         assert len(notes) == 1 and notes[0].startswith("its colour profile is not used: ") and len(notes[0]) < 200
 
 
-def test_a_damaged_profile_never_escapes_as_an_exception_nor_takes_long():
-    """Every byte of a profile changed, or its end cut off: colours of some kind, and as many steps as without."""
+def test_a_damaged_profile_is_a_way_or_a_reason():
+    """Some bytes of it changed, or its end cut off: it never escapes as an exception."""
     draw = np.random.default_rng(0)
     for icc in (profile("ProPhoto"), inks_profile(), grey_profile(1.8)):
         for _ in range(60):

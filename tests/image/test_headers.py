@@ -1,5 +1,6 @@
 """What a header says is found without a decoder, in few steps and little memory; what costs too much never starts one."""
 
+import importlib
 import io
 import struct
 import tracemalloc
@@ -114,7 +115,8 @@ def test_a_walk_finds_the_size_that_the_decoder_finds(name):
     data = valid_files()[name]
     look = image.examine(data).look
     assert name.startswith(look.kind)
-    with Image.open(io.BytesIO(data)) as opened:
+    kind = kinds.KINDS[look.kind]
+    with getattr(importlib.import_module(kind.module), kind.decoder)(io.BytesIO(data)) as opened:
         size = opened.size
     assert (look.width, look.height) in (size, size[::-1])
     assert image.decode(data).size in (size, size[::-1])
@@ -152,8 +154,7 @@ def test_what_is_not_read_is_named():
     for first, said in (
         (b"%PDF-1.7", "a PDF is nothing that minivan reads: it reads JPEG, PNG"),
         (b"%!PS-Adobe-3.0 EPSF-3.0", "a PostScript file is nothing"),
-        (b"\0\0\0\x18ftypheic\0\0\0\0mif1heic", "a HEIC photo, which minivan does not read: export it as JPEG or PNG"),
-        (b"\0\0\0\x18ftypheim\0\0\0\0mif1heic", "a HEIC photo, which"),
+        (b"\xff\x0a", "a JPEG XL file, which minivan does not read: export it as JPEG or PNG"),
         (b"\0\0\0\x18ftypisom\0\0\0\0isomiso2", "a film is nothing"),
         (b"  <svg xmlns", "an SVG drawing is nothing"),
         (b"PK\3\4", "a zip file is nothing"),

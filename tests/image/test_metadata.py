@@ -63,6 +63,20 @@ def test_a_jpeg_that_lacks_pixels_is_read_when_asked_for_and_says_how_many(name,
         )
 
 
+@pytest.mark.parametrize("name", JPEGS)
+def test_zeros_at_the_end_of_a_jpeg_are_none_of_its_pixels(name):
+    """As where a copy was not finished, whose place on the disk was taken before: libjpeg finds codes in them."""
+    data = JPEGS[name]
+    for share in (0.3, 0.7):
+        cut = data[: 700 + int((len(data) - 700) * share)]
+        for zeros in (len(data) - len(cut), 200_000):
+            with pytest.raises(ImageError, match="ends early: "):
+                image.decode(cut + bytes(zeros))
+    for whole in (data, data[:-2]):
+        examined = image.examine(whole + bytes(200_000))
+        assert np.array_equal(examined.decode(), seen(data)) and not examined.notes
+
+
 def test_a_progressive_jpeg_that_lacks_whole_scans_is_not_whole():
     """Though no scan of it is cut: behind each lies what belongs to no pixel."""
     data = JPEGS["progressive"]

@@ -7,9 +7,10 @@ from functools import cache
 from typing import NamedTuple
 
 import numpy as np
-from PIL import Image
+from PIL import Image, ImageCms
 
 from support import EXAMPLES
+from support.heic import heic
 from support.pictures import chunk, encode, segment, turned
 from support.profiles import SPACES, in_srgb, packed, png_with, profile
 from support.tiff_photos import photo_tiff
@@ -60,10 +61,16 @@ def kinds():
     upright = encode(photo, "WEBP", lossless=True, exif=turned(6))
     samples = levels[..., None]
     twelve, signed = np.rint(samples * (4095 / 255)).astype("u2"), (samples.astype("i4") * 200 - 20_000).astype("i2")
+    inks = photo.convert("CMYK")
+    lab = ImageCms.profileToProfile(photo, ImageCms.createProfile("sRGB"), ImageCms.createProfile("LAB"), 1, "LAB")
+    avif = encode(photo, "AVIF", quality=100, subsampling="4:4:4")
+    place = avif.index(b"colrnclx") + 8
+    coded = avif[:place] + struct.pack(">HH", 12, 13) + avif[place + 4 :]
     return {
         "a colour profile (ProPhoto) in a JPEG": Kind("jpg", profiled, wide),
         "a colour profile (ProPhoto) in a PNG": Kind("png", encode(photo, icc_profile=icc), wide),
         "Display P3 by codes (cICP) in a PNG": Kind("png", png_with(photo, (b"cICP", bytes([12, 13, 0, 1]))), p3),
+        "Display P3 by codes (nclx) in an AVIF": Kind("avif", coded, p3),
         "codes before a profile in a PNG": Kind("png", png_with(photo, codes, (b"iCCP", packed(icc))), rgb),
         "linear light (gAMA) in a PNG": Kind("png", png_with(photo, linear), lit),
         "high dynamic range (PQ) in a PNG": Kind("png", png_with(photo, (b"cICP", bytes([9, 16, 0, 1]))), REFUSED),
@@ -74,14 +81,23 @@ def kinds():
         "an orientation beside an ill-typed tag in a JPEG": Kind("jpg", told, np.rot90(decoded, -1)),
         "a JPEG without its end mark": Kind("jpg", jpeg[:-2], decoded),
         "a JPEG of half the bytes": Kind("jpg", jpeg[: len(jpeg) // 2], REFUSED),
+        "a JPEG of half the bytes, then zeros": Kind("jpg", jpeg[: len(jpeg) // 2] + bytes(len(jpeg) // 2), REFUSED),
         "transparency 0 everywhere in a BMP": Kind("bmp", bmp(clear), rgb),
         "an orientation in the XMP of a WebP": Kind("webp", webp, rgb),
         "an orientation in the EXIF of a WebP": Kind("webp", upright, np.rot90(rgb, -1)),
         "12 bits in a TIFF": Kind("tif", photo_tiff(twelve, 1, bits=12), grey(levels)),
+        "12 bits, the lowest of a byte first, in a TIFF": Kind(
+            "tif", photo_tiff(twelve, 1, bits=12, changed={266: [2]}), grey(levels)
+        ),
         "16 bits, white is zero, in a TIFF": Kind("tif", photo_tiff(65535 - samples.astype("u2") * 257, 0), grey(levels)),
         "16 bits, colours apart, in a TIFF": Kind("tif", photo_tiff(rgb.astype("u2") * 257, 2, planar=True), rgb),
         "floating in 0..1, with no data, in a TIFF": Kind("tif", photo_tiff(missing[..., None], 1), grey(shown)),
         "numbers with a sign in a TIFF": Kind("tif", photo_tiff(signed, 1), grey(levels)),
+        "inks, inverted as by Adobe, in a JPEG": Kind(
+            "jpg", encode(inks, "JPEG", quality=100), np.asarray(inks.convert("RGB"))
+        ),
+        "CIE Lab in a TIFF": Kind("tif", encode(lab, "TIFF"), rgb),
+        "a HEIC photo": Kind("heic", heic(photo), rgb),
         "a camera's raw values in a TIFF": Kind("tif", photo_tiff(samples, 32803), REFUSED),
     }
 

@@ -9,6 +9,7 @@ import numpy as np
 from PIL import Image, ImageCms
 
 from minivan.image.kinds import KINDS
+from support.heic import heic
 from support.tiff_photos import photo_tiff
 
 
@@ -66,6 +67,7 @@ def valid_files():
         "TIFF big": encode(grey, "TIFF", big_tiff=True),
         "TIFF LZW": encode(rgb, "TIFF", compression="tiff_lzw"),
         "TIFF deflate": encode(photo("I;16"), "TIFF", compression="tiff_adobe_deflate"),
+        "HEIC": heic(photo(size=(72, 64)), exif=turned(6).tobytes()),
         "JPEG 2000": encode(rgb, "JPEG2000"),
         "JPEG 2000 bare": encode(grey, "JPEG2000", no_jp2=True),
         "PPM": encode(rgb, "PPM"),

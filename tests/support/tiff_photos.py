@@ -8,6 +8,7 @@ import numpy as np
 
 RAW, LZW, DEFLATE, PACKBITS, LZMA = 1, 5, 8, 32773, 34925
 DIFFERENCES = 2  # a predictor
+MIRRORED = bytes(int(f"{value:08b}"[::-1], 2) for value in range(256))
 FORMATS = {"u": 1, "i": 2, "f": 3}
 
 
@@ -45,8 +46,8 @@ def differences(block):
 def photo_tiff(array, photometric, bits=None, planar=False, tile=None, rows=None, compression=RAW, order="<", changed=None):
     """Return a file of an array (H, W, C) of samples of so many bits: planar or not, in strips of `rows`, or in tiles.
 
-    Where `changed` says so, by the tag 317, samples that fill bytes are stored as their differences. `changed` are further
-    entries by their tags, each a list of short numbers; those of none are left out.
+    `changed` are further entries by their tags, each a list of short numbers; those of none are left out. Where 317 says so,
+    samples that fill bytes are stored as their differences, and where 266 does, the lowest bit of each byte first.
     """
     height, width, count = array.shape
     bits = bits or 8 * array.dtype.itemsize
@@ -60,7 +61,8 @@ def photo_tiff(array, photometric, bits=None, planar=False, tile=None, rows=None
                     block = np.pad(block, ((0, high - block.shape[0]), (0, wide - block.shape[1]), (0, 0)))
                 if (changed or {}).get(317) == [DIFFERENCES]:
                     block = differences(block)
-                chunks.append(packed(compression, as_bytes(block, bits, order)))
+                chunk = packed(compression, as_bytes(block, bits, order))
+                chunks.append(chunk.translate(MIRRORED) if (changed or {}).get(266) == [2] else chunk)
     starts, sizes = np.cumsum([8, *map(len, chunks)])[:-1].tolist(), list(map(len, chunks))
     shorts = {258: [bits] * count, 259: [compression], 262: [photometric], 277: [count], 284: [2 if planar else 1]}
     shorts |= {339: [FORMATS[array.dtype.kind]] * count} | (changed or {})

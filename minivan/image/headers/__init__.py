@@ -17,6 +17,7 @@ WALKS: dict[str, Callable[[bytes, Steps], Look]] = {
     "GIF": gif.walk,
     "TIFF": tiff.walk,
     "PPM": ppm.walk,
-    "AVIF": heif.walk,
+    "AVIF": heif.avif,
     "JPEG 2000": jp2.walk,
+    "HEIC": heif.heic,
 }

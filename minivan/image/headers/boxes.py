@@ -1,4 +1,4 @@
-"""The boxes that AVIF and JPEG 2000 files are made of: a size, a name, a body. ISO/IEC 14496-12, 4.2."""
+"""The boxes that AVIF, HEIC and JPEG 2000 files are made of: a size, a name, a body. ISO/IEC 14496-12, 4.2."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
-"""AVIF: the sizes and the colours that its boxes state. ISO/IEC 23008-12; AV1 Image File Format.
+"""AVIF and HEIC: the sizes and the colours that their boxes state. ISO/IEC 23008-12; AV1 Image File Format.
 
-What turns it are its own boxes, `irot` and `imir`, which Pillow gives as EXIF. EXIF and XMP in the file itself say no
-more: they are renamed, so that nobody reads them.
+What turns them are boxes of their own, `irot` and `imir`, which Pillow gives as EXIF, and libheif applies. EXIF and XMP in the
+file itself say no more: they are renamed, so that nobody reads them.
 """
 
 from __future__ import annotations
@@ -18,11 +18,22 @@ INSIDE = {  # boxes of boxes -> bytes before the first
     b"av01": 78,
 }  # fmt: skip
 DEEPEST = 8
-BUFFERS = 20  # bytes for each pixel: planes of 16 bits, with alpha, in the decoder and out of it, and a copy; measured
+# Bytes for each pixel: planes of 16 bits, with alpha, in the decoder and out of it, and a copy; measured. Of HEIC the picture
+# besides, in the process that decodes it.
+BUFFERS = {"AVIF": 20, "HEIC": 24}
 
 
-def walk(data: bytes, steps: Steps) -> Look:
+def avif(data: bytes, steps: Steps) -> Look:
     """Look at an AVIF file."""
+    return _walk(data, steps, "AVIF")
+
+
+def heic(data: bytes, steps: Steps) -> Look:
+    """Look at a HEIC file."""
+    return _walk(data, steps, "HEIC")
+
+
+def _walk(data: bytes, steps: Steps, kind: str) -> Look:
     sizes: list[tuple[int, int]] = []
     unread: list[int] = []
     colours = Colours(data, steps)
@@ -34,9 +45,9 @@ def walk(data: bytes, steps: Steps) -> Look:
         elif box.name == b"av01":
             sizes.append((int.from_bytes(body[24:26]), int.from_bytes(body[26:28])))
         elif box.name == b"infe" and body[:1] in (b"\2", b"\3"):
-            kind = 8 if body[:1] == b"\2" else 10
-            if body[kind : kind + 4] in (b"Exif", b"mime"):
-                unread.append(box.start + kind)
+            place = 8 if body[:1] == b"\2" else 10
+            if body[place : place + 4] in (b"Exif", b"mime"):
+                unread.append(box.start + place)
         elif box.name in (b"pitm", b"ipma", b"colr"):
             colours.take(box)
         skipped = INSIDE.get(box.name)
@@ -52,14 +63,15 @@ def walk(data: bytes, steps: Steps) -> Look:
     for box in boxes(data, steps):
         visit(box, 0)
     if not sizes:
-        raise ImageError("damaged image: an AVIF file that states no size")
+        raise ImageError(f"damaged image: a file of the kind {kind} that states no size")
     width, height = max(sizes, key=lambda size: size[0] * size[1])
     parts, place = [], 0
     for start in unread:
         parts += [data[place:start], b"skip"]
         place = start + 4
     parts.append(data[place:])
-    return Look("AVIF", width, height, "RGBA", tuple(parts), buffers=BUFFERS, colours=colours.stated())
+    buffers, said, apart = BUFFERS[kind], colours.stated(), kind == "HEIC"
+    return Look(kind, width, height, "RGBA", tuple(parts), buffers=buffers, colours=said, apart=apart)
 
 
 class Colours:

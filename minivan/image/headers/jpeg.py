@@ -18,6 +18,7 @@ BLOCK = 8  # pixels square
 REDUCED = (2, 4, 8)  # what libjpeg divides sides by, while it decodes
 FEW = 64  # scans that cost too little to be counted exactly
 LARGEST_WORK = 3_000_000_000  # pixels times scans, each time that they are decoded: some six seconds
+ZEROS, STRIDE = 64, 1 << 16  # bytes: that many zeros are no codes of a photo; so many are looked at at once
 LARGEST_METADATA = 1 << 20  # bytes of EXIF and of XMP that are looked at
 PROFILE = b"ICC_PROFILE\0"  # then its number among the segments that the profile is in, from 1, and how many they are
 MARKER = re.compile(rb"\xff+([\xc0-\xcf\xd9-\xfe])")  # behind a scan, with a length: libjpeg passes over all others
@@ -124,8 +125,14 @@ def _scans(data: bytes, first: int, steps: Steps) -> int:
     return count
 
 
+def ends_in_zeros(scans: Bytes) -> bool:
+    """Tell whether a picture has no end mark, and more zeros at its end than a photo's codes make."""
+    return bytes(scans[-ZEROS:]) == bytes(ZEROS) and bytes(scans).rfind(b"\xff\xd9") < 0
+
+
 def ended_at(scans: Bytes, steps: Steps) -> int:
-    """Return where the last scan of a picture ends: at its end mark, or at what at the end of the file begins a marker."""
+    """Return where the last scan of a picture ends: at its end mark, or at what at the end of the file begins a marker, or
+    in the midst of whole zeros there."""
     place = 0
     while found := MARKER.search(scans, place):
         steps.take()
@@ -133,6 +140,12 @@ def ended_at(scans: Bytes, steps: Steps) -> int:
             return found.start()
         place = found.end() + int.from_bytes(scans[found.end() : found.end() + 2])
     end = len(scans)
+    if ends_in_zeros(scans):
+        while end > STRIDE and scans[end - STRIDE : end] == bytes(STRIDE):
+            end -= STRIDE
+        while end and not scans[end - 1]:
+            end -= 1
+        end += 1  # the last byte of the codes may be one
     while end and scans[end - 1] == 0xFF:
         end -= 1
     return end

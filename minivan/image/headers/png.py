@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import re
 import zlib
+from dataclasses import replace
 
 from ..bounds import ImageError, Look, Steps
 from . import png_colours
 
 CHANNELS = {0: "L", 2: "RGB", 3: "P", 4: "LA", 6: "RGBA"}  # by colour type
-RGB, PALETTE = 2, 3  # colour types
+RGB, PALETTE, RGBA = 2, 3, 6  # colour types
 KEYED = {0: 1, RGB: 3}  # colour types of which one colour may be transparent, and of how many samples it is
 PIXELS = (b"IHDR", b"PLTE", b"IDAT")  # chunks whose checksum has to be right
 ONCE = (b"IHDR", b"PLTE", b"tRNS")
@@ -70,13 +71,13 @@ def walk(data: bytes, steps: Steps) -> Look:
     if header[8] == 16 and mode != "RGB":
         mode = "I;16" if mode == "L" else "RGBA"
     key = _key(header, said.get(b"tRNS", b""))
-    deep = bool(key) and header[8] == 16 and header[9] == RGB
+    deep = header[8] == 16 and header[9] in (RGB, RGBA)
     width, height = int.from_bytes(header[:4]), int.from_bytes(header[4:8])
     whole = kept == [(0, len(data), b"")]
     parts = (data,) if whole else tuple(data[start:end] + more for start, end, more in kept)
     exif = exif or _raw_profile(texts.get(PROFILE, b""))
     colours, xmp = png_colours.stated(said), texts.get(XMP, b"")
-    return Look(
+    look = Look(
         "PNG",
         width,
         height,
@@ -90,6 +91,7 @@ def walk(data: bytes, steps: Steps) -> Look:
         deep=deep,
         buffers=TWICE if deep else 0.0,
     )
+    return look if key or look.fits() else replace(look, deep=False, buffers=0.0)
 
 
 def _key(header: bytes, said: bytes) -> tuple[int, ...]:

@@ -15,11 +15,21 @@ from ..profiles import LARGEST_PROFILE
 SIZES = {1: 1, 2: 1, 3: 2, 4: 4, 5: 8, 6: 1, 7: 1, 8: 2, 9: 4, 10: 8, 11: 4, 12: 8, 13: 4, 16: 8, 17: 8, 18: 8}  # by type
 WHOLE = (1, 3, 4, 16)  # types of whole numbers without a sign
 WIDTH, HEIGHT, BITS, COMPRESSION, PHOTOMETRIC, STRIPS, ORIENTATION, SAMPLES, ROWS = 256, 257, 258, 259, 262, 273, 274, 277, 278
-COUNTS, PLANAR, PREDICTOR, COLOURS, TILE_WIDTH, TILE_HEIGHT, TILES, TILE_COUNTS = 279, 284, 317, 320, 322, 323, 324, 325
+FILL, COUNTS, PLANAR, PREDICTOR, COLOURS, TILE_WIDTH, TILE_HEIGHT, TILES, TILE_COUNTS = (
+    266,
+    279,
+    284,
+    317,
+    320,
+    322,
+    323,
+    324,
+    325,
+)
 EXTRA, FORMAT, XMP, PROFILE, NO_DATA = 338, 339, 700, 34675, 42113
 SEEN = (ORIENTATION, XMP, PROFILE, NO_DATA)  # looked at, and not kept for the decoder
-SINGLE = (WIDTH, HEIGHT, COMPRESSION, PHOTOMETRIC, 266, SAMPLES, ROWS, PLANAR, PREDICTOR, TILE_WIDTH, TILE_HEIGHT)
-KEPT = {  # further: fill order, fax options, predictor, colour map, inks, extra samples, JPEG's tables, YCbCr's numbers
+SINGLE = (WIDTH, HEIGHT, COMPRESSION, PHOTOMETRIC, FILL, SAMPLES, ROWS, PLANAR, PREDICTOR, TILE_WIDTH, TILE_HEIGHT)
+KEPT = {  # further: fax options, predictor, colour map, inks, extra samples, JPEG's tables, YCbCr's numbers
     *SINGLE, BITS, STRIPS, COUNTS, TILES, TILE_COUNTS, 292, 293, COLOURS, 332, EXTRA, FORMAT, 347,
     512, 513, 514, 515, 517, 518, 519, 520, 521, 529, 530, 531, 532,
 }  # fmt: skip

@@ -26,6 +26,8 @@ AS_IT_IS, DIFFERENCES, BYTES_APART = 1, 2, 3  # predictors: none, what a sample 
 NUMBERS = {1: "u", 2: "i", 3: "f"}  # sample formats: whole, whole with a sign, floating
 SIZES = {"u": (*range(1, 33),), "i": (8, 16, 32), "f": (16, 32, 64)}  # bits
 LISTS = (tiff.BITS, tiff.FORMAT, tiff.STRIPS, tiff.COUNTS, tiff.TILES, tiff.TILE_COUNTS)  # tags of as many values as there are
+LOWEST_FIRST = 2  # a fill order: of a byte, whatever it is packed with
+REVERSED = bytes(sum((value >> bit & 1) << (7 - bit) for bit in range(8)) for value in range(256))
 SHORT, LONG = 3, 4  # types of a directory's numbers
 ADVICE = "save them as an .npy array, or a photo as 8 or 16 bits of grey or RGB"
 
@@ -103,6 +105,8 @@ class Stored:
         look, tiled = self.look, tiff.TILES in self.directory.kept
         row = self._row(self.tile[1])
         body = b"".join(self.directory.data[start : start + size] for start, size in chunks)
+        if self.directory.number(tiff.FILL, 1) == LOWEST_FIRST:
+            body = body.translate(REVERSED)
         body += b"\0" * (len(body) % 2)
         shorts = {
             tiff.BITS: 8,
@@ -173,7 +177,7 @@ def _look(directory: Directory, samples: int, size: int) -> Look:
     orientation = directory.number(tiff.ORIENTATION) if tiff.ORIENTATION in directory.found else 0
     return Look(
         "TIFF", width, height, "F", (directory.data,), buffers=samples * (4 + 5 * size), extra=4 * len(directory.data),
-        orientation=orientation if 1 <= orientation <= 8 else 0,
+        orientation=orientation if 1 <= orientation <= 8 else 0, no_data=tiff.no_data(directory),
     )  # fmt: skip
 
 

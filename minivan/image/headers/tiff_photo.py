@@ -26,7 +26,7 @@ PACKINGS_UNREAD = {
     50002: "JPEG XL", 52546: "JPEG XL",
 }  # fmt: skip
 WHOLE, FLOATING, UNSAID = 1, 3, 4  # sample formats
-FILL, SUBSAMPLING, INK_SET = 266, 530, 332
+SUBSAMPLING, INK_SET = 530, 332
 ASSOCIATED, UNASSOCIATED = 1, 2  # kinds of a further sample that are transparency: multiplied with the colours, or not
 ADVICE = "save it as 8 or 16 bits of grey or RGB"
 
@@ -51,16 +51,29 @@ def find(data: bytes, steps: Steps) -> Photo | None:
         raise ImageError(f"a TIFF file of {UNREAD[photometric]}, which minivan does not read: {ADVICE}")
     if photometric == INKS and directory.number(INK_SET, 1) != 1:
         raise ImageError(f"a TIFF file of inks that are no CMYK, which minivan does not read: {ADVICE}")
-    if _is_read(directory, photometric, samples):
-        return None
-    compression = directory.number(tiff.COMPRESSION, tiff.RAW)
     colours = COLOURS.get(photometric, 0)
-    if not 0 < colours <= samples <= tiff.LARGEST_SAMPLES or compression not in PACKINGS or directory.number(FILL, 1) != 1:
+    if _is_read(directory, photometric, samples):
+        return _in_full(directory, photometric, samples) if colours > 1 and {*directory.numbers(tiff.BITS)} == {16} else None
+    compression = directory.number(tiff.COMPRESSION, tiff.RAW)
+    if not 0 < colours <= samples <= tiff.LARGEST_SAMPLES or compression not in PACKINGS:
         bits = " and ".join(map(str, sorted({*directory.numbers(tiff.BITS)} or {1})))
         how = f"photometric interpretation {photometric}, {samples} samples of {bits} bits, compression {compression}"
         how += f", {PACKINGS_UNREAD[compression]}" if compression in PACKINGS_UNREAD else ""
         raise ImageError(f"a TIFF file of a kind that minivan does not read ({how}): {ADVICE}")
-    found = stored(directory, samples)
+    return _photo(directory, photometric, samples)
+
+
+def _in_full(directory: Directory, photometric: int, samples: int) -> Photo | None:
+    """Return where colours of 16 bits are, of which the decoder gives the higher byte; None where all is too much to hold."""
+    try:
+        found = _photo(directory, photometric, samples)
+    except ImageError:  # which the decoder may yet make a picture of
+        return None
+    return found if found.stored.look.fits() else None
+
+
+def _photo(directory: Directory, photometric: int, samples: int) -> Photo:
+    found, colours = stored(directory, samples), COLOURS[photometric]
     look = replace(found.look, colours=tiff.colours(directory), xmp=tiff.xmp(directory), no_data=tiff.no_data(directory))
     return Photo(replace(found, look=look), colours, photometric == WHITE_IS_ZERO, _alpha(directory, colours, samples))
 
@@ -73,7 +86,8 @@ def _is_read(directory: Directory, photometric: int, samples: int) -> bool:
     single = samples == 1
     if packing not in PACKINGS:  # those are blind to pixels
         return packing in FURTHER and whole and (bits == {8} or (bits == {1} and single))
-    if directory.number(tiff.PLANAR, 1) == 2:
+    reversed_bits = directory.number(tiff.FILL, 1) != 1 and photometric in COLOURS
+    if reversed_bits or directory.number(tiff.PLANAR, 1) == 2:
         return False
     if photometric == YCBCR:
         return whole and bits == {8} and (directory.number(tiff.COMPRESSION, 1) != tiff.RAW or _unreduced(directory))
