@@ -16,7 +16,7 @@ from support import EXAMPLES, ROOT
 from minivan.card import PRESETS
 from minivan.image import SUFFIXES
 from minivan.input import amount
-from minivan.predict import archives, find_images, prepare_ahead
+from minivan.predict import Found, archives, find_images, prepare_ahead
 from minivan.predict.archives import DEFLATED, ArchiveError, Member, members
 
 pytestmark = pytest.mark.loop
@@ -144,6 +144,14 @@ def test_what_an_archive_says_wrongly_is_one_line(tmp_path, monkeypatch):
     for path in (tarred(tmp_path / "c.tar"), zipped(tmp_path / "c.zip")):
         (fault,) = find_images([path])
         assert "more than 2 files" in fault.fault
+
+
+def test_a_photo_with_the_ending_of_an_archive_is_a_photo(tmp_path):
+    for name in ("a.zip", "b.tar"):
+        (tmp_path / name).write_bytes(CAT)
+    assert find_images([tmp_path / "a.zip", f"{tmp_path}/*.tar"]) == [
+        Found(str(tmp_path / name)) for name in ("a.zip", "b.tar")
+    ]
 
 
 def test_a_bomb_is_not_unpacked_beyond_what_it_says(tmp_path):

@@ -16,7 +16,7 @@ pytestmark = pytest.mark.loop
 
 NO_IMAGE = f"not an image that minivan reads: those are {READ}"
 COFFEE = EXAMPLES / "coffee.jpg"
-HEIC = b"\0\0\0\x18ftypheic\0\0\0\0mif1heic"  # known, and not read: that is said where it is
+HEIC = b"\0\0\0\x18ftypheic\0\0\0\0mif1heic"  # an image whether or not there is a decoder
 
 
 @pytest.fixture
