@@ -44,12 +44,12 @@ for line in sys.stdin:
     what, path = json.loads(line)
     if what == 'classify' and model is None:
         model = minivan.load()
-        list(minivan.classify(model, sorted(Path(path).iterdir())[:2]))
+        list(minivan.predict.classify(model, sorted(Path(path).iterdir())[:2]))
     start = time.perf_counter()
     if what == 'decode':
         image.decode(path)
     else:
-        answers = list(minivan.classify(model, path))
+        answers = list(minivan.predict.classify(model, path))
         assert answers and not any(hasattr(answer, 'fault') for answer in answers), answers
     print(json.dumps(time.perf_counter() - start), flush=True)
 """

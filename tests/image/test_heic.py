@@ -72,6 +72,11 @@ def test_colours_are_what_its_boxes_say():
     assert off(seen(heic(coloured))[0], in_srgb(PHOTO, SPACES["ProPhoto"])) <= LEVELS
     assert off(seen(heic(coloured), icc=False)[0], RGB) <= LEVELS
     assert off(seen(heic_coded(PLAIN, 12, 13))[0], in_srgb(PHOTO, (*SPACES["Display P3"][:4], 0))) <= LEVELS
+    for data in (heic_coded(PLAIN, 99, 13), PLAIN.replace(b"colrnclx", b"colrnone")):  # which libheif refuses
+        assert off(seen(data)[0], RGB) <= (20 if b"none" in data else LEVELS)
+    assert seen(heic_coded(PLAIN, 99, 13))[1] == [
+        "its colour profile is not used: the primaries 99 and the curve 13 (ITU-T H.273) are not known"
+    ]
     for transfer, name in ((16, "PQ"), (18, "HLG")):
         with pytest.raises(ImageError, match=rf"high dynamic range \({name}, "):
             image.decode(heic_coded(PLAIN, 9, transfer))

@@ -1,11 +1,12 @@
 """AVIF and HEIC: the sizes and the colours that their boxes state. ISO/IEC 23008-12; AV1 Image File Format.
 
 What turns them are boxes of their own, `irot` and `imir`, which Pillow gives as EXIF, and libheif applies. EXIF and XMP in the
-file itself say no more: they are renamed, so that nobody reads them.
+file itself say no more: they are renamed, so that nobody reads them. Nor does a decoder see colours that are not known.
 """
 
 from __future__ import annotations
 
+import struct
 from collections.abc import Iterator
 
 from .. import spaces
@@ -18,6 +19,7 @@ INSIDE = {  # boxes of boxes -> bytes before the first
     b"av01": 78,
 }  # fmt: skip
 DEEPEST = 8
+UNSPECIFIED = struct.pack(">HH", spaces.UNSPECIFIED, spaces.UNSPECIFIED)  # codes
 # Bytes for each pixel: planes of 16 bits, with alpha, in the decoder and out of it, and a copy; measured. Of HEIC the picture
 # besides, in the process that decodes it.
 BUFFERS = {"AVIF": 20, "HEIC": 24}
@@ -35,7 +37,7 @@ def heic(data: bytes, steps: Steps) -> Look:
 
 def _walk(data: bytes, steps: Steps, kind: str) -> Look:
     sizes: list[tuple[int, int]] = []
-    unread: list[int] = []
+    changed: list[tuple[int, bytes]] = []  # places in the file, and the four bytes that the decoder is to see there
     colours = Colours(data, steps)
 
     def visit(box: Box, depth: int) -> None:
@@ -47,7 +49,7 @@ def _walk(data: bytes, steps: Steps, kind: str) -> Look:
         elif box.name == b"infe" and body[:1] in (b"\2", b"\3"):
             place = 8 if body[:1] == b"\2" else 10
             if body[place : place + 4] in (b"Exif", b"mime"):
-                unread.append(box.start + place)
+                changed.append((box.start + place, b"skip"))
         elif box.name in (b"pitm", b"ipma", b"colr"):
             colours.take(box)
         skipped = INSIDE.get(box.name)
@@ -66,8 +68,8 @@ def _walk(data: bytes, steps: Steps, kind: str) -> Look:
         raise ImageError(f"damaged image: a file of the kind {kind} that states no size")
     width, height = max(sizes, key=lambda size: size[0] * size[1])
     parts, place = [], 0
-    for start in unread:
-        parts += [data[place:start], b"skip"]
+    for start, seen in sorted([*changed, *colours.unknown]):
+        parts += [data[place:start], seen]
         place = start + 4
     parts.append(data[place:])
     buffers, said, apart = BUFFERS[kind], colours.stated(), kind == "HEIC"
@@ -82,6 +84,7 @@ class Colours:
         self.number = 0  # of the property that is walked over, from 1; 0 where it belongs to a film
         self.shown = 0  # the number of the picture
         self.lists: list[Box] = []  # the boxes that say which properties are whose
+        self.unknown: list[tuple[int, bytes]] = []  # where codes are that are not known, or the name of such a box
         self.found: list[tuple[int, bool, Stated]] = []  # of which property, whether it is no profile, what it says
 
     def take(self, box: Box) -> None:
@@ -98,6 +101,10 @@ class Colours:
             space = spaces.coded(int.from_bytes(body[4:6]), int.from_bytes(body[6:8]))
             if space is not None:
                 self.found.append((self.number, True, space))
+            if isinstance(space, str) and len(body) >= 8:
+                self.unknown.append((box.start + 4, UNSPECIFIED))
+        elif self.data[box.start - 4 : box.start] == b"colr":
+            self.unknown.append((box.start - 4, b"skip"))
 
     def stated(self) -> tuple[Stated, ...]:
         """Return what is said of the picture that is shown, or of its parts where nothing is said of it itself."""
