@@ -238,6 +238,19 @@ def webp(data, name, body):
     return b"RIFF" + struct.pack("<I", 4 + len(chunks)) + b"WEBP" + chunks
 
 
+@pytest.mark.parametrize("name", [b"EXIF", b"XMP ", b"odd "])
+def test_a_webp_that_ends_in_its_metadata_is_whole(name):
+    """They lie behind the pixels."""
+    plain = encode(photo(), "WEBP", lossless=True)
+    whole = webp(plain, name, bytes(400))
+    place = whole.index(name)
+    for data in (whole[:-200], whole[: place + 9], whole[: place + 4] + b"\xff" * 4 + whole[place + 8 :]):
+        assert np.array_equal(seen(data), seen(plain))
+        assert name not in b"".join(image.examine(data).look.parts)
+    for size in (0, len(plain) - 20, len(plain) + 20, 0xFFFFFFFF):
+        assert np.array_equal(seen(plain[:4] + struct.pack("<I", size) + plain[8:]), seen(plain))
+
+
 def test_xmp_turns_nothing_where_the_container_has_its_own_rule():
     plain = encode(photo(), "WEBP", lossless=True)
     assert np.array_equal(seen(webp(plain, b"XMP ", XMP)), seen(plain))

@@ -1,4 +1,4 @@
-"""WebP: the size of the canvas, and how many chunks there are. RFC 9649."""
+"""WebP: the size of the canvas, and the chunks, of which those that hold pixels are kept. RFC 9649."""
 
 from __future__ import annotations
 
@@ -6,6 +6,8 @@ from ..bounds import ImageError, Look, Stated, Steps
 from ..profiles import LARGEST_PROFILE, TOO_LARGE
 
 LARGEST_METADATA = 1 << 20  # bytes of EXIF that are looked at
+PIXELS = (b"VP8X", b"ANIM", b"ANMF", b"ALPH", b"VP8 ", b"VP8L")
+METADATA = 0x20 | 0x08 | 0x04  # flags of VP8X: a profile, EXIF, XMP
 CANVASES = 16  # bytes for each pixel: two canvases, the decoder's own picture, its copy; measured
 
 
@@ -14,7 +16,7 @@ def walk(data: bytes, steps: Steps) -> Look:
     exif = b""
     colours: tuple[Stated, ...] = ()
     width, height = _canvas(data[12:16], data[20:30])
-    place = 12
+    place, kept = 12, [(0, 12)]
     while place + 8 <= len(data):
         steps.take()
         name, size = data[place : place + 4], int.from_bytes(data[place + 4 : place + 8], "little")
@@ -22,10 +24,25 @@ def walk(data: bytes, steps: Steps) -> Look:
             exif = data[place + 8 : place + 8 + min(size, LARGEST_METADATA)].removeprefix(b"Exif\0\0")
         elif name == b"ICCP" and not colours:
             colours = (data[place + 8 : place + 8 + size] if size <= LARGEST_PROFILE else TOO_LARGE,)
-        place += 8 + size + size % 2
+        end = place + 8 + size + size % 2
+        if name in PIXELS:
+            kept[-1:] = [(kept[-1][0], end)] if kept[-1][1] == place else [kept[-1], (place, end)]
+        place = end
     if not width:
         raise ImageError("damaged image: a WebP file without a picture")
-    return Look("WebP", width, height, "RGBA", (data,), buffers=CANVASES, exif=exif, colours=colours)
+    whole = kept == [(0, len(data))] and int.from_bytes(data[4:8], "little") == len(data) - 8
+    parts = (data,) if whole else _rewritten([data[start:end] for start, end in kept])
+    return Look("WebP", width, height, "RGBA", parts, buffers=CANVASES, exif=exif, colours=colours)
+
+
+def _rewritten(parts: list[bytes]) -> tuple[bytes, ...]:
+    """Return a file of the parts that are left of one, which says its own size, and that it has no metadata."""
+    first, *rest = parts
+    head = bytearray(first[:21])
+    head[4:8] = (sum(map(len, parts)) - 8).to_bytes(4, "little")
+    if head[12:16] == b"VP8X":
+        head[20] &= ~METADATA
+    return bytes(head) + first[21:], *rest
 
 
 def _canvas(name: bytes, body: bytes) -> tuple[int, int]:
