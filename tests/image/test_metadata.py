@@ -58,9 +58,8 @@ def test_a_jpeg_that_lacks_pixels_is_read_when_asked_for_and_says_how_many(name,
         percent = float(note.removeprefix("the file ends early: ").partition("%")[0])
         first = round(len(whole) * (1 - percent / 100))
         assert note.endswith("of its rows are not all there")
-        assert np.array_equal(got[: max(0, first - 2)], whole[: max(0, first - 2)]) and not np.array_equal(
-            got[first:], whole[first:]
-        )
+        off = next(i for i in range(len(whole)) if (got[i] != whole[i]).any())
+        assert -2 <= off - first < 16  # filters look at neighbours; rows of blocks are 16 high at most
 
 
 @pytest.mark.parametrize("name", JPEGS)
