@@ -250,6 +250,13 @@ def test_a_webp_that_ends_in_its_metadata_is_whole(name):
         assert np.array_equal(seen(plain[:4] + struct.pack("<I", size) + plain[8:]), seen(plain))
 
 
+def test_the_end_of_a_png_and_of_a_gif_may_be_missing():
+    png_file, gif = encode(SMALL), encode(SMALL.quantize(50), "GIF")
+    for data in (png_file[:-1], png_file[:-12], png_file[:-12] + chunk(b"tEXt", b"key\0" + bytes(99))[:50]):
+        assert np.array_equal(seen(data), SMALL)
+    assert np.array_equal(seen(gif[:-1]), seen(gif))
+
+
 def test_xmp_turns_nothing_where_the_container_has_its_own_rule():
     plain = encode(photo(), "WEBP", lossless=True)
     assert np.array_equal(seen(webp(plain, b"XMP ", XMP)), seen(plain))
