@@ -82,6 +82,7 @@ assert ctypes.CDLL(ctypes.util.find_library("m")).fesetround(upward) == 0
 """
 
 
+@pytest.mark.slow
 def test_another_direction_of_rounding_is_found():
     assert wrong(ROUND_UP) == []  # found, and set right wherever minivan computes
     assert wrong(f"{ROUND_UP}\nfrom minivan import floating\nfloating.SUPPORTED = False") == ["arithmetic"]

@@ -69,6 +69,7 @@ assert vectors.write("vectors", ["gelu"]) and open("vectors/FORMAT.md").read().s
 """
 
 
+@pytest.mark.slow
 def test_weights_labels_photos_and_scripts_are_read_in_the_archive(run, archive, tmp_path):
     from PIL import Image
 

@@ -229,6 +229,7 @@ print(gelu(np.float32([1.0])).item())
 """
 
 
+@pytest.mark.slow
 def test_kernels_run_where_no_cache_can_be_written(tmp_path):
     """A copy of the package in a folder where nothing can be created: not even root can make a folder inside a file."""
     (tmp_path / "site").mkdir()

@@ -140,7 +140,7 @@ def test_other_adapters_of_peft(tmp_path, adapt):
     assert "adapters of LoRA or of its kin" in message and "model.merge_and_unload()" in message
 
 
-@pytest.mark.parametrize("wrap", ["DataParallel", "compile"])
+@pytest.mark.parametrize("wrap", ["DataParallel", pytest.param("compile", marks=pytest.mark.slow)])
 @pytest.mark.parametrize("legacy", [False, True], ids=["zip", "legacy"])
 def test_whole_models_in_wrappers(tmp_path, wrap, legacy):
     model = torch.nn.Linear(2, 2)

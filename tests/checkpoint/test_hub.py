@@ -266,6 +266,7 @@ def test_only_folders_that_a_fetch_made_itself_are_swept_away(home, server, tmp_
     assert sorted(path.name for path in elsewhere.iterdir()) == ["made-by-minivan", "mark"]
 
 
+@pytest.mark.slow
 def test_several_processes_at_once(home, server):
     """Each ends well, whoever is last has the name, and at no time is there a file that cannot be read."""
     command = [sys.executable, "-m", "minivan", "fetch", "b0", "--url", server.url()]

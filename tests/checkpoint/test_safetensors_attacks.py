@@ -95,7 +95,7 @@ def test_nothing_is_read_that_the_format_s_own_library_refuses(file):
     header, tensors = split(file.read_bytes())
     draw, outcomes = random.Random(3), {True: 0, False: 0}
     names = [name for name in header if name != "__metadata__"]
-    for _ in range(500):
+    for _ in range(150):
         changed = {name: json.loads(json.dumps(entry)) for name, entry in header.items()}
         for _ in range(draw.choice((1, 1, 2))):
             one, other = (changed[draw.choice(names)] for _ in range(2))
@@ -120,7 +120,7 @@ def test_nothing_is_read_that_the_format_s_own_library_refuses(file):
         outcomes[True] += 1
         with safetensors.safe_open(file, "numpy") as judge:
             assert shapes == {name: tuple(judge.get_slice(name).get_shape()) for name in judge.keys()}  # noqa: SIM118
-    assert min(outcomes.values()) > 30
+    assert min(outcomes.values()) > 10
 
 
 def test_integers_where_weights_belong(file):

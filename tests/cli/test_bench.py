@@ -14,7 +14,8 @@ def threads():
     numba.set_num_threads(before)
 
 
-@pytest.mark.parametrize("engine", [pytest.param("fast", marks=pytest.mark.slow), "exact"])
+@pytest.mark.slow
+@pytest.mark.parametrize("engine", ["fast", "exact"])
 def test_bench_reports_times_and_arithmetic_that_fit_together(run, engine):
     argv = ["bench", "tiny", "--size", "64x96", "--batch", 2, "--runs", 3, "--threads", 1, "--engine", engine, "--json"]
     status, out, err = run(*argv)

@@ -91,7 +91,7 @@ def test_the_default_class_and_its_probability_are_those_of_classify(run):
         ["--method", "cam", "--size", "64", "--engine", "numpy"],
         pytest.param(["--method", "gradcam++", "--size", "64"], marks=pytest.mark.slow),
         pytest.param(["--method", "smoothgrad", "--size", "32"], marks=pytest.mark.slow),
-        ["--method", "occlusion", "--size", "32", "--engine", "fast"],
+        pytest.param(["--method", "occlusion", "--size", "32", "--engine", "fast"], marks=pytest.mark.slow),
         pytest.param(["--attention", "--size", "64"], marks=pytest.mark.slow),
         pytest.param(["--attention", "--block", "block3", "--size", "64"], marks=pytest.mark.slow),
     ],

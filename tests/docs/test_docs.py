@@ -133,6 +133,7 @@ def test_every_public_module_is_in_the_reference():
     assert named >= set(minivan._MODULES)
 
 
+@pytest.mark.slow
 def test_the_picture_of_the_rooms_shows_what_is_imported():
     subprocess.run([sys.executable, DOCS / "draw_architecture.py", "--check"], check=True)
 

@@ -99,6 +99,7 @@ def figures(model):
         return {name: draw(model) for name, draw in draw_diagrams.DIAGRAMS.items()}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", draw_diagrams.DIAGRAMS)
 def test_the_committed_diagram_says_what_the_model_says(name, figures, tmp_path):
     with matplotlib.rc_context(draw_diagrams.STYLE):
@@ -110,6 +111,7 @@ def test_the_committed_diagram_says_what_the_model_says(name, figures, tmp_path)
         assert picture.width >= 1400
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", draw_diagrams.DIAGRAMS)
 def test_no_text_of_a_diagram_overlaps_another_or_leaves_the_page(name, figures):
     from matplotlib.backends.backend_agg import FigureCanvasAgg

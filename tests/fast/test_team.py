@@ -151,14 +151,14 @@ def test_memory_that_gives_out_is_raised_and_the_next_call_is_right(monkeypatch)
     assert_bit_equal("afterwards", plan(x), expected)
 
 
-def test_a_thousand_interrupts_leave_right_answers():
+def test_hundreds_of_interrupts_leave_right_answers():
     """A timer's signal raises in the midst of calls, as Ctrl-C does: each call is ended or answers, and none is wrong."""
     interrupted, answered = in_a_process("""
 class Stop(BaseException): pass
 def stop(*args): raise Stop
 signal.signal(signal.SIGALRM, stop)
 draw, count = random.Random(0), {"interrupted": 0, "answered": 0}
-while count["interrupted"] < 1000:
+while count["interrupted"] < 300:
     try:
         signal.setitimer(signal.ITIMER_REAL, draw.uniform(1e-5, 2e-3))
         y = plan(x)
@@ -171,7 +171,7 @@ signal.setitimer(signal.ITIMER_REAL, 0)
 assert plan(x).tobytes() == expected
 print(*count.values())
 """)
-    assert int(interrupted) == 1000 and int(answered) > 0
+    assert int(interrupted) == 300 and int(answered) > 0
 
 
 def test_a_forked_child_computes_though_another_thread_was_computing():

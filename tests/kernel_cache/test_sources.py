@@ -45,6 +45,7 @@ def call(place, tmp_path, script=CALL, **environment):
     return done.stdout.split()
 
 
+@pytest.mark.slow
 def test_an_edit_in_what_a_kernel_calls_is_seen_and_a_second_copy_loads_what_the_first_compiled(copy, tmp_path):
     first = copy("first")
     said = call(first.parent, tmp_path)
