@@ -39,7 +39,7 @@ class Search:
     work: int = MOST_WORK  # that may still be done
     layers: int = 0  # shown layers before which hidden ones were searched
     found: set[str] = field(default_factory=set)  # what is wrong in them, without their names
-    short: bool = False  # whether some fault was not tried, for the work that it would have been
+    short: int = 0  # how many hidden layers there are, where some fault in them was not tried for the work that it would be
 
 
 class _Step(NamedTuple):
@@ -150,11 +150,12 @@ class Stretch:
         for only in (search.found, None):
             if best or only == set() or (only is None and search.layers > SEARCHED):
                 continue
-            for trial in self._trials(inside, end, only):
+            kept = search.work // 2  # for faults in one layer
+            for trial in self._trials(inside, only):
                 work = self._work(trial.paths, inside, end)
-                if work > search.work:
-                    search.short = True
-                    break
+                if work > search.work - (kept if len(trial.paths) > 1 else 0):
+                    search.short = len(inside)
+                    continue
                 search.work -= work
                 error = self._error(theirs, trial, inside, end)
                 if error <= bound:
@@ -168,8 +169,11 @@ class Stretch:
         search.found.update(trial.text for trial in alike)
         return "; or ".join(_told(trial) for trial in alike)
 
-    def _trials(self, inside: list[str], end: str, only: set[str] | None) -> Iterator[_Trial]:
-        """Yield the faults of all layers of a kind, and then of each layer, the last first, which is least work."""
+    def _trials(self, inside: list[str], only: set[str] | None) -> Iterator[_Trial]:
+        """Yield the faults of all layers of a kind, and then of each layer, the last first, which is least work.
+
+        Of the former, the many faults of convolutions come last.
+        """
         kinds: dict[tuple[str, str], list[str]] = {}
         for path in inside:
             for text, _ in faults_inside(path, self._around(path, {})):
@@ -177,7 +181,7 @@ class Stretch:
                     for kind in {_name(path), _operator(self.steps[path], path)}:
                         kinds.setdefault((kind, text), []).append(path)
         told: set[tuple[str, ...]] = set()
-        for (_, text), paths in kinds.items():
+        for (_, text), paths in sorted(kinds.items(), key=lambda kind: self._is_convolution(kind[1][0])):
             paths = list(dict.fromkeys(paths))
             if len(paths) > 1 and (text, *paths) not in told:
                 told.add((text, *paths))
@@ -187,6 +191,10 @@ class Stretch:
             for text, commit in chain(faults_inside(path, seen), order_faults(path, seen.values[path])):
                 if only is None or text in only:
                     yield _Trial(text, (path,), partial(_committed, commit))
+
+    def _is_convolution(self, path: str) -> bool:
+        call = self.steps[path].call
+        return call is not None and call.operator == "conv2d"
 
     def _altered(self, text: str, path: str, now: Mapping[str, Floating]) -> Floating:
         for other, commit in faults_inside(path, self._around(path, now)):

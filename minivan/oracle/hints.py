@@ -30,6 +30,7 @@ NEARER = 0.1  # a fault explains a layer when the error that is left is this sha
 CLEARLY = 0.4  # or this share, if the rest is no more than rounding may add, as in a short format it often is
 SOUND = 0.5  # of the line of a layer's own error: what rounding may add
 FITTED = 0.02  # the share for faults that are fitted to the port's numbers, and for two at once: many come near
+EXPLAINED = 1e-3  # or for those in hidden layers: numbers that are larger than they should be round worse than the right ones
 SHAPED = 0.01  # where the right result has another shape: the error that is left, relative to the port's numbers
 TINY = 1e-6  # of an error: as good as nothing, where no rounding is known
 # One layer in float32, fed the same: PyTorch was measured to need 3.3e-6 (b0, b1 and b3 seeded, 64 pixels, AVX2).
@@ -41,6 +42,7 @@ MOST_NUMBERS = 1 << 30  # that are made to try faults, over all layers of a port
 PAIRED = 3  # layers, the first, at which two faults at once are tried
 NAMELESS = 3  # layers without a name, after which no other is looked at: what is wrong is none of the known faults
 GIVEN_UP = f"not looked into: no known fault gives the numbers of {NAMELESS} wrong layers before it"
+TOO_MANY_HIDDEN = "{} layers before it are not shown, and not every known fault was tried in them: have the port show some"
 CUT_SHORT = "not every known fault was tried: too many numbers are wrong for that"
 ALSO = 0.5  # of the error of the worst image: so wrong is the one that faults are tried on
 NOISE = 3.0  # rounding errors are compared in size, not one by one: alike within this factor
@@ -138,11 +140,13 @@ def hint(row: Row, report: Report, seen: Replay, whole: bool, effort: Effort, st
     """
     if effort.nameless >= NAMELESS:
         return GIVEN_UP
-    effort.short = effort.inside.short = False
+    effort.short, effort.inside.short = False, 0
     text = _reason(row, report, seen, whole, effort, stretch)
     effort.looked += 1
     effort.nameless += not text
-    return text or (CUT_SHORT if effort.short or effort.inside.short else "")
+    if not text and effort.inside.short:
+        return TOO_MANY_HIDDEN.format(effort.inside.short)
+    return text or (CUT_SHORT if effort.short else "")
 
 
 def _reason(row: Row, report: Report, seen: Replay, whole: bool, effort: Effort, stretch: Stretch | None) -> str:
@@ -199,7 +203,8 @@ def _hidden(row: Row, theirs: Floating, right: Floating, stretch: Stretch, effor
     if not (0 < row.own < math.inf and error < math.inf):
         return ""
     unit = whole / row.own
-    return stretch.reason(row.path, theirs[:1], min(SOUND * row.line * unit, CLEARLY * error), unit, effort.inside)
+    bound = max(min(SOUND * row.line * unit, CLEARLY * error), EXPLAINED * error)
+    return stretch.reason(row.path, theirs[:1], bound, unit, effort.inside)
 
 
 def _as_wrong_as_all(theirs: Floating, right: Floating) -> tuple[int, float, float]:

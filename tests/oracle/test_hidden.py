@@ -9,7 +9,7 @@ from support.ports import CONFIG, PLANTED, TENSORS, as_port, numpy_layers, recor
 from minivan import paths
 from minivan.oracle import hidden, hints
 from minivan.oracle.baseline import Baseline
-from minivan.oracle.hints import CUT_SHORT, Effort
+from minivan.oracle.hints import TOO_MANY_HIDDEN, Effort
 
 STAGES = [*paths.norms(CONFIG.stages), paths.HEAD]
 BLOCKS = [path for stage in paths.blocks(CONFIG.depths) for path in stage]
@@ -41,14 +41,12 @@ def test_a_fault_in_a_hidden_layer_is_named_with_its_layer():
 @pytest.mark.slow
 @pytest.mark.parametrize(("shown", "form"), [(STAGES, None), (BLOCKS, None), (BLOCKS, "float16"), (BLOCKS, "bfloat16")])
 def test_known_faults_in_hidden_layers_are_named_and_no_other_is(shown, form):
-    named = 0
     for text in HIDDEN:
         path, plant = PLANTS[text]
         offenders, said = said_of(recorded_layers(form=form, **plant()), shown)
         assert offenders == [after(path, shown)] or (form and not offenders), (text, offenders)
         assert not said or any(path in one and text in one for one in said.split("; or ")), (text, said)
-        named += bool(said)
-    assert named == len(HIDDEN) or form, named
+        assert said or (form and not offenders), text  # in 16 bits some are milder than a rounding
 
 
 def everywhere(path, array, layers):
@@ -106,4 +104,4 @@ def test_what_a_search_may_cost_is_bounded(monkeypatch):
     assert said_of(layers, BLOCKS) == ([PLANTED], "")
     monkeypatch.undo()
     monkeypatch.setattr(hints, "Effort", lambda: Effort(inside=hidden.Search(work=0)))
-    assert said_of(layers, BLOCKS) == ([PLANTED], CUT_SHORT)
+    assert said_of(layers, BLOCKS) == ([PLANTED], TOO_MANY_HIDDEN.format(15))
