@@ -59,7 +59,7 @@ def values(name: str, shape: tuple[int, ...], low: int, high: int, shift: int = 
     """Return `integers` times 2^-shift as float32, exactly."""
     numbers = np.empty(math.prod(shape), np.float32)
     for place, chunk in _chunks(name, numbers.size, low, high):
-        numbers[place] = chunk * 2.0**-shift
+        numbers[place] = chunk * math.ldexp(1.0, -shift)  # exact, which a power need not be however numbers are rounded
     return numbers.reshape(shape)
 
 

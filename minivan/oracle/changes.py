@@ -62,7 +62,7 @@ def _shape(array: Floating | None) -> tuple[int, ...] | None:
 
 
 def _convolution(call: Call) -> Iterator[Change]:
-    x, weight, bias = call.x, call.arguments["weight"], call.arguments["bias"]
+    x, weight, bias = call.x, call.parameters["weight"], call.parameters["bias"]
     kernel: tuple[int, int] = weight.shape[2:]
     if bias is not None:
         yield Change("missing bias", {"bias": None})
@@ -93,18 +93,18 @@ def _convolution(call: Call) -> Iterator[Change]:
 
 
 def _dilations(call: Call, kernel: tuple[int, int]) -> Iterator[Change]:
-    right = call.arguments["dilation"]
+    right = call.parameters["dilation"]
     for dilation in (1, 2, 3, 4):
         if dilation == right or kernel[0] == 1:
             continue
         text = f"missing dilation: 1 instead of {right}" if dilation == 1 else f"dilation {dilation} instead of {right}"
-        for padding in (dilation * (kernel[0] // 2), call.arguments["padding"]):  # to keep the map's size, or forgotten
+        for padding in (dilation * (kernel[0] // 2), call.parameters["padding"]):  # to keep the map's size, or forgotten
             yield Change(text, {"dilation": dilation, "padding": padding})
 
 
 def _paddings(call: Call, x: Floating, side: int) -> Iterator[Change]:
     """One pixel too wide or narrow on both sides changes the map's size; one on one side only shifts it."""
-    padding = call.arguments["padding"]
+    padding = call.parameters["padding"]
     for wrong in (padding - 1, padding + 1, 0):
         if wrong >= 0 and wrong != padding:
             yield Change(f"padding {wrong} instead of {padding}", {"padding": wrong})
@@ -122,7 +122,7 @@ def _paddings(call: Call, x: Floating, side: int) -> Iterator[Change]:
                         ("symmetric", "the map mirrored, its border twice")):  # fmt: skip
         if mode not in ("reflect", "wrap") or padding < min(x.shape[2:]):
             yield Change(f"padding with {words} ({mode}) instead of zeros", _padded(x, *around, mode=mode))
-    kernel = Kernel(side, call.arguments["stride"], padding, call.arguments["dilation"])
+    kernel = Kernel(side, call.parameters["stride"], padding, call.parameters["dilation"])
     same = [_same(kernel, size) for size in x.shape[2:]]
     if any(pads != (padding, padding) for pads in same):
         (above, below), (left, right) = same
@@ -142,7 +142,7 @@ def _padded(x: Floating, rows: tuple[int, int], columns: tuple[int, int], mode: 
 
 
 def _batch_norm(call: Call) -> Iterator[Change]:
-    x, mean, var, gamma, beta = (call.arguments[name] for name in ("x", *STATISTICS))
+    batch, (mean, var, gamma, beta) = call.batch, (call.parameters[name] for name in STATISTICS)
     yield Change("missing bias: beta is not added", {"bias": np.zeros_like(beta)})
     yield Change("missing scale: gamma is not applied", {"weight": np.ones_like(gamma)})
     yield Change("gamma and beta are swapped", {"weight": beta, "bias": gamma})
@@ -150,12 +150,12 @@ def _batch_norm(call: Call) -> Iterator[Change]:
     yield Change("the running mean and the running variance are swapped", {"running_mean": var, "running_var": mean})
     yield Change(
         "statistics of this batch instead of the stored ones: the network is in training mode",
-        {"running_mean": x.mean((0, 2, 3)), "running_var": x.var((0, 2, 3))},
+        {"running_mean": batch.mean((0, 2, 3)), "running_var": batch.var((0, 2, 3))},
     )
     yield Change(
         "the running variance is taken for the deviation: the square root is missing", {"running_var": var**2, "eps": 0.0}
     )
-    deviation = (np.sqrt(var.astype(np.float64)) + call.arguments["eps"]) ** 2
+    deviation = (np.sqrt(var.astype(np.float64)) + call.parameters["eps"]) ** 2
     yield Change(
         "eps is added to the deviation, not to the variance", {"running_var": deviation.astype(np.float32), "eps": 0.0}
     )
@@ -163,7 +163,7 @@ def _batch_norm(call: Call) -> Iterator[Change]:
 
 
 def _layer_norm(call: Call) -> Iterator[Change]:
-    weight, bias = call.arguments["weight"], call.arguments["bias"]
+    weight, bias = call.parameters["weight"], call.parameters["bias"]
     yield Change("missing bias", {"bias": np.zeros_like(bias)})
     yield Change("missing scale: gamma is not applied", {"weight": np.ones_like(weight)})
     yield Change("gamma and beta are swapped", {"weight": bias, "bias": weight})
@@ -171,14 +171,14 @@ def _layer_norm(call: Call) -> Iterator[Change]:
 
 
 def _eps(call: Call) -> Iterator[Change]:
-    right = call.arguments["eps"]
+    right = call.parameters["eps"]
     for eps in EPSILONS:
         if eps != right:
             yield Change(f"wrong eps: {eps:g} instead of {right:g}", {"eps": eps})
 
 
 def _linear(call: Call) -> Iterator[Change]:
-    weight, bias = call.arguments["weight"], call.arguments["bias"]
+    weight, bias = call.parameters["weight"], call.parameters["bias"]
     if bias is not None:
         yield Change("missing bias", {"bias": None})
         yield Change("the bias is added twice", {"bias": 2 * bias})

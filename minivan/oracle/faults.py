@@ -30,19 +30,34 @@ def faults_of(path: str, right: Floating, seen: Replay) -> Iterator[Fault]:
     if call is None:
         yield from _sum_faults(path, seen)
     else:
-        for change in changes_of(call, seen):
-            yield change.text, partial(commit, call, change.arguments)
-        if call.operator in OPERATORS:
-            yield from OPERATORS[call.operator](call, seen)
-        if path == f"{patch_embed(1)}.proj":  # a port need not record its input
-            for text, make in _order_faults(INPUT, call.x):
-                yield f"what it was fed is not the trace's input: {text}", partial(_fed_with, call, make)
-    yield from _order_faults(path, right)
+        yield from _call_faults(path, call, seen)
+    yield from order_faults(path, right)
     for layers in (seen.values, seen.elsewhere):
         for other in layers:
             if other != path and (layers is seen.values or other not in seen.values) and layers.shape(other) == right.shape:
                 text = f"these are the numbers of {other}: a wrong name, or this layer was left out"
                 yield text, partial(layers.__getitem__, other)
+
+
+def faults_inside(path: str, seen: Replay) -> Iterator[Fault]:
+    """The faults of a layer that the port does not show, where `seen` holds its neighbourhood; that it was left out is one."""
+    call = seen.calls.get(path)
+    if call is None:
+        yield from _sum_faults(path, seen)
+        return
+    yield from _call_faults(path, call, seen)
+    if call.x.shape == seen.values.shape(path):
+        yield "it was left out", lambda: call.x
+
+
+def _call_faults(path: str, call: Call, seen: Replay) -> Iterator[Fault]:
+    for change in changes_of(call, seen):
+        yield change.text, partial(commit, call, change.arguments)
+    if call.operator in OPERATORS:
+        yield from OPERATORS[call.operator](call, seen)
+    if path == f"{patch_embed(1)}.proj":  # a port need not record its input
+        for text, make in order_faults(INPUT, call.x):
+            yield f"what it was fed is not the trace's input: {text}", partial(_fed_with, call, make)
 
 
 def _fed_with(call: Call, make: Callable[[], Floating]) -> Floating:
@@ -64,11 +79,11 @@ def pairs_of(path: str, right: Floating, seen: Replay) -> Iterator[Fault]:
     for change in changes_of(call, seen):
         wrong = commit(call, change.arguments)
         if wrong.shape == right.shape:
-            for text, moved in _order_faults(path, wrong):
+            for text, moved in order_faults(path, wrong):
                 yield f"{change.text}; and {text}", moved
 
 
-def _order_faults(path: str, right: Floating) -> Iterator[Fault]:
+def order_faults(path: str, right: Floating) -> Iterator[Fault]:
     """Right numbers in the wrong places."""
     if right.ndim != 4:
         return
@@ -158,8 +173,8 @@ def _layer_norm_faults(call: Call, seen: Replay) -> Iterator[Fault]:
 def _normalised(call: Call, axes: tuple[int, ...], ddof: int = 0) -> Floating:
     """A norm with statistics of other axes than its own, or with a divisor that is `ddof` less than their number."""
     x = np.asarray(call.x, np.float64)
-    normal = (x - x.mean(axes, keepdims=True)) / np.sqrt(x.var(axes, keepdims=True, ddof=ddof) + call.arguments["eps"])
-    return np.asarray(normal * call.arguments["weight"][:, None, None] + call.arguments["bias"][:, None, None])
+    normal = (x - x.mean(axes, keepdims=True)) / np.sqrt(x.var(axes, keepdims=True, ddof=ddof) + call.parameters["eps"])
+    return np.asarray(normal * call.parameters["weight"][:, None, None] + call.parameters["bias"][:, None, None])
 
 
 Formula: TypeAlias = Callable[[Floating], Floating]  # of each number by itself

@@ -18,7 +18,8 @@ from .compare import Report
 from .faults import Fault, faults_of, pairs_of
 from .fitted import fitted_to
 from .half_sums import float16_sample
-from .measure import PIECE, Row, measure, rms
+from .hidden import Search, Stretch
+from .measure import Row, apart, measure, rms
 from .precision import fits
 from .replay import Call, Made, Replay, Run, neighbourhood, watch
 from .tolerance import Tolerance
@@ -29,6 +30,7 @@ NEARER = 0.1  # a fault explains a layer when the error that is left is this sha
 CLEARLY = 0.4  # or this share, if the rest is no more than rounding may add, as in a short format it often is
 SOUND = 0.5  # of the line of a layer's own error: what rounding may add
 FITTED = 0.02  # the share for faults that are fitted to the port's numbers, and for two at once: many come near
+EXPLAINED = 1e-3  # or for those in hidden layers: numbers that are larger than they should be round worse than the right ones
 SHAPED = 0.01  # where the right result has another shape: the error that is left, relative to the port's numbers
 TINY = 1e-6  # of an error: as good as nothing, where no rounding is known
 # One layer in float32, fed the same: PyTorch was measured to need 3.3e-6 (b0, b1 and b3 seeded, 64 pixels, AVX2).
@@ -40,7 +42,9 @@ MOST_NUMBERS = 1 << 30  # that are made to try faults, over all layers of a port
 PAIRED = 3  # layers, the first, at which two faults at once are tried
 NAMELESS = 3  # layers without a name, after which no other is looked at: what is wrong is none of the known faults
 GIVEN_UP = f"not looked into: no known fault gives the numbers of {NAMELESS} wrong layers before it"
+TOO_MANY_HIDDEN = "{} layers before it are not shown, and not every known fault was tried in them: have the port show some"
 CUT_SHORT = "not every known fault was tried: too many numbers are wrong for that"
+ALSO = 0.5  # of the error of the worst image: so wrong is the one that faults are tried on
 NOISE = 3.0  # rounding errors are compared in size, not one by one: alike within this factor
 
 
@@ -53,6 +57,7 @@ class Effort:
     nameless: int = 0  # those of them for which no name was found
     named: set[str] = field(default_factory=set)  # the names found: most ports make one mistake everywhere
     short: bool = False  # whether some fault was not tried on the layer that is looked at
+    inside: Search = field(default_factory=Search)  # the same for layers that the port does not show
 
 
 def reasons(rows: Iterable[Row], report: Report, trace: Trace, seen: Replay, run: Run | None) -> dict[str, str]:
@@ -85,6 +90,8 @@ class _Visit:
         self.found: dict[str, str] = {}
         self.effort = Effort()
         self.place = ""
+        # Between layers that are shown, where some are not: those that have been computed last.
+        self.stretch = Stretch() if any(path not in report.arrays for path in seen.calls) else None
         self._begin()
 
     def _begin(self) -> None:
@@ -101,6 +108,9 @@ class _Visit:
         if call is not None:
             call = self.calls[path] = replace(call, feed=self._way(call.source, call.x))
         held = call is None or path in self.wanted
+        if self.stretch is not None:
+            shown = path in self.report.arrays and self.report.arrays.shape(path) == value.shape
+            self.stretch.add(path, given, call, shown, self.seen.scales.get(path))
         self.values.put(path, value.shape, (lambda: value) if held or call is None else call.again)
         self.given.put(path, value.shape, self._way(path, given))
 
@@ -115,26 +125,31 @@ class _Visit:
         known = replace(self.seen, values=self.values, given=self.given, calls={**self.seen.calls, **self.calls})
         for path in self.values:
             if path in self.wanted:
-                self.found[path] = hint(self.wanted[path], self.report, known, True, self.effort)
+                self.found[path] = hint(self.wanted[path], self.report, known, True, self.effort, self.stretch)
+        if self.stretch is not None:
+            self.stretch.forget()
         self._begin()
 
 
-def hint(row: Row, report: Report, seen: Replay, whole: bool, effort: Effort) -> str:
+def hint(row: Row, report: Report, seen: Replay, whole: bool, effort: Effort, stretch: Stretch | None = None) -> str:
     """Return one sentence on why a layer of a report differs, or '' where no known fault gives its numbers.
 
     `seen` is what a replay with the port's layers showed; where it is not `whole`, it holds the trace's layers and no calls, so
-    that only the faults that need no weights are tried. `effort` is what the layers before it left.
+    that only the faults that need no weights are tried. `effort` is what the layers before it left, and `stretch` has what
+    lies between this layer and those that the port shows before it, where it does not show all.
     """
     if effort.nameless >= NAMELESS:
         return GIVEN_UP
-    effort.short = False
-    text = _reason(row, report, seen, whole, effort)
+    effort.short, effort.inside.short = False, 0
+    text = _reason(row, report, seen, whole, effort, stretch)
     effort.looked += 1
     effort.nameless += not text
+    if not text and effort.inside.short:
+        return TOO_MANY_HIDDEN.format(effort.inside.short)
     return text or (CUT_SHORT if effort.short else "")
 
 
-def _reason(row: Row, report: Report, seen: Replay, whole: bool, effort: Effort) -> str:
+def _reason(row: Row, report: Report, seen: Replay, whole: bool, effort: Effort, stretch: Stretch | None) -> str:
     if math.prod(report.arrays.shape(row.path)) > LARGER * math.prod(row.shape):
         return ""
     theirs, right = report.arrays[row.path], seen.values[row.path]
@@ -148,34 +163,57 @@ def _reason(row: Row, report: Report, seen: Replay, whole: bool, effort: Effort)
         return ""
     if whole and measure(0, row.path, right, theirs, row.form, ALIKE).within:
         return "this layer is right for what it was fed: rounding errors of the layers before it have added up"
+    if stretch is not None and stretch.is_open(row.path):
+        return _hidden(row, theirs, right, stretch, effort) or _rounding(theirs, right, row, None)
     return _rounding(theirs, right, row, seen.calls.get(row.path))
 
 
 def _known(row: Row, theirs: Floating, right: Floating, seen: Replay, effort: Effort) -> str:
     """Return the fault, or the two faults, that give the port's numbers; '' for none.
 
-    What other layers were found to suffer from is tried first, and nothing else where it leaves next to nothing. Faults that
-    are fitted to the numbers are asked only where no other one explains them. Two at once are tried at the first layers, where
-    one alone leaves more than rounding does.
+    They are tried on one image alone. What other layers were found to suffer from is tried first, and nothing else where it
+    leaves next to nothing. Faults that are fitted to the numbers, of all images, are asked only where no other one explains
+    them. Two at once are tried at the first layers, where one alone leaves more than rounding does.
     """
-    error = _error(theirs, right)
+    image, error, whole = _as_wrong_as_all(theirs, right)
+    batch, seen = (theirs, right), seen.of_image(image, len(right))
+    theirs, right = theirs[image : image + 1], right[image : image + 1]
     if not math.isfinite(error):  # nothing to be measured by, but the port's numbers themselves
         size = rms(theirs[np.isfinite(theirs)])
         return _nearest(theirs, faults_of(row.path, right, seen), SHAPED * size, effort)[0]
-    sound = SOUND * row.line * error / row.own if 0 < row.own < math.inf else 0.0  # what rounding may add
+    sound = SOUND * row.line * whole / row.own if 0 < row.own < math.inf else 0.0  # what rounding may add
     clearly = min(sound, CLEARLY * error)
     usual = (fault for fault in faults_of(row.path, right, seen) if fault[0] in effort.named)
     if effort.named and (one := _nearest(theirs, usual, min(NEARER * error, max(sound, TINY * error)), effort)[0]):
         return one
     one, left = _nearest(theirs, faults_of(row.path, right, seen), max(NEARER * error, clearly), effort)
     if not one:
-        one, left = _nearest(theirs, fitted_to(row.path, theirs, right), max(FITTED * error, clearly), effort)
+        one, left = _nearest(batch[0], fitted_to(row.path, *batch), max(FITTED * whole, min(sound, CLEARLY * whole)), effort)
     if effort.looked >= PAIRED:
         return one
     if one and left <= max(sound, TINY * error):
         return one
     two, _ = _nearest(theirs, pairs_of(row.path, right, seen), min(max(FITTED * error, clearly), NEARER * left), effort)
     return two or one
+
+
+def _hidden(row: Row, theirs: Floating, right: Floating, stretch: Stretch, effort: Effort) -> str:
+    """Return the fault in a layer that the port does not show, by what came of it here; '' for none."""
+    whole, error = apart(theirs, right), apart(theirs[:1], right[:1])
+    if not (0 < row.own < math.inf and error < math.inf):
+        return ""
+    unit = whole / row.own
+    bound = max(min(SOUND * row.line * unit, CLEARLY * error), EXPLAINED * error)
+    return stretch.reason(row.path, theirs[:1], bound, unit, effort.inside)
+
+
+def _as_wrong_as_all(theirs: Floating, right: Floating) -> tuple[int, float, float]:
+    """Return the first image that is wrong like the batch, its error, and that of the batch; image 0 where shapes differ."""
+    if theirs.shape != right.shape or not theirs.size:
+        return 0, math.inf, math.inf
+    errors = [apart(theirs[i : i + 1], right[i : i + 1]) for i in range(len(right))]
+    image = next(i for i, error in enumerate(errors) if error >= ALSO * max(errors))
+    return image, errors[image], math.sqrt(sum(error * error for error in errors) / len(errors))
 
 
 def _nearest(theirs: Floating, faults: Iterable[Fault], bound: float, effort: Effort) -> tuple[str, float]:
@@ -187,29 +225,12 @@ def _nearest(theirs: Floating, faults: Iterable[Fault], bound: float, effort: Ef
             break
         effort.numbers -= theirs.size
         try:
-            error = _error(theirs, commit())
+            error = apart(theirs, commit())
         except ValueError:  # layers of a damaged trace, whose shapes do not go together
             continue
         if error < bound:
             best, bound = text, error
     return best, bound
-
-
-def _error(theirs: Floating, other: Floating) -> float:
-    """Return the root mean square of the difference; infinite for other shapes, and where other numbers are NaN or infinite."""
-    if theirs.shape != other.shape:
-        return math.inf
-    a, b = (np.ascontiguousarray(array).reshape(-1) for array in (theirs, other))
-    total, count = 0.0, 0
-    for begin in range(0, a.size, PIECE):
-        piece = slice(begin, begin + PIECE)
-        left, right = np.asarray(a[piece], np.float64), np.asarray(b[piece], np.float64)
-        finite = np.isfinite(left)
-        if not np.array_equal(finite, np.isfinite(right)):
-            return math.inf
-        error = (left - right)[finite]
-        total, count = total + float(error @ error), count + error.size
-    return math.sqrt(total / count) if count else math.inf
 
 
 def _not_finite(theirs: Floating) -> str:

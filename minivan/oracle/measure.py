@@ -215,6 +215,23 @@ def rms(values: Floating) -> float:
     return math.sqrt(total / flat.size) if flat.size else 0.0
 
 
+def apart(theirs: Floating, other: Floating) -> float:
+    """Return the root mean square of the difference; infinite for other shapes, and where other numbers are NaN or infinite."""
+    if theirs.shape != other.shape:
+        return math.inf
+    a, b = (np.ascontiguousarray(array).reshape(-1) for array in (theirs, other))
+    total, count = 0.0, 0
+    for begin in range(0, a.size, PIECE):
+        piece = slice(begin, begin + PIECE)
+        left, right = np.asarray(a[piece], np.float64), np.asarray(b[piece], np.float64)
+        finite = np.isfinite(left)
+        if not np.array_equal(finite, np.isfinite(right)):
+            return math.inf
+        error = (left - right)[finite]
+        total, count = total + float(error @ error), count + error.size
+    return math.sqrt(total / count) if count else math.inf
+
+
 def _difference(ours: Floating, theirs: Floating, flat: int) -> Difference:
     index = tuple(int(i) for i in np.unravel_index(flat, ours.shape))
     return Difference(index, float(ours[index]), float(theirs[index]))

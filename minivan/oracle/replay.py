@@ -10,6 +10,7 @@ import inspect
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from functools import cached_property
+from math import prod
 from typing import Any, Protocol, TypeAlias, cast
 
 import numpy as np
@@ -30,7 +31,8 @@ Run: TypeAlias = Callable[[Engine, Callback], None]
 class Call:
     """One use of an operator: its parameters by name, the path of the layer that its x is, and of the one it made.
 
-    `feed` gives x once more; None where it is not to be had any more.
+    `feed` gives what it read once more; None where it is not to be had any more. With an `image`, the call is looked at as if
+    that had been the whole batch.
     """
 
     operator: str
@@ -39,13 +41,19 @@ class Call:
     source: str
     path: str = ""
     feed: Callable[[], Floating] | None = None
+    image: int | None = None
 
     @cached_property
-    def x(self) -> Floating:
-        """What the operator read. Raises ValueError where that is not to be had."""
+    def batch(self) -> Floating:
+        """What the operator read, all images of it. Raises ValueError where that is not to be had."""
         if self.feed is None:
             raise ValueError(f"what {self.path} read is not kept")
         return self.feed()
+
+    @cached_property
+    def x(self) -> Floating:
+        """What the operator read, of the call's image alone where it has one. Raises ValueError as `batch` does."""
+        return self.batch if self.image is None else self.batch[self.image : self.image + 1]
 
     @property
     def arguments(self) -> dict[str, Any]:
@@ -59,6 +67,26 @@ class Call:
     def without_x(self) -> Call:
         """Return the call as it is kept when its arrays are gone."""
         return replace(self, feed=None)
+
+
+class OfImage(OnDemand):
+    """One image of each layer that has so many, (1, ...)."""
+
+    def __init__(self, layers: OnDemand, image: int, images: int) -> None:
+        self.layers, self.image = layers, image
+        super().__init__({path: None for path in layers if layers.shape(path)[:1] == (images,)})
+
+    def __getitem__(self, path: str) -> Floating:
+        if path not in self:
+            raise KeyError(path)
+        if isinstance(self.layers, Layers):
+            shape = self.shape(path)
+            size = prod(shape)
+            return self.layers.piece(path, self.image * size, (self.image + 1) * size).reshape(shape)
+        return self.layers[path][self.image : self.image + 1]
+
+    def shape(self, path: str) -> tuple[int, ...]:
+        return 1, *self.layers.shape(path)[1:]
 
 
 class Made(OnDemand):
@@ -87,15 +115,21 @@ class Replay:
     their x where they stand elsewhere; `scales` has each layer scale as the sums show it, (C, 1, 1).
     """
 
-    values: Made | Layers = field(default_factory=Made)
-    given: Made | Layers = field(default_factory=Made)
-    elsewhere: Layers = field(default_factory=lambda: Layers({}))
+    values: OnDemand = field(default_factory=Made)
+    given: OnDemand = field(default_factory=Made)
+    elsewhere: OnDemand = field(default_factory=lambda: Layers({}))
     calls: dict[str, Call] = field(default_factory=dict)
     scales: dict[str, Floating] = field(default_factory=dict)
 
     def consumers(self, path: str) -> list[Call]:
         """Return the calls whose x is the layer of this path."""
         return [call for call in self.calls.values() if call.source == path]
+
+    def of_image(self, image: int, images: int) -> Replay:
+        """Return what is known of one image of a batch of so many."""
+        values, given, elsewhere = (OfImage(layers, image, images) for layers in (self.values, self.given, self.elsewhere))
+        calls = {path: replace(call, image=image) for path, call in self.calls.items()}
+        return replace(self, values=values, given=given, elsewhere=elsewhere, calls=calls)
 
 
 class Watcher(Protocol):

@@ -73,12 +73,19 @@ def test_what_looking_for_a_name_may_cost_is_bounded():
     assert "; and " not in said_of(path, Effort(looked=PAIRED), **plant())[1]
     effort = Effort(named={"missing bias"})
     assert said_of(FC1, effort, **missing)[1] == "missing bias"
-    assert effort.numbers == MOST_NUMBERS - sound_port()[FC1].size  # tried first, and nothing else
+    assert effort.numbers == MOST_NUMBERS - sound_port()[FC1][0].size  # tried first, on one image, and nothing else
+
+
+def test_faults_are_tried_on_the_first_image_that_is_wrong_like_the_batch():
+    without = TENSORS[f"{FC1}.bias"][:, None, None]
+    second = layer(FC1, lambda a, layers: np.stack([a[0], a[1] - without]))
+    assert said_of(FC1, **second)[1] == "missing bias"
 
 
 def test_after_some_layers_without_a_name_no_other_is_looked_into():
     rng = np.random.default_rng(0)
-    strange = {f"norm{i}": rng.normal(size=sound_port()[f"norm{i}"].shape).astype(np.float32) for i in (1, 2, 3, 4)}
+    places = ("norm1", "block2.0", "norm2", "norm3")
+    strange = {path: rng.normal(size=sound_port()[path].shape).astype(np.float32) for path in places}
     judged = Baseline(reference(), lambda: (run, "")).judge(as_port({**sound_port(), **strange}))
     found = dict(judged.hints())
     assert len(found[""]) == NAMELESS and judged.report.offenders[-1] in found[GIVEN_UP]
@@ -149,8 +156,8 @@ class Everywhere:
 
 def test_the_linear_layers_bias_and_layer_norms_parameters():
     assert verdict(numpy_layers(**bias("head", np.zeros_like))) == ("head", "missing bias")
-    assert verdict(numpy_layers(**bias("norm3", np.zeros_like))) == ("norm3", "missing bias")
-    assert verdict(numpy_layers(**weight("norm3", np.ones_like))) == ("norm3", "missing scale: gamma is not applied")
+    assert verdict(numpy_layers(**bias("norm2", np.zeros_like))) == ("norm2", "missing bias")
+    assert verdict(numpy_layers(**weight("norm2", np.ones_like))) == ("norm2", "missing scale: gamma is not applied")
 
 
 def test_layer_norms_eps_is_told_from_openmmlabs():

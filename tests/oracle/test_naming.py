@@ -48,7 +48,7 @@ def test_a_port_with_a_librarys_names_needs_no_map(library, tmp_path, run):
     report = compare(reference(), as_port(layers))
     assert report.library == library and report.within and not report.unknown
     assert {path.rpartition(".")[2] for path in report.missing} == {"layer_scale_1", "pool"}
-    assert len(report.rows) == len(reference().layers) - 6
+    assert len(report.rows) == len(reference().layers) - 5
     trace.write(reference(), tmp_path / "trace.safetensors")
     np.savez(tmp_path / "port.npz", **layers)
     command = ["oracle", "compare", tmp_path / "trace.safetensors", tmp_path / "port.npz"]
@@ -74,9 +74,9 @@ def test_the_maps_agree_with_the_names_in_checkpoints(library):
 def test_a_map_may_shift_numbers(tmp_path):
     (tmp_path / "map.txt").write_text("block*.*.norm1 = s{*-1}.u{*+10}\nnorm* = n{*-1}\n")
     names = naming.read_names(tmp_path / "map.txt")
-    layers = as_port({"s1.u10": sound_port()["block2.0.norm1"], "n3": sound_port()["norm4"]})
+    layers = as_port({"s1.u10": sound_port()["block2.0.norm1"], "n2": sound_port()["norm3"]})
     renamed = naming.rename(layers, names, reference().layers)
-    assert renamed["block2.0.norm1"] is layers["s1.u10"] and renamed["norm4"] is layers["n3"]
+    assert renamed["block2.0.norm1"] is layers["s1.u10"] and renamed["norm3"] is layers["n2"]
     assert naming.rename(layers, [("*", "n{*-1}")], ["head"]) == layers  # no number, no name
 
 

@@ -33,8 +33,8 @@ def test_every_operator_is_there_in_order_and_under_its_path(recorded):
         "layer_scale_1", "norm2", "mlp.fc1", "mlp.dwconv.dwconv", "mlp.act", "mlp.fc2",
     ]  # fmt: skip
     assert paths[:18] == ["patch_embed1.proj", "patch_embed1.norm", *(f"block1.0.{name}" for name in block), "block1.0"]
-    assert paths[-3:] == ["norm4", "pool", "head"]
-    assert len(paths) == 4 * 3 + 5 * 16 + 2
+    assert paths[-3:] == ["norm3", "pool", "head"]
+    assert len(paths) == 3 * 3 + 4 * 16 + 2
     model = VAN(CONFIG, TENSORS)
     assert recorded.layers["head"].tobytes() == model(X).tobytes()
     assert recorded.layers["norm2"].tobytes() == model.features(X)[1].tobytes()
@@ -44,7 +44,7 @@ def test_the_metadata_say_what_made_the_trace(recorded):
     m = recorded.metadata
     assert (m["format"], m["engine"], m["minivan"]) == ("minivan-trace 1", "exact", minivan.__version__)
     assert json.loads(m["order"]) == list(recorded.layers)
-    assert json.loads(m["shapes"])["head"] == [2, 16]
+    assert json.loads(m["shapes"])["head"] == [2, 12]
     assert json.loads(m["config"])["dims"] == list(CONFIG.dims)
     digests = json.loads(m["sha256"])
     assert digests["input"] == hashlib.sha256(X.tobytes()).hexdigest()
@@ -68,12 +68,12 @@ def test_the_numpy_engine_records_float64(tmp_path):
     trace.write(recorded, tmp_path / "t.safetensors")
     back = port_files.read_trace(tmp_path / "t.safetensors")
     assert back.metadata["engine"] == "numpy" and back.layers["norm1"].dtype == np.float64
-    assert back.layers["norm4"].tobytes() == recorded.layers["norm4"].tobytes()
+    assert back.layers["norm3"].tobytes() == recorded.layers["norm3"].tobytes()
 
 
 def test_globs_choose_layers_and_one_that_matches_nothing_is_an_error():
     recorded = trace.record(VAN(CONFIG, TENSORS), X, ["norm?", "block2.1.attn*"])
-    assert next(iter(recorded.layers)) == "norm1" and len(recorded.layers) == 4 + 8
+    assert next(iter(recorded.layers)) == "norm1" and len(recorded.layers) == 3 + 8
     with pytest.raises(ValueError, match=r"no layer matches stage\*; the paths run from patch_embed1.proj to head"):
         trace.record(VAN(CONFIG, TENSORS), X, ["stage*"])
 
@@ -99,7 +99,7 @@ def test_a_bare_backbone_is_recorded_up_to_its_last_norm():
 
     config = replace(CONFIG, classes=0)
     tensors = {name: tensor for name, tensor in TENSORS.items() if not name.startswith("head")}
-    assert list(trace.record(VAN(config, tensors), X).layers)[-1] == "norm4"
+    assert list(trace.record(VAN(config, tensors), X).layers)[-1] == "norm3"
 
 
 def _damage(recorded, path, change):
@@ -183,7 +183,7 @@ def test_an_engine_that_there_is_not_is_a_wrong_call(run):
 def test_the_fast_engine_records_what_it_computes_itself():
     model = VAN(CONFIG, TENSORS, engine="fast")
     recorded = trace.record(model, X)
-    assert list(recorded.layers) == ["norm1", "norm2", "norm3", "norm4", "head"] and recorded.metadata["engine"] == "fast"
+    assert list(recorded.layers) == ["norm1", "norm2", "norm3", "head"] and recorded.metadata["engine"] == "fast"
     assert recorded.layers["head"].tobytes() == model(X).tobytes()
     assert recorded.layers["head"].tobytes() != VAN(CONFIG, TENSORS)(X).tobytes()
     assert list(trace.record(model, X, ["head"]).layers) == ["head"]

@@ -194,8 +194,8 @@ PLANTS = {  # what the hint must say -> where it is planted, and what makes it
     "the map is mirrored": (FC1, lambda: layer(FC1, lambda a, layers: a[..., ::-1])),
     f"these are the numbers of {PLANTED}.mlp.dwconv.dwconv": (ACT, lambda: layer(
         ACT, lambda a, layers: layers[f"{PLANTED}.mlp.dwconv.dwconv"])),
-    "the maximum over positions": ("pool", lambda: layer("pool", lambda a, layers: layers["norm4"].max((2, 3)))),
-    "the sum over positions": ("pool", lambda: layer("pool", lambda a, layers: layers["norm4"].sum((2, 3)))),
+    "the maximum over positions": ("pool", lambda: layer("pool", lambda a, layers: layers["norm3"].max((2, 3)))),
+    "the sum over positions": ("pool", lambda: layer("pool", lambda a, layers: layers["norm3"].sum((2, 3)))),
     "the weight matrix is transposed": ("head", lambda: weight("head", np.transpose)),
     "softmax is applied already": ("head", lambda: layer("head", lambda a, layers: torch_ops.softmax(a))),
     "the running mean and the running variance are swapped": (NORM, lambda: operator("batch_norm", NORM, normalise(

@@ -1,6 +1,7 @@
 """A fault in one layer, and what the oracle says of that layer alone: the networks run once for all of them."""
 
 import functools
+import math
 from dataclasses import replace
 
 import numpy as np
@@ -52,7 +53,8 @@ def said_of(path, effort=None, **plant):
     """Return how many times the line of a sound layer a planted layer's own error is, and the hint that an effort allows."""
     seen, report = replayed()
     theirs, right = layer_with(path, **plant), seen.values[path]
-    own = rms(theirs.astype(np.float64) - right) / one_rounding(right, "float32")
+    finite = np.isfinite(theirs).all()
+    own = rms(theirs.astype(np.float64) - right) / one_rounding(right, "float32") if finite else math.inf
     row = measure(0, path, right, theirs, "float32", DEFAULTS["float32"])
     row = replace(row, own=own, line=LINES["float32"])
     return own / row.line, hints.hint(row, replace(report, arrays=Layers({path: theirs})), seen, True, effort or hints.Effort())

@@ -17,7 +17,7 @@ from minivan.van import VAN
 from minivan.variants import Config
 from support.judge import F, torch, torch_ops
 
-CONFIG = Config((8, 16, 12, 16), (1, 2, 1, 1), (2, 2, 2, 2), classes=16)
+CONFIG = Config((8, 16, 12), (1, 2, 1), (2, 2, 2), classes=12)
 TENSORS = seeded.tensors(CONFIG)
 X = seeded.images((2, 3, 64, 48))
 PLANTED = "block2.1"

@@ -91,7 +91,7 @@ def sound(large: bool = False) -> Iterator[Sound]:
         for form in ("float16", "bfloat16"):
             ports[f"{form}, every output rounded"] = as_port(trace.record(exact, x, arithmetic=Arithmetic(form)).layers)
         ports["NumPy, float64"] = as_port(trace.record(VAN(config, tensors, "numpy"), x).layers)
-        ports["fast, five layers"] = as_port(trace.record(VAN(config, tensors, "fast"), x).layers)
+        ports["fast, stages and logits"] = as_port(trace.record(VAN(config, tensors, "fast"), x).layers)
         for port, layers in ports.items():
             own = [row.own for row in baseline.judge(layers).report.rows]
             yield Sound(port, name, float(np.max(own)), len(own))
