@@ -30,6 +30,7 @@ from minivan.paths import INPUT, POOL, block_of
 SCOPES = "pkg.torch.onnx.name_scopes"  # where the exporter of torch.onnx.export(dynamo=True) says it: torch/onnx/_internal
 LONGEST = 10_000  # characters of that
 WEIGHT = re.compile(r"(.+)\.weight(?:_quantized|_DequantizeLinear_Output)?")  # those after the suffix are onnxruntime's
+PLACE = re.compile(r"^(block|norm|patch_embed)\d+(\.\d+)?")  # a stage, and a block in it
 SCALED = " scaled"
 FOLLOWS = {  # (operator, what of a block it reads) -> what of the block it gives
     ("Gelu", ".attn.proj_1"): ".attn.activation",
@@ -53,7 +54,10 @@ def scope_of(node: onnx.NodeProto) -> str:
         scopes = []
     if isinstance(scopes, list) and len(scopes) > 1 and isinstance(scopes[-2], str):  # the last is the node's own name
         return scopes[-2]
-    return ".".join(node.name.strip("/").split("/")[:-1])  # without the operator's own name
+    parts = node.name.strip("/").split("/")
+    if parts[-1].endswith("Fusion"):  # which onnxruntime puts behind the name of a node that it fused with others
+        parts.pop()
+    return ".".join(parts[:-1])  # without the operator's own name
 
 
 def layer_of(node: onnx.NodeProto) -> str:
@@ -66,7 +70,8 @@ def by_inputs(node: onnx.NodeProto, made: dict[str, str]) -> str:
     """Return what a node computes by what it reads, '' for nothing known; `made` says what each tensor is."""
     for layer in (made.get(name, "") for name in node.input):
         block = block_of(layer)
-        if block and (follows := FOLLOWS.get((node.op_type, layer.removeprefix(block)))) is not None:
+        operator = "Gelu" if node.op_type.endswith("Gelu") else node.op_type  # there are FastGelu and BiasGelu, too
+        if block and (follows := FOLLOWS.get((operator, layer.removeprefix(block)))) is not None:
             return block + follows
     return ""
 
@@ -114,8 +119,8 @@ def layers_of(graph: onnx.GraphProto, paths: Iterable[str] = ()) -> tuple[dict[s
 
 
 def alike(names: Iterable[str]) -> list[str]:
-    """Return names for people: those that only numbers tell apart once, with how many they are."""
-    counts = collections.Counter(re.sub(r"\d+(?=\.|$)", "*", re.sub(r"(?<=block)\d+", "*", name)) for name in names)
+    """Return names for people: those that only their stage and block tell apart once, with how many they are."""
+    counts = collections.Counter(PLACE.sub(lambda found: f"{found[1]}*{'.*' if found[2] else ''}", name) for name in names)
     return [f"{name} ({count})" if count > 1 else name for name, count in counts.items()]
 
 
