@@ -17,7 +17,7 @@ import argparse
 import ast
 import collections
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 import numpy as np
 import onnx
@@ -29,7 +29,9 @@ from minivan.paths import INPUT, POOL, block_of
 
 SCOPES = "pkg.torch.onnx.name_scopes"  # where the exporter of torch.onnx.export(dynamo=True) says it: torch/onnx/_internal
 LONGEST = 10_000  # characters of that
-WEIGHT = re.compile(r"(.+)\.weight(?:_quantized|_DequantizeLinear_Output)?")  # those after the suffix are onnxruntime's
+WEIGHT = re.compile(r"(.+)\.weight(?:_Transposed)?(?:_quantized|_DequantizeLinear_Output)?")  # the endings are onnxruntime's
+WHOLE = " in whole numbers"  # what ConvInteger and MatMulInteger give: cast, and times its scale, it is the layer
+SCALE = "a scale of one tensor"
 PLACE = re.compile(r"^(block|norm|patch_embed)\d+(\.\d+)?")  # a stage, and a block in it
 SCALED = " scaled"
 FOLLOWS = {  # (operator, what of a block it reads) -> what of the block it gives
@@ -60,17 +62,23 @@ def scope_of(node: onnx.NodeProto) -> str:
     return ".".join(parts[:-1])  # without the operator's own name
 
 
-def layer_of(node: onnx.NodeProto) -> str:
-    """Return the path of the module that a node computes, by its weight or its scope, '' where the file does not say."""
-    weight = next((found for name in node.input[1:] if (found := WEIGHT.fullmatch(name))), None)
-    return weight[1] if weight else scope_of(node)
+def layer_of(node: onnx.NodeProto, reshaped: Mapping[str, str]) -> str:
+    """Return the path of the module that a node computes, by its weight, by a bias that it adds, or by its scope; '' where the
+    file does not say. `reshaped` has the parameters that stand behind other tensors.
+    """
+    names = [reshaped.get(name, name) for name in node.input]
+    weight = next((found for name in names[1:] if (found := WEIGHT.fullmatch(name))), None)
+    bias = next((name for name in names if name.endswith(".bias")), None) if node.op_type == "Add" else None
+    return weight[1] if weight else bias.removesuffix(".bias") if bias else scope_of(node)
 
 
-def by_inputs(node: onnx.NodeProto, made: dict[str, str]) -> str:
+def by_inputs(node: onnx.NodeProto, made: Mapping[str, str]) -> str:
     """Return what a node computes by what it reads, '' for nothing known; `made` says what each tensor is."""
+    operator = "Gelu" if node.op_type.endswith("Gelu") else node.op_type  # there are FastGelu and BiasGelu, too
     for layer in (made.get(name, "") for name in node.input):
+        if layer.endswith(WHOLE):
+            return layer.removesuffix(WHOLE) if operator == "Mul" else layer
         block = block_of(layer)
-        operator = "Gelu" if node.op_type.endswith("Gelu") else node.op_type  # there are FastGelu and BiasGelu, too
         if block and (follows := FOLLOWS.get((operator, layer.removeprefix(block)))) is not None:
             return block + follows
     return ""
@@ -81,35 +89,44 @@ def layers_of(graph: onnx.GraphProto, paths: Iterable[str] = ()) -> tuple[dict[s
 
     `paths` are those that a trace has, by which libraries' names are known again.
     """
-    theirs = {layer: layer for node in graph.node if (layer := layer_of(node))}
+    reshaped = {node.output[0]: node.input[0] for node in graph.node if node.op_type == "Reshape"}
+    theirs = {layer: layer for node in graph.node if (layer := layer_of(node, reshaped))}
     library = known(theirs, paths)
     ours = {name: path for path, name in of_library(theirs, library, paths).items()} if library else {}
     named: dict[str, str] = {}
-    made: dict[str, str] = {}  # tensor -> what it is: a layer, or a part of one that FOLLOWS knows
-    restored: dict[str, str] = {}  # tensor -> what stands in its place once it was in eight bits
+    made: dict[str, str] = {}  # tensor -> what it is: a layer, or a part of one that `by_inputs` knows
+    restored: dict[str, str] = {}  # tensor -> the one whose eight bits it stands for
     scopes: set[str] = set()
     strangers: list[str] = []
     for node in graph.node:
+        output = node.output[0]
         if node.op_type in ("QuantizeLinear", "DequantizeLinear"):
-            source, output = node.input[0], node.output[0]
-            made[output] = made.get(source, "")
-            restored[output] = restored.get(source, source)
+            source = node.input[0]
+            made[output], restored[output] = made.get(source, ""), restored.get(source, source)
             continue
-        layer = layer_of(node)
+        if node.op_type == "DynamicQuantizeLinear":
+            made[node.output[1]] = SCALE
+            continue
+        layer = layer_of(node, reshaped)
         layer = ours.get(layer, layer) or by_inputs(node, made)
+        if not layer and any(made.get(name) == SCALE for name in node.input):
+            made[output] = SCALE
+            continue
         scopes.add(layer)
         if not layer and node.op_type in ("ReduceMean", "GlobalAveragePool"):
             layer = POOL
+        if node.op_type in ("ConvInteger", "MatMulInteger"):
+            layer += WHOLE
         if node.op_type == "FusedConv" and len(node.input) > 3:  # a sum is fused into it
             layer = layer.removesuffix(".proj_2") if layer.endswith(".attn.proj_2") else ""
         if node.op_type == "Add" and layer and layer == block_of(layer):
-            named.setdefault(f"{layer}.layer_scale_1", node.output[0])  # a block's first sum; its second is the block's output
+            named.setdefault(f"{layer}.layer_scale_1", output)  # a block's first sum; its second is the block's output
         if layer and node.op_type != "Constant":
-            made[node.output[0]] = layer
-            if not layer.endswith(SCALED):
-                named[layer] = node.output[0]
+            made[output] = layer
+            if not layer.endswith((SCALED, WHOLE)):
+                named[layer] = output
         elif not layer and node.op_type not in SHAPES:
-            strangers.append(f"{node.op_type} {node.name or node.output[0]}")
+            strangers.append(f"{node.op_type} {node.name or output}")
     for layer in list(named):
         folded = layer.replace(".proj", ".norm")
         if layer.startswith("patch_embed") and folded not in scopes:  # the exporter folds this BatchNorm into its convolution

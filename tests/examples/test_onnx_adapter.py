@@ -91,6 +91,15 @@ def test_a_layer_of_a_quantised_graph_is_what_its_eight_bits_stand_for(tmp_path)
     assert len(np.unique(layers["block2.1.mlp.fc1"])) <= 40 < len(np.unique(layers["block1.0.mlp.fc1"]))
 
 
+def test_layers_whose_eight_bits_are_made_as_it_runs_are_recorded_as_what_they_stand_for(tmp_path):
+    from onnxruntime.quantization import QuantType, quantize_dynamic
+
+    quantize_dynamic(str(dynamo.FILE), str(tmp_path / "dynamic.onnx"), weight_type=QuantType.QUInt8)
+    report, strangers = judged(tmp_path / "dynamic.onnx", tmp_path, optimise=False)
+    assert strangers == [] and report.missing == FOLDED and not report.skipped
+    assert min(row.snr_db for row in report.rows) > 20 and {row.form for row in report.rows} == {"float32"}
+
+
 class Echo(dict):
     """Any name is in it, and stands for itself."""
 

@@ -34,5 +34,14 @@ def test_a_worked_case_prints_what_the_page_says(case):
     assert numbers[0] == pytest.approx(numbers[1], rel=0.15)
 
 
+def test_the_first_example_of_the_page_is_the_port_in_c_without_dilation():
+    faulty = "cc -std=c99 -O2 -DFAULT_MISSING_DILATION -o lka examples/check_a_port/lka.c && mkdir -p out && "
+    SCRIPT["typed"]("python -m minivan oracle vectors -o vectors --op lka")
+    SCRIPT["typed"](f"{faulty}./lka vectors/lka/real out || true")
+    said = SCRIPT["typed"]("python -m minivan oracle compare vectors/lka/real out")
+    shown = SCRIPT["PAGE"].read_text(encoding="utf-8").split("```")[3].strip("\n").split("\n")
+    assert shown.pop(3) == "..." and shown == [*said[:3], *said[5:]]
+
+
 def test_the_page_has_them_all_in_order():
     assert re.findall(r"^\*\*(.*)\.\*\*$", WRITTEN, re.MULTILINE) == [case.title for case in SCRIPT["CASES"]]
