@@ -111,14 +111,14 @@ def quantised() -> None:
 
 CASES = (
     Case(
-        "pytorch", "PyTorch, the authors' class: GELU by tanh",
+        "pytorch", "PyTorch, the authors' class: GELU by tanh in the MLPs",
         my_van(
-            AUTHORS, "for module in net.modules():", "    if isinstance(module, torch.nn.GELU):",
+            AUTHORS, "for name, module in net.named_modules():", "    if name.endswith('mlp.act'):",
             "        module.approximate = 'tanh'",
         ),
         (PYTORCH, COMPARE),
-        "The GELU is the one that many runtimes take for the same. Every GELU adds the error itself, so that all of them are "
-        "named, and no layer between them.",
+        "Many runtimes take the one GELU for the other. Those that are wrong are named, all with one hint, and no layer "
+        "between them.",
     ),
     Case(
         "huggingface", "Hugging Face's names: BatchNorm's eps wrong everywhere",
