@@ -171,10 +171,10 @@ def run_compare(args: argparse.Namespace) -> int:
             return print_answers(every.judge_all(args.trace, args.other, asked(args)), args.json)
         baseline = oracle.open_baseline(args.trace, args.model, args.key)
         scales = read_scales(args.scales) if args.scales else None
-        port, *second = [oracle.read(path, scales) for path in (args.other, args.beside) if path]
+        first, *second = [oracle.read(path, scales) for path in (args.other, args.beside) if path]
         if scales is not None:
-            baseline.check_scales(scales, port, *second)
-        judged = baseline.judge(port, asked(args))
+            baseline.check_scales(scales, first, *second)
+        judged = baseline.judge(first, asked(args))
         report, said = judged.report, judged.plain()
         right = report.within and not report.missing
         beside = []
