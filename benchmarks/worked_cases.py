@@ -165,8 +165,8 @@ CASES = (
     Case(
         "sparse", "A recording of the blocks alone: a fault between two of them",
         sparse, (COMPARE + " --layers 'block?.?' --layers head",),
-        "Only the blocks' outputs were recorded, so that the layer inside is not seen: the block is, and what comes after it "
-        "is cleared, though its numbers differ as much.",
+        "A convolution inside lacks its bias. Only what the blocks give was recorded: the block is found, and what comes after "
+        "it is cleared, though its numbers differ, too.",
     ),
     Case(
         "javascript", "JavaScript, the engine of minivan's page: sound",
