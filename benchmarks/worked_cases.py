@@ -25,7 +25,7 @@ from pathlib import Path
 
 import numpy as np
 
-ROOT = Path(__file__).parent.parent
+ROOT = Path(__file__).resolve().parent.parent
 sys.path[:0] = [str(ROOT), str(ROOT / "tests")]
 
 from minivan import seeded  # noqa: E402
@@ -147,9 +147,9 @@ CASES = (
     ),
     Case(
         "qdq", "Eight bits, a QDQ model: one scale far too coarse",
-        quantised, (ONNX.format("van_int8.onnx"), COMPARE + " --precision int8"),
+        quantised, (ONNX.format("van_int8.onnx") + " --optimise 0", COMPARE + " --precision int8"),
         "The budget is an estimate of what the last layer's ratio would be, were one layer's output not rounded. The coarse "
-        "one stands first.",
+        "one stands first; none of the others would give anything back.",
     ),
     Case(
         "c", "C, channels last, against a test vector: sound",
