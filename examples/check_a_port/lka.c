@@ -13,7 +13,8 @@
  * product of two floats is exact in double, so the result is that of minivan's engine `exact`, bit for bit, with fused
  * multiply-add or without.
  *
- * Compile with -DFAULT_... to make a mistake that people make, and let the oracle name it.
+ * Compile with -DFAULT_... to make a mistake that people make, and let the oracle name it; with -DNHWC to write what comes
+ * out as (N, H, W, C).
  */
 
 #include <stdint.h>
@@ -89,6 +90,18 @@ static Array read_npy(const char *folder, const char *name) {
     fclose(file);
     return a;
 }
+
+#ifdef NHWC
+/* The same numbers, channels last. */
+static Array channels_last(Array a) {
+    long n = a.shape[0], channels = a.shape[1], height = a.shape[2], width = a.shape[3];
+    Array b = {4, {n, height, width, channels}, allocate(count(a))};
+    for (long i = 0; i < n * channels; i++)
+        for (long p = 0; p < height * width; p++)
+            b.data[(i / channels * height * width + p) * channels + i % channels] = a.data[i * height * width + p];
+    return b;
+}
+#endif
 
 static void write_npy(const char *folder, const char *name, Array a) {
     char path[1024], header[128];
@@ -177,6 +190,9 @@ static long check(const char *folder, const char *out, const char *name, Array y
     long differ = 0;
     for (long i = 0; i < count(y); i++) differ += memcmp(&y.data[i], &expected.data[i], 4) != 0;
     printf("%-12s %ld of %ld numbers differ\n", name, differ, count(y));
+#ifdef NHWC
+    y = channels_last(y);
+#endif
     write_npy(out, name, y);
     return differ;
 }

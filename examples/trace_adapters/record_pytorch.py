@@ -7,7 +7,7 @@
 my_van.py defines `build()`, which returns the torch.nn.Module with its weights loaded. Modules that carry the authors' names
 (`block1.0.attn.proj_1`), Hugging Face's or OpenMMLab's need nothing else; for others give `compare` a --map. Results that no
 module of its own makes (`layer_scale_1`, `pool`) are left out: `compare` judges everything else, counts them as unchecked and
-exits with 1, unless it is asked with --layers for what the port shows. The input is the trace's own.
+exits with 1, unless it is asked with --layers for what the port shows. The input is the trace's own, in the network's dtype.
 """
 
 import argparse
@@ -39,27 +39,32 @@ def first_tensor(output: Any) -> torch.Tensor | None:
     return next((found for part in output if (found := first_tensor(part)) is not None), None)
 
 
+def numbers(tensor: torch.Tensor) -> np.ndarray:
+    """Return a tensor's numbers; those of bfloat16, which NumPy has not, as their bits, which `compare` knows again."""
+    values = tensor.detach().cpu()
+    if values.dtype == torch.bfloat16:
+        return values.view(torch.int16).numpy().view(np.uint16)
+    return values.numpy()
+
+
 def record(net: torch.nn.Module, x: np.ndarray) -> dict[str, np.ndarray]:
     """Run a network on images and return the output of each of its modules under the module's name, in order."""
-    outputs: dict[str, np.ndarray] = {INPUT: x}
+    first = next((p for p in net.parameters() if p.is_floating_point()), torch.empty(0))
+    images = torch.from_numpy(x).to(first.device, first.dtype)
+    outputs = {INPUT: numbers(images)}
     handles = []
     for name, module in net.named_modules():
 
         def keep(module: torch.nn.Module, inputs: Any, output: Any, name: str = name) -> None:
             tensor = first_tensor(output)
-            if tensor is None:
-                return
-            values = tensor.detach().cpu()
-            if values.dtype == torch.bfloat16:  # which NumPy has not: its bits, which `compare` takes for what they are
-                outputs[name] = values.view(torch.int16).numpy().view(np.uint16)
-            else:
-                outputs[name] = values.numpy()
+            if tensor is not None:
+                outputs[name] = numbers(tensor)
 
         if name:
             handles.append(module.register_forward_hook(keep))
     try:
         with torch.inference_mode():
-            net.eval()(torch.from_numpy(x))
+            net.eval()(images)
     finally:
         for handle in handles:
             handle.remove()

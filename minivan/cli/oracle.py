@@ -166,15 +166,20 @@ def run_compare(args: argparse.Namespace) -> int:
         if every.is_vectors(args.trace):
             if args.report:
                 raise WrongCall("--report is about one trace or test vector: name one of them")
+            if args.scales:
+                raise WrongCall("--scales is about the layers of one trace: name one, not all test vectors")
             return print_answers(every.judge_all(args.trace, args.other, asked(args)), args.json)
         baseline = oracle.open_baseline(args.trace, args.model, args.key)
         scales = read_scales(args.scales) if args.scales else None
-        judged = baseline.judge(oracle.read(args.other, scales), asked(args))
+        first, *second = [oracle.read(path, scales) for path in (args.other, args.beside) if path]
+        if scales is not None:
+            baseline.check_scales(scales, first, *second)
+        judged = baseline.judge(first, asked(args))
         report, said = judged.report, judged.plain()
         right = report.within and not report.missing
         beside = []
-        if args.beside:
-            beside.append(Shown(args.beside, baseline.judge(oracle.read(args.beside, scales), asked(args))))
+        for other in second:
+            beside.append(Shown(args.beside, baseline.judge(other, asked(args))))
             said["beside"] = beside[0].judged.plain()
             right = right and beside[0].right
         if args.report:

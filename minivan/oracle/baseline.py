@@ -22,12 +22,13 @@ from .naming import rename
 from .own import weighed
 from .precision import resolve
 from .quantised import Budget, budget
-from .recorded import Recorded, read_trace
+from .recorded import Port, Recorded, read_trace
 from .replay import Replay, Run
+from .scales import Scales
 from .sketch import Sketch, sketch
 from .stored import Spool
 from .tolerance import Tolerance
-from .trace import Trace, tensors_digest
+from .trace import Trace, names_of, tensors_digest
 from .vectors import read_case
 
 
@@ -44,6 +45,12 @@ class Baseline:
     rerun: Callable[[], tuple[Run | None, str]]
     tolerance: Callable[[str], Tolerance] | None = None
     everything: bool = False
+
+    def check_scales(self, scales: Scales, *ports: Port) -> None:
+        """Raise ValueError where scales name no layer or tensor of the network and no array of the ports."""
+        theirs = [name for port in ports for name in (*port, *port.skipped)]
+        there = {*self.trace.arrays, *names_of(self.trace.metadata), *theirs}
+        scales.check_names(there, "no layer, no tensor of the weights and no array of the port")
 
     def judge(self, port: Mapping[str, Recorded], asked: Asked | None = None) -> Judged:
         """Compare a port, and weigh each layer's own error where the network can be run once more.

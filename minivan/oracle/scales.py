@@ -12,6 +12,7 @@ channel. The arithmetic is float32, as ONNX's QuantizeLinear and DequantizeLinea
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Container
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -77,6 +78,12 @@ class Scales:
         """Return an array as its point rounds it; as it is, where it is none."""
         point = self.points.get(name)
         return np.asarray(array, np.float32) if point is None else point.rounded(name, array)
+
+    def check_names(self, there: Container[str], kinds: str) -> None:
+        """Raise ValueError for a point that is none of the names that there are, `kinds` in words: it would do nothing."""
+        if strangers := [name for name in self.points if name not in there]:
+            more = f", and {len(strangers) - 1:,} more" if len(strangers) > 1 else ""
+            raise ValueError(f"the scales name {quote(strangers[0])}{more}: {kinds}; leave it out")
 
 
 def read_scales(path: str | Path) -> Scales:

@@ -26,12 +26,13 @@ from ..hooks import Callback
 from ..operators import Array
 from ..paths import HEAD, INPUT, all_paths, norms
 from ..van import VAN, undisturbed
-from ..variants import said
+from ..variants import Config, parameter_shapes, said
 from .arithmetic import ROUNDED, Arithmetic
 from .stored import Layers, Spool, as_layers
 
 FORMAT = "minivan-trace 1"
 HASHED = 1 << 18  # numbers that are looked at together
+MOST_BLOCKS = 10_000  # of a network whose names are asked for; b6 has 108
 
 
 @dataclass(frozen=True)
@@ -157,11 +158,23 @@ def record(
 
 def _check_scales(arithmetic: Arithmetic, model: VAN) -> None:
     """Raise ValueError where a file of scales names what the network does not have: nothing would be rounded there."""
-    points = {} if arithmetic.scales is None else arithmetic.scales.points
-    there = {*model.tensors, *all_paths(model.config.depths, bool(model.config.classes))}
-    if strangers := [name for name in points if name not in there]:
-        more = f", and {len(strangers) - 1:,} more" if len(strangers) > 1 else ""
-        raise ValueError(f"the scales name {quote(strangers[0])}{more}: no layer, nor a tensor of the weights; leave it out")
+    if arithmetic.scales is not None:
+        arithmetic.scales.check_names(names_in(model.config), "no layer, nor a tensor of the weights")
+
+
+def names_in(config: Config) -> set[str]:
+    """Return the names of a network's layers, its input among them, and of its tensors."""
+    return {*all_paths(config.depths, bool(config.classes)), *(name for name, _ in parameter_shapes(config))}
+
+
+def names_of(metadata: Mapping[str, str]) -> set[str]:
+    """Return `names_in` of the network that a trace's metadata describe; none where they do not, as those of a test vector."""
+    text = metadata.get("config", "")
+    try:
+        config = Config(**parse_json(text, "its config", Budget(len(text))))
+        return names_in(config) if sum(config.depths) <= MOST_BLOCKS else set()
+    except (TypeError, ValueError, OverflowError):
+        return set()
 
 
 def _paths(model: VAN) -> list[str]:

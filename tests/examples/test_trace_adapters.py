@@ -168,4 +168,6 @@ def test_scopes_are_read_where_either_exporter_writes_them():
     dynamo = f"['', 'block1.0.mlp', '{act}', 'gelu']"
     nodes = [node("node_gelu", dynamo), node("/block1.0/mlp/fc1/Conv"), node("fused", "__import__")]
     graph = onnx.helper.make_graph(nodes, "g", [], [])
-    assert layers_of(graph) == {act: "node_gelu out", "block1.0.mlp.fc1": "/block1.0/mlp/fc1/Conv out"}
+    found, strangers = layers_of(graph)
+    assert found == {act: "node_gelu out", "block1.0.mlp.fc1": "/block1.0/mlp/fc1/Conv out"}
+    assert strangers == ["Gelu fused"]
