@@ -2,18 +2,19 @@
 // locks nothing: whoever wants to can look at everything at once.
 
 import { byId, el, put } from "./dom.js";
-import { dilatedSide, LARGE_KERNEL, NEAR_RULES, READS, spatialWeights } from "./lka.js";
-import { best, config, description, labelLanguage, shown } from "./network.js";
+import { dilatedSide, LARGE_KERNEL, mostDivided, NEAR_RULES, READS, spatialWeights, support } from "./lka.js";
+import { best, config, description, labelLanguage, layer, map, shown } from "./network.js";
 import { percent } from "./numbers.js";
-import { sideOf, subscribe } from "./state.js";
+import { set, sideOf, state, subscribe } from "./state.js";
 import { sentence, t } from "./text.js";
+import { UNIT } from "./van.js";
 import { accuracyWith, asked } from "./whatif.js";
 
 // `section` is where the step happens, `map` the map of it that a phone shows first, and `aside` says that the card would lie
 // on what the step is about where it lies by default. A question has `choices` texts; `answer()` gives the right one, counted
-// from 0, and what the page has found out for the text that says why.
+// from 0, and what the page has found out for the text that says why. `begin()` makes ready what a step speaks of.
 const STEPS = [
-  { name: "sum", section: "hook" },
+  { name: "sum", section: "hook", begin: towardsBoth },
   { name: "shrink", section: "overview", choices: 3, answer: smaller },
   { name: "near", section: "chain", map: "near" },
   { name: "far", section: "chain", map: "far", choices: 3, answer: () => ({ right: 1, reach: READS }) },
@@ -48,8 +49,10 @@ function pearl({ name, network }, i) {
 function open(step) {
   at = step;
   guess = null;
-  const { section, map } = STEPS[step];
-  const place = map && innerWidth < 640 ? byId(`map-${map}`).closest("article") : byId(section);
+  const { section, map: first, begin } = STEPS[step];
+  begin?.();
+  const map_of_it = first ? byId(`map-${first}`).closest("article") : section === "hook" && byId("hook-photo");
+  const place = (innerWidth < 640 && map_of_it) || byId(section);
   place.scrollIntoView({ block: "start" });
   draw();
   byId("guide").focus();
@@ -113,6 +116,14 @@ function onward() {
 
 // --- the answers ------------------------------------------------------------------------------------------------------
 
+// Where the attention of the open channel has one sign at all places, go to the channel that is nearest to half and half.
+function towardsBoth() {
+  const attention = `${state.block}.${UNIT}.conv1`;
+  const { values } = map(attention, state.channel);
+  const divided = values.some((value) => value < 0) && values.some((value) => value > 0);
+  if (!divided) set({ channel: mostDivided(layer(attention)) });
+}
+
 // On which stages the kernel is larger than the whole map.
 function smaller() {
   const sides = config.dims.map((_, i) => Math.ceil(sideOf(i + 1)));
@@ -138,7 +149,11 @@ async function means() {
 }
 
 function cheapest() {
-  const costs = [1, 3, 7].map((d) => spatialWeights(LARGE_KERNEL, d, NEAR_RULES.paper(d)));
-  const right = costs.indexOf(Math.min(...costs));
-  return { right, costs: costs.join(", "), far: dilatedSide(LARGE_KERNEL, 3) };
+  const dilations = [1, 3, 7];
+  const near = dilations.map(NEAR_RULES.paper);
+  const each = (count) => dilations.map((d, i) => count(LARGE_KERNEL, d, near[i]));
+  const costs = each(spatialWeights);
+  const written = { dilations, near, costs, far: each(dilatedSide), reads: each(support) };
+  const texts = Object.entries(written).map(([key, numbers]) => [key, numbers.join(", ")]);
+  return { right: costs.indexOf(Math.min(...costs)), ...Object.fromEntries(texts) };
 }

@@ -110,6 +110,15 @@ function writtenInTwo({ shares, constant }, at, total) {
   return digitsThatAdd([shares[at], total - shares[at] - constant, constant], total) === 2;
 }
 
+// The channel whose attention turns over as nearly half of the places as any.
+export function mostDivided({ data, shape: [, channels, h, w] }) {
+  const apart = Array.from({ length: channels }, (_, c) => {
+    const turned = data.subarray(c * h * w, (c + 1) * h * w).filter((value) => value < 0).length;
+    return Math.abs(2 * turned - h * w);
+  });
+  return apart.indexOf(Math.min(...apart));
+}
+
 // Where a map is lowest: the place whose feature the gate turns over most.
 export function lowest(values, w) {
   const at = values.indexOf(values.reduce((least, value) => Math.min(least, value), Infinity));

@@ -40,6 +40,7 @@ async function show(name, wished = {}) {
   shown.photo = { ...photo, ...answer, input };
   Object.assign(state, { ...beginning(wished), ...wished, photo: name, tap: null, flat: false });
   redraw(ALL);
+  for (const part of document.querySelectorAll("[inert]")) part.inert = false; // it shows a photo, and there is one now
   document.body.dataset.ready = name;
 }
 

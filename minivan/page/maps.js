@@ -60,7 +60,7 @@ export class MapView {
 export class PhotoView extends MapView {
   constructor(options) {
     super({ ...options, kind: "map photo" });
-    this.picture = el("img", { alt: "" });
+    this.picture = el("img", { alt: "", class: "picture" });
     this.root.prepend(this.picture);
   }
 

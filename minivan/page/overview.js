@@ -9,7 +9,7 @@ import { set, stageOf, state, subscribe } from "./state.js";
 import { t } from "./text.js";
 
 const CELL = 2; // CSS pixels for each position of a stage, and for each pixel of the photo
-const COLUMNS = [8, 8, 12, 12]; // channels side by side
+const COLUMNS = [6, 8, 12, 12]; // channels side by side
 const NARROW = [6, 8, 12, 20]; // the same on a phone
 
 export function startOverview() {

@@ -1,64 +1,78 @@
-// The view that is open as one PNG: five maps with the cursor, their numbers, and the sentence below them.
+// A section of the page, as it is now, as one PNG: an SVG that holds copies of the section's elements and the page's own style,
+// drawn on a canvas, under a line that says of which photo and place it is.
 
-import { STEPS } from "./chain.js";
-import { byId, el } from "./dom.js";
+import { byId, el, svg } from "./dom.js";
+import { description } from "./network.js";
 import { state } from "./state.js";
 import { isolated, t } from "./text.js";
 
-const [SIDE, GAP, MARGIN, SCALE] = [220, 24, 36, 2]; // points; the PNG has twice as many pixels
-const COUNT = Object.keys(STEPS).length;
-const WIDTH = 2 * MARGIN + COUNT * SIDE + (COUNT - 1) * GAP;
-const HEIGHT = 470;
-const LONGEST = 60; // characters of a photo's name
+const SCALE = 2; // pixels of the PNG to one of the page
+const MARGIN = 56; // pixels of the page, above the section
+const DRAWN = "position top left display width height opacity image-rendering box-shadow border-radius cursor".split(" ");
 
 export function startPicture() {
-  byId("save").addEventListener("click", () =>
-    drawn().toBlob((blob) => {
-      const address = URL.createObjectURL(blob);
-      const name = `minivan-${state.photo}-${state.block}-${state.channel}-${state.row}-${state.column}.png`;
-      el("a", { href: address, download: name.replace(/[^\w.-]/g, "_") }).click();
-      setTimeout(() => URL.revokeObjectURL(address), 10_000);
-    }),
-  );
+  for (const button of document.querySelectorAll(".save")) {
+    button.addEventListener("click", () => save(button).catch(({ message }) => failed(button, message)));
+  }
 }
 
-function drawn() {
-  const canvas = el("canvas", { width: SCALE * WIDTH, height: SCALE * HEIGHT });
-  const context = canvas.getContext("2d");
-  context.scale(SCALE, SCALE);
-  context.fillStyle = "#fff";
-  context.fillRect(0, 0, WIDTH, HEIGHT);
-  const write = (text, x, y, font, colour = "#1c2127") => {
-    context.font = `${font} "Helvetica Neue", Arial, "PingFang SC", "Microsoft YaHei", sans-serif`;
-    context.fillStyle = colour;
-    context.fillText(text, x, y);
-  };
+function failed(button, message) {
+  button.textContent = t("not_saved", { message });
+}
+
+async function save(button) {
+  const section = button.closest("section");
+  const canvas = await drawn(section);
+  const blob = await new Promise((done) => canvas.toBlob(done));
+  const address = URL.createObjectURL(blob);
   const { photo, block, channel, row, column } = state;
-  const letters = [...photo];
-  const name = letters.length > LONGEST ? `${letters.slice(0, LONGEST).join("")}…` : photo;
-  write(`${isolated(name)} · ${t("hook_where", { block, channel, row, column })}`, MARGIN, 44, "600 17px");
-  Object.keys(STEPS).forEach((step, i) => drawStep(context, write, step, MARGIN + i * (SIDE + GAP), 104));
-  write(byId("sentence").textContent, MARGIN, 420, "17px");
-  write("minivan", MARGIN, 448, "12px", "#565d66");
+  const name = `minivan-${photo}-${block}-${channel}-${row}-${column}-${section.id}.png`;
+  el("a", { href: address, download: name.replace(/[^\w.-]/g, "_") }).click();
+  setTimeout(() => URL.revokeObjectURL(address), 10_000);
+}
+
+async function drawn(section) {
+  const [width, height] = [document.documentElement.clientWidth, section.offsetHeight + MARGIN];
+  const source = new XMLSerializer().serializeToString(picture(section, width, height));
+  const image = el("img", { src: `data:image/svg+xml,${encodeURIComponent(source)}` });
+  await image.decode();
+  const canvas = el("canvas", { width: SCALE * width, height: SCALE * height });
+  canvas.getContext("2d").drawImage(image, 0, 0, canvas.width, canvas.height);
   return canvas;
 }
 
-function drawStep(context, write, step, left, top) {
-  const map = byId(`map-${step}`).querySelector("canvas");
-  write(t(`step_${step}`), left, top - 26, "600 16px");
-  write(t(`does_${step}`), left, top - 9, "12px", "#565d66");
-  context.imageSmoothingEnabled = false;
-  context.drawImage(map, left, top, SIDE, (SIDE * map.height) / map.width);
-  const cell = SIDE / map.width;
-  const place = [left + state.column * cell, top + state.row * cell, cell, cell];
-  for (const [colour, width] of [
-    ["#fff", 4],
-    ["#111", 2],
-  ]) {
-    context.strokeStyle = colour;
-    context.lineWidth = width;
-    context.strokeRect(...place);
+// The width is the window's, so that the style finds the same sizes in it.
+function picture(section, width, height) {
+  const style = el("style", {}, document.querySelector("style").textContent);
+  const body = el("body", { class: `taken ${description.light ? "light" : ""}` }, heading(), el("main", {}, copied(section)));
+  const held = svg("foreignObject", { width, height }, body);
+  return svg("svg", { width, height, viewBox: `0 0 ${width} ${height}`, lang: document.documentElement.lang }, style, held);
+}
+
+function heading() {
+  const { photo, block, channel, row, column, change } = state;
+  const parts = ["minivan", isolated(photo), t("hook_where", { block, channel, row, column })];
+  if (change !== "none") parts.push(t(`change_${change}`));
+  return el("p", {}, parts.join(" · "));
+}
+
+// A copy holds what the elements' attributes do not say: what is drawn on a canvas, chosen or ticked.
+function copied(section) {
+  const copy = section.cloneNode(true);
+  const pairs = (kind) => Array.from(copy.querySelectorAll(kind), (each, i) => [section.querySelectorAll(kind)[i], each]);
+  for (const [canvas, place] of pairs("canvas")) place.replaceWith(still(canvas));
+  for (const [input, each] of pairs("input")) {
+    each.setAttribute("value", input.value);
+    each.toggleAttribute("checked", input.checked);
   }
-  const value = byId(`value-${step}`).textContent;
-  write(value, left, top + SIDE + 32, "600 22px", value.startsWith("+") ? "#a84604" : "#11579c");
+  for (const [option, each] of pairs("option")) each.toggleAttribute("selected", option.selected);
+  for (const button of copy.querySelectorAll(".save")) button.style.visibility = "hidden"; // the rest stays where it is
+  return copy;
+}
+
+function still(canvas) {
+  const image = el("img", { src: canvas.toDataURL(), class: canvas.className });
+  const style = getComputedStyle(canvas);
+  for (const name of DRAWN) image.style.setProperty(name, style.getPropertyValue(name));
+  return image;
 }

@@ -119,6 +119,10 @@ export const TEXTS = {
     "proj_1 与 GELU 在此处得到的特征。GELU 几乎不放行负值，所以 u 不会低于 −0.17。",
   ],
   save: ["Save as PNG", "保存为 PNG"],
+  not_saved: [
+    "This browser cannot save it ({message})",
+    "此浏览器无法保存（{message}）",
+  ],
   same_scale: ["one scale for all five maps", "五张图使用同一个色标"],
   near_grid: ["The 5 x 5 window on u: products of weight and value.", "u 上的 5 × 5 窗口：权重与值的乘积。"],
   far_grid: [
@@ -261,8 +265,8 @@ export const TEXTS = {
   guide_wrong: ["No.", "不对。"],
   guide_sum: ["A sum", "求和"],
   guide_sum_text: [
-    "Point at places of the photo. The sentence always has the same form: what the place says, what its neighbours say, a constant. Find a place that is turned over, and one that is not; where a channel treats all places alike, ‹ and › at the top lead to others.",
-    "将指针移到照片的各个位置。句子的形式总是一样：这个位置的贡献、邻域的贡献、一个常数项。找一个被反号的位置，再找一个没有被反号的；如果这个通道对所有位置都一样，可用顶部的 ‹ 和 › 换一个通道。",
+    "Point at places of the photo. The sentence always has the same form: what the place says, what its neighbours say, a constant. Find a place that is turned over, and one that is not. ‹ and › at the top lead to other channels, some of which treat all places alike.",
+    "将指针移到照片的各个位置。句子的形式总是一样：这个位置的贡献、邻域的贡献、一个常数项。找一个被反号的位置，再找一个没有被反号的。可用顶部的 ‹ 和 › 换一个通道，有些通道对所有位置都一样。",
   ],
   guide_shrink: ["Smaller maps", "特征图逐级变小"],
   guide_shrink_text: [
@@ -278,25 +282,25 @@ export const TEXTS = {
   ],
   guide_near: ["Near", "近程"],
   guide_near_text: [
-    "Step one looks at 5 × 5 places of its own channel. Each coloured square is one product, weight times value; the list below adds them up. Move over the squares.",
-    "第一步读取本通道的 5 × 5 个位置。每个色块是一个乘积：权重乘以值；下面的列表把它们加起来。把指针移到色块上试试。",
+    "Step one, near, reads 5 × 5 places of u, each channel for itself: two places in every direction. Each coloured square below the map is one product, weight times value; the list adds them up. Point at a square.",
+    "第一步“近程”读取 u 的 5 × 5 个位置，向每个方向看两格，各通道独立计算。图下的每个色块是一个乘积：权重乘以值；列表把它们加起来。将指针移到一个色块上试试。",
   ],
   guide_far: ["Far", "远程"],
   guide_far_text: [
-    "Step two takes 7 × 7 places of near, three apart, so 7 × 3 = 21 is what the paper calls the kernel. How much of u does one far value really read?",
-    "第二步在“近程”图上取间隔为 3 的 7 × 7 个位置，论文因此称之为 7 × 3 = 21 的大核。一个“远程”值实际读取 u 的多大范围？",
+    "Step two, far, reads 7 × 7 places of the near map, three apart, again each channel for itself. The paper calls that a kernel of 7 × 3 = 21. How much of u does one far value really read?",
+    "第二步“远程”读取“近程”图上间隔为 3 的 7 × 7 个位置，各通道仍独立计算。论文称之为 7 × 3 = 21 的大核。一个“远程”值实际读取 u 的多大范围？",
   ],
   guide_far_0: ["21 × 21", "21 × 21"],
   guide_far_1: ["23 × 23", "23 × 23"],
   guide_far_2: ["49 × 49", "49 × 49"],
   guide_far_answer: [
-    "The outermost taps are 9 places from the middle, and each brings a 5 × 5 window, two places more: 2 × (9 + 2) + 1 = {reach}. Choose a tap below far to see its window on u.",
-    "最外侧的采样点离中心 9 个位置，各自带一个 5 × 5 窗口，又多出 2 个：2 × (9 + 2) + 1 = {reach}。点选“远程”下方的一个采样点，查看它在 u 上的窗口。",
+    "Three steps of 3 lead to the outermost tap, 9 places from the middle. What it reads there is a near value, which has read two places further: 2 × (9 + 2) + 1 = {reach}. Choose a square below far: its 5 × 5 window appears on u.",
+    "最外侧的采样点离中心三个间隔，即 9 个位置。它读到的是那里的“近程”值，而这个值又向外多读了 2 个位置：2 × (9 + 2) + 1 = {reach}。点选“远程”下方的一个方格，它的 5 × 5 窗口会出现在 u 上。",
   ],
   guide_mix: ["Mix", "混合"],
   guide_mix_text: [
-    "Step three looks at one place only, but at all channels of far there. The longest bars are the channels that this attention listens to. Click one to go there.",
-    "第三步只看一个位置，但看该处“远程”的所有通道。最长的几条就是这个注意力值主要依据的通道，点击可跳到该通道。",
+    "Step three, 1 × 1, reads one place only, but all channels of far there: nowhere else in LKA do channels meet. The longest bars are the channels that this attention listens to. Click one to go there.",
+    "第三步 1 × 1 只读取一个位置，但读取该处“远程”的所有通道：LKA 中只有这一步混合各通道。最长的几条就是这个注意力值主要依据的通道，点击可跳到该通道。",
   ],
   guide_gate: ["The gate", "门控"],
   guide_gate_text: [
@@ -307,8 +311,8 @@ export const TEXTS = {
   guide_gate_1: ["It stays +3", "仍是 +3"],
   guide_gate_2: ["It becomes −6", "变成 −6"],
   guide_gate_answer: [
-    "The gate is a multiplication by any number: it can turn a feature over, and make it larger. That is what blue means in the attention map.",
-    "门控就是乘以一个数，这个数没有限制：它可以使特征反号，也可以把它放大。注意力图中的蓝色就是这个意思。",
+    "The gate multiplies by any number. Below zero, blue on the attention map, it turns the feature over: what spoke for something now speaks against it. Between −1 and 1 it dims, beyond them it amplifies. A sigmoid, always between 0 and 1, could only dim.",
+    "门控就是乘以一个数，这个数没有限制。小于零时（注意力图中的蓝色）使特征反号：原来支持某个判断的，现在反对它。在 −1 与 1 之间使特征减弱，超出则放大。sigmoid 总在 0 与 1 之间，只能减弱。",
   ],
   guide_which: ["Where or which", "位置还是通道"],
   guide_which_text: [
@@ -321,17 +325,17 @@ export const TEXTS = {
     "{photo}: {before} {p} before, {then} {q} after. Try another photo.",
     "{photo}：改动前 {before} {p}，改动后 {then} {q}。换一张照片试试。",
   ],
-  guide_cost: ["The cost", "开销"],
+  guide_cost: ["Another d", "换一个 d"],
   guide_cost_text: [
-    "For K = 21, which dilation d takes the fewest weights, when the near kernel is 2d − 1 wide?",
-    "K = 21，近程卷积核宽 2d − 1 时，哪个膨胀率 d 所需的权重最少？",
+    "Another d changes both kernels: far has 21 / d taps a side, d apart, and near has to fill what lies between them; the paper makes it 2d − 1 wide. Which d takes the fewest weights?",
+    "换一个 d，两个卷积核都要变：远程卷积核每边有 21 / d 个采样点，间隔为 d；近程卷积核要填满采样点之间的位置，论文取宽 2d − 1。哪个 d 所需的权重最少？",
   ],
   guide_cost_0: ["d = 1", "d = 1"],
   guide_cost_1: ["d = 3", "d = 3"],
   guide_cost_2: ["d = 7", "d = 7"],
   guide_cost_answer: [
-    "Per channel they take {costs}. A larger d makes far smaller and near larger; at 3 far has {far} × {far} taps. Move the sliders: with a near kernel narrower than d, gaps turn red.",
-    "每个通道分别需要 {costs} 个权重。d 越大，远程卷积核越小，近程卷积核越大；d = 3 时远程卷积核有 {far} × {far} 个采样点。拖动滑块试试：近程卷积核比 d 窄时，空洞变红。",
+    "With d = {dilations} there are {far} far taps a side and a near kernel {near} wide: {costs} weights per channel, to read {reads} places a side. The reach hardly changes, the cost does. Move d, then make near narrower than d: what nobody reads any more turns red.",
+    "d = {dilations} 时，远程卷积核每边有 {far} 个采样点，近程卷积核宽 {near}：每个通道需要 {costs} 个权重，每边读取 {reads} 个位置。读取的范围变化不大，开销却不同。先拖动 d，再把近程卷积核调得比 d 窄：没有被读到的位置会变红。",
   ],
   // foot
   computed: [

@@ -141,22 +141,20 @@ export function conv2d(x, weight, bias, { stride = 1, padding = 0, dilation = 1,
   const [h, w] = [h_in, w_in].map((length) => Math.floor((length + 2 * padding - dilation * (side - 1) - 1) / stride) + 1);
   const y = zeros(n, c_out, h, w);
   const sums = new Float64Array(h * w); // of one output channel
-  // For each tap (a, b) of the kernel: from which output row or column on, and up to which, it falls on the map.
-  const rows = Array.from({ length: side }, (_, a) => reach(a * dilation - padding, stride, h_in, h));
-  const columns = Array.from({ length: side }, (_, b) => reach(b * dilation - padding, stride, w_in, w));
+  // For each tap of the kernel: the output rows and columns for which it falls on the map, and where, seen from output 0, 0.
+  const taps = Array.from({ length: side * side }, (_, i) => {
+    const [down, right] = [Math.floor(i / side) * dilation - padding, (i % side) * dilation - padding];
+    const [rows, columns] = [reach(down, stride, h_in, h), reach(right, stride, w_in, w)];
+    return { rows, columns, offset: down * w_in + right, stride, w, w_in };
+  });
   for (let image = 0; image < n; image++) {
     for (let o = 0; o < c_out; o++) {
       const first = Math.floor((o * groups) / c_out) * c_group; // the first input channel of this output's group
       sums.fill(bias.data[o]);
       for (let c = 0; c < c_group; c++) {
-        const map = (image * c_in + first + c) * h_in * w_in;
-        for (let a = 0; a < side; a++) {
-          for (let b = 0; b < side; b++) {
-            const tap = weight.data[((o * c_group + c) * side + a) * side + b];
-            const offset = map + (a * dilation - padding) * w_in + b * dilation - padding;
-            add_tap(sums, w, x.data, w_in, offset, stride, tap, rows[a], columns[b]);
-          }
-        }
+        const map = x.data.subarray((image * c_in + first + c) * h_in * w_in);
+        const kernel = weight.data.subarray((o * c_group + c) * side * side);
+        for (let i = 0; i < side * side; i++) add_tap(sums, map, kernel[i], taps[i]);
       }
       y.data.set(sums, (image * c_out + o) * h * w); // rounded to float32 here, once
     }
@@ -164,11 +162,11 @@ export function conv2d(x, weight, bias, { stride = 1, padding = 0, dilation = 1,
   return y;
 }
 
-// sums[i, j] += tap * x[offset + i * stride * w_in + j * stride] wherever the tap falls on the map.
-function add_tap(sums, w, x, w_in, offset, stride, tap, [top, bottom], [left, right]) {
+// sums[i, j] += weight * map[offset + i * stride * w_in + j * stride], wherever the tap falls on the map.
+function add_tap(sums, map, weight, { rows: [top, bottom], columns: [left, right], offset, stride, w, w_in }) {
   for (let i = top; i < bottom; i++) {
     const row = offset + i * stride * w_in;
-    for (let j = left; j < right; j++) sums[i * w + j] += tap * x[row + j * stride];
+    for (let j = left; j < right; j++) sums[i * w + j] += weight * map[row + j * stride];
   }
 }
 

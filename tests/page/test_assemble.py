@@ -192,7 +192,6 @@ def filled():
         "change_{}": offered(),
         "slider_{}": ("K", "d", "near", "C", "side"),
         "step_{}": steps,
-        "does_{}": steps,
         "rule_{}": ("paper", "least"),
         "cost_{}": ("lka", "mobilenet", "self", "dense"),
         "guide_{}": guide(),

@@ -5,7 +5,6 @@ import re
 
 import numpy as np
 import pytest
-from PIL import Image
 from support import ROOT
 from support.tab import LAPTOP, Opened
 
@@ -348,14 +347,16 @@ def test_the_guided_path_asks_first_and_the_page_answers(opened):
     assert found[6] == ("0" if before == then else "1")
 
 
-def test_the_view_is_saved_as_a_png(opened, tmp_path):
-    tab = opened.open(f"photo=coffee&block={PLACES[0]}")
-    with tab.expect_download() as download:
-        tab.click("#save")
-    assert download.value.suggested_filename == "minivan-coffee-block1.0-25-16-3.png"
-    download.value.save_as(tmp_path / "saved.png")
-    with Image.open(tmp_path / "saved.png") as picture:
-        assert picture.format == "PNG" and picture.size == (2536, 940)
+def test_the_first_step_of_the_path_finds_a_channel_that_turns_over_some_places_and_not_others(opened, layers):
+    tab = opened.open()
+    block, alike, *_ = at(tab, "block1.0&channel=2&place=14,7")
+    attention = layers[f"{block}.{paths.FACTOR}"]
+    assert (attention[alike] < 0).all()
+    tab.locator("[data-step='0']").press("Enter")
+    opened.drawn()
+    channel = int(re.search(r"\d+", tab.inner_text("#path-channel"))[0])
+    assert 0.2 < (attention[channel] < 0).mean() < 0.8
+    tab.locator("#guide .shut").click()
 
 
 def test_a_light_page_shows_every_number_of_its_photo(browser, model, layers, tmp_path):

@@ -6,7 +6,10 @@ from support.tab import Opened
 pytestmark = [pytest.mark.slow, pytest.mark.browser]
 
 
-@pytest.mark.parametrize(("scheme", "rules"), [("light", {}), ("dark", {"runOnly": ["color-contrast"]})])
+@pytest.mark.parametrize(
+    ("scheme", "rules"),
+    [("light", {"resultTypes": ["violations"]}), ("dark", {"runOnly": ["color-contrast"], "resultTypes": ["violations"]})],
+)
 def test_axe_finds_nothing_serious(opened, scheme, rules):
     from axe_playwright_python.sync_playwright import Axe
 
@@ -48,6 +51,32 @@ def test_the_pointer_moves_by_itself_until_it_is_stopped(browser, written):
     tab.wait_for_function("there => document.getElementById('hook-where').textContent !== there", arg=there)
     tab.click("#still")
     assert not tab.is_visible("#still")
+    context.close()
+
+
+def test_what_needs_a_photo_waits_for_the_first(browser, written):
+    """Until it is computed there is nothing that a key, a click or a choice could take apart, and nothing raises."""
+    context = browser.new_context(reduced_motion="reduce")
+    tab, raised = context.new_page(), []
+    tab.on("pageerror", lambda error: raised.append(str(error)))
+    tab.add_init_script("window.Worker = class { postMessage() {} };")
+    tab.goto(f"file://{written}")
+    tab.wait_for_selector("#sliders input")
+    parts = tab.evaluate(
+        """() => {
+            const parts = [...document.querySelectorAll("button, input, select, [tabindex='0']")];
+            const taken = parts.filter((each) => {
+                each.focus();
+                return document.activeElement === each;
+            });
+            return taken.map((each) => each.id || each.className || each.dataset.language || each.textContent);
+        }"""
+    )
+    sliders = [f"slider-{name}" for name in ("K", "d", "near", "C", "side")]
+    assert set(parts) == {"en", "zh", "choose", "thumb", "save", *sliders}
+    for part in ("#hook .save", "#whatif .save", "[data-language='zh']"):
+        tab.locator(part).press("Enter")
+    assert raised == []
     context.close()
 
 

@@ -7,6 +7,7 @@ look at each of them before it is committed.
 import io
 import json
 import os
+import re
 from pathlib import Path
 
 import numpy as np
@@ -115,3 +116,30 @@ def test_it_looks_as_it_did(seen, browser, tmp_path):
     far = np.abs(np.asarray(now, int) - np.asarray(kept, int)).max(axis=2) > NEAR
     rows = SHRUNK * np.flatnonzero(far.any(axis=1))
     assert far.mean() <= MOST_ELSEWHERE, f"{far.mean():.2%} of {size} have changed, in rows {rows}: {tmp_path}"
+
+
+SAVED = {"phone": "hook", "laptop": "whatif", "projector": "chain"}  # a section at each size
+
+
+def test_a_section_is_saved_as_it_looks(seen, tmp_path):
+    """At twice the size, below a line that says of what it is: photo, maps and marks, sums, what is ticked and chosen."""
+    size, tab = seen
+    section = SAVED[size]
+    tab.locator("#same-scale").check()
+    tab.locator("#slider-near").fill("2")
+    with tab.expect_download() as download:
+        tab.locator(f"#{section} .save").press("Enter")
+    view = re.search(r"block=(.*?)&channel=(\d+)&place=(\d+),(\d+)", tab.evaluate("location.hash"))
+    assert download.value.suggested_filename == f"minivan-coffee-{'-'.join(view.groups())}-{section}.png"
+    download.value.save_as(tmp_path / "saved.png")
+    tab.evaluate("() => document.activeElement.blur()")
+    tab.evaluate("() => { document.querySelector('.path').style.position = 'static'; }")  # not over what is looked at
+    shown = Image.open(io.BytesIO(tab.locator(f"#{section}").screenshot())).convert("RGB")
+    with Image.open(tmp_path / "saved.png") as picture:
+        assert picture.format == "PNG" and picture.width == 2 * tab.evaluate("document.documentElement.clientWidth")
+        saved = picture.convert("RGB").reduce(2)
+    left, above = (saved.width - shown.width) // 2, saved.height - shown.height
+    saved = saved.crop((left, above, left + shown.width, saved.height))
+    near = [np.asarray(each.reduce(6), int) for each in (shown, saved)]
+    far = np.abs(near[0] - near[1]).max(axis=2) > NEAR
+    assert far.mean() < 0.02, (f"{far.mean():.2%} of {section} are otherwise", tmp_path)

@@ -78,7 +78,7 @@ def test_every_change_is_the_one_that_was_measured(node, model, tmp_path):
     script = runpy.run_path(str(ROOT / "benchmarks" / "page.py"))
     ablate = runpy.run_path(str(ROOT / "examples" / "ablations" / "ablate.py"))
     x, config = tmp_path / "x.safetensors", tmp_path / "config.json"
-    images = image.prepare(ROOT / "examples" / "cat.jpg", model.card.preprocessing)[None]
+    images = np.ascontiguousarray(image.prepare(ROOT / "examples" / "cat.jpg", model.card.preprocessing)[None, :, 24:72, 24:72])
     safetensors_file.write(x, {"input": images}, {})
     config.write_text(json.dumps(dataclasses.asdict(model.config)))
     port(node, "changes", bundled()[0], config, x, tmp_path / "out.safetensors", *script["CHANGES"])
