@@ -165,8 +165,8 @@ CASES = (
     Case(
         "sparse", "A recording of the blocks alone: a fault between two of them",
         sparse, (COMPARE + " --layers 'block?.?' --layers head",),
-        "A convolution inside lacks its bias. Only what the blocks give was recorded: the block is found, and what comes after "
-        "it is cleared, though its numbers differ, too.",
+        "A convolution inside lacks its bias. Only what the blocks give was recorded: the block is found, the known faults are "
+        "tried on the layers inside, and what comes after it is cleared, though its numbers differ, too.",
     ),
     Case(
         "javascript", "JavaScript, the engine of minivan's page: sound",
