@@ -131,10 +131,11 @@ def fault(tmp_path, state, **options):
     return message
 
 
-@pytest.mark.parametrize("layout", LAYOUTS)
-def test_a_missing_tensor_and_a_misshapen_one_are_named_with_their_shapes(layout):
+@pytest.mark.parametrize(("first", "layout"), enumerate(LAYOUTS))
+def test_a_missing_tensor_and_a_misshapen_one_are_named_with_their_shapes(first, layout):
+    """Every parameter in one of the layouts."""
     rename, *_ = LAYOUTS[layout]
-    for name, shape in parameter_shapes(saved.SMALL):
+    for name, shape in list(parameter_shapes(saved.SMALL))[first :: len(LAYOUTS)]:
         state = described(saved.SMALL)
         wrong = (shape[0] + 1, *shape[1:])
         state[name] = replace(state[name], shape=wrong)

@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from support.compare import assert_bit_equal, assert_close
 from support.judge import F, torch
@@ -42,6 +42,7 @@ def normal(shape, seed, scale=1.0):
     return (np.random.default_rng(seed).normal(size=shape) * scale).astype(np.float32)
 
 
+@settings(max_examples=25)  # an example is three derivatives
 @given(convolutions(), st.data())
 def test_conv2d(case, data):
     x, weight, _, attributes = case
