@@ -139,11 +139,13 @@ class Examined:
                 raise
             damage = _line(error)
         else:
-            if not unended.is_doubtful(self.look.parts, opened[0], self.look.scale):
+            if not unended.is_doubtful(self.look, opened[0]):
                 return opened
             del opened  # before it is decoded again
         try:
-            picture, missing = unended.decoded(self.look.parts, lambda data: _load(self.look, data))
+            picture, missing = unended.decoded(self.look, lambda data: _load(self.look, data))
+        except ImageError:
+            raise
         except (OSError, ValueError) as error:
             raise ImageError(f"damaged image: {damage or _line(error)}") from None
         if missing and not truncated:
