@@ -155,6 +155,7 @@ def test_what_is_not_read_is_named():
         (b"%PDF-1.7", "a PDF is nothing that minivan reads: it reads JPEG, PNG"),
         (b"%!PS-Adobe-3.0 EPSF-3.0", "a PostScript file is nothing"),
         (b"\xff\x0a", "a JPEG XL file, which minivan does not read: export it as JPEG or PNG"),
+        (b"\0\0\0\x18ftypcrx \0\0\0\1crx isom", "a camera's raw file, which minivan does not read: export it as JPEG or PNG"),
         (b"\0\0\0\x18ftypisom\0\0\0\0isomiso2", "a film is nothing"),
         (b"  <svg xmlns", "an SVG drawing is nothing"),
         (b"PK\3\4", "a zip file is nothing"),

@@ -300,6 +300,26 @@ def test_a_webp_that_ends_in_its_metadata_is_whole(name):
         assert np.array_equal(seen(plain[:4] + struct.pack("<I", size) + plain[8:]), seen(plain))
 
 
+def test_the_last_byte_of_a_webp_may_be_missing_where_it_belongs_to_no_chunk():
+    """A chunk of an odd size has one more byte behind it, of no meaning."""
+    data = encode(photo(size=(4, 9)), "WEBP", lossless=True)
+    assert data[16] % 2 == 1 and np.array_equal(seen(data[:-1]), seen(data))
+
+
+def test_of_a_webp_film_the_first_picture_is_all_that_is_needed():
+    data = encode(photo(), "WEBP", save_all=True, append_images=[photo("L")], lossless=True)
+    second = data.rindex(b"ANMF")
+    for cut in (data, data[: second + 60], data[: second + 3], data[:second]):
+        assert np.array_equal(seen(cut), photo())
+        assert b"".join(image.examine(cut).look.parts).count(b"ANMF") == 1
+
+
+def test_a_webp_of_a_few_bytes_is_said_to_have_no_picture():
+    for name in (b"VP8X", b"VP8 ", b"VP8L"):
+        with pytest.raises(ImageError, match="a WebP file without a picture"):
+            image.decode(b"RIFF\x0c\0\0\0WEBP" + name + b"\0\0\0\0")
+
+
 def test_the_end_of_a_png_and_of_a_gif_may_be_missing():
     png_file, gif = encode(SMALL), encode(SMALL.quantize(50), "GIF")
     for data in (png_file[:-1], png_file[:-12], png_file[:-12] + chunk(b"tEXt", b"key\0" + bytes(99))[:50]):
