@@ -13,7 +13,7 @@ from support.pictures import chunk, encode, photo
 from support.tiff_photos import DEFLATE, DIFFERENCES, LZMA, LZW, PACKBITS, RAW, photo_tiff
 
 from minivan import image
-from minivan.image import ImageError, bounds
+from minivan.image import ImageError, bounds, decoding
 
 pytestmark = pytest.mark.loop
 
@@ -200,16 +200,39 @@ def test_damaged_photos_of_odd_samples_are_a_picture_or_one_line():
             assert len(str(error).splitlines()) == 1
 
 
-def png_of(values, bits, colour, key=()):
+PASSES = ((0, 0, 8, 8), (0, 4, 8, 8), (4, 0, 8, 4), (0, 2, 4, 4), (2, 0, 4, 2), (0, 1, 2, 2), (1, 0, 2, 1))  # Adam7
+
+
+def png_of(values, bits, colour, key=(), interlaced=False):
     """Return a PNG file of samples (H, W, C) of so many bits, of which one colour may be transparent."""
     height, width, _ = values.shape
-    rows = values.reshape(height, -1)
-    digits = (rows[..., None] >> np.arange(bits - 1, -1, -1)) & 1
-    lines = np.packbits(digits.astype(np.uint8).reshape(height, -1), axis=1)
-    packed = zlib.compress(b"".join(b"\0" + line.tobytes() for line in lines))
-    head = chunk(b"IHDR", struct.pack(">IIBBBBB", width, height, bits, colour, 0, 0, 0))
+    lines = []
+    for top, left, down, across in PASSES if interlaced else ((0, 0, 1, 1),):
+        part = values[top::down, left::across]
+        digits = (part.reshape(len(part), -1)[..., None] >> np.arange(bits - 1, -1, -1)) & 1
+        rows = np.packbits(digits.astype(np.uint8).reshape(len(part), -1), axis=1)
+        lines += [b"\0" + row.tobytes() for row in rows] if part.size else []
+    head = chunk(b"IHDR", struct.pack(">IIBBBBB", width, height, bits, colour, 0, 0, int(interlaced)))
     said = chunk(b"tRNS", struct.pack(f">{len(key)}H", *key)) if key else b""
-    return b"\x89PNG\r\n\x1a\n" + head + said + chunk(b"IDAT", packed) + chunk(b"IEND", b"")
+    return b"\x89PNG\r\n\x1a\n" + head + said + chunk(b"IDAT", zlib.compress(b"".join(lines))) + chunk(b"IEND", b"")
+
+
+@pytest.mark.parametrize(("count", "keyed"), [(3, False), (4, False), (3, True)])
+@pytest.mark.parametrize("interlaced", [False, True])
+def test_rounding_sixteen_bits_holds_no_more_than_is_stated(count, keyed, interlaced):
+    """Pillow holds the picture, its lower bytes and its transparency meanwhile. Every level is there twice."""
+    values = (np.arange(1 << 17) >> 1).reshape(512, 256, 1).repeat(count, axis=2)
+    key = (777, 777, 777) if keyed else ()
+    examined = image.examine(png_of(values, 16, 2 if count == 3 else 6, key, interlaced))
+    tracemalloc.start()
+    try:
+        made = decoding._deep(examined.look)
+        assert tracemalloc.get_traced_memory()[1] <= examined.look.held - (4 + 4 + 1) * examined.look.pixels
+    finally:
+        tracemalloc.stop()
+    got = np.asarray(made)
+    assert np.array_equal(got[..., :3], np.rint(values / 257)[..., :3])
+    assert not keyed or np.array_equal(got[..., 3], 255 * (values[..., 0] != 777))
 
 
 @pytest.mark.parametrize(("bits", "colour"), [(1, 0), (2, 0), (4, 0), (8, 0), (16, 0), (8, 2), (16, 2)])
