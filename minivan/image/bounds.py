@@ -37,8 +37,8 @@ def walked(size: int) -> int:
 def patches(width: int, height: int, pixels: int = 0) -> Iterator[tuple[int, int, int, int]]:
     """Yield the parts of a picture that are converted at once, in reading order: left, top, right and bottom of each.
 
-    A part is some whole rows, or of a row that is longer than so many pixels, STRIP where nothing is said, a piece, which begins
-    at a multiple of them.
+    A part is some whole rows, or of a row that is longer than `pixels` (STRIP where nothing is said) a piece, which begins at a
+    multiple of that.
     """
     most = pixels or STRIP
     wide = max(1, min(width, most))
