@@ -9,7 +9,7 @@ import zlib
 import numpy as np
 import pytest
 from PIL import Image
-from support.pictures import chunk, encode, photo
+from support.pictures import chunk, encode, photo, tiff
 from support.tiff_photos import DEFLATE, DIFFERENCES, LZMA, LZW, PACKBITS, RAW, photo_tiff
 
 from minivan import image
@@ -150,6 +150,8 @@ def test_transparent_inks_lie_over_white(kind, bits):
         ({262: [4]}, "a mask"),
         ({262: [32803]}, "a camera's raw values"),
         ({262: [6], 530: [2, 2]}, "photometric interpretation 6"),
+        ({50706: [1], 258: [8] * 3}, r"raw values \(DNG\)"),
+        ({254: [1], 330: [8], 258: [8] * 3}, "begins with a preview, 9 x 9 pixels"),
         ({258: [5, 6, 5]}, "5 and 6 bits|of bands of 5 and 6"),
         ({259: [50002]}, "compression 50002, JPEG XL"),
         ({259: [33003], 258: [8, 8, 8]}, "compression 33003, JPEG 2000"),
@@ -164,6 +166,21 @@ def test_what_nobody_reads_is_refused_by_name(changed, words):
     with pytest.raises(ImageError, match=words) as error:
         image.decode(photo_tiff(drawn((9, 9, 3), 16), RGB, changed=changed))
     assert len(str(error.value).splitlines()) == 1 and "damaged" not in str(error.value)
+
+
+def test_a_raw_file_of_canon_is_told_by_its_first_bytes():
+    """Its first directory has a preview, and no tag that says so."""
+    said = {256: (4, [4]), 257: (4, [4]), 258: (3, [8]), 262: (3, [1]), 273: (4, [0]), 278: (4, [4]), 279: (4, [16])}
+    data = tiff(said, b"CR\2\0" + bytes(4))
+    with pytest.raises(ImageError, match="begins with a preview, 4 x 4 pixels"):
+        image.decode(data)
+    assert seen(data.replace(b"CR", b"CS")).shape == (4, 4, 3)
+
+
+def test_a_photo_with_smaller_copies_of_itself_is_read():
+    for changed in ({254: [0], 330: [8]}, {254: [1]}, {330: [8]}):
+        values = drawn((9, 9, 3), 8)
+        assert np.array_equal(seen(photo_tiff(values, RGB, changed=changed)), values)
 
 
 def wide(kind, width=1 << 17):
