@@ -58,6 +58,10 @@ export const TEXTS = {
     "{name} is too narrow: choose an image that is at most 100 times as long as wide.",
     "{name} 太窄：长宽比不能超过 100。",
   ],
+  invisible: [
+    "{name} is transparent everywhere, and this browser shows nothing of it: save it without transparency.",
+    "{name} 完全透明，浏览器显示不出任何内容：请保存为不透明的图片。",
+  ],
   not_computed: [
     "{name} could not be taken apart ({message}): reload the page, or choose another photo.",
     "{name} 无法拆解（{message}）：请重新加载页面，或换一张照片。",

@@ -214,7 +214,7 @@ VARIABLE = {  # keys that come by way of a variable; each stands in the code as 
         "before",
         "after",
     ),
-    *("likely", "all_classes", "dropped", "reading", "too_large", "too_narrow", "no_image", "not_computed"),
+    *("likely", "all_classes", "dropped", "reading", "too_large", "too_narrow", "invisible", "no_image", "not_computed"),
 }
 
 

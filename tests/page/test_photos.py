@@ -5,7 +5,7 @@ import io
 import numpy as np
 import pytest
 from PIL import Image
-from support import ROOT
+from support import ROOT, profiles
 
 from minivan import image
 from minivan.reference import softmax
@@ -80,6 +80,30 @@ def test_transparent_pixels_lie_over_white(opened, model):
     labels, shares = shown(tab)
     wanted = by_python(model, data)
     assert labels[0] == wanted[0][0] and abs(shares[0] - wanted[1][0]) <= 0.5
+
+
+def test_a_profile_is_heeded_as_classify_heeds_it(opened, model):
+    """What telephones and cameras write: numbers that mean other colours than sRGB's."""
+    picture = Image.open(EXAMPLES / "four.jpg").convert("RGB")
+    tab = opened.open()
+    for kind, space in (("PNG", "Adobe RGB"), ("JPEG", "Display P3")):
+        data, name = profiles.with_profile(picture, kind, profiles.profile(space)), f"{space}.{kind.lower()}"
+        drop(opened, name, data)
+        labels, shares = shown(tab)
+        wanted = by_python(model, data)
+        assert labels == wanted[0] and np.abs(np.subtract(shares, wanted[1])).max() <= 0.5, name
+    unheeded = by_python(model, profiles.with_profile(picture, "JPEG", profiles.profile("sRGB")))
+    assert abs(unheeded[1][0] - wanted[1][0]) > 2  # without its profile the last one is another photo
+
+
+def test_what_is_transparent_everywhere_is_refused(opened):
+    """Nothing of it reaches the page; a picture that is white all over is one."""
+    tab, clear = opened.open(), Image.open(EXAMPLES / "cat.jpg").convert("RGBA")
+    clear.putalpha(0)
+    tab.set_input_files("#chooser", file("unseen.png", png(clear)))
+    tab.wait_for_function("() => document.getElementById('drop-said').textContent.startsWith('unseen.png is transparent')")
+    assert tab.inner_text("#path-photo") == "coffee"
+    drop(opened, "white.png", png(Image.new("RGBA", (96, 96), "white")))
 
 
 @pytest.mark.parametrize(
