@@ -107,7 +107,7 @@ function ownShare(unit, u, channel, row, column) {
 }
 
 function writtenInTwo({ shares, constant }, at, total) {
-  return digitsThatAdd([shares[at], total - shares[at] - constant, constant], total) === 2;
+  return digitsThatAdd([shares[at], total - shares[at] - constant, constant], total).digits === 2;
 }
 
 // The channel whose attention turns over as nearly half of the places as any.

@@ -8,8 +8,8 @@ export const TEXTS = {
     "网络正在看一张照片。在每个位置上，它把提取到的特征乘以一个数，即注意力；这个数本身是一个和，下面把它拆开来看。",
   ],
   sentence: [
-    "This place alone says {place}. Its neighbourhood says {neighbours}. A constant says {constant}. So it is multiplied by {attention}.",
-    "这个位置自身贡献 {place}，邻域贡献 {neighbours}，常数项贡献 {constant}。因此这里的特征要乘以 {attention}。",
+    "This place alone says {place}. Its neighbourhood says {neighbours}. A constant says {constant}.{rounding} So it is multiplied by {attention}.",
+    "这个位置自身贡献 {place}，邻域贡献 {neighbours}，常数项贡献 {constant}{rounding}。因此这里的特征要乘以 {attention}。",
   ],
   verdict: ["A factor of {factor}: the gate {verdict}.", "乘数为 {factor}：门控{verdict}。"],
   turns: ["turns it over and dims it", "使其反号并减弱"],
@@ -133,7 +133,7 @@ export const TEXTS = {
     "The 7 x 7 taps on near: products. Enter opens a tap, Escape closes it.",
     "“近程”图上的 7 × 7 个采样点：权重与值的乘积。按回车打开一个，按 Esc 关闭。",
   ],
-  tap_on: ["{row}, {column}: {weight} × {value} = {product}", "{row}, {column}：{weight} × {value} = {product}"],
+  tap_on: ["{row}, {column}: {weight} × {value} {equals} {product}", "{row}, {column}：{weight} × {value} {equals} {product}"],
   tap_off: ["{row}, {column} is off the map: weight {weight} meets padding, 0", "{row}, {column} 在图外：权重 {weight} 乘的是填充的 0"],
   far_off: [
     "{on} of {all} taps fall on the map; {off}, hatched, multiply padding. Choose one.",
@@ -143,6 +143,11 @@ export const TEXTS = {
   others: ["the other {count}", "其余 {count} 项"],
   bias: ["bias", "偏置"],
   rounding: ["rounding", "舍入"],
+  rounding_said: [" Rounding adds {rounding}.", "，舍入误差 {rounding}"],
+  before_rounding: [
+    "In the three lists products are of the numbers before rounding: the factors as shown give nearly the same.",
+    "三个列表中的乘积由未舍入的数算出；用显示的因数相乘，末位会略有出入。",
+  ],
   gate_verdict: ["The gate {verdict}.", "门控{verdict}。"],
   gate_line: ["On a line from −{end} to {end} the attention is {value}.", "在 −{end} 到 {end} 的数轴上，注意力是 {value}。"],
   zone_turns: ["turns over", "反号"],
@@ -153,8 +158,8 @@ export const TEXTS = {
   who_title: ["Who decided this?", "这个值由哪些位置决定？"],
   who_map: ["The attention value at the cursor, split over the places of the photo.", "光标处的注意力值，分解到照片的各个位置。"],
   who_said: [
-    "{reached} places have a say. Together they say {places}; the biases, whatever the photo, say {constant}; that is the attention, {attention}.",
-    "共有 {reached} 个位置参与，合计贡献 {places}；偏置项与照片无关，贡献 {constant}；两者之和即注意力 {attention}。",
+    "{reached} places have a say. Together they say {places}; the biases, whatever the photo, say {constant}.{rounding} That is the attention, {attention}.",
+    "共有 {reached} 个位置参与，合计贡献 {places}；偏置项与照片无关，贡献 {constant}{rounding}；合计即注意力 {attention}。",
   ],
   who_largest: ["The loudest of them (row, column):", "贡献最大的位置（行, 列）："],
   who_lead: [
@@ -254,8 +259,8 @@ export const TEXTS = {
   all_classes: ["all classes", "全部类别"],
   cam_map: ["The class map over the photo. Arrow keys choose a place.", "叠加在照片上的类激活图。用方向键选择位置。"],
   cam_said: [
-    "{name}: the places say {mean} on average, the bias {bias}; together the logit, {logit}.",
-    "{name}：各位置平均贡献 {mean}，偏置贡献 {bias}；两者之和即 logit {logit}。",
+    "{name}: the places say {mean} on average, the bias {bias}.{rounding} Together that is the logit, {logit}.",
+    "{name}：各位置平均贡献 {mean}，偏置贡献 {bias}{rounding}；合计即 logit {logit}。",
   ],
   cam_hint: ["Point at the photo: what one place says.", "将指针移到照片上，查看单个位置的贡献。"],
   cam_place: ["Row {row}, column {column} of the last stage says {value}.", "最后一个阶段第 {row} 行第 {column} 列贡献 {value}。"],

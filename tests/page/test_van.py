@@ -5,6 +5,7 @@ import json
 import re
 import runpy
 import subprocess
+from decimal import Decimal
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +14,7 @@ from support import ROOT
 from support.compare import assert_close
 from tolerances import EXACT_NETWORK
 
-from minivan import geometry, image, lka
+from minivan import geometry, image, lka, paths
 from minivan.checkpoint import bundled, safetensors_file
 from minivan.cli import main
 from minivan.ops import activation
@@ -123,6 +124,39 @@ def test_every_float16_is_read_exactly_and_written_as_python_writes_it(node, tmp
 def signed(value, digits):
     text = f"{value:+.{digits}f}"
     return text[1:] if float(text) == 0 else text.replace("-", "\u2212")
+
+
+@in_node
+def test_at_every_place_the_sentence_adds_up_and_the_gate_multiplies_as_written(node, model, layers, tmp_path):
+    """All channels and places of the first block. What none of the digits would do for says so."""
+    block = "block1.0"
+    u, factor, gated = (layers[f"{block}.{path}"] for path in (paths.GATED, paths.FACTOR, paths.UNIT))
+    ops, tensors = model.engine.ops, {name: model.tensors[f"{block}.{paths.UNIT}.{name}"] for name in unit_names()}
+    middle = tensors["conv0.weight"][:, 0, 2, 2].astype(np.float64) * tensors["conv_spatial.weight"][:, 0, 3, 3]
+    own = np.einsum("oc,c,chw->ohw", tensors["conv1.weight"][:, :, 0, 0], middle, u.astype(np.float64))
+    v = ops.conv2d(np.zeros_like(u)[None], tensors["conv0.weight"], tensors["conv0.bias"], padding=2, groups=len(u))
+    far = {"padding": 9, "dilation": 3, "groups": len(u)}
+    v = ops.conv2d(v, tensors["conv_spatial.weight"], tensors["conv_spatial.bias"], **far)
+    constant = ops.conv2d(v, tensors["conv1.weight"], tensors["conv1.bias"])[0].astype(np.float64)
+    sums = np.stack([own, factor - own - constant, constant, factor.astype(np.float64)], axis=-1).reshape(-1, 4)
+    products = np.stack([u, factor, gated], axis=-1).reshape(-1, 3)
+    (tmp_path / "in").write_text(json.dumps({"sums": sums.tolist(), "products": products.tolist()}))
+    found = printed(node, "written", tmp_path / "in")
+    for texts in found["sums"]:
+        *terms, total = (Decimal(text.replace("\u2212", "-")) for text in texts)
+        assert sum(terms) == total, texts
+    about = 0
+    for *texts, equals, shown in found["products"]:
+        a, b, product = (Decimal(text.replace("\u2212", "-")) for text in (*texts, shown))
+        assert (equals == "=") == (abs(a * b - product) < Decimal("0.0005")), (texts, shown)
+        about += equals != "="
+    assert about < len(products) / 1000
+    rounded = sum(float(rounding.replace("\u2212", "-")) != 0 for *_, rounding, _ in found["sums"])
+    assert 0 < rounded < len(sums) / 10
+
+
+def unit_names():
+    return [f"{name}.{kind}" for name in ("conv0", "conv_spatial", "conv1") for kind in ("weight", "bias")]
 
 
 @in_node
