@@ -144,7 +144,7 @@ async function means() {
     p: percent(before.probability),
     then: el("span", { lang: labelLanguage }, then.label),
     q: percent(then.probability),
-    more: accuracyWith("mean"),
+    more: [accuracyWith("mean"), t("after_training")].filter(Boolean).join(" "),
   };
 }
 

@@ -6,7 +6,7 @@ import { byId, coloured, el, put } from "./dom.js";
 import { lowest, READS, split, telling, within } from "./lka.js";
 import { frame, PhotoView, reach } from "./maps.js";
 import { description, layer, map, shown, tensor } from "./network.js";
-import { digitsThatAdd, sign, signed } from "./numbers.js";
+import { digitsThatAdd, percent, sign, signed } from "./numbers.js";
 import { set, state, subscribe } from "./state.js";
 import { roundingSaid } from "./sums.js";
 import { sentence, t } from "./text.js";
@@ -67,9 +67,11 @@ export function preview(picture) {
 function drawAnswer() {
   if (!shown.photo) return;
   photo.photo(shown.photo.picture);
-  const sure =
-    description.not_sure === null || shown.photo.probabilities.reduce((a, b) => Math.max(a, b)) >= description.not_sure;
-  put(byId("answer"), classBars(shown.photo.probabilities, 5), sure ? null : el("p", { class: "note" }, t("not_sure")));
+  const { probabilities } = shown.photo;
+  const limit = description.not_sure;
+  const sure = limit === null || probabilities.reduce((a, b) => Math.max(a, b)) >= limit;
+  const said = sure ? null : el("p", { class: "note" }, t("not_sure", { limit: percent(limit, 0) }));
+  put(byId("answer"), classBars(probabilities, 5), said);
   put(byId("photo-note"), shown.photo.note ? t(shown.photo.note) : "");
 }
 

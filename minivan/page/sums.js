@@ -25,7 +25,8 @@ export function sumTable({ terms, bias, total, totalLabel, most = 5 }) {
 
 // What rounding has cost a sum that is written as a sentence: a clause of it, or nothing.
 export function roundingSaid(rounding, digits) {
-  return rounding === 0 ? "" : el("span", { class: "faint" }, sentence("rounding_said", { rounding: coloured(rounding, digits) }));
+  if (rounding === 0) return "";
+  return el("span", { class: "faint" }, sentence("rounding_said", { rounding: coloured(rounding, digits) }));
 }
 
 function factors({ weight, value }) {

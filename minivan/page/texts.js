@@ -31,7 +31,10 @@ export const TEXTS = {
   ],
   still: ["Stop the pointer", "停止自动移动"],
   answer_title: ["What the network says", "网络的回答"],
-  not_sure: ["It is not sure: below this probability most of its answers are wrong.", "网络没有把握：概率低于这个值时，它的回答大多是错的。"],
+  not_sure: [
+    "It is not sure: below {limit}, the limit that the card of these weights sets.",
+    "网络没有把握：概率低于 {limit}，即这些权重所附说明规定的界限。",
+  ],
   works_coffee: ["A cup seen from above, as in training: this works.", "俯拍的杯子，与训练图像相似：识别正确。"],
   works_cat: ["A cat's face fills the photo: this works, if not with great certainty.", "猫脸占满照片：识别正确，但把握不大。"],
   fails_rocket: [

@@ -1,11 +1,9 @@
 """The page in Chromium: its numbers against `exact`, and everything that a hand can do to it."""
 
-import json
 import re
 
 import numpy as np
 import pytest
-from support import ROOT
 from support.tab import LAPTOP, Opened
 
 from minivan import image, lka, page, paths, shipped
@@ -67,6 +65,11 @@ def test_the_answer_is_pythons(opened, layers, model):
     assert tab.locator("#answer .label").all_inner_texts() == [model.card.label(i).short for i in best]
     assert tab.locator("#answer .p").all_inner_texts() == [f"{100 * probabilities[i]:.1f} %" for i in best]
     assert tab.locator("#stages .label").all_inner_texts() == tab.locator("#answer .label").all_inner_texts()
+
+
+def test_an_answer_that_is_not_sure_says_where_the_limit_lies(opened, model):
+    tab = opened.open("photo=astronaut&block=block1.0&channel=25&place=16,3", "astronaut")
+    assert f"not sure: below {model.card.not_sure:.0%}".replace("%", " %") in tab.inner_text("#answer")
 
 
 def at(tab, address):
@@ -318,40 +321,6 @@ def test_painting_over_the_photo_reaches_further_with_every_stage(opened):
     assert reached == sorted(reached) and reached[-1] == 1
 
 
-def test_the_guided_path_asks_first_and_the_page_answers(opened):
-    """All eight steps; of the five questions each choice is judged, and one of them is right."""
-    tab = opened.open()
-    found = {}
-    for step in range(8):
-        tab.locator(f"[data-step='{step}']").press("Enter")
-        tab.wait_for_selector("#guide:focus")
-        assert f"Step {step + 1} of 8" in tab.inner_text("#guide .count")
-        for choice in range(tab.locator("[data-choice]").count()):
-            tab.locator(f"[data-choice='{choice}']").press("Enter")
-            tab.wait_for_function("() => /^(Yes|No)[.]/.test(document.getElementById('guide-answer').textContent)")
-            tab.wait_for_selector(f"[data-choice='{choice}'].right, [data-choice='{choice}'].wrong")
-            right = tab.get_attribute("#guide .right", "data-choice")
-            assert found.setdefault(step, right) == right
-            assert tab.inner_text("#guide-answer").startswith("Yes." if int(right) == choice else "No.")
-            assert "{" not in tab.inner_text("#guide") and "undefined" not in tab.inner_text("#guide")
-        if step in (1, 3, 7):
-            told = {1: "24, 12, 6, 3: on 3 stages", 3: "= 23", 7: "442, 74, 178"}[step]
-            assert told in tab.inner_text("#guide-answer")
-        if step == 6:
-            answer = tab.inner_text("#guide-answer")
-    assert {step: right for step, right in found.items() if step != 6} == {1: "2", 3: "1", 5: "2", 7: "1"}
-    measured = json.loads((ROOT / "minivan" / "page" / "figures.json").read_text(encoding="utf-8"))
-    right = [f"{100 * measured['accuracy'][change] / measured['images']:.1f} %" for change in ("none", "mean")]
-    assert f"Of {measured['images']} labelled images {right[0]} are right before, {right[1]} after." in answer
-    tab.locator("#guide .shut").click()
-    assert not tab.is_visible("#guide")
-    tab.locator("#means").click()  # the same, further down
-    tab.wait_for_selector("#means-answer .after .p")
-    before, then = (tab.inner_text(f"#means-answer .{when} .label >> nth=0") for when in ("before", "after"))
-    assert f"{then} {tab.inner_text('#means-answer .after .p >> nth=0')}" in answer
-    assert found[6] == ("0" if before == then else "1")
-
-
 def test_the_first_step_of_the_path_finds_a_channel_that_turns_over_some_places_and_not_others(opened, layers):
     tab = opened.open()
     block, alike, *_ = at(tab, "block1.0&channel=2&place=14,7")
@@ -370,10 +339,11 @@ def test_a_light_page_shows_every_number_of_its_photo(browser, model, layers, tm
     assert size < 2_000_000
     context = browser.new_context(viewport=LAPTOP, reduced_motion="reduce")
     opened = Opened(context, file)
-    tab = opened.load("#block=block4.1&channel=255&place=2,2")
+    tab = opened.load("#block=block4.1&channel=255&place=2,2&whatif=sigmoid")
     for step, path in STEPS.items():
         assert shown(tab, f"#value-{step}") == pytest.approx(layers[f"block4.1.{path}"][255, 2, 2], abs=5.01e-4)
     assert not tab.is_visible("#choose") and not tab.is_visible(".trained")
+    tab.wait_for_function("() => location.hash.includes('place=2,2') && !location.hash.includes('whatif')")
     assert "LKA computed here" in tab.inner_text("#agreement") and "research and education" in tab.inner_text("footer")
     tab.evaluate(
         """() => {
