@@ -75,8 +75,8 @@ function drawMaps() {
 }
 
 function legend(scale) {
-  const end = (value) => el("span", {}, signed(value, scale < 0.1 ? 3 : 1));
-  return [end(-scale), el("span", { class: "ramp" }), end(scale)];
+  const end = (than, value) => el("span", {}, `${than} ${signed(value, scale < 0.1 ? 3 : 1)}`);
+  return [end("≤", -scale), el("span", { class: "ramp" }), end("≥", scale)]; // what lies beyond has the colour of the end
 }
 
 function drawCursor() {

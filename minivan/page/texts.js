@@ -61,6 +61,10 @@ export const TEXTS = {
     "{name} is too narrow: choose an image that is at most 100 times as long as wide.",
     "{name} 太窄：长宽比不能超过 100。",
   ],
+  not_held: [
+    "The link is about {name}, a photo that this file does not hold: ask whoever sent it for the photo.",
+    "链接所指的照片 {name} 不在本文件中：请向发送链接的人索取这张照片。",
+  ],
   invisible: [
     "{name} is transparent everywhere, and this browser shows nothing of it: save it without transparency.",
     "{name} 完全透明，浏览器显示不出任何内容：请保存为不透明的图片。",
@@ -82,7 +86,7 @@ export const TEXTS = {
   channel_on: ["next channel", "下一个通道"],
   block_label: ["block", "块"],
   // overview
-  overview_title: ["The network: four stages, smaller and smaller maps", "网络全貌：四个阶段，特征图逐级变小"],
+  overview_title: ["The network: smaller and smaller maps, stage by stage", "网络全貌：特征图逐阶段变小"],
   overview_lead: [
     "Every pixel of the photo and every position of a map is drawn equally large. Each stage has more channels than the last, and each channel fewer places.",
     "照片的每个像素与特征图的每个位置画得一样大。每个阶段的通道比上一个阶段多，每个通道的位置则更少。",
@@ -108,8 +112,8 @@ export const TEXTS = {
   // chain
   chain_title: ["Three steps and a gate", "三个步骤加一个门控"],
   chain_lead: [
-    "Point at any map, or use the arrow keys; a click holds the cursor. All five maps show the same channel and the same place.",
-    "将指针移到任意一张特征图上，或使用方向键；点击可固定光标。五张图显示同一个通道、同一个位置。",
+    "Point at any map, or use the arrow keys; a click holds the cursor. All five maps show the same channel and the same place. Rows, columns and channels are counted from 0.",
+    "将指针移到任意一张特征图上，或使用方向键；点击可固定光标。五张图显示同一个通道、同一个位置。行、列和通道都从 0 开始编号。",
   ],
   step_u: ["u", "u"],
   step_near: ["near", "近程"],
@@ -192,7 +196,7 @@ export const TEXTS = {
   slider_side: ["map's side", "特征图边长"],
   footprint_whole: [
     "Called {K} × {K}, it reads {reads} × {reads}: {far} × {far} taps, {d} apart, and a {near} × {near} window under each. No gap.",
-    "号称 {K} × {K}，实际覆盖 {reads} × {reads}：{far} × {far} 个采样点，间隔 {d}，每个采样点对应一个 {near} × {near} 窗口。没有空洞。",
+    "名义上 {K} × {K}，实际覆盖 {reads} × {reads}：{far} × {far} 个采样点，间隔 {d}，每个采样点对应一个 {near} × {near} 窗口。没有空洞。",
   ],
   footprint_gaps: [
     "A gap: {gaps} of the {reads} × {reads} places are read by nobody. {near} × {near} windows do not meet when they are {d} apart.",
@@ -205,9 +209,9 @@ export const TEXTS = {
   rule_least: ["near kernel d, the least without a gap", "近程卷积核 d（没有空洞的最小值）"],
   cost_title: ["Multiply-adds on a map of {side} × {side}", "{side} × {side} 特征图上的乘加次数"],
   cost_lka: ["LKA", "LKA"],
-  cost_mobilenet: ["depthwise K × K, 1 × 1", "逐通道 K × K 加 1 × 1"],
+  cost_mobilenet: ["depthwise K × K, 1 × 1", "深度卷积 K × K 加 1 × 1"],
   cost_self: ["self-attention", "自注意力"],
-  cost_dense: ["dense K × K", "稠密 K × K"],
+  cost_dense: ["dense K × K", "普通卷积 K × K"],
   cost_note: ["Each with a projection before and one after it; self-attention with its four.", "均含前后各一次线性投影；自注意力含四次。"],
   change_none: ["as trained", "原样（未改动）"],
   change_one: ["attention = 1", "注意力 = 1"],
@@ -282,8 +286,8 @@ export const TEXTS = {
   ],
   guide_shrink: ["Smaller maps", "特征图逐级变小"],
   guide_shrink_text: [
-    "The kernels are the same in every block: an output reads 23 × 23 places. On how many of the four stages is that more than the whole map?",
-    "每个块的卷积核都相同：一个输出读取 23 × 23 个位置。在四个阶段中，有几个阶段的整张特征图比它还小？",
+    "The kernels are the same in every block: an output reads 23 × 23 places. On how many stages is that more than the whole map?",
+    "每个块的卷积核都相同：一个输出读取 23 × 23 个位置。有几个阶段的整张特征图比它还小？",
   ],
   guide_shrink_0: ["On none", "没有"],
   guide_shrink_1: ["On one", "一个"],
@@ -295,7 +299,7 @@ export const TEXTS = {
   guide_near: ["Near", "近程"],
   guide_near_text: [
     "Step one, near, reads 5 × 5 places of u, each channel for itself: two places in every direction. Each coloured square below the map is one product, weight times value; the list adds them up. Point at a square.",
-    "第一步“近程”读取 u 的 5 × 5 个位置，向每个方向看两格，各通道独立计算。图下的每个色块是一个乘积：权重乘以值；列表把它们加起来。将指针移到一个色块上试试。",
+    "第一步“近程”读取 u 的 5 × 5 个位置，向每个方向看两格，各通道独立计算。图下的每个色块是一个乘积：权重乘以值；列表把它们加起来。点一个色块试试。",
   ],
   guide_far: ["Far", "远程"],
   guide_far_text: [
@@ -340,14 +344,14 @@ export const TEXTS = {
   guide_cost: ["Another d", "换一个 d"],
   guide_cost_text: [
     "Another d changes both kernels: far has 21 / d taps a side, d apart, and near has to fill what lies between them; the paper makes it 2d − 1 wide. Which d takes the fewest weights?",
-    "换一个 d，两个卷积核都要变：远程卷积核每边有 21 / d 个采样点，间隔为 d；近程卷积核要填满采样点之间的位置，论文取宽 2d − 1。哪个 d 所需的权重最少？",
+    "换一个 d，两个卷积核都要变：远程卷积核每边有 21 / d 个采样点，间隔为 d；近程卷积核要填满采样点之间的位置，论文取边长为 2d − 1。哪个 d 所需的权重最少？",
   ],
   guide_cost_0: ["d = 1", "d = 1"],
   guide_cost_1: ["d = 3", "d = 3"],
   guide_cost_2: ["d = 7", "d = 7"],
   guide_cost_answer: [
     "With d = {dilations} there are {far} far taps a side and a near kernel {near} wide: {costs} weights per channel, to read {reads} places a side. The reach hardly changes, the cost does. Move d, then make near narrower than d: what nobody reads any more turns red.",
-    "d = {dilations} 时，远程卷积核每边有 {far} 个采样点，近程卷积核宽 {near}：每个通道需要 {costs} 个权重，每边读取 {reads} 个位置。读取的范围变化不大，开销却不同。先拖动 d，再把近程卷积核调得比 d 窄：没有被读到的位置会变红。",
+    "d = {dilations} 时，远程卷积核每边有 {far} 个采样点，近程卷积核边长为 {near}：每个通道需要 {costs} 个权重，每边读取 {reads} 个位置。读取的范围变化不大，开销却不同。先拖动 d，再把近程卷积核调得比 d 窄：没有被读到的位置会变红。",
   ],
   // foot
   computed: [
@@ -375,5 +379,5 @@ export const TEXTS = {
     "这是精简页面，只有一张照片和 LKA 的权重；完整页面可以放入任何照片，也可以改动网络。",
   ],
   terms: ["The bundled weights are for research and education.", "所附权重仅供研究与教学。"],
-  private: ["Nothing leaves this page: it has no network access.", "这个页面不联网，任何东西都不会离开它。"],
+  private: ["Nothing leaves this page: it has no network access.", "本页不联网，数据不会离开这台电脑。"],
 };

@@ -109,7 +109,7 @@ function halves(path) {
 }
 
 function costs(asked, channels, side) {
-  const { NEAR_RULES, ways, support, spatialWeights, dilatedSide } = lka;
+  const { NEAR_RULES, ways, outputAt, support, spatialWeights, dilatedSide } = lka;
   const kernels = JSON.parse(asked).map(([K, d]) => {
     const near = NEAR_RULES.paper(d);
     return {
@@ -120,6 +120,7 @@ function costs(asked, channels, side) {
       ways: ways(K, d, near),
       least_ways: ways(K, d, NEAR_RULES.least(d)),
       narrower_ways: ways(K, d, NEAR_RULES.least(d) - 1),
+      outputs: [near, NEAR_RULES.least(d)].map((side) => outputAt(K, d, side)),
       costs: lka.costs(K, d, near, Number(channels), Number(side) ** 2),
     };
   });

@@ -171,6 +171,41 @@ def test_every_text_is_there_in_both_languages():
         assert english and chinese, key
 
 
+NUMBERED = {  # texts with numbers that nothing fills in -> what they say of the network's own kernels
+    "does_near": "{near} × {near}",
+    "does_far": "{far} × {far}",
+    "does_attention": "{mix} × {mix}",
+    "near_grid": "{near} x {near}",
+    "far_grid": "{far} x {far}",
+    "change_taps5": "5 × 5",
+    "change_taps3": "3 × 3",
+    "strip_lead": "{mlp} × {mlp}",
+    "guide_shrink_text": "{reads} × {reads}",
+    "guide_near_text": "{near} × {near}",
+    "guide_far_text": "{far} × {far}|{far} × {d} = {K}",
+    "guide_far_0": "{K} × {K}",
+    "guide_far_1": "{reads} × {reads}",
+    "guide_far_2": "49 × 49",
+    "guide_far_answer": "2 × ({out} + {in}) + 1 = ",
+    "guide_mix_text": "{mix} × {mix}",
+    "guide_cost_text": "{K} / d",
+}
+
+
+def test_numbers_that_nothing_fills_in_are_the_networks_own():
+    near, far, mix = geometry.CONV0, geometry.CONV_SPATIAL, 1
+    own = {
+        "near": near.side, "far": far.side, "mix": mix, "mlp": geometry.DWCONV.side, "d": far.dilation, "K": geometry.LARGE_KERNEL,
+        "reads": lka.support(geometry.LARGE_KERNEL, far.dilation), "out": far.padding, "in": near.padding,
+    }  # fmt: skip
+    for key, wanted in NUMBERED.items():
+        for part in wanted.format(**own).split("|"):
+            assert all(part in text.replace("x", "×").replace("×", part[2:3]) or part in text for text in table()[key]), key
+    assert "the far kernel’s" not in table() and own["d"] == 3 and "3 apart" in table()["does_far"][0]
+    said = {key for key, texts in table().items() if re.search(r"\d [×x] ?\d", texts[0])}
+    assert said <= NUMBERED.keys()
+
+
 def offered():
     """The changes that the page offers."""
     return re.findall(r'"(\w+)"', re.search(r"export const CHANGES = \[(.*?)\];", assemble.part("whatif.js"), re.DOTALL)[1])

@@ -312,9 +312,12 @@ def test_answers_stay_when_the_language_changes(opened):
     tab.click("[data-language='en']")
 
 
-def test_painting_over_the_photo_reaches_further_with_every_stage(opened):
+def test_painting_over_the_photo_reaches_further_with_every_stage(opened, model):
     tab = opened.open()
-    tab.locator("#poke").click(position={"x": 20, "y": 20})
+    tab.locator("#poke").click(position={"x": 60, "y": 52})  # of 150 pixels for 96: column 38, a third of the way from row 33 on
+    column = "Array.from(document.getElementById('poke').getContext('2d').getImageData(38, 0, 1, 96).data)"
+    grey = [round(255 * mean) for mean in model.card.preprocessing.mean]
+    assert (np.array(tab.evaluate(column)).reshape(96, 4)[:, :3] == grey).all(axis=1).sum() == 14
     tab.wait_for_selector("#poke-reach .reaches")
     shares = [re.search(r"(\d+) of (\d+)", text).groups() for text in tab.locator("#poke-reach figcaption").all_inner_texts()]
     reached = [int(touched) / int(every) for touched, every in shares]

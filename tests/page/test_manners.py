@@ -110,6 +110,52 @@ def test_where_the_worker_dies_later_no_answer_is_awaited_for_ever(browser, writ
     context.close()
 
 
+@pytest.mark.parametrize("part", [0.5, 1])
+def test_a_page_that_cannot_begin_says_so(browser, written, tmp_path, part):
+    """A file that was cut off on its way, and a browser that lets a file from a disk have no worker."""
+    file, text = tmp_path / "page.html", written.read_bytes()
+    file.write_bytes(text[: int(part * len(text))])
+    context = browser.new_context()
+    tab = context.new_page()
+    tab.add_init_script("window.Worker = class { constructor() { throw new Error('not from a disk'); } };")
+    tab.goto(f"file://{file}")
+    if part == 1:
+        tab.wait_for_function("() => document.getElementById('drop-said').textContent.includes('(not from a disk)')")
+    assert tab.is_visible("#opening") == (part < 1)
+    context.close()
+
+
+def test_many_clicks_are_few_forward_passes(browser, written):
+    """The worker has one question at a time, and of those that wait only the newest of each part."""
+    context = browser.new_context(reduced_motion="reduce")
+    tab = context.new_page()
+    tab.add_init_script(
+        """const Whole = window.Worker;
+        window.asked = 0;
+        window.Worker = class extends Whole {
+            postMessage(question) {
+                window.asked += 1;
+                super.postMessage(question);
+            }
+        };"""
+    )
+    tab.goto(f"file://{written}#whatif=none")
+    tab.wait_for_function("() => document.body.dataset.ready === 'coffee'")
+    before = tab.evaluate("window.asked")
+    tab.evaluate(
+        """() => {
+            const { left, top } = document.getElementById("poke").getBoundingClientRect();
+            for (let i = 0; i < 20; i++) {
+                const place = { clientX: left + 20 + 5 * i, clientY: top + 20, detail: 1 };
+                document.getElementById("poke").dispatchEvent(new MouseEvent("click", place));
+            }
+        }"""
+    )
+    tab.wait_for_selector("#poke-reach .reaches")
+    assert tab.evaluate("window.asked") - before == 2
+    context.close()
+
+
 def test_a_moving_pointer_changes_the_address_seldom(opened):
     """Browsers allow some 100 changes in half a minute, and refuse or complain from there on."""
     tab = opened.open()

@@ -148,6 +148,22 @@ def test_a_hostile_name_is_text(opened):
     tab.wait_for_function("() => document.getElementById('drop-said').textContent.startsWith('<b>bold</b>.png is no image')")
 
 
+def test_a_second_photo_of_the_same_name_gets_a_number(opened):
+    tab = opened.open()
+    tab.set_input_files("#chooser", file("coffee", png(Image.new("RGB", (96, 96), "teal"))))
+    opened.shown("coffee (2)")
+    assert {"coffee", "coffee (2)"} <= set(tab.locator("#gallery bdi").all_inner_texts())
+    opened.open()
+    assert tab.inner_text("#answer .label >> nth=0") == "espresso"
+
+
+def test_a_link_to_a_photo_that_was_dropped_elsewhere_says_so(opened):
+    tab = opened.open("photo=holiday.jpg&block=block1.0&channel=25&place=16,3")
+    assert "holiday.jpg, a photo that this file does not hold" in tab.inner_text("#drop-said")
+    tab.locator("#gallery .thumb").first.press("Enter")
+    tab.wait_for_function("() => document.getElementById('drop-said').textContent === ''")
+
+
 def test_a_photo_may_be_dropped_anywhere(opened):
     tab = opened.open()
     data = list(png(Image.open(EXAMPLES / "cat.jpg").resize((120, 96))))

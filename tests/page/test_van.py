@@ -91,7 +91,7 @@ ASK_THE_WORKER = """async ([values, shape]) => {
     const buffer = Uint8Array.from(atob(text("weights")), (character) => character.charCodeAt(0)).buffer;
     const worker = new Worker(URL.createObjectURL(new Blob([text("engine")], { type: "text/javascript" })));
     worker.postMessage({ buffer, config: JSON.parse(text("description")).config });
-    worker.postMessage({ number: 1, input: { data: new Float32Array(values), shape }, wanted: "all" });
+    worker.postMessage({ input: { data: new Float32Array(values), shape }, wanted: "all" });
     const { layers } = await new Promise((done) => { worker.onmessage = ({ data }) => done(data); });
     worker.terminate();
     const link = document.createElement("a");
@@ -207,7 +207,7 @@ def unit_names():
 
 @in_javascript
 def test_sizes_and_costs_are_those_of_minivan_lka(node):
-    asked, C, side = [(K, d) for K in (3, 7, 21, 35, 49) for d in range(1, 9) if d <= K], 64, 56
+    asked, C, side = [(K, d) for K in (3, 7, 21, 22, 35, 49) for d in range(1, 9) if d <= K], 64, 56
     found = printed(node, "costs", json.dumps(asked), C, side)
     for (K, d), kernel in zip(asked, found["kernels"], strict=True):
         near, ways, N = lka.local_side(d), np.array(kernel.pop("ways")), side * side
@@ -220,6 +220,7 @@ def test_sizes_and_costs_are_those_of_minivan_lka(node):
             "dilated_side": lka.dilated_side(K, d),
             "support": lka.support(K, d),
             "spatial_weights": lka.spatial_weights(K, d),
+            "outputs": [d * (lka.dilated_side(K, d) - 1) // 2 + (side - 1) // 2 for side in (near, d)],
             "costs": {
                 "lka": lka.multiply_adds(lka.lka_parameters(C, K, d), side, side) + around,
                 "mobilenet": lka.multiply_adds(lka.mobilenet_parameters(C, K), side, side) + around,
