@@ -191,7 +191,7 @@ function known() {
 // A link may be about a photo that somebody dropped on a page of their own.
 function sayWhatIsNotHere() {
   const name = new URLSearchParams(location.hash.slice(1)).get("photo");
-  if (name !== null && !photos.has(name)) put(byId("drop-said"), sentence("not_held", { name: el("bdi", {}, name) }));
+  if (name !== null && !photos.has(name)) put(byId("drop-said"), sentence("photo_elsewhere", { name: el("bdi", {}, name) }));
 }
 
 for (const { name, picture, pixels, note, logits } of description.photos) {

@@ -61,7 +61,7 @@ export const TEXTS = {
     "{name} is too narrow: choose an image that is at most 100 times as long as wide.",
     "{name} 太窄：长宽比不能超过 100。",
   ],
-  not_held: [
+  photo_elsewhere: [
     "The link is about {name}, a photo that this file does not hold: ask whoever sent it for the photo.",
     "链接所指的照片 {name} 不在本文件中：请向发送链接的人索取这张照片。",
   ],
@@ -298,7 +298,7 @@ export const TEXTS = {
   ],
   guide_near: ["Near", "近程"],
   guide_near_text: [
-    "Step one, near, reads 5 × 5 places of u, each channel for itself: two places in every direction. Each coloured square below the map is one product, weight times value; the list adds them up. Point at a square.",
+    "Step one, near, reads 5 × 5 places of u, each channel for itself: two places in every direction. Each coloured square below the map is one product, weight times value; the list adds them up. Choose a square.",
     "第一步“近程”读取 u 的 5 × 5 个位置，向每个方向看两格，各通道独立计算。图下的每个色块是一个乘积：权重乘以值；列表把它们加起来。点一个色块试试。",
   ],
   guide_far: ["Far", "远程"],

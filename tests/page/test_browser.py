@@ -247,6 +247,7 @@ def test_a_chip_opens_a_block_and_a_tile_its_channel(opened):
     tab = opened.open()
     tab.click("[data-block='block3.4']")
     tab.wait_for_function("() => location.hash.includes('block=block3.4')")
+    assert 0 <= tab.locator("#strip").bounding_box()["y"] < LAPTOP["height"]  # it opens before one's eyes
     tab.click("#tiles .tile >> nth=0")
     channel = tab.get_attribute("#tiles .tile >> nth=0", "data-channel")
     tab.wait_for_function("channel => location.hash.includes(`channel=${channel}&`)", arg=channel)
@@ -314,7 +315,7 @@ def test_answers_stay_when_the_language_changes(opened):
 
 def test_painting_over_the_photo_reaches_further_with_every_stage(opened, model):
     tab = opened.open()
-    tab.locator("#poke").click(position={"x": 60, "y": 52})  # of 150 pixels for 96: column 38, a third of the way from row 33 on
+    tab.locator("#poke").click(position={"x": 60, "y": 52})  # of 150 pixels for 96: column 38, row 33 and a third
     column = "Array.from(document.getElementById('poke').getContext('2d').getImageData(38, 0, 1, 96).data)"
     grey = [round(255 * mean) for mean in model.card.preprocessing.mean]
     assert (np.array(tab.evaluate(column)).reshape(96, 4)[:, :3] == grey).all(axis=1).sum() == 14
