@@ -7,6 +7,7 @@ import { frame, PhotoView, stepped } from "./maps.js";
 import { best, config, labelLanguage, labels, layer, shown, tensor } from "./network.js";
 import { digitsThatAdd, sign, signed } from "./numbers.js";
 import { subscribe } from "./state.js";
+import { roundingSaid } from "./sums.js";
 import { sentence, t } from "./text.js";
 
 const chosen = { wanted: null, rival: null };
@@ -104,7 +105,7 @@ function draw() {
   view.photo(shown.photo.picture);
   view.over(values, h, w, scaleOf(values), (share) => share);
   const mean = values.reduce((sum, value) => sum + value, 0) / values.length;
-  const digits = digitsThatAdd([mean, bias], logit);
+  const { digits, rounding } = digitsThatAdd([mean, bias], logit);
   const name = chosen.rival === null ? labels[chosen.wanted] : `${labels[chosen.wanted]} − ${labels[chosen.rival]}`;
   put(
     byId("cam-said"),
@@ -112,10 +113,11 @@ function draw() {
       name: el("b", { lang: labelLanguage }, name),
       mean: coloured(mean, digits),
       bias: coloured(bias, digits),
+      rounding: roundingSaid(rounding, digits),
       logit: coloured(logit, digits),
     }),
   );
-  const cells = Array.from(values, (value) => el("span", { class: sign(value) }, signed(value, 1)));
+  const cells = Array.from(values, (value) => el("span", { class: sign(value, 1) }, signed(value, 1)));
   const grid = el("div", { class: "grid" }, cells);
   grid.style.gridTemplateColumns = `repeat(${w}, 1fr)`;
   put(byId("cam-numbers"), grid);

@@ -6,9 +6,9 @@ import { decided, verdict } from "./hook.js";
 import { terms } from "./lka.js";
 import { dot, frame, KernelGrid, MapView, PhotoView, reach } from "./maps.js";
 import { layer, map, shown, tensor } from "./network.js";
-import { digitsThatAdd, number, signed } from "./numbers.js";
+import { digitsThatAdd, digitsThatMultiply, number, signed } from "./numbers.js";
 import { set, state, subscribe } from "./state.js";
-import { sumTable } from "./sums.js";
+import { roundingSaid, sumTable } from "./sums.js";
 import { sentence, t } from "./text.js";
 import { CONV0, CONV_SPATIAL, UNIT } from "./van.js";
 
@@ -75,8 +75,8 @@ function drawMaps() {
 }
 
 function legend(scale) {
-  const end = (value) => el("span", {}, signed(value, scale < 0.1 ? 3 : 1));
-  return [end(-scale), el("span", { class: "ramp" }), end(scale)];
+  const end = (than, value) => el("span", {}, `${than} ${signed(value, scale < 0.1 ? 3 : 1)}`);
+  return [end("≤", -scale), el("span", { class: "ramp" }), end("≥", scale)]; // what lies beyond has the colour of the end
 }
 
 function drawCursor() {
@@ -116,10 +116,12 @@ function drawMarks(taps) {
   for (const step of ["far", "attention", "gated"]) views[step].mark(cursor());
 }
 
-const written = ({ row, column, weight, value, product, off }) =>
-  off
-    ? t("tap_off", { row: number(row, 0), column: number(column, 0), weight: number(weight, 3) })
-    : t("tap_on", { row, column, weight: number(weight, 3), value: number(value, 3), product: signed(product, 3) });
+function written({ row, column, weight, value, product, off }) {
+  if (off) return t("tap_off", { row: number(row, 0), column: number(column, 0), weight: number(weight, 3) });
+  const { digits, equals } = digitsThatMultiply(weight, value, product);
+  const numbers = { weight: number(weight, digits), value: number(value, digits), product: signed(product, 3) };
+  return t("tap_on", { row, column, ...numbers, equals });
+}
 
 function painter(all) {
   const scale = Math.max(...all.map(({ product }) => Math.abs(product)), 1e-30);
@@ -200,7 +202,9 @@ function drawMixed(weight, bias) {
 
 function drawGate() {
   const [u, attention, gated] = ["u", "attention", "gated"].map((step) => valueOf(step, state.row, state.column));
-  const product = el("p", { class: "product" }, coloured(u, 3), " × ", coloured(attention, 3), " = ", coloured(gated, 3));
+  const { digits, equals } = digitsThatMultiply(u, attention, gated);
+  const factors = [coloured(u, digits), " × ", coloured(attention, digits)];
+  const product = el("p", { class: "product" }, factors, ` ${equals} `, coloured(gated, 3));
   const said = sentence("gate_verdict", { verdict: el("b", {}, t(verdict(attention))) });
   put(byId("gate"), product, el("p", {}, said), numberLine(attention));
 }
@@ -226,7 +230,7 @@ function drawWho() {
   const order = Array.from(shares.keys())
     .sort((a, b) => Math.abs(shares[b]) - Math.abs(shares[a]))
     .slice(0, 5);
-  const digits = digitsThatAdd([place + neighbours, constant], attention);
+  const { digits, rounding } = digitsThatAdd([place + neighbours, constant], attention);
   const reached = shares.filter((share) => share !== 0).length;
   const rows = order.map((at) =>
     el("li", {}, t("short_place", { row: Math.floor(at / w), column: at % w }), " ", coloured(shares[at], 3)),
@@ -234,6 +238,7 @@ function drawWho() {
   const numbers = {
     places: coloured(place + neighbours, digits),
     constant: coloured(constant, digits),
+    rounding: roundingSaid(rounding, digits),
     attention: coloured(attention, digits),
     reached: String(reached),
   };

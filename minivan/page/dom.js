@@ -38,5 +38,5 @@ function focusable(element) {
 }
 
 export function coloured(value, digits = 2) {
-  return el("b", { class: `number ${sign(value)}` }, signed(value, digits));
+  return el("b", { class: `number ${sign(value, digits)}` }, signed(value, digits));
 }

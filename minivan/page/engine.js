@@ -7,7 +7,7 @@ import { forward } from "./van.js";
 let weights;
 let shape; // minivan's Config
 
-self.onmessage = ({ data: { number, buffer, config, input, change, wanted } }) => {
+self.onmessage = ({ data: { buffer, config, input, change, wanted } }) => {
   if (buffer) {
     weights = readSafetensors(buffer);
     shape = config;
@@ -23,5 +23,5 @@ self.onmessage = ({ data: { number, buffer, config, input, change, wanted } }) =
   });
   const buffers = Object.values(layers).map((layer) => layer.data.buffer);
   const milliseconds = performance.now() - began;
-  self.postMessage({ number, logits: logits.data.slice(), layers, milliseconds }, [...new Set(buffers)]);
+  self.postMessage({ logits: logits.data.slice(), layers, milliseconds }, [...new Set(buffers)]);
 };

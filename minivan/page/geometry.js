@@ -2,7 +2,7 @@
 // then reads, where holes are, and what it costs.
 
 import { byId, el, put, svg } from "./dom.js";
-import { costs, dilatedSide, LARGE_KERNEL, NEAR_RULES, spatialWeights, support, ways } from "./lka.js";
+import { costs, dilatedSide, LARGE_KERNEL, NEAR_RULES, outputAt, spatialWeights, support, ways } from "./lka.js";
 import { fixed } from "./numbers.js";
 import { subscribe } from "./state.js";
 import { sentence, t } from "./text.js";
@@ -49,7 +49,7 @@ function draw() {
   const reads = support(K, d, near);
   const counts = ways(K, d, near);
   const gaps = reads * reads - counts.filter((count) => count > 0).length ** 2;
-  put(byId("footprint"), footprint(counts, reads));
+  put(byId("footprint"), footprint(counts, reads, outputAt(K, d, near)));
   const facts = {
     K: String(K),
     reads: String(reads),
@@ -65,7 +65,7 @@ function draw() {
 }
 
 // How many ways lead from each place to the output: darker is more, red is none.
-function footprint(counts, reads) {
+function footprint(counts, reads, at) {
   const most = Math.max(...counts) ** 2;
   const cells = counts.flatMap((down, r) =>
     counts.map((right, c) => {
@@ -81,8 +81,7 @@ function footprint(counts, reads) {
       });
     }),
   );
-  const middle = Math.floor((reads - 1) / 2);
-  const output = svg("rect", { x: middle, y: middle, width: 1, height: 1, class: "output" });
+  const output = svg("rect", { x: at, y: at, width: 1, height: 1, class: "output" });
   return svg(
     "svg",
     { viewBox: `-0.5 -0.5 ${reads + 1} ${reads + 1}`, role: "img", "aria-label": t("footprint_label", { reads }) },

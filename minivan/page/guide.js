@@ -10,16 +10,16 @@ import { sentence, t } from "./text.js";
 import { UNIT } from "./van.js";
 import { accuracyWith, asked } from "./whatif.js";
 
-// `section` is where the step happens, `map` the map of it that a phone shows first, and `aside` says that the card would lie
+// `section` is where the step happens, `part` what of it a phone shows above the card, and `aside` says that the card would lie
 // on what the step is about where it lies by default. A question has `choices` texts; `answer()` gives the right one, counted
 // from 0, and what the page has found out for the text that says why. `begin()` makes ready what a step speaks of.
 const STEPS = [
-  { name: "sum", section: "hook", begin: towardsBoth },
+  { name: "sum", section: "hook", part: "hook-photo", begin: towardsBoth },
   { name: "shrink", section: "overview", choices: 3, answer: smaller },
-  { name: "near", section: "chain", map: "near" },
-  { name: "far", section: "chain", map: "far", choices: 3, answer: () => ({ right: 1, reach: READS }) },
-  { name: "mix", section: "chain", map: "attention", aside: true },
-  { name: "gate", section: "chain", map: "gated", aside: true, choices: 3, answer: () => ({ right: 2 }) },
+  { name: "near", section: "chain", part: "near-grid" },
+  { name: "far", section: "chain", part: "far-grid", choices: 3, answer: () => ({ right: 1, reach: READS }) },
+  { name: "mix", section: "chain", part: "mixed-sum", aside: true },
+  { name: "gate", section: "chain", part: "gate", aside: true, choices: 3, answer: () => ({ right: 2 }) },
   { name: "which", section: "channels", choices: 2, answer: means, network: true },
   { name: "cost", section: "whatif", choices: 3, answer: cheapest },
 ];
@@ -49,11 +49,9 @@ function pearl({ name, network }, i) {
 function open(step) {
   at = step;
   guess = null;
-  const { section, map: first, begin } = STEPS[step];
+  const { section, part = section, begin } = STEPS[step];
   begin?.();
-  const map_of_it = first ? byId(`map-${first}`).closest("article") : section === "hook" && byId("hook-photo");
-  const place = (innerWidth < 640 && map_of_it) || byId(section);
-  place.scrollIntoView({ block: "start" });
+  byId(innerWidth < 640 ? part : section).scrollIntoView({ block: "start" });
   draw();
   byId("guide").focus();
 }
@@ -144,7 +142,7 @@ async function means() {
     p: percent(before.probability),
     then: el("span", { lang: labelLanguage }, then.label),
     q: percent(then.probability),
-    more: accuracyWith("mean"),
+    more: [accuracyWith("mean"), t("after_training")].filter(Boolean).join(" "),
   };
 }
 

@@ -6,8 +6,9 @@ import { byId, coloured, el, put } from "./dom.js";
 import { lowest, READS, split, telling, within } from "./lka.js";
 import { frame, PhotoView, reach } from "./maps.js";
 import { description, layer, map, shown, tensor } from "./network.js";
-import { digitsThatAdd, sign, signed } from "./numbers.js";
+import { digitsThatAdd, percent, sign, signed } from "./numbers.js";
 import { set, state, subscribe } from "./state.js";
+import { roundingSaid } from "./sums.js";
 import { sentence, t } from "./text.js";
 import { UNIT } from "./van.js";
 
@@ -66,9 +67,11 @@ export function preview(picture) {
 function drawAnswer() {
   if (!shown.photo) return;
   photo.photo(shown.photo.picture);
-  const sure =
-    description.not_sure === null || shown.photo.probabilities.reduce((a, b) => Math.max(a, b)) >= description.not_sure;
-  put(byId("answer"), classBars(shown.photo.probabilities, 5), sure ? null : el("p", { class: "note" }, t("not_sure")));
+  const { probabilities } = shown.photo;
+  const limit = description.not_sure;
+  const sure = limit === null || probabilities.reduce((a, b) => Math.max(a, b)) >= limit;
+  const said = sure ? null : el("p", { class: "note" }, t("not_sure", { limit: percent(limit, 0) }));
+  put(byId("answer"), classBars(probabilities, 5), said);
   put(byId("photo-note"), shown.photo.note ? t(shown.photo.note) : "");
 }
 
@@ -80,23 +83,23 @@ function drawSentence() {
   photo.mark(reach(state.row, state.column, h, w), frame(state.row, state.column));
   const { height, width } = within(state.row, state.column, h, w);
   put(byId("hook-hint"), t("hook_hint", { reads: READS, on: height * width }));
-  const digits = digitsThatAdd([place, neighbours, constant], attention);
+  const { digits, rounding } = digitsThatAdd([place, neighbours, constant], attention);
   const numbers = { place, neighbours, constant, attention };
   const nodes = Object.fromEntries(Object.entries(numbers).map(([key, value]) => [key, coloured(value, digits)]));
-  put(byId("sentence"), sentence("sentence", nodes));
+  put(byId("sentence"), sentence("sentence", { ...nodes, rounding: roundingSaid(rounding, digits) }));
   put(
     byId("verdict"),
     sentence("verdict", { verdict: el("b", {}, t(verdict(attention))), factor: coloured(attention, digits) }),
   );
-  put(byId("waterfall"), waterfall(numbers, digits));
+  put(byId("waterfall"), waterfall(numbers, digits, rounding));
   put(
     byId("hook-where"),
     t("hook_where", { block: state.block, channel: state.channel, row: state.row, column: state.column }),
   );
 }
 
-// Three bars, each from where the last one ended, and the bar that they add up to.
-function waterfall({ place, neighbours, constant, attention }, digits) {
+// Three bars, each from where the last one ended, what rounding has cost, and the bar that they add up to.
+function waterfall({ place, neighbours, constant, attention }, digits, rounding) {
   const ends = [0, place, place + neighbours, place + neighbours + constant];
   const [low, high] = [Math.min(...ends), Math.max(...ends)];
   const at = (value) => (100 * (value - low)) / (high - low || 1);
@@ -104,9 +107,10 @@ function waterfall({ place, neighbours, constant, attention }, digits) {
     ["this_place", place, 0],
     ["neighbourhood", neighbours, ends[1]],
     ["constant", constant, ends[2]],
+    ...(rounding === 0 ? [] : [["rounding", rounding, ends[3]]]),
   ];
   return [...steps, ["attention", attention, 0]].map(([key, value, from]) => {
-    const bar = el("span", { class: `bar ${sign(value)}` });
+    const bar = el("span", { class: `bar ${sign(value, digits)}` });
     bar.style.left = `${at(Math.min(from, from + value))}%`;
     bar.style.width = `${Math.abs(at(from + value) - at(from))}%`;
     const zero = el("span", { class: "zero" });
@@ -117,7 +121,7 @@ function waterfall({ place, neighbours, constant, attention }, digits) {
       { class: key },
       name,
       el("span", { class: "lane" }, zero, bar),
-      el("span", { class: `p ${sign(value)}` }, signed(value, digits)),
+      el("span", { class: `p ${sign(value, digits)}` }, signed(value, digits)),
     );
   });
 }

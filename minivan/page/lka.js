@@ -107,7 +107,7 @@ function ownShare(unit, u, channel, row, column) {
 }
 
 function writtenInTwo({ shares, constant }, at, total) {
-  return digitsThatAdd([shares[at], total - shares[at] - constant, constant], total) === 2;
+  return digitsThatAdd([shares[at], total - shares[at] - constant, constant], total).digits === 2;
 }
 
 // The channel whose attention turns over as nearly half of the places as any.
@@ -156,9 +156,13 @@ export function costs(K, d, near, C, N) {
 
 // How many ways lead from each offset to the output along one axis: 0 is a gap.
 export function ways(K, d, near) {
-  const [first, second] = [offsets(near), offsets(dilatedSide(K, d), d)];
-  const low = first[0] + second[0];
   const counts = Array(support(K, d, near)).fill(0);
-  for (const a of first) for (const b of second) counts[a + b - low] += 1;
+  const output = outputAt(K, d, near);
+  for (const a of offsets(near)) for (const b of offsets(dilatedSide(K, d), d)) counts[output + a + b] += 1;
   return counts;
+}
+
+// Where the output lies among them: not in the middle where a kernel has an even number of taps, of which one more lies after.
+export function outputAt(K, d, near) {
+  return -(offsets(near)[0] + offsets(dilatedSide(K, d), d)[0]);
 }

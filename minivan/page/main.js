@@ -27,10 +27,11 @@ async function show(name, wished = {}) {
   const photo = photos.get(name);
   const input = normalise(photo.pixels, preprocessing.crop, preprocessing);
   document.body.classList.add("busy");
+  put(byId("drop-said"));
   preview(photo.picture);
   let answer;
   try {
-    answer = description.light ? precomputed(photo) : await run(input, { wanted: "all" });
+    answer = description.light ? precomputed(photo) : await run(input, { asker: "photo", wanted: "all" });
   } catch (error) {
     if (number === asked) failed(error.message);
     return;
@@ -90,16 +91,24 @@ function drawGallery() {
   put(byId("gallery"), buttons);
 }
 
+// What a photo of this name is called here: a second one gets a number.
+function free(name) {
+  for (let number = 2, called = name; ; number++) {
+    if (!photos.has(called)) return called;
+    called = `${name} (${number})`;
+  }
+}
+
 // A photo that somebody dropped or chose; what cannot be used is said in one line.
 async function take(file) {
   const say = (key, more = {}) => put(byId("drop-said"), sentence(key, { name: el("bdi", {}, file.name), ...more }));
   say("reading");
   try {
     const image = await decode(file);
+    const name = free(file.name);
     const pixels = view(image, preprocessing);
-    photos.set(file.name, { name: file.name, picture: pictureOf(image, preprocessing), pixels, note: "dropped" });
-    put(byId("drop-said"));
-    await show(file.name);
+    photos.set(name, { name, picture: pictureOf(image, preprocessing), pixels, note: "dropped" });
+    await show(name);
   } catch (error) {
     if (error instanceof PhotoError) say(error.message);
     else say("not_computed", { message: error.message });
@@ -176,11 +185,18 @@ function startSkipping() {
 }
 
 function known() {
-  return { photos: [...photos.keys()], changes: CHANGES };
+  return { photos: [...photos.keys()], changes: description.light ? [] : CHANGES };
+}
+
+// A link may be about a photo that somebody dropped on a page of their own.
+function sayWhatIsNotHere() {
+  const name = new URLSearchParams(location.hash.slice(1)).get("photo");
+  if (name !== null && !photos.has(name)) put(byId("drop-said"), sentence("photo_elsewhere", { name: el("bdi", {}, name) }));
 }
 
 for (const { name, picture, pixels, note, logits } of description.photos) {
-  photos.set(name, { name, picture, note, pixels: bytesOf(pixels), python: Float32Array.from(logits) });
+  const called = free(name);
+  photos.set(called, { name: called, picture, note, pixels: bytesOf(pixels), python: Float32Array.from(logits) });
 }
 const wished = readHash(location.hash, known());
 Object.assign(state, wished);
@@ -213,6 +229,13 @@ addEventListener("hashchange", () => {
   const wanted = { change: "none", held: false, tap: null, flat: false, ...readHash(location.hash, known()) };
   if (wanted.photo && wanted.photo !== state.photo) show(wanted.photo, wanted);
   else set(wanted);
+  sayWhatIsNotHere();
 });
-start(failed);
-show(state.photo, wished);
+byId("opening").remove();
+try {
+  start(failed);
+  show(state.photo, wished);
+  sayWhatIsNotHere();
+} catch (error) {
+  failed(error.message); // there can be no worker, or the weights are not whole
+}

@@ -16,10 +16,10 @@ export const shown = { photo: null };
 
 let weights;
 let worker;
-let asked = 0;
 let broken = null; // why the worker will never answer
 let answered = false;
-const waiting = new Map(); // number of a question -> { resolve, reject }
+let current = null; // the question that the worker answers: { asker, message, resolve, reject }
+let waiting = []; // those that come after it, of each asker one
 
 // Start the worker; `failed(message)` is told when it cannot compute.
 export function start(failed) {
@@ -30,28 +30,38 @@ export function start(failed) {
   worker = new Worker(URL.createObjectURL(source));
   worker.onmessage = ({ data }) => {
     answered = true;
-    waiting.get(data.number)?.resolve(data);
-    waiting.delete(data.number);
+    current?.resolve(data);
+    ask(waiting.shift());
   };
   worker.onerror = ({ message }) => {
     if (!answered) broken = message; // it could not even begin; one that has answered may do so again
-    for (const { reject } of waiting.values()) reject(new Error(message));
-    waiting.clear();
+    const unanswered = [current, ...waiting];
+    [current, waiting] = [null, []];
+    for (const question of unanswered) question?.reject(new Error(message));
     failed(message);
   };
   worker.postMessage({ buffer, config });
 }
 
-// Run the network on an input; `wanted` is "all" layers, the "stages" or, by default, the logits alone. Throws an Error where
-// the worker cannot compute.
-export async function run(input, { change = "none", wanted = "logits" } = {}) {
+function ask(question) {
+  current = question ?? null;
+  if (question) worker.postMessage(question.message);
+}
+
+// Run the network on an input; `wanted` is "all" layers, the "stages" or, by default, the logits alone. The worker answers one
+// question at a time. Of those that wait for it the last of each `asker` is kept: the others are answered by null. Throws an
+// Error where the worker cannot compute.
+export async function run(input, { asker, change = "none", wanted = "logits" }) {
   if (broken !== null) throw new Error(broken);
-  const number = ++asked;
   const answer = await new Promise((resolve, reject) => {
-    waiting.set(number, { resolve, reject });
-    worker.postMessage({ number, input, change, wanted });
+    const question = { asker, message: { input, change, wanted }, resolve, reject };
+    if (!current) return ask(question);
+    const at = waiting.findIndex((each) => each.asker === asker);
+    if (at < 0) return waiting.push(question);
+    waiting[at].resolve(null);
+    return (waiting[at] = question);
   });
-  return { ...answer, probabilities: probabilitiesOf(answer.logits) };
+  return answer && { ...answer, probabilities: probabilitiesOf(answer.logits) };
 }
 
 // The layers that a light page has: those that Python computed, and from them LKA, which is computed here.

@@ -25,9 +25,10 @@ export function percent(probability, digits = 1) {
   return `${fixed(100 * probability, digits)} %`;
 }
 
-// What a number is coloured as: "positive", "negative" or "".
-export function sign(value) {
-  return value > 0 ? "positive" : value < 0 ? "negative" : "";
+// What a number that is written with so many digits is coloured as: "positive", "negative" or, where that is zero, "".
+export function sign(value, digits) {
+  const written = units(value, digits);
+  return written > 0 ? "positive" : written < 0 ? "negative" : "";
 }
 
 // A number as it is written, as a whole number of units in its last digit: 0.334 with two digits is 33.
@@ -35,10 +36,25 @@ export function units(value, digits) {
   return Math.round(Number(fixed(value, digits)) * 10 ** digits);
 }
 
-// The fewest digits, from two to six, with which the terms as shown add up to the total as shown.
+// What terms that are written with so many digits lack of their total as it is written: 0 where they add up.
+export function missing(terms, total, digits) {
+  return (units(total, digits) - terms.reduce((sum, term) => sum + units(term, digits), 0)) / 10 ** digits;
+}
+
+// How a sum is written: { digits, rounding }. The fewest digits, from two to four, with which the terms as shown add up to the
+// total as shown; where none do, it is three, and a term of its own says what rounding has cost.
 export function digitsThatAdd(terms, total) {
-  for (let digits = 2; digits < 7; digits++) {
-    if (terms.reduce((sum, term) => sum + units(term, digits), 0) === units(total, digits)) return digits;
+  for (let digits = 2; digits < 5; digits++) if (missing(terms, total, digits) === 0) return { digits, rounding: 0 };
+  return { digits: 3, rounding: missing(terms, total, 3) };
+}
+
+// How a product of two numbers is written, itself to three digits: { digits, equals }. The fewest digits, from three to six,
+// with which the factors as shown make the product as shown; where none do, it is three, and they are about equal.
+export function digitsThatMultiply(a, b, product) {
+  for (let digits = 3; digits < 7; digits++) {
+    const one = 10 ** (2 * digits - 3); // a unit of the product's last digit, in those of a factor's times a factor's
+    const apart = units(a, digits) * units(b, digits) - units(product, 3) * one;
+    if (2 * Math.abs(apart) < one) return { digits, equals: "=" };
   }
-  return 6;
+  return { digits: 3, equals: "≈" };
 }

@@ -4,7 +4,7 @@ import { classBars } from "./answer.js";
 import { colour, scaleOf } from "./colours.js";
 import { byId, el, put } from "./dom.js";
 import { beginning } from "./hook.js";
-import { blocks, config, layer, shown } from "./network.js";
+import { blocks, config, description, layer, shown } from "./network.js";
 import { set, stageOf, state, subscribe } from "./state.js";
 import { t } from "./text.js";
 
@@ -68,7 +68,10 @@ function mosaic(data, channels, h, w, columns) {
 }
 
 function chip(block) {
-  const click = () => choose(block);
+  const click = () => {
+    choose(block);
+    byId(description.light ? "chain" : "block").scrollIntoView({ block: "start" }); // where it is taken apart
+  };
   return el("button", { type: "button", class: "chip", "data-block": block, onclick: click }, block.replace("block", ""));
 }
 

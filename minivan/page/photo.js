@@ -6,35 +6,47 @@ const PRECISION = 22; // bits of Pillow's fixed-point weights for 8-bit pixels
 
 export class PhotoError extends Error {} // its message is a key of the table of texts
 
-// Decode an image file the way the browser does, EXIF orientation included. Returns { data: RGBA, width, height }.
+// Decode an image file the way the browser does: turned as its EXIF says, its colours made sRGB as its profile says. Returns
+// { data: RGBA, width, height }.
 export async function decode(file) {
   if (file.size > MOST_BYTES) throw new PhotoError("too_large");
   let bitmap;
   try {
-    bitmap = await createImageBitmap(file, { imageOrientation: "from-image", colorSpaceConversion: "none" });
+    bitmap = await createImageBitmap(file, { imageOrientation: "from-image", colorSpaceConversion: "default" });
   } catch {
     throw new PhotoError("no_image");
   }
-  const { width, height } = bitmap;
-  if (width * height > MOST_PIXELS) throw new PhotoError("too_large");
-  if (Math.max(width, height) > 100 * Math.min(width, height)) throw new PhotoError("too_narrow");
   try {
+    const { width, height } = bitmap;
+    if (width * height > MOST_PIXELS) throw new PhotoError("too_large");
+    if (Math.max(width, height) > 100 * Math.min(width, height)) throw new PhotoError("too_narrow");
     return pixelsOf(bitmap);
-  } catch {
+  } catch (error) {
+    if (error instanceof PhotoError) throw error;
     throw new PhotoError("too_large"); // no canvas is as long as that, or there is no memory for it
   } finally {
     bitmap.close();
   }
 }
 
+// The pixels, transparent ones laid over white. The browser has no colours of those that are wholly transparent, so that a file
+// of no others, which `classify` takes for an opaque one, is refused.
 function pixelsOf(bitmap) {
   const { width, height } = bitmap;
   const canvas = new OffscreenCanvas(width, height);
   const context = canvas.getContext("2d", { willReadFrequently: true });
-  context.fillStyle = "white"; // transparent pixels are laid over white
-  context.fillRect(0, 0, width, height);
-  context.drawImage(bitmap, 0, 0);
-  return context.getImageData(0, 0, width, height);
+  const draw = (over) => {
+    context.clearRect(0, 0, width, height);
+    context.fillStyle = over;
+    context.fillRect(0, 0, width, height);
+    context.drawImage(bitmap, 0, 0);
+    return context.getImageData(0, 0, width, height);
+  };
+  const image = draw("white");
+  if (image.data.every((value) => value === 255) && draw("transparent").data.every((value) => value === 0)) {
+    throw new PhotoError("invisible");
+  }
+  return image;
 }
 
 // The central square that a preprocessing shows, RGB: resized so that the shorter side is `resize`, then cropped.

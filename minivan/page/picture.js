@@ -21,6 +21,7 @@ function failed(button, message) {
 }
 
 async function save(button) {
+  button.textContent = t("save"); // what went wrong the last time need not again
   const section = button.closest("section");
   const canvas = await drawn(section);
   const blob = await new Promise((done) => canvas.toBlob(done));
@@ -33,7 +34,7 @@ async function save(button) {
 
 async function drawn(section) {
   const [width, height] = [document.documentElement.clientWidth, section.offsetHeight + MARGIN];
-  const source = new XMLSerializer().serializeToString(picture(section, width, height));
+  const source = xml(new XMLSerializer().serializeToString(picture(section, width, height)));
   const image = el("img", { src: `data:image/svg+xml,${encodeURIComponent(source)}` });
   await image.decode();
   const canvas = el("canvas", { width: SCALE * width, height: SCALE * height });
@@ -41,18 +42,26 @@ async function drawn(section) {
   return canvas;
 }
 
+// Characters that a name or a label may hold and an XML text may not.
+function xml(text) {
+  return text.replace(/[\x00-\x08\x0b\x0c\x0e-\x1f\ufffe\uffff]|\p{Surrogate}/gu, "\ufffd");
+}
+
 // The width is the window's, so that the style finds the same sizes in it.
 function picture(section, width, height) {
   const style = el("style", {}, document.querySelector("style").textContent);
-  const body = el("body", { class: `taken ${description.light ? "light" : ""}` }, heading(), el("main", {}, copied(section)));
+  const kind = `taken ${description.light ? "light" : ""}`;
+  const body = el("body", { class: kind }, heading(section), el("main", {}, copied(section)));
   const held = svg("foreignObject", { width, height }, body);
   return svg("svg", { width, height, viewBox: `0 0 ${width} ${height}`, lang: document.documentElement.lang }, style, held);
 }
 
-function heading() {
-  const { photo, block, channel, row, column, change } = state;
+// Of the changes to the network only those that this section shows: all others show it as trained.
+function heading({ id }) {
+  const { photo, block, channel, row, column, change, flat } = state;
   const parts = ["minivan", isolated(photo), t("hook_where", { block, channel, row, column })];
-  if (change !== "none") parts.push(t(`change_${change}`));
+  if (id === "whatif" && change !== "none") parts.push(t(`change_${change}`));
+  if (id === "channels" && flat) parts.push(t("change_mean"));
   return el("p", {}, parts.join(" · "));
 }
 

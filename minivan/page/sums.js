@@ -1,9 +1,9 @@
 // A sum as a list: the largest terms first, the others as one, the bias, and what it all comes to. What is shown adds up to the
 // digit that is shown; where rounding each number would break that, the list says by how much.
 
-import { el } from "./dom.js";
-import { number, sign, signed, units } from "./numbers.js";
-import { t } from "./text.js";
+import { coloured, el } from "./dom.js";
+import { missing, number, sign, signed } from "./numbers.js";
+import { sentence, t } from "./text.js";
 
 const DIGITS = 3;
 
@@ -17,10 +17,16 @@ export function sumTable({ terms, bias, total, totalLabel, most = 5 }) {
   if (others.length) rows.push(row(t("others", { count: others.length }), "", rest, longest));
   rows.push(row(t("bias"), "", bias, longest));
   const shown = [...largest.map((term) => term.product), ...(others.length ? [rest] : []), bias];
-  const missing = units(total, DIGITS) - shown.reduce((sum, value) => sum + units(value, DIGITS), 0);
-  if (missing !== 0) rows.push(row(t("rounding"), "", missing / 10 ** DIGITS, longest, { kind: "faint" }));
+  const rounding = missing(shown, total, DIGITS);
+  if (rounding !== 0) rows.push(row(t("rounding"), "", rounding, longest, { kind: "faint" }));
   const last = el("tr", { class: "total" }, el("th", { scope: "row", colspan: 2 }, totalLabel), cell(total), el("td"));
   return el("table", { class: "sum" }, el("tbody", {}, rows, last));
+}
+
+// What rounding has cost a sum that is written as a sentence: a clause of it, or nothing.
+export function roundingSaid(rounding, digits) {
+  if (rounding === 0) return "";
+  return el("span", { class: "faint" }, sentence("rounding_said", { rounding: coloured(rounding, digits) }));
 }
 
 function factors({ weight, value }) {
@@ -28,7 +34,7 @@ function factors({ weight, value }) {
 }
 
 function row(label, made, value, longest, { hover, click, kind = "" } = {}) {
-  const bar = el("span", { class: `bar ${sign(value)}` });
+  const bar = el("span", { class: `bar ${sign(value, DIGITS)}` });
   bar.style.width = `${Math.min(44, (44 * Math.abs(value)) / longest)}%`;
   const name = click ? el("button", { type: "button", class: "link", onclick: click }, label) : label;
   const events = hover ? { onpointerenter: hover } : {};
@@ -42,5 +48,5 @@ function row(label, made, value, longest, { hover, click, kind = "" } = {}) {
 }
 
 function cell(value) {
-  return el("td", { class: `value ${sign(value)}` }, signed(value, DIGITS));
+  return el("td", { class: `value ${sign(value, DIGITS)}` }, signed(value, DIGITS));
 }

@@ -8,8 +8,8 @@ export const TEXTS = {
     "网络正在看一张照片。在每个位置上，它把提取到的特征乘以一个数，即注意力；这个数本身是一个和，下面把它拆开来看。",
   ],
   sentence: [
-    "This place alone says {place}. Its neighbourhood says {neighbours}. A constant says {constant}. So it is multiplied by {attention}.",
-    "这个位置自身贡献 {place}，邻域贡献 {neighbours}，常数项贡献 {constant}。因此这里的特征要乘以 {attention}。",
+    "This place alone says {place}. Its neighbourhood says {neighbours}. A constant says {constant}.{rounding} So it is multiplied by {attention}.",
+    "这个位置自身贡献 {place}，邻域贡献 {neighbours}，常数项贡献 {constant}{rounding}。因此这里的特征要乘以 {attention}。",
   ],
   verdict: ["A factor of {factor}: the gate {verdict}.", "乘数为 {factor}：门控{verdict}。"],
   turns: ["turns it over and dims it", "使其反号并减弱"],
@@ -31,7 +31,10 @@ export const TEXTS = {
   ],
   still: ["Stop the pointer", "停止自动移动"],
   answer_title: ["What the network says", "网络的回答"],
-  not_sure: ["It is not sure: below this probability most of its answers are wrong.", "网络没有把握：概率低于这个值时，它的回答大多是错的。"],
+  not_sure: [
+    "It is not sure: below {limit}, the limit that the card of these weights sets.",
+    "网络没有把握：概率低于 {limit}，即这些权重所附说明规定的界限。",
+  ],
   works_coffee: ["A cup seen from above, as in training: this works.", "俯拍的杯子，与训练图像相似：识别正确。"],
   works_cat: ["A cat's face fills the photo: this works, if not with great certainty.", "猫脸占满照片：识别正确，但把握不大。"],
   fails_rocket: [
@@ -58,6 +61,14 @@ export const TEXTS = {
     "{name} is too narrow: choose an image that is at most 100 times as long as wide.",
     "{name} 太窄：长宽比不能超过 100。",
   ],
+  photo_elsewhere: [
+    "The link is about {name}, a photo that this file does not hold: ask whoever sent it for the photo.",
+    "链接所指的照片 {name} 不在本文件中：请向发送链接的人索取这张照片。",
+  ],
+  invisible: [
+    "{name} is transparent everywhere, and this browser shows nothing of it: save it without transparency.",
+    "{name} 完全透明，浏览器显示不出任何内容：请保存为不透明的图片。",
+  ],
   not_computed: [
     "{name} could not be taken apart ({message}): reload the page, or choose another photo.",
     "{name} 无法拆解（{message}）：请重新加载页面，或换一张照片。",
@@ -75,7 +86,7 @@ export const TEXTS = {
   channel_on: ["next channel", "下一个通道"],
   block_label: ["block", "块"],
   // overview
-  overview_title: ["The network: four stages, smaller and smaller maps", "网络全貌：四个阶段，特征图逐级变小"],
+  overview_title: ["The network: smaller and smaller maps, stage by stage", "网络全貌：特征图逐阶段变小"],
   overview_lead: [
     "Every pixel of the photo and every position of a map is drawn equally large. Each stage has more channels than the last, and each channel fewer places.",
     "照片的每个像素与特征图的每个位置画得一样大。每个阶段的通道比上一个阶段多，每个通道的位置则更少。",
@@ -101,8 +112,8 @@ export const TEXTS = {
   // chain
   chain_title: ["Three steps and a gate", "三个步骤加一个门控"],
   chain_lead: [
-    "Point at any map, or use the arrow keys; a click holds the cursor. All five maps show the same channel and the same place.",
-    "将指针移到任意一张特征图上，或使用方向键；点击可固定光标。五张图显示同一个通道、同一个位置。",
+    "Point at any map, or use the arrow keys; a click holds the cursor. All five maps show the same channel and the same place. Rows, columns and channels are counted from 0.",
+    "将指针移到任意一张特征图上，或使用方向键；点击可固定光标。五张图显示同一个通道、同一个位置。行、列和通道都从 0 开始编号。",
   ],
   step_u: ["u", "u"],
   step_near: ["near", "近程"],
@@ -129,7 +140,7 @@ export const TEXTS = {
     "The 7 x 7 taps on near: products. Enter opens a tap, Escape closes it.",
     "“近程”图上的 7 × 7 个采样点：权重与值的乘积。按回车打开一个，按 Esc 关闭。",
   ],
-  tap_on: ["{row}, {column}: {weight} × {value} = {product}", "{row}, {column}：{weight} × {value} = {product}"],
+  tap_on: ["{row}, {column}: {weight} × {value} {equals} {product}", "{row}, {column}：{weight} × {value} {equals} {product}"],
   tap_off: ["{row}, {column} is off the map: weight {weight} meets padding, 0", "{row}, {column} 在图外：权重 {weight} 乘的是填充的 0"],
   far_off: [
     "{on} of {all} taps fall on the map; {off}, hatched, multiply padding. Choose one.",
@@ -139,6 +150,11 @@ export const TEXTS = {
   others: ["the other {count}", "其余 {count} 项"],
   bias: ["bias", "偏置"],
   rounding: ["rounding", "舍入"],
+  rounding_said: [" Rounding adds {rounding}.", "，舍入误差 {rounding}"],
+  before_rounding: [
+    "In the three lists products are of the numbers before rounding: the factors as shown give nearly the same.",
+    "三个列表中的乘积由未舍入的数算出；用显示的因数相乘，末位会略有出入。",
+  ],
   gate_verdict: ["The gate {verdict}.", "门控{verdict}。"],
   gate_line: ["On a line from −{end} to {end} the attention is {value}.", "在 −{end} 到 {end} 的数轴上，注意力是 {value}。"],
   zone_turns: ["turns over", "反号"],
@@ -149,8 +165,8 @@ export const TEXTS = {
   who_title: ["Who decided this?", "这个值由哪些位置决定？"],
   who_map: ["The attention value at the cursor, split over the places of the photo.", "光标处的注意力值，分解到照片的各个位置。"],
   who_said: [
-    "{reached} places have a say. Together they say {places}; the biases, whatever the photo, say {constant}; that is the attention, {attention}.",
-    "共有 {reached} 个位置参与，合计贡献 {places}；偏置项与照片无关，贡献 {constant}；两者之和即注意力 {attention}。",
+    "{reached} places have a say. Together they say {places}; the biases, whatever the photo, say {constant}.{rounding} That is the attention, {attention}.",
+    "共有 {reached} 个位置参与，合计贡献 {places}；偏置项与照片无关，贡献 {constant}{rounding}；合计即注意力 {attention}。",
   ],
   who_largest: ["The loudest of them (row, column):", "贡献最大的位置（行, 列）："],
   who_lead: [
@@ -180,7 +196,7 @@ export const TEXTS = {
   slider_side: ["map's side", "特征图边长"],
   footprint_whole: [
     "Called {K} × {K}, it reads {reads} × {reads}: {far} × {far} taps, {d} apart, and a {near} × {near} window under each. No gap.",
-    "号称 {K} × {K}，实际覆盖 {reads} × {reads}：{far} × {far} 个采样点，间隔 {d}，每个采样点对应一个 {near} × {near} 窗口。没有空洞。",
+    "名义上 {K} × {K}，实际覆盖 {reads} × {reads}：{far} × {far} 个采样点，间隔 {d}，每个采样点对应一个 {near} × {near} 窗口。没有空洞。",
   ],
   footprint_gaps: [
     "A gap: {gaps} of the {reads} × {reads} places are read by nobody. {near} × {near} windows do not meet when they are {d} apart.",
@@ -193,9 +209,9 @@ export const TEXTS = {
   rule_least: ["near kernel d, the least without a gap", "近程卷积核 d（没有空洞的最小值）"],
   cost_title: ["Multiply-adds on a map of {side} × {side}", "{side} × {side} 特征图上的乘加次数"],
   cost_lka: ["LKA", "LKA"],
-  cost_mobilenet: ["depthwise K × K, 1 × 1", "逐通道 K × K 加 1 × 1"],
+  cost_mobilenet: ["depthwise K × K, 1 × 1", "深度卷积 K × K 加 1 × 1"],
   cost_self: ["self-attention", "自注意力"],
-  cost_dense: ["dense K × K", "稠密 K × K"],
+  cost_dense: ["dense K × K", "普通卷积 K × K"],
   cost_note: ["Each with a projection before and one after it; self-attention with its four.", "均含前后各一次线性投影；自注意力含四次。"],
   change_none: ["as trained", "原样（未改动）"],
   change_one: ["attention = 1", "注意力 = 1"],
@@ -250,8 +266,8 @@ export const TEXTS = {
   all_classes: ["all classes", "全部类别"],
   cam_map: ["The class map over the photo. Arrow keys choose a place.", "叠加在照片上的类激活图。用方向键选择位置。"],
   cam_said: [
-    "{name}: the places say {mean} on average, the bias {bias}; together the logit, {logit}.",
-    "{name}：各位置平均贡献 {mean}，偏置贡献 {bias}；两者之和即 logit {logit}。",
+    "{name}: the places say {mean} on average, the bias {bias}.{rounding} Together that is the logit, {logit}.",
+    "{name}：各位置平均贡献 {mean}，偏置贡献 {bias}{rounding}；合计即 logit {logit}。",
   ],
   cam_hint: ["Point at the photo: what one place says.", "将指针移到照片上，查看单个位置的贡献。"],
   cam_place: ["Row {row}, column {column} of the last stage says {value}.", "最后一个阶段第 {row} 行第 {column} 列贡献 {value}。"],
@@ -270,8 +286,8 @@ export const TEXTS = {
   ],
   guide_shrink: ["Smaller maps", "特征图逐级变小"],
   guide_shrink_text: [
-    "The kernels are the same in every block: an output reads 23 × 23 places. On how many of the four stages is that more than the whole map?",
-    "每个块的卷积核都相同：一个输出读取 23 × 23 个位置。在四个阶段中，有几个阶段的整张特征图比它还小？",
+    "The kernels are the same in every block: an output reads 23 × 23 places. On how many stages is that more than the whole map?",
+    "每个块的卷积核都相同：一个输出读取 23 × 23 个位置。有几个阶段的整张特征图比它还小？",
   ],
   guide_shrink_0: ["On none", "没有"],
   guide_shrink_1: ["On one", "一个"],
@@ -282,8 +298,8 @@ export const TEXTS = {
   ],
   guide_near: ["Near", "近程"],
   guide_near_text: [
-    "Step one, near, reads 5 × 5 places of u, each channel for itself: two places in every direction. Each coloured square below the map is one product, weight times value; the list adds them up. Point at a square.",
-    "第一步“近程”读取 u 的 5 × 5 个位置，向每个方向看两格，各通道独立计算。图下的每个色块是一个乘积：权重乘以值；列表把它们加起来。将指针移到一个色块上试试。",
+    "Step one, near, reads 5 × 5 places of u, each channel for itself: two places in every direction. Each coloured square below the map is one product, weight times value; the list adds them up. Choose a square.",
+    "第一步“近程”读取 u 的 5 × 5 个位置，向每个方向看两格，各通道独立计算。图下的每个色块是一个乘积：权重乘以值；列表把它们加起来。点一个色块试试。",
   ],
   guide_far: ["Far", "远程"],
   guide_far_text: [
@@ -328,14 +344,14 @@ export const TEXTS = {
   guide_cost: ["Another d", "换一个 d"],
   guide_cost_text: [
     "Another d changes both kernels: far has 21 / d taps a side, d apart, and near has to fill what lies between them; the paper makes it 2d − 1 wide. Which d takes the fewest weights?",
-    "换一个 d，两个卷积核都要变：远程卷积核每边有 21 / d 个采样点，间隔为 d；近程卷积核要填满采样点之间的位置，论文取宽 2d − 1。哪个 d 所需的权重最少？",
+    "换一个 d，两个卷积核都要变：远程卷积核每边有 21 / d 个采样点，间隔为 d；近程卷积核要填满采样点之间的位置，论文取边长为 2d − 1。哪个 d 所需的权重最少？",
   ],
   guide_cost_0: ["d = 1", "d = 1"],
   guide_cost_1: ["d = 3", "d = 3"],
   guide_cost_2: ["d = 7", "d = 7"],
   guide_cost_answer: [
     "With d = {dilations} there are {far} far taps a side and a near kernel {near} wide: {costs} weights per channel, to read {reads} places a side. The reach hardly changes, the cost does. Move d, then make near narrower than d: what nobody reads any more turns red.",
-    "d = {dilations} 时，远程卷积核每边有 {far} 个采样点，近程卷积核宽 {near}：每个通道需要 {costs} 个权重，每边读取 {reads} 个位置。读取的范围变化不大，开销却不同。先拖动 d，再把近程卷积核调得比 d 窄：没有被读到的位置会变红。",
+    "d = {dilations} 时，远程卷积核每边有 {far} 个采样点，近程卷积核边长为 {near}：每个通道需要 {costs} 个权重，每边读取 {reads} 个位置。读取的范围变化不大，开销却不同。先拖动 d，再把近程卷积核调得比 d 窄：没有被读到的位置会变红。",
   ],
   // foot
   computed: [
@@ -363,5 +379,5 @@ export const TEXTS = {
     "这是精简页面，只有一张照片和 LKA 的权重；完整页面可以放入任何照片，也可以改动网络。",
   ],
   terms: ["The bundled weights are for research and education.", "所附权重仅供研究与教学。"],
-  private: ["Nothing leaves this page: it has no network access.", "这个页面不联网，任何东西都不会离开它。"],
+  private: ["Nothing leaves this page: it has no network access.", "本页不联网，数据不会离开这台电脑。"],
 };

@@ -28,11 +28,12 @@ const BRUSH = 7; // pixels of the network's view, half the side of what a click 
 const STEP = 4; // pixels that an arrow key moves the brush
 const LEAST = 0.01; // what a place of a stage has changed by at least, where it is counted
 
-// Run the network on an input; until it answers, an element says so, and where it cannot, why. Returns the answer, or null.
+// Run the network on an input; until it answers, an element says so, and where it cannot, why. Returns the answer, or null,
+// also where the same element has asked again meanwhile.
 export async function asked(place, input, options) {
   put(place, t("computing"));
   try {
-    return await run(input, options);
+    return await run(input, { ...options, asker: place.id });
   } catch (error) {
     put(place, t("worker_failed", { message: error.message }));
     return null;
@@ -147,11 +148,11 @@ function drawPoked(cursor = null) {
 async function paintGrey(row, column) {
   const { input } = shown.photo;
   const side = input.shape[3];
-  poked.squares.push({ row, column });
+  poked.squares.push({ row: Math.round(row), column: Math.round(column) });
   const data = input.data.slice();
   for (const square of poked.squares) {
-    for (let r = Math.max(0, Math.round(square.row) - BRUSH); r < Math.min(side, square.row + BRUSH); r++) {
-      for (let c = Math.max(0, Math.round(square.column) - BRUSH); c < Math.min(side, square.column + BRUSH); c++) {
+    for (let r = Math.max(0, square.row - BRUSH); r < Math.min(side, square.row + BRUSH); r++) {
+      for (let c = Math.max(0, square.column - BRUSH); c < Math.min(side, square.column + BRUSH); c++) {
         for (let k = 0; k < 3; k++) data[(k * side + r) * side + c] = 0;
       }
     }

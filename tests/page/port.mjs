@@ -5,18 +5,20 @@
 //   node port.mjs changes WEIGHTS CONFIG INPUT OUT CHANGE...   the logits with each change, under its name
 //   node port.mjs halves IN          prints the bits of the float16 numbers `halves` as float32, and how the page writes them
 //   node port.mjs costs [[K, d]...] C SIDE     prints the sizes and costs of these kernels, and the network's own
+//   node port.mjs written IN         prints sums and products as the page writes them: { sums: [[term..., total]...],
+//                                    products: [[factor, factor, product]...] }
 //   node port.mjs split IN           prints the split of attention values: { tensors, u, places: [[channel, row, column]...] }
 import { mkdirSync, readFileSync, writeFileSync } from "node:fs";
 import { dirname, join } from "node:path";
 import { changed } from "../../minivan/page/changes.js";
 import * as lka from "../../minivan/page/lka.js";
-import { signed } from "../../minivan/page/numbers.js";
+import { digitsThatAdd, digitsThatMultiply, signed } from "../../minivan/page/numbers.js";
 import { bicubic } from "../../minivan/page/photo.js";
 import { readSafetensors, writeSafetensors } from "../../minivan/page/safetensors.js";
 import * as van from "../../minivan/page/van.js";
 
 const [action, ...rest] = process.argv.slice(2);
-const actions = { vectors, resize, trace, changes, halves, costs, split };
+const actions = { vectors, resize, trace, changes, halves, costs, written, split };
 actions[action](...rest);
 
 function bytesOf(path) {
@@ -107,7 +109,7 @@ function halves(path) {
 }
 
 function costs(asked, channels, side) {
-  const { NEAR_RULES, ways, support, spatialWeights, dilatedSide } = lka;
+  const { NEAR_RULES, ways, outputAt, support, spatialWeights, dilatedSide } = lka;
   const kernels = JSON.parse(asked).map(([K, d]) => {
     const near = NEAR_RULES.paper(d);
     return {
@@ -118,11 +120,25 @@ function costs(asked, channels, side) {
       ways: ways(K, d, near),
       least_ways: ways(K, d, NEAR_RULES.least(d)),
       narrower_ways: ways(K, d, NEAR_RULES.least(d) - 1),
+      outputs: [near, NEAR_RULES.least(d)].map((side) => outputAt(K, d, side)),
       costs: lka.costs(K, d, near, Number(channels), Number(side) ** 2),
     };
   });
   const { CONV0, CONV_SPATIAL } = van;
   print({ kernels, CONV0, CONV_SPATIAL, LARGE_KERNEL: lka.LARGE_KERNEL, READS: lka.READS });
+}
+
+function written(path) {
+  const asked = JSON.parse(readFileSync(path, "utf8"));
+  const sums = asked.sums.map((numbers) => {
+    const { digits, rounding } = digitsThatAdd(numbers.slice(0, -1), numbers.at(-1));
+    return [...numbers.slice(0, -1), rounding, numbers.at(-1)].map((value) => signed(value, digits));
+  });
+  const products = asked.products.map(([a, b, product]) => {
+    const { digits, equals } = digitsThatMultiply(a, b, product);
+    return [signed(a, digits), signed(b, digits), equals, signed(product, 3)];
+  });
+  print({ sums, products });
 }
 
 function split(path) {

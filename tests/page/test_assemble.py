@@ -15,12 +15,13 @@ from support import ROOT
 from support.networks import random_tensors
 
 import minivan
-from minivan import page
+from minivan import geometry, image, lka, page, shipped
 from minivan.card import Card, Label, Preprocessing
 from minivan.checkpoint import bundled
 from minivan.cli.explore import GALLERY
 from minivan.page import assemble
 from minivan.page.contents import Photo, as_file, describe, weights
+from minivan.reference import softmax
 from minivan.variants import Config
 
 pytestmark = pytest.mark.loop
@@ -171,6 +172,48 @@ def test_every_text_is_there_in_both_languages():
         assert english and chinese, key
 
 
+NUMBERED = {  # texts with sizes that nothing fills in -> what they say of the network's own kernels
+    "does_near": ["{near} × {near}"],
+    "does_far": ["{far} × {far}", "{d}"],
+    "does_attention": ["{mix} × {mix}"],
+    "near_grid": ["{near} × {near}"],
+    "far_grid": ["{far} × {far}"],
+    "cost_mobilenet": ["{mix} × {mix}"],
+    "change_taps5": ["5 × 5"],
+    "change_taps3": ["3 × 3"],
+    "strip_lead": ["{mlp} × {mlp}"],
+    "guide_shrink_text": ["{reads} × {reads}"],
+    "guide_near_text": ["{near} × {near}"],
+    "guide_far_text": ["{far} × {far}", "{far} × {d} = {K}"],
+    "guide_far_0": ["{K} × {K}"],
+    "guide_far_1": ["{reads} × {reads}"],
+    "guide_far_2": ["49 × 49"],
+    "guide_far_answer": ["{out}", "2 × ({out} + {inner}) + 1 = "],
+    "guide_mix_text": ["{mix} × {mix}"],
+    "guide_cost_text": ["{K} / d"],
+}
+
+
+def test_sizes_that_nothing_fills_in_are_the_networks_own():
+    near, far, K = geometry.CONV0, geometry.CONV_SPATIAL, geometry.LARGE_KERNEL
+    own = {"near": near.side, "far": far.side, "mix": geometry.POINTWISE.side, "mlp": geometry.DWCONV.side, "K": K}
+    own |= {"d": far.dilation, "reads": lka.support(K, far.dilation), "out": far.reach, "inner": near.reach}
+    texts = {key: [text.replace(" x ", " × ") for text in both] for key, both in table().items()}
+    for key, parts in NUMBERED.items():
+        assert all(part.format(**own) in text for part in parts for text in texts[key]), key
+    assert {key for key, (english, _) in texts.items() if re.search(r"\d [×/] [\dd]|\d \+ ", english)} == NUMBERED.keys()
+
+
+def test_the_gallerys_photos_do_what_is_said_of_them():
+    """The two that work are right; of the two that fail the network is sure of the one and not of the other."""
+    model = minivan.load(bundled()[0], engine="numpy")
+    looked = [page.look(model, name, image.decode(shipped.photo(f"{name}.jpg"))) for name in GALLERY]
+    coffee, cat, rocket, astronaut = (softmax(photo.logits.astype(np.float64)) for photo in looked)
+    assert [model.card.label(int(each.argmax())).short for each in (coffee, cat)] == ["espresso", "Egyptian cat"]
+    assert coffee.max() > cat.max() > model.card.not_sure
+    assert rocket.max() >= model.card.not_sure > astronaut.max()
+
+
 def offered():
     """The changes that the page offers."""
     return re.findall(r'"(\w+)"', re.search(r"export const CHANGES = \[(.*?)\];", assemble.part("whatif.js"), re.DOTALL)[1])
@@ -214,7 +257,7 @@ VARIABLE = {  # keys that come by way of a variable; each stands in the code as 
         "before",
         "after",
     ),
-    *("likely", "all_classes", "dropped", "reading", "too_large", "too_narrow", "no_image", "not_computed"),
+    *("likely", "all_classes", "dropped", "reading", "too_large", "too_narrow", "invisible", "no_image", "not_computed"),
 }
 
 

@@ -9,7 +9,7 @@ import shutil
 import numpy as np
 import pytest
 from PIL import Image
-from support import ROOT
+from support import ROOT, profiles
 from support.tab import START
 from tornado.websocket import websocket_connect
 
@@ -134,14 +134,17 @@ async def hands(firefox):
 
 
 async def photos(firefox, model, folder):
-    """A JPEG within half a point, a PNG that its EXIF turns to the digit shown, and a file that is no image."""
+    """A JPEG within half a point, also of other colours than sRGB's, a PNG that its EXIF turns to the digit shown, and a file
+    that is no image."""
     jpeg, turned, broken = ROOT / "examples" / "cat.jpg", folder / "turned.png", folder / "broken.jpg"
+    wide = folder / "wide.jpg"
+    wide.write_bytes(profiles.with_profile(Image.open(ROOT / "examples" / "four.jpg"), "JPEG", profiles.profile("Display P3")))
     exif = Image.Exif()
     exif[0x0112] = 6
     Image.open(jpeg).convert("RGB").save(turned, exif=exif)
     broken.write_bytes(b"\xff\xd8\xff\xe0" + bytes(100))
     read = "JSON.stringify([...document.querySelectorAll('#answer .{}')].map((each) => each.textContent))"
-    for photo, apart in ((jpeg, 0.5), (turned, 0.0501)):
+    for photo, apart in ((jpeg, 0.5), (turned, 0.0501), (wide, 0.5)):
         await firefox.choose(photo)
         await firefox.wait(f"document.body.dataset.ready === '{photo.name}'")
         labels, shares = [json.loads(await firefox.evaluate(read.format(kind))) for kind in ("label", "p")]
@@ -153,6 +156,32 @@ async def photos(firefox, model, folder):
     await firefox.wait("document.getElementById('drop-said').textContent.startsWith('broken.jpg is no image')")
 
 
+async def saving(firefox):
+    """A section becomes a PNG of twice its size that is not empty."""
+    await firefox.evaluate(
+        """(() => {
+            const { createObjectURL } = URL;
+            URL.createObjectURL = (blob) => createObjectURL((window.saved = blob));
+            HTMLAnchorElement.prototype.click = () => {};
+        })()"""
+    )
+    await firefox.press("#chain .save", "\ue007")  # Enter
+    await firefox.wait("window.saved || document.querySelector('#chain .save').textContent.startsWith('This browser')")
+    width, colours, wanted = json.loads(
+        await firefox.evaluate(
+            """(async () => {
+                const image = await createImageBitmap(window.saved);
+                const context = new OffscreenCanvas(image.width, image.height).getContext("2d");
+                context.drawImage(image, 0, 0);
+                const { data } = context.getImageData(0, 0, image.width, image.height);
+                const colours = new Set(new Uint32Array(data.buffer)).size;
+                return JSON.stringify([image.width, colours, document.documentElement.clientWidth]);
+            })()"""
+        )
+    )
+    assert width == 2 * wanted and colours > 1000
+
+
 @pytest.mark.skipif(FIREFOX is None, reason="there is no Firefox: apt-get install firefox-esr")
 def test_the_page_works_in_firefox(written, model, layers, tmp_path):
     async def look(firefox):
@@ -161,6 +190,7 @@ def test_the_page_works_in_firefox(written, model, layers, tmp_path):
         await numbers(firefox, layers)
         await hands(firefox)
         await photos(firefox, model, tmp_path)
+        await saving(firefox)
         said = [event["params"] for event in firefox.events if event["method"] == "log.entryAdded"]
         assert [entry["text"] for entry in said if entry["level"] in ("warn", "error")] == []
         asked = [e["params"]["request"]["url"] for e in firefox.events if e["method"] == "network.beforeRequestSent"]

@@ -34,15 +34,6 @@ def test_the_keyboard_does_not_lose_its_place(opened):
     assert tab.evaluate("document.activeElement.id") == "chain" and "photo=coffee" in tab.evaluate("location.hash")
 
 
-def test_the_card_of_the_path_does_not_lie_on_what_it_speaks_of(opened):
-    tab = opened.open()
-    for step, part in (("2", "#near-grid"), ("3", "#far-grid"), ("4", "#mixed-sum"), ("5", "#gate")):
-        tab.locator(f"[data-step='{step}']").click()
-        card, about = tab.locator("#guide").bounding_box(), tab.locator(part).bounding_box()
-        assert card["x"] >= about["x"] + about["width"] or card["x"] + card["width"] <= about["x"], step
-    tab.locator("#guide .shut").click()
-
-
 def test_the_pointer_moves_by_itself_until_it_is_stopped(browser, written):
     context = browser.new_context()
     page = Opened(context, written)
@@ -116,6 +107,52 @@ def test_where_the_worker_dies_later_no_answer_is_awaited_for_ever(browser, writ
     tab.locator("[data-choice='0']").click()
     tab.wait_for_function("() => document.getElementById('guide-answer').textContent.includes('(out of memory)')")
     assert "largest difference 0." in tab.inner_text("#agreement")
+    context.close()
+
+
+@pytest.mark.parametrize("part", [0.5, 1])
+def test_a_page_that_cannot_begin_says_so(browser, written, tmp_path, part):
+    """A file that was cut off on its way, and a browser that lets a file from a disk have no worker."""
+    file, text = tmp_path / "page.html", written.read_bytes()
+    file.write_bytes(text[: int(part * len(text))])
+    context = browser.new_context()
+    tab = context.new_page()
+    tab.add_init_script("window.Worker = class { constructor() { throw new Error('not from a disk'); } };")
+    tab.goto(f"file://{file}")
+    if part == 1:
+        tab.wait_for_function("() => document.getElementById('drop-said').textContent.includes('(not from a disk)')")
+    assert tab.is_visible("#opening") == (part < 1)
+    context.close()
+
+
+def test_many_clicks_are_few_forward_passes(browser, written):
+    """The worker has one question at a time, and of those that wait only the newest of each part."""
+    context = browser.new_context(reduced_motion="reduce")
+    tab = context.new_page()
+    tab.add_init_script(
+        """const Whole = window.Worker;
+        window.asked = 0;
+        window.Worker = class extends Whole {
+            postMessage(question) {
+                window.asked += 1;
+                super.postMessage(question);
+            }
+        };"""
+    )
+    tab.goto(f"file://{written}#whatif=none")
+    tab.wait_for_function("() => document.body.dataset.ready === 'coffee'")
+    before = tab.evaluate("window.asked")
+    tab.evaluate(
+        """() => {
+            const { left, top } = document.getElementById("poke").getBoundingClientRect();
+            for (let i = 0; i < 20; i++) {
+                const place = { clientX: left + 20 + 5 * i, clientY: top + 20, detail: 1 };
+                document.getElementById("poke").dispatchEvent(new MouseEvent("click", place));
+            }
+        }"""
+    )
+    tab.wait_for_selector("#poke-reach .reaches")
+    assert tab.evaluate("window.asked") - before == 2
     context.close()
 
 

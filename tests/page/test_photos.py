@@ -5,7 +5,7 @@ import io
 import numpy as np
 import pytest
 from PIL import Image
-from support import ROOT
+from support import ROOT, profiles
 
 from minivan import image
 from minivan.reference import softmax
@@ -82,6 +82,30 @@ def test_transparent_pixels_lie_over_white(opened, model):
     assert labels[0] == wanted[0][0] and abs(shares[0] - wanted[1][0]) <= 0.5
 
 
+def test_a_profile_is_heeded_as_classify_heeds_it(opened, model):
+    """What telephones and cameras write: numbers that mean other colours than sRGB's."""
+    picture = Image.open(EXAMPLES / "four.jpg").convert("RGB")
+    tab = opened.open()
+    for kind, space in (("PNG", "Adobe RGB"), ("JPEG", "Display P3")):
+        data, name = profiles.with_profile(picture, kind, profiles.profile(space)), f"{space}.{kind.lower()}"
+        drop(opened, name, data)
+        labels, shares = shown(tab)
+        wanted = by_python(model, data)
+        assert labels == wanted[0] and np.abs(np.subtract(shares, wanted[1])).max() <= 0.5, name
+    unheeded = by_python(model, profiles.with_profile(picture, "JPEG", profiles.profile("sRGB")))
+    assert abs(unheeded[1][0] - wanted[1][0]) > 2  # without its profile the last one is another photo
+
+
+def test_what_is_transparent_everywhere_is_refused(opened):
+    """Nothing of it reaches the page; a picture that is white all over is one."""
+    tab, clear = opened.open(), Image.open(EXAMPLES / "cat.jpg").convert("RGBA")
+    clear.putalpha(0)
+    tab.set_input_files("#chooser", file("unseen.png", png(clear)))
+    tab.wait_for_function("() => document.getElementById('drop-said').textContent.startsWith('unseen.png is transparent')")
+    assert tab.inner_text("#path-photo") == "coffee"
+    drop(opened, "white.png", png(Image.new("RGBA", (96, 96), "white")))
+
+
 @pytest.mark.parametrize(
     ("name", "data"),
     [
@@ -122,6 +146,22 @@ def test_a_hostile_name_is_text(opened):
     assert tab.locator("main img[src='x'], nav img").count() == 0
     tab.set_input_files("#chooser", file("<b>bold</b>.png", b"x"))
     tab.wait_for_function("() => document.getElementById('drop-said').textContent.startsWith('<b>bold</b>.png is no image')")
+
+
+def test_a_second_photo_of_the_same_name_gets_a_number(opened):
+    tab = opened.open()
+    tab.set_input_files("#chooser", file("coffee", png(Image.new("RGB", (96, 96), "teal"))))
+    opened.shown("coffee (2)")
+    assert {"coffee", "coffee (2)"} <= set(tab.locator("#gallery bdi").all_inner_texts())
+    opened.open()
+    assert tab.inner_text("#answer .label >> nth=0") == "espresso"
+
+
+def test_a_link_to_a_photo_that_was_dropped_elsewhere_says_so(opened):
+    tab = opened.open("photo=holiday.jpg&block=block1.0&channel=25&place=16,3")
+    assert "holiday.jpg, a photo that this file does not hold" in tab.inner_text("#drop-said")
+    tab.locator("#gallery .thumb").first.press("Enter")
+    tab.wait_for_function("() => document.getElementById('drop-said').textContent === ''")
 
 
 def test_a_photo_may_be_dropped_anywhere(opened):

@@ -118,6 +118,39 @@ def test_it_looks_as_it_did(seen, browser, tmp_path):
     assert far.mean() <= MOST_ELSEWHERE, f"{far.mean():.2%} of {size} have changed, in rows {rows}: {tmp_path}"
 
 
+def test_a_saved_section_is_headed_by_the_changes_that_it_shows(opened):
+    """And by whatever the photo is called, even what no XML may hold."""
+    tab = opened.open("photo=coffee&block=block1.0&channel=25&place=16,3&whatif=sigmoid")
+    tab.evaluate(
+        """() => {
+            const { serializeToString } = XMLSerializer.prototype;
+            XMLSerializer.prototype.serializeToString = function (picture) {
+                window.heading = picture.querySelector("body > p").textContent;
+                return serializeToString.call(this, picture);
+            };
+        }"""
+    )
+
+    def heading(section):
+        with tab.expect_download():
+            tab.locator(f"#{section} .save").press("Enter")
+        return tab.evaluate("window.heading")
+
+    assert "sigmoid" in heading("whatif")
+    assert not any(word in heading(section) for section in ("chain", "channels") for word in ("sigmoid", "its mean"))
+    tab.locator("#means").press("Enter")
+    tab.wait_for_selector("#means-answer .after .p")
+    assert "its mean" in heading("channels")
+    tab.evaluate("() => { document.querySelector('#block h2').textContent = 'a\\x01b\\ud800c\\uffff'; }")
+    assert "block1.0" in heading("block")
+    tab.evaluate("() => { Image.prototype.decode = () => Promise.reject(new Error('no memory')); }")
+    tab.locator("#block .save").press("Enter")
+    tab.wait_for_function("() => document.querySelector('#block .save').textContent.includes('(no memory)')")
+    tab.evaluate("() => { Image.prototype.decode = () => new Promise(() => {}); }")
+    tab.locator("#block .save").press("Enter")
+    tab.wait_for_function("() => document.querySelector('#block .save').textContent === 'Save as PNG'")
+
+
 SAVED = {"phone": "hook", "laptop": "whatif", "projector": "chain"}  # a section at each size
 
 

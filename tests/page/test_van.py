@@ -2,9 +2,11 @@
 
 import dataclasses
 import json
+import math
 import re
 import runpy
 import subprocess
+from decimal import Decimal
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +15,7 @@ from support import ROOT
 from support.compare import assert_close
 from tolerances import EXACT_NETWORK
 
-from minivan import geometry, image, lka
+from minivan import geometry, image, lka, paths
 from minivan.checkpoint import bundled, safetensors_file
 from minivan.cli import main
 from minivan.ops import activation
@@ -23,8 +25,9 @@ PORT = Path(__file__).parent / "port.mjs"
 EXP_AND_ERFC = (ROOT / "minivan" / "page" / "erf.js").read_text(encoding="utf-8")
 
 
-def in_node(test):
-    """Mark a test that runs node: what it finds does not depend on Python's version, so that one environment is enough."""
+def in_javascript(test):
+    """Mark a test that runs node or a browser: what it finds does not depend on Python's version, and one environment is
+    enough."""
     return pytest.mark.slow(pytest.mark.browser(test))
 
 
@@ -43,7 +46,7 @@ def test_erfc_has_the_coefficients_of_python():
     assert [float(number) for number in written.split(",") if number.strip()] == list(activation.ERFC_SCALED)
 
 
-@in_node
+@in_javascript
 def test_every_test_vector_comes_out_bit_for_bit(node, tmp_path):
     vectors.write(tmp_path / "vectors")
     port(node, "vectors", tmp_path / "vectors", tmp_path / "port")
@@ -55,23 +58,67 @@ def test_every_test_vector_comes_out_bit_for_bit(node, tmp_path):
             }, case["name"]
 
 
-@in_node
-def test_the_oracle_finds_every_layer_of_a_photo_bit_for_bit(node, model, tmp_path, capsys):
-    trace, x, config = (tmp_path / name for name in ("trace.safetensors", "x.safetensors", "config.json"))
-    assert (
-        main(["oracle", "record", str(ROOT / "examples" / "coffee.jpg"), "-o", str(trace), "--model", str(bundled()[0])]) == 0
-    )
+@pytest.fixture(scope="module")
+def recorded(tmp_path_factory):
+    """What `oracle record` writes of a photo, and the input that it holds."""
+    trace = tmp_path_factory.mktemp("recorded") / "trace.safetensors"
+    photo = ROOT / "examples" / "coffee.jpg"
+    assert main(["oracle", "record", str(photo), "-o", str(trace), "--model", str(bundled()[0])]) == 0
     with safetensors_file.open_safetensors(trace) as (stored, _, _):
-        safetensors_file.write(x, {"input": np.ascontiguousarray(stored["input"].read())}, {})
-    config.write_text(json.dumps(dataclasses.asdict(model.config)))
-    port(node, "trace", bundled()[0], config, x, tmp_path / "port.safetensors")
+        return trace, np.ascontiguousarray(stored["input"].read())
+
+
+def compare(trace, layers, capsys):
+    """Have `oracle compare` find every layer bit for bit."""
     capsys.readouterr()
-    status = main(["oracle", "compare", str(trace), str(tmp_path / "port.safetensors"), "--max-ulp", "0", "--json"])
+    status = main(["oracle", "compare", str(trace), str(layers), "--max-ulp", "0", "--json"])
     report = json.loads(capsys.readouterr().out)
     assert status == 0 and len(report["rows"]) > 200 and all(row["bit_equal"] == 1 for row in report["rows"])
 
 
-@in_node
+@in_javascript
+def test_the_oracle_finds_every_layer_of_a_photo_bit_for_bit(node, model, recorded, tmp_path, capsys):
+    trace, images = recorded
+    x, config = tmp_path / "x.safetensors", tmp_path / "config.json"
+    safetensors_file.write(x, {"input": images}, {})
+    config.write_text(json.dumps(dataclasses.asdict(model.config)))
+    port(node, "trace", bundled()[0], config, x, tmp_path / "port.safetensors")
+    compare(trace, tmp_path / "port.safetensors", capsys)
+
+
+ASK_THE_WORKER = """async ([values, shape]) => {
+    const text = (id) => document.getElementById(id).textContent.trim();
+    const buffer = Uint8Array.from(atob(text("weights")), (character) => character.charCodeAt(0)).buffer;
+    const worker = new Worker(URL.createObjectURL(new Blob([text("engine")], { type: "text/javascript" })));
+    worker.postMessage({ buffer, config: JSON.parse(text("description")).config });
+    worker.postMessage({ input: { data: new Float32Array(values), shape }, wanted: "all" });
+    const { layers } = await new Promise((done) => { worker.onmessage = ({ data }) => done(data); });
+    worker.terminate();
+    const link = document.createElement("a");
+    link.href = URL.createObjectURL(new Blob(Object.values(layers).map(({ data }) => data)));
+    link.download = "layers";
+    link.click();
+    return Object.entries(layers).map(([path, { shape }]) => [path, shape]);
+}"""
+
+
+@in_javascript
+def test_the_oracle_finds_the_same_in_the_browser(opened, recorded, tmp_path, capsys):
+    """Asked for are all layers, of the worker and the weights that the page's file holds."""
+    trace, images = recorded
+    tab = opened.open()
+    with tab.expect_download() as download:
+        shapes = tab.evaluate(ASK_THE_WORKER, [images.ravel().tolist(), images.shape])
+    download.value.save_as(tmp_path / "layers")
+    values, layers = np.fromfile(tmp_path / "layers", "<f4"), {}
+    for path, shape in shapes:
+        layers[path], values = values[: math.prod(shape)].reshape(shape), values[math.prod(shape) :]
+    assert len(values) == 0
+    safetensors_file.write(tmp_path / "browser.safetensors", layers, {})
+    compare(trace, tmp_path / "browser.safetensors", capsys)
+
+
+@in_javascript
 def test_every_change_is_the_one_that_was_measured(node, model, tmp_path):
     """The accuracies on the page are those of benchmarks/page.py, whose changes are hooks in Python; all but one of them were
     measured by examples/ablations/ablate.py, which makes the same changes in its own way."""
@@ -91,7 +138,7 @@ def test_every_change_is_the_one_that_was_measured(node, model, tmp_path):
             assert_close(name, stored[change].read(), wanted, EXACT_NETWORK)
 
 
-@in_node
+@in_javascript
 def test_a_photo_is_resized_as_pillow_does_bit_for_bit(node, tmp_path):
     """JPEG decoders differ; what comes after them does not, but for pictures of which Pillow 13 shrinks the height first."""
     from PIL import Image
@@ -105,7 +152,7 @@ def test_a_photo_is_resized_as_pillow_does_bit_for_bit(node, tmp_path):
         assert (made == wanted).all(), (width, height)
 
 
-@in_node
+@in_javascript
 def test_every_float16_is_read_exactly_and_written_as_python_writes_it(node, tmp_path):
     """All 65,536: subnormals, both infinities, every NaN; and the ties, which go to the even digit."""
     halves = np.arange(1 << 16, dtype=np.uint16).view(np.float16)
@@ -125,9 +172,42 @@ def signed(value, digits):
     return text[1:] if float(text) == 0 else text.replace("-", "\u2212")
 
 
-@in_node
+@in_javascript
+def test_at_every_place_the_sentence_adds_up_and_the_gate_multiplies_as_written(node, model, layers, tmp_path):
+    """All channels and places of the first block. What none of the digits would do for says so."""
+    block = "block1.0"
+    u, factor, gated = (layers[f"{block}.{path}"] for path in (paths.GATED, paths.FACTOR, paths.UNIT))
+    ops, tensors = model.engine.ops, {name: model.tensors[f"{block}.{paths.UNIT}.{name}"] for name in unit_names()}
+    middle = tensors["conv0.weight"][:, 0, 2, 2].astype(np.float64) * tensors["conv_spatial.weight"][:, 0, 3, 3]
+    own = np.einsum("oc,c,chw->ohw", tensors["conv1.weight"][:, :, 0, 0], middle, u.astype(np.float64))
+    v = ops.conv2d(np.zeros_like(u)[None], tensors["conv0.weight"], tensors["conv0.bias"], padding=2, groups=len(u))
+    far = {"padding": 9, "dilation": 3, "groups": len(u)}
+    v = ops.conv2d(v, tensors["conv_spatial.weight"], tensors["conv_spatial.bias"], **far)
+    constant = ops.conv2d(v, tensors["conv1.weight"], tensors["conv1.bias"])[0].astype(np.float64)
+    sums = np.stack([own, factor - own - constant, constant, factor.astype(np.float64)], axis=-1).reshape(-1, 4)
+    products = np.stack([u, factor, gated], axis=-1).reshape(-1, 3)
+    (tmp_path / "in").write_text(json.dumps({"sums": sums.tolist(), "products": products.tolist()}))
+    found = printed(node, "written", tmp_path / "in")
+    for texts in found["sums"]:
+        *terms, total = (Decimal(text.replace("\u2212", "-")) for text in texts)
+        assert sum(terms) == total, texts
+    about = 0
+    for *texts, equals, shown in found["products"]:
+        a, b, product = (Decimal(text.replace("\u2212", "-")) for text in (*texts, shown))
+        assert (equals == "=") == (abs(a * b - product) < Decimal("0.0005")), (texts, shown)
+        about += equals != "="
+    assert about < len(products) / 1000
+    rounded = sum(float(rounding.replace("\u2212", "-")) != 0 for *_, rounding, _ in found["sums"])
+    assert 0 < rounded < len(sums) / 10
+
+
+def unit_names():
+    return [f"{name}.{kind}" for name in ("conv0", "conv_spatial", "conv1") for kind in ("weight", "bias")]
+
+
+@in_javascript
 def test_sizes_and_costs_are_those_of_minivan_lka(node):
-    asked, C, side = [(K, d) for K in (3, 7, 21, 35, 49) for d in range(1, 9) if d <= K], 64, 56
+    asked, C, side = [(K, d) for K in (3, 7, 21, 22, 35, 49) for d in range(1, 9) if d <= K], 64, 56
     found = printed(node, "costs", json.dumps(asked), C, side)
     for (K, d), kernel in zip(asked, found["kernels"], strict=True):
         near, ways, N = lka.local_side(d), np.array(kernel.pop("ways")), side * side
@@ -140,6 +220,7 @@ def test_sizes_and_costs_are_those_of_minivan_lka(node):
             "dilated_side": lka.dilated_side(K, d),
             "support": lka.support(K, d),
             "spatial_weights": lka.spatial_weights(K, d),
+            "outputs": [d * (lka.dilated_side(K, d) - 1) // 2 + (side - 1) // 2 for side in (near, d)],
             "costs": {
                 "lka": lka.multiply_adds(lka.lka_parameters(C, K, d), side, side) + around,
                 "mobilenet": lka.multiply_adds(lka.mobilenet_parameters(C, K), side, side) + around,
@@ -153,7 +234,7 @@ def test_sizes_and_costs_are_those_of_minivan_lka(node):
     assert found["READS"] == lka.support(geometry.LARGE_KERNEL, geometry.CONV_SPATIAL.dilation)
 
 
-@in_node
+@in_javascript
 def test_the_split_of_whole_numbers_is_exact(node, tmp_path):
     """A place's share is how much the attention falls when u is zero there; with whole numbers nothing is rounded."""
     C, h, w = 2, 25, 9
