@@ -318,6 +318,10 @@ def test_a_webp_of_a_few_bytes_is_said_to_have_no_picture():
     for name in (b"VP8X", b"VP8 ", b"VP8L"):
         with pytest.raises(ImageError, match="a WebP file without a picture"):
             image.decode(b"RIFF\x0c\0\0\0WEBP" + name + b"\0\0\0\0")
+    with pytest.raises(ImageError, match="a WebP file without a picture"):
+        image.decode(encode(photo(), "WEBP", save_all=True, append_images=[photo("L")]).replace(b"VP8X\x0a", b"VP8X\0"))
+    dot = encode(Image.new("RGB", (1, 1), (9, 8, 7)), "WEBP", lossless=True)
+    assert len(dot) <= 40 and image.decode(dot).getpixel((0, 0)) == (9, 8, 7)
 
 
 def test_the_end_of_a_png_and_of_a_gif_may_be_missing():

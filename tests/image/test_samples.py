@@ -11,6 +11,7 @@ import pytest
 from PIL import Image
 from support.pictures import chunk, encode, photo, tiff
 from support.tiff_photos import DEFLATE, DIFFERENCES, LZMA, LZW, PACKBITS, RAW, photo_tiff
+from support.tiffs import SHORT, bands_tiff
 
 from minivan import image
 from minivan.image import ImageError, bounds, decoding
@@ -117,6 +118,18 @@ def test_signed_and_floating_samples_are_stretched_from_their_least_to_their_gre
     for offset, planar in itertools.product((0, -9) if dtype[0] == "f" else (0,), (False, True)):
         got = seen(photo_tiff((array + np.array(offset, dtype)), photometric, planar=planar, order=order))
         assert np.abs(got - shown(grey * 255, photometric)).max() <= (2 if dtype in ("f2", "i1", "i2", "i4") else 0.51)
+
+
+@pytest.mark.parametrize(
+    ("dtype", "planar", "tile", "order"), [("f2", False, 16, "<"), ("f4", True, None, ">"), ("f8", 0, 16, ">")]
+)
+def test_floating_colours_may_be_packed_with_their_bytes_apart(dtype, planar, tile, order):
+    """The third predictor."""
+    grey = drawn((20, 37, 3), 8) / 255
+    grey.flat[:2] = 0, 1
+    changed = {262: (SHORT, [RGB])}
+    data = bands_tiff(grey.astype(dtype), planar, tile, None if tile else 7, DEFLATE, 3, order, changed)
+    assert np.abs(seen(data) - grey * 255).max() <= (2 if dtype == "f2" else 0.51)
 
 
 def test_colours_that_are_multiplied_with_their_transparency_are_so_no_more():

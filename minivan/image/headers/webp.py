@@ -8,6 +8,7 @@ from ..profiles import LARGEST_PROFILE, TOO_LARGE
 LARGEST_METADATA = 1 << 20  # bytes of EXIF that are looked at
 FRAME = b"ANMF"
 PIXELS = (b"VP8X", b"ANIM", FRAME, b"ALPH", b"VP8 ", b"VP8L")
+NEEDED = {b"VP8X": 10, b"VP8 ": 10, b"VP8L": 5}  # bytes that say the size
 METADATA = 0x20 | 0x08 | 0x04  # flags of VP8X: a profile, EXIF, XMP
 CANVASES = 16  # bytes for each pixel: two canvases, the decoder's own picture, its copy; measured
 
@@ -16,7 +17,7 @@ def walk(data: bytes, steps: Steps) -> Look:
     """Look at a WebP file."""
     exif = b""
     colours: tuple[Stated, ...] = ()
-    width, height = _canvas(data[12:16], data[20:30])
+    width, height = _canvas(data[12:16], data[20 : 20 + min(10, int.from_bytes(data[16:20], "little"))])
     place, kept, frames = 12, [(0, 12)], 0
     while place + 8 <= len(data):
         steps.take()
@@ -50,7 +51,7 @@ def _rewritten(parts: list[bytes]) -> tuple[bytes, ...]:
 
 def _canvas(name: bytes, body: bytes) -> tuple[int, int]:
     """Return the width and the height that the first chunk says, which is the one that decides; zeros for another one."""
-    if len(body) < 10:
+    if len(body) < NEEDED.get(name, 0):
         return 0, 0
     if name == b"VP8X":
         return 1 + int.from_bytes(body[4:7], "little"), 1 + int.from_bytes(body[7:10], "little")
