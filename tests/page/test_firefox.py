@@ -166,7 +166,7 @@ async def saving(firefox):
         })()"""
     )
     await firefox.press("#chain .save", "\ue007")  # Enter
-    await firefox.wait("window.saved || document.querySelector('#chain .save').textContent.startsWith('This browser')")
+    await firefox.wait("Boolean(window.saved) || document.querySelector('#chain .save').textContent.startsWith('This browser')")
     width, colours, wanted = json.loads(
         await firefox.evaluate(
             """(async () => {
