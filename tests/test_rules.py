@@ -1,6 +1,7 @@
 """The house's rules that a reader would otherwise have to trust."""
 
 import ast
+import functools
 from pathlib import Path
 
 import pytest
@@ -19,8 +20,19 @@ LONG = {  # files of more than 400 lines -> the reason
 }
 
 
+@functools.cache
+def tree_of(path):
+    return ast.parse(path.read_text(encoding="utf-8"))
+
+
+@functools.cache
+def nodes(path):
+    """All nodes of a file: every rule walks over them."""
+    return list(ast.walk(tree_of(path)))
+
+
 def functions(path):
-    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+    for node in nodes(path):
         if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef)):
             yield node
 
@@ -41,7 +53,7 @@ def test_no_function_outside_the_kernels_has_more_than_eight_parameters():
 def test_no_private_name_of_one_folder_is_imported_by_another():
     found = []
     for path in PACKAGE:
-        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        for node in nodes(path):
             if not isinstance(node, ast.ImportFrom) or (node.level == 0 and not (node.module or "").startswith("minivan")):
                 continue
             inside = node.level == 1 and path.parent.name != "minivan"  # a room's own modules may share
@@ -55,10 +67,9 @@ def test_no_private_name_of_one_folder_is_imported_by_another():
 def test_no_private_name_of_another_module_of_minivan_is_asked_of_it():
     found = []
     for path in PACKAGE:
-        tree = ast.parse(path.read_text(encoding="utf-8"))
-        within = [n for n in ast.walk(tree) if isinstance(n, ast.ImportFrom) and n.level and not n.module]  # from .. import x
+        within = [n for n in nodes(path) if isinstance(n, ast.ImportFrom) and n.level and not n.module]  # from .. import x
         modules = {alias.asname or alias.name for node in within for alias in node.names}
-        asked = [n for n in ast.walk(tree) if isinstance(n, ast.Attribute) and n.attr.startswith("_") and n.attr[:2] != "__"]
+        asked = [n for n in nodes(path) if isinstance(n, ast.Attribute) and n.attr.startswith("_") and n.attr[:2] != "__"]
         for node in asked:
             if isinstance(node.value, ast.Name) and node.value.id in modules:
                 found.append(f"{path.relative_to(ROOT)}:{node.lineno} {node.value.id}.{node.attr}")
@@ -86,7 +97,7 @@ def test_what_is_an_extra_is_never_imported_at_the_top_of_a_module():
     extras = {"torch", "onnxruntime", "openvino", "onnx", "matplotlib", "safetensors", "sklearn", "tifffile", "h5py", "jupyter"}
     found = []
     for path in PACKAGE:
-        for node in ast.parse(path.read_text(encoding="utf-8")).body:
+        for node in tree_of(path).body:
             modules = [a.name for a in node.names] if isinstance(node, ast.Import) else []
             modules += [node.module or ""] if isinstance(node, ast.ImportFrom) and node.level == 0 else []
             found += [f"{path.relative_to(ROOT)}: {m}" for m in modules if m.split(".")[0] in extras]
@@ -97,7 +108,7 @@ def test_no_script_takes_for_granted_that_python_keeps_its_docstring():
     """Under -OO it does not, and `__doc__` is None."""
     found = []
     for path in (p for folder in ("minivan", "examples", "benchmarks", "docs", ".ci") for p in (ROOT / folder).rglob("*.py")):
-        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        for node in nodes(path):
             used = node.value if isinstance(node, (ast.Attribute, ast.Subscript)) else None
             if isinstance(used, ast.Name) and used.id == "__doc__":
                 found.append(f"{path.relative_to(ROOT)}:{node.lineno}")

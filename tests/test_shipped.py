@@ -50,6 +50,10 @@ def run(archive, tmp_path):
     return call
 
 
+def test_an_image_is_built_from_all_that_a_wheel_holds():
+    assert {f"!{source}" for source in DATA} <= set((ROOT / ".dockerignore").read_text().splitlines())
+
+
 WITHOUT_COMPILING = """
 import sys, tempfile
 import minivan, minivan.card, minivan.image

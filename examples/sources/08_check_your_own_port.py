@@ -147,8 +147,10 @@ done = subprocess.run(
 print(done.stdout[done.stdout.index("first divergence") :])
 
 # %% [markdown]
-# Not only the layer: the oracle tried the usual faults on it and found the one that gives the port's numbers. Our
-# `gelu` is the popular approximation with tanh; VAN was trained with the exact one. Mend it, and compare again:
+# Not only the layer: the oracle gave each layer what the port gave it, and so tells what a layer adds itself from what it
+# has from those before, in roundings of the port's numbers; it lists all that add more than a sound layer may. Then it
+# tried the usual faults on them and found the one that gives the port's numbers. Our `gelu` is the popular
+# approximation with tanh; VAN was trained with the exact one. Mend it, and compare again:
 
 # %%
 erf = np.vectorize(math.erf, otypes=[np.float32])

@@ -34,13 +34,15 @@ def walked(size: int) -> int:
     return WALK + 6 * size
 
 
-def patches(width: int, height: int) -> Iterator[tuple[int, int, int, int]]:
+def patches(width: int, height: int, pixels: int = 0) -> Iterator[tuple[int, int, int, int]]:
     """Yield the parts of a picture that are converted at once, in reading order: left, top, right and bottom of each.
 
-    A part is some whole rows, or of a row that is longer than STRIP pixels a piece, which begins at a multiple of STRIP.
+    A part is some whole rows, or of a row that is longer than `pixels` (STRIP where nothing is said) a piece, which begins at a
+    multiple of that.
     """
-    wide = max(1, min(width, STRIP))
-    rows = max(1, STRIP // wide)
+    most = pixels or STRIP
+    wide = max(1, min(width, most))
+    rows = max(1, most // wide)
     for top in range(0, height, rows):
         for left in range(0, width, wide):
             yield left, top, min(left + wide, width), min(top + rows, height)

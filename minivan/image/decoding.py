@@ -22,6 +22,8 @@ from .headers import WALKS, tiff_bands, tiff_photo
 from .kinds import FIRST, KINDS, check_readable, recognise
 
 Made = TypeVar("Made")
+DEEP_STRIP = 1 << 14  # pixels of 16 bits that are rounded at once
+HALF = 128  # of 257, which one level of 8 bits is in 16
 
 
 def decode(
@@ -139,11 +141,13 @@ class Examined:
                 raise
             damage = _line(error)
         else:
-            if not unended.is_doubtful(self.look.parts, opened[0], self.look.scale):
+            if not unended.is_doubtful(self.look, opened[0]):
                 return opened
             del opened  # before it is decoded again
         try:
-            picture, missing = unended.decoded(self.look.parts, lambda data: _load(self.look, data))
+            picture, missing = unended.decoded(self.look, lambda data: _load(self.look, data))
+        except ImageError:
+            raise
         except (OSError, ValueError) as error:
             raise ImageError(f"damaged image: {damage or _line(error)}") from None
         if missing and not truncated:
@@ -224,13 +228,15 @@ def _deep(look: Look) -> Image.Image:
     data = b"".join(look.parts)
     picture, low = (_load(look, data, f"{look.mode};16{order}") for order in "BL")
     alpha = Image.new("L", picture.size) if look.key else None
-    for place in patches(*picture.size):
-        upper, lower = (np.asarray(each.crop(place)).astype(np.uint32) for each in (picture, low))
-        whole = upper * 256 + lower
-        picture.paste(Image.fromarray(((whole + 128) // 257).astype(np.uint8)), place[:2])
+    for place in patches(*picture.size, DEEP_STRIP):
+        upper, lower = (np.asarray(each.crop(place)) for each in (picture, low))
+        beyond = np.subtract(lower, upper, dtype=np.int16)  # 256 upper + lower is 257 upper and so much
+        rounded = upper + (beyond > HALF) - (beyond < -HALF)
+        picture.paste(Image.fromarray(rounded), place[:2])
         if alpha is not None:
-            same = (whole == np.array(look.key, np.uint32)).all(axis=2)
-            alpha.paste(Image.fromarray(np.where(same, 0, 255).astype(np.uint8)), place[:2])
+            key = np.array(look.key, ">u2").view(np.uint8).reshape(-1, 2)
+            same = ((upper == key[:, 0]) & (lower == key[:, 1])).all(axis=2)
+            alpha.paste(Image.fromarray(np.where(same, np.uint8(0), np.uint8(255))), place[:2])
     if alpha is not None:
         picture.putalpha(alpha)
     return picture

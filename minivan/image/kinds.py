@@ -41,7 +41,8 @@ KINDS = {
 READ = "JPEG, PNG, WebP, GIF, BMP, TIFF, PPM, AVIF, JPEG 2000, HEIC (with pillow-heif) and arrays (.npy)"
 
 HEIC = (b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"hevm", b"hevs", b"mif1", b"mif2", b"msf1")  # brands
-PICTURES = ("a Photoshop file", "a JPEG XL file")  # what is an image, and not read
+RAW = "a camera's raw file"
+PICTURES = ("a Photoshop file", "a JPEG XL file", RAW)  # what is an image, and not read
 
 OTHERS = (  # first bytes -> what such a file is
     (b"%PDF", "a PDF"),
@@ -100,6 +101,8 @@ def recognise(first: bytes) -> str:
             return "AVIF"
         if any(brand in HEIC for brand in brands):
             return "HEIC"
+        if b"crx " in brands:  # Canon's
+            raise _unread(RAW)
         raise _unread("a film")
     for start, name in OTHERS:
         if first.lstrip().startswith(start):

@@ -2,7 +2,8 @@
 
 libjpeg makes grey of what is missing, and says nothing that Pillow passes on. So such a file is decoded twice, once with an end
 mark behind it and once with bytes of no meaning before that: where both pictures are the same, nothing was missing. A file with
-an end mark may have been cut and mended: one whose last pixels are that grey is looked at in the same way.
+an end mark may have been cut and mended: one whose last pixels are that grey, or whose last codes are zeros, is looked at
+likewise.
 """
 
 from __future__ import annotations
@@ -13,43 +14,61 @@ from collections.abc import Callable, Iterator
 
 from PIL import Image
 
-from .bounds import STRIP, Bytes, Steps
-from .headers.jpeg import BLOCK, FRAMES, PROGRESSIVE, ended_at, ends_in_zeros, scan_headers
+from .bounds import STRIP, Bytes, Look, Steps
+from .headers.jpeg import BLOCK, FRAMES, PROGRESSIVE, check_work, codes_end, count_scans, ends_in_zeros, scan_headers
 
 END = b"\xff\xd9"
 MEANINGLESS = bytes(random.Random(0).choices(range(1, 255), k=4096))  # no marker among them
+OPPOSITE = bytes(255 - byte for byte in MEANINGLESS)  # of which every bit is another
+TIMES, TIMES_WITH_ZEROS = 3, 7  # that a file is decoded, at most: the first time without a look at its end
 COEFFICIENTS = BLOCK * BLOCK
 GREY = slice(126, 130)  # levels: what coefficients of 0 become, and what colours around them may add
 
 
-def decoded(parts: tuple[Bytes, ...], make: Callable[[bytes], Image.Image]) -> tuple[Image.Image, str]:
+def decoded(look: Look, make: Callable[[bytes], Image.Image]) -> tuple[Image.Image, str]:
     """Return the picture of a file, and what is missing of it: a phrase, or nothing where nothing is.
 
-    `make` decodes a file. One picture is held at once.
+    `make` decodes a file. One picture is held at once. Raises ImageError where that takes too long.
     """
-    whole = *parts[:-1], memoryview(parts[-1])[: ended_at(parts[-1], Steps())]
-    other = list(_rows(make(b"".join((*whole, MEANINGLESS, END)))))
-    picture = make(b"".join((*whole, END)))
+    *before, scans = look.parts
+    end, zeros = codes_end(scans, Steps())
+    times = TIMES if zeros == end else TIMES_WITH_ZEROS
+    check_work(count_scans(bytes(scans), 0, Steps()), look.width * look.scale, look.height * look.scale, times)
+
+    def made(end: int, further: bytes) -> Image.Image:
+        return make(b"".join((*before, memoryview(scans)[:end], further, END)))
+
+    if zeros < end and not _are_codes(end, lambda *parts: list(_rows(made(*parts)))):
+        end = zeros + 1  # the last byte of the codes may be one
+    other = list(_rows(made(end, MEANINGLESS)))
+    picture = made(end, b"")
     pairs = zip(_rows(picture), other, strict=True)
     first = next((i for i, (row, same) in enumerate(pairs) if row != same), picture.height)
-    if lacking := _lacking_scans(parts):
+    if lacking := _lacking_scans(look.parts):
         return picture, f"{_percent(lacking)} of its coefficients are not all there, so that it is coarse or lacks colours"
     missing = 1 - first / picture.height
     return picture, f"{_percent(missing)} of its rows are not all there" if missing else ""
 
 
-def is_doubtful(parts: tuple[Bytes, ...], picture: Image.Image, scale: int) -> bool:
+def _are_codes(end: int, rows: Callable[[int, bytes], list[int]]) -> bool:
+    """Tell whether zeros at the end are codes, as those of black may be: with them nothing is missing, and with one fewer
+    something is. `rows` makes a picture of what ends at a place, and of further bytes."""
+    whole = rows(end, b"")
+    return whole == rows(end, MEANINGLESS) and any(whole != rows(end - 1, other) for other in (MEANINGLESS, OPPOSITE))
+
+
+def is_doubtful(look: Look, picture: Image.Image) -> bool:
     """Tell whether a picture that was decoded without a complaint may lack pixels: some of its scans, its last block, or what
     is zeros where a file was not copied to its end.
 
-    Of JPEG files every block is 8 pixels square, or that divided by `scale`.
+    Of JPEG files every block is 8 pixels square, or that divided by the scale.
     """
     width, height = picture.size
-    side = BLOCK // scale
+    side = BLOCK // look.scale
     last = picture.crop(((width - 1) // side * side, (height - 1) // side * side, width, height))
     brightness = last.getchannel("K") if last.mode == "CMYK" else last.convert("L")
     grey = sum(brightness.histogram()[GREY]) == last.width * last.height
-    return grey or ends_in_zeros(parts[-1]) or _lacking_scans(parts) > 0
+    return grey or ends_in_zeros(look.parts[-1]) or _lacking_scans(look.parts) > 0
 
 
 def _percent(share: float) -> str:

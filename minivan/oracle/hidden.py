@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
-from functools import partial
+from functools import cache, partial
 from itertools import chain
 from typing import NamedTuple, TypeAlias
 
@@ -21,14 +21,21 @@ from ..paths import FACTOR, GATED, LAYER_SCALES, UNIT, block_of, within_block
 from .compare import some
 from .faults import faults_inside, order_faults
 from .measure import apart
-from .replay import Call, Replay, neighbourhood
-from .stored import Layers
+from .replay import Call, Made, Replay, neighbourhood
 
 MOST_WORK = 1 << 34  # multiplications that are made to try faults in hidden layers, over all layers of a port
-KEPT = 1 << 25  # numbers of layers between two that are shown, at most: no faults are tried among more
+KEPT = 1 << 25  # numbers of hidden layers between two that are shown, at most: no faults are tried among more
 SEARCHED = 3  # layers, the first, before which hidden ones are searched; before the others, for what was found there
 AS_NEAR = 2.0  # times as far as the nearest: what lies no further may be what is wrong, too
-TOLD = 3  # faults that come as near as one another, at most: of more, none is named
+TOLD = 3  # faults that come as near as one another, at most: of more, so many are named as some of them
+NOT_ALL = "{} layers before it are not shown, and not every known fault was tried in them: have the port show some"
+NONE = "no fault was tried in the layers before it that are not shown"
+TOO_WIDE = f"{NONE}: they hold too many numbers; have the port show some"
+NO_NUMBERS = f"{NONE}: what is wrong here cannot be measured; have the port show some"
+NOT_SEARCHED = (
+    f"the {{}} layers before it that are not shown were not searched: only those before the first {SEARCHED} wrong layers are"
+)
+OTHER_IMAGE = f"{NONE}: it is image {{}} that is wrong here, and it was image {{}} before"
 Altered: TypeAlias = Callable[[str, Mapping[str, Floating]], Floating]  # a layer's numbers, given those of altered layers
 
 
@@ -39,7 +46,7 @@ class Search:
     work: int = MOST_WORK  # that may still be done
     layers: int = 0  # shown layers before which hidden ones were searched
     found: set[str] = field(default_factory=set)  # what is wrong in them, without their names
-    short: int = 0  # how many hidden layers there are, where some fault in them was not tried for the work that it would be
+    untried: str = ""  # why some fault was not tried in the layers hidden before the one that is looked at; '' where all were
 
 
 class _Step(NamedTuple):
@@ -62,28 +69,47 @@ class _Trial(NamedTuple):
 class Stretch:
     """The layers since the last one that is shown and that all after it are computed from, of one image."""
 
-    def __init__(self) -> None:
-        self.given: dict[str, Floating] = {}  # the port's numbers of layers that are shown, and right ones of the others
+    def __init__(self, image: int = 0) -> None:
+        self.image = image
+        self.given = Made()  # the port's numbers of layers that are shown, and right ones of the others
         self.shown: set[str] = set()
         self.steps: dict[str, _Step] = {}
         self.scales: dict[str, Floating] = {}
-        self.size = 0
+        self.size = 0  # numbers of hidden layers, which are held; those of the others are read when they are needed
+        self.full = False  # whether they were too many: then none is kept before the next layer that all after it come from
 
-    def add(self, path: str, given: Floating, call: Call | None, shown: bool, scale: Floating | None) -> None:
-        """Add the next layer: what the layers after it are given, and the layer scale that it shows, if it is such a sum."""
-        if self.size > KEPT:  # nothing is tried before the next layer that all after it are computed from
-            self.given.clear()
-            self.size = 0 if shown and _is_trunk(path) else self.size
-        if self.size <= KEPT:
-            self.given[path] = np.array(given[:1], np.float32, order="C")
-            self.size += self.given[path].size
-        if shown:
+    def overflows(self, given: Floating, read: Callable[[], Floating] | None) -> bool:
+        """Whether the layers are let go when this one is added."""
+        return read is None and not self.full and self.size + given[:1].size > KEPT
+
+    def add(
+        self, path: str, given: Floating, call: Call | None, read: Callable[[], Floating] | None, scale: Floating | None
+    ) -> None:
+        """Add the next layer: what the layers after it are given, and the layer scale that it shows, if it is such a sum.
+
+        `read` reads a layer that is shown once more; one that is hidden has none, and is held.
+        """
+        if read is not None:
             self.shown.add(path)
+            self.full = self.full and not _is_trunk(path)
+        elif self.overflows(given, read):
+            self.full, self.size, self.given = True, 0, Made()
+        if not self.full:
+            self._put(path, given, read)
         if scale is not None:
             self.scales[path] = scale
         step = self._step(path, call)
         if step is not None:
             self.steps[path] = step
+
+    def _put(self, path: str, given: Floating, read: Callable[[], Floating] | None) -> None:
+        shape, chosen = (1, *given.shape[1:]), slice(self.image, self.image + 1)
+        if read is not None:
+            self.given.put(path, shape, lambda: np.array(read()[chosen], np.float32, order="C"))
+            return
+        held = np.array(given[chosen], np.float32, order="C")
+        self.size += held.size
+        self.given.put(path, shape, lambda: held)
 
     def forget(self) -> None:
         """Leave out the layers that no layer after these is computed from."""
@@ -91,9 +117,14 @@ class Stretch:
         if cuts:
             kept = list(self.given)
             kept = kept[kept.index(cuts[-1]) :]
-            self.given = {path: self.given[path] for path in kept}
+            before, self.given = self.given, Made()
+            for path in kept:
+                self.given.put(path, *before.ways[path])
             self.steps = {path: step for path, step in self.steps.items() if path in self.given}
-            self.size = sum(array.size for array in self.given.values())
+            self.size = sum(self._size(path) for path in self.given if path not in self.shown)
+
+    def _size(self, path: str) -> int:
+        return math.prod(self.given.shape(path))
 
     def _step(self, path: str, call: Call | None) -> _Step | None:
         if call is not None:
@@ -144,17 +175,23 @@ class Stretch:
         """
         inside = self.hidden_before(end)
         if not inside:
+            step = self.steps.get(end)
+            search.untried = "" if step is None or all(source in self.given for source in step.sources) else TOO_WIDE
             return ""
         search.layers += 1
+        self._hold(inside, end)
         best: list[tuple[float, _Trial]] = []
         for only in (search.found, None):
-            if best or only == set() or (only is None and search.layers > SEARCHED):
+            if best or only == set():
+                continue
+            if only is None and search.layers > SEARCHED:
+                search.untried = NOT_SEARCHED.format(len(inside))
                 continue
             kept = search.work // 2  # for faults in one layer
             for trial in self._trials(inside, only):
                 work = self._work(trial.paths, inside, end)
                 if work > search.work - (kept if len(trial.paths) > 1 else 0):
-                    search.short = len(inside)
+                    search.untried = NOT_ALL.format(len(inside))
                     continue
                 search.work -= work
                 error = self._error(theirs, trial, inside, end)
@@ -164,10 +201,17 @@ class Stretch:
             return ""
         near = min(error for error, _ in best)
         alike = [trial for error, trial in sorted(best, key=lambda each: each[0]) if error <= AS_NEAR * max(near, unit)]
+        names = "; or ".join(_told(trial) for trial in alike[:TOLD])
         if len(alike) > TOLD:
-            return ""
+            return f"{len(alike)} known faults give these numbers, among them: {names}"
         search.found.update(trial.text for trial in alike)
-        return "; or ".join(_told(trial) for trial in alike)
+        return names
+
+    def _hold(self, inside: list[str], end: str) -> None:
+        """Read the shown layers that hidden ones are computed from, once for all trials."""
+        for source in {source for path in (*inside, end) for source in self.steps[path].sources} & self.shown:
+            array = self.given[source]
+            self.given.put(source, array.shape, partial(np.asarray, array))
 
     def _trials(self, inside: list[str], only: set[str] | None) -> Iterator[_Trial]:
         """Yield the faults of all layers of a kind, and then of each layer, the last first, which is least work.
@@ -206,19 +250,21 @@ class Stretch:
         """Return what is known of a layer's neighbourhood, where some layers have other numbers than they should."""
         place = neighbourhood(path)
         near = {other: step for other, step in self.steps.items() if neighbourhood(other) == place}
-        names = {*near, *(source for step in near.values() for source in step.sources)}
-        given = {other: now.get(other, self.given[other]) for other in names if other in self.given}
+        given = Made()
+        for other in {*near, *(source for step in near.values() for source in step.sources)}:
+            if other in now or other in self.given:
+                given.put(other, self.given.shape(other), partial(_either, now, self.given, other))
         step = self.steps[path]
-        given[path] = np.asarray(step.make(*(given[source] for source in step.sources)))
-        held = Layers(given)
+        right = cache(lambda: np.asarray(step.make(*(given[source] for source in step.sources))))
+        given.put(path, self.given.shape(path), right)
         calls = {
-            other: replace(step.call, feed=partial(held.__getitem__, step.call.source))
+            other: replace(step.call, feed=partial(given.__getitem__, step.call.source))
             for other, step in near.items()
             if step.call is not None
         }
         block = block_of(path)
         scales = {other: scale for other, scale in self.scales.items() if block_of(other) == block}
-        return Replay(values=held, given=held, calls=calls, scales=scales)
+        return Replay(values=given, given=given, calls=calls, scales=scales)
 
     def _work(self, paths: Iterable[str], inside: list[str], end: str) -> int:
         changed = set(paths)
@@ -227,7 +273,7 @@ class Stretch:
             step = self.steps[path]
             if path in changed or changed.intersection(step.sources):
                 changed.add(path)
-                total += step.work * self.given[path].size
+                total += step.work * self._size(path)
         return total
 
     def _error(self, theirs: Floating, trial: _Trial, inside: list[str], end: str) -> float:
@@ -242,12 +288,16 @@ class Stretch:
                     made = step.make(*(now.get(source, self.given[source]) for source in step.sources))
                 else:
                     continue
-                if made.shape != self.given[path].shape:
+                if made.shape != self.given.shape(path):
                     return math.inf
                 now[path] = np.asarray(made, np.float32, order="C")
         except ValueError:  # numbers whose shapes do not go together
             return math.inf
         return apart(theirs, now[end])
+
+
+def _either(now: Mapping[str, Floating], given: Made, path: str) -> Floating:
+    return now[path] if path in now else given[path]
 
 
 def _committed(commit: Callable[[], Floating], path: str, now: Mapping[str, Floating]) -> Floating:

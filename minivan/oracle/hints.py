@@ -18,7 +18,7 @@ from .compare import Report
 from .faults import Fault, faults_of, pairs_of
 from .fitted import fitted_to
 from .half_sums import float16_sample
-from .hidden import Search, Stretch
+from .hidden import NO_NUMBERS, OTHER_IMAGE, Search, Stretch
 from .measure import Row, apart, measure, rms
 from .precision import fits
 from .replay import Call, Made, Replay, Run, neighbourhood, watch
@@ -42,7 +42,6 @@ MOST_NUMBERS = 1 << 30  # that are made to try faults, over all layers of a port
 PAIRED = 3  # layers, the first, at which two faults at once are tried
 NAMELESS = 3  # layers without a name, after which no other is looked at: what is wrong is none of the known faults
 GIVEN_UP = f"not looked into: no known fault gives the numbers of {NAMELESS} wrong layers before it"
-TOO_MANY_HIDDEN = "{} layers before it are not shown, and not every known fault was tried in them: have the port show some"
 CUT_SHORT = "not every known fault was tried: too many numbers are wrong for that"
 ALSO = 0.5  # of the error of the worst image: so wrong is the one that faults are tried on
 NOISE = 3.0  # rounding errors are compared in size, not one by one: alike within this factor
@@ -70,12 +69,21 @@ def reasons(rows: Iterable[Row], report: Report, trace: Trace, seen: Replay, run
     if run is None:
         bare, effort = Replay(values=trace.arrays, given=trace.arrays), Effort()
         return {path: hint(row, report, bare, False, effort) for path, row in wanted.items()}
-    visit = _Visit(wanted, report, replace(seen, elsewhere=trace.arrays))
+    hidden = any(path not in report.arrays for path in (*trace.layers, *seen.calls))
+    stretch = Stretch(_first_wrong(wanted, report, trace)) if wanted and hidden else None
+    visit = _Visit(wanted, report, replace(seen, elsewhere=trace.arrays), stretch)
     with contextlib.suppress(_Enough):
         watch(run, report.arrays, visit)
         visit.look()
     given_up = dict.fromkeys(wanted, GIVEN_UP) if visit.effort.nameless >= NAMELESS else {}
     return given_up | visit.found
+
+
+def _first_wrong(wanted: Mapping[str, Row], report: Report, trace: Trace) -> int:
+    """Return the image that is wrong in the first of the layers."""
+    path = next(iter(wanted))
+    images = trace.arrays.shape(path)[0]
+    return _as_wrong_as_all(report.arrays[path], trace.arrays[path])[0] if images > 1 else 0
 
 
 class _Enough(Exception):
@@ -85,13 +93,12 @@ class _Enough(Exception):
 class _Visit:
     """Keeps what hints need of one neighbourhood after the other, and looks at the wanted layers in it."""
 
-    def __init__(self, wanted: Mapping[str, Row], report: Report, seen: Replay) -> None:
+    def __init__(self, wanted: Mapping[str, Row], report: Report, seen: Replay, stretch: Stretch | None) -> None:
         self.wanted, self.report, self.seen = wanted, report, seen
         self.found: dict[str, str] = {}
         self.effort = Effort()
         self.place = ""
-        # Between layers that are shown, where some are not: those that have been computed last.
-        self.stretch = Stretch() if any(path not in report.arrays for path in seen.calls) else None
+        self.stretch = stretch  # between layers that are shown, where some are not: those that have been computed last
         self._begin()
 
     def _begin(self) -> None:
@@ -109,26 +116,34 @@ class _Visit:
             call = self.calls[path] = replace(call, feed=self._way(call.source, call.x))
         held = call is None or path in self.wanted
         if self.stretch is not None:
-            shown = path in self.report.arrays and self.report.arrays.shape(path) == value.shape
-            self.stretch.add(path, given, call, shown, self.seen.scales.get(path))
+            read = self._way(path, given) if self._shows(path, value.shape) else None
+            if self.stretch.overflows(given, read):
+                self._give_reasons()
+            self.stretch.add(path, given, call, read, self.seen.scales.get(path))
         self.values.put(path, value.shape, (lambda: value) if held or call is None else call.again)
         self.given.put(path, value.shape, self._way(path, given))
 
     def _way(self, path: str, held: Floating) -> Callable[[], Floating]:
         """Return the way to what layers were given: the port's file, where it has the layer, so that nothing is held."""
-        if path in self.report.arrays and self.report.arrays.shape(path) == held.shape:
+        if self._shows(path, held.shape):
             return lambda: np.array(self.report.arrays[path], np.float32, order="C")
         return lambda: held
 
+    def _shows(self, path: str, shape: tuple[int, ...]) -> bool:
+        return path in self.report.arrays and self.report.arrays.shape(path) == shape
+
     def look(self) -> None:
         """Look at the wanted layers of the neighbourhood that has been computed, and forget it."""
-        known = replace(self.seen, values=self.values, given=self.given, calls={**self.seen.calls, **self.calls})
-        for path in self.values:
-            if path in self.wanted:
-                self.found[path] = hint(self.wanted[path], self.report, known, True, self.effort, self.stretch)
+        self._give_reasons()
         if self.stretch is not None:
             self.stretch.forget()
         self._begin()
+
+    def _give_reasons(self) -> None:
+        known = replace(self.seen, values=self.values, given=self.given, calls={**self.seen.calls, **self.calls})
+        for path in self.values:
+            if path in self.wanted and path not in self.found:
+                self.found[path] = hint(self.wanted[path], self.report, known, True, self.effort, self.stretch)
 
 
 def hint(row: Row, report: Report, seen: Replay, whole: bool, effort: Effort, stretch: Stretch | None = None) -> str:
@@ -140,13 +155,12 @@ def hint(row: Row, report: Report, seen: Replay, whole: bool, effort: Effort, st
     """
     if effort.nameless >= NAMELESS:
         return GIVEN_UP
-    effort.short, effort.inside.short = False, 0
+    effort.short, effort.inside.untried = False, ""
     text = _reason(row, report, seen, whole, effort, stretch)
+    text = text or effort.inside.untried or (CUT_SHORT if effort.short else "")
     effort.looked += 1
     effort.nameless += not text
-    if not text and effort.inside.short:
-        return TOO_MANY_HIDDEN.format(effort.inside.short)
-    return text or (CUT_SHORT if effort.short else "")
+    return text
 
 
 def _reason(row: Row, report: Report, seen: Replay, whole: bool, effort: Effort, stretch: Stretch | None) -> str:
@@ -160,6 +174,7 @@ def _reason(row: Row, report: Report, seen: Replay, whole: bool, effort: Effort,
     if not np.isfinite(theirs).all() and np.isfinite(right).all():
         return _not_finite(theirs)
     if theirs.shape != right.shape:
+        effort.inside.untried = NO_NUMBERS if stretch is not None and stretch.is_open(row.path) else ""
         return ""
     if whole and measure(0, row.path, right, theirs, row.form, ALIKE).within:
         return "this layer is right for what it was fed: rounding errors of the layers before it have added up"
@@ -199,12 +214,18 @@ def _known(row: Row, theirs: Floating, right: Floating, seen: Replay, effort: Ef
 
 def _hidden(row: Row, theirs: Floating, right: Floating, stretch: Stretch, effort: Effort) -> str:
     """Return the fault in a layer that the port does not show, by what came of it here; '' for none."""
-    whole, error = apart(theirs, right), apart(theirs[:1], right[:1])
-    if not (0 < row.own < math.inf and error < math.inf):
+    image = slice(stretch.image, stretch.image + 1)
+    wrong, worst, whole = _as_wrong_as_all(theirs, right)
+    error = apart(theirs[image], right[image])
+    if not (0 < row.own < math.inf and worst < math.inf):
+        effort.inside.untried = NO_NUMBERS
+        return ""
+    if error < ALSO * worst:
+        effort.inside.untried = OTHER_IMAGE.format(wrong, stretch.image)
         return ""
     unit = whole / row.own
     bound = max(min(SOUND * row.line * unit, CLEARLY * error), EXPLAINED * error)
-    return stretch.reason(row.path, theirs[:1], bound, unit, effort.inside)
+    return stretch.reason(row.path, theirs[image], bound, unit, effort.inside)
 
 
 def _as_wrong_as_all(theirs: Floating, right: Floating) -> tuple[int, float, float]:

@@ -171,7 +171,7 @@ def timed(path):
 
 @KINDS
 def test_damage_that_knows_the_format(kind, tmp_path):
-    run(kind, 3, 1, tmp_path, counted)
+    run(kind, 1, 1, tmp_path, counted)
 
 
 @pytest.mark.slow

@@ -131,7 +131,7 @@ def fault(tmp_path, state, **options):
     return message
 
 
-@pytest.mark.parametrize(("first", "layout"), enumerate(LAYOUTS))
+@pytest.mark.parametrize(("first", "layout"), list(enumerate(LAYOUTS)))
 def test_a_missing_tensor_and_a_misshapen_one_are_named_with_their_shapes(first, layout):
     """Every parameter in one of the layouts."""
     rename, *_ = LAYOUTS[layout]

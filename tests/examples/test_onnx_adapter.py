@@ -60,6 +60,73 @@ def test_what_a_fused_graph_hides_is_named_and_what_it_shows_is_right(tmp_path, 
     assert re.search(r"nodes of no layer: \d+ \(Conv \w+, ", said)
 
 
+def test_memory_in_blocks_of_channels_is_no_layers(tmp_path):
+    """What onnxruntime saves at its highest level keeps the older exporter's scopes, whose arrays lie in blocks there."""
+    dynamo.save(dynamo.with_scopes_in_names(dynamo.load()), tmp_path / "scopes.onnx")
+    report, strangers = judged(tmp_path / "scopes.onnx", tmp_path)
+    assert report.within and report.missing == FOLDED and strangers == []
+    dynamo.fused(tmp_path / "scopes.onnx", tmp_path / "all.onnx", "ALL")
+    report, strangers = judged(tmp_path / "all.onnx", tmp_path)
+    assert report.within and report.missing and {"head", "norm4"} <= {row.path for row in report.rows}
+
+
+def test_a_weight_that_several_nodes_read_names_none_of_them(tmp_path):
+    """Tools merge equal arrays: the scope tells the layer then, or nothing does."""
+    merged = dynamo.with_merged_norms(dynamo.load())
+    dynamo.save(merged, tmp_path / "merged.onnx")
+    report, strangers = judged(tmp_path / "merged.onnx", tmp_path)
+    assert report.missing == FOLDED and strangers == []
+    assert [row.path for row in report.offenders] in ([], ["block2.0.norm1"])  # whose own array was another before
+    dynamo.save(dynamo.without_scopes(merged), tmp_path / "bare.onnx")
+    report, strangers = judged(tmp_path / "bare.onnx", tmp_path)
+    assert {"block2.0.norm1", "block2.0.norm2"} <= set(report.missing) and len(strangers) == 2
+    assert [row.path for row in report.offenders if "norm1" in row.path or "norm2" in row.path] == []
+
+
+def test_where_the_weight_says_one_layer_and_the_scope_another_neither_is_believed():
+    def conv(scope, weight):
+        return onnx.helper.make_node("Conv", ["x", f"{weight}.weight"], [f"{scope} out"], f"/{scope}/Conv")
+
+    paths = ["block1.0.attn.proj_1", "block1.0.mlp.fc1", "patch_embed1.norm", "patch_embed1.proj"]
+    nodes = [conv("block1.0.attn.proj_1", "block1.0.mlp.fc1"), conv("patch_embed1.norm", "patch_embed1.proj")]
+    found, strangers = ADAPTER["layers_of"](onnx.helper.make_graph(nodes, "g", [], []), paths)
+    assert found == {"patch_embed1.norm": "patch_embed1.norm out"} and len(strangers) == 1
+
+
+def test_a_sum_alone_is_neither_of_a_blocks_two_and_a_convolution_may_have_its_batch_norm_behind_it():
+    def node(operator, inputs, output, scope=""):
+        return onnx.helper.make_node(operator, inputs, [output], scope and f"/{scope}/{operator}")
+
+    alone = [node("Mul", ["s", "a"], "scaled", "block1.0"), node("Add", ["x", "scaled"], "sum", "block1.0")]
+    found, _ = ADAPTER["layers_of"](onnx.helper.make_graph(alone, "g", [], []))
+    assert found == {}
+    for reader, said in (("BatchNormalization", "proj"), ("Mystery", None), ("Transpose", "norm")):
+        nodes = [node("Conv", ["x", "patch_embed1.proj.weight"], "conv"), node(reader, ["conv", "gamma"], "read")]
+        found, _ = ADAPTER["layers_of"](onnx.helper.make_graph(nodes, "g", [], []))
+        assert found == ({f"patch_embed1.{said}": "conv"} if said else {})
+
+
+def test_a_graph_in_float16_is_given_float16_and_one_of_another_batch_is_refused_in_a_line(tmp_path):
+    dynamo.save(dynamo.halved(dynamo.load()), tmp_path / "half.onnx")
+    report, strangers = judged(tmp_path / "half.onnx", tmp_path)
+    assert report.missing == FOLDED and strangers == [] and report.precision.word == "float16" and report.within
+    with pytest.raises(ValueError, match="takes images of 1 x 3 x 40 x 36, and the trace's input is 8 x 3 x 40 x 36: export"):
+        ADAPTER["record"](str(dynamo.FILE), seeded.images((8, 3, 40, 36)), paths=reference().layers)
+
+
+def test_what_a_cast_passes_on_is_still_what_it_was_and_a_fused_activation_is_the_layer_behind():
+    made = onnx.helper.make_node
+    nodes = [
+        made("Conv", ["x", "block1.0.attn.proj_1.weight"], ["conv"]), made("Cast", ["conv"], ["half"]),
+        made("Gelu", ["half"], ["gelu"]),
+        made("FusedConv", ["x", "block1.0.mlp.dwconv.dwconv.weight"], ["relu"], activation="Relu"),
+    ]  # fmt: skip
+    found, strangers = ADAPTER["layers_of"](onnx.helper.make_graph(nodes, "g", [], []))
+    assert found == {
+        "block1.0.attn.proj_1": "conv", "block1.0.attn.activation": "gelu", "block1.0.mlp.act": "relu",
+    } and strangers == []  # fmt: skip
+
+
 def test_names_that_only_stage_and_block_tell_apart_are_counted():
     names = ["patch_embed1.proj", "block1.0.attn.proj_1", "block2.11.attn.proj_1", "norm1", "norm2", "block1.0.norm1", "head"]
     assert ADAPTER["alike"](names) == ["patch_embed*.proj", "block*.*.attn.proj_1 (2)", "norm* (2)", "block*.*.norm1", "head"]
@@ -84,6 +151,8 @@ def test_a_layer_of_a_quantised_graph_is_what_its_eight_bits_stand_for(tmp_path)
     dynamo.save(dynamo.quantised(dynamo.load(), X, coarse="block2.1.mlp.fc1"), tmp_path / "int8.onnx")
     layers, strangers = ADAPTER["record"](str(tmp_path / "int8.onnx"), X, paths=reference().layers)
     assert strangers == [] and set(reference().layers) - set(layers) == set(FOLDED)
+    rounded = [ADAPTER["in_eight_bits"](onnx.load(file).graph) for file in (tmp_path / "int8.onnx", dynamo.FILE)]
+    assert rounded == [True, False]
     for path in ("patch_embed1.norm", "block1.0.attn.activation", "block2.1.mlp.fc1", "norm4", "head"):
         assert 2 < len(np.unique(layers[path])) <= 256 and len(np.unique(reference().layers[path])) >= len(
             np.unique(layers[path])

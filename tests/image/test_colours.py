@@ -26,7 +26,7 @@ from support.profiles import (
 )
 
 from minivan import image
-from minivan.image import ImageError, profiles, spaces
+from minivan.image import ImageError, profiles
 
 pytestmark = pytest.mark.loop
 
@@ -226,30 +226,6 @@ def test_the_codes_of_an_avif_are_those_of_the_picture_that_is_shown():
     place = both.index(b"colrnclx") + 8
     both = both[:place] + struct.pack(">HH", 12, 13) + both[place + 4 :]
     assert difference(seen(both), in_srgb(plain, SPACES["ProPhoto"])) <= LEVELS
-
-
-def test_codes_belong_to_the_picture_that_is_shown():
-    """Not to its thumbnail or its transparency."""
-    from minivan.image.bounds import Steps
-    from minivan.image.headers import heif
-
-    def box(name, body):
-        return struct.pack(">I", 8 + len(body)) + name + body
-
-    def nclx(primaries):
-        return box(b"colr", b"nclx" + struct.pack(">HHHB", primaries, 13, 0, 128))
-
-    ispe = box(b"ispe", bytes(4) + struct.pack(">II", 9, 9))
-    for wide in (False, True):
-        number = (lambda n: struct.pack(">I", n)) if wide else (lambda n: struct.pack(">H", n))
-        index = (lambda n: struct.pack(">H", 0x8000 | n)) if wide else (lambda n: bytes([0x80 | n]))
-        version = bytes([wide, 0, 0, wide])
-        pairs = b"".join(number(item) + bytes([2]) + index(1) + index(prop) for item, prop in ((7, 2), (5, 3)))
-        ipma = box(b"ipma", version + struct.pack(">I", 2) + pairs)
-        ipco = box(b"ipco", ispe + nclx(9) + nclx(12))
-        meta = box(b"meta", bytes(4) + box(b"pitm", bytes([wide, 0, 0, 0]) + number(5)) + box(b"iprp", ipco + ipma))
-        look = heif.avif(box(b"ftyp", b"avif\0\0\0\0avif") + meta, Steps())
-        assert look.colours == (spaces.coded(12, 13),)
 
 
 # what is no profile, or none to use

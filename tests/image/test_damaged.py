@@ -82,7 +82,10 @@ def test_what_a_fuzzer_found_is_a_picture_or_one_line(path):
     judge(path.read_bytes())
 
 
-@pytest.mark.parametrize("name", [name for name in valid_files() if name.startswith(("JPEG 2000", "TIFF LZW", "TIFF deflate"))])
+APART = ("JPEG 2000", "TIFF LZW", "TIFF deflate", "HEIC")
+
+
+@pytest.mark.parametrize("name", [name for name in valid_files() if name.startswith(APART)])
 def test_a_damaged_file_that_is_decoded_apart_says_nothing_but_one_line(name, capfd):
     data, draw = valid_files()[name], random.Random(name)
     for _ in range(4):

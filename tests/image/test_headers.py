@@ -43,10 +43,10 @@ def box(name, *parts):
     return struct.pack(">I4s", 8 + len(body), name) + body
 
 
-def avif(width, height, properties=b""):
-    """An AVIF file without a picture: the sizes that it states, and which properties it says are whose."""
+def avif(width, height, properties=b"", brand=b"avif"):
+    """An AVIF or HEIC file without a picture: the sizes that it states, and which properties it says are whose."""
     size = box(b"ispe", struct.pack(">III", 0, width, height))
-    return box(b"ftyp", b"avif\0\0\0\0avif") + box(b"meta", bytes(4), box(b"iprp", box(b"ipco", size), properties))
+    return box(b"ftyp", brand + bytes(4) + brand) + box(b"meta", bytes(4), box(b"iprp", box(b"ipco", size), properties))
 
 
 PROPERTIES = bytes(range(1, 128))
@@ -82,6 +82,13 @@ HOSTILE = {  # name -> file, and what is said of it
         "in more than 5,000 pieces",
     ),
     "AVIF": (avif(12288, 12288), "of memory to decode, more than the limit"),
+    "HEIC": (avif(8000, 8000, brand=b"heic"), "of memory to decode, more than the limit"),
+    "HEIC of many boxes": (avif(48, 48, box(b"free") * 8_000, brand=b"heic"), "in more than 5,000 pieces"),
+    "HEIC of many parts": (
+        avif(48, 48, box(b"ipma", struct.pack(">II", 0, 0)), brand=b"heic")
+        + box(b"meta", bytes(4), box(b"iref", bytes(4), box(b"dimg", struct.pack(">HH", 0, 9_000), bytes(18_000)))),
+        "in more than 5,000 pieces",
+    ),
     "AVIF of many properties": (avif(48, 48, box(b"ipma", struct.pack(">II", 0, 4_000), GIVEN)), None),
     "AVIF of many pictures": (avif(48, 48, box(b"ipma", struct.pack(">II", 0, 9_000), b"\0\1\0" * 9_000)), "more than 5,000"),
 }  # fmt: skip
@@ -155,6 +162,7 @@ def test_what_is_not_read_is_named():
         (b"%PDF-1.7", "a PDF is nothing that minivan reads: it reads JPEG, PNG"),
         (b"%!PS-Adobe-3.0 EPSF-3.0", "a PostScript file is nothing"),
         (b"\xff\x0a", "a JPEG XL file, which minivan does not read: export it as JPEG or PNG"),
+        (b"\0\0\0\x18ftypcrx \0\0\0\1crx isom", "a camera's raw file, which minivan does not read: export it as JPEG or PNG"),
         (b"\0\0\0\x18ftypisom\0\0\0\0isomiso2", "a film is nothing"),
         (b"  <svg xmlns", "an SVG drawing is nothing"),
         (b"PK\3\4", "a zip file is nothing"),

@@ -14,6 +14,7 @@ from support.pictures import chunk, encode, photo, png, segment, turned
 
 from minivan import image
 from minivan.image import ImageError
+from minivan.image.headers import jpeg
 
 pytestmark = pytest.mark.loop
 
@@ -74,6 +75,55 @@ def test_zeros_at_the_end_of_a_jpeg_are_none_of_its_pixels(name):
     for whole in (data, data[:-2]):
         examined = image.examine(whole + bytes(200_000))
         assert np.array_equal(examined.decode(), seen(data)) and not examined.notes
+
+
+@pytest.mark.parametrize("name", JPEGS)
+def test_zeros_before_the_end_mark_of_a_jpeg_are_none_of_its_pixels(name):
+    """The share that is missing is said as if they were not there."""
+    data = JPEGS[name]
+    cut = data[: 700 + (len(data) - 700) // 3]
+    with pytest.raises(ImageError, match="ends early: ") as plain:
+        image.decode(cut)
+    for zeros in (3_000, 200_000):
+        with pytest.raises(ImageError) as error:
+            image.decode(cut + bytes(zeros) + b"\xff\xd9")
+        assert str(error.value) == str(plain.value)
+    examined = image.examine(data[:-2] + bytes(200_000) + b"\xff\xd9")
+    assert np.array_equal(examined.decode(), seen(data)) and not examined.notes
+
+
+def black_below(mode):
+    """A JPEG file with black below, whose codes end in zeros up to a byte's last bit, as one of eight does."""
+    for width in range(50, 100):
+        picture = Image.new(mode, (400, 480))
+        picture.paste(SMALL.convert(mode).crop((0, 0, width, 50)))
+        data = encode(picture, "JPEG", optimize=True, subsampling=0)
+        if data.endswith(bytes(64) + b"\xff\xd9"):
+            return data
+    raise AssertionError("no such picture is found")
+
+
+@pytest.mark.parametrize("mode", ["L", "RGB"])
+def test_zeros_at_the_end_of_a_jpeg_may_be_its_pixels(mode):
+    data = black_below(mode)
+    for whole in (data, data[:-2]):
+        examined = image.examine(whole)
+        assert np.array_equal(examined.decode(), Image.open(io.BytesIO(data)).convert("RGB")) and not examined.notes
+    with pytest.raises(ImageError, match="ends early: "):
+        image.decode(data[:-3])
+
+
+@pytest.mark.parametrize(("zeros", "times"), [(0, 3), (9_000, 7)])
+def test_the_work_of_looking_at_an_end_is_counted(zeros, times, monkeypatch):
+    """In pixels that are decoded, for each time that they may be."""
+    data = encode(Image.new("RGB", (150, 100), (128,) * 3), "JPEG")[:-2] + bytes(zeros) + b"\xff\xd9"
+    for less, words in ((0, ""), (1, "of 150 x 100 pixels in 1 scans takes too long to decode")):
+        monkeypatch.setattr(jpeg, "LARGEST_WORK", times * 150 * 100 - less)
+        if words:
+            with pytest.raises(ImageError, match=f"^a JPEG file {words}$"):
+                image.decode(data)
+        else:
+            image.decode(data)
 
 
 def test_a_progressive_jpeg_that_lacks_whole_scans_is_not_whole():
@@ -248,6 +298,26 @@ def test_a_webp_that_ends_in_its_metadata_is_whole(name):
         assert name not in b"".join(image.examine(data).look.parts)
     for size in (0, len(plain) - 20, len(plain) + 20, 0xFFFFFFFF):
         assert np.array_equal(seen(plain[:4] + struct.pack("<I", size) + plain[8:]), seen(plain))
+
+
+def test_the_last_byte_of_a_webp_may_be_missing_where_it_belongs_to_no_chunk():
+    """A chunk of an odd size has one more byte behind it, of no meaning."""
+    data = encode(photo(size=(4, 9)), "WEBP", lossless=True)
+    assert data[16] % 2 == 1 and np.array_equal(seen(data[:-1]), seen(data))
+
+
+def test_of_a_webp_film_the_first_picture_is_all_that_is_needed():
+    data = encode(photo(), "WEBP", save_all=True, append_images=[photo("L")], lossless=True)
+    second = data.rindex(b"ANMF")
+    for cut in (data, data[: second + 60], data[: second + 3], data[:second]):
+        assert np.array_equal(seen(cut), photo())
+        assert b"".join(image.examine(cut).look.parts).count(b"ANMF") == 1
+
+
+def test_a_webp_of_a_few_bytes_is_said_to_have_no_picture():
+    for name in (b"VP8X", b"VP8 ", b"VP8L"):
+        with pytest.raises(ImageError, match="a WebP file without a picture"):
+            image.decode(b"RIFF\x0c\0\0\0WEBP" + name + b"\0\0\0\0")
 
 
 def test_the_end_of_a_png_and_of_a_gif_may_be_missing():

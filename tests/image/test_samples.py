@@ -9,11 +9,11 @@ import zlib
 import numpy as np
 import pytest
 from PIL import Image
-from support.pictures import chunk, encode, photo
+from support.pictures import chunk, encode, photo, tiff
 from support.tiff_photos import DEFLATE, DIFFERENCES, LZMA, LZW, PACKBITS, RAW, photo_tiff
 
 from minivan import image
-from minivan.image import ImageError, bounds
+from minivan.image import ImageError, bounds, decoding
 
 pytestmark = pytest.mark.loop
 
@@ -150,6 +150,8 @@ def test_transparent_inks_lie_over_white(kind, bits):
         ({262: [4]}, "a mask"),
         ({262: [32803]}, "a camera's raw values"),
         ({262: [6], 530: [2, 2]}, "photometric interpretation 6"),
+        ({50706: [1], 258: [8] * 3}, r"raw values \(DNG\)"),
+        ({254: [1], 330: [8], 258: [8] * 3}, "begins with a preview, 9 x 9 pixels"),
         ({258: [5, 6, 5]}, "5 and 6 bits|of bands of 5 and 6"),
         ({259: [50002]}, "compression 50002, JPEG XL"),
         ({259: [33003], 258: [8, 8, 8]}, "compression 33003, JPEG 2000"),
@@ -164,6 +166,21 @@ def test_what_nobody_reads_is_refused_by_name(changed, words):
     with pytest.raises(ImageError, match=words) as error:
         image.decode(photo_tiff(drawn((9, 9, 3), 16), RGB, changed=changed))
     assert len(str(error.value).splitlines()) == 1 and "damaged" not in str(error.value)
+
+
+def test_a_raw_file_of_canon_is_told_by_its_first_bytes():
+    """Its first directory has a preview, and no tag that says so."""
+    said = {256: (4, [4]), 257: (4, [4]), 258: (3, [8]), 262: (3, [1]), 273: (4, [0]), 278: (4, [4]), 279: (4, [16])}
+    data = tiff(said, b"CR\2\0" + bytes(4))
+    with pytest.raises(ImageError, match="begins with a preview, 4 x 4 pixels"):
+        image.decode(data)
+    assert seen(data.replace(b"CR", b"CS")).shape == (4, 4, 3)
+
+
+def test_a_photo_with_smaller_copies_of_itself_is_read():
+    for changed in ({254: [0], 330: [8]}, {254: [1]}, {330: [8]}):
+        values = drawn((9, 9, 3), 8)
+        assert np.array_equal(seen(photo_tiff(values, RGB, changed=changed)), values)
 
 
 def wide(kind, width=1 << 17):
@@ -200,16 +217,39 @@ def test_damaged_photos_of_odd_samples_are_a_picture_or_one_line():
             assert len(str(error).splitlines()) == 1
 
 
-def png_of(values, bits, colour, key=()):
+PASSES = ((0, 0, 8, 8), (0, 4, 8, 8), (4, 0, 8, 4), (0, 2, 4, 4), (2, 0, 4, 2), (0, 1, 2, 2), (1, 0, 2, 1))  # Adam7
+
+
+def png_of(values, bits, colour, key=(), interlaced=False):
     """Return a PNG file of samples (H, W, C) of so many bits, of which one colour may be transparent."""
     height, width, _ = values.shape
-    rows = values.reshape(height, -1)
-    digits = (rows[..., None] >> np.arange(bits - 1, -1, -1)) & 1
-    lines = np.packbits(digits.astype(np.uint8).reshape(height, -1), axis=1)
-    packed = zlib.compress(b"".join(b"\0" + line.tobytes() for line in lines))
-    head = chunk(b"IHDR", struct.pack(">IIBBBBB", width, height, bits, colour, 0, 0, 0))
+    lines = []
+    for top, left, down, across in PASSES if interlaced else ((0, 0, 1, 1),):
+        part = values[top::down, left::across]
+        digits = (part.reshape(len(part), -1)[..., None] >> np.arange(bits - 1, -1, -1)) & 1
+        rows = np.packbits(digits.astype(np.uint8).reshape(len(part), -1), axis=1)
+        lines += [b"\0" + row.tobytes() for row in rows] if part.size else []
+    head = chunk(b"IHDR", struct.pack(">IIBBBBB", width, height, bits, colour, 0, 0, int(interlaced)))
     said = chunk(b"tRNS", struct.pack(f">{len(key)}H", *key)) if key else b""
-    return b"\x89PNG\r\n\x1a\n" + head + said + chunk(b"IDAT", packed) + chunk(b"IEND", b"")
+    return b"\x89PNG\r\n\x1a\n" + head + said + chunk(b"IDAT", zlib.compress(b"".join(lines))) + chunk(b"IEND", b"")
+
+
+@pytest.mark.parametrize(("count", "keyed"), [(3, False), (4, False), (3, True)])
+@pytest.mark.parametrize("interlaced", [False, True])
+def test_rounding_sixteen_bits_holds_no_more_than_is_stated(count, keyed, interlaced):
+    """Pillow holds the picture, its lower bytes and its transparency meanwhile. Every level is there twice."""
+    values = (np.arange(1 << 17) >> 1).reshape(512, 256, 1).repeat(count, axis=2)
+    key = (777, 777, 777) if keyed else ()
+    examined = image.examine(png_of(values, 16, 2 if count == 3 else 6, key, interlaced))
+    tracemalloc.start()
+    try:
+        made = decoding._deep(examined.look)
+        assert tracemalloc.get_traced_memory()[1] <= examined.look.held - (4 + 4 + 1) * examined.look.pixels
+    finally:
+        tracemalloc.stop()
+    got = np.asarray(made)
+    assert np.array_equal(got[..., :3], np.rint(values / 257)[..., :3])
+    assert not keyed or np.array_equal(got[..., 3], 255 * (values[..., 0] != 777))
 
 
 @pytest.mark.parametrize(("bits", "colour"), [(1, 0), (2, 0), (4, 0), (8, 0), (16, 0), (8, 2), (16, 2)])

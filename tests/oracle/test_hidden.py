@@ -1,15 +1,17 @@
 """Faults in layers that a port does not show are named by what they make of the next layer that it shows."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 from support.judge import F, torch, torch_ops
-from support.planted import ACT, FC1, PIXELS, PLANTS, SPATIAL, layer
+from support.planted import ACT, FC1, PIXELS, PLANTS, SCALED, SPATIAL, layer
 from support.ports import CONFIG, PLANTED, TENSORS, as_port, numpy_layers, recorded_layers, reference, run
 
 from minivan import paths
-from minivan.oracle import hidden, hints
+from minivan.oracle import changes, hidden, hints
 from minivan.oracle.baseline import Baseline
-from minivan.oracle.hints import TOO_MANY_HIDDEN, Effort
+from minivan.oracle.hints import GIVEN_UP, NAMELESS, Effort
 
 STAGES = [*paths.norms(CONFIG.stages), paths.HEAD]
 BLOCKS = [path for stage in paths.blocks(CONFIG.depths) for path in stage]
@@ -98,11 +100,59 @@ def test_faults_that_give_the_same_numbers_are_both_named():
 PARTS = ("running_mean", "running_var", "weight", "bias")
 
 
-def test_what_a_search_may_cost_is_bounded(monkeypatch):
+def test_a_search_that_may_cost_no_more_says_so(monkeypatch):
     _, plant = PLANTS["missing bias"]
     layers = recorded_layers(**plant())
     monkeypatch.setattr(hidden, "KEPT", 100)
-    assert said_of(layers, BLOCKS) == ([PLANTED], "")
+    assert said_of(layers, BLOCKS) == ([PLANTED], hidden.TOO_WIDE)
     monkeypatch.undo()
     monkeypatch.setattr(hints, "Effort", lambda: Effort(inside=hidden.Search(work=0)))
-    assert said_of(layers, BLOCKS) == ([PLANTED], TOO_MANY_HIDDEN.format(15))
+    assert said_of(layers, BLOCKS) == ([PLANTED], hidden.NOT_ALL.format(15))
+
+
+def test_the_handbook_says_how_far_a_search_goes():
+    text = " ".join((Path(__file__).parents[2] / "docs" / "oracle.md").read_text().split())
+    assert hidden.SEARCHED == hidden.TOLD == 3 and "before the first three such layers" in text
+    assert f"among at most {hidden.KEPT:,} numbers" in text
+
+
+EACH = [path for path in paths.all_paths(CONFIG.depths) if path != SCALED]
+UNSCALED = f"in {SCALED}, which the port does not show: missing layer_scale_1: attention's output is added unscaled"
+
+
+def test_a_port_that_hides_one_sum_alone_is_searched_however_many_numbers_it_shows(monkeypatch):
+    """The layers that are shown are read, not held: only the sum counts."""
+    _, plant = PLANTS["missing layer_scale_1"]
+    layers = recorded_layers(**plant())
+    monkeypatch.setattr(hidden, "KEPT", layers[SCALED][0].size)
+    assert said_of(layers, EACH) == ([f"{PLANTED}.norm2", PLANTED], UNSCALED)
+
+
+def test_a_layer_amid_too_many_hidden_ones_is_looked_at_before_they_are_let_go(monkeypatch):
+    _, plant = PLANTS["missing layer_scale_1"]
+    layers = recorded_layers(**plant())
+    monkeypatch.setattr(hidden, "KEPT", 11 * layers[SCALED][0].size)  # ten lie before it, and the next is twice as wide
+    assert said_of(layers, [*BLOCKS, f"{PLANTED}.norm2"]) == ([f"{PLANTED}.norm2", PLANTED], UNSCALED)
+
+
+def test_a_fault_in_the_second_image_alone_is_named():
+    _, plant = PLANTS["missing layer_scale_1"]
+    right, wrong = recorded_layers(), recorded_layers(**plant())
+    layers = {path: np.stack([array[0], wrong[path][1]]) for path, array in right.items()}
+    assert said_of(layers, EACH) == ([f"{PLANTED}.norm2", PLANTED], UNSCALED)
+
+
+def test_more_faults_than_are_told_are_counted(monkeypatch):
+    monkeypatch.setattr(changes, "EPSILONS", [1e-3 + i * 1e-11 for i in range(hidden.TOLD + 1)])
+    path, plant = PLANTS["wrong eps: 0.001 instead of 1e-05"]
+    offenders, said = said_of(recorded_layers(**plant()), BLOCKS)
+    wrong = f"in {path}, which the port does not show: wrong eps: 0.001 instead of 1e-05"
+    assert (offenders, said) == ([PLANTED], f"4 known faults give these numbers, among them: {'; or '.join([wrong] * 3)}")
+
+
+def test_layers_before_which_none_was_searched_are_not_said_to_have_no_known_fault(monkeypatch):
+    rng = np.random.default_rng(0)
+    strange = {path: rng.normal(size=array.shape).astype(np.float32) for path, array in recorded_layers().items()}
+    monkeypatch.setattr(hidden, "SEARCHED", 0)
+    found = Baseline(reference(), lambda: (run, "")).judge(as_port({path: strange[path] for path in BLOCKS})).hints()
+    assert len(BLOCKS) > NAMELESS and GIVEN_UP not in dict(found) and "" not in dict(found)

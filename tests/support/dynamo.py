@@ -4,6 +4,8 @@ tests/oracle/dynamo.onnx is the network of the test vectors (`minivan.oracle.cas
 36, optimised as the exporter does unless told otherwise. Of its metadata the scopes are left, which `record_onnx` reads.
 """
 
+import ast
+
 import numpy as np
 import onnx
 import onnxruntime
@@ -12,6 +14,7 @@ from onnx import helper, numpy_helper
 from support import ROOT
 
 FILE = ROOT / "tests" / "oracle" / "dynamo.onnx"
+MERGED = ("block2.0.norm1.weight", "block2.0.norm2.weight")  # of one shape
 ROUNDED = ("Conv", "Gemm", "LayerNormalization", "Gelu")  # whose outputs `quantised` rounds
 
 
@@ -21,6 +24,43 @@ def load():
 
 def save(model, path):
     onnx.save(model, path)
+
+
+def with_scopes_in_names(model):
+    """Say each node's scope in its name, as the older exporter does, and as it stays when onnxruntime saves a graph."""
+    for i, node in enumerate(model.graph.node):
+        for entry in node.metadata_props:
+            scopes = ast.literal_eval(entry.value)
+            node.name = f"/{scopes[-2]}/{node.op_type}_{i}" if len(scopes) > 1 else ""
+        del node.metadata_props[:]
+    return model
+
+
+def without_scopes(model):
+    for node in model.graph.node:
+        del node.metadata_props[:]
+    return model
+
+
+def with_merged_norms(model):
+    """Let two BatchNorms read one array of weights, as tools do that merge equal ones."""
+    for node in model.graph.node:
+        node.input[:] = [MERGED[1] if name == MERGED[0] else name for name in node.input]
+    arrays = {tensor.name: tensor for tensor in model.graph.initializer}
+    arrays[MERGED[0]].CopyFrom(arrays[MERGED[1]])
+    arrays[MERGED[0]].name = MERGED[0]
+    return model
+
+
+def halved(model):
+    """Compute in float16, from an input to an output in float16."""
+    for tensor in model.graph.initializer:
+        if tensor.data_type == onnx.TensorProto.FLOAT:
+            tensor.CopyFrom(numpy_helper.from_array(numpy_helper.to_array(tensor).astype(np.float16), tensor.name))
+    for value in (*model.graph.input, *model.graph.output):
+        value.type.tensor_type.elem_type = onnx.TensorProto.FLOAT16
+    del model.graph.value_info[:]
+    return model
 
 
 def with_layer_norm_eps(model, eps):

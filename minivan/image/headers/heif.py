@@ -38,6 +38,7 @@ def heic(data: bytes, steps: Steps) -> Look:
 def _walk(data: bytes, steps: Steps, kind: str) -> Look:
     sizes: list[tuple[int, int]] = []
     changed: list[tuple[int, bytes]] = []  # places in the file, and the four bytes that the decoder is to see there
+    films: list[Box] = []
     colours = Colours(data, steps)
 
     def visit(box: Box, depth: int) -> None:
@@ -50,8 +51,10 @@ def _walk(data: bytes, steps: Steps, kind: str) -> Look:
             place = 8 if body[:1] == b"\2" else 10
             if body[place : place + 4] in (b"Exif", b"mime"):
                 changed.append((box.start + place, b"skip"))
-        elif box.name in (b"pitm", b"ipma", b"colr"):
+        elif box.name in (b"pitm", b"ipma", b"iref", b"colr"):
             colours.take(box)
+        elif box.name == b"moov":
+            films.append(box)
         skipped = INSIDE.get(box.name)
         if box.name == b"iinf" and body[:1] != b"\0":
             skipped = 8
@@ -64,6 +67,8 @@ def _walk(data: bytes, steps: Steps, kind: str) -> Look:
 
     for box in boxes(data, steps):
         visit(box, 0)
+    if not sizes and films:
+        raise ImageError(f"a {kind} film, which minivan does not read: export a picture of it as JPEG or PNG")
     if not sizes:
         raise ImageError(f"damaged image: a file of the kind {kind} that states no size")
     width, height = max(sizes, key=lambda size: size[0] * size[1])
@@ -84,13 +89,14 @@ class Colours:
         self.number = 0  # of the property that is walked over, from 1; 0 where it belongs to a film
         self.shown = 0  # the number of the picture
         self.lists: list[Box] = []  # the boxes that say which properties are whose
+        self.references: list[Box] = []  # and those that say which pictures others are made of
         self.unknown: list[tuple[int, bytes]] = []  # where codes are that are not known, or the name of such a box
         self.found: list[tuple[int, bool, Stated]] = []  # of which property, whether it is no profile, what it says
 
     def take(self, box: Box) -> None:
         """Look at a box of colours, or at one that says whose they are."""
-        if box.name == b"ipma":
-            self.lists.append(box)
+        if box.name in (b"ipma", b"iref"):
+            (self.lists if box.name == b"ipma" else self.references).append(box)
             return
         body = self.data[box.start : min(box.end, box.start + 5 + LARGEST_PROFILE)]
         if box.name == b"pitm":
@@ -107,13 +113,28 @@ class Colours:
             self.unknown.append((box.start - 4, b"skip"))
 
     def stated(self) -> tuple[Stated, ...]:
-        """Return what is said of the picture that is shown, or of its parts where nothing is said of it itself."""
-        own = {number for box in self.lists for number in self._properties(box)}
-        of_it = [each for each in self.found if each[0] in own] or self.found
-        return tuple(stated for _, _, stated in sorted(of_it, key=lambda each: each[1])[:2])
+        """Return what is said of the picture that is shown, or else of its parts, or else of a film."""
+        said = self._said_of({self.shown}) or self._said_of({*self._parts()}) or [each for each in self.found if not each[0]]
+        return tuple(stated for _, _, stated in sorted(said, key=lambda each: each[1])[:2])
 
-    def _properties(self, box: Box) -> Iterator[int]:
-        """Yield the numbers of the properties that a box gives to the picture that is shown."""
+    def _said_of(self, pictures: set[int]) -> list[tuple[int, bool, Stated]]:
+        """Return what is said of some pictures."""
+        numbers = {number for box in self.lists for number in self._properties(box, pictures)} if pictures else set()
+        return [each for each in self.found if each[0] in numbers]
+
+    def _parts(self) -> Iterator[int]:
+        """Yield the numbers of the pictures that the one that is shown is made of, as of the tiles of a grid."""
+        for references in self.references:
+            wide = 4 if self.data[references.start : references.start + 1] != b"\0" else 2  # bytes of a picture's number
+            for box in boxes(self.data, self.steps, references.start + 4, references.end):
+                numbers = self.data[box.start : box.end]
+                if box.name == b"dimg" and int.from_bytes(numbers[:wide]) == self.shown:
+                    end = min(2 + wide * (1 + int.from_bytes(numbers[wide : wide + 2])), len(numbers))
+                    self.steps.take(end // wide)
+                    yield from (int.from_bytes(numbers[i : i + wide]) for i in range(wide + 2, end, wide))
+
+    def _properties(self, box: Box, pictures: set[int]) -> Iterator[int]:
+        """Yield the numbers of the properties that a box gives to some pictures."""
         head, place = self.data[box.start : min(box.end, box.start + 8)], box.start + 8
         wide = 4 if head[:1] != b"\0" else 2  # bytes of a picture's number, and of a property's
         each = 2 if head[3:4] and head[3] & 1 else 1
@@ -123,7 +144,7 @@ class Colours:
             item, count = int.from_bytes(self.data[place : place + wide]), self.data[place + wide]
             place += wide + 1
             self.steps.take()
-            if item == self.shown:
+            if item in pictures:
                 self.steps.take(count)
                 for start in range(place, min(place + each * count, box.end), each):
                     yield int.from_bytes(self.data[start : min(start + each, box.end)]) & (0x7FFF if each == 2 else 0x7F)

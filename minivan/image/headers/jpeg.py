@@ -18,10 +18,10 @@ BLOCK = 8  # pixels square
 REDUCED = (2, 4, 8)  # what libjpeg divides sides by, while it decodes
 FEW = 64  # scans that cost too little to be counted exactly
 LARGEST_WORK = 3_000_000_000  # pixels times scans, each time that they are decoded: some six seconds
-ZEROS, STRIDE = 64, 1 << 16  # bytes: that many zeros are no codes of a photo; so many are looked at at once
+ZEROS = 64  # bytes: so many zeros at its end are seldom codes of a photo
 LARGEST_METADATA = 1 << 20  # bytes of EXIF and of XMP that are looked at
 PROFILE = b"ICC_PROFILE\0"  # then its number among the segments that the profile is in, from 1, and how many they are
-MARKER = re.compile(rb"\xff+([\xc0-\xcf\xd9-\xfe])")  # behind a scan, with a length: libjpeg passes over all others
+MARKER = re.compile(rb"\xff([\xc0-\xcf\xd9-\xfe])")  # behind a scan, with a length: libjpeg passes over all others
 
 
 def walk(data: bytes, steps: Steps) -> Look:
@@ -70,10 +70,9 @@ def walk(data: bytes, steps: Steps) -> Look:
     width, height, count = int.from_bytes(frame[3:5]), int.from_bytes(frame[1:3]), frame[5]
     if frame[0] != 8 or count not in MODES:
         raise ImageError(f"a JPEG file of {frame[0]} bits and {count} channels: 8 bits and 1, 3 or 4 channels can be read")
-    scans = _scans(data, place, steps)
+    scans = count_scans(data, place, steps)
     times = 1 if data.rfind(b"\xff\xd9") >= place else 3  # without an end mark it is decoded so often
-    if times * scans * width * height > LARGEST_WORK:
-        raise ImageError(f"a JPEG file of {width} x {height} pixels in {scans:,} scans takes too long to decode")
+    check_work(scans, width, height, times)
     coefficients = _coefficients(frame, count) if progressive or scans > 1 else 0.0
     parts.append(data[place:] if len(parts) > 1 else b"")
     look = Look(
@@ -88,6 +87,12 @@ def walk(data: bytes, steps: Steps) -> Look:
         colours=_profile(profile),
     )
     return next((each for each in (look, *_reduced(look)) if each.fits()), look)
+
+
+def check_work(scans: int, width: int, height: int, times: int) -> None:
+    """Raise ImageError where decoding so many scans so many times takes too long."""
+    if times * scans * width * height > LARGEST_WORK:
+        raise ImageError(f"a JPEG file of {width} x {height} pixels in {scans:,} scans takes too long to decode")
 
 
 def _reduced(look: Look) -> Iterator[Look]:
@@ -112,7 +117,7 @@ def _profile(segments: dict[int, bytes]) -> tuple[bytes | str, ...]:
     return (b"".join(segments[i][14:] for i in range(1, count + 1)),)
 
 
-def _scans(data: bytes, first: int, steps: Steps) -> int:
+def count_scans(data: bytes, first: int, steps: Steps) -> int:
     """Count the scans of the picture whose first one begins at `first`: at most all that look like one, exactly if many."""
     few = data.count(b"\xff\xda", first)  # also those of a thumbnail, or of a second picture, behind it
     if few <= FEW:
@@ -125,30 +130,28 @@ def _scans(data: bytes, first: int, steps: Steps) -> int:
     return count
 
 
-def ends_in_zeros(scans: Bytes) -> bool:
-    """Tell whether a picture has no end mark, and more zeros at its end than a photo's codes make."""
-    return bytes(scans[-ZEROS:]) == bytes(ZEROS) and bytes(scans).rfind(b"\xff\xd9") < 0
-
-
-def ended_at(scans: Bytes, steps: Steps) -> int:
-    """Return where the last scan of a picture ends: at its end mark, or at what at the end of the file begins a marker, or
-    in the midst of whole zeros there."""
-    place = 0
-    while found := MARKER.search(scans, place):
+def codes_end(scans: Bytes, steps: Steps) -> tuple[int, int]:
+    """Return where the last scan of a picture ends, at its end mark or the end of the file without the marker that begins
+    there; and where the zeros before that begin, the same place where there are not more of them than a photo's codes make.
+    """
+    place, end, data = 0, len(scans), bytes(scans)
+    while found := MARKER.search(data, place):
         steps.take()
         if found[1][0] == END:
-            return found.start()
-        place = found.end() + int.from_bytes(scans[found.end() : found.end() + 2])
-    end = len(scans)
-    if ends_in_zeros(scans):
-        while end > STRIDE and scans[end - STRIDE : end] == bytes(STRIDE):
-            end -= STRIDE
-        while end and not scans[end - 1]:
-            end -= 1
-        end += 1  # the last byte of the codes may be one
-    while end and scans[end - 1] == 0xFF:
-        end -= 1
-    return end
+            end = found.start()
+            break
+        place = found.end() + int.from_bytes(data[found.end() : found.end() + 2])
+    end = len(data[:end].rstrip(b"\xff"))
+    zeros = len(data[:end].rstrip(b"\0")) if data.endswith(bytes(ZEROS), 0, end) else end
+    return end, zeros
+
+
+def ends_in_zeros(scans: Bytes) -> bool:
+    """Tell whether a picture has more zeros at its end than a photo's codes make."""
+    if bytes(ZEROS) not in bytes(scans):  # as nearly all: no marker is looked for
+        return False
+    end, zeros = codes_end(scans, Steps())
+    return zeros < end
 
 
 def scan_headers(data: bytes, steps: Steps) -> Iterator[bytes]:

@@ -27,12 +27,14 @@ FILL, COUNTS, PLANAR, PREDICTOR, COLOURS, TILE_WIDTH, TILE_HEIGHT, TILES, TILE_C
     325,
 )
 EXTRA, FORMAT, XMP, PROFILE, NO_DATA = 338, 339, 700, 34675, 42113
-SEEN = (ORIENTATION, XMP, PROFILE, NO_DATA)  # looked at, and not kept for the decoder
+REDUCED, FURTHER, DNG = 254, 330, 50706  # whether a picture is a smaller one of another, where others are, the version of DNG
+SEEN = (ORIENTATION, XMP, PROFILE, NO_DATA, REDUCED, FURTHER, DNG)  # looked at, and not kept for the decoder
 SINGLE = (WIDTH, HEIGHT, COMPRESSION, PHOTOMETRIC, FILL, SAMPLES, ROWS, PLANAR, PREDICTOR, TILE_WIDTH, TILE_HEIGHT)
 KEPT = {  # further: fax options, predictor, colour map, inks, extra samples, JPEG's tables, YCbCr's numbers
     *SINGLE, BITS, STRIPS, COUNTS, TILES, TILE_COUNTS, 292, 293, COLOURS, 332, EXTRA, FORMAT, 347,
     512, 513, 514, 515, 517, 518, 519, 520, 521, 529, 530, 531, 532,
 }  # fmt: skip
+CANON = b"II*\0\x10\0\0\0CR\2\0"  # how its raw files begin, CR2
 RAW = 1  # the compression that is none; every other one, and 32771 with it, Pillow leaves to libtiff
 LARGEST_DIRECTORY = 4 << 20  # bytes of all values that are kept
 LARGEST_XMP = 1 << 20  # bytes
@@ -54,6 +56,7 @@ def walk(data: bytes, steps: Steps) -> Look:
     """Look at a TIFF file."""
     directory = Directory(data, steps)
     width, height = directory.number(WIDTH), directory.number(HEIGHT)
+    _check_shown(directory)
     compression, samples = directory.number(COMPRESSION, 1), directory.number(SAMPLES, 1)
     bits = directory.numbers(BITS) or [1]
     if samples > LARGEST_SAMPLES or len(bits) > LARGEST_SAMPLES or max(bits) > 64:
@@ -89,6 +92,16 @@ def walk(data: bytes, steps: Steps) -> Look:
         no_data=no_data(directory),
         apart=apart,
     )
+
+
+def _check_shown(directory: Directory) -> None:
+    """Raise ImageError where the first directory has a preview of what lies elsewhere, as in cameras' raw files."""
+    if DNG in directory.found:
+        raise ImageError("a TIFF file of a camera's raw values (DNG), which minivan does not read: export it as JPEG or PNG")
+    if directory.data.startswith(CANON) or (directory.number(REDUCED) & 1 and FURTHER in directory.found):
+        size = f"{directory.number(WIDTH)} x {directory.number(HEIGHT)} pixels"
+        what = f"a TIFF file that begins with a preview, {size}, of another picture, as cameras' raw files do"
+        raise ImageError(f"{what}, and minivan does not read that one: export it as JPEG or PNG")
 
 
 def no_data(directory: Directory) -> float | None:
