@@ -165,8 +165,8 @@ async def saving(firefox):
             HTMLAnchorElement.prototype.click = () => {};
         })()"""
     )
-    await firefox.press("#chain .save", "\ue007")  # Enter
-    await firefox.wait("window.saved || document.querySelector('#chain .save').textContent.startsWith('This browser')")
+    await firefox.point("#chain .save", 20, 10, click=True)
+    await firefox.wait("Boolean(window.saved) || document.querySelector('#chain .save').textContent.startsWith('This browser')")
     width, colours, wanted = json.loads(
         await firefox.evaluate(
             """(async () => {
