@@ -12,6 +12,7 @@ from minivan import paths
 from minivan.oracle import changes, hidden, hints
 from minivan.oracle.baseline import Baseline
 from minivan.oracle.hints import GIVEN_UP, NAMELESS, Effort
+from minivan.oracle.work import Work
 
 STAGES = [*paths.norms(CONFIG.stages), paths.HEAD]
 BLOCKS = [path for stage in paths.blocks(CONFIG.depths) for path in stage]
@@ -106,7 +107,7 @@ def test_a_search_that_may_cost_no_more_says_so(monkeypatch):
     monkeypatch.setattr(hidden, "KEPT", 100)
     assert said_of(layers, BLOCKS) == ([PLANTED], hidden.TOO_WIDE)
     monkeypatch.undo()
-    monkeypatch.setattr(hints, "Effort", lambda: Effort(inside=hidden.Search(work=0)))
+    monkeypatch.setattr(hints, "Effort", lambda: Effort(work=Work(0)))
     assert said_of(layers, BLOCKS) == ([PLANTED], hidden.NOT_ALL.format(15))
 
 
