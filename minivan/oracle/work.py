@@ -15,7 +15,7 @@ from typing import Any
 from ..operators import Array
 from .replay import Call
 
-MOST_WORK = 1 << 38  # over all layers of a port
+MOST_WORK = 1 << 39  # over all layers of a port: some minutes at most
 DEPTHWISE = 10  # for each multiplication: a depthwise convolution has no use for what it has read but one
 NUMBER = {"gelu": 400, "layer_norm": 200, "batch_norm": 100}  # for each number of the output
 PLAIN = 10  # for each number that is read, added or put elsewhere
