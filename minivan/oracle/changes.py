@@ -6,6 +6,7 @@ Each change is committed by calling the operator once more; two that concern dif
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
+from functools import partial
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -20,7 +21,7 @@ STATISTICS = ("running_mean", "running_var", "weight", "bias")
 
 
 class Change(NamedTuple):
-    """What is wrong, in words, and the arguments that make it so."""
+    """What is wrong, in words, and the arguments that make it so; a function stands for what it returns, if that is large."""
 
     text: str
     arguments: Mapping[str, Any]
@@ -36,7 +37,7 @@ def changes_of(call: Call, seen: Replay) -> Iterator[Change]:
 def commit(call: Call, arguments: Mapping[str, Any]) -> Floating:
     """Run a call with some arguments changed; what is impossible has a shape that fits nothing."""
     try:
-        return np.asarray(call.again(**arguments))
+        return np.asarray(call.again(**{name: value() if callable(value) else value for name, value in arguments.items()}))
     except ValueError:
         return np.empty(0)
 
@@ -138,11 +139,11 @@ def _same(kernel: Kernel, size: int) -> tuple[int, int]:
 
 
 def _padded(x: Floating, rows: tuple[int, int], columns: tuple[int, int], mode: Any = "constant") -> dict[str, Any]:
-    return {"x": np.pad(x, ((0, 0), (0, 0), rows, columns), mode=mode), "padding": 0}
+    return {"x": partial(np.pad, x, ((0, 0), (0, 0), rows, columns), mode=mode), "padding": 0}
 
 
 def _batch_norm(call: Call) -> Iterator[Change]:
-    batch, (mean, var, gamma, beta) = call.batch, (call.parameters[name] for name in STATISTICS)
+    mean, var, gamma, beta = (call.parameters[name] for name in STATISTICS)
     yield Change("missing bias: beta is not added", {"bias": np.zeros_like(beta)})
     yield Change("missing scale: gamma is not applied", {"weight": np.ones_like(gamma)})
     yield Change("gamma and beta are swapped", {"weight": beta, "bias": gamma})
@@ -150,7 +151,7 @@ def _batch_norm(call: Call) -> Iterator[Change]:
     yield Change("the running mean and the running variance are swapped", {"running_mean": var, "running_var": mean})
     yield Change(
         "statistics of this batch instead of the stored ones: the network is in training mode",
-        {"running_mean": batch.mean((0, 2, 3)), "running_var": batch.var((0, 2, 3))},
+        {"running_mean": lambda: call.batch.mean((0, 2, 3)), "running_var": lambda: call.batch.var((0, 2, 3))},
     )
     yield Change(
         "the running variance is taken for the deviation: the square root is missing", {"running_var": var**2, "eps": 0.0}

@@ -69,14 +69,15 @@ def pairs_of(path: str, right: Floating, seen: Replay) -> Iterator[Fault]:
     call = seen.calls.get(path)
     if call is None:
         return
-    small = [change for change in changes_of(call, seen) if "x" not in change.arguments]
-    wide = (change for change in changes_of(call, seen) if "x" in change.arguments)  # a map each: one is held at a time
+    changes = list(changes_of(call, seen))
+    small = [change for change in changes if "x" not in change.arguments]
+    wide = [change for change in changes if "x" in change.arguments]
     kinds: tuple[Iterable[tuple[Change, Change]], ...] = combinations(small, 2), ((a, b) for b in wide for a in small)
     for pairs in kinds:
         apart = ((a, b) for a, b in pairs if not set(a.arguments) & set(b.arguments))
         for a, b in islice(apart, MOST_PAIRS // 2):
             yield f"{a.text}; and {b.text}", partial(commit, call, {**a.arguments, **b.arguments})
-    for change in changes_of(call, seen):
+    for change in changes:
         wrong = commit(call, change.arguments)
         if wrong.shape == right.shape:
             for text, moved in order_faults(path, wrong):

@@ -22,8 +22,8 @@ from .compare import some
 from .faults import faults_inside, order_faults
 from .measure import apart
 from .replay import Call, Made, Replay, neighbourhood
+from .work import COMPARED, PLAIN, Work, for_each_number
 
-MOST_WORK = 1 << 34  # multiplications that are made to try faults in hidden layers, over all layers of a port
 KEPT = 1 << 25  # numbers of hidden layers between two that are shown, at most: no faults are tried among more
 SEARCHED = 3  # layers, the first, before which hidden ones are searched; before the others, for what was found there
 AS_NEAR = 2.0  # times as far as the nearest: what lies no further may be what is wrong, too
@@ -41,16 +41,15 @@ Altered: TypeAlias = Callable[[str, Mapping[str, Floating]], Floating]  # a laye
 
 @dataclass
 class Search:
-    """What has been spent on hidden layers, and what was found there."""
+    """What has been done in hidden layers, and what was found there."""
 
-    work: int = MOST_WORK  # that may still be done
     layers: int = 0  # shown layers before which hidden ones were searched
     found: set[str] = field(default_factory=set)  # what is wrong in them, without their names
     untried: str = ""  # why some fault was not tried in the layers hidden before the one that is looked at; '' where all were
 
 
 class _Step(NamedTuple):
-    """How a layer is made of others: which, by what, and with how many multiplications."""
+    """How a layer is made of others: which, by what, and with how much work for each number."""
 
     sources: tuple[str, ...]
     make: Callable[..., Floating]
@@ -128,25 +127,23 @@ class Stretch:
 
     def _step(self, path: str, call: Call | None) -> _Step | None:
         if call is not None:
-            weight = call.parameters.get("weight")
-            each = 1 if weight is None or weight.ndim < 2 else weight[0].size
             bare = call.without_x()
-            return _Step((call.source,), lambda x: np.asarray(bare.again(x=x)), each, bare)
+            return _Step((call.source,), lambda x: np.asarray(bare.again(x=x)), for_each_number(call), bare)
         block = block_of(path)
         begin = self.steps.get(f"{block}.norm1")
         if block is None or begin is None:
             return None
         inside = within_block(path)
         if inside == UNIT:
-            return _Step((f"{block}.{GATED}", f"{block}.{FACTOR}"), np.multiply, 1, None)
+            return _Step((f"{block}.{GATED}", f"{block}.{FACTOR}"), np.multiply, PLAIN, None)
         if inside == "attn":
-            return _Step((f"{block}.norm1", f"{block}.attn.proj_2"), np.add, 1, None)
+            return _Step((f"{block}.norm1", f"{block}.attn.proj_2"), np.add, PLAIN, None)
         if path not in self.scales:
             return None
         scaled = partial(_scaled, self.scales[path].astype(np.float32))
         if inside == LAYER_SCALES[0]:
-            return _Step((begin.sources[0], f"{block}.attn"), scaled, 1, None)
-        return _Step((f"{block}.{LAYER_SCALES[0]}", f"{block}.mlp.fc2"), scaled, 1, None)
+            return _Step((begin.sources[0], f"{block}.attn"), scaled, PLAIN, None)
+        return _Step((f"{block}.{LAYER_SCALES[0]}", f"{block}.mlp.fc2"), scaled, PLAIN, None)
 
     def is_open(self, path: str) -> bool:
         """Whether a layer is computed from some that is not shown, or from who knows what."""
@@ -168,7 +165,7 @@ class Stretch:
         step = self.steps.get(path)
         return step.sources if step is not None and all(source in self.given for source in step.sources) else ()
 
-    def reason(self, end: str, theirs: Floating, bound: float, unit: float, search: Search) -> str:
+    def reason(self, end: str, theirs: Floating, bound: float, unit: float, search: Search, work: Work) -> str:
         """Return what is wrong in the layers that are hidden before `end`, '' where no known fault leaves less than `bound`.
 
         `theirs` has the port's numbers at `end`, of the image; `unit` is what a rounding adds there.
@@ -187,13 +184,13 @@ class Stretch:
             if only is None and search.layers > SEARCHED:
                 search.untried = NOT_SEARCHED.format(len(inside))
                 continue
-            kept = search.work // 2  # for faults in one layer
+            kept = work.free // 2  # for faults in one layer
             for trial in self._trials(inside, only):
-                work = self._work(trial.paths, inside, end)
-                if work > search.work - (kept if len(trial.paths) > 1 else 0):
+                needed = self._work(trial.paths, inside, end)
+                if needed > work.free - (kept if len(trial.paths) > 1 else 0):
                     search.untried = NOT_ALL.format(len(inside))
                     continue
-                search.work -= work
+                work.spend(needed)
                 error = self._error(theirs, trial, inside, end)
                 if error <= bound:
                     best.append((error, trial))
@@ -268,7 +265,7 @@ class Stretch:
 
     def _work(self, paths: Iterable[str], inside: list[str], end: str) -> int:
         changed = set(paths)
-        total = 0
+        total = COMPARED * self._size(end)
         for path in (*inside, end):
             step = self.steps[path]
             if path in changed or changed.intersection(step.sources):

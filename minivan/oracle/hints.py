@@ -25,6 +25,7 @@ from .replay import Call, Made, Replay, Run, neighbourhood, watch
 from .tolerance import Tolerance
 from .trace import Trace
 from .ulp import round_to
+from .work import COMPARED, Spent, Work, counted
 
 NEARER = 0.1  # a fault explains a layer when the error that is left is this share of the error there was
 CLEARLY = 0.4  # or this share, if the rest is no more than rounding may add, as in a short format it often is
@@ -38,20 +39,19 @@ ALIKE = Tolerance(5e-6, max_ulp=2)
 LARGER = 4  # times as many numbers as there should be, at most, are read of a layer whose shape is wrong
 STRUCTURED = 0.3  # of an error's energy, which rounding does not have in a channel's mean or in a multiple of the numbers
 SAMPLED = 1 << 20  # numbers of a layer by which the size and the kind of its error are known
-MOST_NUMBERS = 1 << 30  # that are made to try faults, over all layers of a port
 PAIRED = 3  # layers, the first, at which two faults at once are tried
 NAMELESS = 3  # layers without a name, after which no other is looked at: what is wrong is none of the known faults
 GIVEN_UP = f"not looked into: no known fault gives the numbers of {NAMELESS} wrong layers before it"
-CUT_SHORT = "not every known fault was tried: too many numbers are wrong for that"
+CUT_SHORT = "not every known fault was tried: that would be too much work"
 ALSO = 0.5  # of the error of the worst image: so wrong is the one that faults are tried on
 NOISE = 3.0  # rounding errors are compared in size, not one by one: alike within this factor
 
 
 @dataclass
 class Effort:
-    """What has been spent on a port's layers, and may be: a port that is wrong everywhere would take hours otherwise."""
+    """What has been spent on a port's layers, and may be."""
 
-    numbers: int = MOST_NUMBERS  # that may still be made
+    work: Work = field(default_factory=Work)
     looked: int = 0  # layers that were looked at
     nameless: int = 0  # those of them for which no name was found
     named: set[str] = field(default_factory=set)  # the names found: most ports make one mistake everywhere
@@ -114,12 +114,13 @@ class _Visit:
             self.place = place
         if call is not None:
             call = self.calls[path] = replace(call, feed=self._way(call.source, call.x))
+            call = counted(call, self.effort.work)
         held = call is None or path in self.wanted
         if self.stretch is not None:
             read = self._way(path, given) if self._shows(path, value.shape) else None
             if self.stretch.overflows(given, read):
                 self._give_reasons()
-            self.stretch.add(path, given, call, read, self.seen.scales.get(path))
+            self.stretch.add(path, given, self.calls.get(path), read, self.seen.scales.get(path))
         self.values.put(path, value.shape, (lambda: value) if held or call is None else call.again)
         self.given.put(path, value.shape, self._way(path, given))
 
@@ -156,7 +157,8 @@ def hint(row: Row, report: Report, seen: Replay, whole: bool, effort: Effort, st
     if effort.nameless >= NAMELESS:
         return GIVEN_UP
     effort.short, effort.inside.untried = False, ""
-    text = _reason(row, report, seen, whole, effort, stretch)
+    with effort.work.half():
+        text = _reason(row, report, seen, whole, effort, stretch)
     text = text or effort.inside.untried or (CUT_SHORT if effort.short else "")
     effort.looked += 1
     effort.nameless += not text
@@ -191,7 +193,7 @@ def _known(row: Row, theirs: Floating, right: Floating, seen: Replay, effort: Ef
     them. Two at once are tried at the first layers, where one alone leaves more than rounding does.
     """
     image, error, whole = _as_wrong_as_all(theirs, right)
-    batch, seen = (theirs, right), seen.of_image(image, len(right))
+    batch, seen = (theirs, right), _counting(seen, effort).of_image(image, len(right))
     theirs, right = theirs[image : image + 1], right[image : image + 1]
     if not math.isfinite(error):  # nothing to be measured by, but the port's numbers themselves
         size = rms(theirs[np.isfinite(theirs)])
@@ -208,8 +210,14 @@ def _known(row: Row, theirs: Floating, right: Floating, seen: Replay, effort: Ef
         return one
     if one and left <= max(sound, TINY * error):
         return one
-    two, _ = _nearest(theirs, pairs_of(row.path, right, seen), min(max(FITTED * error, clearly), NEARER * left), effort)
+    with effort.work.half():
+        two, _ = _nearest(theirs, pairs_of(row.path, right, seen), min(max(FITTED * error, clearly), NEARER * left), effort)
     return two or one
+
+
+def _counting(seen: Replay, effort: Effort) -> Replay:
+    """Return what a replay showed, with calls that count what it costs to run them again."""
+    return replace(seen, calls={path: counted(call, effort.work) for path, call in seen.calls.items()})
 
 
 def _hidden(row: Row, theirs: Floating, right: Floating, stretch: Stretch, effort: Effort) -> str:
@@ -225,7 +233,7 @@ def _hidden(row: Row, theirs: Floating, right: Floating, stretch: Stretch, effor
         return ""
     unit = whole / row.own
     bound = max(min(SOUND * row.line * unit, CLEARLY * error), EXPLAINED * error)
-    return stretch.reason(row.path, theirs[image], bound, unit, effort.inside)
+    return stretch.reason(row.path, theirs[image], bound, unit, effort.inside, effort.work)
 
 
 def _as_wrong_as_all(theirs: Floating, right: Floating) -> tuple[int, float, float]:
@@ -240,17 +248,17 @@ def _as_wrong_as_all(theirs: Floating, right: Floating) -> tuple[int, float, flo
 def _nearest(theirs: Floating, faults: Iterable[Fault], bound: float, effort: Effort) -> tuple[str, float]:
     """Return the fault whose result is nearest to the port's numbers, and how far that is; '' where none is below `bound`."""
     best = ""
-    for text, commit in faults:
-        if effort.numbers < theirs.size:
-            effort.short = True
-            break
-        effort.numbers -= theirs.size
-        try:
-            error = apart(theirs, commit())
-        except ValueError:  # layers of a damaged trace, whose shapes do not go together
-            continue
-        if error < bound:
-            best, bound = text, error
+    try:
+        for text, commit in faults:
+            effort.work.spend(COMPARED * theirs.size)
+            try:
+                error = apart(theirs, commit())
+            except ValueError:  # layers of a damaged trace, whose shapes do not go together
+                continue
+            if error < bound:
+                best, bound = text, error
+    except Spent:
+        effort.short = True
     return best, bound
 
 

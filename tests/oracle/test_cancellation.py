@@ -1,5 +1,6 @@
 """Sound ports whose sums are long, or cancel: beyond the usual line, within what such sums may add; faults are beyond both."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -9,7 +10,7 @@ from support.ports import CONFIG, TENSORS, X, as_port, layers_of
 from minivan.engines import NUMPY
 from minivan.oracle import trace
 from minivan.oracle.baseline import Baseline
-from minivan.oracle.cancellation import FOLDED, SUMMED, allowed
+from minivan.oracle.cancellation import FOLDED, ONE_PASS, SUMMED, allowed
 from minivan.oracle.measure import rms
 from minivan.oracle.own import LINES
 from minivan.oracle.replay import Call
@@ -28,6 +29,7 @@ def test_the_handbook_says_how_far_the_line_moves():
     text = " ".join((Path(__file__).parents[2] / "docs" / "oracle.md").read_text().split())
     assert f"its line is {SUMMED:g} sqrt(K) roundings of the sum of their absolute values" in text
     assert f"(a plain loop adds some {PLAIN:g}), and {FOLDED:g} roundings of |x scale| + |shift|" in text
+    assert f"an error of {ONE_PASS:g} sqrt(C) roundings in the mean square" in text
 
 
 def own(port, right, form="float32"):
@@ -67,6 +69,22 @@ def test_a_folded_batch_norm_whose_mean_is_far_larger_than_its_deviation_is_soun
     assert LINES[form] < own(port, right, form) < most
     wrong = NUMPY.ops.batch_norm(x, **{**call.parameters, "running_mean": np.zeros(4, np.float32)})
     assert own(np.asarray(wrong, np.float32), right, form) > most
+
+
+@pytest.mark.parametrize(("channels", "mean"), [(32, 30), (512, 100)])
+def test_a_layer_norm_in_one_pass_is_sound_where_the_mean_is_far_larger_than_the_deviation(channels, mean):
+    x = mean + drawn(1, channels, 8, 8)
+    given = dict(weight=1 + drawn(channels) / 8, bias=drawn(channels), eps=1e-6)
+    right = np.asarray(NUMPY.ops.layer_norm(x, **given), np.float32)
+    call = Call("layer_norm", NUMPY.ops.layer_norm, given, "", "norm1", lambda: x)
+    means, squares = (np.add.accumulate(each, 1, dtype=np.float32)[:, -1:] / np.float32(channels) for each in (x, x * x))
+    normal = (x - means) / np.sqrt(squares - means * means + np.float32(1e-6))
+    port = normal * given["weight"][:, None, None] + given["bias"][:, None, None]
+    most = allowed(call, right, "float32")
+    assert LINE < own(port, right) < most and allowed(call, right, "bfloat16") == 0
+    assert own(right - given["bias"][:, None, None], right) > most
+    centred = x - np.float32(mean)  # as the network's are: the line does not move
+    assert allowed(replace(call, feed=lambda: centred), right, "float32") < LINE
 
 
 def batch_norm(form):

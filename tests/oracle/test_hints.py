@@ -1,5 +1,7 @@
 """Every fault that the oracle can name, planted in a port that PyTorch computes: it is found at its own layer, by its name."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from support.judge import torch_ops
@@ -18,16 +20,18 @@ from support.planted import (
     transposed,
     weight,
 )  # fmt: skip
-from support.planted_layer import said_of
+from support.planted_layer import layer_with, replayed, said_of
 from support.ports import TENSORS, X, as_port, numpy_layers, recorded_layers, reference, run, sound_port, torch_conv
 
 from minivan.oracle.baseline import Baseline
+from minivan.oracle.changes import changes_of
 from minivan.oracle.compare import Asked
 from minivan.oracle.fitted import fitted_to
-from minivan.oracle.hints import CUT_SHORT, GIVEN_UP, MOST_NUMBERS, NAMELESS, PAIRED, Effort
+from minivan.oracle.hints import CUT_SHORT, GIVEN_UP, NAMELESS, PAIRED, Effort
 from minivan.oracle.replay import watch
 from minivan.oracle.stored import Layers
 from minivan.oracle.tolerance import Tolerance
+from minivan.oracle.work import COMPARED, MOST_WORK, PLAIN, Work, for_each_number
 
 TIGHT = Tolerance(1e-6, 1e-6)  # for faults milder than the default tolerance
 
@@ -67,13 +71,38 @@ def test_two_faults_on_one_layer_are_both_named(said):
 def test_what_looking_for_a_name_may_cost_is_bounded():
     missing = bias(FC1, np.zeros_like)
     assert said_of(FC1, Effort(), **missing)[1] == "missing bias"
-    assert said_of(FC1, Effort(numbers=0), **missing)[1] == CUT_SHORT
+    assert said_of(FC1, Effort(work=Work(0)), **missing)[1] == CUT_SHORT
     assert said_of(FC1, Effort(nameless=NAMELESS), **missing)[1] == GIVEN_UP
     path, plant = PAIRS["missing bias", "turned by 180 degrees"]
     assert "; and " not in said_of(path, Effort(looked=PAIRED), **plant())[1]
     effort = Effort(named={"missing bias"})
     assert said_of(FC1, effort, **missing)[1] == "missing bias"
-    assert effort.numbers == MOST_NUMBERS - sound_port()[FC1][0].size  # tried first, on one image, and nothing else
+    # Tried first, on one image, and nothing else.
+    assert MOST_WORK - effort.work.left == sound_port()[FC1][0].size * (COMPARED + PLAIN + TENSORS[f"{FC1}.weight"][0].size)
+
+
+@pytest.mark.parametrize("most", [0, 40])
+def test_no_operator_is_run_more_often_than_the_work_allows(monkeypatch, most):
+    """Also where pairs of faults are made while the next one is asked for."""
+    calls, made = replayed()[0].calls, []
+    call = calls[CONV0]
+
+    def function(**arguments):
+        made.append(arguments)
+        return call.function(**arguments)
+
+    monkeypatch.setitem(calls, CONV0, replace(call, function=function))
+    path, plant = PAIRS["missing bias", "turned by 180 degrees"]
+    theirs = layer_with(path, **plant())
+    made.clear()
+    work = Work(2 * most * (for_each_number(call) + COMPARED) * theirs[0].size)
+    assert said_of(path, Effort(work=work), **plant())[1] in ("", CUT_SHORT) and len(made) <= most
+
+
+def test_no_map_is_padded_before_the_fault_is_tried(monkeypatch):
+    seen = replayed()[0]
+    monkeypatch.setattr(np, "pad", lambda *given, **more: pytest.fail("a map was made"))
+    assert sum("padding" in change.text for change in changes_of(seen.calls[CONV0], seen)) > 10
 
 
 def test_faults_are_tried_on_the_first_image_that_is_wrong_like_the_batch():
