@@ -16,13 +16,15 @@ import statistics
 import sys
 import tempfile
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from machine import machine
-from playwright.sync_api import Browser, sync_playwright
 
 import minivan
 from minivan.cli import main as minivan_command
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser
 
 ROOT = Path(__file__).parents[1]
 DOCUMENT = ROOT / "docs" / "explore.md"
@@ -57,6 +59,8 @@ def once(browser: Browser, file: Path) -> list[float]:
 def row(cores: int, file: Path, rounds: int) -> list[float]:
     """Return the medians of some rounds with a browser that has so many cores."""
     os.sched_setaffinity(0, set(range(cores)))  # what is started from here on has no others
+    from playwright.sync_api import sync_playwright
+
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
         found = [once(browser, file) for _ in range(rounds)]
