@@ -91,6 +91,8 @@ def main() -> None:
 
 
 def table(rows: dict[tuple[str, int], list[float]], rounds: int) -> list[str]:
+    from playwright.sync_api import sync_playwright
+
     here: dict[str, Any] = machine("playwright")
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
