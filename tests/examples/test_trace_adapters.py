@@ -155,7 +155,8 @@ def test_hooks_are_taken_away_again():
 
 
 def test_scopes_are_read_where_either_exporter_writes_them():
-    onnx = pytest.importorskip("onnx")
+    import onnx
+
     layers_of = runpy.run_path(str(ADAPTERS / "record_onnx.py"))["layers_of"]
 
     def node(name, scopes=None):

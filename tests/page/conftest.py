@@ -18,7 +18,7 @@ NODE = shutil.which("node")
 @pytest.fixture(scope="session")
 def node():
     if NODE is None:
-        pytest.skip("there is no node: apt-get install nodejs")
+        pytest.fail("there is no node: apt-get install nodejs")
     return NODE
 
 
@@ -48,9 +48,10 @@ def layers(model):
 @pytest.fixture(scope="session")
 def browser():
     if CHROMIUM is None:
-        pytest.skip("there is no Chromium: apt-get install chromium, or name one with MINIVAN_CHROMIUM")
-    playwright = pytest.importorskip("playwright.sync_api", reason="there is no Playwright: pip install '.[page]'")
-    with playwright.sync_playwright() as started:
+        pytest.fail("there is no Chromium: apt-get install chromium, or name one with MINIVAN_CHROMIUM")
+    from playwright.sync_api import sync_playwright  # the extra `page`
+
+    with sync_playwright() as started:
         chromium = started.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
         yield chromium
         chromium.close()

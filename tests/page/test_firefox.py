@@ -182,8 +182,9 @@ async def saving(firefox):
     assert width == 2 * wanted and colours > 1000
 
 
-@pytest.mark.skipif(FIREFOX is None, reason="there is no Firefox: apt-get install firefox-esr")
 def test_the_page_works_in_firefox(written, model, layers, tmp_path):
+    assert FIREFOX, "there is no Firefox: apt-get install firefox-esr"
+
     async def look(firefox):
         await firefox("browsingContext.navigate", context=firefox.context, url=f"file://{written}#{START}", wait="complete")
         await firefox.wait("document.body.dataset.ready === 'coffee'")
