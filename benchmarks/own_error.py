@@ -16,8 +16,6 @@ from pathlib import Path
 ROOT = Path(__file__).parent.parent
 sys.path[:0] = [str(ROOT), str(ROOT / "tests")]
 
-from support import soundness  # noqa: E402
-
 from minivan.oracle.own import LINES  # noqa: E402
 
 PAGE = ROOT / "docs" / "oracle.md"
@@ -26,6 +24,8 @@ SECTION = re.compile(r"(?<=<!-- own errors -->\n).*?(?=<!-- end -->)", re.DOTALL
 
 def table(large: bool) -> str:
     """Measure, and return two tables in Markdown."""
+    from support import soundness  # imports PyTorch, which --help does without
+
     rows: dict[str, dict[str, float]] = {}
     for found in soundness.sound(large):
         rows.setdefault(found.port, {})[found.network] = found.most

@@ -13,9 +13,19 @@ SCRIPTS = [
     if "ArgumentParser" in path.read_text(encoding="utf-8")
 ]
 
+# What runs a script as Python itself would where PyTorch is not installed.
+WITHOUT_TORCH = """
+import os, runpy, sys
+del sys.argv[0]
+sys.path[0] = os.path.dirname(sys.argv[0])
+sys.modules["torch"] = None
+runpy.run_path(sys.argv[0], run_name="__main__")
+"""
+
 
 @pytest.mark.slow
 @pytest.mark.parametrize("script", SCRIPTS, ids=[path.stem for path in SCRIPTS])
-def test_help_is_given_without_docstrings(script):
-    done = subprocess.run([sys.executable, "-OO", str(script), "--help"], capture_output=True, text=True, check=False, cwd=ROOT)
+def test_help_is_given_without_docstrings_and_without_torch(script):
+    command = [sys.executable, "-OO", "-c", WITHOUT_TORCH, str(script), "--help"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=ROOT)
     assert done.returncode == 0 and done.stdout.startswith(f"usage: {script.name}"), done.stderr
