@@ -45,7 +45,7 @@ def torch_gradients(config, tensors, x, weights, wrt):
     return logits.detach().numpy(), gradients
 
 
-@pytest.mark.parametrize("name", ["b0", *(pytest.param(name, marks=pytest.mark.slow) for name in ("b1", "b2"))])
+@pytest.mark.parametrize("name", ["b0", *(pytest.param(name, marks=pytest.mark.once) for name in ("b1", "b2"))])
 def test_b0_to_b2_against_pytorch(name):
     config, x = VARIANTS[name], images(1, 64, 96)
     tensors = random_tensors(config, seed=7)

@@ -96,7 +96,7 @@ def test_warming_up_runs_each_engine_once():
 
 
 @pytest.mark.parametrize("make", [seeded.tensors, random_tensors])
-@pytest.mark.parametrize("variant", ["b0", pytest.param("b3", marks=pytest.mark.slow)])
+@pytest.mark.parametrize("variant", ["b0", pytest.param("b3", marks=pytest.mark.once)])
 def test_random_weights_give_neither_numbers_too_small_nor_too_large(variant, make):
     """Subnormal numbers take many times as long, and a signal that grows or dies hides a layer from every comparison."""
     config, smallest = VARIANTS[variant], np.finfo(np.float32).tiny

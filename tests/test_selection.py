@@ -2,7 +2,7 @@
 
 import pytest
 from support import ROOT
-from support.selection import imports_torch, leaves_torch_out, needs_torch, torch_names
+from support.selection import imports_torch, leaves_torch_out, needs_torch, pytest_collection_modifyitems, torch_names
 
 pytestmark = pytest.mark.loop
 
@@ -71,3 +71,25 @@ def test_modules_are_left_out_only_where_pytorch_is():
     assert leaves_torch_out("loop") and leaves_torch_out("not torch and not slow")
     for expression in ("", "not slow and not long", "torch", "not torchvision"):
         assert not leaves_torch_out(expression), expression
+
+
+def test_what_runs_once_is_slow_and_nothing_else_is(pytestconfig):
+    """The quick run leaves it out, and `-m slow` takes it."""
+    marked = [Marked("once"), Marked("loop")]
+    pytest_collection_modifyitems(pytestconfig, marked)
+    assert [item.marks for item in marked] == [{"once", "slow"}, {"loop"}]
+
+
+class Marked:
+    """What the plugin asks of a test that pytest has collected."""
+
+    path, name = ROOT / "tests" / "test_selection.py", "test_plain"
+
+    def __init__(self, *marks):
+        self.marks = set(marks)
+
+    def get_closest_marker(self, mark):
+        return mark if mark in self.marks else None
+
+    def add_marker(self, mark):
+        self.marks.add(mark)

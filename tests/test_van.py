@@ -30,7 +30,7 @@ def small():
     return random_tensors(SMALL, seed=1)
 
 
-@pytest.mark.parametrize("name", ["b0", "b1", *(pytest.param(name, marks=pytest.mark.slow) for name in ("b2", "b3"))])
+@pytest.mark.parametrize("name", ["b0", *(pytest.param(name, marks=pytest.mark.once) for name in ("b1", "b2", "b3"))])
 def test_stages_and_logits_are_pytorchs_and_closer_to_the_truth(name):
     config, x = VARIANTS[name], images(1, 96, 64)
     tensors = random_tensors(config, seed=7)

@@ -15,7 +15,7 @@ from minivan.checkpoint.hub import bundled
 from minivan.labelled import right
 from minivan.reference import softmax
 
-EVERY = 5  # of the photographs, that `exact` is asked about in the gate; by hand, all
+EVERY = 10  # of the photographs, that `exact` is asked about in the gate; by hand, all
 
 
 @pytest.fixture(scope="module")
@@ -37,7 +37,7 @@ def measured(answers):
     return [[right(y, targets, k) for k in (1, 5)] for y in (ours, judged)]
 
 
-@pytest.mark.parametrize("every", [pytest.param(EVERY, marks=pytest.mark.slow), pytest.param(1, marks=pytest.mark.long)])
+@pytest.mark.parametrize("every", [pytest.param(EVERY, marks=pytest.mark.once), pytest.param(1, marks=pytest.mark.long)])
 def test_the_fast_engine_gives_every_photograph_the_class_that_exact_gives(answers, every):
     _, inputs, _, fast = answers
     exact = logits(minivan.load(bundled()[0], engine="exact"), inputs[::every])
@@ -45,14 +45,14 @@ def test_the_fast_engine_gives_every_photograph_the_class_that_exact_gives(answe
     assert (fast[::every].argmax(axis=1) == exact.argmax(axis=1)).all()
 
 
-@pytest.mark.slow
+@pytest.mark.once
 def test_as_many_are_right_as_pytorch_gets_right(measured):
     ours, pytorch = measured
     print(f"minivan: top-1 {ours[0]} of 1,000, top-5 {ours[1]} of 1,000; PyTorch {pytorch}")
     assert ours == pytorch
 
 
-@pytest.mark.slow
+@pytest.mark.once
 def test_the_weights_readme_says_how_sure_the_answers_are(answers):
     _, _, targets, found = answers
     top, is_right = softmax(found).max(axis=1), found.argmax(axis=1) == targets
@@ -65,7 +65,7 @@ def test_the_weights_readme_says_how_sure_the_answers_are(answers):
         assert (inside.sum(), round(100 * is_right[inside].mean())) == (int(images), int(right_of_them))
 
 
-@pytest.mark.slow
+@pytest.mark.once
 def test_the_weights_readme_says_what_is_measured(measured):
     readme = (ROOT / "weights" / "README.md").read_text(encoding="utf-8")
     claimed = re.search(r"1,000 labelled validation images: (\d+) right \(([\d.]+) %\), (\d+) among the first five", readme)

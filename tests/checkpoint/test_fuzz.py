@@ -221,7 +221,7 @@ def test_damaged_files_are_read_or_refused(kind, tmp_path, capsys):
     assert outcomes["refused"] > CASES / 3 and outcomes["read"] > 0, "the damage is neither nothing nor everything"
 
 
-@pytest.mark.slow
+@pytest.mark.once
 @KINDS
 def test_many_more_damaged_files(kind, tmp_path, capsys):
     run(kind, MORE, 7, tmp_path, capsys)

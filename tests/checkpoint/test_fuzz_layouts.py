@@ -174,7 +174,7 @@ def test_damage_that_knows_the_format(kind, tmp_path):
     run(kind, 1, 1, tmp_path, counted)
 
 
-@pytest.mark.slow
+@pytest.mark.once
 @KINDS
 def test_more_damage_that_knows_the_format(kind, tmp_path):
     outcomes = run(kind, 60, 2, tmp_path, counted)

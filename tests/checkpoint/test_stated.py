@@ -237,7 +237,7 @@ def test_of_a_segmentation_network_s_configuration_colours_are_taken(tmp_path, r
     assert notes == ([] if rgb else ["meta.cfg says that colours are in the order BGR: minivan does not"])
 
 
-MOST = 20_000  # characters: what each costs is the same in longer ones
+MOST = 10_000  # characters: what each costs is the same in longer ones
 REPEATED = ("[", "dict(b=", "-", "9", "1 + ", "'", "\\", "'b' ", "{", "((", "0,", "#", "\n", "{},", "[],", "1: 2,", "1.,")
 STATEMENTS = ("a = [\n", "a = dict(\n", "'\\", "'''\n", "\n'", "a=0\n", "a=''\n", "a=[[[", ")\n", ".", "'''", "a=(1)\n")
 HOSTILE = [

@@ -95,15 +95,15 @@ def test_an_answer_that_is_too_much(home, server, fault, monkeypatch):
     ids=["body", "line", "headers", "nothing", "chunks", "chunk length", "continue"],
 )  # fmt: skip
 def test_a_byte_now_and_then(home, server, monkeypatch, begin, part):
-    monkeypatch.setattr(transfer, "WINDOW", 0.3)
+    monkeypatch.setattr(transfer, "WINDOW", 0.1)
     server.faults = [lambda handler: drip(handler, begin, part)]
-    with pytest.raises(CheckpointError, match=r"ended: less than 10,000 bytes a second came for 0\.3 seconds"):
+    with pytest.raises(CheckpointError, match=r"ended: less than 10,000 bytes a second came for 0\.1 seconds"):
         fetch("b0", url=server.url())
     server.released.set()
 
 
 def test_hours(home, server, monkeypatch):
-    monkeypatch.setattr(transfer, "LONGEST", 0.3)
+    monkeypatch.setattr(transfer, "LONGEST", 0.1)
     server.faults = [lambda handler: drip(handler, part=bytes(5000))]
     with pytest.raises(CheckpointError, match=r"the download was ended: it has taken .* hours"):
         fetch("b0", url=server.url())

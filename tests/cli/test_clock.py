@@ -26,14 +26,14 @@ COMMANDS = {
 @pytest.mark.parametrize("name", COMMANDS)
 def test_a_decoder_that_never_comes_back_is_left_behind(name, monkeypatch, capsys):
     release = threading.Event()
-    monkeypatch.setattr(image, "LONGEST", 0.2)
+    monkeypatch.setattr(image, "LONGEST", 0.05)
     monkeypatch.setattr(decoding.Examined, "decode", lambda self, *how: release.wait(60))
     try:
         assert main(COMMANDS[name]) == 2
     finally:
         release.set()
     said = capsys.readouterr().err
-    assert said.endswith(f"{COFFEE}: it took longer than 0.2 seconds to decode\n") and said.count("\n") == 1
+    assert said.endswith(f"{COFFEE}: it took longer than 0.05 seconds to decode\n") and said.count("\n") == 1
 
 
 def test_a_tensor_is_read_without_that_clock(tmp_path, monkeypatch, capsys):

@@ -93,16 +93,15 @@ def test_a_killed_writer_leaves_one_hidden_file_elsewhere_and_what_was_there(tmp
     assert left.startswith(".minivan-") and left.endswith(".part")
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGTERM])  # the other signals end as this one does: see above
-@pytest.mark.parametrize("kind", ["nameless", "named"])
+@pytest.mark.once
+@pytest.mark.parametrize(("how", "kind"), [(signal.SIGINT, "nameless"), (signal.SIGTERM, "named")])  # all of them: see above
 @pytest.mark.parametrize("writer", list(WRITERS))
-def test_every_writer_leaves_nothing(writer, kind, how, tmp_path, server):
+def test_every_writer_leaves_nothing(writer, how, kind, tmp_path, server):
     assert ended(WRITERS[writer], how, kind, tmp_path, server) == (STATUS[how], "")
     assert [name for name in files(tmp_path) if name not in ("downloads", "weights")] == []
 
 
-@pytest.mark.slow
+@pytest.mark.once
 @pytest.mark.parametrize("writer", [name for name in WRITERS if name not in ("fetch", "oracle vectors")])
 def test_every_killed_writer_leaves_nothing(writer, tmp_path, server):
     """But `fetch` and `oracle vectors`, which work in folders: those have names of their own."""
@@ -144,8 +143,8 @@ def test_a_full_disk_is_one_line(writer, tmp_path, server):
     on_a_full_disk(WRITERS[writer], 4096, tmp_path, server)
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("size", [0, 1, 100])
+@pytest.mark.once
+@pytest.mark.parametrize("size", [0, 100])
 @pytest.mark.parametrize("writer", list(WRITERS))
 def test_a_full_disk_is_one_line_to_every_writer(writer, size, tmp_path, server):
     on_a_full_disk(WRITERS[writer], size, tmp_path, server)
@@ -360,8 +359,10 @@ def test_no_memory_is_one_line_and_no_answer_however_it_is_said(error):
         assert done.stderr.count("\n") == 1
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("megabytes", [80, 120, 160, 250, 400, 513, 600])
+@pytest.mark.parametrize(
+    "megabytes", [pytest.param(size, marks=pytest.mark.slow if size == 250 else pytest.mark.once)
+                  for size in (80, 120, 160, 250, 400, 513, 600)],
+)  # fmt: skip
 @pytest.mark.parametrize("command", list(EVERY))
 def test_every_command_answers_or_says_in_one_line_that_memory_is_short(command, megabytes, tmp_path, server):
     done = with_memory(megabytes, EVERY[command], tmp_path, server)

@@ -56,11 +56,11 @@ def test_the_cup_is_lit_for_espresso(capsys):
 
 
 def test_json_holds_the_arrays_of_the_package(capsys):
-    flags = ["--class", "tabby", "--class", "n02124075", "--layer", "all", "--method", "layercam"]
+    flags = ["--class", "tabby", "--class", "n02124075", "--layer", "all", "--method", "layercam", "--size", "64"]
     assert main(["explain", CAT, "--json", *flags]) == 0
     (found,) = lines(capsys)
     model = load(engine="exact")
-    seen = explain.look(model, CAT)
+    seen = explain.look(model, CAT, 64)
     probabilities = explain.probabilities(model(seen.as_trained))[0]
     assert [entry["label"].split(",")[0] for entry in found["classes"]] == ["tabby", "Egyptian cat"]
     for entry in found["classes"]:
@@ -138,7 +138,7 @@ def test_names_of_any_length_fit(tmp_path):
 
 def test_an_image_without_the_class_still_works(tmp_path, capsys):
     out = tmp_path / "out.png"
-    assert main(["explain", ROCKET, "--class", "Persian cat", "-o", str(out), "--json"]) == 0
+    assert main(["explain", ROCKET, "--class", "Persian cat", "--size", "64", "-o", str(out), "--json"]) == 0
     (found,) = lines(capsys)
     assert found["classes"][0]["rank"] > 1 and out.exists()
 
@@ -221,7 +221,8 @@ def test_without_matplotlib_the_error_says_how_to_get_it(command, tmp_path, caps
 def test_bad_images_are_named_and_the_others_drawn(tmp_path, capsys):
     bad = tmp_path / "bad.jpg"
     bad.write_bytes(b"no image")
-    assert main(["explain", str(bad), COFFEE, str(tmp_path / "none.jpg"), "-o", str(tmp_path / "out.png")]) == 1
+    asked = [str(bad), COFFEE, str(tmp_path / "none.jpg"), "--size", "64", "-o", str(tmp_path / "out.png")]
+    assert main(["explain", *asked]) == 1
     error = capsys.readouterr().err.splitlines()
     assert len(error) == 2 and "bad.jpg: not an image" in error[0] and "none.jpg: no such file" in error[1]
     assert (tmp_path / "out.png").exists()

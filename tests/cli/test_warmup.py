@@ -45,7 +45,7 @@ def commands(tmp_path, cat, engine):
         yield ["doctor"]
 
 
-@pytest.mark.slow
+@pytest.mark.once
 def test_after_it_no_command_and_no_method_compiles_anything(tmp_path):
     """After `--engine fast` none that computes with it; after all, none at all."""
     environment = os.environ | {"MINIVAN_CACHE": str(tmp_path / "kernels")}

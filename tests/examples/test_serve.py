@@ -228,11 +228,11 @@ def test_slow_clients_hold_nobody_up_and_are_told(service, monkeypatch):
 
 
 def test_a_byte_now_and_then_does_not_keep_a_connection(service, monkeypatch):
-    monkeypatch.setattr(serve, "HEADERS", 0.3)
+    monkeypatch.setattr(serve, "HEADERS", 0.1)
     with socket.create_connection(("127.0.0.1", service.port), 60) as connection, pytest.raises(ConnectionError):
         while True:
             connection.sendall(b"X")
-            time.sleep(0.05)
+            time.sleep(0.02)
 
 
 def test_a_full_house_says_so_and_keeps_the_connection(service, monkeypatch):

@@ -66,7 +66,7 @@ def test_under_load_every_answer_has_the_bits_of_a_call_alone(workers):
     assert server.status == 0
 
 
-@pytest.mark.slow
+@pytest.mark.once
 def test_a_worker_that_is_killed_is_replaced_and_its_counts_remain():
     with started(2, *SMALL) as server:
         for _ in range(4):
@@ -94,7 +94,7 @@ def run_by(program, *arguments):
     return server
 
 
-@pytest.mark.slow
+@pytest.mark.once
 def test_a_process_that_is_no_worker_may_end_beneath_it():
     with run_by("os.fork() or os.execvp('sleep', ['sleep', '3'])", *SMALL) as server:
         until(lambda: len(server.members()) == 2)
@@ -103,7 +103,7 @@ def test_a_process_that_is_no_worker_may_end_beneath_it():
     assert server.status == 0
 
 
-@pytest.mark.slow
+@pytest.mark.once
 def test_workers_are_replaced_where_the_end_of_a_process_is_ignored():
     with run_by("signal.signal(signal.SIGCHLD, signal.SIG_IGN)", *SMALL) as server:
         victim = server.members()[0]
@@ -146,7 +146,7 @@ def test_a_stop_under_load_answers_all_that_is_in_flight(workers):
         socket.create_connection(("127.0.0.1", server.port), 60)
 
 
-@pytest.mark.slow
+@pytest.mark.once
 @processes
 def test_who_never_finishes_is_cut_off_after_the_grace(workers):
     with started(workers, *SMALL, "--grace", "0.5") as server, half_a_photo(server):
@@ -154,7 +154,7 @@ def test_who_never_finishes_is_cut_off_after_the_grace(workers):
         assert "1 connections are cut off after 0.5 seconds of grace" in server.said()
 
 
-@pytest.mark.slow
+@pytest.mark.once
 @processes
 def test_a_second_signal_ends_it_at_once(workers):
     with started(workers, *SMALL) as server, half_a_photo(server) as connection:
@@ -172,7 +172,7 @@ if subprocess.run([*FIRST, "true"], capture_output=True, check=False).returncode
     FIRST = []  # where no namespace can be had, the server is a process as any other
 
 
-@pytest.mark.slow
+@pytest.mark.once
 @processes
 def test_a_second_signal_ends_the_first_process_of_a_container_as_well(workers):
     """The system gives it no signal that it does not handle itself."""
@@ -196,7 +196,7 @@ def _refused(port):
     return False
 
 
-@pytest.mark.slow
+@pytest.mark.once
 def test_ctrl_c_of_a_terminal_reaches_all_and_ends_all_gracefully():
     with started(2, *SMALL) as server:
         for process in (*server.members(), server.process.pid):
@@ -204,7 +204,7 @@ def test_ctrl_c_of_a_terminal_reaches_all_and_ends_all_gracefully():
         assert server.process.wait(60) == 0
 
 
-@pytest.mark.slow
+@pytest.mark.once
 def test_workers_end_with_their_parent():
     with started(2, *SMALL) as server:
         members = server.members()
@@ -212,7 +212,7 @@ def test_workers_end_with_their_parent():
         until(lambda: not any(alive(process) for process in members))
 
 
-@pytest.mark.slow
+@pytest.mark.once
 @processes
 def test_what_can_never_answer_ends_with_a_line(workers):
     with pytest.raises(TimeoutError) as raised, started(workers, "--weights", "no-such-file", "--engine", "numpy"):
@@ -222,7 +222,7 @@ def test_what_can_never_answer_ends_with_a_line(workers):
     assert not workers or "5 workers in a row ended before they were ready: giving up" in said
 
 
-@pytest.mark.slow
+@pytest.mark.once
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
@@ -238,7 +238,7 @@ def test_a_wrong_call_is_one_line(arguments, words):
     assert words in str(raised.value) and "Traceback" not in str(raised.value)
 
 
-@pytest.mark.slow
+@pytest.mark.once
 def test_a_port_that_is_taken_is_one_line():
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = str(taken.getsockname()[1])

@@ -50,7 +50,7 @@ def torch_gradcam(config, tensors, x, classes):
     return maps
 
 
-@pytest.mark.parametrize("name", ["b0", *(pytest.param(name, marks=pytest.mark.slow) for name in ("b1", "b2"))])
+@pytest.mark.parametrize("name", ["b0", *(pytest.param(name, marks=pytest.mark.once) for name in ("b1", "b2"))])
 def test_gradcam_is_that_of_pytorch_hooks_at_each_stage(name):
     config, x = VARIANTS[name], images(2, 96, 64, seed=3)
     tensors = random_tensors(config, seed=7)
@@ -188,7 +188,7 @@ def test_an_engine_without_derivatives_says_so_before_it_computes(small):
             assert_bit_equal(method, values, expected[path])
 
 
-@pytest.mark.slow
+@pytest.mark.once
 def test_the_numpy_engine_gives_the_same_maps(small):
     x, model = images(2, 40), VAN(SMALL, small.tensors, "numpy")
     for method in explain.METHODS:

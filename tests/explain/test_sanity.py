@@ -46,7 +46,7 @@ def test_gradcam_there_is_the_class_activation_map_up_to_its_factor_and_relu(lab
     assert (cam < 0).any() and (gradcam > 0).any()
 
 
-@pytest.mark.parametrize("part", ["head", pytest.param("stage 4", marks=pytest.mark.slow)])
+@pytest.mark.parametrize("part", ["head", pytest.param("stage 4", marks=pytest.mark.once)])
 def test_randomised_weights_change_the_map(labelled, part):
     model, x, target = labelled[0], labelled[1][::10], labelled[2][::10]
     similar = sanity.shuffled(model, x, target, part)
@@ -56,7 +56,7 @@ def test_randomised_weights_change_the_map(labelled, part):
     assert sanity.correlation(maps, maps) > 0.99
 
 
-@pytest.mark.slow
+@pytest.mark.once
 def test_two_classes_light_two_objects(labelled):
     pairs = sanity.side_by_side(*labelled)
     print(f"{len(pairs.left)} pairs: {pairs.left.mean():.0%} of the left class's map lies left, {pairs.right.mean():.0%} of "
@@ -64,9 +64,10 @@ def test_two_classes_light_two_objects(labelled):
     assert pairs.left.mean() > 0.6 > 0.4 > pairs.right.mean() and pairs.in_order > 0.9
 
 
-@pytest.mark.slow
-def test_occluding_the_top_tenth_lowers_the_probability_more_than_a_random_tenth(labelled):
-    found = sanity.falls(*labelled, blurred=True)
+@pytest.mark.parametrize("every", [pytest.param(4, marks=pytest.mark.once), pytest.param(1, marks=pytest.mark.long)])
+def test_occluding_the_top_tenth_lowers_the_probability_more_than_a_random_tenth(labelled, every):
+    model, x, target = labelled
+    found = sanity.falls(model, x[::every], target[::every], blurred=True)
     for name in ("moved", "scattered"):
         more = found["top"] - found[name]
         deviations = more.mean() / (more.std() / np.sqrt(len(more)))
@@ -76,7 +77,7 @@ def test_occluding_the_top_tenth_lowers_the_probability_more_than_a_random_tenth
 
 @pytest.mark.parametrize(
     "every",
-    [pytest.param(PARTS, marks=pytest.mark.slow), pytest.param(1, marks=pytest.mark.long)],
+    [pytest.param(PARTS, marks=pytest.mark.once), pytest.param(1, marks=pytest.mark.long)],
     ids=["50 images", "1,000 images"],
 )
 def test_deletion_falls_and_insertion_rises_faster_by_the_map_than_by_chance(labelled, every):

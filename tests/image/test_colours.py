@@ -362,7 +362,7 @@ def test_labelled_photos_of_other_spaces_have_the_classes_of_those_of_srgb(name)
     store = ImageCms.buildTransform(srgb, there, "RGB", "RGB", ImageCms.Intent.RELATIVE_COLORIMETRIC)
     source = labelled.given()
     changed = 0
-    names = labelled.names(source)
+    names = labelled.names(source)[::4]
     for first in range(0, len(names), 50):
         plain, stored = [], []
         for data in labelled.files(source, names[first : first + 50]):

@@ -1,5 +1,6 @@
 """The lesson's page: what it says is what minivan.lka and the network compute, on a page of 80 plain columns."""
 
+import functools
 import re
 
 import numpy as np
@@ -7,7 +8,7 @@ import pytest
 from support.page import told, words
 
 from minivan import lka
-from minivan.lesson import chapters
+from minivan.lesson import chapters, photo
 from minivan.lesson.numbers import numbers
 
 COMBINATIONS = [
@@ -21,6 +22,15 @@ COMBINATIONS = [
     (999, 23, 65536, 4096),
     (300, 300, 1, 9),
 ]
+
+
+@pytest.fixture(scope="module", autouse=True)
+def one_walk():
+    """The walk through the network, half a second, is the same on every page: it knows neither K nor d."""
+    with pytest.MonkeyPatch.context() as patch:
+        walked = functools.cache(lambda real=photo.walk: real(photo.bundled_model(), photo.example()))
+        patch.setattr(photo, "walk", lambda *_: walked())
+        yield
 
 
 @pytest.fixture(scope="module")

@@ -171,7 +171,7 @@ def test_signed_zeros_elsewhere():
     assert_bit_equal("pool", exact.global_average_pool(zeros), torch_ops.global_average_pool(zeros))
     x, weight = np.full((1, 4), -0.0, np.float32), np.ones((2, 4), np.float32)
     bias = np.float32([0.0, -0.0])
-    assert_bit_equal("linear", exact.linear(x, weight, bias), torch_ops.linear(x, weight, bias))
+    assert np.signbit(exact.linear(x, weight, bias)).ravel().tolist() == [False, True]  # PyTorch with AVX-512 may lose it
 
 
 @pytest.mark.parametrize("kind", CONVOLUTIONS)

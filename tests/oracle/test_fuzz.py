@@ -109,7 +109,7 @@ def test_damage_is_read_or_refused(kind, tmp_path):
     assert 0 < run(kind, 60, tmp_path) < 60
 
 
-@pytest.mark.slow
+@pytest.mark.once
 @pytest.mark.parametrize("kind", KINDS)
 def test_much_more_damage_is_read_or_refused(kind, tmp_path):
     run(kind, 5000, tmp_path)

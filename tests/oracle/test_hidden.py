@@ -46,7 +46,7 @@ def test_a_fault_in_a_hidden_layer_is_named_with_its_layer():
     assert said_of(recorded_layers(**plant()), BLOCKS) == ([PLANTED], said)
 
 
-@pytest.mark.slow
+@pytest.mark.once
 @pytest.mark.parametrize(("shown", "form"), [(STAGES, None), (BLOCKS, None), (BLOCKS, "float16"), (BLOCKS, "bfloat16")])
 def test_known_faults_in_hidden_layers_are_named_and_no_other_is(shown, form):
     named = 0
@@ -89,7 +89,7 @@ UNKNOWN = [
 ]
 
 
-@pytest.mark.parametrize(("shown", "faults"), [(BLOCKS, UNKNOWN[:1]), pytest.param(STAGES, UNKNOWN, marks=pytest.mark.slow)])
+@pytest.mark.parametrize(("shown", "faults"), [(BLOCKS, UNKNOWN[:1]), pytest.param(STAGES, UNKNOWN, marks=pytest.mark.once)])
 def test_an_unknown_fault_is_given_no_name(shown, faults):
     for path, change in faults:
         assert said_of(numpy_layers(**layer(path, change)), shown) == ([after(path, shown)], "")
@@ -125,7 +125,7 @@ def test_the_handbook_says_how_far_a_search_goes():
     assert f"among at most {hidden.KEPT:,} numbers" in text
 
 
-@pytest.mark.slow
+@pytest.mark.once
 @pytest.mark.parametrize(("side", "said"), [(224, ""), (448, hidden.NOT_ALL.format(17))])
 def test_the_work_suffices_for_a_hidden_block_of_b0_at_224_pixels(monkeypatch, side, said):
     tried = []

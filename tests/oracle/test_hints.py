@@ -136,7 +136,7 @@ def test_a_fault_in_a_whole_port_is_found_at_its_own_layer(text):
 NAMED = 0.9  # of the single faults that are found at all have to be named
 
 
-@pytest.mark.slow
+@pytest.mark.once
 @pytest.mark.parametrize("form", [None, "float16", "bfloat16"])
 def test_faults_in_whole_ports_are_found_at_their_own_layers_and_named(form):
     """Its own layer is the first offender, unless the fault is milder than a rounding of the format; and no other is named."""
@@ -152,7 +152,7 @@ def test_faults_in_whole_ports_are_found_at_their_own_layers_and_named(form):
     assert len(unnamed) <= (1 - NAMED) * count, unnamed
 
 
-@pytest.mark.slow
+@pytest.mark.once
 @pytest.mark.parametrize("form", [None, "float16", "bfloat16"])
 def test_pairs_of_faults_are_found_in_every_format_and_no_other_is_named(form):
     for parts, (path, plant) in PAIRS.items():

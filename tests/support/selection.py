@@ -2,7 +2,7 @@
 
 A test is marked `torch` where its module imports PyTorch at its top, itself or by way of another module of tests, and where it
 uses a name of support.judge: in its own lines or in the fixtures, functions and constants of its module that it names, and in
-theirs. A set of parameters may carry the mark alone: pytest.param(..., marks=pytest.mark.torch).
+theirs. A set of parameters may carry the mark alone: pytest.param(..., marks=pytest.mark.torch). What is marked `once` is slow.
 
 With `-m "not torch"` and `-m loop`, modules that import PyTorch at their top are not imported where it is not installed. Asked
 for anything else they are, and fail: what is missing is never hidden.
@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import ast
 import functools
+import gc
 import importlib.util
 import re
 import subprocess
@@ -123,8 +124,10 @@ def pytest_ignore_collect(collection_path: Path, config) -> bool | None:
 
 
 def pytest_collection_modifyitems(config, items) -> None:
-    """Mark the tests that need PyTorch; `-m loop` leaves them out, so that a whole module may carry the mark `loop`."""
+    """Mark what is slow and what needs PyTorch; `-m loop` leaves this out, so that a whole module may carry the mark `loop`."""
     for item in items:
+        if item.get_closest_marker("once"):
+            item.add_marker("slow")
         name = item.cls.__name__ if getattr(item, "cls", None) else getattr(item, "originalname", item.name)
         if needs_torch(item.path, name):
             item.add_marker("torch")
@@ -132,6 +135,12 @@ def pytest_collection_modifyitems(config, items) -> None:
         left_out = [item for item in items if item.get_closest_marker("torch")]
         config.hook.pytest_deselected(items=left_out)
         items[:] = [item for item in items if not item.get_closest_marker("torch")]
+
+
+def pytest_collection_finish() -> None:
+    """What was imported and collected stays: the collector of garbage need not look through it hundreds of times."""
+    gc.collect()
+    gc.freeze()
 
 
 def pytest_sessionstart(session) -> None:
