@@ -134,9 +134,9 @@ def fault(tmp_path, state, **options):
 @pytest.mark.parametrize(("first", "layout"), list(enumerate(LAYOUTS)))
 def test_a_missing_tensor_and_a_misshapen_one_are_named_with_their_shapes(first, layout):
     """Every parameter in one of the layouts."""
-    rename, *_ = LAYOUTS[layout]
-    for name, shape in list(parameter_shapes(saved.SMALL))[first :: len(LAYOUTS)]:
-        state = described(saved.SMALL)
+    config, (rename, *_) = Config((4, 8), (1, 2), (3, 2), classes=5), LAYOUTS[layout]
+    for name, shape in list(parameter_shapes(config))[first :: len(LAYOUTS)]:
+        state = described(config)
         wrong = (shape[0] + 1, *shape[1:])
         state[name] = replace(state[name], shape=wrong)
         with pytest.raises(CheckpointError) as misshapen:
