@@ -184,8 +184,8 @@ thread.join()
 """
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("seconds", [0.01, 0.1, 0.3, 0.8])
+@pytest.mark.parametrize("seconds", [pytest.param(0.1, marks=pytest.mark.slow),
+                                     *(pytest.param(s, marks=pytest.mark.once) for s in (0.01, 0.3, 0.8))])  # fmt: skip
 @pytest.mark.parametrize("what", ["make", "call"])
 @pytest.mark.parametrize("engine", ["fast", "exact"])
 def test_a_fork_at_any_moment_of_another_thread_s_first_call(engine, what, seconds):

@@ -81,7 +81,7 @@ def test_weights_labels_photos_and_scripts_are_read_in_the_archive(run, archive,
     run("-c", WITHOUT_COMPILING, archive, tmp_path / "red.tiff")
 
 
-@pytest.mark.slow
+@pytest.mark.once
 def test_every_command_works_from_the_archive_and_keeps_its_kernels(run, archive, tmp_path):
     def command(*arguments, **environment):
         return run("-m", "minivan", *arguments, **environment)

@@ -23,8 +23,6 @@ RIGHTS = "-all" if REACHED else "-all,+dac_read_search"
 ROOT_USER = os.geteuid() == 0  # else the same user runs what it has built, without rights to write there
 MOUNTS = ROOT_USER and not subprocess.run(["unshare", "--mount", "--net", "true"], capture_output=True, check=False).returncode
 
-pytestmark = pytest.mark.slow
-
 
 def sent(folder):
     """Copy what .dockerignore lets through: nothing but what it names."""
@@ -77,6 +75,7 @@ def inside(image, *command, **environment):
     return subprocess.run(whole, capture_output=True, text=True, env=known | environment, timeout=300, check=False, cwd="/")
 
 
+@pytest.mark.once
 def test_the_image_cannot_be_written_by_its_user(image):
     done = inside(image, "sh", "-c", f"id -u; touch {image}/minivan/x")
     assert done.stdout == f"{USER if ROOT_USER else os.geteuid()}\n" and done.returncode != 0
@@ -85,6 +84,7 @@ def test_the_image_cannot_be_written_by_its_user(image):
         assert inside(image, "touch", "/tmp/minivan-x").returncode != 0
 
 
+@pytest.mark.slow  # what installs and warms an image, whatever the version of Python
 def test_the_warmed_image_answers_having_compiled_nothing(image):
     """Whatever is compiled is noted on standard error, whether it is kept or not."""
     done = inside(image, "sh", image / "steps.sh", "check", image / "minivan", image / "cat.jpg")
@@ -109,6 +109,7 @@ def numba_settings():
     return dict(pair.split("=", 1) for pair in line.split() if pair.startswith("NUMBA_"))
 
 
+@pytest.mark.once
 def test_without_a_cache_it_answers_and_says_in_one_line_why_it_was_slow(image):
     python = image / "minivan" / "bin" / "python"
     done = inside(image, python, "-m", "minivan", "classify", image / "cat.jpg")
@@ -117,6 +118,7 @@ def test_without_a_cache_it_answers_and_says_in_one_line_why_it_was_slow(image):
     assert not ROOT_USER or "there is no home folder to keep compiled kernels in" in done.stderr
 
 
+@pytest.mark.once
 @pytest.mark.parametrize(("filter", "engine"), [("ignore", "exact"), ("error", "fast")])
 def test_nor_is_it_silent_where_warnings_are(image, filter, engine):
     python = image / "minivan" / "bin" / "python"
@@ -125,12 +127,14 @@ def test_nor_is_it_silent_where_warnings_are(image, filter, engine):
     assert done.stderr.count("\n") == 1 and "note: compiling" in done.stderr and "it is not kept: " in done.stderr
 
 
+@pytest.mark.once
 def test_fetch_alone_needs_a_place_and_says_which_variable_gives_one(image):
     done = inside(image, image / "minivan" / "bin" / "python", "-m", "minivan", "fetch", "b0")
     assert done.returncode == 2 and done.stderr.count("\n") == 1
     assert not ROOT_USER or "MINIVAN_HOME" in done.stderr
 
 
+@pytest.mark.once
 def test_the_function_answers_as_a_platform_calls_it(image):
     settings = {"MINIVAN_CACHE": f"{image}/minivan/kernels", "HOME": "/"} | numba_settings()
     done = inside(image, image / "minivan" / "bin" / "python", image / "function.py", image / "cat.jpg", **settings)

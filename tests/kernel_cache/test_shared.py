@@ -14,8 +14,6 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 from support import EXAMPLES, ROOT
 
-pytestmark = pytest.mark.slow
-
 ROOT_USER = hasattr(os, "geteuid") and os.geteuid() == 0
 MOUNTS = ROOT_USER and not subprocess.run(["unshare", "--mount", "true"], capture_output=True, check=False).returncode
 CAT = EXAMPLES / "cat.jpg"
@@ -34,6 +32,7 @@ def classify(folder, engine="fast", before=(), limit=None, **settings):
     return (first["label"], first["probability"]), done.stderr
 
 
+@pytest.mark.once
 @pytest.mark.parametrize(("engine", "options"), [("fast", "size=64k"), ("exact", "size=64k")])
 def test_a_full_disk_costs_one_warning_and_no_answer(tmp_path, engine, options):
     folder = tmp_path / "kernels"
@@ -55,6 +54,7 @@ KINDS = (
 )
 
 
+@pytest.mark.once
 def test_machines_of_several_kinds_fill_one_folder_at_once_and_each_loads_its_own(tmp_path):
     folder = tmp_path / "kernels"
     kinds = KINDS if os.uname().machine == "x86_64" else [KINDS[0], {"MINIVAN_VECTOR": "16"}]
@@ -88,6 +88,7 @@ print(answer(3.0) and answer(3))
 """
 
 
+@pytest.mark.slow
 def test_many_processes_of_many_machines_fill_one_folder_and_all_load_in_the_end(tmp_path):
     folder = tmp_path / "kernels"
     environment = os.environ | {"PYTHONPATH": os.pathsep.join((str(ROOT), str(ROOT / "tests"))), "MINIVAN_CACHE": str(folder)}
