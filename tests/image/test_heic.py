@@ -4,7 +4,6 @@ import importlib.util
 import os
 import subprocess
 import sys
-from bisect import bisect_left
 
 import numpy as np
 import pytest
@@ -133,8 +132,7 @@ def test_the_process_apart_needs_no_more_than_is_stated(monkeypatch):
         except ImageError:
             return False
 
-    sizes = range(32 << 20, apart.INTERPRETER + 1, 16 << 20)
-    least = sizes[bisect_left(sizes, True, key=lambda size: decodes(image.examine(PLAIN), size))]
+    least = next(size for size in range(32 << 20, apart.INTERPRETER + 1, 16 << 20) if decodes(image.examine(PLAIN), size))
     assert decodes(large, least)
 
 
