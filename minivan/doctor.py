@@ -37,6 +37,7 @@ SELF_CHECK_LOGITS = bytes.fromhex("bf73263f2050863f3754fa3ecfc6f73ecbe4a4be01a2a
 # SHA-256 of the derivative of each image's first logit by the image, (2, 3, 64, 96) little-endian float32, likewise.
 SELF_CHECK_GRADIENTS = "5c542e916973f581c76bd9780f01590aed3544f5abd7f303bea2dfe0857f9e5c"
 TRY = "import sys; sys.path[:] = sys.argv[2:]; from minivan import doctor; doctor.run_alone(sys.argv[1])"
+PROBLEM = "cache: "  # begins that process's line about it
 TRIAL_SECONDS = 900  # that an engine may take in a process of its own, compiling included
 CLEAR = "a compiled kernel is bad (minivan doctor --clear removes all), or this processor cannot run it"
 REPORT = "minivan doctor --clear removes compiled kernels, in case one is bad; if it stays so, report it"
@@ -79,11 +80,13 @@ def examine() -> Iterator[Finding]:
     yield _cache()
     yield from _other_kernels()
     yield from _weights()
-    before = kernel_cache.state().problem
+    before, there = kernel_cache.state().problem, None  # what is said here, and in an engine's own process
     for check in CHECKED:
-        yield _engine(check)
+        tried = _tried(check.engine) if check.kernels else Tried()
+        there = there or tried.problem
+        yield _engine(check, tried)
     yield _threading_layer()
-    if (after := kernel_cache.state().problem) and after != before:
+    if (after := kernel_cache.state().problem or there) and after != before:
         yield Finding("cache", "could not be used while the engines ran", after)
 
 
@@ -203,11 +206,10 @@ def _weights() -> Iterator[Finding]:
         yield Finding("weights", "none", "the bundled ones are missing: install minivan again")
 
 
-def _engine(check: Check) -> Finding:
-    """Run one engine on the seeded network, and hold its logits against the recorded ones."""
+def _engine(check: Check, tried: Tried) -> Finding:
+    """Run one engine on the seeded network, unless that ended a process, and hold its logits against the recorded ones."""
     engine = check.engine
     subject = f"engine {engine}"
-    tried = _tried(engine) if check.kernels else Tried()
     if tried.failed:
         return Finding(subject, "ends the process that runs it", tried.failed)
     compiled: list[str] = []
@@ -247,6 +249,7 @@ class Tried(NamedTuple):
     compiled: bool = False  # whether it compiled anything
     seconds: float = 0.0
     failed: str = ""  # what ended it before it was done, and what to do
+    problem: str = ""  # what it had to say of the cache, which it may have mended: the next process finds nothing there
 
 
 def _tried(engine: Engine) -> Tried:
@@ -256,7 +259,7 @@ def _tried(engine: Engine) -> Tried:
     """
     if kernel_cache.folder() is None or not sys.executable or getattr(sys, "frozen", False):
         return Tried()
-    start, compiled, late = time.perf_counter(), False, threading.Event()
+    start, compiled, problem, late = time.perf_counter(), False, "", threading.Event()
     command, nowhere = [sys.executable, "-c", TRY, engine.name, *sys.path], subprocess.DEVNULL
     try:
         process = subprocess.Popen(command, stdin=nowhere, stdout=subprocess.PIPE, stderr=nowhere, text=True)
@@ -272,16 +275,19 @@ def _tried(engine: Engine) -> Tried:
     try:
         with process:
             clock.start()
-            for line in process.stdout or ():
+            for line in map(str.strip, process.stdout or ()):
+                if line.startswith(PROBLEM):
+                    problem = line.removeprefix(PROBLEM)
+                    continue
                 compiled = True
-                compiling.begins(line.strip(), kept=True)
+                compiling.begins(line, kept=True)
     except BaseException:
         process.kill()
         raise
     finally:
         clock.cancel()
     failed = f"it had not come to an end after {TRIAL_SECONDS} s: {CLEAR}" if late.is_set() else _ended_by(process.returncode)
-    return Tried(compiled, time.perf_counter() - start, failed)
+    return Tried(compiled, time.perf_counter() - start, failed, problem)
 
 
 def _ended_by(status: int) -> str:
@@ -296,7 +302,9 @@ def _ended_by(status: int) -> str:
 
 
 def run_alone(engine: str) -> None:
-    """What that process does: the self-check, and a line on standard output for each kernel that is compiled."""
+    """What that process does: the self-check, and on standard output a line for each kernel that is compiled and kept, and one
+    for what is wrong with the cache.
+    """
 
     def tell(kernel: str, kept: bool) -> None:
         if kept:
@@ -305,6 +313,8 @@ def run_alone(engine: str) -> None:
 
     with compiling.told(tell):
         _self_check(find(engine), kernels=True)
+    if problem := kernel_cache.state().problem:
+        sys.stdout.write(f"{PROBLEM}{problem}\n")
 
 
 def judge(logits: npt.NDArray[np.float32], promised: bool) -> tuple[str, str]:

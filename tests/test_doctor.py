@@ -31,6 +31,10 @@ def wrong(code, **environment):
     return json.loads(done.stdout)
 
 
+def engine(check):
+    return doctor._engine(check, doctor._tried(check.engine))
+
+
 def test_a_sound_machine_has_nothing_wrong_and_every_engine_is_checked(capsys):
     assert main(["doctor", "--json"]) == 0
     said = json.loads(capsys.readouterr().out)
@@ -139,7 +143,7 @@ def test_an_engine_that_ends_the_process_is_a_line_of_the_report(monkeypatch, nu
     """As machine code does that is bad, or that this processor cannot run."""
     script = f"import os, signal; os.kill(os.getpid(), signal.{number})"
     monkeypatch.setattr(doctor, "TRY", script)
-    found = doctor._engine(doctor.Check(EXACT, bits=True, kernels=True))
+    found = engine(doctor.Check(EXACT, bits=True, kernels=True))
     assert found.wrong.startswith(f"{number}: ") and "--clear" in found.wrong
 
 
@@ -152,7 +156,7 @@ def test_a_signal_from_outside_is_named_as_such(number, said):
 def test_an_engine_that_never_comes_to_an_end_is_a_line_of_the_report(monkeypatch):
     monkeypatch.setattr(doctor, "TRIAL_SECONDS", 0.2)
     monkeypatch.setattr(doctor, "TRY", "import time; time.sleep(60)")
-    found = doctor._engine(doctor.Check(EXACT, bits=True, kernels=True))
+    found = engine(doctor.Check(EXACT, bits=True, kernels=True))
     assert found.wrong.startswith("it had not come to an end after 0.2 s: ") and "--clear" in found.wrong
 
 
@@ -162,7 +166,7 @@ def test_a_bad_kernel_of_the_gradients_is_found(monkeypatch):
     right = grad.gelu_input
     monkeypatch.setattr(grad, "gelu_input", lambda *given: right(*given) * np.float32(1 + 2**-23))
     monkeypatch.setattr(doctor, "_tried", lambda engine: doctor.Tried())
-    found = doctor._engine(doctor.Check(EXACT, bits=True, kernels=True))
+    found = engine(doctor.Check(EXACT, bits=True, kernels=True))
     assert "gradients" in found.wrong and "--clear" in found.wrong
 
 
@@ -172,6 +176,14 @@ def test_an_engine_that_compiles_in_its_own_process_is_told_here(monkeypatch):
     with compiling.told(lambda *what: heard.append(what)):
         tried = doctor._tried(EXACT)
     assert heard == [("ops.conv._dense", True)] and tried.compiled and tried.seconds > 0
+
+
+def test_a_kernel_that_is_no_kernel_is_found_though_the_process_that_found_it_has_mended_it(monkeypatch):
+    monkeypatch.setattr(doctor, "TRY", "print('ops.conv._dense\\ncache: a compiled kernel cannot be read: junk')")
+    monkeypatch.setattr(doctor, "CHECKED", [doctor.Check(EXACT, bits=True, kernels=True)])
+    for found in ("_package", "_cache"):
+        monkeypatch.setattr(doctor, found, lambda *given: doctor.Finding("", ""))
+    assert [finding.wrong for finding in doctor.examine()][-1] == "a compiled kernel cannot be read: junk"
 
 
 def test_what_cannot_be_loaded_while_the_engines_run_is_found(monkeypatch):

@@ -37,12 +37,14 @@ def bundled() -> list[Path]:
 
 
 def cached() -> list[Path]:
-    """Return the fetched weights, the last fetched first."""
+    """Return the fetched weights, the last fetched first; none where the place cannot be looked at: nobody has to have one."""
     times: dict[Path, int] = {}
     home = home_folder()
-    if home is None:
+    try:
+        there = [] if home is None else list((home / "weights").glob("*.safetensors"))
+    except OSError:  # another user's, as HOME is after a change of user
         return []
-    for path in (home / "weights").glob("*.safetensors"):
+    for path in there:
         try:
             times[path] = path.stat().st_mtime_ns
         except OSError:  # removed by another process

@@ -314,6 +314,12 @@ def test_bundled_weights_are_the_default_where_nothing_was_fetched(home):
     assert not home.exists(), "looking for weights makes no folder"
 
 
+def test_bundled_weights_answer_where_the_home_folder_cannot_be_looked_at(monkeypatch):
+    """A change of user keeps HOME, and the folder is another's: played by a name that no file system has room for."""
+    monkeypatch.setenv("MINIVAN_HOME", f"/{'x' * 300}")
+    assert find().parent == hub.bundled_folder() and [entry.place for entry in hub.here()] == ["bundled"]
+
+
 def test_paths(home, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     shutil.copy(FILES / "official.pth.tar", "net.pth")
