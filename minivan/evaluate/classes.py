@@ -1,0 +1,54 @@
+"""Which of a network's classes a dataset's labels mean."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable
+
+from ..card import Card
+from ..errors import quote, shown
+from ..explain.classes import choose
+
+TOLD = 3  # labels that are no class, in one line
+
+
+class UnknownClasses(ValueError):
+    """Labels that are none of the weights' classes; the message is one line that names some, with the classes near them."""
+
+
+def indices(labels: Iterable[str], card: Card, classes: int, skip_unknown: bool = False) -> dict[str, int]:
+    """Return the index of the class that each label means, by WordNet id, name or index; labels that mean none are left out.
+
+    A name may be one of several that a class has, in any case, with `_` for a blank. Raises UnknownClasses unless
+    `skip_unknown`, and always where no label means a class; ValueError for a name that several classes share.
+    """
+    counted = Counter(label for label in labels if label)
+    wnids = {label.wnid: index for index, label in enumerate(card.labels) if label.wnid}
+    found, unknown = dict[str, int](), dict[str, str]()
+    for label in counted:
+        if label in wnids:
+            found[label] = wnids[label]
+            continue
+        try:
+            found[label] = choose(label.replace("_", " "), card.labels, classes)
+        except ValueError as error:
+            if str(error).startswith("several"):
+                raise
+            unknown[label] = str(error)
+    if unknown and (not found or not skip_unknown):
+        raise UnknownClasses(_said(unknown, counted, card, bool(found)))
+    return found
+
+
+def _said(unknown: dict[str, str], counted: Counter[str], card: Card, some: bool) -> str:
+    """Return one line on labels that are no class: how many, the first of them with what is near, and what to do."""
+    first, *others = list(unknown)[:TOLD]
+    near = unknown[first].partition("; ")[2] or unknown[first]
+    more = len(unknown) - 1 - len(others)
+    named = "".join(f", {quote(label)}" for label in others) + (f" and {more} more" if more else "")
+    counts = f"{len(unknown)} of the dataset's {len(counted)} classes are none of {shown(card.name)}"
+    if not card.labels:
+        near = "these weights carry no class names: label images by the class's index, or give --labels when they are converted"
+    images = sum(counted[label] for label in unknown)
+    advice = f"; --skip-unknown leaves out their {images:,} {'image' if images == 1 else 'images'}" if some else ""
+    return f"{counts}: {quote(first)} ({near}){named}{advice}"
