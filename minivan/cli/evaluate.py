@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -38,6 +37,7 @@ AGAINST = "an engine, weights, an ONNX file or a file of logits (.npy, .npz, .js
 FEW = 12  # classes: as many are shown, of more the weakest
 SHOWN = 10  # pairs of classes, and images that are answered differently
 NAME, WIDE = 16, 32  # characters of a name on a narrow screen and on a wide one
+NARROWEST = 40  # columns that the numbers need
 ROOMY = 64  # columns from which a screen is wide
 
 
@@ -79,7 +79,7 @@ def run(args: argparse.Namespace) -> int:
             remarks = write(found, Path(args.output)) if args.output else []
     except BaseException as error:
         if args.output and done and not isinstance(error, Exception):  # Ctrl-C or another signal
-            note(f"{done:,} images are kept in {args.output}: the same command goes on from there")
+            note(f"{counted(done, 'image')} kept in {args.output}: the same command goes on from there")
         raise
     for place, fault in sorted(found.faults.items()):
         complain(f"{found.paths[place]}: {advised(fault)}")
@@ -98,16 +98,14 @@ def print_text(found: Evaluation) -> None:
     """What was counted, the classes or the weakest of them, what was confused, and what another network says."""
     from rich.text import Text
 
-    screen = console()
+    screen = console(NARROWEST)  # below it the terminal wraps lines, where rich would cut numbers
     dot = "·" if utf8() else "-"
-    screen.print(Text(printable(f"{found.dataset} {dot} {found.top1.of:,} images of {len(found.per_class):,} classes"), "bold"))
+    said = f"{counted(found.top1.of, 'image')} of {counted(len(found.per_class), 'class', 'classes')}"
+    screen.print(Text(printable(f"{found.dataset} {dot} {said}"), "bold"))
     screen.print(Text(printable(f"{found.model} {dot} engine {found.engine}"), "dim"))
     screen.print()
     screen.print(_totals(found))
-    if sys.stdout.isatty() and screen.width < ROOMY:
-        name = NAME
-    else:
-        name = WIDE
+    name = NAME if screen.width < ROOMY else WIDE
     for title, table in (_classes(found, name), _confused(found, name)):
         if table.row_count:
             screen.print(Text(f"\n{title}", "bold"))
@@ -118,8 +116,13 @@ def print_text(found: Evaluation) -> None:
         for line in _comparison(found):
             screen.print(Text(printable(line)))
     if found.skipped:
-        images = sum(found.skipped.values())
-        screen.print(Text(f"\n{images:,} images of {len(found.skipped):,} classes that these weights lack are left out"))
+        left = f"{counted(sum(found.skipped.values()), 'image')} of {counted(len(found.skipped), 'class', 'classes')}"
+        screen.print(Text(f"\nleft out, because these weights lack the class: {left}"))
+
+
+def counted(number: int, one: str, several: str = "") -> str:
+    """Return '1 image' or '1,000 images'."""
+    return f"{number:,} {one if number == 1 else several or one + 's'}"
 
 
 def _table(*columns: str) -> Table:
@@ -133,13 +136,13 @@ def _table(*columns: str) -> Table:
 
 
 def _totals(found: Evaluation) -> Table:
-    table = _table("", "", "", "")
+    table = _table("", "right", "95 %", "images")
     table.columns[0].justify = "left"
     for name, share in (("top-1", found.top1), ("top-5", found.top5)):
         if share is not None:
             table.add_row(name, f"{share.rate:.1%}", _interval(share), f"{share.count:,}")
-    table.add_row("each class alike", f"{found.balanced:.1%}")
-    table.add_row("calibration error", f"{found.calibration.error:.1%}")
+    table.add_row("class mean", f"{found.balanced:.1%}")
+    table.add_row("ECE, 15 bins", f"{found.calibration.error:.1%}")
     table.add_row("images/s", f"{found.images_per_second:.0f}")
     return table
 

@@ -42,13 +42,17 @@ def indices(labels: Iterable[str], card: Card, classes: int, skip_unknown: bool 
 
 def _said(unknown: dict[str, str], counted: Counter[str], card: Card, some: bool) -> str:
     """Return one line on labels that are no class: how many, the first of them with what is near, and what to do."""
-    first, *others = list(unknown)[:TOLD]
-    near = unknown[first].partition("; ")[2] or unknown[first]
-    more = len(unknown) - 1 - len(others)
-    named = "".join(f", {quote(label)}" for label in others) + (f" and {more} more" if more else "")
+    named = ", ".join(f"{quote(label)} ({_near(unknown[label])})" for label in list(unknown)[:TOLD])
+    more = f" and {len(unknown) - TOLD} more" if len(unknown) > TOLD else ""
     counts = f"{len(unknown)} of the dataset's {len(counted)} classes are none of {shown(card.name)}"
     if not card.labels:
-        near = "these weights carry no class names: label images by the class's index, or give --labels when they are converted"
+        return f"{counts}, whose classes have no names: label the images by their indices; {quote(next(iter(unknown)))} is none"
     images = sum(counted[label] for label in unknown)
     advice = f"; --skip-unknown leaves out their {images:,} {'image' if images == 1 else 'images'}" if some else ""
-    return f"{counts}: {quote(first)} ({near}){named}{advice}"
+    return f"{counts}: {named}{more}{advice}"
+
+
+def _near(said: str) -> str:
+    """Return what `choose` says of the classes near an unknown one, without the rest."""
+    near = said.partition("near it are ")[2]
+    return f"near it: {near}" if near else "none is near it" if "; " in said else said

@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from ..image import Reading
     from ..van import VAN
 
+DIGITS = 16  # of a SHA-256: as many as tell two apart
 Source = str | os.PathLike[str]
 
 
@@ -70,6 +71,8 @@ def evaluate(
     with contextlib.ExitStack() as stack:
         kept_lines = None
         if journal is not None:
+            if os.path.lexists(journal) and not os.path.isdir(journal):
+                raise ValueError(f"{os.fspath(journal)}: a folder is wanted here, and something else has this name")
             Path(journal).mkdir(parents=True, exist_ok=True)
             kept_lines, done = stack.enter_context(opened(Path(journal), work.identity()))
             work.restore(done)
@@ -111,12 +114,12 @@ class _Work:
             digest.update(f"{example.path}\0{target}\0{example.image.size}\n".encode("utf-8", "surrogatepass"))
         return {
             "version_of_minivan": __version__,
-            "dataset": f"{len(self.examples)} images {digest.hexdigest()}",
-            "file_of_weights": f"{self.model.card.name} {identity_of(self.model)}",
+            "dataset": f"{len(self.examples)} images ({digest.hexdigest()[:DIGITS]})",
+            "file_of_weights": f"{self.model.card.name} ({identity_of(self.model)[:DIGITS]})",
             "engine": self.model.engine.name,
             "activation": self.model.card.activation,
             "preprocessing": asdict(self.model.card.preprocessing),
-            "comparison": None if self.rival is None else f"{self.rival.name} {self.rival.identity}",
+            "comparison": None if self.rival is None else f"{self.rival.name} ({self.rival.identity[:DIGITS]})",
         }
 
     def restore(self, lines: Iterable[dict[str, Any]]) -> None:

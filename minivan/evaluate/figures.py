@@ -33,7 +33,7 @@ def draw_confusion(found: Evaluation) -> Figure:
     drawn = axes.imshow(shares, cmap=MAGNITUDE, vmin=0, vmax=1, interpolation="nearest")
     figure.colorbar(drawn, ax=axes, label="share of the class's images", fraction=0.04, pad=0.02)
     axes.set(xlabel="taken for", ylabel="right class")
-    title(axes, f"{shown(found.card.name)}:", f"{found.top1.rate:.1%} of {found.top1.of:,} images right")
+    title(axes, shown(found.card.name), f"{found.top1.rate:.1%} of {found.top1.of:,} images right")
     if len(classes) <= NAMED:
         names = [shown(shortened(found.label(index), LETTERS)) for index in classes]
         axes.set_xticks(range(len(classes)), names, rotation=90, fontsize=7, parse_math=False)
@@ -68,7 +68,7 @@ def draw_reliability(found: Evaluation) -> Figure:
     upper.set(ylabel="share right", xlim=(0, 1), ylim=(0, 1))
     upper.legend(loc="upper left", fontsize=8, frameon=False)
     error = f"expected calibration error {calibration.error:.1%}"
-    title(upper, shown(found.card.name), error, f"{images.sum():,} images, bars with 95 % intervals")
+    title(upper, shown(found.card.name), error, f"{images.sum():,} images, with 95 % intervals")
     lower.bar(low, images, width, align="edge", color="grey", edgecolor="white")
     lower.set(xlabel=f"probability of the first class ({found.card.activation})", ylabel="images")
     return figure

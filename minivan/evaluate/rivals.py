@@ -61,7 +61,7 @@ class Network:
     def __post_init__(self) -> None:
         self.card = self.model.card
         self.preprocessing: Preprocessing | None = self.card.preprocessing
-        self.identity = f"{self.model.engine.name} {identity_of(self.model)}"
+        self.identity = identity_of(self.model)
 
     def check(self, paths: Sequence[str]) -> None:
         make_ready(self.model)
