@@ -101,39 +101,37 @@ class Recorded:
 
 
 class OnnxFile:
-    """A network in an ONNX file, run by onnxruntime on the processor."""
+    """A network in an ONNX file, run by onnxruntime: one input of images, float32, and one output of logits."""
 
     def __init__(self, path: str, model: VAN) -> None:
-        self.name, self.card, self.identity = path, model.card, file_sha256(path)
-        try:
-            runtime = importlib.import_module("onnxruntime")
-        except ImportError as error:
-            missing = isinstance(error, ModuleNotFoundError) and error.name == "onnxruntime"
-            why = "it is run by onnxruntime: pip install onnxruntime" if missing else f"onnxruntime cannot be imported: {error}"
-            raise ValueError(f"{path}: {why}") from None
-        options = runtime.SessionOptions()
-        options.log_severity_level = 4
-        try:
-            self.session = runtime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
-        except Exception as error:  # its own kinds, which derive from nothing narrower
-            raise ValueError(f"{path}: onnxruntime cannot run it: {reason(error)}") from None
-        inputs, outputs = self.session.get_inputs(), self.session.get_outputs()
-        classes, usual = model.config.classes, model.card.preprocessing
-        images = [each for each in inputs if len(each.shape) == 4]
-        if len(inputs) != 1 or not images or images[0].type != "tensor(float)":
-            found = ", ".join(f"{each.name} {each.type} {each.shape}" for each in inputs)
-            raise ValueError(f"{path}: expected one input, float32 (N, C, H, W), found {found}")
-        given = [each for each in outputs if len(each.shape) == 2 and each.shape[1] == classes]
-        if len(given) != 1:
-            found = ", ".join(f"{each.name} {each.shape}" for each in outputs)
-            raise ValueError(f"{path}: expected one output of logits (N, {classes}), found {found}")
-        batch, *size = images[0].shape
-        wanted = (usual.channels, usual.crop, usual.crop)
+        self.name, self.card, self.classes, self.identity = path, model.card, model.config.classes, file_sha256(path)
+        self.preprocessing: Preprocessing | None = self.card.preprocessing
+        self.session = _session(path)
+        images = self._input()
+        batch, *size = images.shape
+        wanted = [self.card.preprocessing.channels, *2 * [self.card.preprocessing.crop]]
         if any(isinstance(side, int) and side != want for side, want in zip(size, wanted, strict=True)):
-            raise ValueError(f"{path}: it takes images of the shape {tuple(size)}; {model.card.name} prepares {wanted}")
-        self.preprocessing: Preprocessing | None = usual
-        self.at_once = batch if isinstance(batch, int) else 0
-        self.input, self.output = images[0].name, given[0].name
+            raise ValueError(f"{path}: it takes images of the shape {size}; {self.card.name} has them prepared as {wanted}")
+        self.at_once = batch if isinstance(batch, int) else 0  # 0: as many as there are
+        self.input, self.output = images.name, self._output().name
+
+    def _input(self) -> Any:
+        """Return what the session says of its one input; ValueError where that is no float32 (N, C, H, W)."""
+        first, *others = self.session.get_inputs()
+        if others or len(first.shape) != 4 or first.type != "tensor(float)":
+            found = ", ".join(f"{each.name} {each.type} {each.shape}" for each in (first, *others))
+            raise ValueError(f"{self.name}: expected one input, float32 (N, C, H, W), found {found}")
+        return first
+
+    def _output(self) -> Any:
+        """Return what the session says of its one output that has, or may have, as many columns as there are classes."""
+        flat = [each for each in self.session.get_outputs() if len(each.shape) == 2]
+        given = [each for each in flat if each.shape[1] == self.classes]
+        given = given or [each for each in flat if not isinstance(each.shape[1], int)]
+        if len(given) != 1:
+            found = ", ".join(f"{each.name} {each.shape}" for each in self.session.get_outputs())
+            raise ValueError(f"{self.name}: expected one output of logits (N, {self.classes}), found {found}")
+        return given[0]
 
     def check(self, paths: Sequence[str]) -> None:
         """It can answer for any images."""
@@ -148,6 +146,8 @@ class OnnxFile:
                 made = self.session.run([self.output], {self.input: whole})[0]
             except Exception as error:  # as above
                 raise ValueError(f"{self.name}: onnxruntime cannot run it: {reason(error)}") from None
+            if np.shape(made) != (size, self.classes):
+                raise ValueError(f"{self.name}: it gives an array {np.shape(made)}, not logits {(size, self.classes)}")
             found += list(np.asarray(made, np.float32)[: len(part)])
         return found
 
@@ -177,6 +177,22 @@ def rival(against: str | os.PathLike[str] | VAN | npt.NDArray[Any], model: VAN) 
     weights = Path(name) if os.path.exists(name) else name
     other = load(weights, model.engine)
     return _network(other, other.card.name, model)
+
+
+def _session(path: str) -> Any:
+    """Open an ONNX file with onnxruntime; ValueError where there is none, or where it cannot run the file."""
+    try:
+        runtime = importlib.import_module("onnxruntime")
+    except ImportError as error:
+        missing = isinstance(error, ModuleNotFoundError) and error.name == "onnxruntime"
+        why = "it is run by onnxruntime: pip install onnxruntime" if missing else f"onnxruntime cannot be imported: {error}"
+        raise ValueError(f"{path}: {why}") from None
+    options = runtime.SessionOptions()
+    options.log_severity_level = 4
+    try:
+        return runtime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
+    except Exception as error:  # its own kinds, which derive from nothing narrower
+        raise ValueError(f"{path}: onnxruntime cannot run it: {reason(error)}") from None
 
 
 def _network(other: VAN, name: str, model: VAN) -> Network:
