@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Iterator
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ..errors import printable, shortened
@@ -76,7 +75,7 @@ def run(args: argparse.Namespace) -> int:
                 model, dataset, against=args.against, skip_unknown=args.skip_unknown, journal=args.output, threads=args.threads,
                 how=reading(args), advance=count,
             )  # fmt: skip
-            remarks = write(found, Path(args.output)) if args.output else []
+            remarks = write(found, args.output) if args.output else []
     except BaseException as error:
         if args.output and done and not isinstance(error, Exception):  # Ctrl-C or another signal
             note(f"{counted(done, 'image')} kept in {args.output}: the same command goes on from there")

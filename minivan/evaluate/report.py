@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+import os
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -20,14 +21,14 @@ WIDEST = 2000  # classes of a confusion matrix in a table
 PICTURES = {"confusion.png": draw_confusion, "reliability.png": draw_reliability}
 
 
-def write(found: Evaluation, folder: Path) -> list[str]:
+def write(found: Evaluation, folder: str | os.PathLike[str]) -> list[str]:
     """Write an evaluation's files into a folder, each whole or not at all; return what a person should know of them.
 
     summary.json, per_class.csv, confusion.csv (rows are the right classes, columns the answers), predictions.csv and, of a
     comparison, differences.csv; confusion.png and reliability.png need Matplotlib. Raises OSError where one cannot be written.
     """
+    folder, remarks = Path(folder), list[str]()
     folder.mkdir(parents=True, exist_ok=True)
-    remarks = []
     for name, lines in _tables(found).items():
         _write(folder / name, lines)
     classes, matrix = confusion(found.targets[found.judged], found.answers.top[found.judged])
