@@ -22,8 +22,8 @@ if TYPE_CHECKING:
 __version__ = "0.2.0"
 
 _MODULES = (
-    "backward", "bench", "card", "checkpoint", "doctor", "engines", "explain", "geometry", "grad", "image", "labelled", "lka",
-    "model", "ops", "oracle", "paths", "predict", "reference", "seeded", "summary", "van", "variants",
+    "backward", "bench", "card", "checkpoint", "doctor", "engines", "evaluate", "explain", "geometry", "grad", "image",
+    "labelled", "lka", "model", "ops", "oracle", "paths", "predict", "reference", "seeded", "summary", "van", "variants",
 )  # fmt: skip
 _NAMES = {"VAN": "van", "load": "checkpoint"}
 

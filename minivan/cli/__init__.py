@@ -24,6 +24,7 @@ from .waiting import compiling_noted
 
 COMMANDS = {  # name -> what `--help` says of it
     "classify": "name what a photo shows",
+    "evaluate": "how many of a labelled dataset's images are answered rightly",
     "summary": "a variant stage by stage: shapes, parameters, multiply-adds",
     "lka": "a lesson: large kernel attention, step by step",
     "explore": "a page that takes the network apart in a browser",

@@ -1,0 +1,194 @@
+"""python -m minivan evaluate: how many of a labelled dataset's images a network gets right."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+from ..errors import printable, shortened
+from .arguments import (
+    RIGHT,
+    add_activation,
+    add_engine,
+    add_photo,
+    add_threads,
+    add_weights,
+    advised,
+    load_model,
+    reading,
+    status,
+    wrong_calls,
+)
+from .classify import progress
+from .printing import complain, console, note, say, say_json, utf8
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+    from ..evaluate import Evaluation, Share
+
+DATASET = (
+    "a folder of class folders, or a .zip or .tar of them; a .csv or .tsv of paths and labels; WebDataset shards, "
+    "'shard-{000..009}.tar'"
+)
+AGAINST = "an engine, weights, an ONNX file or a file of logits (.npy, .npz, .jsonl) to compare the answers with"
+FEW = 12  # classes: as many are shown, of more the weakest
+SHOWN = 10  # pairs of classes, and images that are answered differently
+NAME, WIDE = 16, 32  # characters of a name on a narrow screen and on a wide one
+NARROWEST = 40  # columns that the numbers need
+ROOMY = 64  # columns from which a screen is wide
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("dataset", nargs="+", metavar="DATASET", help=DATASET)
+    add_weights(parser)
+    add_engine(parser)
+    parser.add_argument("--against", metavar="OTHER", help=AGAINST)
+    parser.add_argument("--skip-unknown", action="store_true", help="leave out images of classes that the weights lack")
+    kept = "a folder for the results; the same command goes on there where it was interrupted"
+    parser.add_argument("-o", "--output", metavar="FOLDER", help=kept)
+    parser.add_argument("--json", action="store_true", help="the results as one JSON object")
+    add_activation(parser, "as the weights say")
+    add_threads(parser)
+    add_photo(parser)
+
+
+def run(args: argparse.Namespace) -> int:
+    from ..evaluate import evaluate, open_dataset, write
+
+    model = load_model(args)
+    with wrong_calls():
+        dataset = open_dataset(args.dataset)
+    for remark in dataset.notes:
+        note(remark)
+    done = 0
+    try:
+        with wrong_calls(), progress(len(dataset.examples)) as advance:
+
+            def count(images: int) -> None:
+                nonlocal done
+                done += images
+                advance(images)
+
+            found = evaluate(
+                model, dataset, against=args.against, skip_unknown=args.skip_unknown, journal=args.output, threads=args.threads,
+                how=reading(args), advance=count,
+            )  # fmt: skip
+            remarks = write(found, args.output) if args.output else []
+    except BaseException as error:
+        if args.output and done and not isinstance(error, Exception):  # Ctrl-C or another signal
+            note(f"{counted(done, 'image')} kept in {args.output}: the same command goes on from there")
+        raise
+    for place, fault in sorted(found.faults.items()):
+        complain(f"{found.paths[place]}: {advised(fault)}")
+    for remark in remarks:
+        note(remark)
+    if args.json:
+        say_json(found.as_dict())
+    else:
+        print_text(found)
+        if args.output:
+            say(f"\nwritten to {args.output}")
+    return status(len(found.faults), len(found.paths)) if found.faults else RIGHT
+
+
+def print_text(found: Evaluation) -> None:
+    """What was counted, the classes or the weakest of them, what was confused, and what another network says."""
+    from rich.text import Text
+
+    screen = console(NARROWEST)  # below it the terminal wraps lines, where rich would cut numbers
+    dot = "·" if utf8() else "-"
+    said = f"{counted(found.top1.of, 'image')} of {counted(len(found.per_class), 'class', 'classes')}"
+    screen.print(Text(printable(f"{found.dataset} {dot} {said}"), "bold"))
+    screen.print(Text(printable(f"{found.model} {dot} engine {found.engine}"), "dim"))
+    screen.print()
+    screen.print(_totals(found))
+    name = NAME if screen.width < ROOMY else WIDE
+    for title, table in (_classes(found, name), _confused(found, name)):
+        if table.row_count:
+            screen.print(Text(f"\n{title}", "bold"))
+            screen.print(table)
+    if found.against:
+        screen.print()
+        screen.print(Text(printable(f"Against {found.against.name}"), "bold"))
+        for line in _comparison(found):
+            screen.print(Text(printable(line)))
+    if found.skipped:
+        left = f"{counted(sum(found.skipped.values()), 'image')} of {counted(len(found.skipped), 'class', 'classes')}"
+        screen.print(Text(f"\nleft out, because these weights lack the class: {left}"))
+
+
+def counted(number: int, one: str, several: str = "") -> str:
+    """Return '1 image' or '1,000 images'."""
+    return f"{number:,} {one if number == 1 else several or one + 's'}"
+
+
+def _table(*columns: str) -> Table:
+    """Return a table of numbers that never lose a digit, with a column of names at the end."""
+    from rich.table import Table
+
+    table = Table(box=None, padding=(0, 1, 0, 1), show_header=any(columns), header_style="dim")
+    for column in columns:
+        table.add_column(column, justify="right", no_wrap=True)
+    return table
+
+
+def _totals(found: Evaluation) -> Table:
+    table = _table("", "right", "95 %", "images")
+    table.columns[0].justify = "left"
+    for name, share in (("top-1", found.top1), ("top-5", found.top5)):
+        if share is not None:
+            table.add_row(name, f"{share.rate:.1%}", _interval(share), f"{share.count:,}")
+    table.add_row("class mean", f"{found.balanced:.1%}")
+    table.add_row("ECE, 15 bins", f"{found.calibration.error:.1%}")
+    table.add_row("images/s", f"{found.images_per_second:.0f}")
+    return table
+
+
+def _interval(share: Share) -> str:
+    low, high = share.interval
+    return f"{100 * low:.1f}-{100 * high:.1f}"
+
+
+def _classes(found: Evaluation, name: int) -> tuple[str, Table]:
+    """Return all classes, or the weakest where there are many."""
+    from rich.text import Text
+
+    weakest = sorted(found.per_class, key=lambda each: (each.top1.rate, -each.top1.of, each.index))
+    shown = found.per_class if len(weakest) <= FEW else weakest[:SHOWN]
+    table = _table("right", "of")
+    table.add_column("class", no_wrap=True, overflow="ellipsis", style=None)
+    for each in shown:
+        table.add_row(str(each.top1.count), str(each.top1.of), Text(printable(shortened(found.label(each.index), 2 * name))))
+    return "Classes" if len(weakest) <= FEW else "Weakest classes", table
+
+
+def _confused(found: Evaluation, name: int) -> tuple[str, Table]:
+    from rich.text import Text
+
+    table = _table("images")
+    table.add_column("class", no_wrap=True, overflow="ellipsis")
+    table.add_column("taken for", no_wrap=True, overflow="ellipsis")
+    for pair in found.confused[:SHOWN]:
+        names = (Text(printable(shortened(found.label(index), name))) for index in (pair.target, pair.top))
+        table.add_row(str(pair.images), *names)
+    return "Most often confused", table
+
+
+def _comparison(found: Evaluation) -> Iterator[str]:
+    """Yield lines on how often another network, engine or port says the same, and where it does not."""
+    said, told = found.agreement, found.as_dict()["against"]
+    yield f" same first class {said.same.rate:.1%} ({_interval(said.same)}), {said.same.count:,} of {said.same.of:,}"
+    yield f" top-1 there {told['top1']['rate']:.1%}"
+    yield f" right: both {said.both:,}, only here {said.first:,}, only there {said.second:,}, neither {said.neither:,}"
+    largest = told["largest_difference"]
+    yield f" largest difference of a logit {largest['logit']:.3g}, {largest['path']}"
+    if found.differing:
+        yield " images with another first class, here and there:"
+    assert found.against is not None
+    for place in found.differing[:SHOWN]:
+        here, there = (found.label(int(each.top[place])) for each in (found.answers, found.against.answers))
+        yield f"  {found.paths[place]}: {here} / {there}"
+    if len(found.differing) > SHOWN:
+        yield f"  and {len(found.differing) - SHOWN:,} more"

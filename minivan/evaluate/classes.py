@@ -1,0 +1,58 @@
+"""Which of a network's classes a dataset's labels mean."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable
+
+from ..card import Card
+from ..errors import quote, shown
+from ..explain.classes import choose
+
+TOLD = 3  # labels that are no class, in one line
+
+
+class UnknownClasses(ValueError):
+    """Labels that are none of the weights' classes; the message is one line that names some, with the classes near them."""
+
+
+def indices(labels: Iterable[str], card: Card, classes: int, skip_unknown: bool = False) -> dict[str, int]:
+    """Return the index of the class that each label means, by WordNet id, name or index; labels that mean none are left out.
+
+    A name may be one of several that a class has, in any case, with `_` for a blank. Raises UnknownClasses unless
+    `skip_unknown`, and always where no label means a class; ValueError for a name that several classes share.
+    """
+    counted = Counter(label for label in labels if label)
+    wnids = {label.wnid: index for index, label in enumerate(card.labels) if label.wnid}
+    found, unknown = dict[str, int](), dict[str, str]()
+    for label in counted:
+        if label in wnids:
+            found[label] = wnids[label]
+            continue
+        try:
+            found[label] = choose(label.replace("_", " "), card.labels, classes)
+        except ValueError as error:
+            if str(error).startswith("several"):
+                raise
+            unknown[label] = str(error)
+    if unknown and (not found or not skip_unknown):
+        raise UnknownClasses(_said(unknown, counted, card, bool(found)))
+    return found
+
+
+def _said(unknown: dict[str, str], counted: Counter[str], card: Card, some: bool) -> str:
+    """Return one line on labels that are no class: how many, the first of them with what is near, and what to do."""
+    named = ", ".join(f"{quote(label)} ({_near(unknown[label])})" for label in list(unknown)[:TOLD])
+    more = f" and {len(unknown) - TOLD} more" if len(unknown) > TOLD else ""
+    counts = f"{len(unknown)} of the dataset's {len(counted)} classes are none of {shown(card.name)}"
+    if not card.labels:
+        return f"{counts}, whose classes have no names: label the images by their indices; {quote(next(iter(unknown)))} is none"
+    images = sum(counted[label] for label in unknown)
+    advice = f"; --skip-unknown leaves out their {images:,} {'image' if images == 1 else 'images'}" if some else ""
+    return f"{counts}: {named}{more}{advice}"
+
+
+def _near(said: str) -> str:
+    """Return what `choose` says of the classes near an unknown one, without the rest."""
+    near = said.partition("near it are ")[2]
+    return f"near it: {near}" if near else "none is near it" if "; " in said else said
