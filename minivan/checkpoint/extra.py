@@ -9,13 +9,13 @@ from ..errors import reason
 from .error import CheckpointError
 
 
-def library(name: str, extra: str, what: str) -> Any:
-    """Import the library that reads `what` ('an ONNX file'); CheckpointError where it is not there, or cannot be imported."""
+def library(name: str, extra: str, what: str, does: str = "reads") -> Any:
+    """Import the library that reads, or writes, `what` ('an ONNX file'); CheckpointError where it is not there, or broken."""
     try:
         return importlib.import_module(name)
     except ModuleNotFoundError as error:
         if error.name != name:
-            raise CheckpointError(what, f"the package {name}, which reads it, cannot be imported: {reason(error)}") from None
-        raise CheckpointError(what, f"the package {name} reads it: pip install '.[{extra}]' from a clone of minivan") from None
+            raise CheckpointError(what, f"the package {name}, which {does} it, cannot be imported: {reason(error)}") from None
+        raise CheckpointError(what, f"the package {name} {does} it: pip install '.[{extra}]' from a clone of minivan") from None
     except Exception as error:  # as one that was built for another NumPy
-        raise CheckpointError(what, f"the package {name}, which reads it, cannot be imported: {reason(error)}") from None
+        raise CheckpointError(what, f"the package {name}, which {does} it, cannot be imported: {reason(error)}") from None

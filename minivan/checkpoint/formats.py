@@ -32,7 +32,7 @@ class Held:
     size: int  # bytes of all its files
     budget: Budget
     contents: object  # dictionaries in one another, tensors in them
-    metadata: Mapping[str, str] = field(default_factory=dict)  # of a safetensors file
+    metadata: Mapping[str, str] = field(default_factory=dict)  # of a safetensors or an ONNX file
     files: tuple[Path, ...] = ()  # where they are several: those that the tensors lie in
     notes: tuple[str, ...] = ()
     epsilons: tuple[float, float] | None = None  # LayerNorm's and BatchNorm's, where the format itself says them
@@ -76,8 +76,8 @@ def _onnx(file: BufferedIOBase, path: Path, stack: ExitStack, budget: Budget) ->
     network = Network(graph, budget)
     epsilons = network.layer_norm_eps, network.batch_norm_eps
     return Held(
-        "ONNX", graph.size, budget, network.tensors, notes=network.notes, epsilons=epsilons, activation=network.activation,
-        is_whole=True, is_flat=True,
+        "ONNX", graph.size, budget, network.tensors, graph.metadata, notes=network.notes, epsilons=epsilons,
+        activation=network.activation, is_whole=True, is_flat=True,
     )  # fmt: skip
 
 

@@ -19,7 +19,7 @@ from .budget import Budget
 from .error import CheckpointError
 from .extra import library
 from .onnx_tensors import Tensors
-from .protobuf import DAMAGED, LONGEST_NAME, name_of, weigh
+from .protobuf import DAMAGED, LONGEST_NAME, name_of, text_of, weigh
 from .tensor import StoredTensor
 
 LARGEST = (2 << 30) - 1  # bytes, protobuf's own limit
@@ -50,6 +50,7 @@ class Graph:
     tensors: dict[str, StoredTensor]
     inputs: dict[str, tuple[int | None, ...] | None]  # their sizes, where they are said; tensors with numbers may be among them
     outputs: list[str]
+    metadata: dict[str, str]  # texts, by their keys
 
 
 def graph_of(file: BufferedIOBase, path: Path, stack: ExitStack, budget: Budget) -> Graph:
@@ -62,7 +63,8 @@ def graph_of(file: BufferedIOBase, path: Path, stack: ExitStack, budget: Budget)
         raise CheckpointError(
             f"an ONNX file of {size:,} bytes", "2 GiB is protobuf's limit: its tensors belong in a file beside it"
         )
-    graph = _parsed(file, path, budget).graph
+    model = _parsed(file, path, budget)
+    graph = model.graph
     tensors = Tensors(path.parent, stack, budget)
     nodes = [_node(node, tensors, budget) for node in graph.node]
     stored: dict[str, StoredTensor] = {}
@@ -72,7 +74,9 @@ def graph_of(file: BufferedIOBase, path: Path, stack: ExitStack, budget: Budget)
             raise CheckpointError(DAMAGED, f"two tensors are called {quote(name)}")
         stored[name] = tensors.stored(name, tensor)
     inputs = {name_of(value.name, budget): _shape(value, budget) for value in graph.input}
-    return Graph(size + tensors.size, nodes, stored, inputs, [name_of(value.name, budget) for value in graph.output])
+    outputs = [name_of(value.name, budget) for value in graph.output]
+    metadata = {name_of(entry.key, budget): text_of(entry.value, budget) for entry in model.metadata_props}
+    return Graph(size + tensors.size, nodes, stored, inputs, outputs, metadata)
 
 
 def _parsed(file: BufferedIOBase, path: Path, budget: Budget) -> Any:

@@ -25,18 +25,18 @@ def is_own(metadata: Mapping[str, str]) -> bool:
     return KEY in metadata
 
 
-def describe(config: Config, card: Card) -> dict[str, str]:
-    """Return the metadata of a file of minivan's own."""
+def describe(config: Config, card: Card, usual: bool = False) -> dict[str, str]:
+    """Return the metadata of a file of minivan's own; with `usual`, for other readers, also what goes without saying for it."""
     shape: dict[str, Any] = {
         "dims": config.dims, "depths": config.depths, "mlp_ratios": config.mlp_ratios, "classes": config.classes,
     }  # fmt: skip
-    if config.channels != COLOURS:
+    if usual or config.channels != COLOURS:
         shape["channels"] = config.channels
     preprocessing: dict[str, Any] = {
         "crop": card.preprocessing.crop, "resize": card.preprocessing.resize,
         "mean": card.preprocessing.mean, "std": card.preprocessing.std,
     }  # fmt: skip
-    if card.preprocessing.interpolation != USUAL_INTERPOLATION:
+    if usual or card.preprocessing.interpolation != USUAL_INTERPOLATION:
         preprocessing["interpolation"] = card.preprocessing.interpolation
     values = {
         "shape": shape,
@@ -46,12 +46,14 @@ def describe(config: Config, card: Card) -> dict[str, str]:
     }  # fmt: skip
     texts = {key: json.dumps(value) for key, value in values.items()}
     texts |= {KEY: VERSION, "layout": card.layout, "source": card.source, "source_sha256": card.source_sha256}
-    if card.version:
+    if usual or card.version:
         texts["version"] = card.version
     if card.not_sure is not None:
         texts["not_sure"] = json.dumps(card.not_sure)
-    if card.activation != usual_activation(config.classes):
+    if usual or card.activation != usual_activation(config.classes):
         texts["activation"] = card.activation
+    if usual:
+        texts["name"] = card.name
     return texts
 
 

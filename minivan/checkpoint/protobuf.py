@@ -48,6 +48,11 @@ def name_of(value: str | bytes, budget: Budget) -> str:
     """Return a name in a message, which protobuf gives as bytes where it is no UTF-8; CheckpointError for a long one."""
     if len(value) > LONGEST_NAME:
         raise CheckpointError(DAMAGED, f"a name of {len(value)} characters; the limit is {LONGEST_NAME}")
+    return text_of(value, budget)
+
+
+def text_of(value: str | bytes, budget: Budget) -> str:
+    """Return a text in a message, however long."""
     budget.step(1 + len(value) // 64)
     budget.hold(2 * len(value) + 60)
     return value if isinstance(value, str) else value.decode("utf-8", "replace")

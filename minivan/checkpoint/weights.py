@@ -26,10 +26,22 @@ from ..variants import (
     unusual_channels,
     variant_of,
 )
-from . import beside, class_names, downstream, formats, layouts, own_metadata, safetensors_file, stated, stated_shape
+from . import (
+    beside,
+    class_names,
+    downstream,
+    formats,
+    layouts,
+    onnx_written,
+    own_metadata,
+    safetensors_file,
+    stated,
+    stated_shape,
+)
 from .error import CheckpointError
 from .folder import Place, locate
 from .library_metadata import huggingface_config
+from .onnx_graph import CLOSE
 from .search import Found, understand
 from .tensor import StoredTensor
 
@@ -178,10 +190,15 @@ def write(weights: Weights, path: str | Path, dtype: str = "float32", to: str = 
     """Write weights as a safetensors file, float32 or float16; equal weights give equal bytes.
 
     `to` is 'minivan' for a file that says all about itself, or 'authors' for the tensors alone, which the authors' code
-    loads with `load_state_dict(safetensors.torch.load_file(path))`. Returns what whoever uses the file should know and
-    cannot read in it, a sentence each. Raises CheckpointError where float16 cannot hold a number and where there is more on
-    the card than `read` takes from a file, OSError where the file cannot be written.
+    loads with `load_state_dict(safetensors.torch.load_file(path))`, or 'onnx' for an ONNX file, in float32, which says all
+    about itself too (see onnx_written). Returns what whoever uses the file should know and cannot read in it, a sentence
+    each. Raises CheckpointError where float16 cannot hold a number and where there is more on the card than `read` takes
+    from a file, OSError where the file cannot be written.
     """
+    if to == "onnx":
+        if dtype != "float32":
+            raise CheckpointError(f"an ONNX file in {dtype}", "it is written in float32, which exact computes in")
+        return (onnx_written.write(path, weights.config, weights.tensors, weights.card),)
     if to == "minivan":
         metadata = own_metadata.describe(weights.config, weights.card)
         safetensors_file.write(path, weights.tensors, metadata, dtype, partial(own_metadata.understand, weights.card.name))
@@ -198,13 +215,24 @@ def _understood(place: Place, held: formats.Held, key: str | None) -> Checkpoint
         if key is not None:
             raise CheckpointError("minivan's own file holds one network", "leave out --key")
         config, card = own_metadata.understand(place.name, held.metadata, held.budget)
+        _check_epsilons(config, held)
         stored = layouts.complete(config, held.tensors())
-        return Checkpoint(OWN, held.size, config, replace(card, file=place.path), stored)
+        card = replace(card, file=place.path, activation=held.activation or card.activation)
+        format = f"{held.format}, {OWN}" if held.is_whole else OWN
+        return Checkpoint(format, held.size, config, card, stored, held.notes)
     found = understand(held.contents, held.budget, key)
     objects = tuple(f"{_objects(count)} of the class {quote(name)}" for name, count in held.made.most_common(MOST_CLASSES))
     if len(held.made) > MOST_CLASSES:
         objects += (f"objects of {len(held.made) - MOST_CLASSES} more classes",)
     return _foreign(place, held, replace(found, passed_over=(*found.passed_over, *objects)))
+
+
+def _check_epsilons(config: Config, held: formats.Held) -> None:
+    """Raise CheckpointError where a graph computes with other epsilons than the metadata beside it say."""
+    said = config.layer_norm_eps, config.batch_norm_eps
+    if held.epsilons and any(abs(a - b) > CLOSE * b for a, b in zip(held.epsilons, said, strict=True)):
+        computed = "the epsilons {:g} and {:g} in the graph".format(*held.epsilons)
+        raise CheckpointError(computed, "its metadata say {:g} and {:g}: somebody changed one of the two".format(*said))
 
 
 def _objects(count: int) -> str:

@@ -1,4 +1,4 @@
-"""python -m minivan convert: any VAN checkpoint in, minivan's own safetensors out."""
+"""python -m minivan convert: any VAN checkpoint in, minivan's own safetensors out, or an ONNX file."""
 
 from __future__ import annotations
 
@@ -17,9 +17,11 @@ if TYPE_CHECKING:
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("input", metavar="IN", help="a PyTorch or safetensors file in any layout, or a Hugging Face folder")
-    parser.add_argument("output", metavar="OUT", type=Path, help="the safetensors file to write")
+    parser.add_argument(
+        "output", metavar="OUT", type=Path, help="the file to write: ONNX if it ends in .onnx, else safetensors"
+    )
     parser.add_argument("--dtype", choices=("float32", "float16"), default="float32", help="of the numbers written (float32)")
-    parser.add_argument("--to", choices=("minivan", "authors"), default="minivan", help=(
+    parser.add_argument("--to", choices=("minivan", "authors"), help=(
         "minivan: a file that describes itself; authors: tensors alone, for the authors' code (minivan)"))  # fmt: skip
     add_reading(parser)
     group = parser.add_argument_group("what the checkpoint does not say, or says wrongly")
@@ -48,6 +50,15 @@ def number(text: str) -> float:
         raise argparse.ArgumentTypeError(f"{text!r} is not a number; name IN and OUT before --mean and --std") from None
 
 
+def target(args: argparse.Namespace) -> str:
+    """Return what is to be written: what --to says, or ONNX where the name ends so; WrongCall where both say something."""
+    if args.output.suffix.lower() != ".onnx":
+        return args.to or "minivan"
+    if args.to:
+        raise WrongCall(f"--to {args.to} is for safetensors, and {args.output} is an ONNX file by its name: leave --to out")
+    return "onnx"
+
+
 def run(args: argparse.Namespace) -> int:
     """Convert one checkpoint; WrongCall for one that cannot be read, labels that do not fit, a file that cannot be written."""
     from .. import checkpoint
@@ -68,7 +79,7 @@ def run(args: argparse.Namespace) -> int:
         with wrong_calls(args.labels):
             weights = checkpoint.revise(weights, labels)
     with wrong_calls():
-        unsaid = checkpoint.write(weights, args.output, args.dtype, args.to)
+        unsaid = checkpoint.write(weights, args.output, args.dtype, target(args))
         size, sha256 = args.output.stat().st_size, checkpoint.file_sha256(args.output)
     for remark in (*weights.notes, *unsaid):
         note(remark)
