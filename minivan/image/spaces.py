@@ -18,6 +18,7 @@ D65, C, EQUAL, THEATRE = (0.3127, 0.3290), (0.310, 0.316), (1 / 3, 1 / 3), (0.31
 D50 = (0.9642, 1.0, 0.8249)  # XYZ of the white that profiles are relative to
 BRADFORD = ((0.8951, 0.2664, -0.1614), (-0.7502, 1.7135, 0.0367), (0.0389, -0.0685, 1.0296))
 VERSION = 0x04300000  # 4.3
+COLUMNS, CURVES = (b"rXYZ", b"gXYZ", b"bXYZ"), (b"rTRC", b"gTRC", b"bTRC")  # tags of a profile's matrix, and beside it
 TABLE = 4096  # entries of a curve that is no formula
 BLACK, WHITE = 16 / 255, 235 / 255  # of a narrow range
 S_CURVE = (2.4, 1 / 1.055, 0.055 / 1.055, 1 / 12.92, 0.04045)  # IEC 61966-2-1, as a profile's third formula has it
@@ -43,14 +44,17 @@ class Space(NamedTuple):
 
     def profile(self) -> bytes:
         """Return it as an ICC profile."""
+        tags = {name: b"XYZ \0\0\0\0" + _fixed(*column) for name, column in zip(COLUMNS, self.to_d50().T, strict=True)}
+        return written(b"RGB ", tags | dict.fromkeys(CURVES, self._curve()))
+
+    def to_d50(self) -> Numbers:
+        """Return the matrix (3, 3) from light of its red, green and blue to XYZ relative to D50."""
         columns = self._xyz()
         white = _xyz(self.white) / self.white[1]
         columns = columns * np.linalg.solve(columns, white)
         cones = np.array(BRADFORD)
-        columns = np.linalg.inv(cones) @ np.diag((cones @ np.array(D50)) / (cones @ white)) @ cones @ columns
-        names = (b"rXYZ", b"gXYZ", b"bXYZ")
-        tags = {name: b"XYZ \0\0\0\0" + _fixed(*column) for name, column in zip(names, columns.T, strict=True)}
-        return written(b"RGB ", tags | dict.fromkeys((b"rTRC", b"gTRC", b"bTRC"), self._curve()))
+        adapted: Numbers = np.linalg.inv(cones) @ np.diag((cones @ np.array(D50)) / (cones @ white)) @ cones @ columns
+        return adapted
 
     def _xyz(self) -> Numbers:
         return np.stack([_xyz(point) for point in (self.red, self.green, self.blue)], axis=1)
@@ -118,6 +122,12 @@ def written(space: bytes, tags: dict[bytes, bytes], inside: bytes = b"XYZ ", ver
     kind = b"prtr" if space == b"CMYK" else b"mntr"
     head = struct.pack(">I4xI4s4s4s12x4s28x", start + len(body), version, kind, space, inside, b"acsp")
     return head + _fixed(*D50) + bytes(128 - len(head) - 12) + struct.pack(">I", len(tags)) + table + body
+
+
+def encoded(light: Numbers) -> Numbers:
+    """Return the values, in 0..1, that sRGB has for light in 0..1."""
+    gamma, slope, offset, linear, least = S_CURVE
+    return np.where(light < least * linear, light / linear, (light ** (1 / gamma) - offset) / slope)
 
 
 def _fixed(*values: float) -> bytes:

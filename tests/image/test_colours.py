@@ -12,15 +12,18 @@ from PIL._util import DeferredError
 from support import EXAMPLES, ROOT
 from support.pictures import encode, photo
 from support.profiles import (
+    NAMES,
     SPACES,
     curve,
     grey_profile,
     in_segments,
     in_srgb,
     inks_profile,
+    numbers,
     packed,
     png_with,
     profile,
+    to_d50,
     with_profile,
     written,
 )
@@ -275,7 +278,7 @@ def test_a_profile_that_cannot_be_used_counts_as_none_with_a_note(name):
 def test_a_damaged_profile_is_a_way_or_a_reason():
     """Some bytes of it changed, or its end cut off: it never escapes as an exception."""
     draw = np.random.default_rng(0)
-    for icc in (profile("ProPhoto"), inks_profile(), grey_profile(1.8)):
+    for icc in (profile("ProPhoto"), profile("Display P3"), inks_profile(), grey_profile(1.8)):
         for _ in range(60):
             damaged = bytearray(icc)
             for _ in range(draw.integers(1, 6)):
@@ -312,6 +315,27 @@ def srgb_table(size):
     from support.profiles import light
 
     return np.rint(light(np.linspace(0, 1, size), 0) * 65535).astype(">u2").tobytes()
+
+
+def test_where_blue_is_that_of_srgb_tables_do_what_littlecms_does(monkeypatch):
+    """Within one level of it, and nearer to what the numbers mean. Other blues, curves and tags are left to it."""
+    p3 = {name: b"XYZ \0\0\0\0" + numbers(*column) for name, column in zip(NAMES, to_d50(P3).T, strict=True)}
+    curves = (curve(0), curve(2.2), b"curv\0\0\0\0\0\0\0\1\2\x33", b"curv\0\0\0\0" + struct.pack(">I", 1024) + srgb_table(1024))
+    colours = np.random.default_rng(0).integers(0, 256, (211, 311, 3), np.uint8)
+    colours[:9] >>= 3
+    for i, trc in enumerate(curves):
+        found = profiles._way(profiles.checked(written(b"RGB ", p3 | dict.fromkeys((b"rTRC", b"gTRC", b"bTRC"), trc))))
+        assert found.tables
+        got = np.asarray(found.of(Image.fromarray(colours))).astype(float)
+        littlecms = np.asarray(found.transform.apply(Image.fromarray(colours)))
+        assert difference(got, in_srgb(colours, (*P3[:4], (0, 2.2, 2 + 51 / 256, 0)[i]))) <= 0.6
+        assert difference(got, littlecms) <= 1
+    assert profiles._way(profile("Adobe RGB")).tables and not profiles._way(profile("ProPhoto")).tables
+    second = b"para\0\0\0\0\0\1\0\0" + numbers(2.2, 1, 0)
+    assert not profiles._way(written(b"RGB ", p3 | dict.fromkeys((b"rTRC", b"gTRC", b"bTRC"), second))).tables
+    wrong = profiles.shared_blue.tables(profile("Adobe RGB"))
+    monkeypatch.setattr(profiles.shared_blue, "tables", lambda _: wrong)
+    assert not profiles._way.__wrapped__(profile("Display P3")).tables
 
 
 def test_a_photo_without_a_profile_does_not_import_what_computes_colours():
