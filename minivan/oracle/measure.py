@@ -163,7 +163,8 @@ class _Measures:
             if self.equal == ours.size:
                 return -1
         else:
-            scale = _finite_rms(ours)
+            known = not (self.strange_ours or self.strange_theirs)
+            scale = math.sqrt(self.signal / max(ours.size, 1)) if known else _finite_rms(ours)
             if self.max_abs <= allowed.atol + allowed.rtol * scale:
                 return -1
             if allowed.max_ulp is not None and _ulp(self.steps.max(initial=0)) <= allowed.max_ulp:
