@@ -51,7 +51,7 @@ from .home import user_cache
 from .trust import distrust, distrust_status, untaken
 
 # Modules and packages whose text can become a part of a kernel or of its file. They have no assert: python -O runs the same.
-KERNEL_SOURCES = ("fast", "floating", "geometry", "grad", "jit", "kernel_cache", "ops", "registers")
+KERNEL_SOURCES = ("differences", "fast", "floating", "geometry", "grad", "jit", "kernel_cache", "ops", "registers")
 # Settings of Numba that change the code it makes and are not in its description of the processor.
 SETTINGS = (
     "OPT", "LOOP_VECTORIZE", "SLP_VECTORIZE", "BOUNDSCHECK", "DEBUGINFO_DEFAULT", "EXTEND_VARIABLE_LIFETIMES", "USING_SVML",

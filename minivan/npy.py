@@ -63,11 +63,10 @@ def read(file: IO[bytes], size: int) -> npt.NDArray[Any]:
     data = np.empty(wanted, np.uint8)
     view, at = data.data, 0
     while at < wanted:
-        part = file.read(min(CHUNK, wanted - at))
+        part = file.readinto(view[at : at + CHUNK])  # type: ignore[attr-defined]  # every binary file has it
         if not part:
             raise ValueError("it ends early")
-        view[at : at + len(part)] = part
-        at += len(part)
+        at += part
     return data.view(dtype).reshape(shape, order="F" if fortran else "C")
 
 

@@ -12,6 +12,7 @@ import json
 import struct
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import replace
 from functools import partial
 from io import BufferedIOBase
 from math import prod
@@ -44,6 +45,7 @@ WRITTEN = {"float64": "F64", "float32": "F32", "float16": "F16"}
 DAMAGED = "a damaged safetensors file"
 
 
+PIECE = 1 << 18  # numbers of another file that are read, and written, together
 Place = tuple[str, tuple[int, ...], int, int]  # a tensor's dtype and shape, and where its bytes begin and end
 
 
@@ -198,7 +200,7 @@ def pieces(
     dtype: str | None = None,
     check: Callable[[Mapping[str, str], Budget], object] = lambda metadata, budget: None,
 ) -> Iterator[bytes | memoryview]:
-    """Yield the bytes of a safetensors file, the header first, then a tensor at a time: one of another file is read then.
+    """Yield the bytes of a safetensors file, the header first, then the tensors: those of another file are read then.
 
     `dtype` is float64, float32 or float16, to which every tensor is rounded, or None to write each as it is. Raises
     CheckpointError for a tensor that is none of the three, for a number that does not fit, and for a file that minivan would
@@ -219,9 +221,18 @@ def pieces(
     check(_understood(text, end, budget)[1], budget)
     yield struct.pack("<Q", len(text)) + text
     for name, tensor in tensors.items():
-        array = tensor.read() if isinstance(tensor, StoredTensor) else tensor
-        narrowed = narrow(name, array, dtype or array.dtype.name)
-        yield narrowed.astype(narrowed.dtype.newbyteorder("<"), copy=False).data
+        for array in _read(tensor) if isinstance(tensor, StoredTensor) else [tensor]:
+            narrowed = narrow(name, array, dtype or array.dtype.name)
+            yield narrowed.astype(narrowed.dtype.newbyteorder("<"), copy=False).data
+
+
+def _read(tensor: StoredTensor) -> Iterator[npt.NDArray[Any]]:
+    """Yield the numbers of a tensor of another file in C order, a piece at a time where they lie in it like that."""
+    if type(tensor) is StoredTensor and tensor.strides is None:
+        for begin in range(0, tensor.count, PIECE):
+            yield replace(tensor, shape=(min(PIECE, tensor.count - begin),), offset=tensor.offset + begin).read()
+    else:
+        yield tensor.read()
 
 
 def _dtype(tensor: npt.NDArray[Any] | StoredTensor) -> str:

@@ -10,9 +10,12 @@ import numpy.typing as npt
 
 from ..checks import Floating
 from .tolerance import Tolerance
-from .ulp import distance, float32_steps, same_bits
+from .ulp import distance, same_bits
 
 PERCENTILE = 0.999
+COMPILED = 1 << 16  # numbers from which on compiled code measures: for fewer, it is not worth being loaded
+INFINITE = (1 << 32) - 1  # what stands for a distance that is infinite: more than the numbers of any format
+SAMPLED = 64  # one number of so many tells roughly how large the largest are
 # Numbers that are measured together: what is made of them stays in a processor's cache, and BLAS starts no threads for their
 # sums of products, as OpenBLAS does from 10,000 on: on a busy machine waiting for those takes a hundred times as long.
 PIECE = 1 << 13
@@ -63,10 +66,13 @@ def measure(
     """Return the row for two arrays of one shape, stored in `form` and computed in `precision`, where that is another one."""
     precision = precision or form
     unit = precision if precision in COUNTED else "float32" if form == "int8" else form
-    flat = np.ascontiguousarray(ours).reshape(-1), np.ascontiguousarray(theirs).reshape(-1)
-    found = _Measures(flat[0].size, tolerance, unit, _finite_rms(flat[0]))
-    for begin in range(0, flat[0].size, PIECE):
-        found.add(begin, *(array[begin : begin + PIECE] for array in flat))
+    a, b = (np.ascontiguousarray(array).reshape(-1) for array in (ours, theirs))
+    found = _Measures(a.size, unit)
+    if unit == "float32" and a.dtype == b.dtype == np.float32 and a.size >= COMPILED:
+        found.add_compiled(a, b)
+    else:
+        found.add(0, a, b)
+    found.first = found.beyond(a, b, tolerance)
     signal, noise, other = found.signal, found.noise, found.other
     snr = decibels(signal, noise)
     if found.first < 0 and tolerance.least_db is not None and snr <= tolerance.least_db:
@@ -77,8 +83,8 @@ def measure(
         bit_equal=found.equal / ours.size if ours.size else 1.0,
         max_abs=found.max_abs,
         max_rel=found.max_rel,
-        max_ulp=float(found.largest.max(initial=0.0)),
-        ulp_999=float(found.largest.min(initial=math.inf)) if ours.size else 0.0,
+        max_ulp=_ulp(found.steps.max(initial=0)),
+        ulp_999=_ulp(kth_largest(found.steps, a.size - max(math.ceil(PERCENTILE * a.size) - 1, 0)) if a.size else 0),
         snr_db=snr,
         cosine=found.inner / math.sqrt(signal * other) if signal and other else float(signal == other),
         first=first,
@@ -91,41 +97,48 @@ def measure(
 class _Measures:
     """What a layer's measures are made of, taken piece by piece: whole layers in float64 would take gigabytes."""
 
-    def __init__(self, size: int, tolerance: Tolerance, unit: str, scale: float) -> None:
-        self.tolerance, self.unit, self.scale = tolerance, unit, scale
+    def __init__(self, size: int, unit: str) -> None:
+        self.unit = unit
         self.signal = self.noise = self.other = self.inner = 0.0
         self.max_abs = self.max_rel = 0.0
         self.equal = self.strange_ours = self.strange_theirs = 0
         self.first = self.worst = -1
-        self.count = size - max(math.ceil(PERCENTILE * size) - 1, 0)  # the smallest of so many largest is the percentile
-        self.largest = np.empty(0)  # distances, the largest so far
+        self.steps = np.empty(size, np.uint32)  # how many numbers of the format lie from ours to theirs
+
+    def add_compiled(self, a: Floating, b: Floating) -> None:
+        """Measure float32 numbers; pieces with NaN or infinities are left to `add`."""
+        from .. import differences as d  # Numba takes its time to be imported
+
+        for block, row in enumerate(d.distances(a, b, self.steps).tolist()):
+            begin = block * d.BLOCK
+            if not math.isfinite(row[d.SIGNAL] + row[d.OTHER]):
+                self.add(begin, a[begin : begin + d.BLOCK], b[begin : begin + d.BLOCK])
+                continue
+            self._take(int(row[d.PLACE]), row[d.LARGEST])
+            self.signal += row[d.SIGNAL]
+            self.noise += row[d.NOISE]
+            self.other += row[d.OTHER]
+            self.inner += row[d.INNER]
+            self.max_rel = max(self.max_rel, row[d.RELATIVE])
+            self.equal += int(row[d.EQUAL])
 
     def add(self, begin: int, ours: Floating, theirs: Floating) -> None:
+        """Measure any numbers, those of a layer from `begin` on."""
+        for at in range(0, ours.size, PIECE):
+            self._piece(begin + at, ours[at : at + PIECE], theirs[at : at + PIECE])
+
+    def _piece(self, begin: int, ours: Floating, theirs: Floating) -> None:
         a, b = np.asarray(ours, np.float64), np.asarray(theirs, np.float64)
-        if self.unit == "float32" and ours.dtype == theirs.dtype == np.float32:
-            signal, other = float(a @ a), float(b @ b)
-            if math.isfinite(signal + other):  # of float32 numbers these do not overflow: so they are finite
-                self._add_float32(begin, ours, theirs, a, b)
-                self.signal, self.other = self.signal + signal, self.other + other
-                return
         finite_a, finite_b = np.isfinite(a), np.isfinite(b)
+        error = apart_each(a, b)
+        self.steps[begin : begin + a.size] = np.minimum(distance(ours, theirs, self.unit), INFINITE)
+        self.equal += int(np.count_nonzero(same_bits(ours, theirs, self.unit)))
+        place = int(np.argmax(error))
+        self._take(begin + place, float(error[place]))
         kept = finite_a & finite_b
-        whole = bool(kept.all())
-        if whole:
-            error = np.abs(a - b)
-        else:
-            error = np.where((a == b) | (np.isnan(a) & np.isnan(b)), 0.0, np.inf)
-            error[kept] = np.abs(a[kept] - b[kept])
+        if not kept.all():
             self.strange_ours += int((~finite_a).sum())
             self.strange_theirs += int((~finite_b).sum())
-        ulps, equal = distance(ours, theirs, self.unit), same_bits(ours, theirs, self.unit)
-        self.equal += int(np.count_nonzero(equal))
-        largest = float(error.max())
-        self._judge(begin, np.abs(a), error, largest, ulps, equal)
-        self._keep(ulps)
-        if self.worst < 0 or largest > self.max_abs:
-            self.worst, self.max_abs = begin + int(np.argmax(error)), largest
-        if not whole:
             a, b, error = a[kept], b[kept], error[kept]
         self.signal += float(a @ a)
         self.noise += float(error @ error)
@@ -135,60 +148,72 @@ class _Measures:
         size[size == 0] = np.inf
         self.max_rel = max(self.max_rel, float((error / size).max(initial=0.0)))
 
-    def _add_float32(
-        self, begin: int, ours: Floating, theirs: Floating, a: npt.NDArray[np.float64], b: npt.NDArray[np.float64]
-    ) -> None:
-        """Measure finite float32 numbers, which a and b are in float64: the usual case, in as few passes as it takes."""
-        equal = ours.view(np.int32) == theirs.view(np.int32)
-        self.equal += (count := int(np.count_nonzero(equal)))
-        if count == equal.size:
-            self.inner += float(a @ b)
-            self.worst = begin if self.worst < 0 else self.worst
-            if self.largest.size < self.count:
-                self._keep(np.zeros(equal.size))
-            return
-        error, ulps, size = np.abs(a - b), float32_steps(ours, theirs), np.abs(a)
-        largest = float(error.max())
-        self._judge(begin, size, error, largest, ulps, equal)
-        self._keep(ulps)
+    def _take(self, place: int, largest: float) -> None:
+        """Remember the largest error."""
         if self.worst < 0 or largest > self.max_abs:
-            self.worst, self.max_abs = begin + int(np.argmax(error)), largest
-        self.noise += float(error @ error)
-        self.inner += float(a @ b)
-        size[size == 0] = np.inf
-        self.max_rel = max(self.max_rel, float((error / size).max()))
+            self.worst, self.max_abs = place, largest
 
-    def _judge(
-        self,
-        begin: int,
-        size: npt.NDArray[np.float64],
-        error: npt.NDArray[np.float64],
-        largest: float,
-        ulps: npt.NDArray[np.float64] | npt.NDArray[np.int64],
-        equal: npt.NDArray[np.bool_],
-    ) -> None:
-        """Remember the first number that lies outside the tolerance. `size` holds absolute values, `largest` is the error's."""
-        allowed = self.tolerance
-        if self.first >= 0 or (not allowed.equal_bits and largest <= allowed.atol + allowed.rtol * self.scale):
-            return
+    def beyond(self, ours: Floating, theirs: Floating, allowed: Tolerance) -> int:
+        """Return where the first number stands that lies outside the tolerance, -1 where none does.
+
+        Where the largest error says that all are within, none is looked at once more.
+        """
+        scale = 0.0
         if allowed.equal_bits:
-            within = equal
+            if self.equal == ours.size:
+                return -1
         else:
-            size = np.where(np.isfinite(size), size, 0.0)
-            within = error <= allowed.atol + allowed.rtol * np.maximum(size, self.scale)
-            if allowed.max_ulp is not None:
-                within |= ulps <= allowed.max_ulp
-        if not within.all():
-            self.first = begin + int(np.argmin(within))
+            known = not (self.strange_ours or self.strange_theirs)
+            scale = math.sqrt(self.signal / max(ours.size, 1)) if known else _finite_rms(ours)
+            if self.max_abs <= allowed.atol + allowed.rtol * scale:
+                return -1
+            if allowed.max_ulp is not None and _ulp(self.steps.max(initial=0)) <= allowed.max_ulp:
+                return -1
+        for begin in range(0, ours.size, PIECE):
+            piece = slice(begin, begin + PIECE)
+            a, b = ours[piece], theirs[piece]
+            if allowed.equal_bits:
+                within = same_bits(a, b, self.unit)
+            else:
+                size = np.abs(np.asarray(a, np.float64))
+                size = np.where(np.isfinite(size), size, 0.0)
+                error = apart_each(np.asarray(a, np.float64), np.asarray(b, np.float64))
+                within = error <= allowed.atol + allowed.rtol * np.maximum(size, scale)
+                if allowed.max_ulp is not None:
+                    steps = self.steps[piece]
+                    within |= np.where(steps == INFINITE, np.inf, steps) <= allowed.max_ulp
+            if not within.all():
+                return begin + int(np.argmin(within))
+        return -1
 
-    def _keep(self, ulps: npt.NDArray[np.float64] | npt.NDArray[np.int64]) -> None:
-        """Keep the largest distances."""
-        if self.largest.size == self.count:
-            ulps = ulps[ulps > self.largest.min()]
-            if not ulps.size:
-                return
-        both = np.concatenate([self.largest, ulps])
-        self.largest = np.partition(both, both.size - self.count)[both.size - self.count :] if both.size > self.count else both
+
+def apart_each(a: npt.NDArray[np.float64], b: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+    """Return |a - b|: 0 for equal infinities and for NaN against NaN, infinite for these against anything else."""
+    known = np.isfinite(a) & np.isfinite(b)
+    if known.all():
+        return np.asarray(np.abs(a - b))
+    error = np.where((a == b) | (np.isnan(a) & np.isnan(b)), 0.0, np.inf)
+    error[known] = np.abs(a[known] - b[known])
+    return error
+
+
+def _ulp(steps: int) -> float:
+    return math.inf if steps == INFINITE else float(steps)
+
+
+def kth_largest(values: npt.NDArray[np.uint32], k: int) -> int:
+    """Return the k-th largest number, k from 1 on.
+
+    A few of them tell roughly which it is, so that only those about as large have to be sorted.
+    """
+    if not values.any():
+        return 0
+    sample = np.sort(values[::SAMPLED])
+    least = sample[-min(sample.size, 2 * k // SAMPLED + 8)]
+    large = values[values >= least]
+    if large.size < k:
+        large = values
+    return int(np.partition(large, large.size - k)[large.size - k])
 
 
 def decibels(signal: float, noise: float) -> float:

@@ -20,6 +20,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, field, replace
+from functools import cache
 
 import numpy as np
 import numpy.typing as npt
@@ -29,7 +30,7 @@ from ..paths import INPUT
 from .cancellation import allowed
 from .compare import Report
 from .faults import scale_at
-from .measure import PIECE, Row, decibels
+from .measure import COMPILED, PIECE, Row, decibels
 from .precision import coarser, step
 from .replay import Call, Replay, Run, watch
 from .sketch import Sketch, sketch
@@ -37,6 +38,7 @@ from .stored import Layers, Spool
 from .trace import Trace
 from .ulp import spacing
 
+GROUP = 1 << 20  # numbers of the trace that are read together
 TRIED = "tf32"  # what layers that a port does not show are rounded to: eleven digits, and float32's exponents
 QUANTISED = 6.0  # dB of signal over its own noise, below which a layer of eight bits is wrong: eight bits give some forty
 LINES = {"float32": 50.0, "tf32": 4.0, "float16": 4.0, "bfloat16": 4.0}  # roundings that a sound layer may add; measured
@@ -123,11 +125,15 @@ def _row(row: Row, trace: Layers, theirs: Floating, right: Floating, tried: Laye
     form = unit_of(row)
     found = _Errors(form)
     b, r = theirs.reshape(-1), right.reshape(-1)
-    for begin in range(0, r.size, PIECE):
-        end = min(begin + PIECE, r.size)
+    compiled = row.path not in tried and r.dtype == b.dtype == np.float32 and r.size >= COMPILED
+    for begin in range(0, r.size, GROUP):
+        end = min(begin + GROUP, r.size)
         ours = trace.piece(row.path, begin, end)
         computed = ours if row.path == INPUT else r[begin:end]
-        found.add(ours, b[begin:end], computed, tried.piece(row.path, begin, end) if row.path in tried else computed)
+        if compiled and ours.dtype == computed.dtype == np.float32:
+            found.add_compiled(ours, b[begin:end], computed)
+        else:
+            found.add(ours, b[begin:end], computed, tried.piece(row.path, begin, end) if row.path in tried else None)
     if found.broken:
         return replace(row, own=math.inf, line=LINES[form])
     unit = found.root(found.spacing / 12)
@@ -156,7 +162,29 @@ class _Errors:
     tried: float = 0.0
     broken: bool = field(default=False)  # whether the port has NaN or infinities where a right layer has numbers
 
-    def add(self, ours: Floating, theirs: Floating, right: Floating, tried: Floating) -> None:
+    def add_compiled(self, ours: Floating, theirs: Floating, right: Floating) -> None:
+        """Add float32 numbers; pieces with NaN or infinities are left to `add`."""
+        from .. import differences as d  # Numba takes its time to be imported
+
+        for block, row in enumerate(d.errors(ours, theirs, right, squares(self.form)).tolist()):
+            piece = slice(block * d.BLOCK, (block + 1) * d.BLOCK)
+            if not math.isfinite(sum(row)):
+                self.add(ours[piece], theirs[piece], right[piece])
+                continue
+            self.count += right[piece].size
+            self.ours += row[d.OURS]
+            self.right += row[d.RIGHT]
+            self.own += row[d.OWN]
+            self.inherited += row[d.INHERITED]
+            self.spacing += row[d.SPACING]
+
+    def add(self, ours: Floating, theirs: Floating, right: Floating, tried: Floating | None = None) -> None:
+        """Add any numbers, with what hidden layers' rounding would make of them, if there are any."""
+        for begin in range(0, right.size, PIECE):
+            piece = slice(begin, begin + PIECE)
+            self._piece(ours[piece], theirs[piece], right[piece], None if tried is None else tried[piece])
+
+    def _piece(self, ours: Floating, theirs: Floating, right: Floating, tried: Floating | None) -> None:
         a, b, r = (np.asarray(array, np.float64) for array in (ours, theirs, right))
         kept: npt.NDArray[np.bool_] | slice = slice(None)
         if not math.isfinite(float(a @ a) + float(b @ b) + float(r @ r)):
@@ -171,13 +199,19 @@ class _Errors:
         self.own += float(own @ own)
         self.inherited += float(inherited @ inherited)
         self.spacing += float(apart @ apart)
-        if tried is not right:
+        if tried is not None:
             other = np.asarray(tried, np.float64)[kept] - r
             self.tried += float(other @ other)
 
     def root(self, total: float) -> float:
         """Return the root mean square of numbers whose squares sum up to `total`."""
         return math.sqrt(total / self.count) if self.count else 0.0
+
+
+@cache
+def squares(form: str) -> npt.NDArray[np.float64]:
+    """Return the square of the spacing for each of the 256 exponents of float32; what no number has counts as 0."""
+    return np.asarray(np.square(spacing((np.arange(256, dtype=np.uint32) << 23).view(np.float32), form)))
 
 
 def _ratio(error: float, unit: float) -> float:

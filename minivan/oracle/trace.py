@@ -150,7 +150,7 @@ def record(
             "weights_file_sha256": model.card.sha256,
             "order": json.dumps(list(kept)),
             "shapes": json.dumps({path: named.shape(path) for path in named}),
-            "sha256": json.dumps({path: _digest(named.pieces(path, HASHED)) for path in named}),
+            "sha256": json.dumps({INPUT: digest(images), **held.digests}),
             **({} if arithmetic is None else arithmetic.metadata()),
         },
     )
@@ -185,15 +185,17 @@ def _paths(model: VAN) -> list[str]:
 
 
 class _Kept:
-    """The layers that were chosen, in a spool or in memory."""
+    """The layers that were chosen, in a spool or in memory, and the digest of each."""
 
     def __init__(self, chosen: set[str], spool: Spool | None) -> None:
         self.chosen, self.spool = chosen, spool
         self.held: dict[str, Floating] = {}
+        self.digests: dict[str, str] = {}
 
     def put(self, path: str, array: Array) -> None:
         if path not in self.chosen:
             return
+        self.digests[path] = digest(np.asarray(array))  # while its numbers are near, and before the spool puts them far away
         if self.spool is not None:
             self.spool.put(path, np.asarray(array))
         else:

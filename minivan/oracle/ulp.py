@@ -85,17 +85,6 @@ def distance(a: Floating, b: Floating, form: str = "float32") -> npt.NDArray[np.
     return np.where(nan_a & nan_b, 0.0, np.where(nan_a | nan_b, np.inf, steps))
 
 
-def float32_steps(a: Floating, b: Floating) -> npt.NDArray[np.int64]:
-    """Return how many numbers of float32 lie from a to b, which are float32 and finite, one-dimensional and contiguous."""
-    return np.asarray(np.abs(np.subtract(_float32_ranks(a), _float32_ranks(b), dtype=np.int64)), np.int64)
-
-
-def _float32_ranks(values: Floating) -> npt.NDArray[np.int32]:
-    bits = values.view(np.int32)
-    negative = bits >> 31  # all ones, or zero
-    return np.asarray((bits ^ (negative & 0x7FFFFFFF)) - negative, np.int32)
-
-
 def same_bits(a: Floating, b: Floating, form: str = "float32") -> npt.NDArray[np.bool_]:
     """Return where a, rounded to the format, and b are the same number with the same sign; all NaN count as the same.
 

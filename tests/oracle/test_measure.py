@@ -1,11 +1,13 @@
 """The measures of one layer: by hand, of finite float32 numbers and of any others."""
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
-from minivan.oracle.measure import measure
+from minivan.oracle import measure as module
+from minivan.oracle.measure import COMPILED, PIECE, SAMPLED, kth_largest, measure
 from minivan.oracle.tolerance import Tolerance
 
 EXACT = Tolerance(0.0)
@@ -26,19 +28,39 @@ def test_the_measures_of_a_row_by_hand():
 
 
 @pytest.mark.parametrize("tolerance", [Tolerance(1e-5), Tolerance(bits=True), Tolerance(max_ulp=2)])
-def test_finite_float32_numbers_are_measured_as_all_others_are(tolerance):
-    """They have a way of their own, in fewer passes; the same numbers in float64 take the general one."""
-    ours = np.random.default_rng(0).normal(size=20_000).astype(np.float32)
+def test_many_finite_float32_numbers_are_measured_as_all_others_are(tolerance):
+    """Compiled code measures them, in one pass; the same numbers in float64 take the general way. Only sums are in an order."""
+    ours = np.random.default_rng(0).normal(size=COMPILED + 7).astype(np.float32)
     theirs = ours.copy()
     theirs[:9000:7] *= np.float32(1 + 1e-6)
-    ours[9], theirs[9], ours[11], theirs[12] = 0, -0.0, 1e-42, -theirs[12]
+    ours[9], theirs[9], ours[11], theirs[12], theirs[-1] = 0, -0.0, 1e-42, -theirs[12], 1.5 * theirs[-1]
     strange = theirs.copy()
     strange[[3, 15_000]] = np.nan, np.inf
     zeros = np.zeros_like(ours)
     for a, b in ((ours, theirs), (ours, ours.copy()), (ours, strange), (strange, strange), (ours, zeros), (zeros, ours),
-                 (ours[:1], theirs[:1]), (ours[:0], theirs[:0])):  # fmt: skip
+                 (-zeros, zeros), (ours[:1], theirs[:1]), (ours[:0], theirs[:0])):  # fmt: skip
         row, other = (measure(0, "layer", a, given, "float32", tolerance) for given in (b, b.astype(np.float64)))
-        assert repr(row) == repr(other)
+        sums = {"snr_db": other.snr_db, "cosine": other.cosine}
+        assert (row.snr_db, row.cosine) == pytest.approx((other.snr_db, other.cosine), rel=1e-12)
+        assert repr(replace(row, **sums)) == repr(other)
+
+
+def test_the_kth_largest_is_that_of_all_numbers():
+    """Wherever the few stand that tell how large it may be."""
+    random = np.random.default_rng(1)
+    for values in (random.integers(0, 5, 5000), np.arange(5000), np.arange(5000)[::-1], np.arange(5000) % SAMPLED == 1):
+        for k in (1, 5, 79, 2500, 5000):
+            assert kth_largest(values.astype(np.uint32), k) == np.sort(values)[-k]
+
+
+def test_what_lies_within_is_not_looked_at_once_more(monkeypatch):
+    ours = np.random.default_rng(0).normal(size=COMPILED).astype(np.float32)
+    looked = []
+    monkeypatch.setattr(module, "apart_each", lambda a, b: looked.append(a.size) or np.abs(a - b))
+    assert measure(0, "layer", ours, ours * np.float32(1 + 1e-6), "float32", Tolerance(1e-5)).within and not looked
+    wrong = ours * np.float32(1 + 1e-6)
+    wrong[PIECE] += 1
+    assert measure(0, "layer", ours, wrong, "float32", Tolerance(1e-5)).first.index == (PIECE,) and looked == [PIECE, PIECE]
 
 
 def test_the_first_and_the_worst_difference_are_told_apart():
