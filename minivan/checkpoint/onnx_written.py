@@ -38,7 +38,7 @@ IR_VERSION = 8  # of opset 17's time; every runtime that knows the one knows the
 GRAPH = 16 << 20  # bytes that are left for what is not numbers: B6's nodes and 21,841 class names take about 2 MB
 LOGITS = "logits"
 TRIED = (96, 128)  # height and width of the image that is tried: the largest kernel lies within stage 1's map of it
-TOLERANCE = 1e-4  # of the largest number, between onnxruntime's float32 and `exact`: measured 1e-6 and less
+TOLERANCE = 1e-4  # of the largest number, between onnxruntime's float32 and `exact`
 
 Tensors = Mapping[str, npt.NDArray[np.float32]]
 
@@ -47,9 +47,9 @@ def write(path: str | Path, config: Config, tensors: Tensors, card: Card) -> str
     """Write a network as an ONNX file and return a sentence on how it was tried; equal arguments give equal bytes.
 
     Its input is `input`, (N, C, H, W) of any N and, from 32 on, any H and W; its output is `logits`, (N, classes), or those of
-    a backbone its maps, `norm1` first. Raises CheckpointError where the package `onnx` is
-    not installed, where the file would have more than 2 GiB, and where it is not the same network any more, when it is read
-    again or when onnxruntime computes it; OSError where it cannot be written.
+    a backbone its maps, `norm1` first. Raises CheckpointError where the package `onnx` is not installed, where the file would
+    have more than 2 GiB, and where it is not the same network any more, when it is read again or when onnxruntime computes it;
+    OSError where it cannot be written.
     """
     size = sum(tensor.nbytes for tensor in tensors.values())
     if size > LARGEST - GRAPH:
