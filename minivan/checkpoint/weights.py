@@ -26,7 +26,7 @@ from ..variants import (
     unusual_channels,
     variant_of,
 )
-from . import beside, class_names, downstream, formats, layouts, own_metadata, safetensors_file, stated, stated_shape
+from . import beside, class_names, downstream, formats, layouts, own_metadata, safetensors_file, sidecar, stated, stated_shape
 from .error import CheckpointError
 from .folder import Place, locate
 from .library_metadata import huggingface_config
@@ -163,6 +163,7 @@ def revise(
     if preprocessing is not None:
         if preprocessing != card.preprocessing:
             notes = tuple(note for note in notes if note != unknown_preprocessing(card.preprocessing))
+            card = replace(card, size_said=True)
         card = replace(card, preprocessing=preprocessing)
         check_channels(config, card)
     if version is not None:
@@ -178,19 +179,20 @@ def write(weights: Weights, path: str | Path, dtype: str = "float32", to: str = 
     """Write weights as a safetensors file, float32 or float16; equal weights give equal bytes.
 
     `to` is 'minivan' for a file that says all about itself, or 'authors' for the tensors alone, which the authors' code
-    loads with `load_state_dict(safetensors.torch.load_file(path))`. Returns what whoever uses the file should know and
-    cannot read in it, a sentence each. Raises CheckpointError where float16 cannot hold a number and where there is more on
-    the card than `read` takes from a file, OSError where the file cannot be written.
+    loads with `load_state_dict(safetensors.torch.load_file(path))`; what those do not say is kept in `path`.json, which `read`
+    reads beside it. Returns what whoever uses the file should know and cannot read in it, a sentence each. Raises
+    CheckpointError where float16 cannot hold a number, where there is more on the card than `read` takes from a file and where
+    `path`.json is another's, OSError where the file cannot be written.
     """
     if to == "minivan":
         metadata = own_metadata.describe(weights.config, weights.card)
         safetensors_file.write(path, weights.tensors, metadata, dtype, partial(own_metadata.understand, weights.card.name))
-    else:
-        safetensors_file.write(path, weights.tensors, {"format": "pt"}, dtype)
-    theirs, ours = layouts.LAYOUTS["authors"].layer_norm_eps, weights.config.layer_norm_eps
-    if to == "minivan" or ours == theirs:
         return ()
-    return (f"the authors' code has LayerNorm eps {theirs:g}, these weights {ours:g}",)
+    sidecar.check(path)
+    safetensors_file.write(path, weights.tensors, {"format": "pt"}, dtype)
+    lost = sidecar.write(path, weights.config, weights.card)
+    theirs, ours = layouts.LAYOUTS["authors"].layer_norm_eps, weights.config.layer_norm_eps
+    return (lost,) if ours == theirs else (f"the authors' code has LayerNorm eps {theirs:g}, these weights {ours:g}", lost)
 
 
 def _understood(place: Place, held: formats.Held, key: str | None) -> Checkpoint:
@@ -217,6 +219,11 @@ def _foreign(place: Place, held: formats.Held, found: Found) -> Checkpoint:
     if held.epsilons:
         config = replace(config, layer_norm_eps=held.epsilons[0], batch_norm_eps=held.epsilons[1])
     notes = (*place.notes, *held.notes, *found.notes)
+    kept, unused = sidecar.beside(place.path, place.name, config, held.budget)
+    if kept:
+        card = replace(kept[1], file=place.path, shards=held.files)
+        return Checkpoint(held.format, held.size, kept[0], card, found.stored, notes, found.label, found.passed_over)
+    notes += unused
     is_huggingface = layout.name == HUGGING_FACE
     folder = place.path.parent if is_huggingface else place.folder
     around = beside.gathered(held.contents, folder, is_huggingface, held.budget)
@@ -262,6 +269,7 @@ def _foreign(place: Place, held: formats.Held, found: Found) -> Checkpoint:
         file=place.path,
         activation=held.activation or activation,
         shards=held.files,
+        size_said="crop" in said.fields or class_names.is_published(config) or not config.classes,
     )
     return Checkpoint(held.format, held.size, config, card, found.stored, notes, found.label, found.passed_over)
 

@@ -216,12 +216,12 @@ def in_time(work: Callable[[], Result], about: object = "") -> Result:
 
 def load_model(args: argparse.Namespace) -> VAN:
     """Return the model that --model, --weights and --engine ask for; WrongCall says what to do where there is none."""
-    from ..checkpoint import load
+    from ..checkpoint import load, unsaid
 
     with wrong_calls():
         name = args.model if args.weights is None else Path(args.weights)
         model = load(name, args.engine, key=args.key, strict=args.strict, allow_nonfinite=args.allow_nonfinite)
-    for remark in model.card.notes:
+    for remark in (*model.card.notes, *unsaid(model.config, model.card)):
         note(remark)
     if getattr(args, "activation", None):
         from dataclasses import replace

@@ -234,7 +234,7 @@ socket.socket.connect = refuse
 from minivan.cli import main
 status = main(["classify", sys.argv[1], "--threads", "1"])
 others = {"torch", "onnx", "onnxruntime", "google.protobuf", "h5py", "openvino", "matplotlib", "hypothesis", "pytest"}
-others.add("pillow_heif")
+others |= {"pillow_heif", "pyarrow"}
 loaded = others & set(sys.modules)
 assert not loaded, loaded
 sys.exit(status)

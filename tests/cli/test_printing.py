@@ -57,10 +57,11 @@ def test_a_hostile_name_of_weights_and_of_a_photo_is_shown_with_its_codes(tmp_pa
     photo, weights = (tmp_path / f"a\x1b[2J[bold]\u202e{ending}" for ending in ("b.jpg", "c.safetensors"))
     shutil.copy(EXAMPLES / "coffee.jpg", photo)
     shutil.copy(next((EXAMPLES.parent / "weights").glob("*.safetensors")), weights)
+    made = photo.with_suffix(".safetensors")
     for command in (
         ["classify", photo, "--weights", weights, "--engine", "numpy"], ["weights", "show", weights],
         ["explain", photo, "--json", "--weights", weights, "--method", "cam", "--size", "32", "--engine", "numpy"],
-        ["classify", photo, "--json", "--weights", weights, "--engine", "numpy"], ["convert", weights, photo],
+        ["classify", photo, "--json", "--weights", weights, "--engine", "numpy"], ["convert", weights, made],
     ):  # fmt: skip
         status, out, err = run(*command)
         assert status == 0 and not obeyed(out + err), (command, out, err)
