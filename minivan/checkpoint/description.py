@@ -47,10 +47,13 @@ def facts(checkpoint: Checkpoint) -> dict[str, str]:
     return rows
 
 
-def unsaid(config: Config, card: Card) -> list[str]:
-    """Return what weights do not say although answers depend on it, and how to say it: a sentence each."""
+def unsaid(config: Config, card: Card, names: bool = True) -> list[str]:
+    """Return what weights do not say although answers depend on it, and how to say it: a sentence each.
+
+    `names` is whether answers name classes.
+    """
     said = []
-    if config.classes and not card.labels:
+    if names and config.classes and not card.labels:
         said.append("these weights have no class names: classes go by their numbers (convert --labels FILE names them)")
     if not card.size_said:
         side = card.preprocessing.crop

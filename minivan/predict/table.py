@@ -9,14 +9,14 @@ from __future__ import annotations
 import csv
 import importlib
 import io
-import itertools
 import json
 import os
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, BinaryIO
 
 from ..errors import one_line, reason
 from ..output import check_ending, replacing
+from .ahead import batches
 
 ENDINGS = (".csv", ".jsonl", ".parquet")
 ROWS_AT_ONCE = 10_000  # a row group of Parquet's
@@ -88,22 +88,16 @@ def _json_lines(file: BinaryIO, rows: Iterable[Row], ranks: int, about: Mapping[
 def _parquet(file: BinaryIO, rows: Iterable[Row], ranks: int, about: Mapping[str, Any]) -> None:
     arrow = pyarrow()
     schema = arrow.schema([(name, getattr(arrow, kind)()) for name, kind in columns(ranks).items()])
-    write_parquet(file, schema, about, ([flat(row, ranks) for row in group] for group in _groups(rows)))
+    flattened = ([flat(row, ranks) for row in group] for group in batches(rows, ROWS_AT_ONCE))
+    write_parquet(file, schema, about, (arrow.RecordBatch.from_pylist(group, schema=schema) for group in flattened))
 
 
-def write_parquet(file: BinaryIO, schema: Any, about: Mapping[str, Any], groups: Iterable[list[dict[str, Any]]]) -> None:
-    """Write groups of rows as a Parquet file's row groups; `about` goes into its metadata."""
-    arrow, parquet = pyarrow(), importlib.import_module("pyarrow.parquet")
-    schema = schema.with_metadata({"minivan": json.dumps(about)})
-    with parquet.ParquetWriter(file, schema, compression="zstd") as writer:
-        for group in groups:
-            writer.write_batch(arrow.RecordBatch.from_pylist(group, schema=schema))
-
-
-def _groups(rows: Iterable[Row]) -> Iterator[list[Row]]:
-    rows = iter(rows)
-    while group := list(itertools.islice(rows, ROWS_AT_ONCE)):
-        yield group
+def write_parquet(file: BinaryIO, schema: Any, about: Mapping[str, Any], made: Iterable[Any]) -> None:
+    """Write pyarrow's record batches as a Parquet file's row groups; `about` goes into its metadata."""
+    parquet = importlib.import_module("pyarrow.parquet")
+    with parquet.ParquetWriter(file, schema.with_metadata({"minivan": json.dumps(about)}), compression="zstd") as writer:
+        for batch in made:
+            writer.write_batch(batch)
 
 
 def pyarrow() -> Any:
