@@ -196,7 +196,7 @@ def test_weights_lists_the_bundled_file(run):
     status, out, errors = run("weights")
     assert status == 0 and errors == ""
     lines = out.splitlines()
-    assert lines[0] == f"{BUNDLED.stem}: bundled, the default"
+    assert lines[0] == f"{BUNDLED.stem}: bundled, the default" and run("weights", "list") == (status, out, errors)
     assert [line.split()[0] for line in lines[1:7]] == ["version", "variant", "classes", "source", "file", "sha256"]
     rows = dict(line.split(maxsplit=1) for line in lines[1:7])
     assert (rows["version"], rows["variant"], rows["classes"], rows["sha256"]) == ("2", "b0", "200", file_sha256(BUNDLED))
