@@ -166,7 +166,7 @@ class _Search:
         """Tell whether a file is an image, by its name within the folder or by its first bytes; note one that is none."""
         parts = inside.replace(os.sep, "/").lower().split("/")
         name = parts[-1]
-        hidden = any(part.startswith(".") for part in parts[:-1])  # a folder in an archive
+        hidden = any(part.startswith(".") and part not in (".", "..") for part in parts[:-1])
         if hidden or name.startswith("._") or any(part in LEFT_BY_SYSTEMS for part in parts):
             return False
         link = found.member is not None and found.member.method == LINK
