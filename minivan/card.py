@@ -140,6 +140,7 @@ class Card:
     file: Path | None = field(default=None, compare=False)  # where these weights were read from, if from a file
     activation: str = "softmax"  # one of ACTIVATIONS
     shards: tuple[Path, ...] = field(default=(), compare=False)  # and where that is an index: the files that it names
+    size_said: bool = field(default=True, compare=False)  # whether the input size is known, and none that is usual elsewhere
     notes: tuple[str, ...] = field(default=(), compare=False)  # what a person should know of how they were read
 
     def __post_init__(self) -> None:

@@ -37,6 +37,11 @@ def is_line(text: str) -> bool:
     return NO_LINE.search(text) is None
 
 
+def one_line(text: str) -> str:
+    """Return text as the one line that `is_line` takes it for: characters that it does not take become their codes."""
+    return NO_LINE.sub(lambda match: match[0].encode("unicode_escape").decode(), text)
+
+
 def quote(name: object) -> str:
     """Return a name read from a file as it may stand in a message: quoted, escaped, cut to 80 characters or fewer."""
     if isinstance(name, int) and name.bit_length() > 4 * LONGEST_QUOTE:  # Python refuses to write out the longest

@@ -10,7 +10,7 @@ import errno
 import os
 import shutil
 import stat
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import BinaryIO
@@ -23,6 +23,18 @@ KINDS = {
     stat.S_IFSOCK: (errno.EINVAL, "a socket"),
 }
 OPEN_FILES = "/proc/self/fd"  # where Linux lists them under their numbers
+
+
+def check_ending(path: str | os.PathLike[str], known: Sequence[str], what: str, bare: bool = False) -> None:
+    """Raise ValueError where a file's name ends in none of the known endings, which say how `what` ('rows are') written.
+
+    `bare` takes a name without any ending, too.
+    """
+    ending = os.path.splitext(path)[1]
+    if ending.lower() in known or (bare and not ending):
+        return
+    said = f"ends in {ending}" if ending else "has no ending"
+    raise ValueError(f"{os.fspath(path)}: it {said}; {what} written as {', '.join(known)}")
 
 
 def place(path: str | os.PathLike[str]) -> Path:

@@ -37,7 +37,7 @@ class Places:
         return _identity(folder) in self.seen
 
     def files(self, folder: str) -> Iterator[str]:
-        """Yield the paths in a folder, and in those within, that are no folders; those behind links come last."""
+        """Yield the paths in a folder, and in those within that are not hidden, that are no folders; links come last."""
         yield from (name for name, is_folder in self._below(folder, self.seen) if not is_folder)
 
     def matching(self, pattern: str) -> list[str]:
@@ -78,7 +78,10 @@ class Places:
         return sorted({_identity(name): name for name in reversed(names)}.values())
 
     def _below(self, start: str, seen: set[Identity], hidden: bool = True) -> Iterator[tuple[str, bool]]:
-        """Yield all paths below a folder, and whether each is a folder that was not seen: real folders first, then links."""
+        """Yield all paths below a folder, and whether each is a folder that was not seen: real folders first, then links.
+
+        A folder whose name begins with a dot is left out, and without `hidden` a file too.
+        """
         folders, links = [start], list[str]()
         while folders or links:
             folder = folders.pop() if folders else links.pop(0)
@@ -89,10 +92,13 @@ class Places:
             if folder != start:
                 yield folder, True
             for entry in self._entries(folder):
-                if not hidden and entry.name.startswith("."):
+                is_hidden = entry.name.startswith(".")
+                if is_hidden and not hidden:
                     continue
                 if not _is_folder(entry):
                     yield entry.path, False
+                elif is_hidden:
+                    continue
                 else:
                     (links if entry.is_symlink() else folders).append(entry.path)
 

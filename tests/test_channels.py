@@ -128,6 +128,7 @@ def test_a_file_of_minivan_s_own_keeps_channels_and_activation(tmp_path, channel
 def test_convert_takes_as_many_numbers_as_channels_or_one_for_all(run, tmp_path):
     model = network(4)
     write(Weights(model.config, model.tensors, model.card), tmp_path / "net", to="authors")
+    (tmp_path / "net.json").unlink()
     out = tmp_path / "out.safetensors"
     status, said, err = run("convert", tmp_path / "net", out, "--mean", 1, 2, 3, 4, "--std", 5, "--activation", "sigmoid")
     assert status == 0 and "4 input channels" in said and "prepared" not in err
@@ -177,6 +178,8 @@ def test_arrays_of_four_channels_are_none_for_a_network_of_three(tmp_path):
 def test_classify_explain_and_receptive_field_take_arrays_as_users_type_it(run, tmp_path):
     array(tmp_path, 4)
     model = network(4)
+    labels = tuple(Label("", f"name {index}") for index in range(model.config.classes))
+    model.card = replace(model.card, labels=labels)
     write(Weights(model.config, model.tensors, model.card), tmp_path / "net.safetensors")
     weights = "--weights", tmp_path / "net.safetensors"
     status, out, err = run("classify", tmp_path / "image.npy", "--json", "--engine", "numpy", *weights)

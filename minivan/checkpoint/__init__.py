@@ -9,7 +9,7 @@ from ..card import file_sha256
 from ..engines import Engine
 from ..floating import standard
 from ..van import VAN
-from .description import facts
+from .description import facts, unsaid
 from .download import Fetched, fetch
 from .error import CheckpointError
 from .hub import Here, bundled, find, here
@@ -35,6 +35,7 @@ __all__ = [
     "published",
     "read",
     "revise",
+    "unsaid",
     "with_source_sha256",
     "write",
 ]

@@ -65,8 +65,12 @@ def said(beside: Beside, classes: int, budget: Budget) -> Names:
 
 def usual_labels(config: Config) -> tuple[Label, ...]:
     """Return ImageNet-1k's classes for a published variant with a thousand of them; for any other network none."""
-    published = variant_of(config) is not None and config.channels == COLOURS
-    return imagenet1k() if published and config.classes == 1000 else ()
+    return imagenet1k() if is_published(config) else ()
+
+
+def is_published(config: Config) -> bool:
+    """Tell whether a network has the shape of a published variant's for photos, with ImageNet's thousand classes."""
+    return variant_of(config) is not None and config.channels == COLOURS and config.classes == 1000
 
 
 def _places(beside: Beside) -> Iterator[tuple[str, object]]:

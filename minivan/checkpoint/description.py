@@ -47,6 +47,20 @@ def facts(checkpoint: Checkpoint) -> dict[str, str]:
     return rows
 
 
+def unsaid(config: Config, card: Card, names: bool = True) -> list[str]:
+    """Return what weights do not say although answers depend on it, and how to say it: a sentence each.
+
+    `names` is whether answers name classes.
+    """
+    said = []
+    if names and config.classes and not card.labels:
+        said.append("these weights have no class names: classes go by their numbers (convert --labels FILE names them)")
+    if not card.size_said:
+        side = card.preprocessing.crop
+        said.append(f"these weights do not say their input size: {side} x {side} pixels are taken (another: convert --crop)")
+    return said
+
+
 def classes(config: Config, card: Card) -> str:
     """Say how many classes there are, and the first of their names."""
     if not config.classes:

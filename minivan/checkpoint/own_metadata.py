@@ -19,6 +19,8 @@ from .tensor import is_natural
 USUAL_INTERPOLATION = Preprocessing().interpolation
 KEY, VERSION = "minivan", "1"  # the key that tells minivan's own files from others, and the version of what follows
 
+STRUCTURED = ("shape", "eps", "preprocessing", "labels", "not_sure")  # parts that are JSON, where the others are texts
+
 
 def is_own(metadata: Mapping[str, str]) -> bool:
     """True for the metadata of a file that minivan wrote."""

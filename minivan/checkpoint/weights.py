@@ -35,6 +35,7 @@ from . import (
     onnx_written,
     own_metadata,
     safetensors_file,
+    sidecar,
     stated,
     stated_shape,
 )
@@ -175,6 +176,7 @@ def revise(
     if preprocessing is not None:
         if preprocessing != card.preprocessing:
             notes = tuple(note for note in notes if note != unknown_preprocessing(card.preprocessing))
+            card = replace(card, size_said=True)
         card = replace(card, preprocessing=preprocessing)
         check_channels(config, card)
     if version is not None:
@@ -190,10 +192,11 @@ def write(weights: Weights, path: str | Path, dtype: str = "float32", to: str = 
     """Write weights as a safetensors file, float32 or float16; equal weights give equal bytes.
 
     `to` is 'minivan' for a file that says all about itself, or 'authors' for the tensors alone, which the authors' code
-    loads with `load_state_dict(safetensors.torch.load_file(path))`, or 'onnx' for an ONNX file, in float32, which says all
-    about itself too (see onnx_written). Returns what whoever uses the file should know and cannot read in it, a sentence
-    each. Raises CheckpointError where float16 cannot hold a number and where there is more on the card than `read` takes
-    from a file, OSError where the file cannot be written.
+    loads with `load_state_dict(safetensors.torch.load_file(path))`; what those do not say is kept in `path`.json, which `read`
+    reads beside it. 'onnx' is for an ONNX file, in float32, which says all about itself too (see onnx_written). Returns what
+    whoever uses the file should know and cannot read in it, a sentence each. Raises CheckpointError where float16 cannot hold a
+    number, where there is more on the card than `read` takes from a file and where `path`.json is another's, OSError where the
+    file cannot be written.
     """
     if to == "onnx":
         if dtype != "float32":
@@ -202,12 +205,12 @@ def write(weights: Weights, path: str | Path, dtype: str = "float32", to: str = 
     if to == "minivan":
         metadata = own_metadata.describe(weights.config, weights.card)
         safetensors_file.write(path, weights.tensors, metadata, dtype, partial(own_metadata.understand, weights.card.name))
-    else:
-        safetensors_file.write(path, weights.tensors, {"format": "pt"}, dtype)
-    theirs, ours = layouts.LAYOUTS["authors"].layer_norm_eps, weights.config.layer_norm_eps
-    if to == "minivan" or ours == theirs:
         return ()
-    return (f"the authors' code has LayerNorm eps {theirs:g}, these weights {ours:g}",)
+    sidecar.check(path)
+    safetensors_file.write(path, weights.tensors, {"format": "pt"}, dtype)
+    lost = sidecar.write(path, weights.config, weights.card)
+    theirs, ours = layouts.LAYOUTS["authors"].layer_norm_eps, weights.config.layer_norm_eps
+    return (lost,) if ours == theirs else (f"the authors' code has LayerNorm eps {theirs:g}, these weights {ours:g}", lost)
 
 
 def _understood(place: Place, held: formats.Held, key: str | None) -> Checkpoint:
@@ -245,6 +248,11 @@ def _foreign(place: Place, held: formats.Held, found: Found) -> Checkpoint:
     if held.epsilons:
         config = replace(config, layer_norm_eps=held.epsilons[0], batch_norm_eps=held.epsilons[1])
     notes = (*place.notes, *held.notes, *found.notes)
+    kept, unused = sidecar.beside(place.path, place.name, config, held.budget)
+    if kept:
+        card = replace(kept[1], file=place.path, shards=held.files)
+        return Checkpoint(held.format, held.size, kept[0], card, found.stored, notes, found.label, found.passed_over)
+    notes += unused
     is_huggingface = layout.name == HUGGING_FACE
     folder = place.path.parent if is_huggingface else place.folder
     around = beside.gathered(held.contents, folder, is_huggingface, held.budget)
@@ -290,6 +298,7 @@ def _foreign(place: Place, held: formats.Held, found: Found) -> Checkpoint:
         file=place.path,
         activation=held.activation or activation,
         shards=held.files,
+        size_said="crop" in said.fields or class_names.is_published(config) or not config.classes,
     )
     return Checkpoint(held.format, held.size, config, card, found.stored, notes, found.label, found.passed_over)
 

@@ -25,6 +25,8 @@ from .waiting import compiling_noted
 COMMANDS = {  # name -> what `--help` says of it
     "classify": "name what a photo shows",
     "evaluate": "how many of a labelled dataset's images are answered rightly",
+    "embed": "turn photos into vectors, in a file",
+    "similar": "find the photos of such a file that are nearest to one",
     "summary": "a variant stage by stage: shapes, parameters, multiply-adds",
     "lka": "a lesson: large kernel attention, step by step",
     "explore": "a page that takes the network apart in a browser",

@@ -214,14 +214,17 @@ def in_time(work: Callable[[], Result], about: object = "") -> Result:
         raise TimeoutError(f"{about}: {error}" if about else str(error)) from None
 
 
-def load_model(args: argparse.Namespace) -> VAN:
-    """Return the model that --model, --weights and --engine ask for; WrongCall says what to do where there is none."""
-    from ..checkpoint import load
+def load_model(args: argparse.Namespace, names: bool = True) -> VAN:
+    """Return the model that --model, --weights and --engine ask for; WrongCall says what to do where there is none.
+
+    `names` is whether the command names classes.
+    """
+    from ..checkpoint import load, unsaid
 
     with wrong_calls():
         name = args.model if args.weights is None else Path(args.weights)
         model = load(name, args.engine, key=args.key, strict=args.strict, allow_nonfinite=args.allow_nonfinite)
-    for remark in model.card.notes:
+    for remark in (*model.card.notes, *unsaid(model.config, model.card, names)):
         note(remark)
     if getattr(args, "activation", None):
         from dataclasses import replace

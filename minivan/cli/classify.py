@@ -8,8 +8,9 @@ import sys
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING
 
-from ..errors import printable
-from ..predict import Answer, Unusable, answers, find_images, make_ready
+from ..errors import WrongCall, printable
+from ..output import place
+from ..predict import Answer, Images, Results, Unusable, answers, find_images, make_ready, table
 from .arguments import (
     IMAGES,
     add_activation,
@@ -24,7 +25,7 @@ from .arguments import (
     status,
     wrong_calls,
 )
-from .printing import complain, console, note_all, say_json, utf8
+from .printing import complain, console, note, note_all, say, say_json, utf8
 
 if TYPE_CHECKING:
     from rich.progress import Task
@@ -48,18 +49,39 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_engine(parser)
     parser.add_argument("--top-k", type=positive, default=5, metavar="K", help="how many classes to show (default: 5)")
     parser.add_argument("--json", action="store_true", help="one JSON object per image and line")
+    add_results(parser)
     add_activation(parser, "as the weights say")
     add_threads(parser)
     add_photo(parser)
 
 
+def add_results(parser: argparse.ArgumentParser) -> None:
+    """Add --output, --resume and --batch-size."""
+    parser.add_argument("-o", "--output", metavar="FILE", help="a row per image: .csv, .jsonl or .parquet; nothing is printed")
+    parser.add_argument("--resume", action="store_true", help="go on where an interrupted run to the same FILE stopped")
+    parser.add_argument(
+        "--batch-size",
+        type=positive,
+        metavar="N",
+        help="images that the network takes at once (default: as suits the engine)",
+    )
+
+
 def run(args: argparse.Namespace) -> int:
+    if args.output:
+        with wrong_calls():
+            table.check(args.output)
+            place(args.output)
+    elif args.resume:
+        raise WrongCall("--resume goes on with a file of rows: say which with -o FILE")
     model = load_model(args)
     images = find_images(args.paths, model.config.channels)
+    if args.output:
+        return record(model, images, args)
     show = print_json if args.json else print_text
     failed = 0
     with wrong_calls(), progress(len(images)) as advance:
-        found = answers(model, images, args.top_k, threads=args.threads, how=reading(args))
+        found = answers(model, images, args.top_k, threads=args.threads, how=reading(args), batch_size=args.batch_size)
         make_ready(model)
         for answer in found:
             if isinstance(answer, Unusable):
@@ -71,6 +93,33 @@ def run(args: argparse.Namespace) -> int:
             advance(1)
     if others := images.said_of_others():
         complain(others)
+    return status(failed, len(images))
+
+
+def record(model: VAN, images: Images, args: argparse.Namespace) -> int:
+    """Write a row for each image into the file of --output; what an interrupted run has done lies beside it."""
+    failed = 0
+    with wrong_calls(), Results(model, images, args.output, args.top_k, reading(args), args.resume) as results:
+        try:
+            make_ready(model)
+            with progress(len(results.todo)) as advance:
+                for answer in results.answers(args.batch_size, args.threads):
+                    if isinstance(answer, Unusable):
+                        complain(f"{answer.image}: {advised(answer.fault)}")
+                        failed += 1
+                    elif args.json:
+                        print_json(answer, model)
+                    advance(1)
+            results.write()
+        except BaseException:
+            if done := results.journal.rows_added:
+                note(f"{results.journal.path} keeps the rows of {done:,} images: --resume goes on with them")
+            raise
+    if others := images.said_of_others():
+        complain(others)
+    if not args.json:
+        before = f", {results.kept:,} of them from the run before" if args.resume else ""
+        say(f"{args.output}: {len(images):,} images{before}, {failed:,} without an answer")
     return status(failed, len(images))
 
 

@@ -8,11 +8,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ..errors import WrongCall
+from ..output import check_ending
 from .arguments import RIGHT, add_activation, add_reading, wrong_calls
 from .printing import note, say
 
 if TYPE_CHECKING:
     from ..card import Preprocessing
+
+ENDINGS = (".safetensors", ".onnx")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -65,6 +68,7 @@ def run(args: argparse.Namespace) -> int:
     from ..card import read_labels
 
     with wrong_calls():
+        check_ending(args.output, ENDINGS, "weights are", bare=True)
         found = checkpoint.find(args.input)
         weights = checkpoint.read(found, args.key, strict=args.strict, allow_nonfinite=args.allow_nonfinite)
         weights = checkpoint.with_source_sha256(weights)
@@ -72,6 +76,8 @@ def run(args: argparse.Namespace) -> int:
         if args.output.exists() and any(file is not None and args.output.samefile(file) for file in read):
             raise WrongCall(f"{args.output}: this is the file to be converted; give another name")
         prepared = preprocessing(args, weights.card.preprocessing)
+        if args.crop or args.preset:
+            weights = replace(weights, card=replace(weights.card, size_said=True))
         weights = checkpoint.revise(weights, None, args.eps, prepared, args.weights_version, args.not_sure, args.activation)
     if args.labels is not None:
         with wrong_calls():
@@ -79,9 +85,10 @@ def run(args: argparse.Namespace) -> int:
         with wrong_calls(args.labels):
             weights = checkpoint.revise(weights, labels)
     with wrong_calls():
-        unsaid = checkpoint.write(weights, args.output, args.dtype, target(args))
+        lost = checkpoint.write(weights, args.output, args.dtype, target(args))
         size, sha256 = args.output.stat().st_size, checkpoint.file_sha256(args.output)
-    for remark in (*weights.notes, *unsaid):
+    doubts = checkpoint.unsaid(weights.config, weights.card)
+    for remark in (*weights.notes, *doubts, *lost):
         note(remark)
     say(f"{args.output}: {weights.summary}, {args.dtype}, {size:,} bytes")
     say(f"sha256 {sha256}")

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ..errors import WrongCall, reason
-from ..output import place, replacing
+from ..output import check_ending, place, replacing
 from .arguments import NO, RIGHT, add_engine, add_key, add_reading, add_threads, in_time, wrong_calls
 from .oracle_report import layers, print_answers, print_beside, print_report
 from .printing import note, note_all, say, say_json
@@ -114,6 +114,8 @@ def run_record(args: argparse.Namespace) -> int:
     if not args.output and not args.hashes:
         raise WrongCall("say where the trace goes with -o FILE, or ask for its digests with --hashes")
     with wrong_calls():
+        if args.output:
+            check_ending(args.output, (".safetensors",), "traces are", bare=True)
         arithmetic = reference(args)
         model = load(args.model, args.engine, key=args.key, strict=args.strict, allow_nonfinite=args.allow_nonfinite)
         for remark in model.card.notes:

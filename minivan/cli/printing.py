@@ -69,7 +69,12 @@ def console(narrowest: int = 0) -> Console:
     """
     from rich.console import Console
 
-    made = Console(highlight=False)
+    class Piped(Console):
+        def on_broken_pipe(self) -> None:
+            """rich would end the process with status 1, which is an answer here: nobody reads on, and the call was right."""
+            raise BrokenPipeError
+
+    made = Piped(highlight=False)
     made.width = max(made.width, narrowest) if sys.stdout.isatty() else WIDEST
     return made
 

@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.description = "List the weights that are here, bundled and fetched, or show what one checkpoint holds."
     actions = parser.add_subparsers(dest="action", metavar="ACTION", title="actions")
+    listed = "list the weights that are here, as weights alone does"
+    actions.add_parser("list", help=listed, description=listed)
     summary = "print what a checkpoint holds, and how it is understood"
     show = actions.add_parser("show", help=summary, description=summary)
     show.add_argument("file", metavar="FILE", help="a file of any kind that convert reads, or the name of weights here")

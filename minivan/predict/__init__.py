@@ -12,6 +12,7 @@ Importing it costs next to nothing: NumPy and Pillow are imported with the first
 from .ahead import Prepared, batches, prepare_ahead
 from .answers import Answer, Guess, Unusable, answers, classify, guesses, make_ready
 from .images import STANDARD_INPUT, Found, Images, find_images
+from .results import Results
 
 __all__ = [
     "STANDARD_INPUT",
@@ -20,6 +21,7 @@ __all__ = [
     "Guess",
     "Images",
     "Prepared",
+    "Results",
     "Unusable",
     "answers",
     "batches",

@@ -94,12 +94,16 @@ def answers(
     *,
     threads: int | None = None,
     how: Reading | None = None,
+    batch_size: int | None = None,
 ) -> Iterator[Answer | Unusable]:
-    """Yield what `classify` does for images that are found already. What is wrong with the call is raised at once."""
+    """Yield what `classify` does for images that are found already. What is wrong with the call is raised at once.
+
+    The network is given `batch_size` images at once, or fewer where they are large; by default as many as suit its engine.
+    """
     if not model.config.classes:
         raise ValueError(f"the weights {model.card.name} are a backbone without a head: they give features, not classes")
     _check_top_k(top_k)
-    size = 1 if model.engine.compile is None else at_once(model.card.preprocessing, BATCH)
+    size = at_once(model.card.preprocessing, batch_size or (1 if model.engine.compile is None else BATCH))
     ready = prepare_ahead(images, model.card.preprocessing, ahead=2 * size, threads=threads, how=how)
     return (answer for batch in batches(ready, size) for answer in _answer(model, batch, top_k))
 

@@ -83,7 +83,8 @@ def find_images(paths: Iterable[str | os.PathLike[str]], channels: int = 3) -> I
     """Return the images that paths name, in order, each once: folders are searched through and through, sorted by name.
 
     A path may be a file, a folder, an archive (.zip or .tar), a pattern as of `glob` ('photos/**/*.jpg') or '-' for standard
-    input. Links to folders are followed, each folder being searched once. A path that names nothing is returned with its
+    input. Links to folders are followed, each folder being searched once; those whose names begin with a dot are not searched
+    unless a path names them. A path that names nothing is returned with its
     fault, as is a folder or an archive that cannot be read: the others can still be used. Only a pipe that a path names itself
     is an image. In folders and archives a file is an image by the ending of its name, or, where that has none, by its first
     bytes; what is none, a link in a tar among it, is in `left_out`, but for what systems leave there themselves. `.npy` files
@@ -165,7 +166,8 @@ class _Search:
         """Tell whether a file is an image, by its name within the folder or by its first bytes; note one that is none."""
         parts = inside.replace(os.sep, "/").lower().split("/")
         name = parts[-1]
-        if name.startswith("._") or any(part in LEFT_BY_SYSTEMS for part in parts):
+        hidden = any(part.startswith(".") and part not in (".", "..") for part in parts[:-1])
+        if hidden or name.startswith("._") or any(part in LEFT_BY_SYSTEMS for part in parts):
             return False
         link = found.member is not None and found.member.method == LINK
         if not link and (name.endswith(self._endings()) or (not os.path.splitext(name)[1] and _begins_as_image(found))):

@@ -75,6 +75,8 @@ def test_folders_patterns_and_standard_input(run, tmp_path, monkeypatch):
     shutil.copy(EXAMPLES / "cat.jpg", tmp_path / "deep" / "er" / "CAT.JPG")
     shutil.copy(EXAMPLES / "coffee.jpg", tmp_path / "deep" / "coffee.jpg")
     (tmp_path / "deep" / "notes.txt").write_text("not an image, and not asked for")
+    (tmp_path / "deep" / ".hidden").mkdir()
+    shutil.copy(EXAMPLES / "cat.jpg", tmp_path / "deep" / ".hidden" / "cat.jpg")
     monkeypatch.chdir(tmp_path)
     status, out, err = run("classify", "deep", "--json", "--top-k", 1)
     assert (status, err) == (0, "minivan: 1 file is no image: notes.txt\n")
@@ -82,6 +84,8 @@ def test_folders_patterns_and_standard_input(run, tmp_path, monkeypatch):
     assert [len(r["top"]) for r in results(out)] == [1, 1]
     status, out, _ = run("classify", "deep/*.jpg", "deep", "--json")
     assert status == 0 and len(results(out)) == 2
+    status, out, _ = run("classify", "deep/.hidden", "--json", "--engine", "numpy")
+    assert status == 0 and len(results(out)) == 1, "it is searched where it is named"
     status, out, _ = run("classify", "-", "--json", stdin=(EXAMPLES / "coffee.jpg").read_bytes())
     assert results(out)[0]["image"] == "-" and results(out)[0]["top"][0]["label"].startswith("espresso")
 
@@ -234,7 +238,7 @@ socket.socket.connect = refuse
 from minivan.cli import main
 status = main(["classify", sys.argv[1], "--threads", "1"])
 others = {"torch", "onnx", "onnxruntime", "google.protobuf", "h5py", "openvino", "matplotlib", "hypothesis", "pytest"}
-others.add("pillow_heif")
+others |= {"pillow_heif", "pyarrow"}
 loaded = others & set(sys.modules)
 assert not loaded, loaded
 sys.exit(status)

@@ -22,6 +22,8 @@ GUESSED = (
     "if blocks are missing from the file, it is another network\n"
 )
 NAMED = "note: args names the model 'van_tiny', and its shape is not VAN-B0's: the tensors' own was taken\n"
+UNNAMED = "note: these weights have no class names: classes go by their numbers (convert --labels FILE names them)\n"
+UNSIZED = "note: these weights do not say their input size: 224 x 224 pixels are taken (another: convert --crop)\n"
 SOURCES = ["official.pth.tar", "official_legacy.pth.tar", "huggingface", "huggingface/pytorch_model.bin", "mmpretrain.pth"]
 
 
@@ -33,7 +35,8 @@ def test_convert_takes_every_layout_and_format(run, tmp_path, source):
     out = tmp_path / "net.safetensors"
     status, said, errors = run("convert", FILES / source, out)
     named = NAMED if source.startswith("official") else ""
-    assert status == 0 and errors == ("" if source.startswith("huggingface") else named + GUESSED)
+    guessed = "" if source.startswith("huggingface") else named + GUESSED
+    assert status == 0 and errors == guessed + ("" if "mm" in source else UNNAMED) + UNSIZED
     assert said.splitlines() == [
         f"{out}: VAN (8, 16, 24, 32) x (1, 1, 2, 1), 10 classes, 58,018 parameters, float32, {out.stat().st_size:,} bytes",
         f"sha256 {file_sha256(out)}",
@@ -105,7 +108,13 @@ def test_round_trip_to_the_authors_names(run, tmp_path, source):
     assert run("convert", FILES / source, own)[0] == 0
     status, _, errors = run("convert", own, back, "--to", "authors")
     eps = "note: the authors' code has LayerNorm eps 1e-06, these weights 1e-05\n"
-    assert status == 0 and errors == (eps if source == "mmpretrain.pth" else "")
+    lost = f"input size, mean and std: {back.name}.json does, which minivan reads beside it\n"
+    names = (
+        f"{eps}note: the tensors alone do not say class names, "
+        if "mm" in source
+        else f"{UNNAMED}note: the tensors alone do not say "
+    )
+    assert status == 0 and errors == names + lost
     tensors, expected = safetensors.numpy.load_file(back), read(FILES / source).tensors
     assert set(tensors) == set(expected)
     assert all(tensors[name].tobytes() == expected[name].tobytes() for name in expected)
@@ -117,7 +126,7 @@ def test_convert_says_what_a_person_should_know(run, tmp_path):
     status, _, errors = run("convert", source, tmp_path / "out")
     assert status == 0
     assert errors.startswith("note: 'state_dict_ema' was read, the averaged weights\nnote: ")
-    assert errors.endswith("float64 tensors were rounded to float32, the engines' type\n")
+    assert errors.endswith(f"float64 tensors were rounded to float32, the engines' type\n{UNNAMED}{UNSIZED}")
 
 
 @pytest.mark.parametrize(
@@ -130,6 +139,7 @@ def test_convert_says_what_a_person_should_know(run, tmp_path):
         (["FILES/config.json", "OUT"], "a text file"),
         (["FILES/official.pth.tar", "nowhere/OUT"], "nowhere"),
         (["FILES/official.pth.tar", "."], "."),
+        (["FILES/official.pth.tar", "OUT.pth"], "OUT.pth: it ends in .pth; weights are written as .safetensors"),
         (["FILES/official.pth.tar", "OUT", "--labels", "FILES/config.json"], "config.json: 1 labels for 10 classes"),
         (["FILES/official.pth.tar", "OUT", "--labels", "missing.txt"], "missing.txt: No such file"),
         (["FILES/official.pth.tar", "OUT", "--labels", "FILES/expected.npz"], "UTF-8"),
@@ -173,7 +183,7 @@ def test_a_wrong_call_of_convert_exits_2(run, flag):
 
 
 def test_convert_does_not_overwrite_its_source(run, tmp_path):
-    path = tmp_path / "net.pth"
+    path = tmp_path / "net.safetensors"
     shutil.copy(FILES / "official.pth.tar", path)
     status, _, errors = run("convert", path, path)
     assert status == 2 and "this is the file to be converted" in errors and file_sha256(path) == OFFICIAL_SHA256
@@ -186,7 +196,7 @@ def test_weights_lists_the_bundled_file(run):
     status, out, errors = run("weights")
     assert status == 0 and errors == ""
     lines = out.splitlines()
-    assert lines[0] == f"{BUNDLED.stem}: bundled, the default"
+    assert lines[0] == f"{BUNDLED.stem}: bundled, the default" and run("weights", "list") == (status, out, errors)
     assert [line.split()[0] for line in lines[1:7]] == ["version", "variant", "classes", "source", "file", "sha256"]
     rows = dict(line.split(maxsplit=1) for line in lines[1:7])
     assert (rows["version"], rows["variant"], rows["classes"], rows["sha256"]) == ("2", "b0", "200", file_sha256(BUNDLED))

@@ -6,12 +6,13 @@ import json
 import shutil
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from support import EXAMPLES
 
 from minivan import cli
-from minivan.cli.printing import complain, note, say, say_json
+from minivan.cli.printing import complain, console, note, say, say_json
 
 EVIL = "a\x1b[2Jb\x07\x9b\u202egnp.tac\u2028\ud800\U000e0001"
 
@@ -57,11 +58,22 @@ def test_a_hostile_name_of_weights_and_of_a_photo_is_shown_with_its_codes(tmp_pa
     photo, weights = (tmp_path / f"a\x1b[2J[bold]\u202e{ending}" for ending in ("b.jpg", "c.safetensors"))
     shutil.copy(EXAMPLES / "coffee.jpg", photo)
     shutil.copy(next((EXAMPLES.parent / "weights").glob("*.safetensors")), weights)
+    made = photo.with_suffix(".safetensors")
     for command in (
         ["classify", photo, "--weights", weights, "--engine", "numpy"], ["weights", "show", weights],
         ["explain", photo, "--json", "--weights", weights, "--method", "cam", "--size", "32", "--engine", "numpy"],
-        ["classify", photo, "--json", "--weights", weights, "--engine", "numpy"], ["convert", weights, photo],
+        ["classify", photo, "--json", "--weights", weights, "--engine", "numpy"], ["convert", weights, made],
     ):  # fmt: skip
         status, out, err = run(*command)
         assert status == 0 and not obeyed(out + err), (command, out, err)
         assert "[2J[bold]" in out
+
+
+def test_a_table_whose_reader_goes_away_is_no_error():
+    def gone(*_):
+        raise BrokenPipeError
+
+    made = console()
+    made.file = SimpleNamespace(write=gone, flush=gone, encoding="utf-8", isatty=lambda: False)
+    with pytest.raises(BrokenPipeError):
+        made.print("x")

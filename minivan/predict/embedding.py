@@ -1,0 +1,58 @@
+"""Photos as vectors: what the network has found before it names a class."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from typing import TYPE_CHECKING, NamedTuple
+
+from .ahead import Prepared, at_once, batches, prepare_ahead
+from .answers import BATCH
+from .images import Found
+
+if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
+
+    from ..image import Reading
+    from ..van import VAN
+
+
+class Embedded(NamedTuple):
+    """One image's features, or why it has none."""
+
+    image: str
+    features: npt.NDArray[np.float32] | None  # (C,)
+    fault: str = ""
+    notes: tuple[str, ...] = ()
+
+
+def pooled(model: VAN, x: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+    """Return the last stage's output after its LayerNorm, averaged over all places: float32 (N, C) for images (N, C_in, H, W).
+
+    That is what the head of the network reads, and what timm gives for `num_classes=0`.
+    """
+    import numpy as np
+
+    return np.asarray(model.features(x)[-1].mean(axis=(2, 3), dtype=np.float64), np.float32)
+
+
+def embed(
+    model: VAN,
+    images: Iterable[Found],
+    *,
+    batch_size: int | None = None,
+    threads: int | None = None,
+    how: Reading | None = None,
+) -> Iterator[Embedded]:
+    """Yield each image's pooled features, in order; arguments as for `minivan.predict.answers`."""
+    size = at_once(model.card.preprocessing, batch_size or (1 if model.engine.compile is None else BATCH))
+    ready = prepare_ahead(images, model.card.preprocessing, ahead=2 * size, threads=threads, how=how)
+    return (embedded for batch in batches(ready, size) for embedded in _embedded(model, batch))
+
+
+def _embedded(model: VAN, batch: list[Prepared]) -> list[Embedded]:
+    import numpy as np
+
+    usable = [image.x for image in batch if image.x is not None]
+    features = iter(pooled(model, np.stack(usable)) if usable else ())
+    return [Embedded(p.name, None if p.x is None else next(features), p.fault, p.notes) for p in batch]

@@ -1,0 +1,101 @@
+"""A run over many images whose answers go into a file, and which may be interrupted and resumed."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections import deque
+from collections.abc import Iterable, Iterator
+from typing import TYPE_CHECKING, Any
+
+from . import table
+from .answers import Answer, Unusable, answers
+from .identity import identity, plain
+from .images import Found
+from .journal import Journal, Stamp, stamp
+
+if TYPE_CHECKING:
+    from types import TracebackType
+
+    from ..image import Reading
+    from ..van import VAN
+
+
+class Results:
+    """What a network says of images, on its way into the file `output` (.csv, .jsonl or .parquet).
+
+    Until `write` has written it, all answers lie in `output`.partial, which a later run of the same weights and options takes
+    up with `resume`. `todo` are the images to be answered, `kept` is how many had been. Raises ValueError for another ending,
+    for a file of an interrupted run that is not to be resumed, or was begun otherwise; OSError.
+
+    >>> with Results(minivan.load(), find_images(["photos"]), "results.csv") as results:  # doctest: +SKIP
+    ...     for answer in results.answers():
+    ...         print(answer)
+    ...     results.write()
+    """
+
+    def __init__(
+        self,
+        model: VAN,
+        images: Iterable[Found],
+        output: str | os.PathLike[str],
+        top_k: int = 5,
+        how: Reading | None = None,
+        resume: bool = False,
+    ) -> None:
+        table.check(output)
+        self.model, self.output, self.top_k, self.how = model, output, top_k, how
+        self.about = about(model, top_k, how)
+        self.journal = Journal(output, self.about)
+        self.todo = self.journal.begin(images, resume)
+        self.kept = self.journal.rows_added
+
+    def answers(self, batch_size: int | None = None, threads: int | None = None) -> Iterator[Answer | Unusable]:
+        """Yield what `minivan.predict.answers` does for the images to be answered, each as soon as its row is kept."""
+        stamps = deque[Stamp | None]()
+
+        def stamped() -> Iterator[Found]:
+            for image in self.todo:
+                stamps.append(stamp(image))  # before it is read: who changes it later makes it another
+                yield image
+
+        found = answers(self.model, stamped(), self.top_k, threads=threads, how=self.how, batch_size=batch_size)
+        for answer in found:
+            self.journal.add(row(answer, self.model), stamps.popleft())
+            yield answer
+
+    def write(self) -> None:
+        """Write the file, whole; nothing else is left then. Raises OSError where that cannot be: then all answers stay."""
+        table.write(self.output, self.journal.rows(), min(self.top_k, self.model.config.classes), self.about)
+        self.journal.end()
+
+    def __enter__(self) -> Results:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None) -> None:
+        self.journal.close()
+
+
+def row(answer: Answer | Unusable, model: VAN) -> dict[str, Any]:
+    """Return an answer as JSON knows it, with the fault that it has not; for an image without one, the fault alone."""
+    if isinstance(answer, Answer):
+        return {**answer.as_dict(), "fault": None}
+    card = model.card
+    return {
+        "image": answer.image, "model": card.name, "engine": model.engine.name, "milliseconds": None, "top": [], "sure": None,
+        "version": card.version, "activation": card.activation, "notes": [], "fault": answer.fault,
+    }  # fmt: skip
+
+
+def about(model: VAN, top_k: int, how: Reading | None) -> dict[str, Any]:
+    """Return all that decides what an answer is, but for the image."""
+    from ..image import Reading
+
+    card = model.card
+    labels = hashlib.sha256(json.dumps(card.labels).encode()).hexdigest()
+    options = {
+        "engine": model.engine.name, "top_k": top_k, "activation": card.activation, "not_sure": card.not_sure,
+        "labels": labels, "reading": (how or Reading())._asdict(),
+    }  # fmt: skip
+    return plain({"minivan": "answers", **identity(model), **options})
