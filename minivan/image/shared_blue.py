@@ -17,7 +17,7 @@ from PIL import Image
 from .bounds import patches
 from .spaces import COLUMNS, CURVES, SRGB, Numbers, encoded
 
-PART = 1 << 15  # pixels that are changed at once: what is held of them, and the tables, stay in a processor's cache
+PART = 1 << 16  # pixels that are changed at once: what is held of them, and the tables, stay in a processor's cache
 VALUES, PAIRS = 1 << 8, 1 << 16  # of a byte, and of two
 FAINT = 1e-4  # of all light, which is a third of a level where sRGB is steepest
 WIDEST = 4.0  # of the sums, of all light: a 16-bit unit is then a fifth of such a level
