@@ -28,6 +28,8 @@ def distances(a: Float32, b: Float32, steps: npt.NDArray[np.uint32]) -> Float64:
     float32 lie from each a to its b; of blocks with NaN or infinities that is to be written over.
     """
     a, b = float32(a), float32(b)
+    if not a.shape == b.shape == steps.shape:  # what a kernel reads outside of an array is anything
+        raise ValueError(f"arrays of one size are needed, got {a.shape}, {b.shape} and {steps.shape}")
     rows = np.empty((-(-a.size // BLOCK), 8))
     with launch.lock, launch:
         _distances(a, b, a.view(np.int32), b.view(np.int32), steps, rows)
@@ -78,6 +80,8 @@ def errors(a: Float32, b: Float32, r: Float32, squares: Float64) -> Float64:
     The sums of a^2, r^2, (b - r)^2, (r - a)^2, and of what `squares` (256,) has for the exponent of each r.
     """
     a, b, r = float32(a), float32(b), float32(r)
+    if not (a.shape == b.shape == r.shape and squares.shape == (256,)):
+        raise ValueError(f"arrays of one size are needed, got {a.shape}, {b.shape} and {r.shape}")
     rows = np.empty((-(-r.size // BLOCK), 5))
     with launch.lock, launch:
         _errors(a, b, r, r.view(np.int32), squares, rows)

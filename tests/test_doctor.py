@@ -92,7 +92,7 @@ def test_another_direction_of_rounding_is_found():
     assert wrong(f"{ROUND_UP}\nfrom minivan import floating\nfloating.SUPPORTED = False") == ["arithmetic"]
 
 
-@pytest.mark.once
+@pytest.mark.slow
 @pytest.mark.torch
 def test_numbers_that_are_flushed_to_zero_are_found():
     flush = "import torch; assert torch.set_flush_denormal(True)"

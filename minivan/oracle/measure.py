@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
+from types import ModuleType
 
 import numpy as np
 import numpy.typing as npt
 
-from ..checks import Floating
+from ..checks import Float64, Floating
+from ..errors import CannotCompute, NoCompiler
 from .tolerance import Tolerance
 from .ulp import distance, same_bits
 
@@ -94,6 +97,20 @@ def measure(
     )  # fmt: skip
 
 
+def compiled(rows: Callable[[ModuleType], Float64]) -> list[list[float]] | None:
+    """Return the rows that a kernel of minivan.differences makes; None where NumPy has to do without it.
+
+    That is where Numba is not there or compiles nothing, and where this process cannot start its threads.
+    """
+    try:
+        from .. import differences  # Numba takes its time to be imported
+        from ..jit import compiles
+
+        return rows(differences).tolist() if compiles() else None
+    except (NoCompiler, CannotCompute):
+        return None
+
+
 class _Measures:
     """What a layer's measures are made of, taken piece by piece: whole layers in float64 would take gigabytes."""
 
@@ -106,10 +123,14 @@ class _Measures:
         self.steps = np.empty(size, np.uint32)  # how many numbers of the format lie from ours to theirs
 
     def add_compiled(self, a: Floating, b: Floating) -> None:
-        """Measure float32 numbers; pieces with NaN or infinities are left to `add`."""
-        from .. import differences as d  # Numba takes its time to be imported
+        """Measure float32 numbers; pieces with NaN or infinities are left to `add`, and all where nothing is compiled."""
+        rows = compiled(lambda kernels: kernels.distances(a, b, self.steps))
+        if rows is None:
+            self.add(0, a, b)
+            return
+        from .. import differences as d
 
-        for block, row in enumerate(d.distances(a, b, self.steps).tolist()):
+        for block, row in enumerate(rows):
             begin = block * d.BLOCK
             if not math.isfinite(row[d.SIGNAL] + row[d.OTHER]):
                 self.add(begin, a[begin : begin + d.BLOCK], b[begin : begin + d.BLOCK])

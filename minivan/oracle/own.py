@@ -30,7 +30,7 @@ from ..paths import INPUT
 from .cancellation import allowed
 from .compare import Report
 from .faults import scale_at
-from .measure import COMPILED, PIECE, Row, decibels
+from .measure import COMPILED, PIECE, Row, compiled, decibels
 from .precision import coarser, step
 from .replay import Call, Replay, Run, watch
 from .sketch import Sketch, sketch
@@ -125,12 +125,12 @@ def _row(row: Row, trace: Layers, theirs: Floating, right: Floating, tried: Laye
     form = unit_of(row)
     found = _Errors(form)
     b, r = theirs.reshape(-1), right.reshape(-1)
-    compiled = row.path not in tried and r.dtype == b.dtype == np.float32 and r.size >= COMPILED
+    large = row.path not in tried and r.dtype == b.dtype == np.float32 and r.size >= COMPILED
     for begin in range(0, r.size, GROUP):
         end = min(begin + GROUP, r.size)
         ours = trace.piece(row.path, begin, end)
         computed = ours if row.path == INPUT else r[begin:end]
-        if compiled and ours.dtype == computed.dtype == np.float32:
+        if large and ours.dtype == computed.dtype == np.float32:
             found.add_compiled(ours, b[begin:end], computed)
         else:
             found.add(ours, b[begin:end], computed, tried.piece(row.path, begin, end) if row.path in tried else None)
@@ -163,10 +163,14 @@ class _Errors:
     broken: bool = field(default=False)  # whether the port has NaN or infinities where a right layer has numbers
 
     def add_compiled(self, ours: Floating, theirs: Floating, right: Floating) -> None:
-        """Add float32 numbers; pieces with NaN or infinities are left to `add`."""
-        from .. import differences as d  # Numba takes its time to be imported
+        """Add float32 numbers; pieces with NaN or infinities are left to `add`, and all where nothing is compiled."""
+        rows = compiled(lambda kernels: kernels.errors(ours, theirs, right, squares(self.form)))
+        if rows is None:
+            self.add(ours, theirs, right)
+            return
+        from .. import differences as d
 
-        for block, row in enumerate(d.errors(ours, theirs, right, squares(self.form)).tolist()):
+        for block, row in enumerate(rows):
             piece = slice(block * d.BLOCK, (block + 1) * d.BLOCK)
             if not math.isfinite(sum(row)):
                 self.add(ours[piece], theirs[piece], right[piece])

@@ -75,7 +75,7 @@ def test_threads_and_batch_change_no_bit():
 def configurations():
     """The least instruction set and this machine's own, as users have them; by hand all others, and less optimisation."""
     for optimisation, level in itertools.product(("3", "1"), levels()):
-        mark = {("3", "host"): pytest.mark.slow, ("3", "x86-64"): pytest.mark.once}.get((optimisation, level), pytest.mark.long)
+        mark = {("3", "host"): pytest.mark.slow, ("3", "x86-64"): pytest.mark.slow}.get((optimisation, level), pytest.mark.long)
         yield pytest.param(level, optimisation, marks=mark)
 
 
@@ -86,7 +86,7 @@ def test_every_network_in_every_configuration(tmp_path, level, optimisation):
     check(output, level, 4 * len(reproduce.USUAL))
 
 
-@pytest.mark.once
+@pytest.mark.slow
 def test_the_optimiser_changes_no_bit(tmp_path):
     """Level 0 leaves the loops as they are written; 3, the default, is what every other test here runs."""
     output = reproduce_in_a_fresh_process(tmp_path, "tiny", "bundled", "b0", "tiny-float16", "--no-batch", NUMBA_OPT="0")

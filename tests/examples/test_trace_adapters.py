@@ -18,7 +18,7 @@ from minivan.checkpoint import Weights, write
 from minivan.oracle import recorded, trace
 from minivan.van import VAN
 
-SLOW = pytest.mark.once  # each in a process of its own, which imports PyTorch
+SLOW = pytest.mark.slow  # each in a process of its own, which imports PyTorch
 ADAPTERS = ROOT / "examples" / "trace_adapters"
 MODEL = """
 import sys

@@ -188,7 +188,7 @@ def test_an_engine_without_derivatives_says_so_before_it_computes(small):
             assert_bit_equal(method, values, expected[path])
 
 
-@pytest.mark.once
+@pytest.mark.slow
 def test_the_numpy_engine_gives_the_same_maps(small):
     x, model = images(2, 40), VAN(SMALL, small.tensors, "numpy")
     for method in explain.METHODS:

@@ -6,6 +6,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from minivan import differences, jit
+from minivan.errors import CannotCompute, NoCompiler
 from minivan.oracle import measure as module
 from minivan.oracle.measure import COMPILED, PIECE, SAMPLED, kth_largest, measure
 from minivan.oracle.tolerance import Tolerance
@@ -43,6 +45,20 @@ def test_many_finite_float32_numbers_are_measured_as_all_others_are(tolerance):
         sums = {"snr_db": other.snr_db, "cosine": other.cosine}
         assert (row.snr_db, row.cosine) == pytest.approx((other.snr_db, other.cosine), rel=1e-12)
         assert repr(replace(row, **sums)) == repr(other)
+
+
+@pytest.mark.parametrize("failing", [NoCompiler("no Numba"), CannotCompute("a fork"), None])
+def test_large_layers_are_measured_where_nothing_can_be_compiled(monkeypatch, failing):
+    ours = np.random.default_rng(0).normal(size=COMPILED).astype(np.float32)
+    theirs = ours * np.float32(1 + 1e-6)
+    expected = measure(0, "layer", ours, theirs.astype(np.float64), "float32", Tolerance(1e-5))
+
+    def fails(*arrays):
+        raise failing or AssertionError("a kernel was run as Python")
+
+    monkeypatch.setattr(differences, "distances", fails)
+    monkeypatch.setattr(jit, "compiles", lambda: failing is not None)
+    assert repr(measure(0, "layer", ours, theirs, "float32", Tolerance(1e-5))) == repr(expected)
 
 
 def test_the_kth_largest_is_that_of_all_numbers():
