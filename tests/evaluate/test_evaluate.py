@@ -107,6 +107,9 @@ def test_what_an_interruption_leaves_is_gone_on_with(made, model, tmp_path, monk
     def stop(images):
         nonlocal seen
         seen += images
+        if seen == 1:
+            with pytest.raises(ValueError, match=r"journal\.jsonl is being written by another run"):
+                evaluate(model, root / "photos", journal=tmp_path)
         if seen == 5:
             raise KeyboardInterrupt
 
@@ -138,6 +141,12 @@ def test_what_an_interruption_leaves_is_gone_on_with(made, model, tmp_path, monk
     journal.write_bytes(kept.replace(b'{"image": 3', b'{"image": 30'))
     with pytest.raises(ValueError, match="damaged line"):
         evaluate(model, root / "photos", journal=tmp_path)
+    journal.write_bytes(b"somebody's own")
+    with pytest.raises(ValueError, match=r"journal\.jsonl is no journal of an evaluation"):
+        evaluate(model, root / "photos", journal=tmp_path)
+    assert journal.read_bytes() == b"somebody's own"
+    journal.write_bytes(kept[:20])  # killed while it began
+    assert evaluate(model, root / "photos", journal=tmp_path).top1 == whole.top1
 
 
 def test_weights_of_one_file_are_told_apart(made, model):
