@@ -21,7 +21,7 @@ from .arguments import (
     wrong_calls,
 )
 from .classify import progress
-from .printing import complain, console, note, say, say_json, utf8
+from .printing import complain, console, note, note_all, say, say_json, utf8
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -82,6 +82,8 @@ def run(args: argparse.Namespace) -> int:
         raise
     for place, fault in sorted(found.faults.items()):
         complain(f"{found.paths[place]}: {advised(fault)}")
+    for place, said in sorted(found.remarks.items()):
+        note_all(found.paths[place], said)
     for remark in remarks:
         note(remark)
     if args.json:
@@ -179,6 +181,9 @@ def _confused(found: Evaluation, name: int) -> tuple[str, Table]:
 def _comparison(found: Evaluation) -> Iterator[str]:
     """Yield lines on how often another network, engine or port says the same, and where it does not."""
     said, told = found.agreement, found.as_dict()["against"]
+    if not said.same.of:
+        yield " nothing to compare: it says nothing of the images that were judged"
+        return
     yield f" same first class {said.same.rate:.1%} ({_interval(said.same)}), {said.same.count:,} of {said.same.of:,}"
     yield f" top-1 there {told['top1']['rate']:.1%}"
     yield f" right: both {said.both:,}, only here {said.first:,}, only there {said.second:,}, neither {said.neither:,}"

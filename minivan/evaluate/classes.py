@@ -20,24 +20,62 @@ def indices(labels: Iterable[str], card: Card, classes: int, skip_unknown: bool 
     """Return the index of the class that each label means, by WordNet id, name or index; labels that mean none are left out.
 
     A name may be one of several that a class has, in any case, with `_` for a blank. Raises UnknownClasses unless
-    `skip_unknown`, and always where no label means a class; ValueError for a name that several classes share.
+    `skip_unknown`, and always where no label means a class; ValueError for a name or an id that several classes share, and
+    for a number that is the index of one class and the name of another.
     """
     counted = Counter(label for label in labels if label)
-    wnids = {label.wnid: index for index, label in enumerate(card.labels) if label.wnid}
+    wnids = Counter(label.wnid for label in card.labels)
+    unique = {label.wnid: index for index, label in enumerate(card.labels) if label.wnid and wnids[label.wnid] == 1}
     found, unknown = dict[str, int](), dict[str, str]()
     for label in counted:
-        if label in wnids:
-            found[label] = wnids[label]
+        if label in unique and not label.isdecimal():
+            found[label] = unique[label]
             continue
         try:
-            found[label] = choose(label.replace("_", " "), card.labels, classes)
+            found[label] = _meant(label, card, classes)
+        except _Ambiguous:
+            raise
         except ValueError as error:
-            if str(error).startswith("several"):
-                raise
             unknown[label] = str(error)
     if unknown and (not found or not skip_unknown):
         raise UnknownClasses(_said(unknown, counted, card, bool(found)))
     return found
+
+
+class _Ambiguous(ValueError):
+    """A label that means several classes."""
+
+
+def _meant(label: str, card: Card, classes: int) -> int:
+    """Return the index of the class that a label means. _Ambiguous for one that means several, ValueError for none."""
+    wanted = " ".join(label.lower().split())
+    if wanted.removeprefix("-").isdecimal():
+        return _numbered(wanted, card, classes)
+    spellings = dict.fromkeys([label, label.replace("_", " ")])  # a name may have the `_` itself
+    for spelling in spellings:
+        try:
+            return choose(spelling, card.labels, classes)
+        except ValueError as error:
+            if str(error).startswith("several"):
+                raise _Ambiguous(str(error)) from None
+            unknown = error
+    raise unknown
+
+
+def _numbered(number: str, card: Card, classes: int) -> int:
+    """Return the class that a number means: by its index, or by its name where no class has that index."""
+    named = [
+        index
+        for index, label in enumerate(card.labels)
+        if number in (label.wnid, *(name.strip() for name in label.name.split(",")))
+    ]
+    if not named:
+        return choose(number, card.labels, classes)
+    meant = sorted({*named, int(number)}) if 0 <= int(number) < classes else named
+    if len(meant) > 1:
+        others = " and ".join(f"class {index}, {quote(card.label(index).short)}" for index in meant)
+        raise _Ambiguous(f"{quote(number)} is an index and a name, of {others}: give labels that mean one class each")
+    return meant[0]
 
 
 def _said(unknown: dict[str, str], counted: Counter[str], card: Card, some: bool) -> str:

@@ -16,6 +16,7 @@ import numpy as np
 
 from .. import __version__
 from ..errors import quote
+from ..image import Reading
 from ..predict import Prepared, batches, make_ready, prepare_ahead
 from ..predict.ahead import at_once
 from ..predict.answers import BATCH
@@ -28,7 +29,6 @@ from .rivals import Rival, identity_of, rival
 
 if TYPE_CHECKING:
     from ..checks import Float32
-    from ..image import Reading
     from ..van import VAN
 
 DIGITS = 16  # of a SHA-256: as many as tell two apart
@@ -65,7 +65,7 @@ def evaluate(
     meant = indices((example.label for example in labelled.examples), model.card, model.config.classes, skip_unknown)
     kept = [example for example in labelled.examples if example.label in meant or not example.label]
     other = None if against is None else rival(against, model)
-    work = _Work(model, kept, np.array([meant.get(example.label, -1) for example in kept], np.int64), other)
+    work = _Work(model, kept, np.array([meant.get(example.label, -1) for example in kept], np.int64), other, how or Reading())
     if other is not None:
         other.check(work.paths)
     with contextlib.ExitStack() as stack:
@@ -77,7 +77,7 @@ def evaluate(
             kept_lines, done = stack.enter_context(opened(Path(journal), work.identity()))
             work.restore(done)
             advance(len(done))
-        for lines in work.run(threads, how):
+        for lines in work.run(threads):
             if kept_lines is not None:
                 kept_lines.add(lines)
             advance(len(lines))
@@ -87,7 +87,7 @@ def evaluate(
     skipped = Counter(example.label for example in labelled.examples if example.label and example.label not in meant)
     return Evaluation(
         labelled.name, model.card, model.config.classes, str(model), model.engine.name, work.paths, work.targets, work.answers,
-        work.faults, work.seconds, skipped, labelled.notes, work.compared(),
+        work.faults, work.seconds, skipped, labelled.notes, work.compared(), work.remarks,
     )  # fmt: skip
 
 
@@ -99,6 +99,8 @@ class _Work:
     examples: Sequence[Example]
     targets: np.ndarray[Any, np.dtype[np.int64]]
     rival: Rival | None
+    how: Reading
+    remarks: dict[int, Sequence[str]] = field(default_factory=dict)
     faults: dict[int, str] = field(default_factory=dict)
     seconds: float = 0.0
 
@@ -119,6 +121,7 @@ class _Work:
             "engine": self.model.engine.name,
             "activation": self.model.card.activation,
             "preprocessing": asdict(self.model.card.preprocessing),
+            "reading_of_photos": self.how._asdict(),
             "comparison": None if self.rival is None else f"{self.rival.name} ({self.rival.identity[:DIGITS]})",
         }
 
@@ -144,11 +147,13 @@ class _Work:
         if not (0 <= answer.top < self.model.config.classes and 0 <= answer.probability <= 1):
             raise ValueError
         self.answers.put(place, answer)
+        if line.get("notes"):
+            self.remarks[place] = [str(remark) for remark in line["notes"]]
         if line.get("other") is not None:
             *other, self.apart[place] = line["other"]
             self.others.put(place, Said(*other))
 
-    def run(self, threads: int | None, how: Reading | None) -> Iterator[list[dict[str, Any]]]:
+    def run(self, threads: int | None) -> Iterator[list[dict[str, Any]]]:
         """Judge the images that are not done, a batch at a time; yield each batch's lines for the journal."""
         places = [i for i in range(len(self.examples)) if not self.answers.given[i] and i not in self.faults]
         if not places:
@@ -157,13 +162,14 @@ class _Work:
         usual = self.model.card.preprocessing
         size = 1 if self.model.engine.compile is None else at_once(usual, BATCH)
         images = [self.examples[i].image for i in places]
-        own = prepare_ahead(images, usual, ahead=2 * size, threads=threads, how=how)
+        own = prepare_ahead(images, usual, ahead=2 * size, threads=threads, how=self.how)
         wanted = self.rival.preprocessing if self.rival else None
         if wanted in (None, usual):
             pairs: Iterator[tuple[Prepared, Prepared]] = ((x, x) for x in own)
         else:  # the rival sees the same photos, prepared in its own way
             assert wanted is not None
-            pairs = zip(own, prepare_ahead(images, wanted, ahead=2 * size, threads=threads, how=how), strict=True)
+            others = prepare_ahead(images, wanted, ahead=2 * size, threads=threads, how=self.how)
+            pairs = zip(own, others, strict=True)
         start = time.perf_counter()
         for batch in batches(zip(places, pairs, strict=True), size):
             found = self._judged([(place, *both) for place, both in batch], start)
@@ -184,14 +190,14 @@ class _Work:
         for place, own, other in batch:
             if own.x is None or other.x is None:
                 lines.append({"image": place, "fault": own.fault or other.fault, "seconds": share})
-        for (place, _, _), row, beside in zip(usable, logits, others, strict=True):
+        for (place, own, _), row, beside in zip(usable, logits, others, strict=True):
             answer, compared = said(self.model.card, row, int(self.targets[place])), None
             if self.rival is not None and beside is not None:
                 if not np.isfinite(beside).all():
                     raise ValueError(f"{self.rival.name}: {quote(self.paths[place])}: logits that are no numbers")
                 apart = float(np.abs(row.astype(np.float64) - beside).max())
                 compared = [*said(self.rival.card, beside, int(self.targets[place])), apart]
-            lines.append({"image": place, "said": [*answer], "other": compared, "seconds": share})
+            lines.append({"image": place, "said": [*answer], "other": compared, "seconds": share, "notes": own.notes})
         return lines
 
     def _asked(self, usable: list[tuple[int, Prepared, Prepared]]) -> Sequence[Float32 | None]:

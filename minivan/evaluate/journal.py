@@ -15,6 +15,7 @@ from typing import Any, BinaryIO
 
 from .. import input
 from ..errors import quote
+from ..predict.journal import lock
 
 NAME = "journal.jsonl"
 MOST_BYTES = 4 << 30
@@ -28,7 +29,7 @@ class Journal:
 
     def add(self, lines: list[dict[str, Any]]) -> None:
         """Add lines, and hand them to the system at once."""
-        self._file.write(b"".join(json.dumps(line, allow_nan=False).encode() + b"\n" for line in lines))
+        self._file.write(b"".join(_line(line) for line in lines))
         self._file.flush()
 
 
@@ -36,14 +37,16 @@ class Journal:
 def opened(folder: Path, identity: Mapping[str, Any]) -> Iterator[tuple[Journal, list[dict[str, Any]]]]:
     """Open the journal of a folder, or begin it; give it with the lines that it has already.
 
-    Raises ValueError where it is that of another evaluation, saying in what, or where it is damaged; OSError where it cannot be
-    read or written.
+    Raises ValueError where it is that of another evaluation, saying in what, where another process writes it, or where it is
+    damaged or no journal; OSError where it cannot be read or written.
     """
     path = folder / NAME
-    kept, lines = _read(path, identity) if os.path.lexists(path) else (0, [])
-    with open(path, "r+b" if kept else "wb") as file:
-        file.seek(kept)
-        file.truncate()
+    if os.path.lexists(path) and not os.path.isfile(path):
+        raise ValueError(f"{path} is no file: choose another folder")
+    with open(path, "a+b") as file:
+        lock(file, path)
+        kept, lines = _read(path, identity)
+        file.truncate(kept)
         journal = Journal(file)
         if not kept:
             journal.add([dict(identity)])
@@ -54,6 +57,8 @@ def _read(path: Path, identity: Mapping[str, Any]) -> tuple[int, list[dict[str, 
     """Return how many bytes of a journal are whole lines, and the lines behind the first."""
     data = input.read(path, MOST_BYTES, pipe=False)
     kept = data.rfind(b"\n") + 1
+    if not kept and not _line(identity).startswith(data):  # nor is it a first line that is torn
+        raise ValueError(f"{path} is no journal of an evaluation: choose another folder")
     lines = []
     for number, line in enumerate(data[:kept].splitlines(), start=1):
         try:
@@ -66,6 +71,10 @@ def _read(path: Path, identity: Mapping[str, Any]) -> tuple[int, list[dict[str, 
     if lines:
         _check(path, lines[0], json.loads(json.dumps(dict(identity))))
     return kept, lines[1:]
+
+
+def _line(value: Mapping[str, Any]) -> bytes:
+    return json.dumps(dict(value), allow_nan=False).encode() + b"\n"
 
 
 def _check(path: Path, found: dict[str, Any], wanted: dict[str, Any]) -> None:

@@ -60,6 +60,7 @@ class Evaluation:
     skipped: Mapping[str, int] = field(default_factory=dict)  # labels that are no class of the weights -> their images
     notes: Sequence[str] = ()  # what a person should know of how the dataset was read
     against: Compared | None = None
+    remarks: Mapping[int, Sequence[str]] = field(default_factory=dict)  # place -> what to know of how that photo was read
 
     @cached_property
     def judged(self) -> Mask:

@@ -7,7 +7,6 @@ import importlib
 import json
 import os
 import zipfile
-import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,8 +19,11 @@ from .. import input, npy
 from ..card import Card, Label, Preprocessing, file_sha256
 from ..checkpoint import load
 from ..engines import ENGINES
-from ..errors import quote, reason
+from ..errors import printable, quote, reason
+from ..input import amount
+from ..oracle.arrays import ENCRYPTED, METHODS, PER_BYTE, UNPACKED
 from ..predict import make_ready
+from ..predict.identity import identity
 
 if TYPE_CHECKING:
     from ..van import VAN
@@ -30,7 +32,7 @@ Float32 = npt.NDArray[np.float32]
 
 LOGITS = (".npy", ".npz", ".jsonl")
 LARGEST_LINE = 16 << 20  # bytes of one image's logits as JSON
-MOST_BYTES = 64 << 30
+LARGEST_ARRAY = 16 << 20  # bytes of one image's logits in an .npz
 
 
 class Rival(Protocol):
@@ -61,7 +63,7 @@ class Network:
     def __post_init__(self) -> None:
         self.card = self.model.card
         self.preprocessing: Preprocessing | None = self.card.preprocessing
-        self.identity = identity_of(self.model)
+        self.identity = _identity(self.model)
 
     def check(self, paths: Sequence[str]) -> None:
         make_ready(self.model)
@@ -228,17 +230,35 @@ def _recorded(name: str, model: VAN) -> Recorded:
 
 
 def _arrays(name: str) -> dict[str, npt.NDArray[Any]]:
-    """Return the arrays of an .npz file under their names."""
+    """Return the arrays of an .npz file under their names; nothing is unpacked that is larger than logits can be."""
     found = dict[str, npt.NDArray[Any]]()
     with input.opened(name) as file, input.named(name):
+        size = os.fstat(file.fileno()).st_size
         try:
             with zipfile.ZipFile(file) as archive:
-                for each in archive.infolist():
+                members = archive.infolist()
+                _check_sizes(members, UNPACKED + PER_BYTE * size)
+                for each in members:
                     with archive.open(each) as member:
                         found[each.filename.removesuffix(".npy")] = npy.read(member, each.file_size)
-        except (zipfile.BadZipFile, zlib.error, EOFError, RuntimeError) as error:
-            raise ValueError(reason(error)) from None
+        except (OSError, MemoryError):
+            raise
+        except Exception as error:  # zipfile and zlib meet hostile bytes with NotImplementedError, struct.error and more
+            raise ValueError(printable(reason(error))) from None
     return found
+
+
+def _check_sizes(members: Sequence[zipfile.ZipInfo], limit: int) -> None:
+    """Raise ValueError for records that are packed as NumPy packs none, or that say that they are too large."""
+    for each in members:
+        if each.compress_type not in METHODS or each.flag_bits & ENCRYPTED:
+            raise ValueError(f"{quote(each.filename)} is packed in another way than NumPy packs: save it with numpy.savez")
+        if each.file_size > LARGEST_ARRAY:
+            raise ValueError(
+                f"{quote(each.filename)} takes {amount(each.file_size)}; logits take {amount(LARGEST_ARRAY)} at most"
+            )
+    if (wanted := sum(each.file_size for each in members)) > limit:
+        raise ValueError(f"arrays of {amount(wanted)}; from a file of its size at most {amount(limit)} are unpacked")
 
 
 def _lines(file: IO[bytes]) -> dict[str, npt.NDArray[Any]]:
@@ -250,16 +270,18 @@ def _lines(file: IO[bytes]) -> dict[str, npt.NDArray[Any]]:
         try:
             entry = json.loads(line)
             found[str(entry["path"])] = np.array(entry["logits"], np.float32)
-        except (ValueError, TypeError, KeyError, RecursionError):
+        except (ValueError, TypeError, KeyError, RecursionError, OverflowError):
             raise ValueError(f'line {number} is not {{"path": ..., "logits": [...]}}') from None
     return found
 
 
 def identity_of(model: VAN) -> str:
-    """Return what tells a model's weights from others: the SHA-256 of their file, or of their numbers."""
-    if model.card.file:
-        return model.card.sha256
-    digest = hashlib.sha256()
-    for name, tensor in sorted(model.tensors.items()):
-        digest.update(name.encode() + np.ascontiguousarray(tensor).tobytes())
-    return digest.hexdigest()
+    """Return what tells a model's weights from others, those of the same file too: the SHA-256 of their shape and numbers."""
+    digest: str = identity(model)["sha256"]
+    return digest
+
+
+def _identity(model: VAN) -> str:
+    """Return what tells a model that is compared with from others: its weights, how it sees images, and what computes it."""
+    said = [identity(model), model.card.activation, model.engine.name]
+    return hashlib.sha256(json.dumps(said).encode()).hexdigest()

@@ -61,16 +61,16 @@ class Journal:
         images = list(images)
         if not os.path.lexists(self.path):
             self._file = open(self.path, "xb", buffering=0)  # noqa: SIM115 - `close` closes it
-            _lock(self._file, self.path)
+            lock(self._file, self.path)
             self._append(self.about)
             return images
         if not resume:
             raise ValueError(f"{self.path} is what an interrupted run has done: --resume goes on with it, or delete it")
         with open(place(self.path), "rb+") as old:
-            _lock(old, self.path)
+            lock(old, self.path)
             seen = self._compact({_key(image.name, stamp(image)) for image in images})
             self._file = open(self.path, "ab", buffering=0)  # noqa: SIM115 - `close` closes it
-            _lock(self._file, self.path)
+            lock(self._file, self.path)
         return [image for image in images if _key(image.name, stamp(image)) not in seen]
 
     def _compact(self, wanted: set[bytes]) -> set[bytes]:
@@ -154,7 +154,7 @@ def _key(name: object, stamp: object) -> bytes:
     return hashlib.blake2b(json.dumps([name, stamp]).encode("ascii"), digest_size=16).digest()
 
 
-def _lock(file: Any, path: Path) -> None:
+def lock(file: Any, path: Path) -> None:
     """Keep a journal to this process. Raises ValueError where another writes it; where there are no such locks, nothing."""
     with contextlib.suppress(ImportError):
         import fcntl

@@ -141,6 +141,11 @@ CARD = Card(
 def test_labels_are_matched_by_wordnet_id_name_and_index():
     assert indices(["n02", "Tabby_cat", "3", "espresso", "n02"], CARD, 4) == {"n02": 1, "Tabby_cat": 0, "3": 3, "espresso": 3}
     assert indices(["0", "6"], Card("bare"), 7) == {"0": 0, "6": 6}
+    named = Card("named", labels=(Label("", "traffic_light"), Label("", "stop sign"), Label("", "70")))
+    found = {"traffic_light": 0, "Traffic_Light": 0, "stop_sign": 1, "70": 2, "1": 1}
+    assert indices(found, named, 3) == found
+    digits = Card("digits", labels=tuple(Label("", str(i)) for i in range(3)))
+    assert indices(["2", "0"], digits, 3) == {"2": 2, "0": 0}
 
 
 def test_labels_that_mean_no_class_or_several():
@@ -158,3 +163,11 @@ def test_labels_that_mean_no_class_or_several():
         indices(["tabby"], Card("bare"), 4)
     with pytest.raises(ValueError, match="several classes are called 'crane': n02, n03"):
         indices(["crane"], CARD, 4, skip_unknown=True)
+    twice = Card("twice", labels=(Label("n01", "ant"), Label("n01", "bee"), Label("n02", "cat")))
+    assert indices(["n02", "bee"], twice, 3) == {"n02": 2, "bee": 1}
+    with pytest.raises(ValueError, match="several classes are called 'n01': n01, n01"):
+        indices(["n02", "n01"], twice, 3, skip_unknown=True)
+    from_one = Card("from one", labels=tuple(Label("", str(i)) for i in (1, 2, 3)))
+    both = "'1' is an index and a name, of class 0, '1' and class 1, '2': give labels that mean one class each"
+    with pytest.raises(ValueError, match=both):
+        indices(["1", "2"], from_one, 3, skip_unknown=True)

@@ -3,6 +3,7 @@
 import csv
 import json
 import sys
+import zipfile
 from dataclasses import replace
 
 import numpy as np
@@ -13,7 +14,8 @@ from support.onnx_van import Graph, save
 from minivan import image, seeded
 from minivan.card import Card, Label, Preprocessing
 from minivan.checkpoint import Weights, write
-from minivan.evaluate import evaluate
+from minivan.evaluate import evaluate, rival, rivals
+from minivan.image import Reading
 from minivan.van import VAN
 from minivan.variants import Config
 
@@ -105,6 +107,9 @@ def test_what_an_interruption_leaves_is_gone_on_with(made, model, tmp_path, monk
     def stop(images):
         nonlocal seen
         seen += images
+        if seen == 1:
+            with pytest.raises(ValueError, match=r"journal\.jsonl is being written by another run"):
+                evaluate(model, root / "photos", journal=tmp_path)
         if seen == 5:
             raise KeyboardInterrupt
 
@@ -124,6 +129,8 @@ def test_what_an_interruption_leaves_is_gone_on_with(made, model, tmp_path, monk
     others = replace(CARD, activation="sigmoid")
     with pytest.raises(ValueError, match="holds the evaluation of another activation, 'softmax' and not 'sigmoid'"):
         evaluate(VAN(CONFIG, model.tensors, "numpy", others), root / "photos", journal=tmp_path)
+    with pytest.raises(ValueError, match=r"another reading of photos, '.*\"icc\": true.*' and not '.*\"icc\": false"):
+        evaluate(model, root / "photos", journal=tmp_path, how=Reading(icc=False))
     with pytest.raises(ValueError, match=r"another file of weights, 'six \("):
         evaluate(VAN(CONFIG, seeded.tensors(CONFIG), "numpy", CARD), root / "photos", journal=tmp_path)
     with pytest.raises(ValueError, match=r"another dataset, '12 images \("):
@@ -134,6 +141,21 @@ def test_what_an_interruption_leaves_is_gone_on_with(made, model, tmp_path, monk
     journal.write_bytes(kept.replace(b'{"image": 3', b'{"image": 30'))
     with pytest.raises(ValueError, match="damaged line"):
         evaluate(model, root / "photos", journal=tmp_path)
+    journal.write_bytes(b"somebody's own")
+    with pytest.raises(ValueError, match=r"journal\.jsonl is no journal of an evaluation"):
+        evaluate(model, root / "photos", journal=tmp_path)
+    assert journal.read_bytes() == b"somebody's own"
+    journal.write_bytes(kept[:20])  # killed while it began
+    assert evaluate(model, root / "photos", journal=tmp_path).top1 == whole.top1
+
+
+def test_weights_of_one_file_are_told_apart(made, model):
+    one_file = replace(CARD, file=str(made[0] / "six.safetensors"))
+    cards = one_file, one_file, replace(one_file, preprocessing=Preprocessing(crop=64, resize=80))
+    tensors = model.tensors, seeded.tensors(CONFIG), model.tensors
+    models = [VAN(CONFIG, each, "numpy", card) for each, card in zip(tensors, cards, strict=True)]
+    first, others, seen_otherwise = (rival(each, model).identity for each in models)
+    assert len({first, others, seen_otherwise}) == 3 and rivals.identity_of(models[0]) != rivals.identity_of(models[1])
 
 
 def test_images_that_cannot_be_used_and_classes_that_are_not_there(run, made, tmp_path):
@@ -153,8 +175,26 @@ def test_images_that_cannot_be_used_and_classes_that_are_not_there(run, made, tm
         table.write_text("none.png,cat\n")
         status, out, err = run(*call)
         assert status == 2 and "no image could be judged: 'none.png': no such file or folder" in err
+        table.write_text(f"none.png,cat\n{paths[0]},cat\n")
+        np.savez(tmp_path / "none.npz", **{"none.png": np.zeros(6)})
+        status, out, _ = run(*call, "--against", tmp_path / "none.npz")
+        assert status == 1 and out.endswith("\n nothing to compare: it says nothing of the images that were judged\n")
     finally:
         table.unlink()
+
+
+def test_what_to_know_of_how_a_photo_was_read_is_said(run, made, tmp_path):
+    root, paths, *_ = made
+    cut = tmp_path / "photos" / "bee" / "cut.jpg"
+    cut.parent.mkdir(parents=True)
+    with Image.open(root / "photos" / paths[0]) as photo:
+        photo.save(cut, quality=95)
+    cut.write_bytes(cut.read_bytes()[:-900])
+    weights = ["--weights", root / "six.safetensors", "--engine", "numpy"]
+    call = ["evaluate", tmp_path / "photos", *weights, "-o", tmp_path / "out"]
+    for _ in range(2):  # the second time from the journal
+        status, _, err = run(*call, "--truncated")
+        assert status == 0 and len(err.splitlines()) == 1 and err.startswith("note: bee/cut.jpg: the file ends early: ")
 
 
 def test_answers_are_compared_with_an_engine_and_with_a_ports_logits(command, made, model, tmp_path):
@@ -185,7 +225,7 @@ def test_answers_are_compared_with_an_engine_and_with_a_ports_logits(command, ma
     np.testing.assert_array_equal(found.against.answers.top, model(x).argmax(axis=1))
 
 
-def test_what_cannot_be_compared_is_refused(command, made, model, tmp_path):
+def test_what_cannot_be_compared_is_refused(command, made, model, tmp_path, monkeypatch):
     root, _, logits, _ = made
     np.save(tmp_path / "few.npy", logits[:5])
     np.savez(tmp_path / "other.npz", cat=logits[0])
@@ -193,6 +233,10 @@ def test_what_cannot_be_compared_is_refused(command, made, model, tmp_path):
     bad[3] = np.nan
     np.save(tmp_path / "nan.npy", bad)
     (tmp_path / "text.jsonl").write_text("{}\n")
+    (tmp_path / "huge.jsonl").write_text(json.dumps({"path": "cat", "logits": [10**400]}))
+    for name, packing, size in (("lzma.npz", zipfile.ZIP_LZMA, 1), ("bomb.npz", zipfile.ZIP_DEFLATED, 17 << 20)):
+        with zipfile.ZipFile(tmp_path / name, "w", packing) as archive:
+            archive.writestr("cat.npy", bytes(size))
     (tmp_path / "text.onnx").write_text("no graph")
     write(Weights(CONFIG, model.tensors, replace(CARD, labels=LABELS[::-1])), tmp_path / "turned.safetensors")
     said = {
@@ -200,6 +244,9 @@ def test_what_cannot_be_compared_is_refused(command, made, model, tmp_path):
         "other.npz": "none of its paths, 'cat' say, is one of the dataset's, '2/02.png' say",
         "nan.npy": "'2/11.png': logits that are no numbers",
         "text.jsonl": "no file of logits: line 1 is not",
+        "huge.jsonl": "no file of logits: line 1 is not",
+        "lzma.npz": "no file of logits: 'cat.npy' is packed in another way than NumPy packs: save it with numpy.savez",
+        "bomb.npz": "no file of logits: 'cat.npy' takes 17 MiB; logits take 16 MiB at most",
         "text.onnx": "onnxruntime cannot run it",
         "turned.safetensors": "class 0 is 'fox' in turned and 'ant' in six",
         "none.npy": "No such file",
@@ -207,6 +254,10 @@ def test_what_cannot_be_compared_is_refused(command, made, model, tmp_path):
     for name, sentence in said.items():
         status, out, err = command("--against", tmp_path / name)
         assert (status, out) == (2, "") and sentence in err and err.count("\n") == 1, (name, err)
+    monkeypatch.setattr(rivals, "UNPACKED", 0)
+    monkeypatch.setattr(rivals, "PER_BYTE", 0)
+    with pytest.raises(ValueError, match=r"other\.npz: no file of logits: arrays of .* at most .* are unpacked"):
+        rival(tmp_path / "other.npz", model)
     few = Config((8, 8, 8, 8), (1, 1, 1, 1), (2, 2, 2, 2), classes=1)
     with pytest.raises(ValueError, match="have one class: there is nothing to tell apart"):
         evaluate(VAN(few, seeded.tensors(few), "numpy"), root / "photos")
