@@ -1,8 +1,8 @@
 """The operators of an engine that computes nothing: each writes down, as nodes of an ONNX graph, what it would compute.
 
 minivan.model runs on it as on any other, so an ONNX file has the network that is written there. What it gives are names: an
-array that a hook sees is called by its path, and what leads to it by the path and the operator that makes it,
-'block1.0.mlp.act/Erf'. Operators: https://onnx.ai/onnx/operators, those of opset 17.
+array that a hook sees is called by its path (`head` is called `logits` by whoever writes the file), and what leads to it by
+the path and the operator that makes it, 'block1.0.mlp.act/Erf'. Operators: https://onnx.ai/onnx/operators, those of opset 17.
 """
 
 from __future__ import annotations

@@ -9,6 +9,7 @@ from __future__ import annotations
 import importlib
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
+from dataclasses import replace
 from io import BytesIO
 from pathlib import Path
 from typing import Any
@@ -30,7 +31,7 @@ from .budget import Budget
 from .error import CheckpointError
 from .extra import library
 from .onnx_file import LARGEST, graph_of
-from .onnx_graph import Network
+from .onnx_graph import CLOSE, Network
 from .onnx_operators import OPSET, OnnxOperators, Value
 from .tensor import StoredTensor
 
@@ -110,12 +111,18 @@ def _sides(value: Value) -> list[int | str]:
 
 
 def _check_reading(data: bytes, path: Path, config: Config, tensors: Tensors, card: Card) -> None:
-    """Read the file again before there is one; CheckpointError where it would be refused, or would hold other numbers."""
+    """Read the file again before there is one; CheckpointError where it would be refused or is not what it should be."""
     with ExitStack() as stack:
         budget = Budget(len(data))
         read = graph_of(BytesIO(data), path, stack, budget)
         network = Network(read, budget)
-        own_metadata.understand(card.name, read.metadata, budget)
+        said, written = own_metadata.understand(card.name, read.metadata, budget)
+        if said != config or replace(written, activation=network.activation or written.activation) != card:
+            raise CheckpointError("the ONNX file's metadata are not what was to be said of it", "nothing was written")
+        wanted = config.layer_norm_eps, config.batch_norm_eps
+        computed = network.layer_norm_eps, network.batch_norm_eps
+        if any(abs(a - b) > CLOSE * b for a, b in zip(computed, wanted, strict=True)):
+            raise CheckpointError("the ONNX file has the epsilons {:g} and {:g}".format(*computed), "nothing was written")
         stored: dict[str, StoredTensor] = layouts.complete(config, network.tensors)
         changed = next((name for name, tensor in stored.items() if not _equal(tensor.read(), tensors[name])), None)
     if changed:
@@ -156,4 +163,4 @@ def _tried(data: bytes, config: Config, tensors: Tensors, card: Card) -> str:
 def _distance(ours: Sequence[npt.NDArray[np.float32]], theirs: Sequence[npt.NDArray[np.float32]]) -> float:
     """Return the largest difference between two lists of arrays, each relative to the largest number of `ours`."""
     pairs = zip(ours, theirs, strict=True)
-    return max(float(np.abs(a - b).max() / (np.abs(a).max() or 1)) for a, b in pairs)
+    return float(np.max([np.abs(a - b).max() / (np.abs(a).max() or 1) for a, b in pairs]))  # Python's max passes NaN over

@@ -1,4 +1,4 @@
-"""What minivan's own files say of themselves: texts in a safetensors file's metadata, structured ones as JSON."""
+"""What minivan's own files say of themselves: texts in a safetensors or ONNX file's metadata, structured ones as JSON."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from dataclasses import replace
 from typing import Any
 
 from ..card import Card, Label, Preprocessing, usual_activation
-from ..errors import is_line, quote
+from ..errors import is_line, printable, quote
 from ..geometry import PATCH_STRIDES
 from ..variants import COLOURS, Config
 from .budget import Budget
@@ -55,7 +55,7 @@ def describe(config: Config, card: Card, usual: bool = False) -> dict[str, str]:
     if usual or card.activation != usual_activation(config.classes):
         texts["activation"] = card.activation
     if usual:
-        texts["name"] = card.name
+        texts["name"] = printable(card.name)  # a file name need not be text, which protobuf asks for
     return texts
 
 

@@ -3,6 +3,7 @@
 import runpy
 import sys
 from dataclasses import replace
+from types import SimpleNamespace
 
 import numpy as np
 import onnx
@@ -13,7 +14,7 @@ from support.onnx_van import run as onnxruntime_run
 from tolerances import LOGITS
 
 from minivan.card import Card, default_preprocessing, usual_activation
-from minivan.checkpoint import CheckpointError, Weights, onnx_operators, onnx_written, opened, read, write
+from minivan.checkpoint import CheckpointError, Weights, onnx_operators, onnx_written, opened, own_metadata, read, write
 from minivan.oracle import trace
 from minivan.oracle.compare import compare
 from minivan.van import VAN
@@ -21,6 +22,7 @@ from minivan.variants import Config, variant
 
 ADAPTER = runpy.run_path(str(ROOT / "examples" / "trace_adapters" / "record_onnx.py"))
 OWN = own_file.own_weights()
+DESCRIBE, LAYER_NORM = own_metadata.describe, onnx_operators.OnnxOperators.layer_norm
 OTHERS = {
     "one channel, one class, one stage": Config((6,), (2,), (3,), classes=1, channels=1, layer_norm_eps=1e-4),
     "13 channels, two classes": Config((4, 8), (1, 1), (2, 1), classes=2, channels=13, batch_norm_eps=1.25e-5),
@@ -132,6 +134,14 @@ def test_without_onnxruntime_it_says_that_nothing_was_compared_and_without_onnx_
     assert list(tmp_path.iterdir()) == []
 
 
+def other_words(config, card, usual=False):
+    return DESCRIBE(config, replace(card, preprocessing=replace(card.preprocessing, crop=33)), usual)
+
+
+def larger_eps(self, x, weight, bias, eps):
+    return LAYER_NORM(self, x, weight, bias, 2 * eps)
+
+
 def relu(self, x):
     return self.add("Relu", x, shape=x.shape)
 
@@ -140,16 +150,50 @@ def relu(self, x):
     ("module", "name", "value", "words"),
     [
         (onnx_operators.OnnxOperators, "gelu", relu, "'Relu' where a VAN has Gelu"),
+        (onnx_operators.OnnxOperators, "layer_norm", larger_eps, "epsilons 2e-05 and 0.001"),
+        (own_metadata, "describe", other_words, "metadata are not what was to be said"),
         (onnx_written, "TOLERANCE", -1.0, "more than -1; nothing was written"),
         (onnx_written, "LARGEST", onnx_written.GRAPH + 1000, "2 GiB is protobuf's limit: write safetensors"),
     ],
-    ids=["another network", "another answer", "too large"],
+    ids=["another network", "another epsilon", "other words", "another answer", "too large"],
 )
 def test_a_file_that_would_not_be_the_network_is_not_written(tmp_path, monkeypatch, module, name, value, words):
     monkeypatch.setattr(module, name, value)
     with pytest.raises(CheckpointError, match=words):
         write(OWN, tmp_path / "net.onnx", to="onnx")
     assert list(tmp_path.iterdir()) == []
+
+
+class NaNLater:
+    """In the place of onnxruntime: a session whose last map has a NaN, and nothing else that is wrong."""
+
+    __version__ = "0"
+    SessionOptions = staticmethod(lambda: SimpleNamespace())
+
+    def __init__(self, weights):
+        self.weights = weights
+
+    def InferenceSession(self, *_, **__):
+        return self
+
+    def run(self, _, given):
+        maps = [np.array(array) for array in VAN(self.weights.config, self.weights.tensors).features(given["input"])]
+        maps[0] *= 1.00001
+        maps[-1].flat[-1] = np.nan
+        return maps
+
+
+def test_a_nan_in_a_later_map_is_refused(tmp_path, monkeypatch):
+    weights = of(OTHERS["a backbone"])
+    monkeypatch.setitem(sys.modules, "onnxruntime", NaNLater(weights))
+    with pytest.raises(CheckpointError, match="nan of the largest number apart on one image, more than"):
+        write(weights, tmp_path / "net.onnx", to="onnx")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_name_that_is_no_text_is_written_with_its_codes(tmp_path):
+    write(replace(OWN, card=replace(OWN.card, name="caf\udce9")), tmp_path / "net.onnx", to="onnx")
+    assert {p.key: p.value for p in onnx.load(tmp_path / "net.onnx").metadata_props}["name"] == r"caf\udce9"
 
 
 def test_numbers_that_are_none_are_written_and_not_compared(tmp_path):
@@ -184,8 +228,8 @@ def test_a_file_that_somebody_changed_is_read_as_what_it_is_or_refused(file, tmp
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("size", [(224, 224), (33, 47)])
-def test_b0_through_onnxruntime_is_exact_s_within_rounding(tmp_path, size):
-    weights = of(variant("b0"))
-    write(weights, tmp_path / "b0.onnx", to="onnx")
-    assert near(weights, tmp_path / "b0.onnx", images(1, *size))
+@pytest.mark.parametrize(("name", "size"), [("b0", (224, 224)), ("b0", (33, 47)), ("b1", (224, 224))])
+def test_published_variants_through_onnxruntime_are_exact_s_within_rounding(tmp_path, name, size):
+    weights = of(variant(name))
+    write(weights, tmp_path / "net.onnx", to="onnx")
+    assert near(weights, tmp_path / "net.onnx", images(1, *size))
