@@ -35,7 +35,7 @@ function factors({ weight, value }) {
 
 function row(label, made, value, longest, { hover, click, kind = "" } = {}) {
   const bar = el("span", { class: `bar ${sign(value, DIGITS)}` });
-  bar.style.width = `${Math.min(44, (44 * Math.abs(value)) / longest)}%`;
+  bar.style.setProperty("--part", Math.min(1, Math.abs(value) / longest));
   const name = click ? el("button", { type: "button", class: "link", onclick: click }, label) : label;
   const events = hover ? { onpointerenter: hover } : {};
   const cells = [
