@@ -186,7 +186,7 @@ class NaNLater:
 def test_a_nan_in_a_later_map_is_refused(tmp_path, monkeypatch):
     weights = of(OTHERS["a backbone"])
     monkeypatch.setitem(sys.modules, "onnxruntime", NaNLater(weights))
-    with pytest.raises(CheckpointError, match="nan of the largest number apart on one image, more than"):
+    with pytest.raises(CheckpointError, match="nan of the largest number apart on one image: more than"):
         write(weights, tmp_path / "net.onnx", to="onnx")
     assert list(tmp_path.iterdir()) == []
 
