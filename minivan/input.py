@@ -66,6 +66,8 @@ def opened(path: str | os.PathLike[str], pipe: bool = False) -> BufferedReader:
     named = os.fspath(path)
     if (inside := shipped.content(named)) is not None:
         return BufferedReader(io.BytesIO(inside))
+    if shipped.lacks(named):  # of which the system would say that the zip is no folder
+        raise FileNotFoundError(errno.ENOENT, "not in the zip that minivan is imported from", named)
     try:
         mode = os.stat(named).st_mode
         if not (wrong := _fault(mode, pipe)):

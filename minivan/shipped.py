@@ -63,6 +63,12 @@ def content(path: str | os.PathLike[str]) -> bytes | None:
     return read
 
 
+def lacks(path: str | os.PathLike[str]) -> bool:
+    """Tell whether a path leads into the zip that minivan is imported from, and to nothing there."""
+    found = _inside(path)
+    return found is not None and not found.exists()
+
+
 def holds_files(folder: Path) -> bool:
     """Tell whether a path is a folder, in the zip or in the file system."""
     found = _inside(folder)
