@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import importlib
+import json
 import os
 import platform
 import signal
@@ -37,7 +38,7 @@ SELF_CHECK_LOGITS = bytes.fromhex("bf73263f2050863f3754fa3ecfc6f73ecbe4a4be01a2a
 # SHA-256 of the derivative of each image's first logit by the image, (2, 3, 64, 96) little-endian float32, likewise.
 SELF_CHECK_GRADIENTS = "5c542e916973f581c76bd9780f01590aed3544f5abd7f303bea2dfe0857f9e5c"
 TRY = "import sys; sys.path[:] = sys.argv[2:]; from minivan import doctor; doctor.run_alone(sys.argv[1])"
-PROBLEM = "cache: "  # begins that process's line about it
+PROBLEM = "cache: "  # begins that process's line about it, which goes on as JSON: any name can be in it, in any locale
 TRIAL_SECONDS = 900  # that an engine may take in a process of its own, compiling included
 CLEAR = "a compiled kernel is bad (minivan doctor --clear removes all), or this processor cannot run it"
 REPORT = "minivan doctor --clear removes compiled kernels, in case one is bad; if it stays so, report it"
@@ -80,14 +81,17 @@ def examine() -> Iterator[Finding]:
     yield _cache()
     yield from _other_kernels()
     yield from _weights()
-    before, there = kernel_cache.state().problem, None  # what is said here, and in an engine's own process
+    before = kernel_cache.state().problem
+    problems = []  # of the cache: those of the engines' own processes, and the one of this
     for check in CHECKED:
         tried = _tried(check.engine) if check.kernels else Tried()
-        there = there or tried.problem
+        problems.append(tried.problem)
         yield _engine(check, tried)
     yield _threading_layer()
-    if (after := kernel_cache.state().problem or there) and after != before:
-        yield Finding("cache", "could not be used while the engines ran", after)
+    problems.append(kernel_cache.state().problem or "")
+    for problem in dict.fromkeys(problems):
+        if problem and problem != before:
+            yield Finding("cache", "could not be used while the engines ran", problem)
 
 
 def _package(package: str) -> Finding:
@@ -261,10 +265,7 @@ def _tried(engine: Engine) -> Tried:
         return Tried()
     start, compiled, problem, late = time.perf_counter(), False, "", threading.Event()
     command, nowhere = [sys.executable, "-c", TRY, engine.name, *sys.path], subprocess.DEVNULL
-    try:
-        process = subprocess.Popen(command, stdin=nowhere, stdout=subprocess.PIPE, stderr=nowhere, text=True)
-    except OSError:  # no more processes
-        return Tried()
+    one_thread = os.environ | {"OPENBLAS_NUM_THREADS": "1"}  # nothing there needs more, and where they cannot start it ends
 
     def stop() -> None:
         late.set()
@@ -273,11 +274,16 @@ def _tried(engine: Engine) -> Tried:
     clock = threading.Timer(TRIAL_SECONDS, stop)
     clock.daemon = True
     try:
+        clock.start()
+        process = subprocess.Popen(command, stdin=nowhere, stdout=subprocess.PIPE, stderr=nowhere, text=True, env=one_thread)
+    except (OSError, RuntimeError):  # no more processes, or threads
+        clock.cancel()
+        return Tried()
+    try:
         with process:
-            clock.start()
             for line in map(str.strip, process.stdout or ()):
                 if line.startswith(PROBLEM):
-                    problem = line.removeprefix(PROBLEM)
+                    problem = json.loads(line.removeprefix(PROBLEM))
                     continue
                 compiled = True
                 compiling.begins(line, kept=True)
@@ -311,10 +317,12 @@ def run_alone(engine: str) -> None:
             sys.stdout.write(f"{kernel}\n")
             sys.stdout.flush()
 
-    with compiling.told(tell):
-        _self_check(find(engine), kernels=True)
-    if problem := kernel_cache.state().problem:
-        sys.stdout.write(f"{PROBLEM}{problem}\n")
+    try:
+        with compiling.told(tell):
+            _self_check(find(engine), kernels=True)
+    finally:
+        if problem := kernel_cache.state().problem:
+            sys.stdout.write(f"{PROBLEM}{json.dumps(problem)}\n")
 
 
 def judge(logits: npt.NDArray[np.float32], promised: bool) -> tuple[str, str]:

@@ -23,6 +23,9 @@ class CannotCompute(WrongCall, RuntimeError):
     """This process cannot compute as it was started or set up; the message is one line that says what would help."""
 
 
+TOO_LATE = "Python is ending and loads no code any more: have the model answer once before, and it answers to the very end"
+
+
 def printable(text: object) -> str:
     """Return text as one line that a terminal can show: control characters and lone surrogates as their codes."""
     text = str(text)

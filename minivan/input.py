@@ -27,6 +27,7 @@ KINDS = {
     stat.S_IFIFO: "a pipe",
     stat.S_IFSOCK: "a socket",
 }
+NOT_INSIDE = "no file of the zip that minivan is imported from"
 CHUNK = 1 << 20  # bytes read at once: what is too large is noticed before it is held
 
 
@@ -35,6 +36,8 @@ def fault(path: str | os.PathLike[str], pipe: bool = False) -> str:
 
     A pipe is one only where `pipe` says so. Nothing is opened.
     """
+    if (inside := shipped.holds(path)) is not None:
+        return "" if inside else NOT_INSIDE
     try:
         mode = os.stat(path).st_mode
     except FileNotFoundError:
@@ -66,6 +69,8 @@ def opened(path: str | os.PathLike[str], pipe: bool = False) -> BufferedReader:
     named = os.fspath(path)
     if (inside := shipped.content(named)) is not None:
         return BufferedReader(io.BytesIO(inside))
+    if shipped.holds(named) is False:  # of which the system would say that the zip is no folder
+        raise FileNotFoundError(errno.ENOENT, NOT_INSIDE, named)
     try:
         mode = os.stat(named).st_mode
         if not (wrong := _fault(mode, pipe)):

@@ -13,7 +13,7 @@ from typing import Any, TypeVar, cast
 
 from . import floating, kernel_cache
 from .errors import CannotCompute, NoCompiler, quote, reason
-from .processors import MOST_THREADS
+from .processors import MOST_THREADS, startable
 from .processors import threads as allowed
 
 try:
@@ -91,27 +91,6 @@ def _numbas() -> int:
 def compiles() -> bool:
     """Tell whether Numba compiles at all: with NUMBA_DISABLE_JIT, kernels are run as the Python that they are written in."""
     return not vars(numba.config)["DISABLE_JIT"]
-
-
-def startable(most: int) -> int:
-    """Return how many threads this process can compute on, its own among them, up to `most`.
-
-    Tried out before Numba does: where fewer can start, its threads would end the process, or be waited for without an end.
-    """
-    started: list[threading.Thread] = []
-    done = threading.Event()
-    try:
-        while len(started) < most - 1:
-            thread = threading.Thread(target=done.wait, name="trial", daemon=True)
-            thread.start()
-            started.append(thread)
-    except RuntimeError:
-        pass
-    finally:
-        done.set()
-        for thread in started:
-            thread.join()
-    return 1 + len(started)
 
 
 OTHERWISE = "use the engine numpy, or fast, whose hooks and gradients alone (explain, receptive-field) need them"

@@ -43,10 +43,11 @@ import time
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
+from sys import is_finalizing
 from typing import Any, NamedTuple
 
 from . import compiling
-from .errors import sentence
+from .errors import TOO_LATE, CannotCompute, sentence
 from .home import user_cache
 from .trust import distrust, distrust_status, untaken
 
@@ -117,6 +118,8 @@ class _Kernel:
         return None if place is None else str(place)
 
     def load_overload(self, sig: Any, target_context: Any) -> Any:
+        if is_finalizing():  # nothing can be imported, and Numba compiles nothing then
+            raise CannotCompute(TOO_LATE)
         try:
             target_context.refresh()  # as Numba's cache does: makes known what the unpickled code refers to
             found = self._find(sig, target_context.codegen())

@@ -14,6 +14,7 @@ import functools
 import math
 import os
 import platform
+import threading
 from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
 from typing import NamedTuple
@@ -52,6 +53,27 @@ def name() -> str:
             if line.startswith("model name"):
                 return line.partition(":")[2].strip()
     return platform.processor() or platform.machine()
+
+
+def startable(most: int) -> int:
+    """Return how many threads this process can compute on, its own among them, up to `most`.
+
+    Tried out before libraries do that end the process, or wait without an end, where fewer can start.
+    """
+    started: list[threading.Thread] = []
+    done = threading.Event()
+    try:
+        while len(started) < most - 1:
+            thread = threading.Thread(target=done.wait, name="trial", daemon=True)
+            thread.start()
+            started.append(thread)
+    except RuntimeError:
+        pass
+    finally:
+        done.set()
+        for thread in started:
+            thread.join()
+    return 1 + len(started)
 
 
 def affinity() -> int:

@@ -34,8 +34,10 @@ def _inside(path: str | os.PathLike[str]) -> Any:
     if not in_zip():
         return None
     try:
-        parts = Path(path).relative_to(PACKAGE.parent).parts
-    except ValueError:
+        parts = Path(os.path.abspath(path)).relative_to(os.path.abspath(PACKAGE.parent)).parts
+    except (OSError, ValueError):  # there is no current folder, or the path leads elsewhere
+        return None
+    if not parts:  # the zip itself
         return None
     from importlib import resources
 
@@ -61,6 +63,12 @@ def content(path: str | os.PathLike[str]) -> bytes | None:
         said = f"the zip that minivan is imported from is damaged, or has changed meanwhile ({reason(error)})"
         raise OSError(errno.EIO, said, os.fspath(path)) from None
     return read
+
+
+def holds(path: str | os.PathLike[str]) -> bool | None:
+    """Tell whether the zip that minivan is imported from has a file at a path; None for one that does not lead into it."""
+    found = _inside(path)
+    return None if found is None else bool(found.is_file())
 
 
 def holds_files(folder: Path) -> bool:

@@ -179,11 +179,29 @@ def test_an_engine_that_compiles_in_its_own_process_is_told_here(monkeypatch):
 
 
 def test_a_kernel_that_is_no_kernel_is_found_though_the_process_that_found_it_has_mended_it(monkeypatch):
-    monkeypatch.setattr(doctor, "TRY", "print('ops.conv._dense\\ncache: a compiled kernel cannot be read: junk')")
+    """And though this process has an older problem of its own, which was said before."""
+    monkeypatch.setattr(doctor, "TRY", "print('ops.conv._dense\\ncache: \"caf\\\\udce9: junk\"')")
     monkeypatch.setattr(doctor, "CHECKED", [doctor.Check(EXACT, bits=True, kernels=True)])
+    monkeypatch.setattr(doctor.kernel_cache, "state", lambda: doctor.kernel_cache.State(None, "a test", "an older one"))
     for found in ("_package", "_cache"):
         monkeypatch.setattr(doctor, found, lambda *given: doctor.Finding("", ""))
-    assert [finding.wrong for finding in doctor.examine()][-1] == "a compiled kernel cannot be read: junk"
+    assert [finding.wrong for finding in doctor.examine() if finding.wrong] == ["caf\udce9: junk"]
+
+
+def test_that_process_says_what_it_found_in_any_locale_and_though_its_check_fails(monkeypatch, capsys):
+    monkeypatch.setattr(doctor, "seeded", None)
+    monkeypatch.setattr(doctor.kernel_cache, "_warned", "caf\udce9: junk")
+    with pytest.raises(AttributeError):
+        doctor.run_alone("exact")
+    assert capsys.readouterr().out == 'cache: "caf\\udce9: junk"\n'
+
+
+def test_where_no_thread_can_watch_over_an_engines_own_process_there_is_none(monkeypatch):
+    def none(*given):
+        raise RuntimeError("can't start new thread")
+
+    monkeypatch.setattr(doctor.threading.Thread, "start", none)
+    assert doctor._tried(EXACT) == doctor.Tried()
 
 
 def test_what_cannot_be_loaded_while_the_engines_run_is_found(monkeypatch):

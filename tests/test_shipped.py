@@ -121,6 +121,22 @@ assert not any(os.waitpid(child, 0)[1] for child in children)
     run("-c", forks)
 
 
+@pytest.mark.slow
+def test_a_file_in_the_archive_is_read_by_its_path_and_one_that_is_not_there_is_one_true_line(run, archive, tmp_path):
+    with zipfile.ZipFile(archive) as whole, zipfile.ZipFile(tmp_path / "less.zip", "w") as less:
+        for name in whole.namelist():
+            if not name.endswith("coffee.jpg"):
+                less.writestr(name, whole.read(name))
+    out, _ = run("less.zip", "classify", "less.zip/minivan/bundled/cat.jpg", "--engine", "numpy", imported=False)
+    assert "Egyptian cat" in out
+    for command, said in (
+        (["classify", "less.zip/no.jpg", "--engine", "numpy"], "less.zip/no.jpg"),
+        (["lka"], f"{tmp_path}/less.zip/minivan/bundled/coffee.jpg"),
+    ):
+        _, err = run("less.zip", *command, imported=False, status=2)
+        assert err == f"minivan: {said}: no file of the zip that minivan is imported from\n"
+
+
 def test_an_archive_without_the_weights_and_one_that_is_gone_are_one_line(run, archive, tmp_path):
     bare = tmp_path / "bare.zip"
     with zipfile.ZipFile(archive) as whole, zipfile.ZipFile(bare, "w") as less:

@@ -12,10 +12,14 @@ import numpy as np
 import pytest
 from numba.core.dispatcher import Dispatcher
 from support import ROOT
+from support.kernels import kernel as new_kernel
 from support.networks import images, random_tensors
 
+from minivan import kernel_cache
 from minivan.card import Card
-from minivan.engines import ENGINES
+from minivan.engines import ENGINES, engine
+from minivan.errors import CannotCompute
+from minivan.fast import plan
 from minivan.van import VAN
 from minivan.variants import Config
 
@@ -118,6 +122,44 @@ def outlive():
 
 threading.Thread(target=outlive).start()
 """
+
+
+def test_a_first_call_when_python_loads_nothing_any_more_is_one_line(monkeypatch):
+    for module in (engine, plan, kernel_cache):
+        monkeypatch.setattr(module, "is_finalizing", lambda: True)
+    monkeypatch.setattr(plan, "_compiled", set())
+    fast, x = model_on("fast"), images(1, 32)
+    for first in (lambda: fast(x), lambda: engine.Deferred("minivan.ops").conv2d, lambda: new_kernel()(3.0)):
+        with pytest.raises(CannotCompute, match="have the model answer once before"):
+            first()
+
+
+FIRST = """
+import sys
+from minivan import seeded
+from minivan.van import VAN
+from minivan.variants import Config
+config = Config((4, 6), (1, 1), (1, 1), classes=3)
+tensors, x = seeded.tensors(config), seeded.images((2, 3, 32, 32))
+
+class Last:
+    def __init__(self, engine):
+        self.model, self.x = VAN(config, tensors, engine), x
+    def __del__(self):
+        try:
+            self.model(self.x)
+        except Exception as error:
+            print(type(error).__name__, flush=True)
+
+sys.modules["kept"] = [Last(engine) for engine in ("fast", "exact", "numpy")]
+"""
+
+
+@pytest.mark.slow
+def test_a_finalizer_that_calls_a_model_first_is_told_so():
+    command, environment = [sys.executable, "-c", FIRST], os.environ | {"PYTHONPATH": str(ROOT)}
+    done = subprocess.run(command, capture_output=True, text=True, timeout=300, env=environment, check=False)
+    assert (done.returncode, done.stdout, done.stderr) == (0, "CannotCompute\n" * 3, "")
 
 
 @pytest.mark.slow

@@ -1,8 +1,8 @@
-"""How much address space a command needs, where the system limits it (`ulimit -v`, `ulimit -d`).
+"""How much address space and how many threads a command needs, where the system limits them (`ulimit -v`, `-d`, `-u`).
 
 OpenBLAS and LLVM do not return when they get no memory: one ends the process with status 1, which would be an answer here, the
 other aborts it. So what is too little for them is refused beforehand; what is enough for them and too little for the arrays is
-a MemoryError, as everywhere.
+a MemoryError, as everywhere. Nor does OpenBLAS return where its threads cannot start: then it is told to do without.
 """
 
 from __future__ import annotations
@@ -11,9 +11,11 @@ import os
 
 from ..errors import WrongCall
 from ..input import amount
+from ..processors import affinity, startable
 
 LEAST = 512 << 20  # bytes to import NumPy, Pillow and Matplotlib and multiply two matrices with OpenBLAS's one thread
 LEAST_TO_COMPILE = 2 << 30  # and to import Numba and compile an engine
+BLAS_THREADS = 64  # that NumPy's OpenBLAS starts at most, however many processors there are
 
 
 def limit() -> int | None:
@@ -29,10 +31,10 @@ def limit() -> int | None:
 def check(compiles: bool) -> None:
     """Raise WrongCall where there is too little to begin; under a limit, keep OpenBLAS to one thread and its buffer."""
     most, least = limit(), LEAST_TO_COMPILE if compiles else LEAST
-    if most is None:
-        return
-    if most < least:
+    if most is not None and most < least:
         raise WrongCall(
             f"not enough memory: the address space is limited to {amount(most)} (ulimit -v), {amount(least)} are needed"
         )
-    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+    threads = min(affinity(), BLAS_THREADS)
+    if "OPENBLAS_NUM_THREADS" not in os.environ and (most is not None or startable(threads) < threads):
+        os.environ["OPENBLAS_NUM_THREADS"] = "1"

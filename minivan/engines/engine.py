@@ -5,12 +5,14 @@ from __future__ import annotations
 import importlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from sys import is_finalizing
 from types import ModuleType
 from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
 
+from ..errors import TOO_LATE, CannotCompute
 from ..operators import Array, Derivatives, Operators
 from ..variants import Config
 
@@ -73,6 +75,8 @@ class Deferred:
         if name.startswith("__"):  # copying and pickling ask for what a module need not have
             raise AttributeError(name)
         if self._loaded is None:  # kept: when the interpreter ends, nothing is imported any more
+            if is_finalizing():
+                raise CannotCompute(TOO_LATE)
             self._loaded = importlib.import_module(self._module)
         return getattr(self._loaded, name)
 

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from functools import partial
+from sys import is_finalizing
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from ..errors import CannotCompute
+from ..errors import TOO_LATE, CannotCompute
 from ..geometry import stage_sizes
 from ..jit import compiles, thread_count
 from ..variants import Config
@@ -75,6 +76,8 @@ class Plan:
         So that no helper waits at a barrier while another thread compiles, and whatever ends the compiling is raised here.
         """
         if type(self.lanes) not in _compiled:
+            if is_finalizing():
+                raise CannotCompute(TOO_LATE)
             (place,) = self._workspace.places([Portion(0, 0, 1)], x, logits)
             run(*place.jobs(self.lanes)[0])
             _compiled.add(type(self.lanes))

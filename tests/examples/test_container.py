@@ -135,6 +135,14 @@ def test_fetch_alone_needs_a_place_and_says_which_variable_gives_one(image):
 
 
 @pytest.mark.once
+def test_it_answers_where_no_thread_and_no_process_can_be_started(image):
+    settings = {"MINIVAN_CACHE": f"{image}/minivan/kernels"} | numba_settings()
+    command = ["prlimit", "--nproc=1", image / "minivan" / "bin" / "python", "-m", "minivan", "classify"]
+    done = inside(image, *command, image / "cat.jpg", **settings)
+    assert done.returncode == 0 and "Egyptian cat" in done.stdout and not done.stderr
+
+
+@pytest.mark.once
 def test_the_function_answers_as_a_platform_calls_it(image):
     settings = {"MINIVAN_CACHE": f"{image}/minivan/kernels", "HOME": "/"} | numba_settings()
     done = inside(image, image / "minivan" / "bin" / "python", image / "function.py", image / "cat.jpg", **settings)
