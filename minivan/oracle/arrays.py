@@ -110,7 +110,7 @@ def hold_npz(path: Path) -> dict[str, Held]:
 
 
 class _Archive:
-    """An .npz file, which is open only in a block of `opened`, one at a time. Its list of records is read once, not for each."""
+    """An .npz file, which is open only in a block of `opened`, one at a time. Its list of records is read only once."""
 
     def __init__(self, path: Path) -> None:
         self.path, self.bounded = path, _Bounded()
