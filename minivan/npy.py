@@ -7,6 +7,7 @@ numpy/lib/format.py.
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from math import prod
 from typing import IO, Any, NamedTuple
 
@@ -59,7 +60,23 @@ def header(file: IO[bytes], size: int) -> Header:
 def read(file: IO[bytes], size: int) -> npt.NDArray[Any]:
     """Read an array from a file, or a record of one, of `size` bytes. Raises as `header` does, and where it ends early."""
     dtype, shape, fortran, _ = header(file, size)
-    wanted = prod(shape) * dtype.itemsize
+    return _numbers(file, prod(shape), dtype).reshape(shape, order="F" if fortran else "C")
+
+
+def pieces(file: IO[bytes], size: int, head: Header, count: int) -> Iterator[npt.NDArray[Any]]:
+    """Read an array as `read` does, `count` numbers at once, in the order in which they lie in the file.
+
+    Raises as `read` does, and where the file's header is no longer `head`.
+    """
+    if header(file, size) != head:
+        raise ValueError("it has changed since it was looked at")
+    for begin in range(0, prod(head.shape), count):
+        yield _numbers(file, min(count, prod(head.shape) - begin), head.dtype)
+
+
+def _numbers(file: IO[bytes], count: int, dtype: np.dtype[Any]) -> npt.NDArray[Any]:
+    """Read the next numbers of a file."""
+    wanted = count * dtype.itemsize
     data = np.empty(wanted, np.uint8)
     view, at = data.data, 0
     while at < wanted:
@@ -67,7 +84,7 @@ def read(file: IO[bytes], size: int) -> npt.NDArray[Any]:
         if not part:
             raise ValueError("it ends early")
         at += part
-    return data.view(dtype).reshape(shape, order="F" if fortran else "C")
+    return data.view(dtype)
 
 
 def _fields(text: str) -> tuple[np.dtype[Any], tuple[int, ...], bool]:

@@ -8,10 +8,10 @@ import functools
 import math
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from ..errors import WrongCall, reason
-from ..output import check_ending, place, replacing
+from ..output import check_ending, replacing
 from .arguments import NO, RIGHT, add_engine, add_key, add_reading, add_threads, in_time, wrong_calls
 from .oracle_report import layers, print_answers, print_beside, print_report
 from .printing import note, note_all, say, say_json
@@ -124,14 +124,13 @@ def run_record(args: argparse.Namespace) -> int:
         read = functools.partial(oracle.read_input, args.input, model.card.preprocessing, remarks)
         x = read() if oracle.is_tensor(args.input) else in_time(read, args.input)
         note_all(args.input, remarks)
-        beside = place(args.output).parent if args.output else None
-        with oracle.Spool(beside) as spool:
-            trace = oracle.record(
-                model, x, args.layers or ["*"], args.model or "", finite=not args.allow_nonfinite, arithmetic=arithmetic,
-                spool=spool,
-            )  # fmt: skip
+        what = model, x, args.layers or ["*"], args.model or ""
+        how: Any = {"finite": not args.allow_nonfinite, "arithmetic": arithmetic}
+        with oracle.Spool() as spool:
             if args.output:
-                oracle.write(trace, args.output)
+                trace = oracle.record_to(args.output, *what, **how)
+            else:
+                trace = oracle.record(*what, **how, spool=spool)
             if args.hashes:
                 say(hashes(trace).rstrip("\n"))
     if not args.hashes:

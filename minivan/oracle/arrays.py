@@ -34,10 +34,8 @@ def read_npy(path: Path) -> npt.NDArray[Any]:
     with named(path), opened(path) as file:
         size = file.seek(0, 2)
         file.seek(0)
-        try:
+        with _npy_only(path):
             return npy.read(file, size)
-        except (ValueError, OverflowError) as error:
-            raise ValueError(f"{path}: not an .npy file of numbers, or a damaged one ({_why(error)})") from None
 
 
 def hold_npy(path: Path) -> Held:
@@ -45,11 +43,27 @@ def hold_npy(path: Path) -> Held:
     with named(path), opened(path) as file:
         size = file.seek(0, 2)
         file.seek(0)
-        try:
+        with _npy_only(path):
             head = npy.header(file, size)
-        except (ValueError, OverflowError) as error:
-            raise ValueError(f"{path}: not an .npy file of numbers, or a damaged one ({_why(error)})") from None
-    return Held(head.dtype.name, head.shape, partial(read_npy, path))
+    pieces = None if head.fortran else partial(_npy_pieces, path, head)
+    return Held(head.dtype.name, head.shape, partial(read_npy, path), pieces)
+
+
+def _npy_pieces(path: Path, head: npy.Header, count: int) -> Iterator[npt.NDArray[Any]]:
+    """Read an .npy file, so many numbers at once. Raises as `read_npy` does."""
+    with named(path), opened(path) as file, _npy_only(path):
+        size = file.seek(0, 2)
+        file.seek(0)
+        yield from npy.pieces(file, size, head, count)
+
+
+@contextmanager
+def _npy_only(path: Path) -> Iterator[None]:
+    """Say of which file it is that it is no array of numbers."""
+    try:
+        yield
+    except (ValueError, OverflowError) as error:
+        raise ValueError(f"{path}: not an .npy file of numbers, or a damaged one ({_why(error)})") from None
 
 
 def hold_npy_folder(folder: Path) -> dict[str, Held]:
@@ -96,7 +110,7 @@ def hold_npz(path: Path) -> dict[str, Held]:
 
 
 class _Archive:
-    """An .npz file, which is open only in a block of `opened`. Its list of records is read once, not for each of them."""
+    """An .npz file, which is open only in a block of `opened`, one at a time. Its list of records is read only once."""
 
     def __init__(self, path: Path) -> None:
         self.path, self.bounded = path, _Bounded()
@@ -197,7 +211,12 @@ def _held(archive: _Archive, member: zipfile.ZipInfo) -> Held:
             _drain(file)
             return array
 
-    return Held(head.dtype.name, head.shape, read)
+    def pieces(count: int) -> Iterator[npt.NDArray[Any]]:
+        with archive.opened(), archive.records.open(member) as file, _numbers(archive.path, member):
+            yield from npy.pieces(file, member.file_size, head, count)
+            _drain(file)
+
+    return Held(head.dtype.name, head.shape, read, None if head.fortran else pieces)
 
 
 def _drain(file: IO[bytes]) -> None:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass, replace
 from fnmatch import fnmatchcase
+from functools import partial
 from itertools import islice
 from typing import Any
 
@@ -16,7 +17,7 @@ from ..errors import shown
 from ..paths import INPUT
 from ..van import undisturbed
 from . import memory_order
-from .measure import Row, measure, misshapen
+from .measure import GROUP, Row, measured, misshapen
 from .naming import known, of_library, rename
 from .origin import check_origin
 from .precision import Precision, resolve
@@ -39,6 +40,11 @@ class Arranged(OnDemand):
     def __getitem__(self, path: str) -> Floating:
         values, (shape, layout) = self.port[path].values, self.wanted[path]
         return values if layout is None else np.ascontiguousarray(memory_order.arrange(values, shape, layout))
+
+    def pieces(self, path: str, size: int) -> Iterator[Floating]:
+        shape, layout = self.wanted[path]
+        as_it_lies = layout is None or memory_order.in_place(shape, layout)
+        return self.port[path].pieces(size) if as_it_lies else super().pieces(path, size)
 
     def shape(self, path: str) -> tuple[int, ...]:
         shape, layout = self.wanted[path]
@@ -184,7 +190,8 @@ def _compared(trace: Trace, port: Mapping[str, Recorded], asked: Asked) -> Repor
             rows.append(misshapen(number, path, *shapes[path], form, word))
         else:
             allowed = asked.tolerance or default(word, form)
-            row = measure(number, path, ours[path], arranged[path], form, allowed, word)
+            both = partial(_together, ours, arranged, path)
+            row = measured(number, path, shapes[path][0], both, form, allowed, word)
             rows.append(replace(row, layout=fits))
     compared = {id(port[path]) for path in ours if path in port}  # a layer that a map renamed is there under both its names
     unknown = [name for name, recorded in port.items() if name not in ours and id(recorded) not in compared]
@@ -193,6 +200,11 @@ def _compared(trace: Trace, port: Mapping[str, Recorded], asked: Asked) -> Repor
     usual = memory_order.prevailing(fits for path, fits in layouts.items() if len(shapes[path][0]) == 4)
     whole = len(trace.layers)
     return Report(rows, missing, unknown, usual, arranged, precision, asked.tolerance is None, whole, skipped, library)
+
+
+def _together(ours: Layers, theirs: Arranged, path: str) -> Iterator[tuple[Floating, Floating]]:
+    """Yield the numbers of a layer in the trace and in the port, so many at once."""
+    return zip(ours.pieces(path, GROUP), theirs.pieces(path, GROUP), strict=True)
 
 
 def _wanted(trace: Trace, globs: tuple[str, ...]) -> set[str]:

@@ -45,10 +45,15 @@ def possible(shape: Shape, wanted: Shape) -> list[str]:
 
 def arrange(array: Floating, shape: Shape, layout: str) -> Floating:
     """Return an array of a `possible` layout as (N, C, H, W), or (N, C) for pooled features."""
-    if layout == "nchw" or len(shape) != 4:
+    if in_place(shape, layout):
         return array.reshape(shape)
     n, c, h, w = shape
     return array.reshape(n, h, w, c).transpose(0, 3, 1, 2)
+
+
+def in_place(shape: Shape, layout: str) -> bool:
+    """Return whether a port's numbers, in the order in which they lie in memory, are those of the trace's shape."""
+    return layout == "nchw" or len(shape) != 4
 
 
 def decide(

@@ -19,6 +19,7 @@ or cancel: see `cancellation`.
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from functools import cache
 
@@ -30,15 +31,14 @@ from ..paths import INPUT
 from .cancellation import allowed
 from .compare import Report
 from .faults import scale_at
-from .measure import COMPILED, PIECE, Row, compiled, decibels
+from .measure import COMPILED, GROUP, PIECE, Row, compiled, decibels
 from .precision import coarser, step
 from .replay import Call, Replay, Run, watch
 from .sketch import Sketch, sketch
-from .stored import Layers, Spool
+from .stored import Layers, Spool, cut
 from .trace import Trace
 from .ulp import spacing
 
-GROUP = 1 << 20  # numbers of the trace that are read together
 TRIED = "tf32"  # what layers that a port does not show are rounded to: eleven digits, and float32's exponents
 QUANTISED = 6.0  # dB of signal over its own noise, below which a layer of eight bits is wrong: eight bits give some forty
 LINES = {"float32": 50.0, "tf32": 4.0, "float16": 4.0, "bfloat16": 4.0}  # roundings that a sound layer may add; measured
@@ -57,7 +57,7 @@ def weighed(
         if hidden:
             watch(run, report.arrays, lambda path, value, call, given: _put(tried, report, path, value), rounded=TRIED)
         scale = _Scale(trace.arrays, report, tried.layers, errors, sketches)
-        watch(run, report.arrays, scale)
+        watch(run, report.arrays, scale, giver=scale.give)
     return replace(report, rows=[scale.rows.get(row.path, row) for row in report.rows]), scale.seen
 
 
@@ -78,36 +78,56 @@ class _Scale:
         self.seen = Replay()
         self.narrow: dict[str, Floating] = {}  # of the block that is running, what its layer scales show in
 
+    def give(self, path: str, value: Floating, call: Call | None) -> Floating | None:
+        """Weigh a layer, and put the port's numbers in the place of its own: the largest layers would be in memory twice.
+
+        None where its own are still needed, or are not its alone.
+        """
+        row = self.given.get(path)
+        if row is None or row.fault or row.shape != value.shape or call is None:  # without a call it may be the trace's input
+            return None
+        if self.errors is not None or self.sketches is not None or not (value.flags.c_contiguous and value.flags.writeable):
+            return None
+        self._weigh(row, self.report.arrays.pieces(path, GROUP), value, call, replaced=True)
+        return value
+
     def __call__(self, path: str, value: Floating, call: Call | None, given: Floating) -> None:
         self._scales(path, value, call, given)
         if call is not None:
             self.seen.calls[path] = call.without_x()
         row = self.given.get(path)
-        if row is None:
+        if row is None or path in self.rows:
             return
         if row.fault or row.shape != value.shape:  # which a damaged trace's may not be
             self.rows[path] = replace(row, own=math.inf, line=LINES[unit_of(row)])
             return
         shown = given is not value and row.form != "float64"  # then the port's numbers are what the next layers are given
         theirs = given if shown else self.report.arrays[path]
-        found = _row(row, self.trace, theirs, value, self.tried)
-        if found.line < found.own < math.inf and call is not None and row.precision != "int8":
-            found = replace(found, line=max(found.line, allowed(call, value, unit_of(row))))
-        self.rows[path] = found
+        self._weigh(row, cut(theirs, GROUP), value, call)
         if self.errors is not None:
             self.errors.put(path, np.asarray(theirs, np.float32) - value)
         if self.sketches is not None:
             self.sketches[path] = sketch(value, theirs, "own")
+
+    def _weigh(
+        self, row: Row, theirs: Iterator[Floating], value: Floating, call: Call | None, *, replaced: bool = False
+    ) -> None:
+        """Weigh a layer; with `replaced`, the port's numbers are in the place of its own then."""
+        found = _row(row, self.trace, theirs, value, self.tried, replaced)
+        if found.line < found.own < math.inf and call is not None and row.precision != "int8":
+            right = np.asarray(call.again()) if replaced else value
+            found = replace(found, line=max(found.line, allowed(call, right, unit_of(row))))
+        self.rows[row.path] = found
 
     def _scales(self, path: str, value: Floating, call: Call | None, given: Floating) -> None:
         scale = scale_at(path, value, self.narrow)
         if scale is not None:
             self.seen.scales[path] = scale
         if path.endswith(".norm1"):
-            self.narrow.clear()
-            if call is not None:
-                self.narrow[f"{path.removesuffix('.norm1')}.begin"] = call.x
-        elif path.endswith((".attn", ".layer_scale_1", ".mlp.fc2")):
+            self.narrow = {} if call is None else {f"{path.removesuffix('.norm1')}.begin": call.x}
+        elif path.endswith(".layer_scale_1"):  # what came before it is needed no more
+            self.narrow = {path: given}
+        elif path.endswith((".attn", ".mlp.fc2")):
             self.narrow[path] = given
 
 
@@ -117,23 +137,25 @@ def unit_of(row: Row) -> str:
     return "float32" if form in ("float64", "int8") else form
 
 
-def _row(row: Row, trace: Layers, theirs: Floating, right: Floating, tried: Layers) -> Row:
+def _row(row: Row, trace: Layers, theirs: Iterator[Floating], right: Floating, tried: Layers, replaced: bool) -> Row:
     """Return a row with its own and its inherited error; `tried` has what hidden layers' rounding would make, if any are.
 
-    Trace and trial are read a piece at a time: with them, the largest layer would be in memory six times.
+    The port's numbers come GROUP at once, and trace and trial are read so: with them, the largest layer would be in memory
+    six times. With `replaced`, they are put in the place of the right ones as soon as those are no longer needed.
     """
     form = unit_of(row)
     found = _Errors(form)
-    b, r = theirs.reshape(-1), right.reshape(-1)
-    large = row.path not in tried and r.dtype == b.dtype == np.float32 and r.size >= COMPILED
-    for begin in range(0, r.size, GROUP):
-        end = min(begin + GROUP, r.size)
-        ours = trace.piece(row.path, begin, end)
-        computed = ours if row.path == INPUT else r[begin:end]
-        if large and ours.dtype == computed.dtype == np.float32:
-            found.add_compiled(ours, b[begin:end], computed)
+    r, begin = right.reshape(-1), 0
+    large = row.path not in tried and r.dtype == np.float32 and r.size >= COMPILED
+    for ours, b in zip(trace.pieces(row.path, GROUP), theirs, strict=True):
+        piece = slice(begin, begin := begin + b.size)
+        computed = ours if row.path == INPUT else r[piece]
+        if large and ours.dtype == computed.dtype == b.dtype == np.float32:
+            found.add_compiled(ours, b, computed)
         else:
-            found.add(ours, b[begin:end], computed, tried.piece(row.path, begin, end) if row.path in tried else None)
+            found.add(ours, b, computed, tried.piece(row.path, piece.start, piece.stop) if row.path in tried else None)
+        if replaced:
+            r[piece] = b
     if found.broken:
         return replace(row, own=math.inf, line=LINES[form])
     unit = found.root(found.spacing / 12)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import replace
 from functools import partial
 from math import prod
 from pathlib import Path
@@ -18,7 +19,7 @@ from ..checks import Floating
 from ..errors import quote, shown
 from .arrays import LONGEST_NAME, MOST_ARRAYS, hold_npy_folder, hold_npz, read_npy
 from .scales import RANGES, Point, Scales
-from .stored import Held, Layers
+from .stored import Held, Layers, cut, part_by_part
 from .trace import Trace, from_tensors
 from .ulp import FORMATS
 
@@ -34,7 +35,8 @@ class Recorded:
     """One layer of a port: its numbers in a dtype that holds them exactly, and the format they were stored in.
 
     `form` is one of FORMATS, or 'int8' for numbers that eight bits stand for; bfloat16 is held as float32. Instead of its
-    numbers a layer may be given a Held: then they are read, and made what they stand for, whenever `values` is asked for.
+    numbers a layer may be given a Held: then they are read, and made what they stand for, whenever they are asked for; a Held
+    with `pieces` is one whose numbers are made each by itself.
     """
 
     def __init__(self, values: Floating | Held, form: str, made: Callable[[npt.NDArray[Any]], Floating] = np.asarray) -> None:
@@ -45,6 +47,13 @@ class Recorded:
     def values(self) -> Floating:
         """The numbers, read from their file where they lie in one. Raises ValueError or OSError where they cannot be."""
         return self._made(self._values.read()) if isinstance(self._values, Held) else self._values
+
+    def pieces(self, size: int) -> Iterator[Floating]:
+        """Yield the numbers in C order, so many at once, without the others in memory where their file can be read so."""
+        if isinstance(self._values, Held) and self._values.pieces is not None:
+            yield from map(self._made, self._values.pieces(size))
+        else:
+            yield from cut(self.values, size)
 
 
 class Port(dict[str, Recorded]):
@@ -129,7 +138,8 @@ def _held(tensor: StoredTensor) -> Held:
             return tensor.read()
         return tensor.fetch(tensor.offset, tensor.extent_bytes).view(tensor.dtype).reshape(tensor.shape)
 
-    return Held(NOT_NUMPYS.get(tensor.dtype, tensor.dtype), tensor.shape, read)
+    pieces = partial(part_by_part, tensor) if tensor.dtype in FORMATS else None
+    return Held(NOT_NUMPYS.get(tensor.dtype, tensor.dtype), tensor.shape, read, pieces)
 
 
 def _port(path: Path, arrays: Mapping[str, Held], scales: Scales | None, metadata: Mapping[str, str]) -> Port:
@@ -174,7 +184,7 @@ def _point(
 def _dequantised(name: str, point: Point, held: Held) -> Recorded:
     """Return the layer that eight-bit numbers stand for. Raises ValueError where the scales do not fit its shape."""
     point.check(name, held.shape)
-    return Recorded(held, "int8", partial(point.restored, name))
+    return Recorded(replace(held, pieces=None), "int8", partial(point.restored, name))  # each channel may have its own scale
 
 
 def _recorded(name: str, held: Held) -> Recorded:

@@ -172,12 +172,17 @@ class Witness:
         self.shown = array, path
 
 
-def watch(run: Run, substitutes: OnDemand, watcher: Watcher, rounded: str | None = None) -> None:
+Giver: TypeAlias = Callable[[str, Floating, Call | None], Floating | None]
+"""Is told a layer's path, what the network computed there, and the call behind it: gives what the layers after it are given."""
+
+
+def watch(run: Run, substitutes: OnDemand, watcher: Watcher, rounded: str | None = None, giver: Giver | None = None) -> None:
     """Run a network on its input, and show the watcher each layer as it is made.
 
     Where `substitutes` has a layer of the right shape, the layers after it are computed from that instead: given a port's own
     layers, every operator is judged on what the port fed it, and an earlier error does not blur a later one. What it has not is
-    rounded to the format `rounded`, where one is given, before the layers after it read it.
+    rounded to the format `rounded`, where one is given, before the layers after it read it. A `giver` is asked first, and where
+    it does not return None, that is what they are given: the very array that the network computed, say, with other numbers.
     """
     witness = Witness()
 
@@ -185,7 +190,9 @@ def watch(run: Run, substitutes: OnDemand, watcher: Watcher, rounded: str | None
         call = witness.take(array)
         if call is not None:
             call.path = path
-        given = _given(path, array, substitutes, rounded)
+        given = None if giver is None else giver(path, np.asarray(array), call)
+        if given is None:
+            given = _given(path, array, substitutes, rounded)
         watcher(path, array, call, given)
         witness.name(given, path)
         return given

@@ -6,7 +6,6 @@ import tempfile
 from abc import abstractmethod
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
-from math import prod
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -22,11 +21,15 @@ IN_MEMORY = 32 << 20  # bytes of a spool that no file is made for
 
 @dataclass(frozen=True)
 class Held:
-    """An array that lies in a file: its dtype's name, its shape, and the function that reads it, each time anew."""
+    """An array that lies in a file: its dtype's name, its shape, and the function that reads it, each time anew.
+
+    `pieces` reads it so many numbers at once, in C order; None where it lies in the file in no such way.
+    """
 
     dtype: str
     shape: tuple[int, ...]
     read: Callable[[], npt.NDArray[Any]]
+    pieces: Callable[[int], Iterator[npt.NDArray[Any]]] | None = None
 
 
 class OnDemand(Mapping[str, Floating]):
@@ -48,6 +51,10 @@ class OnDemand(Mapping[str, Floating]):
     def shape(self, name: str) -> tuple[int, ...]:
         """Return the shape of an array without reading or making it."""
 
+    def pieces(self, name: str, size: int) -> Iterator[Floating]:
+        """Yield an array's numbers in C order, so many at once: without the others in memory where they can be had so."""
+        yield from cut(self[name], size)
+
 
 class Layers(OnDemand):
     """Arrays by name, in order, some of which are read whenever they are asked for: those that `parts` has as StoredTensor."""
@@ -68,15 +75,24 @@ class Layers(OnDemand):
         return part.reshape(-1)[begin:end]
 
     def pieces(self, name: str, size: int) -> Iterator[Floating]:
-        """Yield an array's numbers in C order, so many at once."""
-        part, count = self.parts[name], prod(self.shape(name))
-        flat = None if isinstance(part, StoredTensor) else part.reshape(-1)  # once: it copies what does not lie in C order
-        for begin in range(0, count, size):
-            end = min(begin + size, count)
-            yield self.piece(name, begin, end) if flat is None else flat[begin:end]
+        part = self.parts[name]
+        yield from part_by_part(part, size) if isinstance(part, StoredTensor) else cut(part, size)
 
     def shape(self, name: str) -> tuple[int, ...]:
         return self.parts[name].shape
+
+
+def cut(array: npt.NDArray[Any], size: int) -> Iterator[npt.NDArray[Any]]:
+    """Yield the numbers of an array in C order, so many at once."""
+    flat = array.reshape(-1)  # once: it copies what does not lie in that order
+    for begin in range(0, flat.size, size):
+        yield flat[begin : begin + size]
+
+
+def part_by_part(tensor: StoredTensor, size: int) -> Iterator[Floating]:
+    """Yield the numbers of a tensor that lies in a file in C order, so many at once."""
+    for begin in range(0, tensor.count, size):
+        yield replace(tensor, shape=(min(size, tensor.count - begin),), offset=tensor.offset + begin).read()
 
 
 def as_layers(arrays: Mapping[str, Floating]) -> Layers:

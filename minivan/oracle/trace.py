@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -20,18 +21,21 @@ from .. import __version__
 from ..checkpoint import safetensors_file
 from ..checkpoint.budget import Budget
 from ..checkpoint.json_text import parse_json
-from ..checks import Floating
+from ..checks import Float32, Floating
 from ..errors import quote, shown
 from ..hooks import Callback
 from ..operators import Array
+from ..output import replacing
 from ..paths import HEAD, INPUT, all_paths, norms
-from ..van import VAN, undisturbed
+from ..van import VAN, check_images, undisturbed
 from ..variants import Config, parameter_shapes, said
 from .arithmetic import ROUNDED, Arithmetic
+from .digests import digest, meanwhile
+from .digests import digests as recomputed
 from .stored import Layers, Spool, as_layers
+from .trace_file import TraceFile, layer_shapes
 
 FORMAT = "minivan-trace 1"
-HASHED = 1 << 18  # numbers that are looked at together
 MOST_BLOCKS = 10_000  # of a network whose names are asked for; b6 has 108
 
 
@@ -56,27 +60,6 @@ class Trace:
         """The input, where it was kept, and the layers, in order."""
         first = {} if self.input is None else {INPUT: self.input}
         return Layers({**first, **as_layers(self.layers).parts})
-
-
-def digest(array: Floating) -> str:
-    """Return the SHA-256 of an array's numbers: little-endian, in C order, without its shape.
-
-    Every NaN counts as the quiet positive one: which NaN inf - inf gives is the processor's choice (x86 sets the sign, ARM
-    does not), and the contract says NaN, not which.
-    """
-    array = np.ascontiguousarray(array).reshape(-1)
-    return _digest(array[begin : begin + HASHED] for begin in range(0, array.size, HASHED))
-
-
-def _digest(pieces: Iterable[Floating]) -> str:
-    """Return the digest of an array that comes piece by piece."""
-    sha256 = hashlib.sha256()
-    for piece in pieces:
-        strange = np.isnan(piece)
-        if strange.any():
-            piece = np.where(strange, piece.dtype.type(np.nan), piece)
-        sha256.update(piece.astype(piece.dtype.newbyteorder("<"), copy=False).data)
-    return sha256.hexdigest()
 
 
 def tensors_digest(tensors: Mapping[str, Floating]) -> str:
@@ -112,14 +95,86 @@ def record(
     matches, for no images at all, and, where it has to be `finite`, for an input with NaN or infinities: in what comes of those
     most layers cannot be told apart.
     """
+    run = _run_of(model, x, layers, source, finite, arithmetic)
+    held: dict[str, Floating] = {}
+    digests = run.keep(held.__setitem__ if spool is None else spool.put)
+    kept = Layers(held) if spool is None else spool.layers
+    shapes = {path: kept.shape(path) for path in kept}
+    return Trace(held if spool is None else kept, run.images, run.metadata({INPUT: run.images.shape, **shapes}, digests))
+
+
+def record_to(
+    path: str | Path,
+    model: VAN,
+    x: npt.ArrayLike,
+    layers: Sequence[str] = ("*",),
+    source: str = "",
+    *,
+    finite: bool = True,
+    arithmetic: Arithmetic | None = None,
+) -> Trace:
+    """Do what `record` and `write` do, and write each layer as soon as it is made: none is kept in memory, or written twice.
+
+    The trace's layers are read from the file, whenever they are asked for. Raises as both do.
+    """
+    run = _run_of(model, x, layers, source, finite, arithmetic)
+    every = layer_shapes(model.config, len(run.images), *run.images.shape[2:])
+    shapes = {INPUT: every[INPUT], **{name: every[name] for name in run.chosen}}
+    with replacing(path) as file:
+        written = TraceFile(file, shapes, partial(run.metadata, shapes))
+        written.put(INPUT, run.images)
+        digests = run.keep(written.put)
+        written.finish({INPUT: digest(run.images), **digests})
+    tensors, metadata, _ = safetensors_file.lasting(path)
+    return Trace(Layers({name: tensors[name] for name in run.chosen}), run.images, metadata)
+
+
+@dataclass(frozen=True)
+class _Run:
+    """A forward pass that is to be recorded: `model` on `images`; the layers that are kept, in order."""
+
+    model: VAN
+    images: Float32
+    chosen: list[str]
+    change: Callback | None  # puts another array in a layer's place
+    said: dict[str, str]  # the metadata that are known before
+
+    def keep(self, put: Callable[[str, Floating], None]) -> dict[str, str]:
+        """Run, hand over each layer as it is made, and return their digests."""
+        found: dict[str, str] = {}
+        chosen = set(self.chosen)
+
+        def kept(path: str, array: Array) -> None:
+            if path in chosen:
+                values = np.asarray(array)
+                with meanwhile(partial(put, path, values)):
+                    found[path] = digest(values)  # while its numbers are near
+
+        (_every if self.model.engine.hooks else _whole)(self.model, self.images, self.change, kept)
+        return found
+
+    def metadata(self, shapes: Mapping[str, tuple[int, ...]], digests: Mapping[str, str]) -> dict[str, str]:
+        """Return what the trace says of itself: of these layers, the input the first of them."""
+        order = [path for path in shapes if path != INPUT]
+        return self.said | {
+            "order": json.dumps(order),
+            "shapes": json.dumps(shapes),
+            "sha256": json.dumps({INPUT: digest(self.images), **digests}),
+        }
+
+
+def _run_of(
+    model: VAN, x: npt.ArrayLike, layers: Sequence[str], source: str, finite: bool, arithmetic: Arithmetic | None
+) -> _Run:
+    """Look at what is asked for before the network runs: that may take minutes. Raises as `record` does."""
     given, hook = model, None
     if arithmetic is not None:
         _check_scales(arithmetic, given)
         model = VAN(given.config, arithmetic.tensors(given.tensors), arithmetic.engine, given.card)
         hook = arithmetic.at
     paths = _paths(model)
-    chosen = {path for path in paths if any(fnmatchcase(path, glob) for glob in layers)}
-    if not chosen:  # known before the network runs: that may take minutes
+    chosen = [path for path in paths if any(fnmatchcase(path, glob) for glob in layers)]
+    if not chosen:
         raise ValueError(f"no layer matches {', '.join(layers)}; the paths run from {paths[0]} to {paths[-1]}")
     images = np.asarray(x)
     if not images.size:
@@ -132,28 +187,20 @@ def record(
             f"{strange:,} of the input's {images.size:,} numbers are NaN or infinite{beyond}; to record what comes of them, "
             "say --allow-nonfinite (in Python finite=False)"
         )
-    held = (_every if model.engine.hooks else _whole)(model, x, hook, _Kept(chosen, spool))
-    kept = held.layers
-    with undisturbed():  # a float64 may be too large for float32, and decimal fractions are written as it is set to round
-        images, config = np.asarray(images, np.float32), json.dumps(said(model.config))
-    named = Layers({INPUT: images, **kept.parts})
-    return Trace(
-        held.held if spool is None else kept,
-        images,
-        {
-            "format": FORMAT,
-            "minivan": __version__,
-            "engine": model.engine.name,
-            "model": source or model.card.name,
-            "config": config,
-            "weights_sha256": tensors_digest(given.tensors),
-            "weights_file_sha256": model.card.sha256,
-            "order": json.dumps(list(kept)),
-            "shapes": json.dumps({path: named.shape(path) for path in named}),
-            "sha256": json.dumps({INPUT: digest(images), **held.digests}),
-            **({} if arithmetic is None else arithmetic.metadata()),
-        },
-    )
+    images = check_images(images, model.config.channels)
+    with undisturbed():  # decimal fractions are written as the environment is set to round
+        config = json.dumps(said(model.config))
+    known = {
+        "format": FORMAT,
+        "minivan": __version__,
+        "engine": model.engine.name,
+        "model": source or model.card.name,
+        "config": config,
+        "weights_sha256": tensors_digest(given.tensors),
+        "weights_file_sha256": model.card.sha256,
+        **({} if arithmetic is None else arithmetic.metadata()),
+    }
+    return _Run(model, images, chosen, hook, known)
 
 
 def _check_scales(arithmetic: Arithmetic, model: VAN) -> None:
@@ -184,34 +231,12 @@ def _paths(model: VAN) -> list[str]:
     return [*norms(model.config.stages), *([HEAD] if model.config.classes else [])]
 
 
-class _Kept:
-    """The layers that were chosen, in a spool or in memory, and the digest of each."""
-
-    def __init__(self, chosen: set[str], spool: Spool | None) -> None:
-        self.chosen, self.spool = chosen, spool
-        self.held: dict[str, Floating] = {}
-        self.digests: dict[str, str] = {}
-
-    def put(self, path: str, array: Array) -> None:
-        if path not in self.chosen:
-            return
-        self.digests[path] = digest(np.asarray(array))  # while its numbers are near, and before the spool puts them far away
-        if self.spool is not None:
-            self.spool.put(path, np.asarray(array))
-        else:
-            self.held[path] = np.asarray(array)
-
-    @property
-    def layers(self) -> Layers:
-        return Layers(self.held) if self.spool is None else self.spool.layers
-
-
-def _every(model: VAN, x: npt.ArrayLike, change: Callback | None, kept: _Kept) -> _Kept:
+def _every(model: VAN, x: npt.ArrayLike, change: Callback | None, keep: Callable[[str, Array], None]) -> None:
     """Keep operators' outputs, through a hook; `change` may put another array in an array's place."""
 
     def hook(path: str, array: Array) -> Array | None:
         changed = None if change is None else change(path, array)
-        kept.put(path, array if changed is None else changed)
+        keep(path, array if changed is None else changed)
         return changed
 
     changed = None if change is None else change(INPUT, x)
@@ -220,16 +245,14 @@ def _every(model: VAN, x: npt.ArrayLike, change: Callback | None, kept: _Kept) -
         model(x, hook)
     else:  # a bare backbone has no logits
         model.features(x, hook)
-    return kept
 
 
-def _whole(model: VAN, x: npt.ArrayLike, change: Callback | None, kept: _Kept) -> _Kept:
+def _whole(model: VAN, x: npt.ArrayLike, change: Callback | None, keep: Callable[[str, Array], None]) -> None:
     """Keep what an engine that compiles the network as a whole can show: each stage's output, and the logits."""
     for path, array in zip(norms(model.config.stages), model.features(x), strict=True):
-        kept.put(path, array)
+        keep(path, array)
     if model.config.classes:
-        kept.put(HEAD, model(x))
-    return kept
+        keep(HEAD, model(x))
 
 
 def write(trace: Trace, path: str | Path) -> None:
@@ -259,8 +282,8 @@ def from_tensors(tensors: Mapping[str, Floating], metadata: Mapping[str, str], b
     if stranger is not None:
         raise ValueError(f"{unreadable} ({quote(stranger)} is not in it)")
     held = as_layers(tensors)
-    for path in held:
-        if digests.get(path) != _digest(held.pieces(path, HASHED)):
+    for path, found in recomputed(held).items():
+        if digests.get(path) != found:
             raise ValueError(f"damaged trace, {shown(path)} does not have the SHA-256 it was recorded with")
     return Trace(Layers({path: held.parts[path] for path in order}), held.get(INPUT), dict(metadata))
 
@@ -268,8 +291,10 @@ def from_tensors(tensors: Mapping[str, Floating], metadata: Mapping[str, str], b
 def hashes(trace: Trace) -> str:
     """Return a trace's digests as text to commit: comment lines, then SHA-256, shape, dtype and path per layer, in order."""
     m = trace.metadata
+    known = parse_json(m["sha256"], "its sha256", Budget(len(m["sha256"])))
     lines = [f"# {m['format']}, engine {m['engine']}, model {m['model']}{_rounding(m)}", f"# weights {m['weights_sha256']}"]
-    lines += [f"{digest(a)} {shape_text(a.shape)} {a.dtype} {path}" for path, a in trace.arrays.items()]
+    layers = trace.arrays
+    lines += [f"{found} {shape_text(layers.shape(path))} {layers.parts[path].dtype} {path}" for path, found in known.items()]
     return "\n".join(lines) + "\n"
 
 

@@ -26,8 +26,9 @@ from ..van import undisturbed
 from .arithmetic import ROUNDED, Arithmetic
 from .arrays import read_npy
 from .cases import CLASSES, CONVOLUTIONS, OPERATORS, Case, Tensor, all_cases, classes, runner
+from .digests import digest
 from .replay import Run
-from .trace import Trace, digest
+from .trace import Trace
 
 FORMAT = "minivan-vectors 1"
 MANIFEST = "manifest.json"
