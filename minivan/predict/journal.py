@@ -1,8 +1,8 @@
 """What a long run has done so far: a file of JSON lines that one process adds to, and that a later run reads.
 
-The first line says what made the others. Each is written when its work is done, in one piece, and has its own CRC-32: of a killed
-process at most the last one is torn, and whatever has spoiled a line, a power cut or an editor, it counts as never written.
-Nothing is forced onto the disk: what the system had still to write when the power went is done again.
+The first line says what made the others. Each is written when its work is done, in one piece, and has its own CRC-32: of a
+killed process at most the last one is torn, and whatever has spoiled a line, a power cut or an editor, it counts as never
+written. Nothing is forced onto the disk: what the system had still to write when the power went is done again.
 """
 
 from __future__ import annotations

@@ -20,7 +20,7 @@ from .ahead import batches
 
 ENDINGS = (".csv", ".jsonl", ".parquet")
 ROWS_AT_ONCE = 10_000  # a row group of Parquet's
-FORMULA = ("=", "+", "-", "@", "\t", "\r")  # what a cell begins with that a spreadsheet computes
+FORMULA = ("=", "+", "-", "@", "＝", "＋", "－", "＠")  # what a cell begins with that a spreadsheet computes
 GUESS = {"label": "string", "probability": "float64", "index": "int32", "wnid": "string"}  # of each rank
 AFTER = {
     "sure": "bool_", "model": "string", "version": "string", "engine": "string", "activation": "string",
@@ -95,7 +95,8 @@ def _parquet(file: BinaryIO, rows: Iterable[Row], ranks: int, about: Mapping[str
 def write_parquet(file: BinaryIO, schema: Any, about: Mapping[str, Any], made: Iterable[Any]) -> None:
     """Write pyarrow's record batches as a Parquet file's row groups; `about` goes into its metadata."""
     parquet = importlib.import_module("pyarrow.parquet")
-    with parquet.ParquetWriter(file, schema.with_metadata({"minivan": json.dumps(about)}), compression="zstd") as writer:
+    schema = schema.with_metadata({"minivan": json.dumps(about)})
+    with parquet.ParquetWriter(file, schema, compression="zstd", write_page_checksum=True) as writer:
         for batch in made:
             writer.write_batch(batch)
 

@@ -138,7 +138,9 @@ def test_an_interrupted_run_goes_on_where_it_stopped_and_gives_what_a_whole_one_
         answered(model, "rows.csv")
     os.utime(first[1], ns=(1, 1))  # changed since: it is answered anew
     os.remove(first[2])  # gone: it has no row
-    status, out, err = run("classify", ".", "-o", "rows.csv", "--resume", "--weights", weights, "--engine", "numpy", "--top-k", 2)
+    status, out, err = run(
+        "classify", ".", "-o", "rows.csv", "--resume", "--weights", weights, "--engine", "numpy", "--top-k", 2
+    )
     assert (status, out) == (1, "rows.csv: 5 images, 2 of them from the run before, 1 without an answer\n")
     assert err.startswith("note: 2 rows of the run before are left out: of images that are not here, or were changed\n")
     rows = [row["image"] for row in rows_of("rows.csv")]
@@ -173,15 +175,15 @@ def test_a_journal_of_other_weights_or_options_is_refused(weights, photos):
 
 def test_a_spoiled_line_counts_as_never_written_and_another_file_is_left_alone(weights, photos):
     model = load(weights, "numpy")
-    whole, _ = answered(model, "rows.csv", 4)
+    whole, _ = answered(model, "whole.csv")
+    answered(model, "rows.csv", 4)
     before = Path("rows.csv.partial").read_bytes()
     zeros = before[:600] + bytes(len(before) - 700) + before[-100:]  # what a power cut leaves on some file systems
     edited = before.replace(b'"notes"', b'"nodes"', 1)
     for text, kept in ((zeros, 0), (edited, 3), (before[:20], 0), (b"", 0), (bytes(512), 0)):
         Path("rows.csv.partial").write_bytes(text)
         _, found = answered(model, "rows.csv", resume=True)
-        assert found == kept and [row["image"] for row in rows_of("rows.csv")][0] == "./=1+1.png"
-        assert len(rows_of("rows.csv")) == 6
+        assert found == kept and [row["image"] for row in rows_of("rows.csv")] == [one_line(name) for name in whole]
     for text in (b"[]\n", b"half of a download", b'{"minivan": 1}\n'):
         Path("rows.csv.partial").write_bytes(text)
         for resume in (False, True):
