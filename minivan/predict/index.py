@@ -209,8 +209,8 @@ class _NpyIndex(Index):
                 header = npy.header(self.file, size)
             except ValueError as error:
                 raise self.no_index(error) from None
-            count = self.about.get("rows")
-            if header.shape != (count, width) or header.dtype != np.dtype("<f4") or header.fortran:
+            count = header.shape[0] if header.shape else 0
+            if header.shape != (self.about.get("rows"), width) or header.dtype != np.dtype("<f4") or header.fortran:
                 raise self.no_index(f"the array has the shape {header.shape} and the dtype {header.dtype}")
             digest = hashlib.sha256()
             for start in range(0, count, ROWS_AT_ONCE):
