@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import itertools
 import json
 import os
 from array import array
@@ -77,7 +78,7 @@ class Resumable:
             how = _otherwise(self.journal.said, self.journal.about, wrong)
             raise ValueError(f"{path} was begun {how}; delete it to begin anew")
         places = {_key(image.name, stamp(image)): i for i, image in enumerate(self.images)}
-        for start, row in (first, *usable):
+        for start, row in itertools.chain([first], usable):
             self._worth += 1
             if (i := places.get(_key(row.get("image"), row[STAMP]))) is not None:
                 self._starts[i] = start
