@@ -61,7 +61,7 @@ class Resumable:
         except BaseException:
             self.journal.close()
             raise
-        self._left = [i for i, start in enumerate(self._starts) if start == NONE]
+        self._left = array("q", (i for i, start in enumerate(self._starts) if start == NONE))
         self.kept = len(self.images) - len(self._left)
         self.unused = self._worth - self.kept
 

@@ -1,5 +1,6 @@
 """Rows of answers in files that other programs read; runs that are interrupted, and go on."""
 
+import contextlib
 import csv
 import json
 import os
@@ -8,6 +9,7 @@ import signal
 import subprocess
 import sys
 import time
+import tracemalloc
 from dataclasses import replace
 from pathlib import Path
 
@@ -21,7 +23,7 @@ from support.networks import random_tensors
 from minivan.card import Card, Label, Preprocessing
 from minivan.checkpoint import Weights, load, write
 from minivan.errors import one_line
-from minivan.predict import Results, Unusable, find_images, table
+from minivan.predict import Found, Results, Unusable, find_images, resumable, table
 from minivan.variants import Config
 
 CONFIG = Config((4, 6), (1, 1), (2, 2), classes=3)
@@ -248,3 +250,18 @@ def test_a_killed_run_goes_on_and_each_image_is_there_once(run, weights, tmp_pat
     assert status == 0 and f"300 images, {done:,} of them from the run before" in out
     names = [row["image"] for row in rows_of("rows.jsonl")]
     assert names == [os.path.join("photos", f"{number:03}.jpg") for number in range(300)] and len(os.listdir()) == 2
+
+
+def test_nothing_of_a_journal_is_held_but_where_its_rows_lie(tmp_path, monkeypatch):
+    monkeypatch.setattr(resumable, "stamp", lambda image: [1, 1])
+    images = [Found(f"{number}.png") for number in range(1000)]
+    rows = iter([{"image": image.name, "fault": None, "notes": "x" * 4000} for image in images])
+    with contextlib.closing(resumable.Resumable(tmp_path / "rows.csv", {"minivan": "x"}, images)) as run:
+        assert len(list(run.each(lambda found: found, lambda found: next(rows)))) == 1000
+    tracemalloc.start()
+    try:
+        with contextlib.closing(resumable.Resumable(tmp_path / "rows.csv", {"minivan": "x"}, images, resume=True)) as run:
+            assert run.kept == sum(len(row["notes"]) == 4000 for row in run.rows()) == 1000
+        assert tracemalloc.get_traced_memory()[1] < 1 << 20, "the rows are 4 MB"
+    finally:
+        tracemalloc.stop()
