@@ -30,6 +30,7 @@ from .printing import complain, console, note, note_all, say, say_json, utf8
 if TYPE_CHECKING:
     from rich.progress import Task
 
+    from ..predict.resumable import Resumable
     from ..van import VAN
 
 PROGRESS_FROM = 4  # images: fewer are done before a progress bar could be read
@@ -100,6 +101,7 @@ def record(model: VAN, images: Images, args: argparse.Namespace) -> int:
     """Write a row for each image into the file of --output; what an interrupted run has done lies beside it."""
     failed = 0
     with wrong_calls(), Results(model, images, args.output, args.top_k, reading(args), args.resume) as results:
+        note_unused(results.run)
         try:
             make_ready(model)
             with progress(len(results.todo)) as advance:
@@ -112,8 +114,7 @@ def record(model: VAN, images: Images, args: argparse.Namespace) -> int:
                     advance(1)
             results.write()
         except BaseException:
-            if done := results.journal.rows_added:
-                note(f"{results.journal.path} keeps the rows of {done:,} images: --resume goes on with them")
+            note_kept(results.run)
             raise
     if others := images.said_of_others():
         complain(others)
@@ -121,6 +122,18 @@ def record(model: VAN, images: Images, args: argparse.Namespace) -> int:
         before = f", {results.kept:,} of them from the run before" if args.resume else ""
         say(f"{args.output}: {len(images):,} images{before}, {failed:,} without an answer")
     return status(failed, len(images))
+
+
+def note_unused(run: Resumable) -> None:
+    """Say that some of an interrupted run's rows are of no use."""
+    if run.unused:
+        note(f"{run.unused:,} rows of the run before are left out: of images that are not here, or were changed")
+
+
+def note_kept(run: Resumable) -> None:
+    """Say what an interrupted run has left."""
+    if done := run.done:
+        note(f"{run.journal.path} keeps what {done:,} images gave: --resume goes on with it")
 
 
 def print_json(answer: Answer, model: VAN) -> None:
@@ -154,7 +167,7 @@ def print_text(answer: Answer, model: VAN) -> None:
 
 
 @contextlib.contextmanager
-def progress(total: int) -> Iterator[Callable[[int], None]]:
+def progress(total: int, doing: str = "classifying") -> Iterator[Callable[[int], None]]:
     """Give a function that counts finished images, and show them with images per second on standard error.
 
     Only where there are more than a few images and someone is watching.
@@ -171,7 +184,7 @@ def progress(total: int) -> Iterator[Callable[[int], None]]:
             speed = task.finished_speed or task.speed
             return Text(f"{speed:.0f} images/s" if speed else "")
 
-    columns = TextColumn("classifying"), BarColumn(), MofNCompleteColumn(), TextColumn("images"), Speed(), TimeRemainingColumn()
+    columns = TextColumn(doing), BarColumn(), MofNCompleteColumn(), TextColumn("images"), Speed(), TimeRemainingColumn()
     with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
         task = bar.add_task("", total=total)
         yield lambda count: bar.advance(task, count)

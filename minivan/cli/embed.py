@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Iterator
-from typing import TYPE_CHECKING
 
 from ..output import place
 from ..predict import find_images
@@ -21,17 +19,15 @@ from .arguments import (
     status,
     wrong_calls,
 )
-from .classify import progress
+from .classify import note_kept, note_unused, progress
 from .printing import complain, note_all, say
-
-if TYPE_CHECKING:
-    from ..predict.embedding import Embedded
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("paths", nargs="+", metavar="PATH", help=IMAGES)
     parser.add_argument("-o", "--output", metavar="FILE", required=True, help=(
         "the file to write: .npy, with the names in FILE.jsonl, or .parquet"))  # fmt: skip
+    parser.add_argument("--resume", action="store_true", help="go on where an interrupted run to the same FILE stopped")
     add_weights(parser)
     add_engine(parser)
     parser.add_argument("--batch-size", type=positive, metavar="N", help="images that the network takes at once")
@@ -41,7 +37,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     from ..predict import index
-    from ..predict.embedding import embed
+    from ..predict.embeddings import Embeddings
 
     with wrong_calls():
         index.check(args.output)
@@ -49,22 +45,23 @@ def run(args: argparse.Namespace) -> int:
     model = load_model(args, names=False)
     images = find_images(args.paths, model.config.channels)
     failed = 0
-
-    def told(found: Iterator[Embedded]) -> Iterator[Embedded]:
-        nonlocal failed
-        with progress(len(images)) as advance:
-            for image in found:
-                if image.features is None:
-                    complain(f"{image.image}: {advised(image.fault)}")
-                    failed += 1
-                note_all(image.image, image.notes)
-                advance(1)
-                yield image
-
-    with wrong_calls():
-        found = embed(model, images, batch_size=args.batch_size, threads=args.threads, how=reading(args))
-        count = index.write(args.output, model, told(found))
+    with wrong_calls(), Embeddings(model, images, args.output, reading(args), args.resume) as embeddings:
+        note_unused(embeddings.run)
+        try:
+            with progress(len(embeddings.run.todo), "embedding") as advance:
+                for image in embeddings.embedded(args.batch_size, args.threads):
+                    if image.features is None:
+                        complain(f"{image.image}: {advised(image.fault)}")
+                        failed += 1
+                    note_all(image.image, image.notes)
+                    advance(1)
+            count = embeddings.write()
+        except BaseException:
+            note_kept(embeddings.run)
+            raise
     if others := images.said_of_others():
         complain(others)
-    say(f"{args.output}: {count:,} x {model.config.dims[-1]} features of {model.card.name}, {failed:,} images without any")
+    before = f", {embeddings.run.kept:,} of them from the run before" if args.resume else ""
+    features = f"{count:,} x {model.config.dims[-1]} features of {model.card.name}"
+    say(f"{args.output}: {features}{before}, {failed:,} images without any")
     return status(failed, len(images))

@@ -33,19 +33,20 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    from ..predict import index
     from ..predict.embedding import embed
+    from ..predict.index import Index
 
     model = load_model(args, names=False)
     images = find_images([args.query], model.config.channels)
     if len(images) != 1:
         raise WrongCall(f"{args.query} holds {len(images)} images: name one of them")
-    with wrong_calls():
+    with wrong_calls(), Index.opened(args.index) as index:
+        index.check(model)  # before anything is compiled
         (query,) = embed(model, images, threads=args.threads, how=reading(args))
         if query.features is None:
             raise WrongCall(f"{query.image}: {advised(query.fault)}")
         note_all(query.image, query.notes)
-        near = index.nearest(model, query.features, args.index, args.top_k)
+        near = index.nearest(query.features, args.top_k)
     for found in near:
         if args.json:
             say_json({"image": found.image, "similarity": round(found.similarity, 6), "row": found.row}, flush=True)

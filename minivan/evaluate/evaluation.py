@@ -76,10 +76,11 @@ def evaluate(
             Path(journal).mkdir(parents=True, exist_ok=True)
             kept_lines, done = stack.enter_context(opened(Path(journal), work.identity()))
             work.restore(done)
-            advance(len(done))
+            advance(int(work.answers.given.sum()))
         for lines in work.run(threads):
             if kept_lines is not None:
-                kept_lines.add(lines)
+                for line in lines:
+                    kept_lines.add(line)
             advance(len(lines))
     if not work.answers.given.any():
         why = next((f"{quote(work.paths[place])}: {fault}" for place, fault in work.faults.items()), "there is none")
@@ -126,13 +127,17 @@ class _Work:
         }
 
     def restore(self, lines: Iterable[dict[str, Any]]) -> None:
-        """Take over what a journal has. ValueError for a line that says nothing of these images."""
+        """Take over the answers of a journal; images that could not be used are tried again.
+
+        ValueError for a line that says nothing of these images.
+        """
         for line in lines:
             try:
-                self._take(line)
+                if "fault" not in line:
+                    self._take(line)
             except (KeyError, TypeError, IndexError, ValueError, OverflowError):
-                damaged = f"the journal has a damaged line, {quote(str(line))}: remove its folder to begin anew"
-                raise ValueError(damaged) from None
+                foreign = f"the journal has a line of no image here, {quote(str(line))}: remove its folder to begin anew"
+                raise ValueError(foreign) from None
 
     def _take(self, line: dict[str, Any]) -> None:
         """Put one line of a journal in its place; the first of an image is its own."""

@@ -64,8 +64,8 @@ def samples(shard: str) -> Iterator[Sample]:
     """Yield the images of a shard in the order of their keys; a sample without an image is left out.
 
     Its label is what its .cls says, or else a field of its .json (see KEYS), or else its .txt. Where there is none, or a
-    damaged one, that is its image's fault. Raises ValueError for a shard that is no tar file or is damaged, OSError where it
-    cannot be read.
+    damaged one, that is its image's fault. Raises ValueError for a shard that is no tar file, is damaged or ends early, OSError
+    where it cannot be read.
     """
     try:
         found = _by_key(shard)
@@ -82,9 +82,12 @@ def samples(shard: str) -> Iterator[Sample]:
 
 
 def _by_key(shard: str) -> dict[str, dict[str, Member]]:
-    """Return the files of a shard by their keys and endings."""
+    """Return the files of a shard by their keys and endings. Raises ArchiveError, for one that ends early too."""
     found: dict[str, dict[str, Member]] = {}
-    for member in members(shard):
+    listed = members(shard)
+    if listed.fault:
+        raise ArchiveError(listed.fault)
+    for member in listed:
         folder, slash, name = member.name.rpartition("/")
         key, _, ending = name.partition(".")
         if key and member.method != LINK:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Iterable, Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from .ahead import Prepared, at_once, batches, prepare_ahead
@@ -51,8 +51,8 @@ class Answer:
         >>> Answer("cup.jpg", "van_b0", "fast", 6.25, (Guess(7, "n07920052", "espresso", 0.92912345),)).as_dict()["top"]
         [{'index': 7, 'wnid': 'n07920052', 'label': 'espresso', 'probability': 0.929123}]
         """
-        top = [{**asdict(guess), "probability": round(guess.probability, 6)} for guess in self.top]
-        return {**asdict(self), "milliseconds": round(self.milliseconds, 1), "top": top, "notes": [*self.notes]}
+        top = [{**vars(guess), "probability": round(guess.probability, 6)} for guess in self.top]
+        return {**vars(self), "milliseconds": round(self.milliseconds, 1), "top": top, "notes": [*self.notes]}
 
 
 @dataclass(frozen=True)

@@ -28,11 +28,16 @@ BLOCK = 512  # bytes that a tar is made of
 REGULAR, HARD, FOLDER = (b"0", b"\0", b"7"), b"1", b"5"  # kinds of a tar's files
 LONG = {b"L": "path", b"K": "linkpath"}  # GNU's kinds of long names -> of what
 BODILESS = (HARD, b"2", b"3", b"4", FOLDER, b"6")  # links, devices and pipes: nothing lies behind their headers
+ENDS_EARLY = "it ends early, without tar's mark of its end: files may be missing"
 SPARSE = b"S"  # of GNU: a file of which only the parts that are no holes lie there
 
 
 class ArchiveError(ValueError):
     """An archive, or a file in it, that cannot be read; the message is a phrase that says why."""
+
+
+class Cut(ArchiveError):
+    """A tar that ends early: what came before is whole."""
 
 
 @dataclass(frozen=True)
@@ -88,22 +93,35 @@ def _unpacked(file: IO[bytes], packed: int, count: int) -> bytes:
     return made.getvalue()
 
 
-def members(path: str) -> list[Member]:
+class Members(list[Member]):
+    """The files in an archive."""
+
+    fault = ""  # why there may be others that are not listed
+
+
+def members(path: str) -> Members:
     """Return the files in an archive, sorted by name, each name once: the last one of a name, as it was added last.
 
-    Those whose method is LINK are links, or files with holes, which are not read.
+    Those whose method is LINK are links, or files with holes, which are not read. Of a tar that ends early, in a file or before
+    its mark of the end, which is zeros, there are those that are whole, and `fault` says so.
 
     Raises ArchiveError for one that is damaged or lists too many files, OSError where it cannot be opened.
     """
     with input.opened(path) as file, input.named(path):
         listed = _zip(file, path) if path.lower().endswith(".zip") else _tar(file, path)
         found: dict[str, Member] = {}
-        for count, member in enumerate(listed, start=1):
-            if count > MOST_FILES:
-                raise ArchiveError(f"an archive of more than {MOST_FILES:,} files, the limit: unpack it into a folder")
-            if not member.name.endswith("/"):
-                found[member.name] = member
-    return sorted(found.values(), key=lambda member: member.name)
+        fault = ""
+        try:
+            for count, member in enumerate(listed, start=1):
+                if count > MOST_FILES:
+                    raise ArchiveError(f"an archive of more than {MOST_FILES:,} files, the limit: unpack it into a folder")
+                if not member.name.endswith("/"):
+                    found[member.name] = member
+        except Cut as error:
+            fault = str(error)
+    made = Members(sorted(found.values(), key=lambda member: member.name))
+    made.fault = fault
+    return made
 
 
 def _zip(file: IO[bytes], path: str) -> Iterator[Member]:
@@ -163,8 +181,10 @@ def _tar(file: IO[bytes], path: str) -> Iterator[Member]:
         fields = kind in LONG or kind in (b"x", b"g")  # a long name, or fields of the next file or of all
         size = 0 if kind in BODILESS else int(said["size"]) if "size" in said and not fields else _octal(head[124:136])
         place += BLOCK
-        if _octal(head[148:156]) != sum(head) - sum(head[148:156]) + 8 * 32 or place + size > end:
-            raise ArchiveError("no tar file, or one that is damaged or ends early")
+        if _octal(head[148:156]) != sum(head) - sum(head[148:156]) + 8 * 32:
+            raise ArchiveError("no tar file, or one that is damaged")
+        if place + size > end:
+            raise Cut(ENDS_EARLY)
         if fields:
             if size > LARGEST_HEADER:
                 raise ArchiveError(f"damaged: a name of {input.amount(size)}")
@@ -189,8 +209,7 @@ def _tar(file: IO[bytes], path: str) -> Iterator[Member]:
             yield member
             said = {}
         place += -(-size // BLOCK) * BLOCK
-    if place == 0:
-        raise ArchiveError("no tar file")
+    raise Cut(ENDS_EARLY) if place else ArchiveError("no tar file")
 
 
 def _text(field: bytes) -> bytes:

@@ -44,7 +44,10 @@ def embed(
     threads: int | None = None,
     how: Reading | None = None,
 ) -> Iterator[Embedded]:
-    """Yield each image's pooled features, in order; arguments as for `minivan.predict.answers`."""
+    """Yield each image's pooled features, in order; arguments as for `minivan.predict.answers`.
+
+    Raises ValueError for features that are not finite: the weights are damaged.
+    """
     size = at_once(model.card.preprocessing, batch_size or (1 if model.engine.compile is None else BATCH))
     ready = prepare_ahead(images, model.card.preprocessing, ahead=2 * size, threads=threads, how=how)
     return (embedded for batch in batches(ready, size) for embedded in _embedded(model, batch))
@@ -54,5 +57,8 @@ def _embedded(model: VAN, batch: list[Prepared]) -> list[Embedded]:
     import numpy as np
 
     usable = [image.x for image in batch if image.x is not None]
-    features = iter(pooled(model, np.stack(usable)) if usable else ())
+    made = pooled(model, np.stack(usable)) if usable else np.empty((0, 0), np.float32)
+    if not np.isfinite(made).all():
+        raise ValueError(f"the weights {model.card.name} give features that are no numbers: they are damaged")
+    features = iter(made)
     return [Embedded(p.name, None if p.x is None else next(features), p.fault, p.notes) for p in batch]

@@ -145,12 +145,15 @@ class _Search:
     def _archive(self, path: str) -> Iterator[Found]:
         """Yield the images in an archive."""
         try:
-            files = [(Found(f"{path}/{member.name}", "", member), member.name) for member in members(path)]
+            listed = members(path)
         except (ArchiveError, OSError) as error:
             photo = _begins_as_image(Found(path))
             yield Found(path, "" if photo else f"the archive cannot be read: {reason(error)}")
             return
-        yield from self._sorted(path, [found for found, name in files if self._is_image(found, name)], "archive")
+        files = [(Found(f"{path}/{member.name}", "", member), member.name) for member in listed]
+        inside = [found for found, name in files if self._is_image(found, name)]
+        faults = [Found(path, listed.fault)] if listed.fault else []
+        yield from self._sorted(path, faults + inside, "archive")
 
     def _sorted(self, path: str, inside: list[Found], kind: str) -> Iterator[Found]:
         yield from sorted(inside, key=lambda found: found[:2])

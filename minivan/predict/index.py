@@ -7,7 +7,9 @@ and `features`, and in its metadata the same. Neither is ever in memory as a who
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
+import importlib
 import json
 import os
 from collections.abc import Iterable, Iterator, Mapping
@@ -18,7 +20,7 @@ import numpy as np
 import numpy.typing as npt
 
 from .. import npy
-from ..errors import one_line, quote
+from ..errors import one_line, quote, reason
 from ..input import named, opened
 from ..output import check_ending, replacing
 from . import table
@@ -34,7 +36,8 @@ BESIDE = ".jsonl"  # what the name of the images' names adds to that of the numb
 KIND = "features"  # of minivan's file
 ROWS_AT_ONCE = 8192
 NPY_HEADER = 128  # bytes, room for any number of rows; a multiple of 64, as numpy/lib/format.py has it
-FIRST_LINE = 1 << 14  # bytes of the line that says which weights: it is written twice, the second time with the number of rows
+FIRST_LINE = 1 << 14  # bytes, the least, of the line that says which weights: it is written twice, then with the number of rows
+LONGEST_LINE = 1 << 20  # bytes
 SHA256 = "sha256 of the numbers"
 Vectors = npt.NDArray[np.float32]
 
@@ -69,7 +72,8 @@ def write(path: str | os.PathLike[str], model: VAN, found: Iterable[Embedded]) -
 def _write_npy(path: str, about: dict[str, Any], rows: Iterable[tuple[str, Vectors]], width: int) -> int:
     count, digest = 0, hashlib.sha256()
     with replacing(path + BESIDE) as names, replacing(path) as numbers:
-        names.write(_first_line({}))
+        room = len(json.dumps({**about, "rows": 1 << 64, SHA256: digest.hexdigest()})) + 1
+        names.write(_first_line({}, room))
         numbers.write(bytes(NPY_HEADER))
         for image, features in rows:
             data = features.astype("<f4").tobytes()
@@ -79,7 +83,7 @@ def _write_npy(path: str, about: dict[str, Any], rows: Iterable[tuple[str, Vecto
             count += 1
         _some(count)
         names.seek(0)
-        names.write(_first_line({**about, "rows": count, SHA256: digest.hexdigest()}))
+        names.write(_first_line({**about, "rows": count, SHA256: digest.hexdigest()}, room))
         numbers.seek(0)
         numbers.write(_npy_header(count, width))
     return count
@@ -109,19 +113,9 @@ def nearest(model: VAN, features: Vectors, path: str | os.PathLike[str], k: int 
 
     Raises ValueError for a file that is no index, or one that other weights or another preprocessing made, and OSError.
     """
-    query = _unit(np.asarray(features, np.float64)[None])[0]
-    with _Index.opened(os.fspath(path)) as index:
+    with Index.opened(path) as index:
         index.check(model)
-        best = np.empty((0, 2))  # similarity, row
-        start = 0
-        for vectors in index.vectors():
-            similarities = _unit(vectors.astype(np.float64)) @ query
-            rows = np.arange(start, start + len(vectors))
-            best = np.concatenate([best, np.stack([similarities, rows], 1)])
-            best = best[np.lexsort((best[:, 1], -best[:, 0]))[:k]]
-            start += len(vectors)
-        names = index.names({int(row) for _, row in best})
-    return [Neighbour(names[int(row)], float(similarity), int(row)) for similarity, row in best]
+        return index.nearest(features, k)
 
 
 def _unit(vectors: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
@@ -131,18 +125,19 @@ def _unit(vectors: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
     return made
 
 
-class _Index:
+class Index:
     """An index that is being read, of either kind."""
 
     def __init__(self, path: str, file: IO[bytes], about: Mapping[str, Any]) -> None:
         self.path, self.file, self.about = path, file, about
 
     @staticmethod
-    def opened(path: str) -> _Index:
+    def opened(path: str | os.PathLike[str]) -> Index:
+        """Open an index. Raises ValueError for a file that is none, and OSError."""
         check_ending(path, ENDINGS, "features are")
-        return (_ParquetIndex if _is_parquet(path) else _NpyIndex)(path)
+        return (_ParquetIndex if _is_parquet(path) else _NpyIndex)(os.fspath(path))
 
-    def __enter__(self) -> _Index:
+    def __enter__(self) -> Index:
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -152,7 +147,8 @@ class _Index:
         """Raise ValueError where something else than this model made the index."""
         if self.about.get("minivan") != KIND:
             raise self.no_index("minivan embed did not write it")
-        wrong = differing({name: self.about.get(name) for name in identity(model)}, identity(model))
+        wanted = identity(model)
+        wrong = differing({name: self.about.get(name) for name in wanted}, wanted)
         if "sha256" in wrong:
             theirs = quote(self.about.get("weights"))
             raise ValueError(
@@ -163,25 +159,49 @@ class _Index:
                 f"{self.path} is of images prepared otherwise ({json.dumps(self.about['preprocessing'])}): embed anew"
             )
 
+    def nearest(self, features: Vectors, k: int) -> list[Neighbour]:
+        """Return the `k` images whose features are nearest to some (C,), as `minivan.predict.index.nearest` does."""
+        query = _unit(np.asarray(features, np.float64)[None])[0]
+        best = np.empty((0, 2))  # similarity, row
+        start = 0
+        for vectors in self.vectors(len(query)):
+            if not np.isfinite(vectors).all():
+                raise self.no_index("it has numbers that are not finite")
+            similarities = _unit(vectors.astype(np.float64)) @ query
+            rows = np.arange(start, start + len(vectors))
+            best = np.concatenate([best, np.stack([similarities, rows], 1)])
+            best = best[np.lexsort((best[:, 1], -best[:, 0]))[:k]]
+            start += len(vectors)
+        names = self.names({int(row) for _, row in best})
+        if len(names) < len(best):
+            raise self.no_index("it lacks names")
+        return [Neighbour(names[int(row)], float(similarity), int(row)) for similarity, row in best]
+
     def no_index(self, why: object) -> ValueError:
         return ValueError(f"{self.path} is no index of features: {why}")
 
-    def vectors(self) -> Iterator[Vectors]:
-        """Yield the features, some thousand rows at a time."""
+    def vectors(self, width: int) -> Iterator[Vectors]:
+        """Yield the features (rows, width), some thousand rows at a time."""
         raise NotImplementedError
 
     def names(self, rows: set[int]) -> dict[int, str]:
         """Return the images' names in these rows."""
         raise NotImplementedError
 
+    def name(self, found: object) -> str:
+        """Return what was found where an image's name is to be."""
+        if not isinstance(found, str):
+            raise self.no_index(f"{quote(found)} is no image's name")
+        return found
 
-class _NpyIndex(_Index):
+
+class _NpyIndex(Index):
     def __init__(self, path: str) -> None:
         with opened(path + BESIDE, pipe=False) as names, named(path + BESIDE):
-            first = names.readline(FIRST_LINE)
+            first = names.readline(LONGEST_LINE)
         super().__init__(path, opened(path, pipe=False), _object(first))
 
-    def vectors(self) -> Iterator[Vectors]:
+    def vectors(self, width: int) -> Iterator[Vectors]:
         with named(self.path):
             size = self.file.seek(0, 2)
             self.file.seek(0)
@@ -189,56 +209,88 @@ class _NpyIndex(_Index):
                 header = npy.header(self.file, size)
             except ValueError as error:
                 raise self.no_index(error) from None
-            count, *width = header.shape or (0,)
-            if len(width) != 1 or header.dtype != np.dtype("<f4") or header.fortran or count != self.about.get("rows"):
+            count = header.shape[0] if header.shape else 0
+            if header.shape != (self.about.get("rows"), width) or header.dtype != np.dtype("<f4") or header.fortran:
                 raise self.no_index(f"the array has the shape {header.shape} and the dtype {header.dtype}")
             digest = hashlib.sha256()
             for start in range(0, count, ROWS_AT_ONCE):
-                data = self.file.read(4 * width[0] * min(ROWS_AT_ONCE, count - start))
+                data = self.file.read(4 * width * min(ROWS_AT_ONCE, count - start))
                 digest.update(data)
-                yield np.frombuffer(data, "<f4").reshape(-1, width[0])
+                yield np.frombuffer(data, "<f4").reshape(-1, width)
         if digest.hexdigest() != self.about.get(SHA256):
             raise self.no_index(f"the numbers are not those that {Path(self.path).name}{BESIDE} is about; embed anew")
 
     def names(self, rows: set[int]) -> dict[int, str]:
-        found = {}
+        found, count = dict[int, str](), 0
         with opened(self.path + BESIDE, pipe=False) as file, named(self.path + BESIDE):
-            file.seek(FIRST_LINE)
-            for row, line in enumerate(file):
-                if row in rows:
-                    found[row] = str(_object(line).get("image"))
-        if len(found) != len(rows):
-            raise self.no_index(f"{Path(self.path).name}{BESIDE} lacks names")
+            file.readline(LONGEST_LINE)
+            while line := file.readline(LONGEST_LINE):
+                if count in rows:
+                    found[count] = self.name(_object(line).get("image"))
+                count += 1
+        if count != self.about.get("rows"):
+            raise self.no_index(f"{Path(self.path).name}{BESIDE} has the names of {count:,} rows; embed anew")
         return found
 
 
-class _ParquetIndex(_Index):
+class _ParquetIndex(Index):
     def __init__(self, path: str) -> None:
-        import importlib
-
-        arrow = table.pyarrow()
-        file = opened(path, pipe=False)
+        table.pyarrow()
+        super().__init__(path, opened(path, pipe=False), {})
         try:
-            self.parquet = importlib.import_module("pyarrow.parquet").ParquetFile(file)
-        except arrow.ArrowInvalid as error:
-            file.close()
-            raise ValueError(f"{path} is no index of features: {error}") from None
-        metadata = self.parquet.schema_arrow.metadata or {}
-        super().__init__(path, file, _object(metadata.get(b"minivan", b"")))
+            with self.reading():
+                parquet = importlib.import_module("pyarrow.parquet")
+                self.parquet = parquet.ParquetFile(self.file, page_checksum_verification=True)
+                self.schema = self.parquet.schema_arrow
+        except BaseException:
+            self.file.close()
+            raise
+        self.about = _object((self.schema.metadata or {}).get(b"minivan", b""))
 
-    def vectors(self) -> Iterator[Vectors]:
-        for batch in self.parquet.iter_batches(ROWS_AT_ONCE, columns=["features"]):
-            column = batch.column(0)
-            yield column.flatten().to_numpy().reshape(len(column), -1)
+    @contextlib.contextmanager
+    def reading(self) -> Iterator[None]:
+        """Have what pyarrow says of a damaged file, in whatever kind of error, say which file that is."""
+        try:
+            yield
+        except (table.pyarrow().ArrowException, OSError, ValueError, LookupError) as error:
+            if isinstance(error, MemoryError) or getattr(error, "errno", None):
+                raise
+            raise self.no_index(reason(error)) from None
+
+    def vectors(self, width: int) -> Iterator[Vectors]:
+        arrow = table.pyarrow()
+        for column in self.column("features"):
+            kind = column.type
+            if not arrow.types.is_fixed_size_list(kind) or (kind.list_size, kind.value_type) != (width, arrow.float32()):
+                raise self.no_index(f"its column features is {kind}, not {width} numbers of float32 each")
+            numbers = column.flatten()
+            if column.null_count or numbers.null_count:
+                raise self.no_index("its column features has gaps")
+            yield numbers.to_numpy().reshape(-1, width)
 
     def names(self, rows: set[int]) -> dict[int, str]:
         found: dict[int, str] = {}
         start = 0
-        for batch in self.parquet.iter_batches(ROWS_AT_ONCE, columns=["image"]):
-            column = batch.column(0)
-            found |= {row: column[row - start].as_py() for row in rows if start <= row < start + len(column)}
+        for column in self.column("image"):
+            here = [row for row in rows if start <= row < start + len(column)]
+            with self.reading():
+                texts = [column[row - start].as_py() for row in here]
+            found |= {row: self.name(text) for row, text in zip(here, texts, strict=True)}
             start += len(column)
         return found
+
+    def column(self, name: str) -> Iterator[Any]:
+        """Yield a column, some thousand rows at a time."""
+        if name not in self.schema.names:
+            raise self.no_index(f"it has no column {name}")
+        with self.reading():
+            parts = self.parquet.iter_batches(ROWS_AT_ONCE, columns=[name])
+        while True:
+            with self.reading():
+                if (part := next(parts, None)) is None:
+                    return
+                column = part.column(0)
+            yield column
 
 
 def _object(text: bytes) -> dict[str, Any]:
@@ -250,8 +302,9 @@ def _object(text: bytes) -> dict[str, Any]:
     return value if isinstance(value, dict) else {}
 
 
-def _first_line(about: Mapping[str, Any]) -> bytes:
-    return json.dumps(about).encode("ascii").ljust(FIRST_LINE - 1) + b"\n"
+def _first_line(about: Mapping[str, Any], room: int) -> bytes:
+    """Return a line that has `room` for more than that, in bytes."""
+    return json.dumps(about).encode("ascii").ljust(max(FIRST_LINE, room) - 1) + b"\n"
 
 
 def _npy_header(count: int, width: int) -> bytes:

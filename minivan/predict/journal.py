@@ -1,161 +1,144 @@
-"""What a long run has found out so far, beside the file that it will become: a line of JSON for each image.
+"""What a long run has done so far: a file of JSON lines that one process adds to, and that a later run reads.
 
-The first line says what made the others. Each is written when its image is done, in one piece: of a killed process at most the
-last one is torn, and a run that resumes goes on behind the others.
+The first line says what made the others. Each is written when its work is done, in one piece, and has its own CRC-32: of a
+killed process at most the last one is torn, and whatever has spoiled a line, a power cut or an editor, it counts as never
+written. Nothing is forced onto the disk: what the system had still to write when the power went is done again.
 """
 
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import json
 import os
+import zlib
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
+from types import TracebackType
 from typing import Any, BinaryIO
 
-from ..errors import quote
-from ..input import named, opened
-from ..output import place, replacing
-from .identity import differing
-from .images import Found
+from ..input import named
+from ..output import place
+from .identity import plain
 
-ENDING = ".partial"
 LONGEST_LINE = 64 << 20  # bytes
-STAMP = "stamp"  # the key of a row's image's size and time of change
-Row = dict[str, Any]
-Stamp = list[int]
-
-
-def stamp(image: Found) -> Stamp | None:
-    """Return an image's size in bytes and when its file, or its archive, was changed, in ns; None where that is not known."""
-    if image.fault or image.waits:
-        return None
-    try:
-        status = os.stat(image.name if image.member is None else image.member.archive)
-    except (OSError, ValueError):
-        return None
-    return [status.st_size if image.member is None else image.member.size, status.st_mtime_ns]
+CHECK = b', "crc32": '  # what the end of a line begins with: the CRC-32 of the JSON before it
+BEGINS = b'{"minivan": '  # every journal: the first thing in `about` is what kind it is
+Line = dict[str, Any]
 
 
 class Journal:
-    """Rows on their way into the file `target`, of which `about` says what makes them: whoever goes on has to make the same.
+    """A journal, opened or begun, that this process alone writes until `close`. `about` is what its first line is to say.
 
-    `begin` comes first; the file is closed by `close`, and gone after `end`.
+    `said` is what it does say: whoever goes on with the others looks first whether that is the same. Raises ValueError where
+    another process writes it, or where it is no journal: that file is left as it is. Raises OSError.
     """
 
-    def __init__(self, target: str | os.PathLike[str], about: Mapping[str, Any]) -> None:
-        end = place(target)
-        self.path = end.with_name(end.name + ENDING)
-        self.about = dict(about)
-        self.rows_added = 0
-        self._file: BinaryIO | None = None
+    def __init__(self, path: Path, about: Mapping[str, Any]) -> None:
+        self.path, self.about = path, plain(dict(about))
+        self._file = _alone(path)
+        try:
+            self.said = self._first()
+        except BaseException:
+            self.close()
+            raise
 
-    def begin(self, images: Iterable[Found], resume: bool = False) -> list[Found]:
-        """Return the images that have no row yet.
+    def _first(self) -> Line:
+        """Return what the first line says; write it where there is none, or where the run was killed while it wrote that."""
+        with self._reader() as file:
+            line = file.readline(LONGEST_LINE)
+        if line.endswith(b"\n") and (said := _value(line)) is not None and line.startswith(BEGINS):
+            self._end_line()
+            return said
+        if line.endswith(b"\n") or not (line.startswith(BEGINS) or BEGINS.startswith(line) or not line.strip(b"\0")):
+            raise ValueError(f"{self.path} is no journal that minivan wrote: choose another name, or delete it")
+        self.restart()
+        return self.about
 
-        Without `resume` those are all. With it, rows of images that are here, and still have the size and the time of change
-        that they had, are kept; rows of others, and of images that could not be used, are not. Raises ValueError where a
-        journal lies here already and is not to be resumed, where it is none, or where something else made it; OSError.
-        """
-        images = list(images)
-        if not os.path.lexists(self.path):
-            self._file = open(self.path, "xb", buffering=0)  # noqa: SIM115 - `close` closes it
-            lock(self._file, self.path)
-            self._append(self.about)
-            return images
-        if not resume:
-            raise ValueError(f"{self.path} is what an interrupted run has done: --resume goes on with it, or delete it")
-        with open(place(self.path), "rb+") as old:
-            lock(old, self.path)
-            seen = self._compact({_key(image.name, stamp(image)) for image in images})
-            self._file = open(self.path, "ab", buffering=0)  # noqa: SIM115 - `close` closes it
-            lock(self._file, self.path)
-        return [image for image in images if _key(image.name, stamp(image)) not in seen]
+    def _end_line(self) -> None:
+        """End a last line that is torn, so that it counts as one that is spoiled."""
+        with self._reader() as file:
+            file.seek(-1, os.SEEK_END)
+            if file.read(1) != b"\n":
+                self._write(b"\n")
 
-    def _compact(self, wanted: set[bytes]) -> set[bytes]:
-        """Leave in the journal the rows of images with these keys alone, each once; return which there are."""
-        kept = set[bytes]()
-        with replacing(self.path) as new:
-            new.write(_line(self.about))
-            for row in self._read():
-                key = _key(row.get("image"), row.get(STAMP))
-                if key in wanted and key not in kept and row.get(STAMP) and not row.get("fault"):
-                    kept.add(key)
-                    new.write(_line(row))
-        self.rows_added = len(kept)
-        return kept
+    def restart(self) -> None:
+        """Leave nothing in it but the first line, `about`. Raises OSError."""
+        with named(self.path):
+            self._file.truncate(0)
+        self._write(_line(self.about))
+        self.said = self.about
 
-    def add(self, row: Row, stamp: Stamp | None) -> None:
-        """Write a row. Raises OSError where the disk is full."""
-        self._append({**row, STAMP: stamp})
-        self.rows_added += 1
+    def add(self, value: Mapping[str, Any]) -> int:
+        """Add a line; return where in the file it begins. Raises OSError, as where the disk is full."""
+        start = self._file.seek(0, os.SEEK_END)
+        self._write(_line(value))
+        return start
 
-    def rows(self) -> Iterator[Row]:
-        """Yield the rows in the order in which they came."""
-        for row in self._read():
-            row.pop(STAMP, None)
-            yield row
+    def lines(self) -> Iterator[tuple[int, Line]]:
+        """Yield where each line behind the first begins, and what it says; none that is spoiled. Raises OSError."""
+        with self._reader() as file:
+            start = len(file.readline(LONGEST_LINE))
+            while line := file.readline(LONGEST_LINE):
+                if (value := _value(line)) is not None:
+                    yield start, value
+                start += len(line)
+
+    def at(self, starts: Iterable[int]) -> Iterator[Line]:
+        """Yield what lines say that begin there. Raises ValueError where one was spoiled meanwhile, and OSError."""
+        with self._reader() as file:
+            for start in starts:
+                file.seek(start)
+                value = _value(file.readline(LONGEST_LINE))
+                if value is None:
+                    raise ValueError(f"{self.path} was changed by another program meanwhile: begin anew")
+                yield value
 
     def close(self) -> None:
-        """Close the file; one without rows is removed."""
-        if self._file is not None:
-            self._file.close()
-            self._file = None
-            if not self.rows_added:
-                self.path.unlink(missing_ok=True)
+        """Close the file."""
+        self._file.close()
 
-    def end(self) -> None:
-        """Close the file and remove it: what it was for is written."""
-        self.rows_added = 0
+    def remove(self) -> None:
+        """Remove the file: nobody needs it any more."""
+        if _is_named(self._file, self.path):
+            self.path.unlink(missing_ok=True)
         self.close()
 
-    def _append(self, value: Mapping[str, Any]) -> None:
-        assert self._file is not None, "it has begun"
-        data = memoryview(_line(value))
+    def __enter__(self) -> Journal:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None) -> None:
+        self.close()
+
+    @contextlib.contextmanager
+    def _reader(self) -> Iterator[BinaryIO]:
+        """Give the file to be read from its beginning: as it is open, so that it may have lost its name meanwhile."""
+        with named(self.path), open(self._file.fileno(), "rb", closefd=False) as file:
+            file.seek(0)
+            yield file
+
+    def _write(self, data: bytes) -> None:
+        rest = memoryview(data)
         with named(self.path):
-            while data:
-                data = data[self._file.write(data) :]
-
-    def _read(self) -> Iterator[Row]:
-        """Yield the rows; a last one that is torn is left out. Raises ValueError for a journal that something else made."""
-        with opened(self.path, pipe=False) as file, named(self.path):
-            number = 0
-            while (line := file.readline(LONGEST_LINE)).endswith(b"\n"):
-                number += 1
-                try:
-                    value = json.loads(line)
-                except (ValueError, RecursionError):
-                    value = None
-                if not isinstance(value, dict):
-                    raise ValueError(f"{self.path}, line {number}, is no row: delete the file and begin anew")
-                if number > 1:
-                    yield value
-                elif wrong := differing(value, self.about):
-                    raise ValueError(f"{self.path} was begun {_otherwise(value, self.about, wrong)}; delete it to begin anew")
-            if len(line) >= LONGEST_LINE or not number:
-                raise ValueError(f"{self.path} is no journal of an interrupted run: delete it and begin anew")
+            while rest:
+                rest = rest[self._file.write(rest) :]
 
 
-def _otherwise(said: Mapping[str, Any], wanted: Mapping[str, Any], names: list[str]) -> str:
-    """Say how a journal was begun that differs from this run."""
-    if "sha256" in names:
-        return f"with other weights ({quote(said.get('weights'))})"
-    values = [f"{name} {json.dumps(said.get(name))[:80]}, not {json.dumps(wanted.get(name))[:80]}" for name in names]
-    return f"otherwise: {'; '.join(values)}"
+def _alone(path: Path) -> BinaryIO:
+    """Open a file that this process alone may write from now on, for reading and adding to it."""
+    file = open(place(path), "a+b", buffering=0)  # noqa: SIM115 - `close` closes it
+    try:
+        _lock(file, path)
+        if _is_named(file, path):
+            return file
+    except BaseException:
+        file.close()
+        raise
+    file.close()
+    return _alone(path)  # the run that wrote it has ended meanwhile, and removed it
 
 
-def _line(value: Mapping[str, Any]) -> bytes:
-    return json.dumps(value).encode("ascii") + b"\n"
-
-
-def _key(name: object, stamp: object) -> bytes:
-    """Return what an image is known by, in few bytes, so that a million of them take little memory."""
-    return hashlib.blake2b(json.dumps([name, stamp]).encode("ascii"), digest_size=16).digest()
-
-
-def lock(file: Any, path: Path) -> None:
-    """Keep a journal to this process. Raises ValueError where another writes it; where there are no such locks, nothing."""
+def _lock(file: Any, path: Path) -> None:
+    """Keep a file to this process. Raises ValueError where another has it; where there are no such locks, nothing."""
     with contextlib.suppress(ImportError):
         import fcntl
 
@@ -165,3 +148,27 @@ def lock(file: Any, path: Path) -> None:
             raise ValueError(f"{path} is being written by another run: wait until that has ended") from None
         except OSError:  # a file system without locks
             return
+
+
+def _is_named(file: Any, path: Path) -> bool:
+    """Tell whether a path still leads to an open file."""
+    try:
+        return os.path.samestat(os.fstat(file.fileno()), os.stat(path))
+    except OSError:
+        return False
+
+
+def _line(value: Mapping[str, Any]) -> bytes:
+    """Return a value, which is not empty, as JSON with the CRC-32 of that JSON under CHECK at its end."""
+    text = json.dumps(value, allow_nan=False).encode("ascii")
+    return text[:-1] + CHECK + b"%d}\n" % zlib.crc32(text)
+
+
+def _value(line: bytes) -> Line | None:
+    """Return what a line says; None where it is not what was written."""
+    start, _, number = line.rpartition(CHECK)
+    text = start + b"}"
+    if number != b"%d}\n" % zlib.crc32(text):
+        return None
+    value: Line = json.loads(text)
+    return value

@@ -5,15 +5,15 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections import deque
 from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING, Any
 
+from .. import __version__
 from . import table
 from .answers import Answer, Unusable, answers
 from .identity import identity, plain
 from .images import Found
-from .journal import Journal, Stamp, stamp
+from .resumable import Resumable
 
 if TYPE_CHECKING:
     from types import TracebackType
@@ -27,7 +27,7 @@ class Results:
 
     Until `write` has written it, all answers lie in `output`.partial, which a later run of the same weights and options takes
     up with `resume`. `todo` are the images to be answered, `kept` is how many had been. Raises ValueError for another ending,
-    for a file of an interrupted run that is not to be resumed, or was begun otherwise; OSError.
+    and as `Resumable` does for what an interrupted run has left; OSError.
 
     >>> with Results(minivan.load(), find_images(["photos"]), "results.csv") as results:  # doctest: +SKIP
     ...     for answer in results.answers():
@@ -47,34 +47,27 @@ class Results:
         table.check(output)
         self.model, self.output, self.top_k, self.how = model, output, top_k, how
         self.about = about(model, top_k, how)
-        self.journal = Journal(output, self.about)
-        self.todo = self.journal.begin(images, resume)
-        self.kept = self.journal.rows_added
+        self.run = Resumable(output, self.about, images, resume)
+        self.todo, self.kept = self.run.todo, self.run.kept
 
     def answers(self, batch_size: int | None = None, threads: int | None = None) -> Iterator[Answer | Unusable]:
         """Yield what `minivan.predict.answers` does for the images to be answered, each as soon as its row is kept."""
-        stamps = deque[Stamp | None]()
 
-        def stamped() -> Iterator[Found]:
-            for image in self.todo:
-                stamps.append(stamp(image))  # before it is read: who changes it later makes it another
-                yield image
+        def work(images: Iterator[Found]) -> Iterator[Answer | Unusable]:
+            return answers(self.model, images, self.top_k, threads=threads, how=self.how, batch_size=batch_size)
 
-        found = answers(self.model, stamped(), self.top_k, threads=threads, how=self.how, batch_size=batch_size)
-        for answer in found:
-            self.journal.add(row(answer, self.model), stamps.popleft())
-            yield answer
+        return self.run.each(work, lambda answer: row(answer, self.model))
 
     def write(self) -> None:
         """Write the file, whole; nothing else is left then. Raises OSError where that cannot be: then all answers stay."""
-        table.write(self.output, self.journal.rows(), min(self.top_k, self.model.config.classes), self.about)
-        self.journal.end()
+        table.write(self.output, self.run.rows(), min(self.top_k, self.model.config.classes), self.about)
+        self.run.end()
 
     def __enter__(self) -> Results:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None) -> None:
-        self.journal.close()
+        self.run.close()
 
 
 def row(answer: Answer | Unusable, model: VAN) -> dict[str, Any]:
@@ -98,4 +91,4 @@ def about(model: VAN, top_k: int, how: Reading | None) -> dict[str, Any]:
         "engine": model.engine.name, "top_k": top_k, "activation": card.activation, "not_sure": card.not_sure,
         "labels": labels, "reading": (how or Reading())._asdict(),
     }  # fmt: skip
-    return plain({"minivan": "answers", **identity(model), **options})
+    return plain({"minivan": "answers", "version_of_minivan": __version__, **identity(model), **options})

@@ -7,6 +7,7 @@ thousand rows at a time.
 from __future__ import annotations
 
 import csv
+import functools
 import importlib
 import io
 import json
@@ -20,7 +21,7 @@ from .ahead import batches
 
 ENDINGS = (".csv", ".jsonl", ".parquet")
 ROWS_AT_ONCE = 10_000  # a row group of Parquet's
-FORMULA = ("=", "+", "-", "@", "\t", "\r")  # what a cell begins with that a spreadsheet computes
+FORMULA = ("=", "+", "-", "@", "＝", "＋", "－", "＠")  # what a cell begins with that a spreadsheet computes
 GUESS = {"label": "string", "probability": "float64", "index": "int32", "wnid": "string"}  # of each rank
 AFTER = {
     "sure": "bool_", "model": "string", "version": "string", "engine": "string", "activation": "string",
@@ -46,20 +47,25 @@ def write(path: str | os.PathLike[str], rows: Iterable[Row], ranks: int, about: 
         WRITERS[_ending(path)](file, rows, ranks, about)
 
 
+@functools.cache
 def columns(ranks: int) -> dict[str, str]:
-    """Return the columns of CSV and Parquet, name -> type as pyarrow calls it."""
+    """Return the columns of CSV and Parquet in their order, name -> type as pyarrow calls it. Nobody changes it."""
     guesses = {f"{name}_{rank}": kind for rank in range(1, ranks + 1) for name, kind in GUESS.items()}
     return {"image": "string", "fault": "string", **guesses, **AFTER, "notes": "string"}
 
 
 def flat(row: Row, ranks: int) -> dict[str, Any]:
     """Return a row as one value for each of `columns`, None for what there is none of; texts are of one line each."""
-    guesses = {
-        f"{name}_{rank}": guess.get(name) for rank, guess in enumerate(row["top"][:ranks], 1) for name in GUESS
-    }  # fmt: skip
-    values = {**{name: row.get(name) for name in ("image", "fault", *AFTER)}, **guesses, "notes": "; ".join(row["notes"])}
-    ordered = {name: values.get(name) for name in columns(ranks)}
-    return {name: (one_line(value) or None) if isinstance(value, str) else value for name, value in ordered.items()}
+    guesses = [guess.get(name) for guess in row["top"][:ranks] for name in GUESS]
+    guesses += [None] * (ranks * len(GUESS) - len(guesses))
+    values = [row["image"], row["fault"], *guesses, *map(row.get, AFTER), "; ".join(row["notes"])]
+    return {name: _cell(value) for name, value in zip(columns(ranks), values, strict=True)}
+
+
+def _cell(value: Any) -> Any:
+    if not isinstance(value, str) or (value and value.isascii() and value.isprintable()):
+        return value
+    return one_line(value) or None
 
 
 def harmless(name: str, value: Any) -> Any:
@@ -95,7 +101,8 @@ def _parquet(file: BinaryIO, rows: Iterable[Row], ranks: int, about: Mapping[str
 def write_parquet(file: BinaryIO, schema: Any, about: Mapping[str, Any], made: Iterable[Any]) -> None:
     """Write pyarrow's record batches as a Parquet file's row groups; `about` goes into its metadata."""
     parquet = importlib.import_module("pyarrow.parquet")
-    with parquet.ParquetWriter(file, schema.with_metadata({"minivan": json.dumps(about)}), compression="zstd") as writer:
+    schema = schema.with_metadata({"minivan": json.dumps(about)})
+    with parquet.ParquetWriter(file, schema, compression="zstd", write_page_checksum=True) as writer:
         for batch in made:
             writer.write_batch(batch)
 

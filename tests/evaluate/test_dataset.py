@@ -102,7 +102,7 @@ def test_shards(tmp_path):
     assert faults[2:] == ["no label beside it: .cls, .json, .txt", f"its label '0/d.json' has none of {WANTED}"]
     assert faults[:2] == ["", ""] and open_dataset(pattern).examples[1].image.source() == b"jpg"
     (tmp_path / "shard-01.tar").write_bytes((tmp_path / "shard-01.tar").read_bytes()[:514])
-    with pytest.raises(ValueError, match=r"shard-01\.tar: the archive cannot be read: no tar file, or one that is damaged"):
+    with pytest.raises(ValueError, match=r"shard-01\.tar: the archive cannot be read: it ends early"):
         open_dataset(pattern)
     with pytest.raises(ValueError, match=r"shard-02\.tar: no such file"):
         open_dataset(tmp_path / "shard-{02..03}.tar")

@@ -16,6 +16,7 @@ from minivan.card import Card, Label, Preprocessing
 from minivan.checkpoint import Weights, write
 from minivan.evaluate import evaluate, rival, rivals
 from minivan.image import Reading
+from minivan.predict.journal import Journal
 from minivan.van import VAN
 from minivan.variants import Config
 
@@ -123,7 +124,7 @@ def test_what_an_interruption_leaves_is_gone_on_with(made, model, tmp_path, monk
     monkeypatch.setattr(VAN, "__call__", lambda self, x, call=VAN.__call__: asked.extend(x) or call(self, x))
     again = evaluate(model, root / "photos", journal=tmp_path)
     assert len(asked) == IMAGES - 5 + 1  # and the black image that makes ready
-    assert journal.read_bytes().count(b"\n") == 1 + IMAGES + 1
+    assert journal.read_bytes().count(b"\n") == 1 + IMAGES + 2
     for one, two in ((whole.answers, again.answers), (whole.targets, again.targets)):
         np.testing.assert_equal(vars(one) if hasattr(one, "top") else one, vars(two) if hasattr(two, "top") else two)
     others = replace(CARD, activation="sigmoid")
@@ -135,14 +136,16 @@ def test_what_an_interruption_leaves_is_gone_on_with(made, model, tmp_path, monk
         evaluate(VAN(CONFIG, seeded.tensors(CONFIG), "numpy", CARD), root / "photos", journal=tmp_path)
     with pytest.raises(ValueError, match=r"another dataset, '12 images \("):
         evaluate(model, [root / "photos", root / "photos"], journal=tmp_path)  # under other paths
-    journal.write_bytes(kept.replace(b'{"image": 3', b'{"image: 3'))
-    with pytest.raises(ValueError, match=r"journal\.jsonl, line 5: damaged"):
-        evaluate(model, root / "photos", journal=tmp_path)
-    journal.write_bytes(kept.replace(b'{"image": 3', b'{"image": 30'))
-    with pytest.raises(ValueError, match="damaged line"):
+    journal.write_bytes(kept.replace(b'{"image": 3', b'{"image": 2'))  # a line that is not what was written: done again
+    asked.clear()
+    assert evaluate(model, root / "photos", journal=tmp_path).top1 == whole.top1 and len(asked) == IMAGES - 4 + 1
+    journal.write_bytes(kept)
+    with Journal(journal, {}) as lines:
+        lines.add({"image": IMAGES, "said": [0, 0, 0.5], "seconds": 1})
+    with pytest.raises(ValueError, match="the journal has a line of no image here"):
         evaluate(model, root / "photos", journal=tmp_path)
     journal.write_bytes(b"somebody's own")
-    with pytest.raises(ValueError, match=r"journal\.jsonl is no journal of an evaluation"):
+    with pytest.raises(ValueError, match=r"journal\.jsonl is no journal that minivan wrote"):
         evaluate(model, root / "photos", journal=tmp_path)
     assert journal.read_bytes() == b"somebody's own"
     journal.write_bytes(kept[:20])  # killed while it began
@@ -158,7 +161,7 @@ def test_weights_of_one_file_are_told_apart(made, model):
     assert len({first, others, seen_otherwise}) == 3 and rivals.identity_of(models[0]) != rivals.identity_of(models[1])
 
 
-def test_images_that_cannot_be_used_and_classes_that_are_not_there(run, made, tmp_path):
+def test_images_that_cannot_be_used_and_classes_that_are_not_there(run, made, tmp_path, monkeypatch):
     root, paths, *_ = made
     table = root / "photos" / "some.csv"
     table.write_text(f"path,label\n{paths[0]},cat\nnone.png,cat\n{paths[1]},zebra\nsome.csv,dog\n")
@@ -172,6 +175,8 @@ def test_images_that_cannot_be_used_and_classes_that_are_not_there(run, made, tm
         assert (found["images"], found["skipped"]) == (1, {"zebra": 1})
         assert [each["path"] for each in found["failed"]] == ["none.png", "some.csv"]
         assert [row["fault"] for row in rows(tmp_path / "predictions.csv")][:2] == ["", "no such file or folder"]
+        monkeypatch.setattr("minivan.image.ImageError.__str__", lambda error: "tried again")
+        assert run(*call, "--skip-unknown", "--json", "-o", tmp_path)[2].endswith("some.csv: tried again\n")
         table.write_text("none.png,cat\n")
         status, out, err = run(*call)
         assert status == 2 and "no image could be judged: 'none.png': no such file or folder" in err

@@ -14,6 +14,7 @@ import pytest
 from support import EXAMPLES, ROOT
 
 from minivan.card import PRESETS
+from minivan.evaluate import open_dataset
 from minivan.image import SUFFIXES
 from minivan.input import amount
 from minivan.predict import Found, archives, find_images, prepare_ahead
@@ -137,13 +138,27 @@ def test_what_an_archive_says_wrongly_is_one_line(tmp_path, monkeypatch):
         (tmp_path / "a.zip").write_bytes(data)
         with pytest.raises(ArchiveError, match=said):
             [member.read(512 << 20) for member in members(str(tmp_path / "a.zip"))]
-    (tmp_path / "a.tar").write_bytes(tarred(tmp_path / "b.tar").read_bytes()[: 3 * 512])
+    (tmp_path / "a.tar").write_bytes(b"x" + tarred(tmp_path / "b.tar").read_bytes())
     (fault,) = find_images([tmp_path / "a.tar"])
-    assert "the archive cannot be read: no tar file, or one that is damaged or ends early" in fault.fault
+    assert fault.fault == "the archive cannot be read: no tar file, or one that is damaged"
     monkeypatch.setattr(archives, "MOST_FILES", 2)
     for path in (tarred(tmp_path / "c.tar"), zipped(tmp_path / "c.zip")):
         (fault,) = find_images([path])
         assert "more than 2 files" in fault.fault
+
+
+def test_of_a_tar_that_ends_early_there_is_what_is_whole_and_it_is_said(tmp_path):
+    whole, path = tarred(tmp_path / "whole.tar").read_bytes(), tmp_path / "a.tar"
+    second = whole.index(b"a/coffee")
+    for end in (second, second + 512, second + 2000, second - 512, second + 100):  # between two files, and in the midst of them
+        path.write_bytes(whole[:end])
+        first, *rest = find_images([path])
+        assert first == Found(str(path), "it ends early, without tar's mark of its end: files may be missing")
+        assert [image.source() for image in rest] == ([CAT] if end >= second else [])
+        with pytest.raises(ValueError, match=r"a\.tar: it ends early, without tar's mark of its end"):
+            open_dataset(path)
+    path.write_bytes(whole[: whole.rindex(b"ustar") // 512 * 512 + 1024])  # one block of zeros is a mark
+    assert not any(image.fault for image in find_images([path]))
 
 
 def test_a_photo_with_the_ending_of_an_archive_is_a_photo(tmp_path):

@@ -15,8 +15,9 @@ from minivan.card import Card, Preprocessing
 from minivan.checkpoint import Weights, load, write
 from minivan.errors import one_line
 from minivan.image import prepare
-from minivan.predict import index
-from minivan.predict.embedding import pooled
+from minivan.predict import find_images, index
+from minivan.predict.embedding import Embedded, pooled
+from minivan.predict.embeddings import Embeddings
 from minivan.variants import Config
 
 CONFIG = Config((4, 6), (1, 1), (2, 2), classes=3)
@@ -87,7 +88,31 @@ def test_what_is_no_index_or_none_any_more_is_one_line(run, photos):
     np.save("features.npy", np.load("features.npy") + 1)
     np.save("bare.npy", np.ones((2, 6), np.float32))
     Path("text.parquet").write_text("none")
+    assert run("embed", *photos[:2], "-o", "names.npy", *FLAGS)[0] == 0
+    lines = Path("names.npy.jsonl").read_bytes().splitlines(keepends=True)
+    Path("names.npy.jsonl").write_bytes(lines[0] + lines[2])  # the first photo's name is gone: all others would be another's
+    assert run("embed", *photos[:2], "-o", "whole.parquet", *FLAGS)[0] == 0
+    whole = pyarrow.parquet.read_table("whole.parquet")
+    features = whole["features"].to_pylist()
+    for name, column in (
+        ("gaps", pyarrow.array([features[0], None], whole.schema.field("features").type)),
+        ("width", pyarrow.array([each[:5] for each in features], pyarrow.list_(pyarrow.float32(), 5))),
+        ("nan", pyarrow.array([features[0], [np.nan] * 6], pyarrow.list_(pyarrow.float32(), 6))),
+    ):
+        pyarrow.parquet.write_table(whole.set_column(1, "features", column), f"{name}.parquet")
+    pyarrow.parquet.write_table(whole.select(["image"]), "alone.parquet")
+    damaged = bytearray(Path("whole.parquet").read_bytes())
+    damaged[damaged.index(b"a.png", 4)] ^= 1  # in the statistics or the names
+    for place in range(200, 230):
+        damaged[place] ^= 255
+    Path("damaged.parquet").write_bytes(damaged)
     for file, said in (
+        ("names.npy", "names.npy is no index of features: names.npy.jsonl has the names of 1 rows; embed anew"),
+        ("gaps.parquet", "gaps.parquet is no index of features: "),  # pyarrow 18 cannot even read it
+        ("width.parquet", "its column features is fixed_size_list"),
+        ("nan.parquet", "nan.parquet is no index of features: it has numbers that are not finite"),
+        ("alone.parquet", "alone.parquet is no index of features: it has no column features"),
+        ("damaged.parquet", "damaged.parquet is no index of features: "),
         ("features.npy", "the numbers are not those that features.npy.jsonl is about; embed anew"),
         ("bare.npy", "bare.npy.jsonl: No such file or directory"),
         ("text.parquet", "text.parquet is no index of features"),
@@ -104,3 +129,36 @@ def test_where_nothing_can_be_embedded_nothing_is_written(run, photos):
         assert status == 2 and err.endswith("minivan: no image has features: nothing was written\n")
         assert run("embed", "a.png", "-o", "features.csv", *FLAGS)[0] == 2
         assert sorted(os.listdir()) == before
+
+
+@pytest.mark.parametrize("ending", ["npy", "parquet"])
+def test_an_interrupted_run_goes_on_and_gives_what_a_whole_one_does(run, photos, ending):
+    """Each image is there once; the features come back from the journal bit for bit."""
+    model = load(Path("tiny.safetensors"), "numpy")
+    whole, file = f"whole.{ending}", f"features.{ending}"
+    assert run("embed", *photos, "-o", whole, *FLAGS)[0] == 1
+    with Embeddings(model, find_images(photos), file) as embeddings:
+        assert next(embeddings.embedded()).image == "a.png"
+    assert run("embed", *photos, "-o", file, *FLAGS)[2].endswith("--resume goes on with it, or delete it\n")
+    status, out, err = run("embed", *photos, "-o", file, "--resume", *FLAGS)
+    assert (status, out) == (1, f"{file}: 4 x 6 features of tiny, 1 of them from the run before, 1 images without any\n")
+    assert err.startswith("minivan: e.png: not an image") and not os.path.exists(f"{file}.partial")
+    for name in (whole, f"{whole}.jsonl") if ending == "npy" else (whole,):
+        assert Path(name).read_bytes() == Path(name.replace("whole", "features")).read_bytes()
+
+
+def test_features_that_are_no_numbers_are_refused(run, photos):
+    tensors = random_tensors(CONFIG, 3)
+    tensors["norm2.bias"] = np.full(6, np.nan, np.float32)
+    write(Weights(CONFIG, tensors, Card("nan", Preprocessing(32, 36))), "nan.safetensors")
+    call = ["embed", *photos[:2], "-o", "nan.npy", "--engine", "numpy", "--weights", "nan.safetensors", "--allow-nonfinite"]
+    status, out, err = run(*call)
+    assert (status, out) == (2, "") and err.endswith("the weights nan give features that are no numbers: they are damaged\n")
+
+
+def test_a_network_of_many_channels_has_a_longer_first_line(photos, monkeypatch):
+    monkeypatch.setattr(index, "FIRST_LINE", 64)
+    model = load(Path("tiny.safetensors"), "numpy")
+    found = [Embedded(name, np.eye(6, dtype=np.float32)[i]) for i, name in enumerate("ab")]
+    index.write("features.npy", model, found)
+    assert [near.image for near in index.nearest(model, found[1].features, "features.npy")] == ["b", "a"]

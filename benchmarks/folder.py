@@ -1,0 +1,135 @@
+"""How fast a folder of photos is classified into a file of rows, and how fast its parts are by themselves.
+
+    python benchmarks/folder.py [--photos 600] [--rounds 5] [--write]
+
+Photos of 500 x 375 pixels, cut out of those in examples/. Each run is a process of its own, the runs take turns:
+
+- network: the prepared images are in memory, in batches as `classify` makes them;
+- decoder: photos are read, decoded and prepared by as many threads as there are processors, and nothing else is done;
+- folder: `minivan.predict.Results`, which is what `classify -o rows.csv` does, from the list of the images to the written file.
+
+Both parts use all processors, so that together they can do no more than 1 / (1 / network + 1 / decoder): that is 'both'. Shown
+are the medians of the rounds, and those of the rounds' ratios with the interval that holds 95 % of their bootstrap. The
+weights are the bundled ones, the engine is fast. `--write` puts the table into docs/performance.md.
+"""
+
+from __future__ import annotations
+
+import argparse
+import re
+import statistics
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+import numpy as np
+from machine import machine
+from PIL import Image
+from versions import interval
+
+ROOT = Path(__file__).parents[1]
+PAGE = ROOT / "docs" / "performance.md"
+BEGIN, END = "<!-- folder: benchmarks/folder.py --write -->", "<!-- end of folder -->"
+SIZE = 500, 375
+QUALITY = 90
+PARTS = "network", "decoder", "folder"
+WORKER = """
+import os, sys, time
+import numpy as np
+import minivan
+from minivan.predict import Results, batches, find_images, make_ready, prepare_ahead
+from minivan.predict.answers import BATCH
+part, folder = sys.argv[1:]
+model = minivan.load(engine='fast')
+make_ready(model)
+images = find_images([folder])
+def ready(some):
+    return prepare_ahead(some, model.card.preprocessing, ahead=2 * BATCH)
+few = [np.stack([each.x for each in batch]) for batch in batches(ready(images[:64]), BATCH)]  # and Pillow is imported
+for batch in few:
+    model(batch)
+start = time.perf_counter()
+if part == 'network':
+    for i in range(len(images) // BATCH):
+        model(few[i % len(few)])
+    done = len(images) // BATCH * BATCH
+elif part == 'decoder':
+    done = sum(each.x is not None for each in ready(images))
+else:
+    with Results(model, images, os.path.join(folder, 'rows.csv')) as results:
+        done = sum(hasattr(answer, 'top') for answer in results.answers())
+        results.write()
+print(done / (time.perf_counter() - start))
+"""
+
+
+def photos(folder: Path, count: int) -> None:
+    """Write photos, no two the same, each cut out of one of the examples and as large as most of ImageNet's are."""
+    draw = np.random.default_rng(0)
+    originals = [
+        Image.open(ROOT / "examples" / f"{name}.jpg").convert("RGB") for name in ("cat", "coffee", "rocket", "astronaut")
+    ]
+    for number in range(count):
+        photo = originals[number % len(originals)]
+        side = draw.uniform(0.6, 1.0)
+        width, height = side * photo.width, side * photo.height
+        left, top = draw.uniform(0, photo.width - width), draw.uniform(0, photo.height - height)
+        cut = photo.resize(SIZE, Image.Resampling.BICUBIC, (left, top, left + width, top + height))
+        cut.save(folder / f"{number:05}.jpg", quality=QUALITY)
+
+
+def speed(part: str, folder: Path) -> float:
+    """Return how many images a second one part takes, in a process of its own."""
+    done = subprocess.run(
+        [sys.executable, "-c", WORKER, part, str(folder)], cwd=ROOT, check=True, capture_output=True, text=True
+    )
+    return float(done.stdout)
+
+
+def table(speeds: dict[str, list[float]]) -> list[str]:
+    """Return the rows of the table: images a second, and what part the folder reaches of what its parts allow."""
+    network, decoder, folder = (speeds[part] for part in PARTS)
+    slower = [min(pair) for pair in zip(network, decoder, strict=True)]
+    both = [1 / (1 / a + 1 / b) for a, b in zip(network, decoder, strict=True)]
+    rows = ["| | images/s | of it the folder reaches |", "|---|--:|--:|"]
+    names = "the network alone", "the decoder alone", "the slower of them, round by round", "both, on the same processors"
+    for name, allowed in zip(names, (network, decoder, slower, both), strict=True):
+        ratios = [reached / most for reached, most in zip(folder, allowed, strict=True)]
+        low, high = interval(ratios)
+        share = f"{100 * statistics.median(ratios):.0f} % ({100 * low:.0f}-{100 * high:.0f})"
+        rows.append(f"| {name} | {statistics.median(allowed):.0f} | {share} |")
+    return [*rows, f"| the folder, into a file of rows | {statistics.median(folder):.0f} | |"]
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
+    parser.add_argument("--photos", type=int, default=600)
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--write", action="store_true", help="put the table into docs/performance.md")
+    args = parser.parse_args()
+    speeds: dict[str, list[float]] = {part: [] for part in PARTS}
+    with tempfile.TemporaryDirectory() as name:
+        photos(Path(name), args.photos)
+        for turn in range(-1, args.rounds):  # the first round is for the caches
+            for part in PARTS if turn % 2 else PARTS[::-1]:
+                found = speed(part, Path(name))
+                if turn >= 0:
+                    speeds[part].append(found)
+    seen = machine("pillow", "numpy", "numba")
+    versions = f"Pillow {seen['pillow']}, NumPy {seen['numpy']}, Numba {seen['numba']}"
+    where = f"{args.photos} photos, {args.rounds} rounds, {seen['cores']} processors, {seen['processor']}; {versions}."
+    text = "\n".join([where, "", *table(speeds)])
+    print(text)
+    if args.write:
+        page = PAGE.read_text(encoding="utf-8")
+        made, count = re.subn(
+            f"{re.escape(BEGIN)}.*{re.escape(END)}", lambda _: f"{BEGIN}\n{text}\n{END}", page, flags=re.DOTALL
+        )
+        if count != 1:
+            raise SystemExit(f"{PAGE}: no {BEGIN} ... {END}")
+        PAGE.write_text(made, encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()

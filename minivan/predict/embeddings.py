@@ -1,0 +1,81 @@
+"""A run over many images whose features go into an index, and which may be interrupted and resumed."""
+
+from __future__ import annotations
+
+import base64
+import os
+from collections.abc import Iterable, Iterator
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from .. import __version__
+from . import index
+from .embedding import Embedded, embed
+from .identity import identity
+from .images import Found
+from .resumable import Resumable
+
+if TYPE_CHECKING:
+    from types import TracebackType
+
+    from ..image import Reading
+    from ..van import VAN
+
+
+class Embeddings:
+    """The pooled features of images, on their way into the file `output` (.npy or .parquet).
+
+    Until `write` has written it, they lie in `output`.partial, which a later run of the same weights and options takes up with
+    `resume`, as `Results` does. Raises ValueError for another ending, and as `Resumable` does for what an interrupted run has
+    left; OSError.
+    """
+
+    def __init__(
+        self,
+        model: VAN,
+        images: Iterable[Found],
+        output: str | os.PathLike[str],
+        how: Reading | None = None,
+        resume: bool = False,
+    ) -> None:
+        from ..image import Reading
+
+        index.check(output)
+        self.model, self.output, self.how = model, output, how
+        about = {"minivan": "embeddings", "version_of_minivan": __version__, **identity(model), "engine": model.engine.name}
+        self.run = Resumable(output, {**about, "reading": (how or Reading())._asdict()}, images, resume)
+
+    def embedded(self, batch_size: int | None = None, threads: int | None = None) -> Iterator[Embedded]:
+        """Yield what `minivan.predict.embedding.embed` does for the images that have no features yet, as soon as it is kept."""
+
+        def work(images: Iterator[Found]) -> Iterator[Embedded]:
+            return embed(self.model, images, batch_size=batch_size, threads=threads, how=self.how)
+
+        return self.run.each(work, _row)
+
+    def write(self) -> int:
+        """Write the file, whole, and return how many rows it has; nothing else is left then.
+
+        Raises ValueError where no image has features, and OSError.
+        """
+        count = index.write(self.output, self.model, map(_embedded, self.run.rows()))
+        self.run.end()
+        return count
+
+    def __enter__(self) -> Embeddings:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None) -> None:
+        self.run.close()
+
+
+def _row(image: Embedded) -> dict[str, Any]:
+    features = None if image.features is None else base64.b64encode(image.features.astype("<f4").tobytes()).decode()
+    return {"image": image.image, "fault": image.fault or None, "features": features}
+
+
+def _embedded(row: dict[str, Any]) -> Embedded:
+    features = row["features"]
+    numbers = None if features is None else np.frombuffer(base64.b64decode(features), "<f4")
+    return Embedded(row["image"], numbers, row["fault"] or "")
