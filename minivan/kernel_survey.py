@@ -10,6 +10,8 @@ import json
 import os
 import re
 import stat
+import sys
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -50,6 +52,29 @@ def versions() -> list[Version]:
         named = []
     found = [_version(Path(entry.path), Path(entry.path) == own) for entry in sorted(named, key=lambda entry: entry.name)]
     return sorted(found, key=lambda version: not version.used_here)
+
+
+def kept(kernel: str) -> bool:
+    """Tell whether the cache holds a kernel's machine code for this process. Nothing is unpickled, imported or raised.
+
+    Before Numba is imported a file of the kernel's name is enough; then it must be sound, and for this processor too.
+    """
+    folder = kernel_cache.likely()
+    files = [] if folder is None else [path for path in _files(folder) if path.name.startswith(f"{kernel}-")]
+    if "numba" not in sys.modules:
+        return any(path.suffix == ".kernel" for path in files)
+    ours = _made_with()
+    return bool(ours) and any(path.suffix == ".kernel" and _is_ours(path, ours) for path in files)
+
+
+def _is_ours(path: Path, ours: Mapping[str, Any]) -> bool:
+    """Tell whether a file is sound and made with what this process has."""
+    try:
+        content = kernel_cache.parts(read(path, LARGEST_KERNEL, pipe=False))
+        about = json.loads(content.key) if content else {}
+        return all(about.get(name) == value for name, value in ours.items())
+    except (OSError, ValueError, AttributeError):
+        return False
 
 
 def _version(folder: Path, used_here: bool) -> Version:

@@ -95,6 +95,8 @@ def run(argv: list[str], shown: Collection[type[Warning]]) -> int:
         return WRONG
     # OpenMP's threads spin while they wait unless told to sleep: on a busy machine that costs up to ten times the work.
     os.environ.setdefault("OMP_WAIT_POLICY", "passive")
+    # OpenBLAS's threads wait likewise, and the products of the engine numpy are too small for more than one.
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     check_space(compiles(args))
     prepare_compiler(args)
     with compiling_noted(getattr(args, "engine", None), shown):

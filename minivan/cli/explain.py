@@ -7,7 +7,8 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, TypeAlias
 
 from ..errors import WrongCall, sentence
-from ..explain.choices import DEFAULT, METHODS, SMALLEST_VIEW
+from ..explain.choices import DEFAULT, METHODS, SMALLEST_VIEW, find
+from ..geometry import SMALLEST_SIDE
 from ..predict.images import Found, find_images
 from .arguments import (
     IMAGES,
@@ -56,7 +57,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_activation(parser, "as the weights say")
     add_threads(parser)
     add_photo(parser)
-    add_engine(parser, "exact", "fast suits occlusion, numpy has nothing to compile")
+    add_engine(parser, advice="what lies deeper than the last stage is computed by exact")
 
 
 def run(args: argparse.Namespace) -> int:
@@ -70,6 +71,7 @@ def run(args: argparse.Namespace) -> int:
     model = load_model(args)
     with wrong_calls():
         images = find_images(args.paths, model.config.channels)
+    model = settled(model, len(images), args)
     look, answer = looking(model, args), answering(model, args)  # what is wrong with a flag is said here, before any image
     shown, failed = [], 0
     for image in images:
@@ -92,6 +94,14 @@ def run(args: argparse.Namespace) -> int:
     if others := images.said_of_others():
         complain(others)
     return status(failed, len(images))
+
+
+def settled(model: VAN, images: int, args: argparse.Namespace) -> VAN:
+    """Return the model on the one engine that computes all images, where it is not the operators of exact that do."""
+    if args.attention or args.layer or args.method == "smoothgrad":
+        return model
+    side = max(args.size or SMALLEST_VIEW, SMALLEST_SIDE)
+    return model.settled(images * find(args.method).passes, side, side)
 
 
 def check_flags(args: argparse.Namespace) -> None:

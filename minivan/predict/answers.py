@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sized
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -103,6 +103,8 @@ def answers(
     if not model.config.classes:
         raise ValueError(f"the weights {model.card.name} are a backbone without a head: they give features, not classes")
     _check_top_k(top_k)
+    side = model.card.preprocessing.crop
+    model = model.settled(len(images) if isinstance(images, Sized) else None, side, side)
     size = at_once(model.card.preprocessing, batch_size or (1 if model.engine.compile is None else BATCH))
     ready = prepare_ahead(images, model.card.preprocessing, ahead=2 * size, threads=threads, how=how)
     return (answer for batch in batches(ready, size) for answer in _answer(model, batch, top_k))

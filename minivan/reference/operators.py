@@ -40,9 +40,17 @@ def conv2d(
         for b in range(k_w):
             rows, columns = a * d_h, b * d_w
             tap = x[..., rows : rows + (h - 1) * s_h + 1 : s_h, columns : columns + (w - 1) * s_w + 1 : s_w]
-            y += np.einsum("ngchw,goc->ngohw", tap, weight[..., a, b])
+            y += _mixed(weight[..., a, b], tap)
     y = y.reshape(n, c_out, h, w)
     return y if bias is None else y + _per_channel(bias)[0]
+
+
+def _mixed(weight: Float64, x: Float64) -> Float64:
+    """(G, O, C) and (N, G, C, H, W) -> (N, G, O, H, W): at each place, a matrix product over the channels of each group."""
+    if x.shape[2] == 1:  # nothing is summed, and a library for matrix products would be called for each channel
+        return np.einsum("ngchw,goc->ngohw", x, weight)
+    n, groups, channels, h, w = x.shape
+    return np.reshape(weight @ x.reshape(n, groups, channels, h * w), (n, groups, -1, h, w))
 
 
 def _per_channel(*vectors: Floating) -> list[Float64]:
@@ -72,7 +80,9 @@ def layer_norm(x: Floating, weight: Floating, bias: Floating, eps: float = 1e-6)
     return float64(centred / np.sqrt(var + eps) * weight + bias)
 
 
-erfc = np.frompyfunc(math.erfc, 1, 1)
+def erfc(x: Float64) -> Float64:
+    """1 - erf(x), of each number by itself, for an array of any shape."""
+    return np.fromiter(map(math.erfc, x.flat), np.float64, x.size).reshape(x.shape)
 
 
 def gelu(x: Floating) -> Float64:
@@ -83,7 +93,7 @@ def gelu(x: Floating) -> Float64:
     checks.check_floating(x=x)
     x = float64(x)
     with np.errstate(invalid="ignore"):  # -inf * 0
-        return x / 2 * float64(erfc(-x / math.sqrt(2)))
+        return x / 2 * erfc(-x / math.sqrt(2))
 
 
 def linear(x: Floating, weight: Floating, bias: Floating | None = None) -> Float64:
