@@ -10,7 +10,6 @@ import json
 import os
 import re
 import stat
-import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -54,26 +53,28 @@ def versions() -> list[Version]:
     return sorted(found, key=lambda version: not version.used_here)
 
 
-def kept(kernel: str) -> bool:
-    """Tell whether the cache holds a kernel's machine code for this process. Nothing is unpickled, imported or raised.
+def kept(kernel: str, signature: str | None = None) -> bool:
+    """Tell whether the cache holds a kernel's machine code. Nothing is unpickled, and nothing is raised.
 
-    Before Numba is imported a file of the kernel's name is enough; then it must be sound, and for this processor too.
+    Without a signature a file of the kernel's name is enough, and Numba is not imported. With the beginning of one, the file
+    must be for that, be sound, and be made with what this process has.
     """
-    folder = kernel_cache.likely()
+    folder = kernel_cache.likely() if signature is None else kernel_cache.folder()
     files = [] if folder is None else [path for path in _files(folder) if path.name.startswith(f"{kernel}-")]
-    if "numba" not in sys.modules:
-        return any(path.suffix == ".kernel" for path in files)
+    kernels = [path for path in files if path.suffix == ".kernel"]
+    if signature is None or not kernels:
+        return bool(kernels)
     ours = _made_with()
-    return bool(ours) and any(path.suffix == ".kernel" and _is_ours(path, ours) for path in files)
+    return bool(ours) and any(_loads(path, signature, ours) for path in kernels)
 
 
-def _is_ours(path: Path, ours: Mapping[str, Any]) -> bool:
-    """Tell whether a file is sound and made with what this process has."""
+def _loads(path: Path, signature: str, ours: Mapping[str, Any]) -> bool:
+    """Tell whether a file is sound, for that signature, and made with what this process has."""
     try:
         content = kernel_cache.parts(read(path, LARGEST_KERNEL, pipe=False))
         about = json.loads(content.key) if content else {}
-        return all(about.get(name) == value for name, value in ours.items())
-    except (OSError, ValueError, AttributeError):
+        return about["signature"].startswith(signature) and all(about.get(name) == value for name, value in ours.items())
+    except (OSError, ValueError, AttributeError, KeyError):
         return False
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Iterable, Mapping
 from typing import Any
 
@@ -56,18 +55,16 @@ class VAN:
         """
         if self.engine.choose is None:
             return self
-        engine = self.engine.choose(self.config, images, height, width)
-        if engine.name not in self._plans and engine.compile:
+        with undisturbed():
+            return self.on(self.engine.choose(self.config, images, height, width))
+
+    def on(self, engine: Engine) -> VAN:
+        """Return this model on another of the built-in engines: of the same tensors, and what was once made of them."""
+        if engine.compile is not None and engine.name not in self._plans:
             with undisturbed():
                 self._plans[engine.name] = engine.compile(self.config, self.tensors)
-        chosen = copy.copy(self)
-        chosen.engine, chosen.plan = engine, self._plans.get(engine.name)
-        return chosen
-
-    def __copy__(self) -> VAN:
-        """A model of its own with the same tensors, and what was made of them."""
         made = object.__new__(type(self))
-        vars(made).update(vars(self))
+        vars(made).update(vars(self), engine=engine, plan=self._plans.get(engine.name) if engine.compile else None)
         return made
 
     def __getstate__(self) -> dict[str, Any]:

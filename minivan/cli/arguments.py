@@ -164,8 +164,13 @@ def add_activation(parser: argparse._ActionsContainer, default: str) -> None:
 
 
 def compiles(args: argparse.Namespace) -> bool:
-    """Tell whether a command runs Numba's kernels: whatever it is asked for, or with the engine that was asked for."""
+    """Tell whether a command runs Numba's kernels, or may: whatever it is asked for, or with the engine that was asked for."""
     return bool(getattr(args, "compiles", getattr(args, "engine", None) in (*COMPILED, "auto")))
+
+
+def must_compile(args: argparse.Namespace) -> bool:
+    """Tell whether there is no answer without them: auto has one, unless the command needs more than the network's answer."""
+    return compiles(args) and (getattr(args, "engine", None) != "auto" or getattr(args, "derives", False))
 
 
 def prepare_compiler(args: argparse.Namespace) -> None:

@@ -1,8 +1,7 @@
-"""How much address space a command needs, where the system limits it (`ulimit -v`, `ulimit -d`).
+"""What a command needs of address space, where the system limits it (`ulimit -v`, `ulimit -d`).
 
-OpenBLAS and LLVM do not return when they get no memory: one ends the process with status 1, which would be an answer here, the
-other aborts it. So what is too little for them is refused beforehand; what is enough for them and too little for the arrays is
-a MemoryError, as everywhere.
+What is too little for OpenBLAS and LLVM is refused beforehand: the status with which one of them ends the process would be an
+answer here. What is enough for them and too little for the arrays is a MemoryError, as everywhere.
 """
 
 from __future__ import annotations
@@ -11,19 +10,7 @@ import os
 
 from ..errors import WrongCall
 from ..input import amount
-
-LEAST = 512 << 20  # bytes to import NumPy, Pillow and Matplotlib and multiply two matrices with OpenBLAS's one thread
-LEAST_TO_COMPILE = 2 << 30  # and to import Numba and compile an engine
-
-
-def limit() -> int | None:
-    """Return how many bytes of address space this process may have; None where nothing limits it."""
-    try:
-        import resource
-    except ImportError:  # Windows has no such limit
-        return None
-    limits = [resource.getrlimit(number)[0] for number in (resource.RLIMIT_AS, resource.RLIMIT_DATA)]
-    return min((size for size in limits if size != resource.RLIM_INFINITY), default=None)
+from ..space import LEAST, LEAST_TO_COMPILE, limit
 
 
 def check(compiles: bool) -> None:

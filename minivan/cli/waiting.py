@@ -35,8 +35,7 @@ def compiling_noted(engine: str | None = None, shown: Collection[type[Warning]] 
         room = kernel.partition(".")[0]
         if room in WHAT and room not in noted and (kept or why_not()):
             noted[room] = None if kept else why_not()
-            then = f"and it is not kept: {noted[room]}" if noted[room] else "the next run only loads it"
-            note(sentence(room, then))
+            note(sentence(room, noted[room]))
 
     with contextlib.nullcontext() if os.environ.get(SILENT) == "0" else told(listener):
         try:
