@@ -102,7 +102,7 @@ def record(model: VAN, images: Images, args: argparse.Namespace) -> int:
     failed = 0
     with wrong_calls(), Results(model, images, args.output, args.top_k, reading(args), args.resume) as results:
         try:
-            make_ready(model)
+            make_ready(results.model)
             with progress(len(results.todo)) as advance:
                 for answer in results.answers(args.batch_size, args.threads):
                     if isinstance(answer, Unusable):

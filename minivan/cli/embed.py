@@ -48,7 +48,8 @@ def run(args: argparse.Namespace) -> int:
         place(args.output)
     model = load_model(args, names=False)
     images = find_images(args.paths, model.config.channels)
-    failed = 0
+    failed, side = 0, model.card.preprocessing.crop
+    model = model.settled(len(images), side, side)
 
     def told(found: Iterator[Embedded]) -> Iterator[Embedded]:
         nonlocal failed

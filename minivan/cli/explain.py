@@ -7,8 +7,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, TypeAlias
 
 from ..errors import WrongCall, sentence
-from ..explain.choices import DEFAULT, METHODS, SMALLEST_VIEW, find
-from ..geometry import SMALLEST_SIDE
+from ..explain.choices import DEFAULT, METHODS, SMALLEST_VIEW
 from ..predict.images import Found, find_images
 from .arguments import (
     IMAGES,
@@ -57,7 +56,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_activation(parser, "as the weights say")
     add_threads(parser)
     add_photo(parser)
-    add_engine(parser, advice="what lies deeper than the last stage is computed by exact")
+    add_engine(parser, advice="derivatives, and what lies deeper than the last stage, are computed by exact")
+    parser.set_defaults(derives=True)
 
 
 def run(args: argparse.Namespace) -> int:
@@ -71,8 +71,8 @@ def run(args: argparse.Namespace) -> int:
     model = load_model(args)
     with wrong_calls():
         images = find_images(args.paths, model.config.channels)
-    model = settled(model, len(images), args)
-    look, answer = looking(model, args), answering(model, args)  # what is wrong with a flag is said here, before any image
+    # What is wrong with a flag is said here, before any image is looked at.
+    look, answer = looking(model, args), answering(model, args, len(images))
     shown, failed = [], 0
     for image in images:
         try:
@@ -94,14 +94,6 @@ def run(args: argparse.Namespace) -> int:
     if others := images.said_of_others():
         complain(others)
     return status(failed, len(images))
-
-
-def settled(model: VAN, images: int, args: argparse.Namespace) -> VAN:
-    """Return the model on the one engine that computes all images, where it is not the operators of exact that do."""
-    if args.attention or args.layer or args.method == "smoothgrad":
-        return model
-    side = max(args.size or SMALLEST_VIEW, SMALLEST_SIDE)
-    return model.settled(images * find(args.method).passes, side, side)
 
 
 def check_flags(args: argparse.Namespace) -> None:
@@ -130,8 +122,8 @@ def looking(model: VAN, args: argparse.Namespace) -> Look:
     return look
 
 
-def answering(model: VAN, args: argparse.Namespace) -> Answer:
-    """Return the function that answers for an image seen; WrongCall for a class, layer or block that is not known."""
+def answering(model: VAN, args: argparse.Namespace, images: int) -> Answer:
+    """Return the function that answers for each of so many images; WrongCall for a class, layer or block that is not known."""
     from .. import explain
 
     with wrong_calls():
@@ -140,7 +132,9 @@ def answering(model: VAN, args: argparse.Namespace) -> Answer:
             return lambda seen: explain.photo_attention(model, seen, blocks)
         layers = explain.choose_layers(model.config, args.method, args.layer)
         classes = explain.choose_classes(args.classes, model.card.labels, model.config.classes)
-        return lambda seen: explain.photo_maps(model, seen, classes, args.method, layers)
+        side = explain.view_side(model.card.preprocessing, args.size)
+        one = explain.on_one_engine(model, args.method, layers, images, side, side)
+        return lambda seen: explain.photo_maps(one, seen, classes, args.method, layers)
 
 
 def write(shown: list[PhotoMaps | PhotoAttention], args: argparse.Namespace) -> None:

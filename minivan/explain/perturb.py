@@ -46,7 +46,6 @@ def occlusion(model: VAN, x: Float32, targets: Floating, patch: int | None = Non
     step = step or max(1, patch // 3)
     corners = [(top, left) for top in _places(h, patch, step) for left in _places(w, patch, step)]
     maps = np.zeros((len(targets), len(x), h, w))
-    model = model.settled(len(x) * len(corners), h, w)
     for image, picture in enumerate(x):
         weights = targets[:, image, None]  # (K, 1, classes)
         before = (probabilities(model(picture[None]), activation) * weights).sum(axis=2)  # (K, 1)

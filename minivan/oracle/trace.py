@@ -21,6 +21,7 @@ from ..checkpoint import safetensors_file
 from ..checkpoint.budget import Budget
 from ..checkpoint.json_text import parse_json
 from ..checks import Floating
+from ..engines import EXACT
 from ..errors import quote, shown
 from ..hooks import Callback
 from ..operators import Array
@@ -117,6 +118,8 @@ def record(
         _check_scales(arithmetic, given)
         model = VAN(given.config, arithmetic.tensors(given.tensors), arithmetic.engine, given.card)
         hook = arithmetic.at
+    elif model.engine.choose is not None:  # what a trace holds does not depend on what an engine is worth at the moment
+        model = model.on(EXACT)
     paths = _paths(model)
     chosen = {path for path in paths if any(fnmatchcase(path, glob) for glob in layers)}
     if not chosen:  # known before the network runs: that may take minutes

@@ -166,8 +166,11 @@ def _check_top_k(top_k: int) -> None:
 def make_ready(model: VAN) -> None:
     """Compile, or load, the kernels of a model by one pass over a black image of the least size.
 
-    Whoever shows the time of the first image calls it before, so that the time is the image's own.
+    Whoever shows the time of the first image calls it before, so that the time is the image's own. A model on 'auto' is made
+    ready when it is settled.
     """
+    if model.engine.choose is not None:
+        return
     import numpy as np
 
     from ..geometry import SMALLEST_SIDE

@@ -45,10 +45,12 @@ class Results:
         resume: bool = False,
     ) -> None:
         table.check(output)
-        self.model, self.output, self.top_k, self.how = model, output, top_k, how
+        self.output, self.top_k, self.how = output, top_k, how
         self.about = about(model, top_k, how)
         self.journal = Journal(output, self.about)
         self.todo = self.journal.begin(images, resume)
+        side = model.card.preprocessing.crop
+        self.model = model.settled(len(self.todo), side, side)
         self.kept = self.journal.rows_added
 
     def answers(self, batch_size: int | None = None, threads: int | None = None) -> Iterator[Answer | Unusable]:
