@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -304,15 +305,25 @@ def test_the_status_says_whether_all_some_or_no_images_could_be_used(run, tmp_pa
         assert len(err.splitlines()) == len(paths) - paths.count(good)
 
 
-def test_the_default_engine_is_fast_and_agrees_with_exact(run):
-    photos = (EXAMPLES / "cat.jpg", EXAMPLES / "four.jpg")
-    _, out, _ = run("classify", *photos, "--json")
-    _, slow, _ = run("classify", *photos, "--json", "--engine", "exact")
-    assert len(results(out)) == 2
-    for fast, exact in zip(results(out), results(slow), strict=True):
-        assert (fast["engine"], exact["engine"], fast["image"]) == ("fast", "exact", exact["image"])
-        for a, b in zip(fast["top"], exact["top"], strict=True):
-            assert a["index"] == b["index"] and a["probability"] == pytest.approx(b["probability"], abs=PRINTED_BY_FAST)
+def test_the_default_engine_is_auto_and_every_engine_prints_the_same_probabilities(run, newly_started):
+    photos = [EXAMPLES / f"{name}.jpg" for name in ("cat", "four", "astronaut")]
+    found = {
+        engine: results(run("classify", *photos, "--json", "--engine", engine)[1]) for engine in ("fast", "exact", "numpy")
+    }
+    found["auto"] = results(run("classify", *photos, "--json")[1])
+    assert [{answer["engine"] for answer in answers} for answers in found.values()] == [
+        {"fast"},
+        {"exact"},
+        {"numpy"},
+        {"numpy"},
+    ]
+    for answers in found.values():
+        for answer, exact in zip(answers, found["exact"], strict=True):
+            assert answer["image"] == exact["image"]
+            for a, b in zip(answer["top"], exact["top"], strict=True):
+                assert a["index"] == b["index"] and a["probability"] == pytest.approx(b["probability"], abs=PRINTED_BY_FAST)
+    texts = [run("classify", *photos, "--engine", engine)[1] for engine in ("fast", "exact", "numpy")]
+    assert len({re.sub(r"engine \w+ . \d+ ms", "", text) for text in texts}) == 1
 
 
 def test_more_images_than_a_batch_keep_their_order_and_their_faults(run, tmp_path):

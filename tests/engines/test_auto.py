@@ -183,7 +183,9 @@ def test_the_oracle_and_deeper_maps_are_those_of_exact(machine, tensors):
 
 def test_all_images_of_a_call_have_one_engine_that_each_answer_names(machine, tensors, monkeypatch, tmp_path):
     asked, of = [], Choice.of
-    monkeypatch.setattr(Choice, "of", lambda self, config, count, *size: (asked.append(count), of(self, config, count, *size))[1])
+    monkeypatch.setattr(
+        Choice, "of", lambda self, config, count, *size: (asked.append(count), of(self, config, count, *size))[1]
+    )
     model, found = VAN(SMALL, tensors, "auto"), find_images(PHOTOS)
     make_ready(model)
     assert [answer.engine for answer in answers(model, found, 1)] == ["numpy"] * 2 and asked == [2]
