@@ -60,11 +60,12 @@ class VAN:
 
     def on(self, engine: Engine) -> VAN:
         """Return this model on another of the built-in engines: of the same tensors, and what was once made of them."""
-        if engine.compile is not None and engine.name not in self._plans:
+        plan = self._plans.get(engine.name)
+        if plan is None and engine.compile is not None:
             with undisturbed():
-                self._plans[engine.name] = engine.compile(self.config, self.tensors)
+                plan = self._plans[engine.name] = engine.compile(self.config, self.tensors)
         made = object.__new__(type(self))
-        vars(made).update(vars(self), engine=engine, plan=self._plans.get(engine.name) if engine.compile else None)
+        vars(made).update(vars(self), engine=engine, plan=plan)
         return made
 
     def __getstate__(self) -> dict[str, Any]:
