@@ -8,7 +8,6 @@ import sys
 import threading
 import warnings
 
-import numpy as np
 import pytest
 from support import EXAMPLES, ROOT
 from support.compare import assert_bit_equal, assert_close
