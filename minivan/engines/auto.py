@@ -1,6 +1,6 @@
 """The engine `auto`: whichever of `numpy` and `fast` answers first, decided at each call by what both are expected to cost.
 
-`numpy` begins at once and is slow. `fast` is some twenty times as quick once it runs, and has to be loaded first, or compiled,
+`numpy` begins at once and is slow. `fast` is some forty times as quick once it runs, and has to be loaded first, or compiled,
 once in a process. It is taken as soon as the seconds of `numpy`, those that this call needs and those that it has cost this
 process before, are more than those until `fast` would be done. So a program that asks for one image after another waits at most
 about twice as long in all as if it had known from the beginning how many would come: the ski rental problem (Karlin, Manasse,
@@ -32,7 +32,7 @@ from ..variants import Config
 # Seconds, as `python benchmarks/auto.py` measures them. They need not be right to a third: where they are wrong by that, the
 # choice is, and costs as much.
 NUMPY = 0.85e-9  # for each multiply-add of the network
-FAST = 0.04e-9  # likewise
+FAST = 0.02e-9  # likewise
 LOAD = 0.5  # to import Numba, load the compiled network, and fold and pack the weights
 COMPILE = float(compiling.SECONDS["fast"])  # to compile it first
 MANY = 10_000  # images, where nobody knows how many will come
