@@ -94,7 +94,7 @@ def main() -> None:
     path = bundled()[0]
     text = PAGE.read_text(encoding="utf-8")
     try:
-        measured = checks(minivan.load(path, engine="fast")) | field_rows(minivan.load(path))
+        measured = checks(minivan.load(path, engine="fast")) | field_rows(minivan.load(path, engine="exact"))
     except (OSError, ValueError) as error:
         sys.exit(str(error))
     for pattern, said in sentences(minivan.load(path, engine="fast")).items():

@@ -43,7 +43,7 @@ model = None
 for line in sys.stdin:
     what, path = json.loads(line)
     if what == 'classify' and model is None:
-        model = minivan.load()
+        model = minivan.load(engine='fast')
         list(minivan.predict.classify(model, sorted(Path(path).iterdir())[:2]))
     start = time.perf_counter()
     if what == 'decode':

@@ -95,7 +95,7 @@ def likeliest(model: VAN, name: str) -> tuple[str, float]:
 
 def main() -> None:
     path = bundled()[0]
-    model = minivan.load(path)
+    model = minivan.load(path, engine="exact")
     readme = ROOT / "weights" / "README.md"
     try:
         one, said, sure = accuracy(model)

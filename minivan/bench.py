@@ -56,7 +56,7 @@ def measure(
 
     if not compiles():
         raise CannotCompute("NUMBA_DISABLE_JIT is set: what an engine is measured against is compiled")
-    model, x = VAN(config, seeded.tensors(config), engine), seeded.images((batch, config.channels, *size))
+    model, x = VAN(config, seeded.tensors(config), engine).settled(batch, *size), seeded.images((batch, config.channels, *size))
     with _threads(threads) as count:
         first = _milliseconds(lambda: model(x))
         times = [_milliseconds(lambda: model(x)) for _ in range(runs)]

@@ -1,12 +1,19 @@
-"""Who is told that a kernel is about to be compiled, which may take half a minute: a command tells the person who waits for it.
+"""Who is told that a kernel is about to be compiled, which takes seconds: a command tells the person who waits for it.
 
-A program that imports minivan is told nothing unless it asks, with `told`.
+A program that imports minivan is told nothing unless it asks, with `told`, or leaves it to the engine `auto` to compile.
 """
 
 from __future__ import annotations
 
 import contextlib
+import os
+import sys
 from collections.abc import Callable, Iterator
+
+SILENT = "MINIVAN_COMPILE_NOTE"  # '0' leaves the note out, for whoever takes all that is on standard error for trouble
+# What is compiled is called by the room that it is for; `python benchmarks/auto.py` measures the seconds.
+WHAT = {"fast": "the fast engine", "ops": "the exact engine", "grad": "the gradients of the fast and exact engines"}
+SECONDS = {"fast": 14, "ops": 15, "grad": 15}  # that all of a room takes, or most of it, on two quiet cores
 
 Listener = Callable[[str, bool], None]
 
@@ -25,6 +32,20 @@ def told(listener: Listener) -> Iterator[None]:
         yield
     finally:
         _listeners.remove(listener)
+
+
+def sentence(room: str, problem: str | None = None) -> str:
+    """Return what a person who waits for the kernels of a room is told; `problem` is why they are not kept."""
+    then = f"and it is not kept: {problem}" if problem else "once"
+    return f"compiling {WHAT[room]} for this machine, about {SECONDS[room]} s, {then}"
+
+
+def announce(room: str, problem: str | None = None) -> None:
+    """Print that on standard error, unless somebody listens: for what a program did not ask to have compiled."""
+    if not _listeners and os.environ.get(SILENT) != "0":
+        with contextlib.suppress(OSError, ValueError, AttributeError):  # the stream may be full, closed or not there
+            sys.stderr.write(f"note: {sentence(room, problem)}\n")
+            sys.stderr.flush()
 
 
 def begins(kernel: str, kept: bool) -> None:

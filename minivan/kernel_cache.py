@@ -87,6 +87,15 @@ def state() -> State:
     return place._replace(problem=place.problem or _warned)
 
 
+def likely() -> Path | None:
+    """Return the folder that kernels would be loaded from, as far as that is known without Numba, which it does not import."""
+    base = _base()
+    if base.folder is None or SOURCES.problem:
+        return None
+    folder = untaken(base.folder)
+    return None if distrust(folder) else folder
+
+
 def attach(kernel: Any) -> None:
     """Let a function that numba.njit returned load what it compiles from the cache, and keep it there.
 

@@ -10,6 +10,7 @@ import json
 import os
 import re
 import stat
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -50,6 +51,31 @@ def versions() -> list[Version]:
         named = []
     found = [_version(Path(entry.path), Path(entry.path) == own) for entry in sorted(named, key=lambda entry: entry.name)]
     return sorted(found, key=lambda version: not version.used_here)
+
+
+def kept(kernel: str, signature: str | None = None) -> bool:
+    """Tell whether the cache holds a kernel's machine code. Nothing is unpickled, and nothing is raised.
+
+    Without a signature a file of the kernel's name is enough, and Numba is not imported. With the beginning of one, the file
+    must be for that, be sound, and be made with what this process has.
+    """
+    folder = kernel_cache.likely() if signature is None else kernel_cache.folder()
+    files = [] if folder is None else [path for path in _files(folder) if path.name.startswith(f"{kernel}-")]
+    kernels = [path for path in files if path.suffix == ".kernel"]
+    if signature is None or not kernels:
+        return bool(kernels)
+    ours = _made_with()
+    return bool(ours) and any(_loads(path, signature, ours) for path in kernels)
+
+
+def _loads(path: Path, signature: str, ours: Mapping[str, Any]) -> bool:
+    """Tell whether a file is sound, for that signature, and made with what this process has."""
+    try:
+        content = kernel_cache.parts(read(path, LARGEST_KERNEL, pipe=False))
+        about = json.loads(content.key) if content else {}
+        return about["signature"].startswith(signature) and all(about.get(name) == value for name, value in ours.items())
+    except (OSError, ValueError, AttributeError, KeyError):
+        return False
 
 
 def _version(folder: Path, used_here: bool) -> Version:

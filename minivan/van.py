@@ -11,7 +11,7 @@ import numpy.typing as npt
 from . import backward, model, paths
 from .card import Card, default_preprocessing, usual_activation
 from .checks import Float32
-from .engines import ENGINES, Engine, find
+from .engines import ENGINES, Engine, Plan, find
 from .floating import standard
 from .geometry import SMALLEST_SIDE
 from .hooks import Callback, Hook, renamed
@@ -23,9 +23,9 @@ class VAN:
     """A VAN with its weights, on one engine.
 
     `tensors` maps the names of `variants.parameter_shapes(config)` to floating arrays of those shapes, which are rounded to
-    float32; ValueError names what is missing, unknown, misshapen or not floating. `engine` is 'exact', 'numpy', 'fast', or
-    an Engine of your own (see minivan.engines). 'fast' compiles the network as a whole: what needs the arrays between its
-    operators, a hook or a gradient, is computed by the operators of 'exact'.
+    float32; ValueError names what is missing, unknown, misshapen or not floating. `engine` is 'exact', 'numpy', 'fast', 'auto',
+    or an Engine of your own (see minivan.engines). 'fast' compiles the network as a whole, and 'auto' takes 'numpy' or 'fast',
+    whichever answers first: what needs the arrays between operators, a hook or a gradient, is computed by those of 'exact'.
     """
 
     def __init__(
@@ -45,10 +45,32 @@ class VAN:
         """Make of the tensors what the engine computes with."""
         self.parameters = paths.nested({name: self.engine.array(tensor) for name, tensor in self.tensors.items()})
         self.plan = self.engine.compile(self.config, self.tensors) if self.engine.compile else None
+        self._plans: dict[str, Plan] = {}  # of the engines that this one has chosen
+
+    def settled(self, images: int | None, height: int, width: int) -> VAN:
+        """Return this model on the engine that 'auto' takes for so many images of a size; itself on any other engine.
+
+        None is a number of images that is not known, and counts as many. The model that is returned keeps its engine: whoever
+        has many images has them all computed by one.
+        """
+        if self.engine.choose is None:
+            return self
+        with undisturbed():
+            return self.on(self.engine.choose(self.config, images, height, width))
+
+    def on(self, engine: Engine) -> VAN:
+        """Return this model on another of the built-in engines: of the same tensors, and what was once made of them."""
+        plan = self._plans.get(engine.name)
+        if plan is None and engine.compile is not None:
+            with undisturbed():
+                plan = self._plans[engine.name] = engine.compile(self.config, self.tensors)
+        made = object.__new__(type(self))
+        vars(made).update(vars(self), engine=engine, plan=plan)
+        return made
 
     def __getstate__(self) -> dict[str, Any]:
         """What of a model travels to another process, or into a copy: the tensors, not what was made of them."""
-        return {name: value for name, value in vars(self).items() if name not in ("parameters", "plan")}
+        return {name: value for name, value in vars(self).items() if name not in ("parameters", "plan", "_plans")}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         vars(self).update(state)
@@ -68,6 +90,8 @@ class VAN:
         if not self.config.classes:
             raise ValueError("these weights are a backbone without a head: they give features, not classes")
         images = self._images(x)
+        if hook is None and self.engine.choose is not None:
+            return self.settled(len(images), *images.shape[2:])(images)
         if self.plan is not None and hook is None:
             return self.plan(images)
         with undisturbed():
@@ -79,6 +103,8 @@ class VAN:
         """Return each stage's output after its LayerNorm, (N, C, H / 4, W / 4) first; arguments as for a call."""
         hook = renamed(hook, tap)
         images = self._images(x)
+        if hook is None and self.engine.choose is not None:
+            return self.settled(len(images), *images.shape[2:]).features(images)
         if self.plan is not None and hook is None:
             return self.plan.features(images)
         with undisturbed():
@@ -149,7 +175,7 @@ class VAN:
                 saved[path] = array
 
         last = paths.norm(self.config.stages)
-        if self.plan is not None and set(wanted) <= {last, paths.POOL, paths.HEAD}:  # it has the stages' outputs
+        if not self.engine.hooks and set(wanted) <= {last, paths.POOL, paths.HEAD}:  # it has the stages' outputs
             saved[last] = self.engine.array(self.features(x)[-1])
             with undisturbed():
                 model.classifier(self.engine.ops, Hook(keep), saved[last], head=self.parameters["head"])

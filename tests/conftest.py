@@ -55,6 +55,15 @@ def run(capsys, monkeypatch):
 
 
 @pytest.fixture
+def newly_started(monkeypatch):
+    """The engine `auto` chooses as in a process that has computed nothing yet."""
+    from minivan.engines import auto
+
+    monkeypatch.setattr(auto, "choice", auto.Choice())
+    monkeypatch.setattr(auto, "_loaded", lambda: False)
+
+
+@pytest.fixture
 def home(tmp_path, monkeypatch):
     """An empty place for fetched weights."""
     monkeypatch.setenv("MINIVAN_HOME", str(tmp_path / "home"))

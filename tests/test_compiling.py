@@ -52,8 +52,8 @@ def test_a_command_notes_each_engine_once_on_standard_error(cache, capsys):
         compiling.begins("grad.conv.dense", False)  # of which a warning has told
     out, err = capsys.readouterr()
     assert not out and err.splitlines() == [
-        f"note: compiling the engine {engine} for this machine, which may take half a minute; the next run only loads it"
-        for engine in ("exact", "fast")
+        f"note: compiling the {engine} engine for this machine, about {compiling.SECONDS[room]} s, once"
+        for room, engine in (("ops", "exact"), ("fast", "fast"))
     ]
 
 
@@ -64,7 +64,7 @@ def test_where_the_warning_is_not_printed_the_note_says_that_nothing_is_kept(cac
         answer()
         answer(3)
     (line,) = capsys.readouterr().err.splitlines()
-    assert line.startswith("note: compiling the engine exact") and f"not kept: {kernel_cache.state().problem}" in line
+    assert line.startswith("note: compiling the exact engine") and f"not kept: {kernel_cache.state().problem}" in line
 
 
 @pytest.mark.parametrize("action", ["ignore", "always"])
@@ -76,7 +76,7 @@ def test_what_fails_only_when_it_is_kept_is_said_at_the_end(cache, monkeypatch, 
     with warnings.catch_warnings(action=action), own_warnings() as shown, compiling_noted(shown=shown):
         answer()
     begins, told = capsys.readouterr().err.splitlines()
-    assert begins.startswith("note: compiling the engine exact") and os.strerror(errno.ENOSPC) in told
+    assert begins.startswith("note: compiling the exact engine") and os.strerror(errno.ENOSPC) in told
     assert told.startswith("minivan: " if action == "always" else "note: ")
 
 

@@ -44,7 +44,7 @@ from minivan.van import VAN
 from minivan.variants import Config
 config = Config((4, 6), (1, 1), (1, 1), classes=3)
 found = {}
-for engine in ("numpy", "exact", "fast"):
+for engine in ("numpy", "exact", "fast", "auto"):
     model, x = VAN(config, seeded.tensors(config), engine), seeded.images((2, 3, 48, 40))
     with np.errstate(all="ignore"):
         small = (x * 1e-38).astype(np.float32)  # numbers that underflow

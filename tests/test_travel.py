@@ -12,8 +12,10 @@ import numpy as np
 import pytest
 from numba.core.dispatcher import Dispatcher
 from support import ROOT
+from support.compare import assert_close
 from support.kernels import kernel as new_kernel
 from support.networks import images, random_tensors
+from tolerances import FAST
 
 from minivan import kernel_cache
 from minivan.card import Card
@@ -62,7 +64,11 @@ def test_workers_take_models_of_every_engine(method):
     with multiprocessing.get_context(method).Pool(1) as pool:
         found = pool.map_async(answer, [(model, x) for model in models]).get(timeout=300)
     for model, logits in zip(models, found, strict=True):
-        assert logits.tobytes() == model(x).tobytes()
+        expected = model(x)
+        if model.engine.choose is None:
+            assert logits.tobytes() == expected.tobytes()
+        else:  # whose worker may have loaded what this process has not
+            assert_close("auto", logits, expected, FAST)
 
 
 def apart(array):

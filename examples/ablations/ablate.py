@@ -266,7 +266,7 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("--limit", type=int, default=1000, help="labelled images to use (default 1000)")
     parser.add_argument("--dry", action="store_true", help="print only, write nothing")
     args = parser.parse_args(argv)
-    model = minivan.load(bundled()[0])
+    model = minivan.load(bundled()[0], engine="exact")
     try:
         rows = measure(model, args.limit)
     except (OSError, ValueError) as error:

@@ -43,7 +43,7 @@ __all__ = [
 
 def load(
     name_or_path: str | Path | None = None,
-    engine: str | Engine = "exact",
+    engine: str | Engine = "auto",
     *,
     key: str | None = None,
     strict: bool = False,

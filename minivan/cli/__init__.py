@@ -16,7 +16,7 @@ from collections.abc import Collection, Iterator
 from typing import NoReturn, TextIO
 
 from ..errors import printable
-from .arguments import RIGHT, WRONG, compiles, prepare_compiler
+from .arguments import RIGHT, WRONG, must_compile, prepare_compiler
 from .ending import none_lost, signals, status_of
 from .printing import complain, complain_of_all, say
 from .space import check as check_space
@@ -95,7 +95,9 @@ def run(argv: list[str], shown: Collection[type[Warning]]) -> int:
         return WRONG
     # OpenMP's threads spin while they wait unless told to sleep: on a busy machine that costs up to ten times the work.
     os.environ.setdefault("OMP_WAIT_POLICY", "passive")
-    check_space(compiles(args))
+    # OpenBLAS's threads wait likewise, and the products of the engine numpy are too small for more than one.
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+    check_space(must_compile(args))
     prepare_compiler(args)
     with compiling_noted(getattr(args, "engine", None), shown):
         status: int = args.run(args)

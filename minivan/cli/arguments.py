@@ -28,7 +28,7 @@ RIGHT, NO, WRONG, SIGNALLED, INTERRUPTED = 0, 1, 2, 128, 130
 unchecked); 2 a wrong call, or nothing could be judged, be it for want of memory or by a fault of minivan itself; 130
 interrupted, and 128 more than its number for another signal that ended it (143 for SIGTERM, 129 for SIGHUP)."""
 
-ENGINES = ("fast", "exact", "numpy")  # minivan.engines.ENGINES by name: importing the values costs NumPy, and help needs none
+ENGINES = ("auto", "fast", "exact", "numpy")  # minivan.engines.ENGINES by name: importing them costs NumPy; help needs none
 ACTIVATIONS = ("softmax", "sigmoid")  # minivan.card.ACTIVATIONS, likewise
 COMPILED = ("fast", "exact")  # those of them whose kernels Numba compiles
 LARGEST_SIDE = 100_000  # pixels of an input that --size takes: far beyond any memory, short of any overflow
@@ -93,10 +93,11 @@ def add_strict(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--strict", action="store_true", help="refuse a file with objects of classes that are not known")
 
 
-def add_engine(parser: argparse.ArgumentParser, default: str = "fast", advice: str = "") -> None:
-    """Add --engine, with every built-in engine to choose from."""
+def add_engine(parser: argparse.ArgumentParser, default: str = "auto", advice: str = "") -> None:
+    """Add --engine, with every built-in engine to choose from; without auto where the engine matters and auto is no default."""
+    engines = ENGINES if default == "auto" else tuple(name for name in ENGINES if name != "auto")
     said = f"what computes (default: {default}){'; ' if advice else ''}{advice}"
-    parser.add_argument("--engine", choices=ENGINES, default=default, help=said)
+    parser.add_argument("--engine", choices=engines, default=default, help=said)
 
 
 def add_threads(parser: argparse.ArgumentParser) -> None:
@@ -163,8 +164,13 @@ def add_activation(parser: argparse._ActionsContainer, default: str) -> None:
 
 
 def compiles(args: argparse.Namespace) -> bool:
-    """Tell whether a command runs Numba's kernels: whatever it is asked for, or with the engine that was asked for."""
-    return bool(getattr(args, "compiles", getattr(args, "engine", None) in COMPILED))
+    """Tell whether a command runs Numba's kernels, or may: whatever it is asked for, or with the engine that was asked for."""
+    return bool(getattr(args, "compiles", getattr(args, "engine", None) in (*COMPILED, "auto")))
+
+
+def must_compile(args: argparse.Namespace) -> bool:
+    """Tell whether there is no answer without them: auto has one, unless the command needs more than the network's answer."""
+    return compiles(args) and (getattr(args, "engine", None) != "auto" or getattr(args, "derives", False))
 
 
 def prepare_compiler(args: argparse.Namespace) -> None:

@@ -10,7 +10,7 @@ from .printing import say, say_json
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("name", nargs="?", default="b0", metavar="NAME", help="b0 to b6, with random weights (default: b0)")
-    add_engine(parser)
+    add_engine(parser, "fast")
     parser.add_argument("--size", type=size, default=(224, 224), metavar="N", help="input pixels: N, or HxW (default: 224)")
     parser.add_argument("--batch", type=positive, default=1, metavar="N", help="images at once (default: 1)")
     add_channels(parser)

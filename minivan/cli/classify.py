@@ -80,7 +80,8 @@ def run(args: argparse.Namespace) -> int:
     if args.output:
         return record(model, images, args)
     show = print_json if args.json else print_text
-    failed = 0
+    failed, side = 0, model.card.preprocessing.crop
+    model = model.settled(len(images), side, side)
     with wrong_calls(), progress(len(images)) as advance:
         found = answers(model, images, args.top_k, threads=args.threads, how=reading(args), batch_size=args.batch_size)
         make_ready(model)
@@ -103,7 +104,7 @@ def record(model: VAN, images: Images, args: argparse.Namespace) -> int:
     with wrong_calls(), Results(model, images, args.output, args.top_k, reading(args), args.resume) as results:
         note_unused(results.run)
         try:
-            make_ready(model)
+            make_ready(results.model)
             with progress(len(results.todo)) as advance:
                 for answer in results.answers(args.batch_size, args.threads):
                     if isinstance(answer, Unusable):

@@ -56,7 +56,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_activation(parser, "as the weights say")
     add_threads(parser)
     add_photo(parser)
-    add_engine(parser, "exact", "fast suits occlusion, numpy has nothing to compile")
+    add_engine(parser, advice="derivatives, and what lies deeper than the last stage, are computed by exact")
+    parser.set_defaults(derives=True)
 
 
 def run(args: argparse.Namespace) -> int:
@@ -70,7 +71,8 @@ def run(args: argparse.Namespace) -> int:
     model = load_model(args)
     with wrong_calls():
         images = find_images(args.paths, model.config.channels)
-    look, answer = looking(model, args), answering(model, args)  # what is wrong with a flag is said here, before any image
+    # What is wrong with a flag is said here, before any image is looked at.
+    look, answer = looking(model, args), answering(model, args, len(images))
     shown, failed = [], 0
     for image in images:
         try:
@@ -120,8 +122,8 @@ def looking(model: VAN, args: argparse.Namespace) -> Look:
     return look
 
 
-def answering(model: VAN, args: argparse.Namespace) -> Answer:
-    """Return the function that answers for an image seen; WrongCall for a class, layer or block that is not known."""
+def answering(model: VAN, args: argparse.Namespace, images: int) -> Answer:
+    """Return the function that answers for each of so many images; WrongCall for a class, layer or block that is not known."""
     from .. import explain
 
     with wrong_calls():
@@ -130,7 +132,9 @@ def answering(model: VAN, args: argparse.Namespace) -> Answer:
             return lambda seen: explain.photo_attention(model, seen, blocks)
         layers = explain.choose_layers(model.config, args.method, args.layer)
         classes = explain.choose_classes(args.classes, model.card.labels, model.config.classes)
-        return lambda seen: explain.photo_maps(model, seen, classes, args.method, layers)
+        side = explain.view_side(model.card.preprocessing, args.size)
+        one = explain.on_one_engine(model, args.method, layers, images, side, side)
+        return lambda seen: explain.photo_maps(one, seen, classes, args.method, layers)
 
 
 def write(shown: list[PhotoMaps | PhotoAttention], args: argparse.Namespace) -> None:

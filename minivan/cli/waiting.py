@@ -6,11 +6,8 @@ import contextlib
 import os
 from collections.abc import Collection, Iterator
 
-from ..compiling import told
+from ..compiling import SILENT, WHAT, sentence, told
 from .printing import note
-
-SILENT = "MINIVAN_COMPILE_NOTE"  # '0' leaves the note out, for whoever takes all that is on standard error for trouble
-WHAT = {"fast": "the engine fast", "ops": "the engine exact", "grad": "the gradients of the engines fast and exact"}
 
 SLOW_IN_PYTHON = {  # what fast says of it is an error
     "exact": "NUMBA_DISABLE_JIT is set: nothing is compiled, and a photo takes the engine exact minutes; numpy is faster then"
@@ -38,8 +35,7 @@ def compiling_noted(engine: str | None = None, shown: Collection[type[Warning]] 
         room = kernel.partition(".")[0]
         if room in WHAT and room not in noted and (kept or why_not()):
             noted[room] = None if kept else why_not()
-            then = f"and it is not kept: {noted[room]}" if noted[room] else "the next run only loads it"
-            note(f"compiling {WHAT[room]} for this machine, which may take half a minute; {then}")
+            note(sentence(room, noted[room]))
 
     with contextlib.nullcontext() if os.environ.get(SILENT) == "0" else told(listener):
         try:

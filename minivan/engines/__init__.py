@@ -29,13 +29,25 @@ from ..operators import Derivatives, Operators
 from ..variants import Config
 from .engine import Deferred, Engine, Plan
 
-__all__ = ["ENGINES", "EXACT", "FAST", "NUMPY", "Engine", "Plan", "find"]
+__all__ = ["AUTO", "ENGINES", "EXACT", "FAST", "NUMPY", "Engine", "Plan", "find"]
 
 
 def _compile_fast(config: Config, tensors: Mapping[str, npt.NDArray[np.float32]]) -> Plan:
     from .. import fast
 
     return fast.Plan(config, tensors)
+
+
+def _plan_numpy(config: Config, tensors: Mapping[str, npt.NDArray[np.float32]]) -> Plan:
+    from .auto import NumpyPlan
+
+    return NumpyPlan(config, tensors)
+
+
+def _choose(config: Config, images: int | None, height: int, width: int) -> Engine:
+    from .auto import choice
+
+    return FAST if choice.of(config, images, height, width) == "fast" else _WHOLE_NUMPY
 
 
 _EXACT_OPS = cast(Operators, Deferred("minivan.ops"))
@@ -48,8 +60,10 @@ NUMPY = Engine(  # what an operator means: plain NumPy, float64
 )
 EXACT = Engine("exact", ops=_EXACT_OPS, grad=_EXACT_GRAD)  # Numba, float64 sums in one written order: the same bits anywhere
 FAST = Engine("fast", ops=_EXACT_OPS, grad=_EXACT_GRAD, compile=_compile_fast)  # the network as one compiled function
+_WHOLE_NUMPY = Engine("numpy", ops=_EXACT_OPS, grad=_EXACT_GRAD, compile=_plan_numpy)  # whose hooks see what those of fast do
+AUTO = Engine("auto", ops=_EXACT_OPS, grad=_EXACT_GRAD, choose=_choose)  # numpy or fast, whichever answers first: see auto
 
-ENGINES = {engine.name: engine for engine in (FAST, EXACT, NUMPY)}
+ENGINES = {engine.name: engine for engine in (AUTO, FAST, EXACT, NUMPY)}
 
 
 def find(engine: str | Engine) -> Engine:

@@ -35,7 +35,9 @@ class Engine:
 
     `ops` are the operators that minivan.model calls and `grad`, where there are any, their derivatives: modules, or anything
     with these functions (see minivan.operators). Where an engine has `compile(config, tensors)`, the plan that it returns
-    gives logits and features; what needs the arrays between operators, a hook or a derivative, is computed by `ops`.
+    gives logits and features; what needs the arrays between operators, a hook or a derivative, is computed by `ops`. One that
+    has `choose(config, images, H, W)` leaves logits and features to the engine that this returns for so many images (None: not
+    known) of a size.
     """
 
     name: str
@@ -44,6 +46,7 @@ class Engine:
     compile: Callable[[Config, Mapping[str, npt.NDArray[np.float32]]], Plan] | None = None
     array: Callable[[npt.NDArray[np.floating[Any]]], Array] = np.asarray  # from NumPy to the engine's own kind of array
     size: tuple[int, int] | None = None  # the one (H, W) that it takes, where it takes only one
+    choose: Callable[[Config, int | None, int, int], Engine] | None = None
 
     def __str__(self) -> str:
         return self.name
@@ -51,7 +54,7 @@ class Engine:
     @property
     def hooks(self) -> bool:
         """Whether its answers come from operators that a hook sees; a compiled network's are computed beside it."""
-        return self.compile is None
+        return self.compile is None and self.choose is None
 
     @property
     def gradients(self) -> bool:

@@ -171,7 +171,9 @@ def rival(against: str | os.PathLike[str] | VAN | npt.NDArray[Any], model: VAN) 
     if name in ENGINES:
         from ..van import VAN
 
-        return _network(VAN(model.config, model.tensors, name, model.card), f"engine {name}", model)
+        side = model.card.preprocessing.crop
+        asked = VAN(model.config, model.tensors, name, model.card).settled(None, side, side)
+        return _network(asked, f"engine {asked.engine}", model)
     if name.lower().endswith(".onnx"):
         return OnnxFile(name, model)
     if name.lower().endswith(LOGITS):

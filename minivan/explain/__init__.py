@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from .choices import LARGEST_VIEW, METHODS, SIGNED, SMALLEST_VIEW
     from .classes import choose, choose_classes
     from .figure import draw
-    from .methods import Maps, choose_layers, maps, maps_of_classes, stages
+    from .methods import Maps, choose_layers, maps, maps_of_classes, on_one_engine, stages
     from .photo import PhotoAttention, PhotoMaps, photo_attention, photo_maps
     from .probability import probabilities, rank
     from .receptive import area_ratio, effective, fields, impulse_response, theoretical
@@ -36,8 +36,8 @@ __all__ = [
     "LARGEST_VIEW", "METHODS", "SIGNED", "SMALLEST_VIEW", "Maps", "PhotoAttention", "PhotoMaps", "Seen", "area_ratio",
     "attention", "attention_maps", "batch", "cam", "choices", "choose", "choose_blocks", "choose_classes", "choose_layers",
     "classes", "draw", "effective", "faithfulness", "fields", "figure", "impulse_response", "look", "maps",
-    "maps_of_classes", "methods", "most_selective", "perturb", "photo", "photo_attention", "photo_maps", "probabilities",
-    "probability", "rank", "receptive", "scaled", "stages", "theoretical", "view", "view_side",
+    "maps_of_classes", "methods", "most_selective", "on_one_engine", "perturb", "photo", "photo_attention", "photo_maps",
+    "probabilities", "probability", "rank", "receptive", "scaled", "stages", "theoretical", "view", "view_side",
 ]  # fmt: skip
 
 _MODULES = (
@@ -49,7 +49,7 @@ _NAMES = {
     "choices": ("LARGEST_VIEW", "METHODS", "SIGNED", "SMALLEST_VIEW"),
     "classes": ("choose", "choose_classes"),
     "figure": ("draw",),
-    "methods": ("Maps", "choose_layers", "maps", "maps_of_classes", "stages"),
+    "methods": ("Maps", "choose_layers", "maps", "maps_of_classes", "on_one_engine", "stages"),
     "photo": ("PhotoAttention", "PhotoMaps", "photo_attention", "photo_maps"),
     "probability": ("probabilities", "rank"),
     "receptive": ("area_ratio", "effective", "fields", "impulse_response", "theoretical"),

@@ -14,6 +14,7 @@ class Method(NamedTuple):
     name: str
     place: str  # whose map it makes
     derives: bool = True  # whether it needs an engine with derivatives
+    passes: int = 1  # about how many times an image goes through the network
     signed: bool = False  # whether its values fall below zero, where a place speaks against the class
 
 
@@ -24,7 +25,7 @@ TABLE = (
     Method("layercam", ANY_LAYER),
     Method("gradcam++", ANY_LAYER),
     Method("smoothgrad", PIXELS),
-    Method("occlusion", PIXELS, derives=False, signed=True),
+    Method("occlusion", PIXELS, derives=False, passes=100, signed=True),
 )
 METHODS = tuple(method.name for method in TABLE)
 SIGNED = tuple(method.name for method in TABLE if method.signed)

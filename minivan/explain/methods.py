@@ -10,6 +10,7 @@ import numpy.typing as npt
 
 from .. import backward, paths
 from ..checks import Float32, Floating, Integers
+from ..engines import EXACT
 from ..operators import Array
 from ..van import VAN, check_images
 from ..variants import Config
@@ -79,6 +80,7 @@ def maps_of_classes(
             backward.logit_weights(target, np.empty((len(images), model.config.classes)))
     if choices.find(method).derives:
         model.derivatives()  # an engine that has none says so now
+    model = on_one_engine(model, method, places, len(images), *images.shape[2:])
     saved = model.arrays(images, places if method in OF_A_LAYER else [last])
     logits = np.asarray(saved[paths.HEAD])
     weights = [backward.logit_weights(target, logits) for target in targets]
@@ -93,6 +95,19 @@ def maps_of_classes(
         pictures = [{paths.INPUT: values} for values in found]
     chances = probabilities(logits, model.card.activation)
     return [Maps(method, each, chances, picture, logits) for each, picture in zip(classes, pictures, strict=True)]
+
+
+def on_one_engine(model: VAN, method: str, places: list[str], images: int, height: int, width: int) -> VAN:
+    """Return the model on the engine that 'auto' takes for the maps of so many images of a size; itself on any other engine.
+
+    What needs the arrays between operators, at `places` or below, is computed by 'exact' as a whole.
+    """
+    chosen = choices.find(method)
+    if model.engine.choose is None:
+        return model
+    if chosen.derives and places != [paths.norm(model.config.stages)]:
+        return model.on(EXACT)
+    return model.settled(images * chosen.passes, height, width)
 
 
 def _of_layers(

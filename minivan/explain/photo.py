@@ -12,11 +12,12 @@ import numpy.typing as npt
 from .. import paths
 from ..card import Label
 from ..checks import Floating
+from ..engines import EXACT
 from ..van import VAN
 from .attention import SELECTIVE, attention_maps, choose_blocks, most_selective
 from .choices import DEFAULT
 from .classes import choose_classes
-from .methods import choose_layers, maps_of_classes, stages
+from .methods import choose_layers, maps_of_classes, on_one_engine, stages
 from .probability import probabilities, rank
 from .view import Seen
 
@@ -46,6 +47,7 @@ class PhotoMaps:
         return {
             "image": self.seen.name,
             "model": self.model.card.name,
+            "engine": self.model.engine.name,
             "method": self.method,
             "input": list(self.seen.x.shape[2:]),
             "notes": [*self.seen.notes],
@@ -87,6 +89,7 @@ class PhotoAttention:
         return {
             "image": self.seen.name,
             "model": self.model.card.name,
+            "engine": self.model.engine.name,
             "input": list(self.seen.x.shape[2:]),
             "notes": [*self.seen.notes],
             "blocks": {
@@ -123,6 +126,7 @@ def photo_maps(
     """
     places = choose_layers(model.config, method, layers)
     indices = choose_classes(classes, model.card.labels, model.config.classes)
+    model = on_one_engine(model, method, places, 2 - (seen.as_trained is seen.x), *seen.x.shape[2:])
     if seen.as_trained is seen.x:
         found = maps_of_classes(model, seen.x, indices or [None], method, places)
         logits = found[0].logits
@@ -146,6 +150,7 @@ def photo_attention(model: VAN, seen: Seen, block: str | Iterable[str] | None = 
     Raises ValueError, before anything is computed, for a block that is not known.
     """
     blocks = choose_blocks(model.config, block)
+    model = model if model.engine.choose is None else model.on(EXACT)  # whose operators the hook sees
     factors = attention_maps(model, seen.x)
     return PhotoAttention(model, seen, {path: factors[path][0] for path in blocks})
 

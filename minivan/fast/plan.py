@@ -25,6 +25,11 @@ Floats = NDArray[np.float32]
 _compiled: set[type[Lanes]] = set()
 
 
+def loaded() -> bool:
+    """Tell whether this process has compiled or loaded the network's kernel."""
+    return bool(_compiled)
+
+
 class Plan:
     """`plan(x)` is VAN's forward pass for one set of weights; see VAN for what x may be.
 

@@ -22,6 +22,7 @@ from ..checkpoint import safetensors_file
 from ..checkpoint.budget import Budget
 from ..checkpoint.json_text import parse_json
 from ..checks import Float32, Floating
+from ..engines import EXACT
 from ..errors import quote, shown
 from ..hooks import Callback
 from ..operators import Array
@@ -172,6 +173,8 @@ def _run_of(
         _check_scales(arithmetic, given)
         model = VAN(given.config, arithmetic.tensors(given.tensors), arithmetic.engine, given.card)
         hook = arithmetic.at
+    elif model.engine.choose is not None:  # what a trace holds does not depend on what an engine is worth at the moment
+        model = model.on(EXACT)
     paths = _paths(model)
     chosen = [path for path in paths if any(fnmatchcase(path, glob) for glob in layers)]
     if not chosen:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sized
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -103,6 +103,8 @@ def answers(
     if not model.config.classes:
         raise ValueError(f"the weights {model.card.name} are a backbone without a head: they give features, not classes")
     _check_top_k(top_k)
+    side = model.card.preprocessing.crop
+    model = model.settled(len(images) if isinstance(images, Sized) else None, side, side)
     size = at_once(model.card.preprocessing, batch_size or (1 if model.engine.compile is None else BATCH))
     ready = prepare_ahead(images, model.card.preprocessing, ahead=2 * size, threads=threads, how=how)
     return (answer for batch in batches(ready, size) for answer in _answer(model, batch, top_k))
@@ -164,8 +166,11 @@ def _check_top_k(top_k: int) -> None:
 def make_ready(model: VAN) -> None:
     """Compile, or load, the kernels of a model by one pass over a black image of the least size.
 
-    Whoever shows the time of the first image calls it before, so that the time is the image's own.
+    Whoever shows the time of the first image calls it before, so that the time is the image's own. A model on 'auto' is made
+    ready when it is settled.
     """
+    if model.engine.choose is not None:
+        return
     import numpy as np
 
     from ..geometry import SMALLEST_SIDE

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sized
 from typing import TYPE_CHECKING, NamedTuple
 
 from .ahead import Prepared, at_once, batches, prepare_ahead
@@ -48,6 +48,8 @@ def embed(
 
     Raises ValueError for features that are not finite: the weights are damaged.
     """
+    side = model.card.preprocessing.crop
+    model = model.settled(len(images) if isinstance(images, Sized) else None, side, side)
     size = at_once(model.card.preprocessing, batch_size or (1 if model.engine.compile is None else BATCH))
     ready = prepare_ahead(images, model.card.preprocessing, ahead=2 * size, threads=threads, how=how)
     return (embedded for batch in batches(ready, size) for embedded in _embedded(model, batch))

@@ -45,10 +45,12 @@ class Results:
         resume: bool = False,
     ) -> None:
         table.check(output)
-        self.model, self.output, self.top_k, self.how = model, output, top_k, how
+        self.output, self.top_k, self.how = output, top_k, how
         self.about = about(model, top_k, how)
         self.run = Resumable(output, self.about, images, resume)
         self.todo, self.kept = self.run.todo, self.run.kept
+        side = model.card.preprocessing.crop
+        self.model = model.settled(len(self.todo) + self.kept, side, side)  # as a run that was not interrupted takes it
 
     def answers(self, batch_size: int | None = None, threads: int | None = None) -> Iterator[Answer | Unusable]:
         """Yield what `minivan.predict.answers` does for the images to be answered, each as soon as its row is kept."""

@@ -122,7 +122,7 @@ def gelu_input(dy: Floating, x: Floating) -> Float64:
     checks.check_floating(dy=dy, x=x)
     checks.check_same_shape(dy, x.shape, "x")
     x = float64(x)
-    below = float64(erfc(-x / math.sqrt(2))) / 2
+    below = erfc(-x / math.sqrt(2)) / 2
     return float64(dy) * (below + x * np.exp(-x * x / 2) / math.sqrt(2 * math.pi))
 
 

@@ -32,17 +32,25 @@ def conv2d(
     (s_h, s_w), (p_h, p_w), (d_h, d_w), (h, w) = checks.check_conv2d(x, weight, bias, stride, padding, dilation, groups)
     n = x.shape[0]
     c_out, c_group, k_h, k_w = weight.shape
-    x = np.pad(float64(x), ((0, 0), (0, 0), (p_h, p_h), (p_w, p_w)))
-    x = x.reshape(n, groups, c_group, *x.shape[2:])  # (N, G, C / G, H + 2P, W + 2P)
-    weight = float64(weight).reshape(groups, c_out // groups, c_group, k_h, k_w)
-    y = np.zeros((n, groups, c_out // groups, h, w))
+    padded = np.pad(float64(x), ((0, 0), (0, 0), (p_h, p_h), (p_w, p_w)))
+    padded = padded.reshape(n, groups, c_group, *padded.shape[2:])  # (N, G, C / G, H + 2P, W + 2P)
+    kernel = float64(weight).reshape(groups, c_out // groups, c_group, k_h, k_w)
+    y: Float64 = np.zeros((n, groups, c_out // groups, h, w))
     for a in range(k_h):
         for b in range(k_w):
             rows, columns = a * d_h, b * d_w
-            tap = x[..., rows : rows + (h - 1) * s_h + 1 : s_h, columns : columns + (w - 1) * s_w + 1 : s_w]
-            y += np.einsum("ngchw,goc->ngohw", tap, weight[..., a, b])
-    y = y.reshape(n, c_out, h, w)
-    return y if bias is None else y + _per_channel(bias)[0]
+            tap = padded[..., rows : rows + (h - 1) * s_h + 1 : s_h, columns : columns + (w - 1) * s_w + 1 : s_w]
+            y += _mixed(kernel[..., a, b], tap)
+    flat = y.reshape(n, c_out, h, w)
+    return flat if bias is None else flat + _per_channel(bias)[0]
+
+
+def _mixed(weight: Float64, x: Float64) -> Float64:
+    """(G, O, C) and (N, G, C, H, W) -> (N, G, O, H, W): at each place, a matrix product over the channels of each group."""
+    n, groups, channels, h, w = x.shape
+    if channels == 1:  # depthwise: nothing is summed, and each channel would be a matrix product of its own
+        return weight[..., None] * x
+    return float64(weight @ x.reshape(n, groups, channels, h * w)).reshape(n, groups, weight.shape[1], h, w)
 
 
 def _per_channel(*vectors: Floating) -> list[Float64]:
@@ -72,7 +80,9 @@ def layer_norm(x: Floating, weight: Floating, bias: Floating, eps: float = 1e-6)
     return float64(centred / np.sqrt(var + eps) * weight + bias)
 
 
-erfc = np.frompyfunc(math.erfc, 1, 1)
+def erfc(x: Float64) -> Float64:
+    """1 - erf(x), of each number by itself, for an array of any shape."""
+    return np.fromiter(map(math.erfc, x.flat), np.float64, x.size).reshape(x.shape)
 
 
 def gelu(x: Floating) -> Float64:
@@ -83,7 +93,7 @@ def gelu(x: Floating) -> Float64:
     checks.check_floating(x=x)
     x = float64(x)
     with np.errstate(invalid="ignore"):  # -inf * 0
-        return x / 2 * float64(erfc(-x / math.sqrt(2)))
+        return x / 2 * erfc(-x / math.sqrt(2))
 
 
 def linear(x: Floating, weight: Floating, bias: Floating | None = None) -> Float64:

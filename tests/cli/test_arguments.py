@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from support import ROOT
 
-from minivan.cli import COMMANDS, space
+from minivan.cli import COMMANDS
 from minivan.cli.arguments import COMPILED, ENGINES, NO, RIGHT, WRONG, prepare_compiler, status, wrong_calls
 from minivan.engines import ENGINES as TABLE
 from minivan.errors import WrongCall
@@ -24,22 +24,11 @@ def test_the_engines_to_choose_from_are_those_of_the_table():
     assert tuple(TABLE) == ENGINES
 
 
-@pytest.mark.parametrize("name", ENGINES)
+@pytest.mark.parametrize("name", ENGINES[1:])  # auto is made of two of them
 def test_the_engines_that_warmup_compiles_are_those_made_of_numbas_kernels(name):
     code = f"import sys; from minivan.bench import warm_up; list(warm_up(['{name}'])); print('numba' in sys.modules)"
     done = python(code)
     assert (done.stdout, done.stderr) == (f"{name in COMPILED}\n", "")
-
-
-@pytest.mark.parametrize(("starts", "told"), [(1, "1"), (3, None)])
-def test_openblas_is_kept_to_one_thread_where_the_system_starts_no_more(monkeypatch, starts, told):
-    """It would end the process; tests/examples/test_container.py has it for true."""
-    monkeypatch.delenv("OPENBLAS_NUM_THREADS", raising=False)
-    monkeypatch.setattr(space, "limit", lambda: None)
-    monkeypatch.setattr(space, "affinity", lambda: 3)
-    monkeypatch.setattr(space, "startable", lambda most: min(most, starts))
-    space.check(compiles=False)
-    assert os.environ.pop("OPENBLAS_NUM_THREADS", None) == told
 
 
 @pytest.mark.parametrize("argv", [["warmup", "--engine", "exact"], ["bench", "--size", "32", "--runs", "1"]])

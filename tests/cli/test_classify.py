@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -59,15 +60,6 @@ def test_text_shows_a_bar_the_weights_and_the_time(run):
     assert "espresso" in out and "█" in out
     assert minivan.load().card.name in out and "200 classes" in out and " ms" in out
     assert all(len(line) <= 80 for line in out.splitlines())
-
-
-def test_engines_agree(run):
-    _, out, _ = run("classify", EXAMPLES / "coffee.jpg", "--json", "--engine", "exact")
-    _, slow, _ = run("classify", EXAMPLES / "coffee.jpg", "--json", "--engine", "numpy")
-    exact, numpy = results(out)[0], results(slow)[0]
-    assert (exact["engine"], numpy["engine"]) == ("exact", "numpy")
-    for a, b in zip(exact["top"], numpy["top"], strict=True):
-        assert a["index"] == b["index"] and a["probability"] == pytest.approx(b["probability"], abs=PRINTED)
 
 
 def test_folders_patterns_and_standard_input(run, tmp_path, monkeypatch):
@@ -304,15 +296,21 @@ def test_the_status_says_whether_all_some_or_no_images_could_be_used(run, tmp_pa
         assert len(err.splitlines()) == len(paths) - paths.count(good)
 
 
-def test_the_default_engine_is_fast_and_agrees_with_exact(run):
-    photos = (EXAMPLES / "cat.jpg", EXAMPLES / "four.jpg")
-    _, out, _ = run("classify", *photos, "--json")
-    _, slow, _ = run("classify", *photos, "--json", "--engine", "exact")
-    assert len(results(out)) == 2
-    for fast, exact in zip(results(out), results(slow), strict=True):
-        assert (fast["engine"], exact["engine"], fast["image"]) == ("fast", "exact", exact["image"])
-        for a, b in zip(fast["top"], exact["top"], strict=True):
-            assert a["index"] == b["index"] and a["probability"] == pytest.approx(b["probability"], abs=PRINTED_BY_FAST)
+def test_the_default_engine_is_auto_and_every_engine_prints_the_same_probabilities(run, newly_started):
+    photos = [EXAMPLES / f"{name}.jpg" for name in ("cat", "four", "astronaut")]
+    engines = ("fast", "exact", "numpy")
+    found = {engine: results(run("classify", *photos, "--json", "--engine", engine)[1]) for engine in engines}
+    found["auto"] = results(run("classify", *photos, "--json")[1])
+    used = [{answer["engine"] for answer in answers} for answers in found.values()]
+    assert used == [{"fast"}, {"exact"}, {"numpy"}, {"numpy"}]
+    for engine, answers in found.items():
+        apart = PRINTED_BY_FAST if engine == "fast" else PRINTED
+        for answer, exact in zip(answers, found["exact"], strict=True):
+            assert answer["image"] == exact["image"]
+            for a, b in zip(answer["top"], exact["top"], strict=True):
+                assert a["index"] == b["index"] and a["probability"] == pytest.approx(b["probability"], abs=apart)
+    texts = [run("classify", *photos, "--engine", engine)[1] for engine in engines]
+    assert len({re.sub(r"engine \w+ . \d+ ms", "", text) for text in texts}) == 1
 
 
 def test_more_images_than_a_batch_keep_their_order_and_their_faults(run, tmp_path):

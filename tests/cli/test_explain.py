@@ -73,7 +73,7 @@ def test_json_holds_the_arrays_of_the_package(capsys):
 
 
 def test_the_default_class_and_its_probability_are_those_of_classify(run):
-    _, explained, _ = run("explain", CAT, "--json")
+    _, explained, _ = run("explain", CAT, "--json", "--engine", "exact")
     _, classified, _ = run("classify", CAT, "--json", "--engine", "exact")
     (entry,), top = json.loads(explained)["classes"], json.loads(classified)["top"][0]
     assert [entry[key] for key in ("index", "label", "probability")] == [top[key] for key in ("index", "label", "probability")]

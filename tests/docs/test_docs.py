@@ -14,6 +14,7 @@ from minivan.card import PRESETS
 from minivan.checkpoint import SOURCES, downstream, hdf5, keras, onnx_file, shards
 from minivan.checkpoint.inert import NAMES
 from minivan.checkpoint.layouts import LAYOUTS
+from minivan.engines import auto
 from minivan.explain.choices import METHODS
 from minivan.oracle import cases
 
@@ -118,6 +119,15 @@ def test_the_numbers_in_sentences():
 def test_the_readme_s_count_of_methods():
     numbers = ("six", "seven", "eight", "nine", "ten")
     assert f"{numbers[len(METHODS) - 6].capitalize()} methods, class maps" in text("README.md")
+
+
+def test_what_auto_reckons_with():
+    rows = [row[1] for row in table(text("docs/engines.md"), "seconds, on two cores")]
+    assert rows == [f"{1e9 * auto.NUMPY:.2f}", f"{1e9 * auto.FAST:.2f}", f"{auto.LOAD:.1f}", f"{auto.COMPILE:.0f}"]
+    works = [auto.multiply_adds(minivan.load().config, side, side) / 1e9 for side in (96, 224)]
+    assert "a b0 takes {:.2f} x 10^9 at 96 x 96, {:.2f} x 10^9 at 224 x 224".format(*works) in text("docs/engines.md")
+    for page in ("docs/engines.md", "README.md"):
+        assert f"about {auto.COMPILE:.0f} s, once" in " ".join(text(page).split())
 
 
 def test_the_example_of_an_engine_of_one_s_own(monkeypatch, capsys):

@@ -8,7 +8,7 @@ from support import ROOT
 import minivan
 
 
-def test_the_classify_transcript(run):
+def test_the_classify_transcript(run, newly_started):
     """Line for line, except for the milliseconds."""
     readme = (ROOT / "README.md").read_text(encoding="utf-8")
     shown = re.search(r"\$ python -m minivan classify examples/coffee\.jpg\n(.*?)```", readme, re.DOTALL)[1]

@@ -15,7 +15,7 @@ from support.networks import images, random_tensors
 from tolerances import LOGITS
 
 from minivan import ops, reference
-from minivan.engines import ENGINES, EXACT, FAST, NUMPY, Engine, find
+from minivan.engines import AUTO, ENGINES, EXACT, FAST, NUMPY, Engine, find
 from minivan.van import VAN
 from minivan.variants import Config
 
@@ -30,7 +30,7 @@ def small():
 
 
 def test_the_table_holds_frozen_values_under_their_names():
-    assert ENGINES == {"fast": FAST, "exact": EXACT, "numpy": NUMPY}
+    assert ENGINES == {"auto": AUTO, "fast": FAST, "exact": EXACT, "numpy": NUMPY}
     for name, engine in ENGINES.items():
         assert find(name) is engine and find(engine) is engine and str(engine) == name
         with pytest.raises(dataclasses.FrozenInstanceError):
@@ -38,8 +38,8 @@ def test_the_table_holds_frozen_values_under_their_names():
 
 
 def test_an_engine_says_what_it_can_do():
-    assert [(e.hooks, e.gradients, e.any_size) for e in (FAST, EXACT, NUMPY)] == [
-        (False, True, True), (True, True, True), (True, True, True),
+    assert [(e.hooks, e.gradients, e.any_size) for e in (AUTO, FAST, EXACT, NUMPY)] == [
+        (False, True, True), (False, True, True), (True, True, True), (True, True, True),
     ]  # fmt: skip
     own = Engine("own", ops=reference, size=(64, 64))
     assert (own.hooks, own.gradients, own.any_size) == (True, False, False)
@@ -135,7 +135,7 @@ def test_the_example_of_an_own_engine_runs(capsys):
     assert result.attempted >= 5 and not result.failed
 
 
-@pytest.mark.parametrize("engine", ["fast", "exact", "numpy"])
+@pytest.mark.parametrize("engine", ENGINES)
 def test_engines_travel(engine):
     again = pickle.loads(pickle.dumps(ENGINES[engine]))
     assert again.name == engine and repr(again.ops) == repr(ENGINES[engine].ops)

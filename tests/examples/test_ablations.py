@@ -23,7 +23,7 @@ ROWS = json.loads((FOLDER / "results.json").read_text(encoding="utf-8"))
 
 @pytest.fixture(scope="module")
 def model():
-    return minivan.load(bundled()[0])
+    return minivan.load(bundled()[0], engine="exact")
 
 
 @pytest.fixture(scope="module")

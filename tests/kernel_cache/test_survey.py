@@ -9,7 +9,7 @@ from support.kernels import FOREIGN, answer
 
 from minivan import kernel_cache
 from minivan.cli import main
-from minivan.kernel_survey import clear, versions
+from minivan.kernel_survey import clear, kept, versions
 
 
 @pytest.fixture
@@ -89,6 +89,21 @@ def test_clear_removes_kernels_and_nothing_else(filled, tmp_path, capsys):
     }
     assert (filled.parent / "minivan-fedcba9876543210").is_symlink()
     assert clear() == 0 and not answer()
+
+
+def test_what_is_kept_is_known_by_name_and_for_certain_by_what_the_file_says(cache, monkeypatch):
+    name = "ops.activation._power_of_two"
+    assert not kept(name) and not kept(name, "(float64")
+    assert not answer()
+    assert kept(name) and kept(name, "(float64") and not kept(name, "(Lanes") and not kept(name[:-1])
+    with monkeypatch.context() as patch:
+        patch.setattr(kernel_cache, "_compiler", lambda: {"numba": "0.1"})
+        assert kept(name) and not kept(name, "(float64")
+    (file,) = cache.iterdir()
+    file.write_bytes(file.read_bytes()[:-1])
+    assert kept(name) and not kept(name, "(float64")
+    cache.chmod(0o777)  # whoever may write it is not trusted
+    assert not kept(name) and not kept(name, "(float64")
 
 
 def test_an_empty_and_a_missing_cache_are_no_fault(cache):

@@ -128,7 +128,7 @@ def test_a_damaged_trace_is_refused(recorded, tmp_path, change, text):
 def test_the_command_records_an_image_and_a_tensor(run, tmp_path):
     out = tmp_path / "t.safetensors"
     status, said, err = run("oracle", "record", COFFEE, "-o", out)
-    model = minivan.load()
+    model = minivan.load(engine="exact")
     assert (status, err) == (0, "") and f"layers, {out.stat().st_size:,} bytes, {model.card.name} on engine exact" in said
     back = port_files.read_trace(out)
     x = minivan.image.prepare(COFFEE, model.card.preprocessing)[None]
@@ -149,7 +149,7 @@ def test_the_command_prints_digests_to_commit(run):
     lines = said.splitlines()
     assert (status, err) == (0, "") and lines[0] == f"# minivan-trace 1, engine exact, model {minivan.load().card.name}"
     assert [line.split()[-1] for line in lines[2:]] == ["input", "norm1", "norm2", "norm3", "norm4", "head"]
-    logits = minivan.load()(minivan.image.prepare(COFFEE, minivan.load().card.preprocessing)[None])
+    logits = minivan.load(engine="exact")(minivan.image.prepare(COFFEE, minivan.load().card.preprocessing)[None])
     assert lines[-1] == f"{hashlib.sha256(logits.tobytes()).hexdigest()} 1x{logits.size} float32 head"
 
 

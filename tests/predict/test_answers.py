@@ -28,7 +28,7 @@ SMALL = Config((8, 8, 8, 8), (1, 1, 1, 1), (2, 2, 2, 2), classes=3)
 
 @pytest.fixture(scope="module")
 def model():
-    return minivan.load()
+    return minivan.load(engine="exact")
 
 
 def test_the_answers_are_what_the_command_prints(run, model):

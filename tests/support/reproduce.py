@@ -62,7 +62,7 @@ def network(name: str) -> tuple[VAN, np.ndarray]:
     """Return a network and a batch of eight images, the first of which is the one that is recorded."""
     shape, height, width = NETWORKS[name]
     if isinstance(shape, Path):
-        model = minivan.load(shape)
+        model = minivan.load(shape, engine="exact")
         height = width = model.card.preprocessing.crop
     else:
         model = VAN(shape, seeded.tensors(shape), card=Card(f"seeded {name}"))
