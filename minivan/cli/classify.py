@@ -15,6 +15,7 @@ from .arguments import (
     IMAGES,
     add_activation,
     add_engine,
+    add_input_size,
     add_photo,
     add_threads,
     add_weights,
@@ -47,6 +48,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     add_weights(parser)
     add_engine(parser)
+    add_input_size(parser)
     parser.add_argument("--top-k", type=positive, default=5, metavar="K", help="how many classes to show (default: 5)")
     parser.add_argument("--json", action="store_true", help="one JSON object per image and line")
     add_results(parser)

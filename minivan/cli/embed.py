@@ -11,6 +11,7 @@ from ..predict import find_images
 from .arguments import (
     IMAGES,
     add_engine,
+    add_input_size,
     add_photo,
     add_threads,
     add_weights,
@@ -34,6 +35,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "the file to write: .npy, with the names in FILE.jsonl, or .parquet"))  # fmt: skip
     add_weights(parser)
     add_engine(parser)
+    add_input_size(parser)
     parser.add_argument("--batch-size", type=positive, metavar="N", help="images that the network takes at once")
     add_threads(parser)
     add_photo(parser)

@@ -11,6 +11,7 @@ from .arguments import (
     RIGHT,
     add_activation,
     add_engine,
+    add_input_size,
     add_photo,
     add_threads,
     add_weights,
@@ -44,6 +45,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("dataset", nargs="+", metavar="DATASET", help=DATASET)
     add_weights(parser)
     add_engine(parser)
+    add_input_size(parser)
     parser.add_argument("--against", metavar="OTHER", help=AGAINST)
     parser.add_argument("--skip-unknown", action="store_true", help="leave out images of classes that the weights lack")
     kept = "a folder for the results; the same command goes on there where it was interrupted"

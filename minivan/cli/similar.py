@@ -9,6 +9,7 @@ from ..predict import find_images
 from .arguments import (
     RIGHT,
     add_engine,
+    add_input_size,
     add_photo,
     add_threads,
     add_weights,
@@ -28,6 +29,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--json", action="store_true", help="one JSON object per photo and line")
     add_weights(parser)
     add_engine(parser)
+    add_input_size(parser)
     add_threads(parser)
     add_photo(parser)
 

@@ -7,7 +7,6 @@ pixels of the same part of the photo. What class it is is told at the size that 
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import replace
 from pathlib import Path
 from typing import IO, NamedTuple, TypeAlias
 
@@ -84,7 +83,7 @@ def batch(preprocessing: Preprocessing, sources: Iterable[Source], side: int, no
 
 def scaled(preprocessing: Preprocessing, side: int) -> Preprocessing:
     """Return the preprocessing that shows the same part of a photo in `side` pixels."""
-    return replace(preprocessing, crop=side, resize=round(preprocessing.resize * side / preprocessing.crop))
+    return preprocessing.at(side)
 
 
 def view_side(preprocessing: Preprocessing, size: int | None = None) -> int:

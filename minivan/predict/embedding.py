@@ -26,16 +26,6 @@ class Embedded(NamedTuple):
     notes: tuple[str, ...] = ()
 
 
-def pooled(model: VAN, x: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
-    """Return the last stage's output after its LayerNorm, averaged over all places: float32 (N, C) for images (N, C_in, H, W).
-
-    That is what the head of the network reads, and what timm gives for `num_classes=0`.
-    """
-    import numpy as np
-
-    return np.asarray(model.features(x)[-1].mean(axis=(2, 3), dtype=np.float64), np.float32)
-
-
 def embed(
     model: VAN,
     images: Iterable[Found],
@@ -54,5 +44,5 @@ def _embedded(model: VAN, batch: list[Prepared]) -> list[Embedded]:
     import numpy as np
 
     usable = [image.x for image in batch if image.x is not None]
-    features = iter(pooled(model, np.stack(usable)) if usable else ())
+    features = iter(model.embed(np.stack(usable)) if usable else ())
     return [Embedded(p.name, None if p.x is None else next(features), p.fault, p.notes) for p in batch]

@@ -11,6 +11,7 @@ import hashlib
 import json
 import os
 from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import asdict
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, NamedTuple
 
@@ -24,7 +25,7 @@ from ..output import check_ending, replacing
 from . import table
 from .ahead import batches
 from .embedding import Embedded
-from .identity import differing, identity
+from .identity import differing, identity, plain
 
 if TYPE_CHECKING:
     from ..van import VAN
@@ -159,9 +160,9 @@ class _Index:
                 f"{self.path} is of other weights, {theirs}, not {quote(model.card.name)}: say --weights or embed anew"
             )
         if "preprocessing" in wrong:
-            raise ValueError(
-                f"{self.path} is of images prepared otherwise ({json.dumps(self.about['preprocessing'])}): embed anew"
-            )
+            theirs = self.about.get("preprocessing")
+            advice = f"say --size {theirs['crop']}" if _is_other_size(model, theirs) else "embed anew"
+            raise ValueError(f"{self.path} is of images prepared otherwise ({json.dumps(theirs)}): {advice}")
 
     def no_index(self, why: object) -> ValueError:
         return ValueError(f"{self.path} is no index of features: {why}")
@@ -173,6 +174,15 @@ class _Index:
     def names(self, rows: set[int]) -> dict[int, str]:
         """Return the images' names in these rows."""
         raise NotImplementedError
+
+
+def _is_other_size(model: VAN, preprocessing: Any) -> bool:
+    """Tell whether images were prepared as a model's are, but for their size."""
+    try:
+        resized = model.with_size(preprocessing["crop"])
+    except (TypeError, KeyError, ValueError):  # the file may say anything
+        return False
+    return not differing(plain(asdict(resized.card.preprocessing)), preprocessing)
 
 
 class _NpyIndex(_Index):

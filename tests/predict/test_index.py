@@ -16,7 +16,6 @@ from minivan.checkpoint import Weights, load, write
 from minivan.errors import one_line
 from minivan.image import prepare
 from minivan.predict import index
-from minivan.predict.embedding import pooled
 from minivan.variants import Config
 
 CONFIG = Config((4, 6), (1, 1), (2, 2), classes=3)
@@ -45,7 +44,7 @@ def test_what_embed_writes_is_the_pooled_features_and_similar_finds_the_nearest(
     assert (status, out) == (1, f"{file}: 4 x 6 features of tiny, 1 images without any\n")
     assert err.startswith("minivan: e.png: not an image") and len(err.splitlines()) == 1
     model = load(Path("tiny.safetensors"), "numpy")
-    expected = np.concatenate([pooled(model, prepare(name, model.card.preprocessing)[None]) for name in photos[:4]])
+    expected = np.concatenate([model.embed(prepare(name, model.card.preprocessing)[None]) for name in photos[:4]])
     maps = model.features(prepare(photos[0], model.card.preprocessing)[None])[-1][0]
     assert expected[0] == pytest.approx(maps.reshape(6, -1).mean(1), abs=PRINTED)
     if ending == "npy":
@@ -78,7 +77,13 @@ def test_an_index_of_other_weights_or_another_preprocessing_is_refused(run, phot
     for weights, said in (("size", "is of images prepared otherwise"), ("other", "is of other weights, 'tiny', not 'other'")):
         status, out, err = run("similar", "a.png", file, "--engine", "numpy", "--weights", f"{weights}.safetensors")
         assert (status, out) == (2, "") and err.startswith(f"minivan: {file} {said}") and len(err.splitlines()) == 1
+    status, out, err = run("similar", "a.png", file, "--size", 64, *FLAGS)
+    assert (status, out) == (2, "") and err.endswith(": say --size 32\n"), "another size alone"
+    assert run("embed", *photos[:2], "-o", file, "--size", 64, *FLAGS)[0] == 0
+    assert run("similar", "a.png", file, *FLAGS)[2].endswith(": say --size 64\n")
+    assert run("similar", "a.png", file, "-k", 1, "--size", 64, *FLAGS)[1] == " 1.0000  a.png\n"
     os.rename("tiny.safetensors", "renamed.safetensors")
+    assert run("embed", *photos[:2], "-o", file, *FLAGS[:2], "--weights", "renamed.safetensors")[0] == 0
     assert run("similar", "a.png", file, "--engine", "numpy", "--weights", "renamed.safetensors")[0] == 0, "of the same numbers"
 
 
