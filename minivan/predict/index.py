@@ -155,12 +155,12 @@ class _Index:
             raise self.no_index("minivan embed did not write it")
         wrong = differing({name: self.about.get(name) for name in identity(model)}, identity(model))
         if "sha256" in wrong:
-            theirs = quote(self.about.get("weights"))
+            name = quote(self.about.get("weights"))
             raise ValueError(
-                f"{self.path} is of other weights, {theirs}, not {quote(model.card.name)}: say --weights or embed anew"
+                f"{self.path} is of other weights, {name}, not {quote(model.card.name)}: say --weights or embed anew"
             )
         if "preprocessing" in wrong:
-            theirs = self.about.get("preprocessing")
+            theirs: Any = self.about.get("preprocessing")
             advice = f"say --size {theirs['crop']}" if _is_other_size(model, theirs) else "embed anew"
             raise ValueError(f"{self.path} is of images prepared otherwise ({json.dumps(theirs)}): {advice}")
 
