@@ -9,7 +9,7 @@ a program hands over in a file's place.
 from .bands import Bands
 from .bounds import LARGEST_FILE, LARGEST_HELD, LARGEST_PIXELS, LONGEST, ImageError, walked
 from .colour import to_rgb
-from .decoding import Examined, Reading, Source, decode, examine, is_source
+from .decoding import Examined, Reading, Source, check_source, decode, examine, is_source, read_source
 from .kinds import SUFFIXES
 from .preparing import centre_crop, normalise, prepare, resize, view, viewed
 
@@ -25,11 +25,13 @@ __all__ = [
     "Reading",
     "Source",
     "centre_crop",
+    "check_source",
     "decode",
     "examine",
     "is_source",
     "normalise",
     "prepare",
+    "read_source",
     "resize",
     "to_rgb",
     "view",

@@ -169,9 +169,7 @@ def examine(source: Source, channels: int = COLOURS) -> Examined:
 
     Raises as `decode` does, ImageError for an array that has not so many, and TypeError for what is no `Source`.
     """
-    if not is_source(source):
-        wanted = "an image is a path, bytes, an open file, a picture of Pillow's or an array"
-        raise TypeError(f"{wanted}, not {'an' if type(source).__name__[0] in 'aeiouAEIOU' else 'a'} {type(source).__name__}")
+    check_source(source)
     return _named(lambda: _given(source, channels))
 
 
@@ -181,19 +179,30 @@ def is_source(value: object) -> bool:
     return isinstance(value, kinds) or hasattr(value, "read")
 
 
+def check_source(value: object) -> None:
+    """Raise TypeError for a value that is no image."""
+    if not is_source(value):
+        kind = type(value).__name__
+        article = "an" if kind[0] in "aeiouAEIOU" else "a"
+        raise TypeError(f"an image is a path, bytes, an open file, a picture of Pillow's or an array, not {article} {kind}")
+
+
 def _given(source: Source, channels: int) -> Examined:
     if isinstance(source, np.ndarray):
         source = given.of_array(source, channels)
     if not isinstance(source, Image.Image):
-        return _examined(_read(source), Steps(), channels)
+        return _examined(read_source(source), Steps(), channels)
     bands.check_photo(channels)
     found = Examined(given.look_at(source), channels, picture=source)
     found.look.check()
     return found
 
 
-def _read(source: str | os.PathLike[str] | bytes | bytearray | memoryview | IO[bytes]) -> bytes:
-    """Return what a source holds. It is read once: what is judged is what is decoded, even if the file changes meanwhile."""
+def read_source(source: Any) -> bytes:
+    """Return what a path, bytes or an open file hold. It is read once: what is judged is what is decoded, whatever changes.
+
+    Raises OSError, and ImageError where it is empty or larger than an image may be.
+    """
     if isinstance(source, (bytes, bytearray, memoryview)):
         data = bytes(source)
     elif isinstance(source, (str, os.PathLike)):

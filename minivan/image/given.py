@@ -45,6 +45,8 @@ def of_array(array: npt.NDArray[Any], channels: int) -> Image.Image | bytes:
         found = f"an array of the shape {array.shape} and the dtype {array.dtype}"
         prepared = array.ndim in (3, 4) and array.shape[-3] == COLOURS and array.dtype.kind == "f"
         advice = "; what is prepared already goes to the model itself, model(x)" if prepared else ""
+        if array.ndim == 4 and array.shape[3] == COLOURS:
+            advice = "; several are a list, list(array)"
         raise ImageError(f"{found}: {PHOTO}{advice}")
     held = io.BytesIO()
     try:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from .ahead import Prepared, at_once, batches, prepare_ahead
 from .answers import BATCH
 from .images import Found
+from .sources import Given
 
 if TYPE_CHECKING:
     import numpy as np
@@ -28,7 +29,7 @@ class Embedded(NamedTuple):
 
 def embed(
     model: VAN,
-    images: Iterable[Found],
+    images: Iterable[Found | Given],
     *,
     batch_size: int | None = None,
     threads: int | None = None,
