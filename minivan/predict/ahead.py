@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
 from .. import processors
 from ..errors import reason
-from .display import thumbnail
 from .images import Found
 from .sources import Given
 from .threads import Budget, Job, Threads
@@ -19,9 +18,10 @@ from .threads import Budget, Job, Threads
 if TYPE_CHECKING:
     import numpy as np
     import numpy.typing as npt
+    from PIL import Image
 
     from ..card import Preprocessing
-    from ..image import Reading, Source
+    from ..image import Bands, Reading, Source
 
 Item = TypeVar("Item")
 
@@ -141,10 +141,16 @@ class Decoding:
                 needed = max(examined.look.held, both)
                 if change(needed):
                     seen = view(examined.decode(self.how), settings)
-                    small = thumbnail(seen) if self.thumbnails else b""
-                    return normalise(seen, settings.mean, settings.std), tuple(examined.notes), small
+                    x = normalise(seen, settings.mean, settings.std)
+                    return x, tuple(examined.notes), _small(seen) if self.thumbnails else b""
                 del examined  # the file is read anew after the wait
             amount = max(amount, needed)
+
+
+def _small(seen: Image.Image | Bands) -> bytes:
+    from .display import thumbnail  # nobody else needs it
+
+    return thumbnail(seen)
 
 
 def batches(items: Iterable[Item], size: int) -> Iterator[list[Item]]:

@@ -9,7 +9,6 @@ from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from ..errors import printable
-from . import display
 from .ahead import Prepared, at_once, batches, prepare_ahead
 from .images import Found, find_images
 from .sources import Given
@@ -61,12 +60,18 @@ class Answer:
         return self.top[0].probability
 
     def __repr__(self) -> str:
+        from . import display
+
         return f"<Answer {display.line(self)}>"
 
     def __str__(self) -> str:
+        from . import display
+
         return display.text(self)
 
     def _repr_html_(self) -> str:
+        from . import display
+
         return display.page(self)
 
     def as_dict(self) -> dict[str, Any]:
@@ -96,6 +101,8 @@ class Unusable:
         return printable(f"{self.image}: {self.fault}")
 
     def _repr_html_(self) -> str:
+        from . import display
+
         return display.fault_page(self)
 
 

@@ -19,7 +19,6 @@ from typing import TYPE_CHECKING, Any, overload
 
 from ..errors import printable
 from .answers import Answer, Unusable, answers
-from .display import pages
 from .embedding import embed
 from .sources import given
 
@@ -42,6 +41,8 @@ class Answers(list[Answer | Unusable]):
         return "\n\n".join(map(str, self))
 
     def _repr_html_(self) -> str:
+        from .display import pages
+
         return pages(self)
 
 

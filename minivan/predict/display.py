@@ -46,7 +46,7 @@ def thumbnail(seen: Image.Image | Bands) -> bytes:
 
 def line(answer: Answer) -> str:
     """Return an answer in a line: the likeliest classes."""
-    few = [f"{_name(guess)} {guess.probability:.1%}" for guess in answer.top[:FEW]]
+    few = [f"{_first(guess)} {guess.probability:.1%}" for guess in answer.top[:FEW]]
     more = ["..."] if len(answer.top) > FEW else []
     unsure = "not sure: " if answer.sure is False else ""
     return f"{_image(answer)}: {unsure}{', '.join(few + more)}"
@@ -104,6 +104,11 @@ def _remarks(answer: Answer) -> list[str]:
 
 def _name(guess: Guess) -> str:
     return printable(shortened(guess.label, LABEL))
+
+
+def _first(guess: Guess) -> str:
+    """Return the first of a class's names, 'tabby' of 'tabby, tabby cat'."""
+    return printable(shortened(guess.label.partition(",")[0], LABEL))
 
 
 def _image(answer: Answer | Unusable) -> str:
