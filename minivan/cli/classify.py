@@ -48,12 +48,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     add_weights(parser)
     add_engine(parser)
-    add_input_size(parser)
     parser.add_argument("--top-k", type=positive, default=5, metavar="K", help="how many classes to show (default: 5)")
     parser.add_argument("--json", action="store_true", help="one JSON object per image and line")
     add_results(parser)
     add_activation(parser, "as the weights say")
     add_threads(parser)
+    add_input_size(parser)
     add_photo(parser)
 
 

@@ -35,9 +35,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "the file to write: .npy, with the names in FILE.jsonl, or .parquet"))  # fmt: skip
     add_weights(parser)
     add_engine(parser)
-    add_input_size(parser)
     parser.add_argument("--batch-size", type=positive, metavar="N", help="images that the network takes at once")
     add_threads(parser)
+    add_input_size(parser)
     add_photo(parser)
 
 

@@ -45,7 +45,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("dataset", nargs="+", metavar="DATASET", help=DATASET)
     add_weights(parser)
     add_engine(parser)
-    add_input_size(parser)
     parser.add_argument("--against", metavar="OTHER", help=AGAINST)
     parser.add_argument("--skip-unknown", action="store_true", help="leave out images of classes that the weights lack")
     kept = "a folder for the results; the same command goes on there where it was interrupted"
@@ -53,6 +52,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--json", action="store_true", help="the results as one JSON object")
     add_activation(parser, "as the weights say")
     add_threads(parser)
+    add_input_size(parser)
     add_photo(parser)
 
 

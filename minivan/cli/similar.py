@@ -29,8 +29,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--json", action="store_true", help="one JSON object per photo and line")
     add_weights(parser)
     add_engine(parser)
-    add_input_size(parser)
     add_threads(parser)
+    add_input_size(parser)
     add_photo(parser)
 
 

@@ -27,6 +27,14 @@ class Embedded(NamedTuple):
     notes: tuple[str, ...] = ()
 
 
+def pooled(model: VAN, x: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+    """Return the last stage's output after its LayerNorm, averaged over all places: float32 (N, C) for images (N, C_in, H, W).
+
+    It is `model.embed(x)`.
+    """
+    return model.embed(x)
+
+
 def embed(
     model: VAN,
     images: Iterable[Found | Given],
@@ -45,5 +53,5 @@ def _embedded(model: VAN, batch: list[Prepared]) -> list[Embedded]:
     import numpy as np
 
     usable = [image.x for image in batch if image.x is not None]
-    features = iter(model.embed(np.stack(usable)) if usable else ())
+    features = iter(pooled(model, np.stack(usable)) if usable else ())
     return [Embedded(p.name, None if p.x is None else next(features), p.fault, p.notes) for p in batch]

@@ -16,6 +16,7 @@ from minivan.checkpoint import Weights, load, write
 from minivan.errors import one_line
 from minivan.image import prepare
 from minivan.predict import index
+from minivan.predict.embedding import pooled
 from minivan.variants import Config
 
 CONFIG = Config((4, 6), (1, 1), (2, 2), classes=3)
@@ -44,7 +45,7 @@ def test_what_embed_writes_is_the_pooled_features_and_similar_finds_the_nearest(
     assert (status, out) == (1, f"{file}: 4 x 6 features of tiny, 1 images without any\n")
     assert err.startswith("minivan: e.png: not an image") and len(err.splitlines()) == 1
     model = load(Path("tiny.safetensors"), "numpy")
-    expected = np.concatenate([model.embed(prepare(name, model.card.preprocessing)[None]) for name in photos[:4]])
+    expected = np.concatenate([pooled(model, prepare(name, model.card.preprocessing)[None]) for name in photos[:4]])
     maps = model.features(prepare(photos[0], model.card.preprocessing)[None])[-1][0]
     assert expected[0] == pytest.approx(maps.reshape(6, -1).mean(1), abs=PRINTED)
     if ending == "npy":
