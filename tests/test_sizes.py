@@ -5,13 +5,15 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from PIL import Image
 from support import EXAMPLES
 from support.networks import images, random_tensors
 from tolerances import PRINTED
 
 import minivan
-from minivan.card import PRESETS, Card
+from minivan.card import PRESETS, Card, Preprocessing
 from minivan.engines import NUMPY
+from minivan.evaluate import evaluate
 from minivan.predict import guesses
 from minivan.van import VAN
 from minivan.variants import Config
@@ -54,3 +56,18 @@ def test_commands_take_a_size_and_refuse_an_absurd_one_in_a_line(run, tmp_path):
             status, out, err = run(*command, coffee, "--size", size, *numpy)
             assert (status, out) == (2, "") and len(err.splitlines()) == 1
             assert err.startswith("minivan: --size: the input size is a whole number of pixels from 32 to 2048")
+
+
+def test_an_evaluation_and_the_engine_beside_it_see_the_chosen_size(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    numbers = np.random.default_rng(0)
+    for label in "01":
+        (tmp_path / "photos" / label).mkdir(parents=True)
+        for name in "ab":
+            Image.fromarray(numbers.integers(0, 255, (70, 80, 3), np.uint8)).save(tmp_path / "photos" / label / f"{name}.png")
+    model = VAN(CONFIG, random_tensors(CONFIG, 5), "numpy", Card("sized", Preprocessing(48, 54)))
+    seen = set()
+    monkeypatch.setattr(VAN, "_images", lambda self, x, check=VAN._images: seen.add(x.shape[2:]) or check(self, x))
+    found = evaluate(model.with_size(64), "photos", against="numpy")
+    assert seen == {(64, 64), (32, 32)}  # the latter is the black image that readies a network
+    assert found.agreement.same.count == 4

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING, NamedTuple
 
 from .. import input
-from .images import Found
+from .images import STANDARD_INPUT, Found
 
 if TYPE_CHECKING:
     from ..image import Source
@@ -61,7 +61,9 @@ def _loaded_once(sources: list[Source]) -> None:
 
 def _given(source: Source, number: int | None) -> Found | Given:
     if isinstance(source, (str, os.PathLike)):
-        path = os.fspath(source)
+        path = os.fsdecode(source)
+        if path == STANDARD_INPUT:  # a program that means it hands over sys.stdin.buffer
+            path = os.path.join(os.curdir, path)
         return Found(path, _fault(path))
     for name in (getattr(source, attribute, "") for attribute in ("filename", "name")):
         if name and isinstance(name, str):

@@ -4,6 +4,7 @@ import base64
 import copy
 import html.parser
 import io
+import os
 import pickle
 import re
 from pathlib import Path
@@ -64,6 +65,7 @@ def test_what_cannot_be_used_is_raised_for_one_and_told_for_many(classifier, pho
     wrong = {
         "bad.png": (ImageError, "bad.png: not an image"),
         "none.png": (FileNotFoundError, "none.png"),
+        "-": (FileNotFoundError, os.path.join(os.curdir, "-")),
         ".": (ImageError, "a folder is no file to read; minivan.predict.classify(model, path) goes through folders"),
         "https://example.org/a.png": (ImageError, "minivan downloads no photos"),
     }
@@ -73,7 +75,7 @@ def test_what_cannot_be_used_is_raised_for_one_and_told_for_many(classifier, pho
         with pytest.raises(kind, match=re.escape(said)):
             classifier.embed([photos[0], source])
     answers = classifier([photos[0], *wrong, photos[1]])
-    assert [type(answer) for answer in answers] == [Answer, *[Unusable] * 4, Answer]
+    assert [type(answer) for answer in answers] == [Answer, *[Unusable] * 5, Answer]
     assert all(answer.fault and answer.top == () for answer in answers[1:-1])
     assert repr(answers).splitlines()[2] == "<Unusable none.png: no such file or folder>"
     for source in (3, None, [photos[0], 3]):
