@@ -1,6 +1,8 @@
 """minivan: the Visual Attention Network in NumPy and Numba.
 
 >>> import minivan
+>>> minivan.classify("cat.jpg").label
+'Egyptian cat'
 >>> model = minivan.load()                                      # the bundled weights
 >>> x = minivan.image.prepare("cat.jpg", model.card.preprocessing)
 >>> logits = model(x[None])                                     # float32 (1, classes)
@@ -16,7 +18,10 @@ from typing import TYPE_CHECKING, Any
 from . import forks  # noqa: F401  (watches over forks from here on, while other modules are imported)
 
 if TYPE_CHECKING:
+    from .checkpoint import list_models as list_models
     from .checkpoint import load as load
+    from .predict.classifier import Classifier as Classifier
+    from .predict.classifier import classify as classify
     from .van import VAN as VAN
 
 __version__ = "0.2.0"
@@ -25,9 +30,12 @@ _MODULES = (
     "backward", "bench", "card", "checkpoint", "doctor", "engines", "evaluate", "explain", "geometry", "grad", "image",
     "labelled", "lka", "model", "ops", "oracle", "paths", "predict", "reference", "seeded", "summary", "van", "variants",
 )  # fmt: skip
-_NAMES = {"VAN": "van", "load": "checkpoint"}
+_NAMES = {  # name -> the module that it is in
+    "Classifier": "predict.classifier", "VAN": "van", "classify": "predict.classifier", "list_models": "checkpoint",
+    "load": "checkpoint",
+}  # fmt: skip
 
-__all__ = ["VAN", "load", *_MODULES]
+__all__ = ["VAN", "Classifier", "classify", "list_models", "load", *_MODULES]
 
 
 def __getattr__(name: str) -> Any:

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import hashlib
 import math
+import operator
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import NamedTuple
 
 from .errors import is_line, quote
+from .geometry import SMALLEST_SIDE
 from .input import named, opened, read_text
 from .shipped import PACKAGE
 
@@ -63,6 +65,7 @@ def imagenet1k() -> tuple[Label, ...]:
 
 
 LARGEST_VIEW = 8192  # pixels a side
+LARGEST_SIZE = 2048  # pixels a side of an input that a caller chooses: beyond, the maps between operators fill gigabytes
 INTERPOLATIONS = ("bicubic", "bilinear", "nearest", "lanczos", "box", "hamming")  # Pillow's, antialiased but for nearest
 
 
@@ -92,6 +95,25 @@ class Preprocessing:
     def channels(self) -> int:
         """How many channels the network's images have."""
         return len(self.mean)
+
+    def at(self, size: int) -> Preprocessing:
+        """Return the preprocessing that shows the same part of a photo in a square of `size` pixels a side.
+
+        The crop stays the same share of the shorter side: `resize` becomes round(resize * size / crop), timm's `crop_pct`.
+        """
+        return replace(self, crop=size, resize=round(self.resize * size / self.crop))
+
+
+def input_size(size: object) -> int:
+    """Return the side in pixels of a square that a caller wants a network to see. Raises ValueError for what is none."""
+    try:
+        side = operator.index(size)  # type: ignore[arg-type]
+    except TypeError:
+        side = 0
+    if isinstance(size, bool) or not SMALLEST_SIDE <= side <= LARGEST_SIZE:
+        wanted = f"a whole number of pixels from {SMALLEST_SIDE} to {LARGEST_SIZE}, of a square's side"
+        raise ValueError(f"the input size is {wanted}; got {quote(size)}")
+    return side
 
 
 PRESETS = {

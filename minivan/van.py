@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from typing import Any
+from dataclasses import replace
+from typing import Any, Self
 
 import numpy as np
 import numpy.typing as npt
 
 from . import backward, model, paths
-from .card import Card, default_preprocessing, usual_activation
+from .card import Card, default_preprocessing, input_size, usual_activation
 from .checks import Float32
 from .engines import ENGINES, Engine, Plan, find
 from .floating import standard
@@ -110,6 +111,27 @@ class VAN:
         with undisturbed():
             return [np.asarray(y, np.float32) for y in self._features(images, hook)]
 
+    def embed(self, x: npt.ArrayLike) -> Float32:
+        """Return pooled features (N, C): the last stage's output after its LayerNorm, averaged over all places.
+
+        The head reads them; timm gives them for `num_classes=0`. x is as for a call; weights without a head serve too.
+        """
+        return np.asarray(self.features(x)[-1].mean(axis=(2, 3), dtype=np.float64), np.float32)
+
+    def with_size(self, size: int) -> Self:
+        """Return a model of the same tensors whose card has photos prepared as squares of `size` pixels a side.
+
+        The crop stays the card's share of the shorter side (`Preprocessing.at`). Nothing is copied or compiled anew. Raises
+        ValueError for another size than 32 to 2048 pixels, and for one that the engine does not take.
+        """
+        side = input_size(size)
+        if self.engine.size not in (None, (side, side)):
+            raise ValueError(f"the engine {self.engine} takes {self.engine.size} pixels alone, not {side} x {side}")
+        made = object.__new__(type(self))
+        vars(made).update(vars(self))
+        made.card = replace(self.card, preprocessing=self.card.preprocessing.at(side), size_said=True)
+        return made
+
     def gradients(
         self, x: npt.ArrayLike, target: npt.ArrayLike | None = None, wrt: str | Iterable[str] = (paths.INPUT,)
     ) -> dict[str, Array]:
@@ -190,6 +212,10 @@ class VAN:
     def __str__(self) -> str:
         """Which weights these are, of which variant, and for how many classes: 'van_tiny_754 (VAN-B0, 1000 classes)'."""
         return f"{self.card.name} ({title(self.config)}{unusual_channels(self.config)}, {self.config.classes} classes)"
+
+    def __repr__(self) -> str:
+        """The same, with the side of the photos that it wants and its engine."""
+        return f"<VAN {self}, {self.card.preprocessing.crop} pixels, engine {self.engine}>"
 
     def _features(self, images: Float32, hook: Callback | None) -> list[Array]:
         x = self.engine.array(images)

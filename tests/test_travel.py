@@ -22,6 +22,7 @@ from minivan.card import Card
 from minivan.engines import ENGINES, engine
 from minivan.errors import CannotCompute
 from minivan.fast import plan
+from minivan.predict import Classifier
 from minivan.van import VAN
 from minivan.variants import Config
 
@@ -57,12 +58,20 @@ def answer(travelled):
     return model(x)
 
 
+def classified(travelled):
+    classifier, photo = travelled
+    return classifier(photo)
+
+
 @pytest.mark.parametrize("method", ["spawn", pytest.param("forkserver", marks=pytest.mark.slow)])
 def test_workers_take_models_of_every_engine(method):
     x = images(2, 32)
     models = [model_on(engine) for engine in ENGINES]
+    classifier, photo = Classifier(models[-1], size=32, top_k=1), np.uint8(np.arange(4800).reshape(40, 40, 3) % 251)
     with multiprocessing.get_context(method).Pool(1) as pool:
         found = pool.map_async(answer, [(model, x) for model in models]).get(timeout=300)
+        (told,) = pool.map_async(classified, [(classifier, photo)]).get(timeout=300)
+    assert told.top == classifier(photo).top and told.image == "photo"
     for model, logits in zip(models, found, strict=True):
         expected = model(x)
         if model.engine.choose is None:
@@ -102,7 +111,6 @@ def test_arrays_that_are_read_only_or_unaligned_serve(engine):
 
 LAST = """
 import atexit, sys, threading, time
-from minivan import seeded
 from minivan.van import VAN
 from minivan.variants import Config
 config = Config((4, 6), (1, 1), (1, 1), classes=3)

@@ -12,7 +12,7 @@ from ..van import VAN
 from .description import facts, unsaid
 from .download import Fetched, fetch
 from .error import CheckpointError
-from .hub import Here, bundled, find, here
+from .hub import Here, bundled, find, here, list_models
 from .published import SOURCES, published
 from .weights import Checkpoint, Weights, odd_numbers, opened, read, revise, with_source_sha256, write
 
@@ -29,6 +29,7 @@ __all__ = [
     "file_sha256",
     "find",
     "here",
+    "list_models",
     "load",
     "odd_numbers",
     "opened",
@@ -48,14 +49,17 @@ def load(
     key: str | None = None,
     strict: bool = False,
     allow_nonfinite: bool = False,
+    size: int | None = None,
 ) -> VAN:
     """Return a VAN with the weights of a name ('b0', 'van_b0_tiny_imagenet200') or of any file that `read` takes.
 
     None means the default weights: what was fetched last, or else the bundled ones. `key`, `strict` and `allow_nonfinite` are
-    those of `read`; what a person should know of how the weights were read is in `card.notes`. Raises CheckpointError for a
+    those of `read`; what a person should know of how the weights were read is in `card.notes`. `size` has photos prepared as
+    squares of so many pixels a side (`VAN.with_size`), by default as the weights were trained. Raises CheckpointError for a
     file that is no VAN and for a name whose weights are not here, with the command that fetches them; OSError, naming the file,
     where it cannot be read.
     """
     with standard():  # some files' weights are computed from what they hold
         weights = read(find(name_or_path), key, strict=strict, allow_nonfinite=allow_nonfinite)
-    return VAN(weights.config, weights.tensors, engine, replace(weights.card, notes=weights.notes))
+    model = VAN(weights.config, weights.tensors, engine, replace(weights.card, notes=weights.notes))
+    return model if size is None else model.with_size(size)

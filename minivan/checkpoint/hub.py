@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fnmatch
 import os
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,8 +10,9 @@ from pathlib import Path
 from .. import shipped
 from ..errors import printable, quote, sentence
 from ..home import user_cache
-from ..variants import canonical
+from ..variants import VARIANTS, canonical
 from .error import CheckpointError
+from .published import SOURCES
 from .weights import Checkpoint, opened
 
 
@@ -80,6 +82,22 @@ def find(name_or_path: str | Path | None = None) -> Path:
     if not Path(name).exists() and shipped.content(name) is None:
         raise CheckpointError(f"no file {quote(name)}", "nor weights of that name (list: python -m minivan weights)")
     return Path(name)
+
+
+def list_models(pattern: str = "*", *, here: bool = False) -> list[str]:
+    """Return the names that `minivan.load` takes and that a pattern matches as a shell's would ('b*', 'van_*'), sorted.
+
+    They are the variants whose weights are published, 'b0' and so on, and the weights on this machine by the names of their
+    files, fetched and bundled. `here` leaves out variants that were not fetched yet.
+
+    >>> list_models("b[0-2]"), list_models("*imagenet200", here=True)
+    (['b0', 'b1', 'b2'], ['van_b0_tiny_imagenet200'])
+    """
+    fetched = [path.stem for path in cached()]
+    usable = {variant for variant in VARIANTS if any(name.startswith(f"van_{variant}_") for name in fetched)}
+    offered = set() if here else {source.variant for source in SOURCES}
+    names = {*fetched, *(path.stem for path in bundled()), *usable, *offered}
+    return sorted(name for name in names if fnmatch.fnmatchcase(name, pattern))
 
 
 def variant_named(name: str) -> str | None:

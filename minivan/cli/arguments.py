@@ -125,6 +125,12 @@ def add_photo(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--truncated", action="store_true", help="answer for a JPEG file that ends early, with what is there")
 
 
+def add_input_size(parser: argparse.ArgumentParser) -> None:
+    """Add --size, for `load_model`: the command asks the network at that size."""
+    parser.add_argument("--size", dest="input_size", type=positive, metavar="PIXELS", help=(
+        "side of the square the network sees (default: as the weights were trained)"))  # fmt: skip
+
+
 def reading(args: argparse.Namespace) -> Reading:
     """Return how those options say that a photo is read."""
     from ..image import Reading
@@ -230,6 +236,9 @@ def load_model(args: argparse.Namespace, names: bool = True) -> VAN:
     with wrong_calls():
         name = args.model if args.weights is None else Path(args.weights)
         model = load(name, args.engine, key=args.key, strict=args.strict, allow_nonfinite=args.allow_nonfinite)
+    if getattr(args, "input_size", None):
+        with wrong_calls("--size"):
+            model = model.with_size(args.input_size)
     for remark in (*model.card.notes, *unsaid(model.config, model.card, names)):
         note(remark)
     if getattr(args, "activation", None):

@@ -15,6 +15,7 @@ from .arguments import (
     IMAGES,
     add_activation,
     add_engine,
+    add_input_size,
     add_photo,
     add_threads,
     add_weights,
@@ -53,6 +54,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_results(parser)
     add_activation(parser, "as the weights say")
     add_threads(parser)
+    add_input_size(parser)
     add_photo(parser)
 
 

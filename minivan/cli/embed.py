@@ -9,6 +9,7 @@ from ..predict import find_images
 from .arguments import (
     IMAGES,
     add_engine,
+    add_input_size,
     add_photo,
     add_threads,
     add_weights,
@@ -32,6 +33,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_engine(parser)
     parser.add_argument("--batch-size", type=positive, metavar="N", help="images that the network takes at once")
     add_threads(parser)
+    add_input_size(parser)
     add_photo(parser)
 
 

@@ -11,6 +11,7 @@ from .arguments import (
     RIGHT,
     add_activation,
     add_engine,
+    add_input_size,
     add_photo,
     add_threads,
     add_weights,
@@ -51,6 +52,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--json", action="store_true", help="the results as one JSON object")
     add_activation(parser, "as the weights say")
     add_threads(parser)
+    add_input_size(parser)
     add_photo(parser)
 
 

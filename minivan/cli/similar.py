@@ -9,6 +9,7 @@ from ..predict import find_images
 from .arguments import (
     RIGHT,
     add_engine,
+    add_input_size,
     add_photo,
     add_threads,
     add_weights,
@@ -29,6 +30,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_weights(parser)
     add_engine(parser)
     add_threads(parser)
+    add_input_size(parser)
     add_photo(parser)
 
 

@@ -6,10 +6,9 @@ pixels of the same part of the photo. What class it is is told at the size that 
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable
-from dataclasses import replace
-from pathlib import Path
-from typing import IO, NamedTuple, TypeAlias
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -18,13 +17,11 @@ from PIL.Image import Image
 from ..card import Preprocessing
 from ..checks import Float32
 from ..geometry import SMALLEST_SIDE
-from ..image import Bands, Reading, examine, normalise, prepare, view
+from ..image import Bands, Reading, Source, examine, normalise, prepare, view
 from ..van import VAN
 from .choices import LARGEST_VIEW, SMALLEST_VIEW
 
 DISPLAY = 384  # pixels a side at which a photo is drawn, or as many as the network sees
-
-Source: TypeAlias = str | Path | bytes | IO[bytes]
 
 
 class Seen(NamedTuple):
@@ -65,7 +62,7 @@ def look(
     as_trained = x if side == trained.crop else _square(picture, trained, trained.crop)
     large = view(picture, scaled(trained, max(side, DISPLAY)))
     photo = np.asarray(large.shown() if isinstance(large, Bands) else large)
-    named = name or (str(source) if isinstance(source, (str, Path)) else "photo")
+    named = name or (os.fspath(source) if isinstance(source, (str, os.PathLike)) else "photo")
     return Seen(named, x, as_trained, photo, tuple(examined.notes))
 
 
@@ -84,7 +81,7 @@ def batch(preprocessing: Preprocessing, sources: Iterable[Source], side: int, no
 
 def scaled(preprocessing: Preprocessing, side: int) -> Preprocessing:
     """Return the preprocessing that shows the same part of a photo in `side` pixels."""
-    return replace(preprocessing, crop=side, resize=round(preprocessing.resize * side / preprocessing.crop))
+    return preprocessing.at(side)
 
 
 def view_side(preprocessing: Preprocessing, size: int | None = None) -> int:

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import importlib
 import io
+import os
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from pathlib import Path
-from typing import IO, Any, NamedTuple, TypeVar
+from typing import IO, Any, NamedTuple, TypeAlias, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -15,33 +15,36 @@ from PIL import Image
 
 from .. import input, npy
 from ..variants import COLOURS
-from . import bands, colour, orientation, profiles, samples, stretch, unended
+from . import bands, colour, given, orientation, profiles, samples, stretch, unended
 from .apart import available, decoded_apart
 from .bounds import ENDS_EARLY, LARGEST_FILE, STORED, Bytes, ImageError, Look, Steps, patches
 from .headers import WALKS, tiff_bands, tiff_photo
 from .kinds import FIRST, KINDS, check_readable, recognise
 
 Made = TypeVar("Made")
+Source: TypeAlias = str | os.PathLike[str] | bytes | IO[bytes] | Image.Image | npt.NDArray[Any]
+"""An image: a file's path or what it holds, an open file, a picture that Pillow has opened, or an array, uint8 (H, W, 3)."""
 DEEP_STRIP = 1 << 14  # pixels of 16 bits that are rounded at once
 HALF = 128  # of 257, which one level of 8 bits is in 16
 
 
 def decode(
-    source: str | Path | bytes | IO[bytes],
+    source: Source,
     exif: bool = True,
     icc: bool = True,
     truncated: bool = False,
     notes: list[str] | None = None,
 ) -> Image.Image:
-    """Return the first frame of an image file as 8-bit sRGB, turned the way its EXIF orientation says unless `exif` is False.
+    """Return the first frame of an image as 8-bit sRGB, turned the way its EXIF orientation says unless `exif` is False.
 
-    Colours are what the file says that they are, by an ICC profile or by numbers, unless `icc` is False. Transparent pixels
-    are laid over white, unless all are wholly transparent: then none is. 16-bit and floating greyscale are scaled to 8 bits;
-    without a profile, CMYK is converted by Pillow. A JPEG file that ends early is a picture where every pixel is there all the
-    same, and otherwise where `truncated` says so. What a person should know of all that is added to `notes`, a phrase each.
-    Raises ImageError for anything that is not a complete image of a kind that minivan reads and within the limits of `bounds`,
-    and OSError where the file cannot be opened or is larger than 512 MiB. A decoder runs to its end: to stop waiting for one
-    after a time, decode in a thread, as `minivan.predict` does.
+    The image is a file, or what Pillow has opened, or an array, uint8 (H, W, 3): see `Source`. Colours are what it says that
+    they are, by an ICC profile or by numbers, unless `icc` is False. Transparent pixels are laid over white, unless all are
+    wholly transparent: then none is. 16-bit and floating greyscale are scaled to 8 bits; without a profile, CMYK is converted
+    by Pillow. A JPEG file that ends early is a picture where every pixel is there all the same, and otherwise where `truncated`
+    says so. What a person should know of all that is added to `notes`, a phrase each. Raises ImageError for anything that is
+    not a complete image of a kind that minivan reads and within the limits of `bounds`, OSError where the file cannot be opened
+    or is larger than 512 MiB, and TypeError for what is no `Source`. A decoder runs to its end: to stop waiting for one after a
+    time, decode in a thread, as `minivan.predict` does.
     """
     examined = examine(source)
     picture = examined.decode(Reading(exif, icc, truncated))
@@ -72,6 +75,7 @@ class Examined:
     stored: tiff_bands.Stored | None = None  # the bands of a TIFF file that is no photo
     photo: tiff_photo.Photo | None = None  # the samples of a TIFF file that is one, but not as Pillow reads it
     notes: list[str] = field(default_factory=list, compare=False)  # what a person should know of how it was decoded
+    picture: Image.Image | None = None  # what Pillow has opened, where there is no file
 
     @property
     def planes(self) -> int:
@@ -119,11 +123,15 @@ class Examined:
         del opened  # its pixels, before a turn takes as many again
         if not how.exif:
             return picture
+        if self.picture is not None:
+            return orientation.turned(picture, given.orientation_of(self.picture))
         number = look.orientation or orientation.from_exif(look.exif or found) or orientation.from_xmp(look.xmp)
         return orientation.turned(picture, number)
 
     def _opened(self, truncated: bool) -> tuple[Image.Image, bytes]:
         """Return what the decoder makes of the file, and the EXIF data that it made itself."""
+        if self.picture is not None:
+            return self.picture.copy(), b""  # whoever hands it over keeps it as it is
         if self.photo is not None:
             stored = self.photo.stored
             picture, notes = samples.picture(self.photo, stored.planes(map(_values, stored.files())))
@@ -156,19 +164,48 @@ class Examined:
         return picture, b""
 
 
-def examine(source: str | Path | bytes | IO[bytes], channels: int = COLOURS) -> Examined:
+def examine(source: Source, channels: int = COLOURS) -> Examined:
     """Read an image file whole and walk over its header. `channels` is how many a network takes.
 
-    Raises as `decode` does, and ImageError for an array that has not so many.
+    Raises as `decode` does, ImageError for an array that has not so many, and TypeError for what is no `Source`.
     """
-    return _named(lambda: _examined(_read(source), Steps(), channels))
+    check_source(source)
+    return _named(lambda: _given(source, channels))
 
 
-def _read(source: str | Path | bytes | IO[bytes]) -> bytes:
-    """Return what a source holds. It is read once: what is judged is what is decoded, even if the file changes meanwhile."""
-    if isinstance(source, bytes):
-        data = source
-    elif isinstance(source, (str, Path)):
+def is_source(value: object) -> bool:
+    """Tell whether a value is one image, as `Source` says: a list of them is none."""
+    kinds = (str, os.PathLike, bytes, bytearray, memoryview, Image.Image, np.ndarray)
+    return isinstance(value, kinds) or hasattr(value, "read")
+
+
+def check_source(value: object) -> None:
+    """Raise TypeError for a value that is no image."""
+    if not is_source(value):
+        kind = type(value).__name__
+        article = "an" if kind[0] in "aeiouAEIOU" else "a"
+        raise TypeError(f"an image is a path, bytes, an open file, a picture of Pillow's or an array, not {article} {kind}")
+
+
+def _given(source: Source, channels: int) -> Examined:
+    if isinstance(source, np.ndarray):
+        source = given.of_array(source, channels)
+    if not isinstance(source, Image.Image):
+        return _examined(read_source(source), Steps(), channels)
+    bands.check_photo(channels)
+    found = Examined(given.look_at(source), channels, picture=source)
+    found.look.check()
+    return found
+
+
+def read_source(source: Any) -> bytes:
+    """Return what a path, bytes or an open file hold. It is read once: what is judged is what is decoded, whatever changes.
+
+    Raises OSError, and ImageError where it is empty or larger than an image may be.
+    """
+    if isinstance(source, (bytes, bytearray, memoryview)):
+        data = bytes(source)
+    elif isinstance(source, (str, os.PathLike)):
         data = input.read(source, LARGEST_FILE)
     else:
         if source.seekable():

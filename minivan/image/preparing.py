@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from pathlib import Path
-from typing import IO, overload
+from typing import overload
 
 import numpy as np
 import numpy.typing as npt
@@ -13,7 +12,7 @@ from PIL import Image
 from ..card import Preprocessing
 from .bands import GREY, Bands
 from .bounds import LARGEST_PIXELS, RGB, STRIP, ImageError
-from .decoding import Reading, examine
+from .decoding import Reading, Source, examine
 
 
 def resize(picture: Image.Image, shorter: int, interpolation: str = "bicubic") -> Image.Image:
@@ -93,17 +92,18 @@ def view(picture: Image.Image | Bands, preprocessing: Preprocessing) -> Image.Im
 
 
 def prepare(
-    source: str | Path | bytes | IO[bytes],
+    source: Source,
     preprocessing: Preprocessing,
     exif: bool = True,
     icc: bool = True,
     truncated: bool = False,
     notes: list[str] | None = None,
 ) -> npt.NDArray[np.float32]:
-    """Return the network's input for an image file, float32 (C, crop, crop), C being `preprocessing.channels`.
+    """Return the network's input for an image, float32 (C, crop, crop), C being `preprocessing.channels`.
 
-    A photo becomes grey for one channel. For other numbers than 3 and 1 the file is an .npy array of a shape (H, W, C) or
-    (C, H, W). Arguments and errors as for `decode`.
+    `source` is a file's path or bytes, an open file, a picture of Pillow's, or a uint8 array (H, W, 3). A photo becomes grey
+    for one channel. For other numbers than 3 and 1 it is an array, or an .npy file, of a shape (H, W, C) or (C, H, W).
+    Arguments and errors as for `decode`; TypeError for anything else.
     """
     examined = examine(source, preprocessing.channels)
     picture = examined.decode(Reading(exif, icc, truncated))

@@ -11,12 +11,15 @@ Importing it costs next to nothing: NumPy and Pillow are imported with the first
 
 from .ahead import Prepared, batches, prepare_ahead
 from .answers import Answer, Guess, Unusable, answers, classify, guesses, make_ready
+from .classifier import Answers, Classifier
 from .images import STANDARD_INPUT, Found, Images, find_images
 from .results import Results
 
 __all__ = [
     "STANDARD_INPUT",
     "Answer",
+    "Answers",
+    "Classifier",
     "Found",
     "Guess",
     "Images",

@@ -12,14 +12,16 @@ from typing import TYPE_CHECKING, NamedTuple, TypeVar
 from .. import processors
 from ..errors import reason
 from .images import Found
+from .sources import Given
 from .threads import Budget, Job, Threads
 
 if TYPE_CHECKING:
     import numpy as np
     import numpy.typing as npt
+    from PIL import Image
 
     from ..card import Preprocessing
-    from ..image import Reading
+    from ..image import Bands, Reading, Source
 
 Item = TypeVar("Item")
 
@@ -34,19 +36,21 @@ class Prepared(NamedTuple):
     fault: str
     seconds: float  # spent on reading, decoding and preparing
     notes: tuple[str, ...] = ()  # what a person should know of how it was read
+    thumbnail: bytes = b""  # a small JPEG of what the network sees, where that was asked for
 
 
 def prepare_ahead(
-    images: Iterable[Found],
+    images: Iterable[Found | Given],
     preprocessing: Preprocessing,
     *,
     ahead: int = 16,
     threads: int | None = None,
     how: Reading | None = None,
+    thumbnails: bool = False,
 ) -> Iterator[Prepared]:
     """Yield the images in order, prepared, with up to `ahead` more of them on the way in `threads` threads (all).
 
-    They are read as `how` says, by default as `minivan.image.decode` does by itself.
+    They are read as `how` says, by default as `minivan.image.decode` does. `thumbnails` has each keep a small picture.
 
     What is wrong with an image becomes its fault; nothing is raised for it. That it takes longer than minivan.image.LONGEST
     seconds to read and decode is such a fault too: its thread is left alone, and another one does the rest. Fewer images than
@@ -57,10 +61,10 @@ def prepare_ahead(
     from ..image import LARGEST_HELD, LONGEST, Reading
 
     images = iter(images)
-    work = Decoding(preprocessing, how or Reading(), Budget(LARGEST_HELD, LONGEST))
+    work = Decoding(preprocessing, how or Reading(), Budget(LARGEST_HELD, LONGEST), thumbnails)
     pool = Threads(threads or processors.budget().threads, "decode")
 
-    def begin(image: Found) -> tuple[Found, Job[Prepared], int]:
+    def begin(image: Found | Given) -> tuple[Found | Given, Job[Prepared], int]:
         if not image.waits:
             return image, pool.submit(lambda job: work.prepared(image, job)), 0
         start = time.perf_counter()
@@ -69,9 +73,10 @@ def prepare_ahead(
         except (ValueError, OSError) as error:
             there = Prepared(image.name, None, reason(error), time.perf_counter() - start)
             return image, Job(lambda job: there).run(), 0
-        return image, pool.submit(lambda job: work.prepared(image, job, data)), len(data)
+        size = len(data) if isinstance(data, bytes) else 0
+        return image, pool.submit(lambda job: work.prepared(image, job, data)), size
 
-    waiting: deque[tuple[Found, Job[Prepared], int]] = deque()
+    waiting: deque[tuple[Found | Given, Job[Prepared], int]] = deque()
     most = at_once(preprocessing, ahead)
 
     def refill() -> None:
@@ -102,30 +107,30 @@ def at_once(preprocessing: Preprocessing, most: int) -> int:
 class Decoding:
     """How images are decoded and prepared, and what all of them together may hold."""
 
-    def __init__(self, preprocessing: Preprocessing, how: Reading, budget: Budget) -> None:
-        self.preprocessing, self.how, self.budget = preprocessing, how, budget
+    def __init__(self, preprocessing: Preprocessing, how: Reading, budget: Budget, thumbnails: bool = False) -> None:
+        self.preprocessing, self.how, self.budget, self.thumbnails = preprocessing, how, budget, thumbnails
 
-    def prepared(self, image: Found, job: Job[Prepared], data: bytes | None = None) -> Prepared:
+    def prepared(self, image: Found | Given, job: Job[Prepared], data: Source | None = None) -> Prepared:
         """Read (unless `data` is what it holds), decode and prepare one image; what is wrong with it becomes its fault."""
         if image.fault:
             return Prepared(image.name, None, image.fault, 0.0)
         start = time.perf_counter()
-        x, fault, notes = None, "", tuple[str, ...]()
+        x, fault, notes, small = None, "", tuple[str, ...](), b""
         job.begin()
         try:
-            x, notes = self._prepared(image, job, data)
+            x, notes, small = self._prepared(image, job, data)
         except (ValueError, OSError) as error:
             fault = reason(error)
-        return Prepared(image.name, x, fault, time.perf_counter() - start, notes)
+        return Prepared(image.name, x, fault, time.perf_counter() - start, notes, small)
 
     def _prepared(
-        self, image: Found, job: Job[Prepared], data: bytes | None
-    ) -> tuple[npt.NDArray[np.float32], tuple[str, ...]]:
+        self, image: Found | Given, job: Job[Prepared], data: Source | None
+    ) -> tuple[npt.NDArray[np.float32], tuple[str, ...], bytes]:
         """What the walk holds is taken before the file is read. Where decoding takes more than is left, all is let go first."""
         from ..image import examine, normalise, view, viewed, walked
 
         settings = self.preprocessing
-        amount = walked(image.size if data is None else len(data))
+        amount = walked(len(data) if isinstance(data, bytes) else image.size)
         while True:
             with contextlib.ExitStack() as stack:
                 with job.paused():
@@ -136,9 +141,16 @@ class Decoding:
                 needed = max(examined.look.held, both)
                 if change(needed):
                     seen = view(examined.decode(self.how), settings)
-                    return normalise(seen, settings.mean, settings.std), tuple(examined.notes)
+                    x = normalise(seen, settings.mean, settings.std)
+                    return x, tuple(examined.notes), _small(seen) if self.thumbnails else b""
                 del examined  # the file is read anew after the wait
             amount = max(amount, needed)
+
+
+def _small(seen: Image.Image | Bands) -> bytes:
+    from .display import thumbnail  # nobody else needs it
+
+    return thumbnail(seen)
 
 
 def batches(items: Iterable[Item], size: int) -> Iterator[list[Item]]:

@@ -5,11 +5,13 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Iterable, Iterator, Sized
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, ClassVar
 
+from ..errors import printable
 from .ahead import Prepared, at_once, batches, prepare_ahead
 from .images import Found, find_images
+from .sources import Given
 
 if TYPE_CHECKING:
     import numpy.typing as npt
@@ -31,7 +33,7 @@ class Guess:
     probability: float
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Answer:
     """What a network says of one image."""
 
@@ -44,6 +46,33 @@ class Answer:
     version: str = ""  # of the weights; empty where they do not say
     activation: str = "softmax"  # what made probabilities: of one class among all, or by 'sigmoid' of each for itself
     notes: tuple[str, ...] = ()  # what a person should know of how the image was read, a phrase each
+    thumbnail: bytes = field(default=b"", compare=False)  # a small JPEG of what the network saw, for notebooks; may be empty
+    fault: ClassVar[str] = ""  # an `Unusable` has one
+
+    @property
+    def label(self) -> str:
+        """The names of the likeliest class."""
+        return self.top[0].label
+
+    @property
+    def probability(self) -> float:
+        """The probability of the likeliest class."""
+        return self.top[0].probability
+
+    def __repr__(self) -> str:
+        from . import display
+
+        return f"<Answer {display.line(self)}>"
+
+    def __str__(self) -> str:
+        from . import display
+
+        return display.text(self)
+
+    def _repr_html_(self) -> str:
+        from . import display
+
+        return display.page(self)
 
     def as_dict(self) -> dict[str, Any]:
         """Return the answer as JSON knows it, probabilities rounded to six digits and the time to one.
@@ -52,15 +81,29 @@ class Answer:
         [{'index': 7, 'wnid': 'n07920052', 'label': 'espresso', 'probability': 0.929123}]
         """
         top = [{**vars(guess), "probability": round(guess.probability, 6)} for guess in self.top]
-        return {**vars(self), "milliseconds": round(self.milliseconds, 1), "top": top, "notes": [*self.notes]}
+        said = {**vars(self), "milliseconds": round(self.milliseconds, 1), "top": top, "notes": [*self.notes]}
+        del said["thumbnail"]
+        return said
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Unusable:
     """An image that could not be read or decoded, and why: a phrase without the image's name."""
 
     image: str
     fault: str
+    top: ClassVar[tuple[Guess, ...]] = ()  # no class is likely
+
+    def __repr__(self) -> str:
+        return f"<Unusable {self}>"
+
+    def __str__(self) -> str:
+        return printable(f"{self.image}: {self.fault}")
+
+    def _repr_html_(self) -> str:
+        from . import display
+
+        return display.fault_page(self)
 
 
 def classify(
@@ -89,16 +132,18 @@ def classify(
 
 def answers(
     model: VAN,
-    images: Iterable[Found],
+    images: Iterable[Found | Given],
     top_k: int = 5,
     *,
     threads: int | None = None,
     how: Reading | None = None,
     batch_size: int | None = None,
+    thumbnails: bool = False,
 ) -> Iterator[Answer | Unusable]:
     """Yield what `classify` does for images that are found already. What is wrong with the call is raised at once.
 
     The network is given `batch_size` images at once, or fewer where they are large; by default as many as suit its engine.
+    `thumbnails` has each answer keep a small picture of what the network saw.
     """
     if not model.config.classes:
         raise ValueError(f"the weights {model.card.name} are a backbone without a head: they give features, not classes")
@@ -106,7 +151,7 @@ def answers(
     side = model.card.preprocessing.crop
     model = model.settled(len(images) if isinstance(images, Sized) else None, side, side)
     size = at_once(model.card.preprocessing, batch_size or (1 if model.engine.compile is None else BATCH))
-    ready = prepare_ahead(images, model.card.preprocessing, ahead=2 * size, threads=threads, how=how)
+    ready = prepare_ahead(images, model.card.preprocessing, ahead=2 * size, threads=threads, how=how, thumbnails=thumbnails)
     return (answer for batch in batches(ready, size) for answer in _answer(model, batch, top_k))
 
 
@@ -124,7 +169,8 @@ def _answer(model: VAN, batch: list[Prepared], top_k: int) -> list[Answer | Unus
         top = next(tops)
         sure = model.card.is_sure(top[0].probability)
         milliseconds, card, engine = 1000 * (image.seconds + share), model.card, model.engine.name
-        return Answer(image.name, card.name, engine, milliseconds, top, sure, card.version, card.activation, image.notes)
+        said = sure, card.version, card.activation, image.notes, image.thumbnail
+        return Answer(image.name, card.name, engine, milliseconds, top, *said)
 
     return [one(image) for image in batch]
 

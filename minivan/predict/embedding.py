@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from .ahead import Prepared, at_once, batches, prepare_ahead
 from .answers import BATCH
 from .images import Found
+from .sources import Given
 
 if TYPE_CHECKING:
     import numpy as np
@@ -29,16 +30,14 @@ class Embedded(NamedTuple):
 def pooled(model: VAN, x: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
     """Return the last stage's output after its LayerNorm, averaged over all places: float32 (N, C) for images (N, C_in, H, W).
 
-    That is what the head of the network reads, and what timm gives for `num_classes=0`.
+    It is `model.embed(x)`.
     """
-    import numpy as np
-
-    return np.asarray(model.features(x)[-1].mean(axis=(2, 3), dtype=np.float64), np.float32)
+    return model.embed(x)
 
 
 def embed(
     model: VAN,
-    images: Iterable[Found],
+    images: Iterable[Found | Given],
     *,
     batch_size: int | None = None,
     threads: int | None = None,

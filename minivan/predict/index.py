@@ -13,6 +13,7 @@ import importlib
 import json
 import os
 from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import asdict
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, NamedTuple
 
@@ -26,7 +27,7 @@ from ..output import check_ending, replacing
 from . import table
 from .ahead import batches
 from .embedding import Embedded
-from .identity import differing, identity
+from .identity import differing, identity, plain
 
 if TYPE_CHECKING:
     from ..van import VAN
@@ -150,14 +151,14 @@ class Index:
         wanted = identity(model)
         wrong = differing({name: self.about.get(name) for name in wanted}, wanted)
         if "sha256" in wrong:
-            theirs = quote(self.about.get("weights"))
+            name = quote(self.about.get("weights"))
             raise ValueError(
-                f"{self.path} is of other weights, {theirs}, not {quote(model.card.name)}: say --weights or embed anew"
+                f"{self.path} is of other weights, {name}, not {quote(model.card.name)}: say --weights or embed anew"
             )
         if "preprocessing" in wrong:
-            raise ValueError(
-                f"{self.path} is of images prepared otherwise ({json.dumps(self.about['preprocessing'])}): embed anew"
-            )
+            theirs: Any = self.about.get("preprocessing")
+            advice = f"say --size {theirs['crop']}" if _is_other_size(model, theirs) else "embed anew"
+            raise ValueError(f"{self.path} is of images prepared otherwise ({json.dumps(theirs)}): {advice}")
 
     def nearest(self, features: Vectors, k: int) -> list[Neighbour]:
         """Return the `k` images whose features are nearest to some (C,), as `minivan.predict.index.nearest` does."""
@@ -193,6 +194,15 @@ class Index:
         if not isinstance(found, str):
             raise self.no_index(f"{quote(found)} is no image's name")
         return found
+
+
+def _is_other_size(model: VAN, preprocessing: Any) -> bool:
+    """Tell whether images were prepared as a model's are, but for their size."""
+    try:
+        resized = model.with_size(preprocessing["crop"])
+    except (TypeError, KeyError, ValueError):  # the file may say anything
+        return False
+    return not differing(plain(asdict(resized.card.preprocessing)), preprocessing)
 
 
 class _NpyIndex(Index):

@@ -138,6 +138,20 @@ def test_the_example_of_an_engine_of_one_s_own(monkeypatch, capsys):
     assert capsys.readouterr().out.strip()
 
 
+def test_the_examples_of_the_api_print_what_they_say(monkeypatch, capsys):
+    """One after the other, as a reader would type them; after a `print` stands what it prints."""
+    examples = re.findall(r"```python\n(.*?)```", text("docs/api.md"), re.DOTALL)
+    monkeypatch.chdir(ROOT)
+    known, checked = {}, 0
+    for example in examples:
+        exec(example, known)
+        printed = iter(capsys.readouterr().out.splitlines())
+        for said in re.findall(r"^print\(.*\)  # (.+)$", example, re.MULTILINE):
+            assert next(printed) == said
+            checked += 1
+    assert checked >= 10
+
+
 def test_every_public_module_is_in_the_reference():
     named = set(re.findall(r"automodule:: minivan\.(\w+)", text("docs/api.md")))
     assert named >= set(minivan._MODULES)

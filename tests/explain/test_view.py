@@ -78,3 +78,11 @@ def test_what_is_no_photo_is_said(tmp_path):
         explain.look(model_of(PRESETS["official"]), bad)
     with pytest.raises(FileNotFoundError):
         explain.look(model_of(PRESETS["official"]), tmp_path / "none.jpg")
+
+
+def test_what_a_program_hands_over_is_looked_at_as_its_file_is():
+    model = model_of(Preprocessing(64, 70))
+    from_file, opened = explain.look(model, CAT), explain.look(model, Image.open(CAT))
+    assert_bit_equal("a picture", opened.x, from_file.x)
+    assert_bit_equal("its array", explain.look(model, np.asarray(Image.open(CAT))).photo, from_file.photo)
+    assert opened.name == "photo" and explain.look(model, Image.open(CAT), name="cat").name == "cat"

@@ -79,7 +79,13 @@ def test_an_index_of_other_weights_or_another_preprocessing_is_refused(run, phot
     for weights, said in (("size", "is of images prepared otherwise"), ("other", "is of other weights, 'tiny', not 'other'")):
         status, out, err = run("similar", "a.png", file, "--engine", "numpy", "--weights", f"{weights}.safetensors")
         assert (status, out) == (2, "") and err.startswith(f"minivan: {file} {said}") and len(err.splitlines()) == 1
+    status, out, err = run("similar", "a.png", file, "--size", 64, *FLAGS)
+    assert (status, out) == (2, "") and err.endswith(": say --size 32\n"), "another size alone"
+    assert run("embed", *photos[:2], "-o", file, "--size", 64, *FLAGS)[0] == 0
+    assert run("similar", "a.png", file, *FLAGS)[2].endswith(": say --size 64\n")
+    assert run("similar", "a.png", file, "-k", 1, "--size", 64, *FLAGS)[1] == " 1.0000  a.png\n"
     os.rename("tiny.safetensors", "renamed.safetensors")
+    assert run("embed", *photos[:2], "-o", file, *FLAGS[:2], "--weights", "renamed.safetensors")[0] == 0
     assert run("similar", "a.png", file, "--engine", "numpy", "--weights", "renamed.safetensors")[0] == 0, "of the same numbers"
 
 
