@@ -129,11 +129,11 @@ def _answer(browser: requests.Session, url: str, to: Partial) -> tuple[requests.
 
 def _asked(browser: requests.Session, url: str, headers: dict[str, str]) -> tuple[requests.Response, str]:
     """Ask, follow redirects, and return the last answer, nothing of which is read yet, and the commit that the host told."""
-    host, commit = urlsplit(url).netloc, ""
+    host, commit = _host(url), ""
     for _ in range(REDIRECTS + 1):
         answer = browser.get(url, stream=True, timeout=TIMEOUT, headers={"Accept-Encoding": "identity", **headers})
         said = answer.headers.get("X-Repo-Commit", "")
-        if not commit and is_commit(said) and urlsplit(url).netloc == host:  # not where it only has its files stored
+        if not commit and is_commit(said) and _host(url) == host:  # not where it only has its files stored
             commit = said
         if not answer.is_redirect:
             break
@@ -146,6 +146,10 @@ def _asked(browser: requests.Session, url: str, headers: dict[str, str]) -> tupl
         why = f"the server sends it compressed ({quote(coding)}) although it was asked not to; {BY_HAND}"
         raise CheckpointError("nothing was downloaded", why)
     return answer, commit
+
+
+def _host(url: str) -> str:
+    return urlsplit(url).netloc.rpartition("@")[2].lower()
 
 
 def _next(url: str, location: str) -> str:
