@@ -213,8 +213,7 @@ def _claimed(folder: Path, url: str) -> Partial | None:
         proven = stat.S_ISDIR(status.st_mode) and stat.S_ISREG(own.st_mode) and _is_mine(status) and _is_mine(own)
         if proven and own.st_size == len(folder.name) and mark.read(own.st_size) == os.fsencode(folder.name):
             locked = _is_locked(mark)
-            # Whoever had the lock before may have removed the file that is locked now.
-            if locked is not False and os.path.samestat(own, (folder / MARK).lstat()):
+            if locked is not False:
                 return Partial(folder, url, mark, locked is True)
         mark.close()
     except OSError:  # another process was quicker, or it has no mark
