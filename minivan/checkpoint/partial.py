@@ -63,8 +63,9 @@ class Partial:
         with self._named():
             (self.folder / NOTE).unlink(missing_ok=True)
             self._file = _opened(self.path, os.O_RDWR | os.O_CREAT | os.O_TRUNC)
-        self.size = self._noted = 0
-        self._digest = hashlib.sha256()
+            self.size, self._digest = 0, hashlib.sha256()
+            if self.etag and self._alone:
+                self._note()  # so that the next call for this address finds what is left, if only to clear it away
 
     def write(self, part: bytes) -> None:
         """Add what has come. Raises OSError, naming the folder; nothing is kept then."""

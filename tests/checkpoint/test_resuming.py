@@ -66,12 +66,13 @@ def test_a_note_of_how_far_it_is_is_true_at_every_moment(home, server, monkeypat
     command = [sys.executable, "-c", code, "fetch", "b0", "--url", server.url()]
     with subprocess.Popen(command, env=os.environ | {"MINIVAN_HOME": str(home)}, stderr=subprocess.PIPE) as child:
         assert server.hanging.wait(60)
-        while partial.NOTE not in left(home):
+        (folder,) = (home / "downloads").iterdir()
+        note = folder / partial.NOTE
+        while not note.exists() or b"\nbytes 0\n" in note.read_bytes():
             assert child.poll() is None
         child.send_signal(signal.SIGKILL)
     server.released.set()
     assert not list((home / "weights").iterdir())
-    (folder,) = (home / "downloads").iterdir()
     with open(folder / "official.pth.tar", "ab") as file:
         file.write(bytes(SIZE))  # more than the file has
     fetched = fetch("b0", url=server.url(), sha256=OFFICIAL_SHA256)
@@ -220,6 +221,20 @@ def test_of_several_the_longest_is_taken_and_the_others_go(home, server):
     (home / "downloads" / "minivan-download-x").mkdir()
     assert come(home, server) == HALF
     assert [path.name for path in (home / "downloads").iterdir()] == ["minivan-download-x"]
+
+
+def test_what_was_killed_before_anything_came_is_cleared_away_by_the_next(home, server, monkeypatch):
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(partial.Partial, "leave", lambda self, keep: self.let_be())  # as after a kill
+        patch.setattr(transfer.Watch, "delivered", lambda self: raise_(KeyboardInterrupt()))
+        server.etag = ETAG
+        fetch("b0", url=server.url())
+    assert left(home) == KEPT
+    assert come(home, server) == 0 and server.ranges[1:] == [(None, None)] and left(home) == []
+
+
+def raise_(error):
+    raise error
 
 
 def test_what_somebody_downloads_is_left_to_them(home, server, monkeypatch):
