@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import math
 import operator
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -147,6 +148,11 @@ def usual_activation(classes: int) -> str:
     return "sigmoid" if classes == 1 else "softmax"
 
 
+def is_commit(text: str) -> bool:
+    """Tell whether a text is a commit's whole name, as git writes it: 40 hex digits, or 64 of a repository with SHA-256."""
+    return re.fullmatch("[0-9a-f]{40}|[0-9a-f]{64}", text) is not None
+
+
 @dataclass(frozen=True)
 class Card:
     """Everything about a model's weights that is neither a shape nor a tensor."""
@@ -161,6 +167,7 @@ class Card:
     not_sure: float | None = None  # a top probability below this is no answer to rely on; None where nobody measured it
     file: Path | None = field(default=None, compare=False)  # where these weights were read from, if from a file
     activation: str = "softmax"  # one of ACTIVATIONS
+    commit: str = ""  # of the source, as its host reported it: 40 hex digits, or 64
     shards: tuple[Path, ...] = field(default=(), compare=False)  # and where that is an index: the files that it names
     size_said: bool = field(default=True, compare=False)  # whether the input size is known, and none that is usual elsewhere
     notes: tuple[str, ...] = field(default=(), compare=False)  # what a person should know of how they were read
@@ -172,6 +179,8 @@ class Card:
         for index, label in enumerate(self.labels):
             if not (is_line(label.wnid) and is_line(label.name)):
                 raise ValueError(f"the name of class {index} is a text on one line, got {quote(f'{label.wnid} {label.name}')}")
+        if self.commit and not is_commit(self.commit):
+            raise ValueError(f"a commit has 40 or 64 hex digits, got {quote(self.commit)}")
         if self.activation not in ACTIVATIONS:
             raise ValueError(f"the activation is {' or '.join(ACTIVATIONS)}, got {quote(self.activation)}")
         if self.not_sure is not None and not 0 < self.not_sure < 1:

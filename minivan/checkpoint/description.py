@@ -40,6 +40,8 @@ def facts(checkpoint: Checkpoint) -> dict[str, str]:
         rows["not sure"] = f"below a first probability of {card.not_sure:g}"
     if card.source_sha256:
         rows |= {"source": card.source, "its sha256": card.source_sha256}
+    if card.commit:
+        rows["its commit"] = f"{card.commit}, as its host said"
     if notes := [note for note in checkpoint.notes if not note.startswith(PASSED_OVER)]:
         rows["note"] = "; ".join(notes)
     if checkpoint.passed_over:

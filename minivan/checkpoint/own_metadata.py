@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
-from ..card import Card, Label, Preprocessing, usual_activation
+from ..card import Card, Label, Preprocessing, is_commit, usual_activation
 from ..errors import is_line, printable, quote
 from ..geometry import PATCH_STRIDES
 from ..variants import COLOURS, Config
@@ -54,6 +54,8 @@ def describe(config: Config, card: Card, usual: bool = False) -> dict[str, str]:
         texts["not_sure"] = json.dumps(card.not_sure)
     if usual or card.activation != usual_activation(config.classes):
         texts["activation"] = card.activation
+    if card.commit:
+        texts["commit"] = card.commit
     if usual:
         texts["name"] = printable(card.name)  # a file name need not be text, which protobuf asks for
     return texts
@@ -87,9 +89,13 @@ def understand(name: str, metadata: Mapping[str, str], budget: Budget) -> tuple[
         version = _text(metadata.get("version", ""))
         part = "not_sure"
         not_sure = _probability(parse_json(metadata[part], f"the metadata's {part}", budget)) if part in metadata else None
+        part = "commit"
+        commit = _commit(metadata.get(part, ""))
         part = "activation"
         activation = _text(metadata.get(part, usual_activation(classes)))
-        card = Card(name, preprocessing, labels, layout, source, source_sha256, version, not_sure, activation=activation)
+        card = Card(
+            name, preprocessing, labels, layout, source, source_sha256, version, not_sure, activation=activation, commit=commit
+        )
     except CheckpointError:
         raise
     except KeyError as error:
@@ -123,6 +129,12 @@ def _probability(value: Any) -> float:
     if not isinstance(value, float) or not 0 < value < 1:
         raise ValueError(f"a probability of {quote(value)}; it lies between 0 and 1")
     return value
+
+
+def _commit(text: str) -> str:
+    if text and not is_commit(text):
+        raise ValueError(f"{quote(text)}; it has 40 or 64 hex digits")
+    return text
 
 
 def _pair(pair: Any) -> list[str]:

@@ -1,14 +1,27 @@
-"""Where the published checkpoints lie, and what is known of each file: its SHA-256, its size."""
+"""Where the published checkpoints lie, and what is known of each file: its SHA-256, its size.
+
+Those on Hugging Face lie in repositories of git, so that a file can be had as it was at a commit, and mirrors of the whole hub
+answer as it does: HF_ENDPOINT names one, as for Hugging Face's own libraries.
+"""
 
 from __future__ import annotations
 
+import ipaddress
 import math
-from dataclasses import dataclass
+import os
+import re
+from dataclasses import dataclass, replace
+from urllib.parse import quote as escaped
+from urllib.parse import urlsplit
 
+from ..errors import quote
 from ..variants import canonical, parameter_shapes, variant
 from .error import CheckpointError
+from .transfer import is_address, shown
 
 COPIES = 4  # of every parameter, in float32, that a checkpoint may have: weights, their average, and two of the optimizer's
+HUB, MAIN = "https://huggingface.co", "main"
+NAME_OF_REVISION = re.compile(r"(?!.*\.\.)[A-Za-z0-9_][A-Za-z0-9_.+-]*(/[A-Za-z0-9_][A-Za-z0-9_.+-]*)*")  # as git allows
 LARGEST = 4 << 30  # bytes: B6, the largest VAN, has 200 million parameters, so that four copies are 3.2 GB
 
 
@@ -21,11 +34,12 @@ class Source:
     url: str
     sha256: str = ""
     megabytes: float | None = None  # of 10^6 bytes, in the three digits that the page shows on which it lies
+    revision: str = MAIN  # what is known of the file is known of this one
 
     @property
     def sizes(self) -> range:
         """How many bytes it may have: about what is known, else what a checkpoint of its variant, or of any VAN, can have."""
-        if self.megabytes is not None:
+        if self.megabytes is not None and self.revision == MAIN:
             return range(int(self.megabytes * 0.99e6), int(self.megabytes * 1.01e6) + 1)
         if not self.variant:
             return range(LARGEST + 1)
@@ -34,12 +48,12 @@ class Source:
 
 
 def _authors(variant: str, size: str, file: str, megabytes: float, sha256: str = "") -> Source:
-    url = f"https://huggingface.co/Visual-Attention-Network/VAN-{size}-original/resolve/main/{file}"
+    url = f"{HUB}/Visual-Attention-Network/VAN-{size}-original/resolve/{MAIN}/{file}"
     return Source(variant, "authors", url, sha256, megabytes)
 
 
 def _huggingface(variant: str, size: str, megabytes: float | None = None, sha256: str = "") -> Source:
-    url = f"https://huggingface.co/Visual-Attention-Network/van-{size}/resolve/main/pytorch_model.bin"
+    url = f"{HUB}/Visual-Attention-Network/van-{size}/resolve/{MAIN}/pytorch_model.bin"
     return Source(variant, "huggingface", url, sha256, megabytes)
 
 
@@ -81,3 +95,42 @@ def published(name: str, library: str | None = None) -> Source:
             f"known are {', '.join(there)}; any other file: --url URL",
         )
     return found[0]
+
+
+def located(source: Source, revision: str | None = None) -> Source:
+    """Return where a published checkpoint is asked for: at the mirror that HF_ENDPOINT names, and at `revision`.
+
+    `revision` is a branch, a tag or a commit of its repository on Hugging Face. Raises CheckpointError for one that is none,
+    for a file that lies elsewhere and has none, and for an HF_ENDPOINT that is no address of https, or of this machine.
+    """
+    on_hub = source.url.startswith(f"{HUB}/")
+    if revision is not None:
+        if not on_hub:
+            raise CheckpointError(f"the revision {quote(revision)}", f"{shown(source.url)} has none: it lies in no repository")
+        if len(revision) > 200 or not NAME_OF_REVISION.fullmatch(revision):
+            raise CheckpointError(f"the revision {quote(revision)}", "the name of a branch or a tag is wanted, or a commit")
+        asked = source.url.replace(f"/resolve/{MAIN}/", f"/resolve/{escaped(revision, safe='')}/")
+        source = replace(source, url=asked, revision=revision)
+    return replace(source, url=_mirrored(source.url)) if on_hub else source
+
+
+def _mirrored(url: str) -> str:
+    """Return an address of the hub's as one of the mirror that HF_ENDPOINT names, if it does."""
+    endpoint = os.environ.get("HF_ENDPOINT", "").strip().rstrip("/")
+    if not endpoint:
+        return url
+    if not is_address(endpoint) or not endpoint.isprintable() or set("?# ") & set(endpoint):
+        raise CheckpointError(f"HF_ENDPOINT is {quote(endpoint)}", f"an address such as {HUB} is wanted, or none")
+    mirrored = endpoint + url.removeprefix(HUB)
+    if urlsplit(endpoint).scheme != "https" and not _is_here(urlsplit(endpoint).hostname or ""):
+        why = "over http anybody on the way could change the file: make it https, or ask for it by"
+        raise CheckpointError(f"HF_ENDPOINT is {shown(endpoint)}", f"{why} --url {shown(mirrored)}")
+    return mirrored
+
+
+def _is_here(host: str) -> bool:
+    """Tell whether a host is this machine, to which nothing goes over a network."""
+    try:
+        return host == "localhost" or ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False

@@ -11,24 +11,28 @@ from __future__ import annotations
 import io
 import re
 import time
+from dataclasses import dataclass
 from http.client import HTTPException, HTTPResponse
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 from urllib.parse import urljoin, urlsplit
 
+from ..card import is_commit
 from ..errors import printable, quote
 from ..input import amount
 from .error import CheckpointError
+from .partial import Partial
 
 if TYPE_CHECKING:
     import requests
 
 TIMEOUT = 30  # seconds without a byte from the server, or until an address of it answers
 WINDOW, SLOWEST = 60, 10_000  # in each window of so many seconds, at least so many bytes a second come on average
-LONGEST = 12 * 3600  # seconds for all of it; half of `download.ABANDONED`, so that nobody's work is swept away
+LONGEST = 12 * 3600  # seconds for all of it; half of `partial.ABANDONED`, so that nobody's work is swept away
 MOST_UNDELIVERED = 1 << 20  # bytes of headers and framing in a row, with nothing of the file in between
 REDIRECTS = 5
 CHUNK = 1 << 16  # bytes
+CONTENT_RANGE = re.compile("bytes ([0-9]{1,18})-([0-9]{1,18})/([0-9]{1,18})")
+GOES_ON = "; what has come is kept for a day, and the same command goes on from there"
 BY_HAND = "get it with another program, then: python -m minivan convert FILE OUT"
 
 
@@ -44,11 +48,20 @@ class Progress(Protocol):
         """Show that the download has ended."""
 
 
-def transfer(url: str, to: Path, sizes: range, progress: Progress | None = None) -> None:
+@dataclass(frozen=True)
+class Arrived:
+    """How a file came."""
+
+    before: int  # bytes of it that an interrupted download had left
+    commit: str  # of the repository it lies in, as the host said; '' where it did not
+
+
+def transfer(url: str, to: Partial, sizes: range, progress: Progress | None = None) -> Arrived:
     """Download a file of a size in `sizes`, at most 12 hours long and no slower than 10 kB/s over a minute.
 
-    Raises CheckpointError where the server, the network or the file's size is at fault, and OSError, naming the folder,
-    where it cannot be written. What has come by then is left where it is.
+    It goes on from what has come before, if the server still has the same file and can send a part of it. Raises
+    CheckpointError where the server, the network or the file's size is at fault, and OSError, naming the folder, where it
+    cannot be written. What has come by then is left where it is.
     """
     import requests
     import urllib3
@@ -56,21 +69,26 @@ def transfer(url: str, to: Path, sizes: range, progress: Progress | None = None)
     watch = Watch()
     try:
         with session(watch) as browser:
-            answer = _answer(browser, url)
-            length = _length(answer, sizes)
+            answer, commit = _answer(browser, url, to)
+            before, length = to.size, _length(answer, to, sizes)
             if progress is not None:
                 progress.total = length
-            size = _write(answer, to, sizes, watch, progress)
+                progress.update(before)
+            _write(answer, to, sizes, watch, progress)
             if progress is not None:
                 progress.close()
+        if length is not None and to.size < length:
+            raise CheckpointError("the download was cut short", f"{to.size:,} bytes of {length:,} came")
     except CheckpointError as error:
-        raise CheckpointError(error.what, error.why, shown(url)) from None
+        raise CheckpointError(error.what, error.why + GOES_ON * to.can_go_on, shown(url)) from None
     except (requests.RequestException, urllib3.exceptions.HTTPError, HTTPException, ValueError) as error:
-        raise CheckpointError("the download failed", _cause(error), shown(url)) from None
-    if length is not None and size != length:
-        raise CheckpointError("the download was cut short", f"{size:,} bytes of {length:,} came", shown(url))
-    if size not in sizes:
-        raise CheckpointError(f"the download has {size:,} bytes", f"{sizes.start:,} or more are expected", shown(url))
+        raise CheckpointError("the download failed", _cause(error) + GOES_ON * to.can_go_on, shown(url)) from None
+    to.forget()
+    too_many = length is not None and to.size > length
+    if too_many or to.size not in sizes:
+        expected = f"{length:,}" if too_many else f"{sizes.start:,} or more"
+        raise CheckpointError(f"the download has {to.size:,} bytes", f"{expected} are expected", shown(url))
+    return Arrived(before, commit)
 
 
 def is_address(url: str) -> bool:
@@ -88,23 +106,50 @@ def shown(url: str) -> str:
     return printable(f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path}")
 
 
-def _answer(browser: requests.Session, url: str) -> requests.Response:
-    """Ask, follow redirects, and return the answer that has the file, nothing of which is read yet."""
+def _answer(browser: requests.Session, url: str, to: Partial) -> tuple[requests.Response, str]:
+    """Return the answer that has the file or, after what has come already, the rest of it; and the commit. Nothing is read yet.
+
+    A server that cannot send a part, or whose file is another by now, sends all of it, of its own accord or asked once more.
+    """
+    if to.size:
+        answer, commit = _asked(browser, url, {"Range": f"bytes={to.size}-", "If-Range": to.etag})
+        if answer.status_code == 206 and _whole_size(answer, to):
+            return answer, commit
+        if answer.status_code in (206, 416):  # a part of another file, or one that the file does not have
+            answer.close()
+            answer, commit = _asked(browser, url, {})
+    else:
+        answer, commit = _asked(browser, url, {})
+    if answer.status_code != 200:
+        raise CheckpointError("nothing was downloaded", f"the server answers {answer.status_code} {str(answer.reason)[:200]}")
+    in_parts = answer.headers.get("Accept-Ranges", "").strip().lower() != "none"
+    to.begin(answer.headers.get("ETag", "") if in_parts else "")
+    return answer, commit
+
+
+def _asked(browser: requests.Session, url: str, headers: dict[str, str]) -> tuple[requests.Response, str]:
+    """Ask, follow redirects, and return the last answer, nothing of which is read yet, and the commit that the host told."""
+    host, commit = _host(url), ""
     for _ in range(REDIRECTS + 1):
-        answer = browser.get(url, stream=True, timeout=TIMEOUT, headers={"Accept-Encoding": "identity"})
+        answer = browser.get(url, stream=True, timeout=TIMEOUT, headers={"Accept-Encoding": "identity", **headers})
+        said = answer.headers.get("X-Repo-Commit", "")
+        if not commit and is_commit(said) and _host(url) == host:  # not where it only has its files stored
+            commit = said
         if not answer.is_redirect:
             break
         answer.close()
         url = _next(url, answer.headers["location"])
     else:
         raise CheckpointError("nothing was downloaded", f"one redirect leads to another, more than {REDIRECTS} times")
-    if answer.status_code != 200:
-        raise CheckpointError("nothing was downloaded", f"the server answers {answer.status_code} {str(answer.reason)[:200]}")
     coding = answer.headers.get("Content-Encoding", "identity").strip().lower()
     if coding not in ("", "identity"):
         why = f"the server sends it compressed ({quote(coding)}) although it was asked not to; {BY_HAND}"
         raise CheckpointError("nothing was downloaded", why)
-    return answer
+    return answer, commit
+
+
+def _host(url: str) -> str:
+    return urlsplit(url).netloc.rpartition("@")[2].lower()
 
 
 def _next(url: str, location: str) -> str:
@@ -118,32 +163,38 @@ def _next(url: str, location: str) -> str:
     return target
 
 
-def _length(answer: requests.Response, sizes: range) -> int | None:
-    """Return how many bytes the server announces, None where it does not say."""
-    said = answer.headers.get("Content-Length", "")
-    if not re.fullmatch("[0-9]{1,20}", said) or "Transfer-Encoding" in answer.headers:
+def _whole_size(answer: requests.Response, to: Partial) -> int | None:
+    """Return the size of the file that an answer has the rest of; None where it is not the rest of the file that was begun."""
+    said = CONTENT_RANGE.fullmatch(answer.headers.get("Content-Range", "").strip())
+    if not said or answer.headers.get("ETag") != to.etag:
         return None
-    length = int(said)
+    first, last, size = map(int, said.groups())
+    return size if first == to.size and last == size - 1 else None
+
+
+def _length(answer: requests.Response, to: Partial, sizes: range) -> int | None:
+    """Return how many bytes the file has, as the server says, None where it does not."""
+    said = answer.headers.get("Content-Length", "")
+    length = _whole_size(answer, to) if to.size else None
+    if length is None:
+        if not re.fullmatch("[0-9]{1,20}", said) or "Transfer-Encoding" in answer.headers:
+            return None
+        length = int(said)
     if length >= sizes.stop:
+        to.forget()
         raise _too_large(f"{length:,} bytes", sizes)
     return length
 
 
-def _write(answer: requests.Response, to: Path, sizes: range, watch: Watch, progress: Progress | None) -> int:
-    size = 0
-    with open(to, "xb") as file:
-        for chunk in answer.iter_content(CHUNK):
-            watch.delivered()
-            size += len(chunk)
-            if size >= sizes.stop:
-                raise _too_large("more than that", sizes)
-            try:
-                file.write(chunk)
-            except OSError as error:
-                raise OSError(error.errno, error.strerror, str(to.parent)) from None
-            if progress is not None:
-                progress.update(len(chunk))
-    return size
+def _write(answer: requests.Response, to: Partial, sizes: range, watch: Watch, progress: Progress | None) -> None:
+    for part in answer.iter_content(CHUNK):
+        watch.delivered()
+        if to.size + len(part) >= sizes.stop:
+            to.forget()
+            raise _too_large("more than that", sizes)
+        to.write(part)
+        if progress is not None:
+            progress.update(len(part))
 
 
 def _too_large(size: str, sizes: range) -> CheckpointError:

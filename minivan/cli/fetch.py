@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import re
 
+from ..input import amount
 from .arguments import RIGHT, wrong_calls
 from .printing import note, say
 
@@ -12,13 +13,18 @@ CONNECTING = "connecting"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.epilog = "Afterwards these weights are the default. MINIVAN_HOME says where they are kept."
+    parser.epilog = (
+        "Afterwards these weights are the default. MINIVAN_HOME says where they are kept, HF_ENDPOINT names a mirror of "
+        "Hugging Face. What was interrupted goes on when it is asked for again."
+    )
     parser.add_argument("name", metavar="NAME", help="b0, b1, b2, b3 or b4; with --url any name")
     parser.add_argument("--from", dest="library", choices=("authors", "huggingface", "openmmlab"), help=(
         "whose checkpoint (the authors', where they published one)"))  # fmt: skip
     parser.add_argument(
         "--url", help="another address of a checkpoint of up to 4 GiB that convert can read; https is safer than http"
     )
+    parser.add_argument("--revision", metavar="REV", help=(
+        "a branch, a tag or a commit of the repository on Hugging Face (main)"))  # fmt: skip
     parser.add_argument("--sha256", metavar="HEX", type=sha256, help="what the download's SHA-256 has to be")
 
 
@@ -34,11 +40,18 @@ def run(args: argparse.Namespace) -> int:
     from ..checkpoint import fetch
 
     with wrong_calls(), ProgressBar() as bar:
-        fetched = fetch(args.name, args.library, args.url, args.sha256, bar)
+        fetched = fetch(args.name, args.library, args.url, args.sha256, bar, revision=args.revision)
+    card = fetched.weights.card
+    if fetched.before:
+        note(f"{amount(fetched.before)} of it had come before, and the rest now")
+    if args.revision and not card.commit:
+        note(f"the host does not say which commit {args.revision} is")
     for remark in fetched.weights.notes:
         note(remark)
-    say(f"{fetched.weights.card.source}: {fetched.checked}")
-    say(f"{fetched.weights.card.name}: {fetched.weights.summary}, now the default; kept as {fetched.path}")
+    say(f"{card.source}: {fetched.checked}")
+    if card.commit:
+        say(f"{card.source}: commit {card.commit}, says the host")
+    say(f"{card.name}: {fetched.weights.summary}, now the default; kept as {fetched.path}")
     return RIGHT
 
 

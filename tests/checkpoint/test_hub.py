@@ -200,20 +200,6 @@ def test_interrupted_from_the_keyboard(home, server):
     assert fetch("b0", url=server.url()).path.exists()
 
 
-def test_killed_outright(home, server):
-    status, _ = killed_while_downloading(home, server, signal.SIGKILL)
-    assert status == -signal.SIGKILL
-    assert not list(home.glob("weights/*"))
-    with pytest.raises(CheckpointError):
-        find("b0")
-    assert fetch("b0", url=server.url()).path.exists()
-    half = left_behind(home)
-    assert len(half) == 2 and {path.parent.parent for path in half} == {home / "downloads"}  # half a file, and whose it is
-    os.utime(half[0].parent, (1, 1))
-    fetch("b0", url=server.url())
-    assert left_behind(home) == []  # which nothing looks at, and which is swept away a day later
-
-
 def test_a_link_where_the_weights_belong_is_followed_and_stays(home, server, tmp_path):
     place = home / "weights" / "van_b0_url.safetensors"
     place.parent.mkdir(parents=True)

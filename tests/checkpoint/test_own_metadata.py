@@ -49,10 +49,11 @@ def test_channels_and_activation_are_kept_and_the_usual_ones_leave_no_trace(chan
         ({"shape": SHAPE % "4"}, "are 4 numbers each"),
         ({"shape": SHAPE % "0"}, "images of 1 to 1024 channels"),
         ({"shape": SHAPE % '"3"'}, "is something else"),
+        ({"commit": "main"}, "the metadata's commit: 'main'; it has 40 or 64 hex digits"),
         ({"activation": "tanh"}, "the metadata's activation: the activation is softmax or sigmoid, got 'tanh'"),
     ],
 )
-def test_channels_and_activations_that_cannot_be_are_refused(changed, words):
+def test_channels_activations_and_commits_that_cannot_be_are_refused(changed, words):
     with pytest.raises(CheckpointError, match=words):
         own_metadata.understand("net", own_metadata.describe(TINY, Card("net")) | changed, Budget(1 << 20))
 

@@ -15,7 +15,7 @@ pytestmark = pytest.mark.loop
 CONFIG = Config((4, 6), (1, 1), (2, 2), classes=3, layer_norm_eps=1e-5)
 CARD = Card(
     "net", Preprocessing(64, 70, (0.1, 0.2, 0.3), (0.4, 0.5, 0.6)), tuple(Label("", name) for name in "abc"),
-    version="7", not_sure=0.25, activation="sigmoid",
+    version="7", not_sure=0.25, activation="sigmoid", commit="c" * 40,
 )  # fmt: skip
 
 

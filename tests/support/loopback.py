@@ -14,13 +14,17 @@ OFFICIAL_SHA256 = hashlib.sha256(OFFICIAL).hexdigest()
 
 
 class Server(http.server.ThreadingHTTPServer):
-    """Serves `body` under any name; `faults` says what goes wrong with each of the next answers; a function gives it itself."""
+    """Serves `body` under any name; `faults` says what goes wrong with each of the next answers; a function gives it itself.
+
+    With an `etag` it sends what a Range asks for, if an If-Range names that; `headers` go with every answer.
+    """
 
     daemon_threads = True
 
     def __init__(self):
         super().__init__(("127.0.0.1", 0), Handler)
         self.faults, self.body, self.asked = [], OFFICIAL, []
+        self.etag, self.headers, self.ranges = "", {}, []
         self.hanging, self.released = threading.Event(), threading.Event()  # of an answer that stops half-way
 
     def url(self, name="official.pth.tar"):
@@ -30,6 +34,7 @@ class Server(http.server.ThreadingHTTPServer):
 class Handler(http.server.BaseHTTPRequestHandler):
     def do_GET(self):
         self.server.asked.append(self.path)
+        self.server.ranges.append((self.headers.get("Range"), self.headers.get("If-Range")))
         fault = self.server.faults.pop(0) if self.server.faults else None
         if callable(fault):
             with contextlib.suppress(ConnectionError):  # whoever asked has had enough
@@ -40,7 +45,7 @@ class Handler(http.server.BaseHTTPRequestHandler):
             self.send_error(fault)
             return
         body = b"<!doctype html><p>log in first" if fault == "page" else self.server.body
-        self.send_response(200)
+        body = self.begin(body)
         if fault != "no length":
             self.send_header("Content-Length", str(len(body)))
         self.end_headers()
@@ -52,6 +57,18 @@ class Handler(http.server.BaseHTTPRequestHandler):
         if fault == "short":
             body = body[:-1000]
         self.wfile.write(body)
+
+    def begin(self, body):
+        """Send the status and what belongs to it, and return the part of the body that is asked for."""
+        asked, etag = self.server.ranges[-1]
+        start = int(asked.removeprefix("bytes=").removesuffix("-")) if asked and etag == self.server.etag else 0
+        self.send_response(416 if start >= len(body) else 206 if start else 200)
+        for name, value in {"ETag": self.server.etag, **self.server.headers}.items():
+            if value:
+                self.send_header(name, value)
+        if start:
+            self.send_header("Content-Range", f"bytes {start}-{len(body) - 1}/{len(body)}")
+        return body[start:]
 
     def half(self, body, fault):
         self.wfile.write(body[: len(body) // 2])
