@@ -25,7 +25,7 @@ from .arguments import (
     status,
     wrong_calls,
 )
-from .printing import complain, console, note, note_all, say, say_json, utf8
+from .printing import complain, console, note, note_all, say_json, say_written, utf8, watched
 
 if TYPE_CHECKING:
     from rich.progress import Task
@@ -47,7 +47,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     add_weights(parser)
     add_engine(parser)
-    parser.add_argument("--top-k", type=positive, default=5, metavar="K", help="how many classes to show (default: 5)")
+    parser.add_argument("-k", "--top-k", type=positive, default=5, metavar="K", help="how many classes to show (default: 5)")
     parser.add_argument("--json", action="store_true", help="one JSON object per image and line")
     add_results(parser)
     add_activation(parser, "as the weights say")
@@ -119,7 +119,7 @@ def record(model: VAN, images: Images, args: argparse.Namespace) -> int:
         complain(others)
     if not args.json:
         before = f", {results.kept:,} of them from the run before" if args.resume else ""
-        say(f"{args.output}: {len(images):,} images{before}, {failed:,} without an answer")
+        say_written(f"{args.output}: {len(images):,} images{before}, {failed:,} without an answer")
     return status(failed, len(images))
 
 
@@ -159,7 +159,7 @@ def progress(total: int) -> Iterator[Callable[[int], None]]:
 
     Only where there are more than a few images and someone is watching.
     """
-    if total < PROGRESS_FROM or not sys.stderr.isatty():
+    if total < PROGRESS_FROM or not watched():
         yield lambda count: None
         return
     from rich.console import Console

@@ -22,7 +22,7 @@ from .arguments import (
     wrong_calls,
 )
 from .classify import progress
-from .printing import complain, note_all, say
+from .printing import complain, note_all, say_written
 
 if TYPE_CHECKING:
     from ..predict.embedding import Embedded
@@ -66,5 +66,7 @@ def run(args: argparse.Namespace) -> int:
         count = index.write(args.output, model, told(found))
     if others := images.said_of_others():
         complain(others)
-    say(f"{args.output}: {count:,} x {model.config.dims[-1]} features of {model.card.name}, {failed:,} images without any")
+    say_written(
+        f"{args.output}: {count:,} x {model.config.dims[-1]} features of {model.card.name}, {failed:,} images without any"
+    )
     return status(failed, len(images))

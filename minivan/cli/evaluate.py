@@ -21,7 +21,7 @@ from .arguments import (
     wrong_calls,
 )
 from .classify import progress
-from .printing import complain, console, note, note_all, say, say_json, utf8
+from .printing import complain, console, note, note_all, say_json, say_written, utf8
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -91,7 +91,7 @@ def run(args: argparse.Namespace) -> int:
     else:
         print_text(found)
         if args.output:
-            say(f"\nwritten to {args.output}")
+            say_written(f"\nwritten to {args.output}")
     return status(len(found.faults), len(found.paths)) if found.faults else RIGHT
 
 

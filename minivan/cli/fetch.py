@@ -6,7 +6,7 @@ import argparse
 import re
 
 from .arguments import RIGHT, wrong_calls
-from .printing import note, say
+from .printing import note, say_written, watched
 
 CONNECTING = "connecting"
 
@@ -37,8 +37,8 @@ def run(args: argparse.Namespace) -> int:
         fetched = fetch(args.name, args.library, args.url, args.sha256, bar)
     for remark in fetched.weights.notes:
         note(remark)
-    say(f"{fetched.weights.card.source}: {fetched.checked}")
-    say(f"{fetched.weights.card.name}: {fetched.weights.summary}, now the default; kept as {fetched.path}")
+    say_written(f"{fetched.weights.card.source}: {fetched.checked}")
+    say_written(f"{fetched.weights.card.name}: {fetched.weights.summary}, now the default; kept as {fetched.path}")
     return RIGHT
 
 
@@ -51,7 +51,7 @@ class ProgressBar:
 
         columns = TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TransferSpeedColumn(), TimeRemainingColumn()
         screen = Console(stderr=True)
-        self.shown = screen.is_terminal
+        self.shown = screen.is_terminal and watched()
         self.progress = Progress(*columns, console=screen, transient=True, disable=not self.shown)
         self.task = self.progress.add_task(CONNECTING, total=None)
         if self.shown:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from ..geometry import CONV_SPATIAL, LARGE_KERNEL
 from .arguments import RIGHT, in_time, whole, wrong_calls
-from .printing import note_all, say, say_json
+from .printing import note_all, say, say_json, say_written
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -55,5 +55,5 @@ def run(args: argparse.Namespace) -> int:
         return RIGHT
     say("\n".join(chapters.lesson(n, walked)))
     if args.plot is not None:
-        say(f"\nThe pictures are in {args.plot}.")
+        say_written(f"\nThe pictures are in {args.plot}.")
     return RIGHT

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING, Any
 
 from ..errors import printable
@@ -17,6 +17,30 @@ if TYPE_CHECKING:
     from rich.console import Console
 
 WIDEST = 1 << 20  # columns, where there is no terminal
+
+_hushed = False  # whether --quiet asks for answers and faults alone
+
+
+@contextlib.contextmanager
+def hushed(quiet: bool) -> Iterator[None]:
+    """Leave out in the block, where `quiet` is true, what is no answer and no fault: notes, progress, what was written."""
+    global _hushed
+    before, _hushed = _hushed, quiet
+    try:
+        yield
+    finally:
+        _hushed = before
+
+
+def watched() -> bool:
+    """Whether somebody may be shown on standard error how far a command is."""
+    return not _hushed and sys.stderr.isatty()
+
+
+def say_written(text: object) -> None:
+    """Print on standard output what was written, and where, which is no answer to what was asked."""
+    if not _hushed:
+        say(text)
 
 
 def say(text: object = "", flush: bool = False) -> None:
@@ -37,7 +61,8 @@ def complain_of_all(texts: Iterable[str]) -> None:
 
 def note(text: object) -> None:
     """Print one line on standard error that is no complaint, but worth knowing."""
-    _tell(f"note: {printable(text)}")
+    if not _hushed:
+        _tell(f"note: {printable(text)}")
 
 
 def note_all(about: object, remarks: Iterable[str]) -> None:

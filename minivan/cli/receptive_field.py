@@ -10,7 +10,7 @@ from ..errors import printable
 from ..explain.choices import FIELD_SIDE, NOISE_IMAGES
 from ..predict.images import find_images
 from .arguments import RIGHT, add_threads, add_weights, in_time, load_model, positive, wrong_calls
-from .printing import complain, console, note_all, say, say_json
+from .printing import complain, console, note_all, say_json, say_written
 
 if TYPE_CHECKING:
     from ..card import Preprocessing
@@ -50,7 +50,7 @@ def run(args: argparse.Namespace) -> int:
         with wrong_calls(args.output):
             figure.save(figure.receptive_figure(found), args.output)
         if not args.json:
-            say(args.output)
+            say_written(args.output)
     return RIGHT
 
 
