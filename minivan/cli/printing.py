@@ -37,10 +37,10 @@ def watched() -> bool:
     return not _hushed and sys.stderr.isatty()
 
 
-def say_written(text: object) -> None:
+def say_written(text: object, flush: bool = False) -> None:
     """Print on standard output what was written, and where, which is no answer to what was asked."""
     if not _hushed:
-        say(text)
+        say(text, flush)
 
 
 def say(text: object = "", flush: bool = False) -> None:
