@@ -25,7 +25,7 @@ from .arguments import (
     status,
     wrong_calls,
 )
-from .printing import complain, console, note, note_all, say_json, say_written, utf8, watched
+from .printing import columns, complain, console, note, note_all, say_json, say_written, utf8, watched
 
 if TYPE_CHECKING:
     from rich.progress import Task
@@ -34,8 +34,10 @@ if TYPE_CHECKING:
 
 PROGRESS_FROM = 4  # images: fewer are done before a progress bar could be read
 BAR = 24  # characters of a bar at probability 1
+SHORTEST_BAR = 6  # of a smaller one nothing can be read
 LABEL = 32  # columns of a class's name on a terminal
-NARROWEST = 72  # columns that rank, label, percentage and bar need
+NUMBERS = 17  # columns of rank and percentage, and what parts all four
+NARROWEST = 32  # columns of a terminal on which a name can still be read
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -133,15 +135,17 @@ def print_text(answer: Answer, model: VAN) -> None:
     from rich.text import Text
 
     block, dot = ("█", "·") if utf8() else ("#", "-")
+    label, bar = widths()
     table = Table(box=None, show_header=False, padding=(0, 1))
-    table.add_column(justify="right")
-    table.add_column(overflow="ellipsis", no_wrap=True, min_width=LABEL, max_width=LABEL if sys.stdout.isatty() else None)
+    table.add_column(justify="right", no_wrap=True)
+    table.add_column(overflow="ellipsis", no_wrap=True, min_width=label, max_width=label if sys.stdout.isatty() else None)
     table.add_column(justify="right", width=6)
-    table.add_column(no_wrap=True, min_width=BAR)
+    if bar:
+        table.add_column(no_wrap=True, min_width=bar)
     for rank, guess in enumerate(answer.top, 1):
-        bar = Text(block * round(guess.probability * BAR), style="cyan")
-        table.add_row(str(rank), Text(printable(guess.label)), f"{guess.probability:.1%}", bar)
-    screen = console(NARROWEST)  # below it the terminal wraps lines, where rich would drop columns
+        drawn = [Text(block * round(guess.probability * bar), style="cyan")] if bar else []
+        table.add_row(str(rank), Text(printable(guess.label)), f"{guess.probability:.1%}", *drawn)
+    screen = console(NARROWEST)  # below it the terminal wraps lines, where rich would cut numbers
     screen.print(Text(printable(answer.image), style="bold"))
     screen.print(table)
     if answer.sure is False:
@@ -151,6 +155,13 @@ def print_text(answer: Answer, model: VAN) -> None:
     itself = f" {dot} each class for itself (sigmoid)" if answer.activation == "sigmoid" else ""
     said = f"{model}{itself} {dot} engine {answer.engine} {dot} {answer.milliseconds:.0f} ms"
     screen.print(Text(f"  {printable(said)}\n", style="dim"))
+
+
+def widths() -> tuple[int, int]:
+    """Return the columns of a class's name and of a bar: on a narrow terminal the bar gives way first, then the name."""
+    room = max(columns(), NARROWEST) - NUMBERS
+    bar = min(BAR, room - LABEL)
+    return min(LABEL, room), bar if bar >= SHORTEST_BAR else 0
 
 
 @contextlib.contextmanager
