@@ -81,7 +81,7 @@ def run(args: argparse.Namespace) -> int:
     if args.output:
         return record(model, images, args)
     show = print_json if args.json else print_text
-    failed = 0
+    failed = unsure = 0
     with wrong_calls(), progress(len(images)) as advance:
         found = answers(model, images, args.top_k, threads=args.threads, how=reading(args), batch_size=args.batch_size)
         make_ready(model)
@@ -92,10 +92,23 @@ def run(args: argparse.Namespace) -> int:
             else:
                 show(answer, model)
                 note_all(answer.image, answer.notes)
+                unsure += answer.sure is False
             advance(1)
     if others := images.said_of_others():
         complain(others)
+    if unsure and not args.json:
+        point_at_fetch(model, unsure)
     return status(failed, len(images))
+
+
+def point_at_fetch(model: VAN, unsure: int) -> None:
+    """Say where weights of more classes come from, if the bundled ones are not sure of some images."""
+    from ..checkpoint import bundled
+
+    if model.card.file in bundled():
+        of = "1 image" if unsure == 1 else f"{unsure:,} images"
+        more = "python -m minivan fetch b0 gets weights that know 1,000"
+        note(f"not sure of {of}: the bundled weights know {model.config.classes} classes, {more}")
 
 
 def record(model: VAN, images: Images, args: argparse.Namespace) -> int:
