@@ -6,19 +6,18 @@ only when it is called, and imports what it computes with inside `run`: `--help`
 
 from __future__ import annotations
 
-import argparse
 import contextlib
 import importlib
 import os
 import sys
 import warnings
 from collections.abc import Collection, Iterator
-from typing import NoReturn, TextIO
+from typing import TextIO
 
-from ..errors import printable
 from .arguments import RIGHT, WRONG, must_compile, prepare_compiler
 from .ending import none_lost, signals, status_of
-from .printing import complain, complain_of_all, say
+from .parser import Parser
+from .printing import complain, complain_of_all, hushed, say
 from .space import check as check_space
 from .waiting import compiling_noted
 
@@ -42,20 +41,13 @@ COMMANDS = {  # name -> what `--help` says of it
 }
 
 
-class Parser(argparse.ArgumentParser):
-    """A parser whose errors may repeat whatever the command line said."""
-
-    def error(self, message: str) -> NoReturn:
-        super().error(printable(message))
-
-
 def parser(called: str | None = None) -> Parser:
     """Build the command line; only the command that is called gets its arguments, the others their line of help."""
-    top = Parser(prog="minivan", description="The Visual Attention Network in NumPy and Numba.", allow_abbrev=False)
-    top.add_argument("--version", action="store_true", help="print the version and exit")
+    top = Parser(prog="minivan", description="The Visual Attention Network in NumPy and Numba.")
+    top.add_argument("-V", "--version", action="store_true", help="print the version and exit")
     commands = top.add_subparsers(dest="command", metavar="COMMAND", title="commands")
     for name, summary in COMMANDS.items():
-        command = commands.add_parser(name, help=summary, description=summary, allow_abbrev=False)
+        command = commands.add_parser(name, help=summary, description=summary)
         if name == called:
             module = importlib.import_module(f"minivan.cli.{name.replace('-', '_')}")
             module.add_arguments(command)
@@ -99,7 +91,7 @@ def run(argv: list[str], shown: Collection[type[Warning]]) -> int:
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     check_space(must_compile(args))
     prepare_compiler(args)
-    with compiling_noted(getattr(args, "engine", None), shown):
+    with hushed(getattr(args, "quiet", False)), compiling_noted(getattr(args, "engine", None), shown):
         status: int = args.run(args)
     return status
 

@@ -70,7 +70,9 @@ def add_weights(parser: argparse.ArgumentParser) -> None:
     """Add --model and --weights, of which one may be given."""
     weights = parser.add_mutually_exclusive_group()
     weights.add_argument("--model", metavar="NAME", help="which weights: b0, b1, ... (default: the best usable here)")
-    weights.add_argument("--weights", metavar="FILE", help="weights from a file: minivan's own, or any VAN checkpoint")
+    weights.add_argument(
+        "--weights", metavar="FILE", help="a file, minivan's own or any VAN checkpoint, or a name that weights lists"
+    )
     add_reading(parser)
 
 
@@ -226,6 +228,14 @@ def in_time(work: Callable[[], Result], about: object = "") -> Result:
         raise TimeoutError(f"{about}: {error}" if about else str(error)) from None
 
 
+def named_weights(args: argparse.Namespace) -> str | Path | None:
+    """Return the weights that --model or --weights name: a file that is there before weights of the same name."""
+    if args.weights is None:
+        name: str | None = args.model
+        return name
+    return Path(args.weights) if os.path.lexists(args.weights) else str(args.weights)
+
+
 def load_model(args: argparse.Namespace, names: bool = True) -> VAN:
     """Return the model that --model, --weights and --engine ask for; WrongCall says what to do where there is none.
 
@@ -234,8 +244,7 @@ def load_model(args: argparse.Namespace, names: bool = True) -> VAN:
     from ..checkpoint import load, unsaid
 
     with wrong_calls():
-        name = args.model if args.weights is None else Path(args.weights)
-        model = load(name, args.engine, key=args.key, strict=args.strict, allow_nonfinite=args.allow_nonfinite)
+        model = load(named_weights(args), args.engine, key=args.key, strict=args.strict, allow_nonfinite=args.allow_nonfinite)
     if getattr(args, "input_size", None):
         with wrong_calls("--size"):
             model = model.with_size(args.input_size)

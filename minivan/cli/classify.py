@@ -26,7 +26,7 @@ from .arguments import (
     status,
     wrong_calls,
 )
-from .printing import complain, console, note, note_all, say, say_json, utf8
+from .printing import columns, complain, console, note, note_all, say_json, say_written, utf8, watched
 
 if TYPE_CHECKING:
     from rich.progress import Task
@@ -36,8 +36,10 @@ if TYPE_CHECKING:
 
 PROGRESS_FROM = 4  # images: fewer are done before a progress bar could be read
 BAR = 24  # characters of a bar at probability 1
+SHORTEST_BAR = 6  # of a smaller one nothing can be read
 LABEL = 32  # columns of a class's name on a terminal
-NARROWEST = 72  # columns that rank, label, percentage and bar need
+NUMBERS = 17  # columns of rank and percentage, and what parts all four
+NARROWEST = 32  # columns of a terminal on which a name can still be read
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -49,7 +51,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     add_weights(parser)
     add_engine(parser)
-    parser.add_argument("--top-k", type=positive, default=5, metavar="K", help="how many classes to show (default: 5)")
+    parser.add_argument("-k", "--top-k", type=positive, default=5, metavar="K", help="how many classes to show (default: 5)")
     parser.add_argument("--json", action="store_true", help="one JSON object per image and line")
     add_results(parser)
     add_activation(parser, "as the weights say")
@@ -82,7 +84,7 @@ def run(args: argparse.Namespace) -> int:
     if args.output:
         return record(model, images, args)
     show = print_json if args.json else print_text
-    failed, side = 0, model.card.preprocessing.crop
+    failed, unsure, side = 0, 0, model.card.preprocessing.crop
     model = model.settled(len(images), side, side)
     with wrong_calls(), progress(len(images)) as advance:
         found = answers(model, images, args.top_k, threads=args.threads, how=reading(args), batch_size=args.batch_size)
@@ -94,10 +96,23 @@ def run(args: argparse.Namespace) -> int:
             else:
                 show(answer, model)
                 note_all(answer.image, answer.notes)
+                unsure += answer.sure is False
             advance(1)
     if others := images.said_of_others():
         complain(others)
+    if unsure and not args.json:
+        point_at_fetch(model, unsure)
     return status(failed, len(images))
+
+
+def point_at_fetch(model: VAN, unsure: int) -> None:
+    """Say where weights of more classes come from, if the bundled ones are not sure of some images."""
+    from ..checkpoint import bundled
+
+    if model.card.file in bundled():
+        of = "1 image" if unsure == 1 else f"{unsure:,} images"
+        more = "python -m minivan fetch b0 gets weights that know 1,000"
+        note(f"not sure of {of}: the bundled weights know {model.config.classes} classes, {more}")
 
 
 def record(model: VAN, images: Images, args: argparse.Namespace) -> int:
@@ -123,7 +138,7 @@ def record(model: VAN, images: Images, args: argparse.Namespace) -> int:
         complain(others)
     if not args.json:
         before = f", {results.kept:,} of them from the run before" if args.resume else ""
-        say(f"{args.output}: {len(images):,} images{before}, {failed:,} without an answer")
+        say_written(f"{args.output}: {len(images):,} images{before}, {failed:,} without an answer")
     return status(failed, len(images))
 
 
@@ -149,15 +164,17 @@ def print_text(answer: Answer, model: VAN) -> None:
     from rich.text import Text
 
     block, dot = ("█", "·") if utf8() else ("#", "-")
+    label, bar = widths()
     table = Table(box=None, show_header=False, padding=(0, 1))
-    table.add_column(justify="right")
-    table.add_column(overflow="ellipsis", no_wrap=True, min_width=LABEL, max_width=LABEL if sys.stdout.isatty() else None)
+    table.add_column(justify="right", no_wrap=True)
+    table.add_column(overflow="ellipsis", no_wrap=True, min_width=label, max_width=label if sys.stdout.isatty() else None)
     table.add_column(justify="right", width=6)
-    table.add_column(no_wrap=True, min_width=BAR)
+    if bar:
+        table.add_column(no_wrap=True, min_width=bar)
     for rank, guess in enumerate(answer.top, 1):
-        bar = Text(block * round(guess.probability * BAR), style="cyan")
-        table.add_row(str(rank), Text(printable(guess.label)), f"{guess.probability:.1%}", bar)
-    screen = console(NARROWEST)  # below it the terminal wraps lines, where rich would drop columns
+        drawn = [Text(block * round(guess.probability * bar), style="cyan")] if bar else []
+        table.add_row(str(rank), Text(printable(guess.label)), f"{guess.probability:.1%}", *drawn)
+    screen = console(NARROWEST)  # below it the terminal wraps lines, where rich would cut numbers
     screen.print(Text(printable(answer.image), style="bold"))
     screen.print(table)
     if answer.sure is False:
@@ -169,13 +186,20 @@ def print_text(answer: Answer, model: VAN) -> None:
     screen.print(Text(f"  {printable(said)}\n", style="dim"))
 
 
+def widths() -> tuple[int, int]:
+    """Return the columns of a class's name and of a bar: on a narrow terminal the bar gives way first, then the name."""
+    room = max(columns(), NARROWEST) - NUMBERS
+    bar = min(BAR, room - LABEL)
+    return min(LABEL, room), bar if bar >= SHORTEST_BAR else 0
+
+
 @contextlib.contextmanager
 def progress(total: int, doing: str = "classifying") -> Iterator[Callable[[int], None]]:
     """Give a function that counts finished images, and show them with images per second on standard error.
 
     Only where there are more than a few images and someone is watching.
     """
-    if total < PROGRESS_FROM or not sys.stderr.isatty():
+    if total < PROGRESS_FROM or not watched():
         yield lambda count: None
         return
     from rich.console import Console

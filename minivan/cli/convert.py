@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from ..errors import WrongCall
 from ..output import check_ending
 from .arguments import RIGHT, add_activation, add_reading, wrong_calls
-from .printing import note, say
+from .printing import note, say_written
 
 if TYPE_CHECKING:
     from ..card import Preprocessing
@@ -90,8 +90,8 @@ def run(args: argparse.Namespace) -> int:
     doubts = checkpoint.unsaid(weights.config, weights.card)
     for remark in (*weights.notes, *doubts, *lost):
         note(remark)
-    say(f"{args.output}: {weights.summary}, {args.dtype}, {size:,} bytes")
-    say(f"sha256 {sha256}")
+    say_written(f"{args.output}: {weights.summary}, {args.dtype}, {size:,} bytes")
+    say_written(f"sha256 {sha256}")
     return RIGHT
 
 

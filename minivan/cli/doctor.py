@@ -30,9 +30,9 @@ def run(args: argparse.Namespace) -> int:
     for finding in examine():
         findings.append(finding)
         if not args.json:
-            say(f"{finding.subject:<{WIDTH}}{finding.text}", flush=True)
+            say(f"{finding.subject:<{WIDTH}}{finding.text}", flush=True, hang=WIDTH)
             if finding.wrong:
-                say(f"{'':<{WIDTH}}WRONG: {finding.wrong}", flush=True)
+                say(f"{'':<{WIDTH}}WRONG: {finding.wrong}", flush=True, hang=0)
     wrong = sum(bool(finding.wrong) for finding in findings)
     if args.json:
         say_json({"findings": [finding._asdict() for finding in findings], "wrong": wrong})

@@ -21,7 +21,7 @@ from .arguments import (
     wrong_calls,
 )
 from .classify import note_kept, note_unused, progress
-from .printing import complain, note_all, say
+from .printing import complain, note_all, say_written
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -65,5 +65,5 @@ def run(args: argparse.Namespace) -> int:
         complain(others)
     before = f", {embeddings.run.kept:,} of them from the run before" if args.resume else ""
     features = f"{count:,} x {model.config.dims[-1]} features of {model.card.name}"
-    say(f"{args.output}: {features}{before}, {failed:,} images without any")
+    say_written(f"{args.output}: {features}{before}, {failed:,} images without any")
     return status(failed, len(images))

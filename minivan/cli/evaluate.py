@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Iterator
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeAlias
 
 from ..errors import printable, shortened
 from .arguments import (
@@ -22,11 +22,9 @@ from .arguments import (
     wrong_calls,
 )
 from .classify import progress
-from .printing import complain, console, note, note_all, say, say_json, utf8
+from .printing import columns, complain, console, note, note_all, say_json, say_rows, say_written, utf8
 
 if TYPE_CHECKING:
-    from rich.table import Table
-
     from ..evaluate import Evaluation, Share
 
 DATASET = (
@@ -36,9 +34,8 @@ DATASET = (
 AGAINST = "an engine, weights, an ONNX file or a file of logits (.npy, .npz, .jsonl) to compare the answers with"
 FEW = 12  # classes: as many are shown, of more the weakest
 SHOWN = 10  # pairs of classes, and images that are answered differently
-NAME, WIDE = 16, 32  # characters of a name on a narrow screen and on a wide one
-NARROWEST = 40  # columns that the numbers need
-ROOMY = 64  # columns from which a screen is wide
+WIDEST, SHORTEST = 64, 8  # characters of the names in a row, and of one where there is hardly room
+NUMBERS, PARTED = 12, 5  # columns of the numbers in such a row, and what parts names or stands for a name's middle
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -93,7 +90,7 @@ def run(args: argparse.Namespace) -> int:
     else:
         print_text(found)
         if args.output:
-            say(f"\nwritten to {args.output}")
+            say_written(f"\nwritten to {args.output}")
     return status(len(found.faults), len(found.paths)) if found.faults else RIGHT
 
 
@@ -101,18 +98,17 @@ def print_text(found: Evaluation) -> None:
     """What was counted, the classes or the weakest of them, what was confused, and what another network says."""
     from rich.text import Text
 
-    screen = console(NARROWEST)  # below it the terminal wraps lines, where rich would cut numbers
+    screen = console()
     dot = "·" if utf8() else "-"
     said = f"{counted(found.top1.of, 'image')} of {counted(len(found.per_class), 'class', 'classes')}"
     screen.print(Text(printable(f"{found.dataset} {dot} {said}"), "bold"))
     screen.print(Text(printable(f"{found.model} {dot} engine {found.engine}"), "dim"))
     screen.print()
-    screen.print(_totals(found))
-    name = NAME if screen.width < ROOMY else WIDE
-    for title, table in (_classes(found, name), _confused(found, name)):
-        if table.row_count:
+    say_rows(("", "right", "95 %", "images"), _totals(found))
+    for title, headings, rows in (_classes(found), _confused(found)):
+        if rows:
             screen.print(Text(f"\n{title}", "bold"))
-            screen.print(table)
+            say_rows(headings, rows, left=range(headings.index("class"), len(headings)))
     if found.against:
         screen.print()
         screen.print(Text(printable(f"Against {found.against.name}"), "bold"))
@@ -128,26 +124,16 @@ def counted(number: int, one: str, several: str = "") -> str:
     return f"{number:,} {one if number == 1 else several or one + 's'}"
 
 
-def _table(*columns: str) -> Table:
-    """Return a table of numbers that never lose a digit, with a column of names at the end."""
-    from rich.table import Table
-
-    table = Table(box=None, padding=(0, 1, 0, 1), show_header=any(columns), header_style="dim")
-    for column in columns:
-        table.add_column(column, justify="right", no_wrap=True)
-    return table
+Rows: TypeAlias = list[tuple[str, ...]]
 
 
-def _totals(found: Evaluation) -> Table:
-    table = _table("", "right", "95 %", "images")
-    table.columns[0].justify = "left"
-    for name, share in (("top-1", found.top1), ("top-5", found.top5)):
-        if share is not None:
-            table.add_row(name, f"{share.rate:.1%}", _interval(share), f"{share.count:,}")
-    table.add_row("class mean", f"{found.balanced:.1%}")
-    table.add_row("ECE, 15 bins", f"{found.calibration.error:.1%}")
-    table.add_row("images/s", f"{found.images_per_second:.0f}")
-    return table
+def _totals(found: Evaluation) -> Rows:
+    """Return what was counted of all images, each with its interval where it has one."""
+    shares = (("top-1", found.top1), ("top-5", found.top5))
+    rows: Rows = [(name, f"{s.rate:.1%}", _interval(s), f"{s.count:,}") for name, s in shares if s is not None]
+    totals = {"class mean": f"{found.balanced:.1%}", "ECE, 15 bins": f"{found.calibration.error:.1%}"}
+    totals["images/s"] = f"{found.images_per_second:.0f}"
+    return rows + [(name, value, "", "") for name, value in totals.items()]
 
 
 def _interval(share: Share) -> str:
@@ -155,29 +141,25 @@ def _interval(share: Share) -> str:
     return f"{100 * low:.1f}-{100 * high:.1f}"
 
 
-def _classes(found: Evaluation, name: int) -> tuple[str, Table]:
+def _classes(found: Evaluation) -> tuple[str, tuple[str, ...], Rows]:
     """Return all classes, or the weakest where there are many."""
-    from rich.text import Text
-
     weakest = sorted(found.per_class, key=lambda each: (each.top1.rate, -each.top1.of, each.index))
     shown = found.per_class if len(weakest) <= FEW else weakest[:SHOWN]
-    table = _table("right", "of")
-    table.add_column("class", no_wrap=True, overflow="ellipsis", style=None)
-    for each in shown:
-        table.add_row(str(each.top1.count), str(each.top1.of), Text(printable(shortened(found.label(each.index), 2 * name))))
-    return "Classes" if len(weakest) <= FEW else "Weakest classes", table
+    rows: Rows = [(str(each.top1.count), str(each.top1.of), _name(found, each.index, 1)) for each in shown]
+    return "Classes" if len(weakest) <= FEW else "Weakest classes", ("right", "of", "class"), rows
 
 
-def _confused(found: Evaluation, name: int) -> tuple[str, Table]:
-    from rich.text import Text
+def _confused(found: Evaluation) -> tuple[str, tuple[str, ...], Rows]:
+    """Return the pairs of classes of which one was most often taken for the other."""
+    pairs = found.confused[:SHOWN]
+    rows: Rows = [(str(pair.images), _name(found, pair.target, 2), _name(found, pair.top, 2)) for pair in pairs]
+    return "Most often confused", ("images", "class", "taken for"), rows
 
-    table = _table("images")
-    table.add_column("class", no_wrap=True, overflow="ellipsis")
-    table.add_column("taken for", no_wrap=True, overflow="ellipsis")
-    for pair in found.confused[:SHOWN]:
-        names = (Text(printable(shortened(found.label(index), name))) for index in (pair.target, pair.top))
-        table.add_row(str(pair.images), *names)
-    return "Most often confused", table
+
+def _name(found: Evaluation, index: int, names: int) -> str:
+    """Return a class's name as long as a row with so many of them has room for, at most WIDEST characters."""
+    room = (columns() - NUMBERS) // names - PARTED
+    return printable(shortened(found.label(index), max(SHORTEST, min(WIDEST // names, room))))
 
 
 def _comparison(found: Evaluation) -> Iterator[str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 from collections.abc import Callable
 from typing import TYPE_CHECKING, TypeAlias
 
@@ -24,7 +25,8 @@ from .arguments import (
     status,
     wrong_calls,
 )
-from .printing import complain, note_all, say, say_json
+from .figures import check_folder, is_folder, names
+from .printing import complain, note_all, say_json, say_written
 
 if TYPE_CHECKING:
     from ..explain import PhotoAttention, PhotoMaps, Seen
@@ -42,7 +44,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="IMAGE",
         help=IMAGES,
     )
-    add("-o", "--output", metavar="FILE", help="the figure: .png, .pdf or .svg; not needed with --json")
+    add("-o", "--output", metavar="FILE", help=(
+        "the figure: .png, .pdf or .svg; or a folder, FIGURES/, for one each; not needed with --json"))  # fmt: skip
     add("--method", choices=METHODS, default=DEFAULT, help=f"how (default: {DEFAULT})")
     add("--class", dest="classes", action="append", default=[], metavar="CLASS",
         help="index, WordNet id or name; several side by side (default: the top class)")  # fmt: skip
@@ -61,20 +64,21 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Look at each image, print what was found, and draw one figure of all."""
+    """Look at each image, print what was found, and draw one figure of all, or one for each into a folder."""
     check_flags(args)
+    apart = bool(args.output) and is_folder(args.output)
     with wrong_calls():
         if args.output:
-            from ..explain.figure import check_output
-
-            check_output(args.output)
+            check_output(args.output, apart)
     model = load_model(args)
     with wrong_calls():
         images = find_images(args.paths, model.config.channels)
     # What is wrong with a flag is said here, before any image is looked at.
     look, answer = looking(model, args), answering(model, args, len(images))
-    shown, failed = [], 0
-    for image in images:
+    places = names(args.output, images, "attention" if args.attention else args.method) if apart else [None] * len(images)
+    shown: list[PhotoMaps | PhotoAttention] = []
+    failed = 0
+    for image, place in zip(images, places, strict=True):
         try:
             with advising():
                 seen = look(image)
@@ -85,21 +89,35 @@ def run(args: argparse.Namespace) -> int:
         note_all(image.name, seen.notes)
         with wrong_calls():
             found = answer(seen)
+        if place:
+            write_apart(found, place, args)
         if args.json:
-            say_json(found.as_dict(), flush=True)
+            say_json(found.as_dict() | ({"figure": place} if place else {}), flush=True)
         if args.output:
-            shown.append(found)
-    if shown:
+            shown = [found] if place else [*shown, found]
+    if shown and apart and not args.json:
+        say_written(shown[0].footnote())
+    elif shown and not apart:
         write(shown, args)
     if others := images.said_of_others():
         complain(others)
     return status(failed, len(images))
 
 
+def check_output(output: str, apart: bool) -> None:
+    """Say before the network runs what would be wrong with the figure's file, or with the folder for one each, after it."""
+    from ..explain import figure
+
+    if apart:
+        figure.matplotlib_figure(check_folder(output))
+    else:
+        figure.check_output(output)
+
+
 def check_flags(args: argparse.Namespace) -> None:
     """Raise WrongCall for flags that do not go together."""
     if not (args.output or args.json):
-        raise WrongCall("say where the figure goes: -o OUT.png (or print the maps with --json)")
+        raise WrongCall("say where the figure goes: -o OUT.png, or -o FOLDER/ for one each (or print the maps with --json)")
     if args.block and not args.attention:
         raise WrongCall("--block belongs to --attention")
     if args.attention and (args.classes or args.layer or args.method != DEFAULT):
@@ -144,4 +162,17 @@ def write(shown: list[PhotoMaps | PhotoAttention], args: argparse.Namespace) -> 
     with wrong_calls(args.output):
         figure.save(figure.draw(shown), args.output)
     if not args.json:
-        say(f"{args.output}: {shown[0].footnote()}")
+        say_written(f"{args.output}: {shown[0].footnote()}")
+
+
+def write_apart(found: PhotoMaps | PhotoAttention, place: str, args: argparse.Namespace) -> None:
+    """Write one photo's figure into the folder, which is made for the first, and say what it shows of which photo."""
+    from ..explain import PhotoMaps, figure
+
+    with wrong_calls(place):
+        os.makedirs(args.output, exist_ok=True)
+        figure.save(figure.draw([found]), place)
+    if not args.json:
+        classes = found.classes if isinstance(found, PhotoMaps) else []
+        said = [f"{each.label.short} {figure.chance(each, found.model.config.classes)}" for each in classes]
+        say_written(f"{place}: {', '.join([found.seen.name, *said])}", flush=True)

@@ -19,7 +19,7 @@ from .arguments import (
     reading,
     wrong_calls,
 )
-from .printing import note_all, say
+from .printing import note_all, say_written
 
 if TYPE_CHECKING:
     from ..page import Photo
@@ -59,7 +59,7 @@ def run(args: argparse.Namespace) -> int:
         if not (photos and args.light):
             photos += gallery(model, 1 if args.light else len(GALLERY))
         size = page.write(args.output, model, photos, args.light)
-    say(f"{args.output}: {amount(size)}, opens in a browser without a network connection")
+    say_written(f"{args.output}: {amount(size)}, opens in a browser without a network connection")
     return RIGHT
 
 

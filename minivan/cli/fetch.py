@@ -7,7 +7,7 @@ import re
 
 from ..input import amount
 from .arguments import RIGHT, wrong_calls
-from .printing import note, say
+from .printing import note, say_written, watched
 
 CONNECTING = "connecting"
 
@@ -48,10 +48,10 @@ def run(args: argparse.Namespace) -> int:
         note(f"the host does not say which commit {args.revision} is")
     for remark in fetched.weights.notes:
         note(remark)
-    say(f"{card.source}: {fetched.checked}")
+    say_written(f"{card.source}: {fetched.checked}")
     if card.commit:
-        say(f"{card.source}: commit {card.commit}, says the host")
-    say(f"{card.name}: {fetched.weights.summary}, now the default; kept as {fetched.path}")
+        say_written(f"{card.source}: commit {card.commit}, says the host")
+    say_written(f"{card.name}: {fetched.weights.summary}, now the default; kept as {fetched.path}")
     return RIGHT
 
 
@@ -64,7 +64,7 @@ class ProgressBar:
 
         columns = TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TransferSpeedColumn(), TimeRemainingColumn()
         screen = Console(stderr=True)
-        self.shown = screen.is_terminal
+        self.shown = screen.is_terminal and watched()
         self.progress = Progress(*columns, console=screen, transient=True, disable=not self.shown)
         self.task = self.progress.add_task(CONNECTING, total=None)
         if self.shown:

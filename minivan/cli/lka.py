@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Iterable
 from pathlib import Path
 
 from ..geometry import CONV_SPATIAL, LARGE_KERNEL
 from .arguments import RIGHT, in_time, whole, wrong_calls
-from .printing import note_all, say, say_json
+from .printing import columns, note_all, say, say_json, say_written
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -28,6 +29,7 @@ def run(args: argparse.Namespace) -> int:
     from ..image import decode
     from ..lesson import chapters, photo
     from ..lesson.numbers import numbers
+    from ..lesson.pictures import WIDTH
     from ..lka import best_dilation, check
 
     d = best_dilation(args.K) if args.d is None else args.d
@@ -53,7 +55,21 @@ def run(args: argparse.Namespace) -> int:
     if args.json:
         say_json(n | {"photo": photo.plain(walked)})
         return RIGHT
-    say("\n".join(chapters.lesson(n, walked)))
+    told = list(chapters.lesson(n, walked))
+    say("\n".join(paragraphs(told) if columns() < WIDTH else told), hang=0)
     if args.plot is not None:
-        say(f"\nThe pictures are in {args.plot}.")
+        say_written(f"\nThe pictures are in {args.plot}.")
     return RIGHT
+
+
+def paragraphs(lines: Iterable[str]) -> list[str]:
+    """Return the lesson with each paragraph in one line, for a terminal narrower than its page; pictures stay as they are."""
+    joined, goes_on = list[str](), False
+    for line in lines:
+        prose = bool(line.strip("=-")) and not line.startswith(" ")
+        if prose and goes_on:
+            joined[-1] += f" {line}"
+        else:
+            joined.append(line)
+        goes_on = prose
+    return joined

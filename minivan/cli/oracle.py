@@ -14,7 +14,7 @@ from ..errors import WrongCall, reason
 from ..output import check_ending, replacing
 from .arguments import NO, RIGHT, add_engine, add_key, add_reading, add_threads, in_time, wrong_calls
 from .oracle_report import layers, print_answers, print_beside, print_report
-from .printing import note, note_all, say, say_json
+from .printing import note, note_all, say, say_json, say_written
 
 if TYPE_CHECKING:
     from ..oracle import Asked
@@ -27,7 +27,7 @@ PRECISIONS = ("float32", "tf32", "float16", "bfloat16", "int8")
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     commands = parser.add_subparsers(dest="action", metavar="ACTION", required=True)
 
-    record = commands.add_parser("record", help="run a network and keep every operator's output", allow_abbrev=False)
+    record = commands.add_parser("record", help="run a network and keep every operator's output")
     record.add_argument("input", metavar="INPUT", help="an image, or a normalised tensor (C, H, W) or (N, C, H, W) as .npy")
     record.add_argument("-o", "--output", metavar="FILE", help="the trace to write, safetensors")
     record.add_argument("--model", metavar="NAME", help="a name (b0, ...) or a file of weights (default: the best usable here)")
@@ -52,7 +52,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="name the first layer of a port that differs from a trace",
         epilog="Exit status: 0 every layer of the trace (or of those asked for with --layers) is there and right, 1 layers "
         "differ or went unchecked, 2 a wrong call, or nothing could be judged.",
-        allow_abbrev=False,
     )
     compare.add_argument("trace", metavar="TRACE", help="a trace, a test vector's folder, or that of all of them")
     compare.add_argument("other", metavar="OTHER", help="a trace or other safetensors, an .npz, or a folder of .npy")
@@ -80,7 +79,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     compare.add_argument("--beside", metavar="OTHER", help="a second port, shown beside the first on the page of --report")
     compare.add_argument("--json", action="store_true", help="print one JSON object; infinities and NaN are null in it")
 
-    vectors = commands.add_parser("vectors", help="write small test vectors for every operator", allow_abbrev=False)
+    vectors = commands.add_parser("vectors", help="write small test vectors for every operator")
     vectors.add_argument("-o", "--output", metavar="DIR", required=True, help="the folder to write them to")
     vectors.add_argument("--precision", choices=REFERENCES[:-1], help="vectors whose outputs are rounded to a shorter format")
     vectors.add_argument("--round-everything", action="store_true", help="with --precision: round inputs and parameters, too")
@@ -136,7 +135,7 @@ def run_record(args: argparse.Namespace) -> int:
     if not args.hashes:
         size = Path(args.output).stat().st_size
         said = f"{model.card.name} on engine {trace.metadata['engine']}"
-        say(f"{args.output}: {layers(len(trace.layers))}, {size:,} bytes, {said}")
+        say_written(f"{args.output}: {layers(len(trace.layers))}, {size:,} bytes, {said}")
     return RIGHT
 
 
@@ -232,5 +231,5 @@ def run_vectors(args: argparse.Namespace) -> int:
 
     with wrong_calls():
         number = vectors.write(args.output, args.op, reference(args))
-    say(f"{args.output}: {number} test vectors; manifest.json says what they are, FORMAT.md how to read them")
+    say_written(f"{args.output}: {number} test vectors; manifest.json says what they are, FORMAT.md how to read them")
     return RIGHT

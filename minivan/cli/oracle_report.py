@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..errors import printable
 from .arguments import NO, RIGHT
-from .printing import say, say_json
+from .printing import columns, say, say_json, say_pairs
 
 if TYPE_CHECKING:
     from ..oracle import Judged, Report
@@ -17,6 +17,17 @@ if TYPE_CHECKING:
     from ..oracle.quantised import Budget
 
 SHOWN = 3  # names of layers in one message
+MEASURES = {
+    "bits": 7,
+    "max abs": 9,
+    "max rel": 9,
+    "max ULP": 9,
+    "99.9%": 8,
+    "SNR dB": 7,
+    "cosine": 11,
+    "own": 8,
+    "inherited": 9,
+}
 WIDEST = 80  # characters of the column of names: a longer one moves its own line to the right, not all
 
 
@@ -46,24 +57,35 @@ def print_report(judged: Judged, said: Mapping[str, Any]) -> None:
 
 
 def _print_rows(report: Report) -> None:
+    """Print a line a layer, or a paragraph where the terminal is too narrow for a line."""
     from ..oracle.trace import shape_text
 
-    width = max([5, *(len(printable(row.path)) for row in report.rows)])
-    width = min(width, WIDEST)
-    say(f"    {'#':>4} {'layer':{width}} {'shape':>15} {'bits':>7} {'max abs':>9} {'max rel':>9} "
-          f"{'max ULP':>9} {'99.9%':>8} {'SNR dB':>7} {'cosine':>11} {'own':>8} {'inherited':>9}"
-          f"{' (dB)' if report.precision.word == 'int8' else ''}")  # fmt: skip
+    width = min(max([5, *(len(printable(row.path)) for row in report.rows)]), WIDEST)
+    heading = f"    {'#':>4} {'layer':{width}} {'shape':>15}" + "".join(f" {name:>{w}}" for name, w in MEASURES.items())
+    heading += " (dB)" if report.precision.word == "int8" else ""
+    narrow = len(heading) > columns()
+    if not narrow:
+        say(heading)
     for row in report.rows:
         mark = "   " if row.within and not (report.by_own and row.own > row.line) else ">>>"
-        head = f"{mark} {row.number:4} {printable(row.path):{width}} {shape_text(row.shape):>15}"
+        path, shape = printable(row.path), shape_text(row.shape)
+        head = f"{mark} {row.number} {path} {shape}".lstrip() if narrow else f"{mark} {row.number:4} {path:{width}} {shape:>15}"
         if row.fault:
             say(f"{head} {row.fault}")
+        elif narrow:
+            say_pairs(head, zip(MEASURES, _measures(row), strict=True))
         else:
-            own = f"{times(row.own):>8} {times(row.inherited):>9}"
-            if row.precision == "int8" and row.own == row.own:
-                own = f"{row.own_db:8.1f} {row.inherited_db:9.1f}"
-            say(f"{head} {share(row.bit_equal):>7} {row.max_abs:9.2e} {row.max_rel:9.2e} {count(row.max_ulp):>9} "
-                  f"{count(row.ulp_999):>8} {row.snr_db:7.1f} {row.cosine:11.8f} {own}".rstrip())  # fmt: skip
+            cells = zip(_measures(row), MEASURES.values(), strict=True)
+            say(" ".join([head, *(f"{cell:>{w}}" for cell, w in cells)]).rstrip())
+
+
+def _measures(row: Row) -> tuple[str, ...]:
+    """Return what was measured of a layer, as MEASURES lists it."""
+    own = times(row.own), times(row.inherited)
+    if row.precision == "int8" and row.own == row.own:
+        own = f"{row.own_db:.1f}", f"{row.inherited_db:.1f}"
+    errors = f"{row.max_abs:.2e}", f"{row.max_rel:.2e}", count(row.max_ulp), count(row.ulp_999)
+    return share(row.bit_equal), *errors, f"{row.snr_db:.1f}", f"{row.cosine:.8f}", *own
 
 
 def _print_remarks(judged: Judged) -> None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import sys
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 from ..errors import printable
@@ -18,10 +18,84 @@ if TYPE_CHECKING:
 
 WIDEST = 1 << 20  # columns, where there is no terminal
 
+_hushed = False  # whether --quiet asks for answers and faults alone
 
-def say(text: object = "", flush: bool = False) -> None:
-    """Print text, of one line or several, on standard output."""
-    print("\n".join(printable(line) for line in str(text).split("\n")), flush=flush)
+
+@contextlib.contextmanager
+def hushed(quiet: bool) -> Iterator[None]:
+    """Leave out in the block, where `quiet` is true, what is no answer and no fault: notes, progress, what was written."""
+    global _hushed
+    before, _hushed = _hushed, quiet
+    try:
+        yield
+    finally:
+        _hushed = before
+
+
+def watched() -> bool:
+    """Whether somebody may be shown on standard error how far a command is."""
+    return not _hushed and sys.stderr.isatty()
+
+
+def say_written(text: object, flush: bool = False) -> None:
+    """Print on standard output what was written, and where, which is no answer to what was asked."""
+    if not _hushed:
+        say(text, flush)
+
+
+def say(text: object = "", flush: bool = False, hang: int = 2) -> None:
+    """Print text, of one line or several, on standard output.
+
+    A terminal would break a long line within a word or a number: there it goes on `hang` columns further in than it began.
+    """
+    print("\n".join(fitted(printable(line), hang) for line in str(text).split("\n")), flush=flush)
+
+
+def columns() -> int:
+    """Return how many columns a line may have: the terminal's; where standard output is none, as many as it needs."""
+    import shutil
+
+    return shutil.get_terminal_size().columns if sys.stdout.isatty() else WIDEST
+
+
+def fitted(line: str, hang: int = 2) -> str:
+    """Return a line broken between words where it is longer than the terminal is wide; a longer word stays whole."""
+    if len(line) <= (width := columns()):
+        return line
+    import textwrap
+
+    further = " " * min(len(line) - len(line.lstrip()) + hang, width // 2)
+    return textwrap.fill(line, width, subsequent_indent=further, break_on_hyphens=False, break_long_words=False)
+
+
+def say_rows(headings: Sequence[str], rows: Sequence[Sequence[str]], left: Collection[int] = (0,)) -> None:
+    """Print a table with its headings, the columns `left` ranged left and the others right, two spaces between them.
+
+    Where the terminal is too narrow, a row is a paragraph: its first cell, then each other one with its heading before it.
+    """
+    widths = [max(map(len, column)) for column in zip(headings, *rows, strict=True)]
+    if sum(widths) + 2 * (len(widths) - 1) > columns():
+        for first, *others in rows:
+            say_pairs(first, zip(headings[1:], others, strict=True))
+        return
+    for row in (headings, *rows) if any(headings) else rows:
+        cells = (f"{cell:{'<' if k in left else '>'}{width}}" for k, (cell, width) in enumerate(zip(row, widths, strict=True)))
+        say("  ".join(cells).rstrip())
+
+
+def say_pairs(head: str, pairs: Iterable[tuple[str, str]]) -> None:
+    """Print a line, and below it words with the numbers that belong to them, as many on a line as the terminal has room for."""
+    say(head)
+    line = ""
+    for word, number in pairs:
+        pair = f"  {word} {number}" if word else f"  {number}"
+        if line and len(line + pair) > columns():
+            say(line)
+            line = ""
+        if number:
+            line += pair
+    if line:
+        say(line)
 
 
 def complain(text: object) -> None:
@@ -37,7 +111,8 @@ def complain_of_all(texts: Iterable[str]) -> None:
 
 def note(text: object) -> None:
     """Print one line on standard error that is no complaint, but worth knowing."""
-    _tell(f"note: {printable(text)}")
+    if not _hushed:
+        _tell(f"note: {printable(text)}")
 
 
 def note_all(about: object, remarks: Iterable[str]) -> None:

@@ -6,11 +6,10 @@ import argparse
 import functools
 from typing import TYPE_CHECKING
 
-from ..errors import printable
 from ..explain.choices import FIELD_SIDE, NOISE_IMAGES
 from ..predict.images import find_images
 from .arguments import RIGHT, add_threads, add_weights, in_time, load_model, positive, wrong_calls
-from .printing import complain, console, note_all, say, say_json
+from .printing import complain, note_all, say, say_json, say_rows, say_written
 
 if TYPE_CHECKING:
     from ..card import Preprocessing
@@ -50,7 +49,7 @@ def run(args: argparse.Namespace) -> int:
         with wrong_calls(args.output):
             figure.save(figure.receptive_figure(found), args.output)
         if not args.json:
-            say(args.output)
+            say_written(args.output)
     return RIGHT
 
 
@@ -77,19 +76,14 @@ def read(args: argparse.Namespace, preprocessing: Preprocessing) -> Float32:
 
 def print_table(found: Fields) -> None:
     """Print a line per block: stride and theoretical side; for a stage's last block also the effective field."""
-    from rich.table import Table
-    from rich.text import Text
-
     from ..explain.receptive import SHARES
 
-    table = Table(box=None, padding=(0, 2), header_style="bold")
-    for heading in ("after", "stride", "can see", *(f"{share:.0%}" for share in SHARES)):
-        table.add_column(heading, justify="left" if heading == "after" else "right", no_wrap=True)
+    headings = ("after", "stride", "can see", *(f"{share:.0%}" for share in SHARES))
+    rows = []
     for field in found.theory:
-        shares = [f"{ratio:.1%}" for ratio in found.ratios.get(field.path, [])]
-        table.add_row(field.path, str(field.stride), f"{field.side} x {field.side}", *shares)
-    screen = console()
-    screen.print(table)
-    screen.print(Text("can see: the theoretical field in pixels. 20% to 99%: the part of the image's area that holds this "
-                       "share of the centre position's derivative, the effective field.", style="dim"))  # fmt: skip
-    screen.print(Text(printable(found.footnote()), style="dim"))
+        shares = [f"{ratio:.1%}" for ratio in found.ratios.get(field.path, [])] or [""] * len(SHARES)
+        rows.append((field.path, str(field.stride), f"{field.side} x {field.side}", *shares))
+    say_rows(headings, rows)
+    say("can see: the theoretical field in pixels. 20% to 99%: the part of the image's area that holds this share of the "
+        "centre position's derivative, the effective field.", hang=0)  # fmt: skip
+    say(found.footnote(), hang=0)

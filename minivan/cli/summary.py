@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 
 from .arguments import RIGHT, add_channels, size, wrong_calls
-from .printing import console, say, say_json
+from .printing import say, say_json, say_rows
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -30,18 +30,14 @@ def run(args: argparse.Namespace) -> int:
         say_json({"variant": name, "input": [config.channels, *args.size], "stages": stages, "parameters": parameters,
                           "multiply_adds": multiply_adds, "published_top1": PUBLISHED_TOP1[name]})  # fmt: skip
         return RIGHT
-    from rich.table import Table
-
     height, width = args.size
-    table = Table(box=None, padding=(0, 2, 0, 0))
-    for heading in ("", "output", "blocks", "parameters", "multiply-adds"):
-        table.add_column(heading, justify="left" if heading in ("", "output") else "right")
-    for row in rows:
-        shape = " x ".join(map(str, row.output))
-        table.add_row(row.name, shape, str(row.blocks or ""), f"{row.parameters:,}", f"{row.multiply_adds:,}")
-    table.add_row("total", "", "", f"{parameters:,}", f"{multiply_adds:,}", style="bold")
+    table = [
+        (row.name, " x ".join(map(str, row.output)), str(row.blocks or ""), f"{row.parameters:,}", f"{row.multiply_adds:,}")
+        for row in rows
+    ]
+    table.append(("total", "", "", f"{parameters:,}", f"{multiply_adds:,}"))
     say(f"{title(config)}, input {config.channels} x {height} x {width}\n")
-    console().print(table)
+    say_rows(("", "output", "blocks", "parameters", "multiply-adds"), table, left=(0, 1))
     pretrained = ", pretrained on ImageNet-22k" if name in PRETRAINED else ""
     say(f"\nPublished ImageNet top-1: {PUBLISHED_TOP1[name]} %{pretrained}")
     return RIGHT

@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 import argparse
-import shutil
-import sys
-import textwrap
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING
 
 from .arguments import RIGHT, add_key, add_strict, status, wrong_calls
-from .printing import complain, say
+from .printing import complain, say, say_rows
 
 if TYPE_CHECKING:
     from ..checkpoint.tensor import StoredTensor
@@ -77,21 +74,11 @@ def show_file(args: argparse.Namespace) -> int:
     return RIGHT
 
 
-def on_terminal() -> bool:
-    """Whether somebody reads this on a screen."""
-    return sys.stdout.isatty()
-
-
 def print_rows(rows: Mapping[str, str]) -> None:
     """Print what -> words, one below the other; on a terminal long ones go on below their first line."""
     indent = max(map(len, rows)) + 4
     for key, value in rows.items():
-        line = f"{f'  {key}':<{indent}}{value}"
-        if on_terminal():
-            width = max(40, shutil.get_terminal_size().columns)
-            rest = " " * indent
-            line = textwrap.fill(line, width, subsequent_indent=rest, break_on_hyphens=False, break_long_words=False)
-        say(line)
+        say(f"{f'  {key}':<{indent}}{value}", hang=indent - 2)
 
 
 Row = tuple[str, str, str, str]
@@ -121,6 +108,4 @@ def _count(tensors: Iterable[StoredTensor]) -> int:
 
 
 def print_table(rows: list[Row]) -> None:
-    name, dtype, shape, count = (max(map(len, column)) for column in zip(*rows, strict=True))
-    for row in rows:
-        say(f"  {row[0]:<{name}}  {row[1]:<{dtype}}  {row[2]:<{shape}}  {row[3]:>{count}}")
+    say_rows(("", "", "", ""), [(f"  {name}", *others) for name, *others in rows], left=(0, 1, 2))

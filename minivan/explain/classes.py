@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import difflib
+import re
 from collections.abc import Iterable, Sequence
 
 from ..card import Label
 from ..errors import suggestion
 
-NEAR = 5  # near matches that an error lists
+MEANT, ALIKE = 8, 5  # classes that an error lists: of such a thing, or spelled alike
+TELLING = 4  # letters at the end of a word that tell what it is: of fewer it may be chance, as in police
+UNRELATED = 4  # beyond the nearest to the farthest kin
 
 
 def choose(text: str, labels: Sequence[Label], classes: int) -> int:
@@ -41,8 +44,36 @@ def choose_classes(classes: Iterable[int | str], labels: Sequence[Label], count:
 
 
 def _near(wanted: str, labels: Sequence[Label], names: dict[int, list[str]]) -> list[str]:
-    """Return short names: first the classes with the wanted word among theirs, then those spelled alike."""
-    containing = [i for i, every in names.items() if any(wanted in name.split() for name in every)]
+    """Return names near the wanted one: those that mean such a thing, and those spelled alike only where none does.
+
+    First come those that the wanted word ends, as a cat is what an Egyptian cat is, then those that have it elsewhere, then
+    those in which it ends a word: a lifeboat. Of a class's names the first ones count more.
+    """
+    ranked = {index: min((_kinship(wanted, name), place) for place, name in enumerate(every)) for index, every in names.items()}
+    meant = sorted((index for index in ranked if ranked[index][0] < UNRELATED), key=lambda index: ranked[index])
+    if meant:
+        shown = [labels[index].name.split(",")[ranked[index][1]].strip() for index in meant[:MEANT]]
+        return [*shown, *([f"{len(meant) - MEANT} more"] if len(meant) > MEANT else [])]
     spelled = {spelling: i for i, label in enumerate(labels) for spelling in (*names[i], label.wnid.lower())}
-    alike = [spelled[name] for name in difflib.get_close_matches(wanted, list(spelled), n=2 * NEAR, cutoff=0.6)]
-    return [labels[i].short for i in dict.fromkeys(containing + alike)][:NEAR]
+    alike = [spelled[name] for name in difflib.get_close_matches(wanted, list(spelled), n=2 * ALIKE, cutoff=0.6)]
+    return [labels[i].short for i in dict.fromkeys(alike)][:ALIKE]
+
+
+def _kinship(wanted: str, name: str) -> int:
+    """Return how near in meaning a class's name is to some words, 1 the nearest; UNRELATED where nothing tells that it is."""
+    wanted, name = _words(wanted), _words(name)
+    if not wanted.strip():
+        return UNRELATED
+    if wanted in name:
+        return 1 if name.endswith(wanted) else 2
+    return 3 if len(wanted.strip()) >= TELLING and wanted.lstrip() in name else UNRELATED
+
+
+def _words(text: str) -> str:
+    """Return a text's words with a blank around each, in the singular."""
+    return " ".join(["", *map(_singular, re.findall(r"\w+", text)), ""])
+
+
+def _singular(word: str) -> str:
+    """Return a word without the ending of several: cats are looked for among cats."""
+    return word[:-1] if len(word) > 3 and word.endswith("s") and not word.endswith("ss") else word

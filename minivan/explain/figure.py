@@ -321,7 +321,7 @@ def save(figure: Figure, path: str | Path) -> None:
 def check_ending(path: str | Path) -> None:
     """Raise ValueError for a file name that says no format a figure can have."""
     if not str(path).lower().endswith(ENDINGS):
-        raise ValueError(f"{path}: a figure is written as {', '.join(ENDINGS)}")
+        raise ValueError(f"{path}: a figure is written as {', '.join(ENDINGS)}; a folder for several ends in /")
 
 
 def check_output(path: str | Path) -> None:

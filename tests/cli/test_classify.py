@@ -47,11 +47,24 @@ def test_coffee_is_espresso_and_the_cat_an_egyptian_cat_as_pytorch_says(run):
 
 
 def test_an_answer_below_the_weights_threshold_is_shown_as_not_sure(run):
-    _, out, _ = run("classify", EXAMPLES / "astronaut.jpg", EXAMPLES / "cat.jpg")
+    _, out, err = run("classify", EXAMPLES / "astronaut.jpg", EXAMPLES / "cat.jpg")
     astronaut, cat = out.split(str(EXAMPLES / "cat.jpg"))
     assert "not sure: below 30%" in astronaut and "not sure" not in cat
-    _, out, _ = run("classify", EXAMPLES / "astronaut.jpg", EXAMPLES / "cat.jpg", "--json")
-    assert [answer["sure"] for answer in results(out)] == [False, True]
+    assert err.count("\n") == 1 and err.startswith("note: not sure of 1 image: ") and "minivan fetch b0" in err
+    _, out, err = run("classify", EXAMPLES / "astronaut.jpg", EXAMPLES / "cat.jpg", "--json")
+    assert [answer["sure"] for answer in results(out)] == [False, True] and not err
+
+
+def test_weights_go_by_their_file_or_by_their_name(run, tmp_path, monkeypatch):
+    photo = EXAMPLES / "coffee.jpg"
+    monkeypatch.chdir(tmp_path)
+    status, out, _ = run("classify", photo, "--weights", "van_b0_tiny_imagenet200", "--engine", "numpy", "--json")
+    assert status == 0 and results(out)[0]["model"] == "van_b0_tiny_imagenet200"
+    status, _, err = run("classify", photo, "--weights", "b1")
+    assert status == 2 and err == "minivan: the weights of b1 are not here: fetch them: python -m minivan fetch b1\n"
+    (tmp_path / "b1").write_text("a file before a name")
+    status, _, err = run("classify", photo, "--weights", "b1")
+    assert status == 2 and err.startswith("minivan: b1: ")
 
 
 def test_text_shows_a_bar_the_weights_and_the_time(run):

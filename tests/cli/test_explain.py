@@ -2,6 +2,8 @@
 
 import builtins
 import json
+import os
+import re
 import shutil
 import subprocess
 import sys
@@ -17,8 +19,9 @@ from support.networks import random_tensors
 from minivan import explain, load
 from minivan.card import Card
 from minivan.cli import explain as cli
-from minivan.cli import main
+from minivan.cli import figures, main
 from minivan.explain import figure
+from minivan.predict.images import Found
 from minivan.van import VAN
 from minivan.variants import Config
 
@@ -226,6 +229,42 @@ def test_bad_images_are_named_and_the_others_drawn(tmp_path, capsys):
     error = capsys.readouterr().err.splitlines()
     assert len(error) == 2 and "bad.jpg: not an image" in error[0] and "none.jpg: no such file" in error[1]
     assert (tmp_path / "out.png").exists()
+
+
+def test_a_figure_for_each_image_in_a_folder(tmp_path, run, monkeypatch):
+    """Names that collide where capitals do not count, and images that fail: one line each, and the rest is drawn."""
+    (tmp_path / "in" / "sub").mkdir(parents=True)
+    for name in ("cat.jpg", "sub/CAT.jpg"):
+        shutil.copy(CAT, tmp_path / "in" / name)
+    (tmp_path / "in" / "bad.png").write_bytes(b"no image")
+    monkeypatch.chdir(tmp_path)
+    flags = ["--method", "cam", "--size", "64", "--engine", "numpy"]
+    status, out, err = run("explain", "in", "none.jpg", "-o", "made/out/", *flags)
+    made, photos = ["cat_cam.png", "CAT-2_cam.png"], ["in/cat.jpg", "in/sub/CAT.jpg"]
+    assert status == 1 and [line.split(":")[1] for line in err.splitlines()] == [" in/bad.png", " none.jpg"]
+    *lines, last = out.splitlines()
+    assert [line.split(", ")[0] for line in lines] == [f"made/out/{m}: {p}" for m, p in zip(made, photos, strict=True)]
+    assert all(re.search(r", Egyptian cat \d\d\.\d%$", line) for line in lines) and last.startswith("cam at norm4 · seen at 64")
+    assert sorted(os.listdir("made/out")) == sorted(made)
+    status, out, err = run("explain", "none.jpg", "-o", "nothing/", *flags)
+    assert (status, out) == (2, "") and not os.path.exists("nothing")
+
+
+def test_a_figure_never_takes_the_place_of_a_photo(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    names = ["a.jpg", "a_cam.png", "./A_CAM-2.png", "-", "x/...", "b\\c:\x1b*.jpg", "n" * 250 + ".jpg", "z.zip/A.jpg", ".b.jpg"]
+    found = figures.names(".", [Found(name) for name in names], "cam")
+    assert found[:4] == ["./a-2_cam.png", "./a_cam_cam.png", "./A_CAM-2_cam.png", "./stdin_cam.png"]
+    assert found[4:6] + found[7:] == ["./image_cam.png", "./c____cam.png", "./A-3_cam.png", "./b_cam.png"]
+    assert len(found[6]) < 200
+
+
+@pytest.mark.parametrize("name, said", [("file/", "Not a directory"), ("file/deep/", "Not a directory"), ("figs", "ends in /")])
+def test_a_folder_that_cannot_be_is_said_before_anything_is_computed(name, said, tmp_path, run, monkeypatch):
+    monkeypatch.setattr(cli, "load_model", None)
+    (tmp_path / "file").write_text("")
+    status, out, err = run("explain", CAT, "-o", f"{tmp_path}/{name}")
+    assert (status, out) == (2, "") and said in err and err.count("\n") == 1
 
 
 def test_where_no_image_can_be_read_nothing_is_judged(tmp_path, capsys):

@@ -97,7 +97,7 @@ def test_it_counts_what_the_model_says(command, made, tmp_path):
         with Image.open(folder / name) as drawn:
             assert drawn.format == "PNG" and min(drawn.size) > 300
     status, again, _ = command("-o", folder)  # nothing is left to do, and nothing is counted twice
-    assert status == 0 and f" top-1         {found['top1']['rate']:6.1%}" in again and "ECE, 15 bins" in again
+    assert status == 0 and f"top-1         {found['top1']['rate']:6.1%}" in again and "ECE, 15 bins" in again
     assert json.loads((folder / "summary.json").read_text()) == found
 
 

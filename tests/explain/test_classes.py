@@ -18,7 +18,11 @@ def test_a_class_is_an_index_a_wordnet_id_or_a_name(text):
     "text, said",
     [
         ("tabbi", "near it are tabby"),
-        ("cat", "Persian cat"),
+        ("cat", "near it are tiger cat, Persian cat, Siamese cat, Egyptian cat, Madagascar cat, tabby cat, bear cat"),
+        ("Cats", "near it are tiger cat, Persian cat, Siamese cat, Egyptian cat, Madagascar cat, tabby cat, bear cat"),
+        ("boat", "near it are U-boat, boat paddle, fireboat, lifeboat, speedboat"),
+        ("terrier", ", 16 more"),
+        ("ice", "near it are ice bear, ice cream, ice lolly"),
         ("expresso", "espresso"),
         ("1000", "0 to 999"),
         ("-1", "0 to 999"),
