@@ -252,8 +252,11 @@ def test_a_port_that_is_taken_is_one_line():
 def test_ten_minutes_under_load(workers, cached, capsys):
     """The same bits, flat memory, bounded latencies; MINIVAN_SOAK_SECONDS makes it shorter."""
     expected = load.digests(load.photos(), "fast")  # whose kernels are kept
-    with tempfile.NamedTemporaryFile() as file, started(workers, cache=None if cached else f"{file.name}/none") as server:
-        members = server.members()  # below a file, no kernels can be kept
+    with (
+        tempfile.NamedTemporaryFile() as file,  # below which no kernels can be kept
+        started(workers, "--engine", "fast", cache=None if cached else f"{file.name}/none") as server,
+    ):
+        members = server.members()
         seen = load.drive(server, expected, clients=8, seconds=SOAK)
         assert server.members() == members, "a worker died"
         metrics = server.metrics()
