@@ -16,14 +16,17 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, BinaryIO
 
+from ..errors import quote
 from ..input import named
 from ..output import place
 from .identity import plain
+from .images import Found
 
 LONGEST_LINE = 64 << 20  # bytes
 CHECK = b', "crc32": '  # what the end of a line begins with: the CRC-32 of the JSON before it
 BEGINS = b'{"minivan": '  # every journal: the first thing in `about` is what kind it is
 Line = dict[str, Any]
+Stamp = list[int]
 
 
 class Journal:
@@ -121,6 +124,25 @@ class Journal:
         with named(self.path):
             while rest:
                 rest = rest[self._file.write(rest) :]
+
+
+def stamp(image: Found) -> Stamp | None:
+    """Return an image's size in bytes and when its file, or its archive, was changed, in ns; None where that is not known."""
+    if image.fault or image.waits:
+        return None
+    try:
+        status = os.stat(image.name if image.member is None else image.member.archive)
+    except (OSError, ValueError):
+        return None
+    return [status.st_size if image.member is None else image.member.size, status.st_mtime_ns]
+
+
+def otherwise(said: Mapping[str, Any], wanted: Mapping[str, Any], names: list[str]) -> str:
+    """Say how a journal was begun that differs from this run."""
+    if "sha256" in names:
+        return f"with other weights ({quote(said.get('weights'))})"
+    values = [f"{name} {json.dumps(said.get(name))[:80]}, not {json.dumps(wanted.get(name))[:80]}" for name in names]
+    return f"otherwise: {'; '.join(values)}"
 
 
 def _alone(path: Path) -> BinaryIO:

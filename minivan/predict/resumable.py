@@ -15,25 +15,13 @@ from ..errors import quote
 from ..output import place
 from .identity import differing
 from .images import Found
-from .journal import Journal
+from .journal import Journal, Stamp, otherwise, stamp
 
 ENDING = ".partial"
 STAMP = "stamp"  # the key of a row's image's size and time of change
 NONE = -1  # where the row of an image lies that has none
 Row = dict[str, Any]
-Stamp = list[int]
 Answered = TypeVar("Answered")
-
-
-def stamp(image: Found) -> Stamp | None:
-    """Return an image's size in bytes and when its file, or its archive, was changed, in ns; None where that is not known."""
-    if image.fault or image.waits:
-        return None
-    try:
-        status = os.stat(image.name if image.member is None else image.member.archive)
-    except (OSError, ValueError):
-        return None
-    return [status.st_size if image.member is None else image.member.size, status.st_mtime_ns]
 
 
 class Resumable:
@@ -75,7 +63,7 @@ class Resumable:
         if not resume:
             raise ValueError(f"{path} is what an interrupted run has done: --resume goes on with it, or delete it")
         if wrong := differing(self.journal.said, self.journal.about):
-            how = _otherwise(self.journal.said, self.journal.about, wrong)
+            how = otherwise(self.journal.said, self.journal.about, wrong)
             raise ValueError(f"{path} was begun {how}; delete it to begin anew")
         places = {_key(image.name, stamp(image)): i for i, image in enumerate(self.images)}
         for start, row in itertools.chain([first], usable):
@@ -130,14 +118,6 @@ class Resumable:
     def close(self) -> None:
         """Close the journal; one that no run could use is removed."""
         (self.journal.close if self._worth else self.journal.remove)()
-
-
-def _otherwise(said: Mapping[str, Any], wanted: Mapping[str, Any], names: list[str]) -> str:
-    """Say how a journal was begun that differs from this run."""
-    if "sha256" in names:
-        return f"with other weights ({quote(said.get('weights'))})"
-    values = [f"{name} {json.dumps(said.get(name))[:80]}, not {json.dumps(wanted.get(name))[:80]}" for name in names]
-    return f"otherwise: {'; '.join(values)}"
 
 
 def _key(name: object, stamp: object) -> bytes:
