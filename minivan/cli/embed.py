@@ -48,8 +48,7 @@ def run(args: argparse.Namespace) -> int:
         place(args.output)
     model = load_model(args, names=False)
     images = find_images(args.paths, model.config.channels)
-    failed, side = 0, model.card.preprocessing.crop
-    model = model.settled(len(images), side, side)
+    model, failed = model.settled(len(images)), 0
 
     def told(found: Iterator[Embedded]) -> Iterator[Embedded]:
         nonlocal failed

@@ -49,8 +49,7 @@ class Results:
         self.about = about(model, top_k, how)
         self.journal = Journal(output, self.about)
         self.todo = self.journal.begin(images, resume)
-        side = model.card.preprocessing.crop
-        self.model = model.settled(len(self.todo), side, side)
+        self.model = model.settled(len(self.todo))
         self.kept = self.journal.rows_added
 
     def answers(self, batch_size: int | None = None, threads: int | None = None) -> Iterator[Answer | Unusable]:
