@@ -57,7 +57,7 @@ def main() -> None:
     print(f"{'milliseconds':>12}  least of {args.runs} warm runs")
     for name, taken in steps.items():
         print(f"{min(taken[1:]):12.1f}  {name}")
-    print(f"{min(wholes[1:]):12.1f}  all of `python -m minivan classify PHOTO --engine fast`, Python's start and end included")
+    print(f"{min(wholes[1:]):12.1f}  the whole of `classify PHOTO --engine fast`, Python's own start and end included")
     print(f"{wholes[0]:12.1f}  the run before these")
 
 

@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator
 SILENT = "MINIVAN_COMPILE_NOTE"  # '0' leaves the note out, for whoever takes all that is on standard error for trouble
 # What is compiled is called by the room that it is for; `python benchmarks/auto.py` measures the seconds.
 WHAT = {"fast": "the fast engine", "ops": "the exact engine", "grad": "the gradients of the fast and exact engines"}
-SECONDS = {"fast": 14, "ops": 15, "grad": 15}  # that all of a room takes, or most of it, on two quiet cores
+SECONDS = {"fast": 14, "ops": 15, "grad": 15}  # that a room takes on two quiet cores: fast is one kernel, the others are many
 
 Listener = Callable[[str, bool], None]
 
@@ -37,7 +37,8 @@ def told(listener: Listener) -> Iterator[None]:
 def sentence(room: str, problem: str | None = None) -> str:
     """Return what a person who waits for the kernels of a room is told; `problem` is why they are not kept."""
     then = f"and it is not kept: {problem}" if problem else "once"
-    return f"compiling {WHAT[room]} for this machine, about {SECONDS[room]} s, {then}"
+    most = "about" if room == "fast" else "up to"
+    return f"compiling {WHAT[room]} for this machine, {most} {SECONDS[room]} s, {then}"
 
 
 def announce(room: str, problem: str | None = None) -> None:

@@ -48,16 +48,17 @@ class VAN:
         self.plan = self.engine.compile(self.config, self.tensors) if self.engine.compile else None
         self._plans: dict[str, Plan] = {}  # of the engines that this one has chosen
 
-    def settled(self, images: int | None, height: int, width: int) -> VAN:
+    def settled(self, images: int | None = None, height: int | None = None, width: int | None = None) -> VAN:
         """Return this model on the engine that 'auto' takes for so many images of a size; itself on any other engine.
 
-        None is a number of images that is not known, and counts as many. The model that is returned keeps its engine: whoever
-        has many images has them all computed by one.
+        None is a number of images that is not known, and counts as many; a side is by default that of the card's crop. The
+        model that is returned keeps its engine: whoever has many images has them all computed by one.
         """
         if self.engine.choose is None:
             return self
+        side = self.card.preprocessing.crop
         with undisturbed():
-            return self.on(self.engine.choose(self.config, images, height, width))
+            return self.on(self.engine.choose(self.config, images, height or side, width or side))
 
     def on(self, engine: Engine) -> VAN:
         """Return this model on another of the built-in engines: of the same tensors, and what was once made of them."""

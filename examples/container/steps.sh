@@ -22,7 +22,7 @@ warm)
     "$prefix/bin/python" -m minivan warmup
     ;;
 check)
-    "$prefix/bin/python" -W error -m minivan classify "$3"
+    "$prefix/bin/python" -W error -m minivan classify --engine fast "$3"
     "$prefix/bin/python" -W error -m minivan classify --engine exact --json "$3"
     ;;
 *)

@@ -171,8 +171,7 @@ def rival(against: str | os.PathLike[str] | VAN | npt.NDArray[Any], model: VAN) 
     if name in ENGINES:
         from ..van import VAN
 
-        side = model.card.preprocessing.crop
-        asked = VAN(model.config, model.tensors, name, model.card).settled(None, side, side)
+        asked = VAN(model.config, model.tensors, name, model.card).settled()
         return _network(asked, f"engine {asked.engine}", model)
     if name.lower().endswith(".onnx"):
         return OnnxFile(name, model)

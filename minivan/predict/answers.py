@@ -148,8 +148,7 @@ def answers(
     if not model.config.classes:
         raise ValueError(f"the weights {model.card.name} are a backbone without a head: they give features, not classes")
     _check_top_k(top_k)
-    side = model.card.preprocessing.crop
-    model = model.settled(len(images) if isinstance(images, Sized) else None, side, side)
+    model = model.settled(len(images) if isinstance(images, Sized) else None)
     size = at_once(model.card.preprocessing, batch_size or (1 if model.engine.compile is None else BATCH))
     ready = prepare_ahead(images, model.card.preprocessing, ahead=2 * size, threads=threads, how=how, thumbnails=thumbnails)
     return (answer for batch in batches(ready, size) for answer in _answer(model, batch, top_k))

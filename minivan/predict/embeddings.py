@@ -46,8 +46,7 @@ class Embeddings:
         about = {"minivan": "embeddings", "version_of_minivan": __version__, **identity(model), "engine": model.engine.name}
         self.run = Resumable(output, {**about, "reading": (how or Reading())._asdict()}, images, resume)
         self.todo, self.kept = self.run.todo, self.run.kept
-        side = model.card.preprocessing.crop
-        self.model = model.settled(len(self.todo) + self.kept, side, side)  # as a run that was not interrupted takes it
+        self.model = model.settled(len(self.todo) + self.kept)  # as a run that was not interrupted takes it
 
     def embedded(self, batch_size: int | None = None, threads: int | None = None) -> Iterator[Embedded]:
         """Yield what `minivan.predict.embedding.embed` does for the images that have no features yet, as soon as it is kept."""
