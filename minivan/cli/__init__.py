@@ -38,17 +38,18 @@ COMMANDS = {  # name -> what `--help` says of it
     "bench": "how fast this machine runs a network",
     "warmup": "compile everything now, so that later commands start at once",
     "doctor": "what a report of a fault needs to say, and what is wrong here",
+    "completion": "let the shell complete what is typed",
 }
 
 
-def parser(called: str | None = None) -> Parser:
-    """Build the command line; only the command that is called gets its arguments, the others their line of help."""
+def parser(*called: str | None) -> Parser:
+    """Build the command line; only the commands that are called get their arguments, the others their line of help."""
     top = Parser(prog="minivan", description="The Visual Attention Network in NumPy and Numba.")
     top.add_argument("-V", "--version", action="store_true", help="print the version and exit")
     commands = top.add_subparsers(dest="command", metavar="COMMAND", title="commands")
     for name, summary in COMMANDS.items():
         command = commands.add_parser(name, help=summary, description=summary)
-        if name == called:
+        if name in called:
             module = importlib.import_module(f"minivan.cli.{name.replace('-', '_')}")
             module.add_arguments(command)
             command.set_defaults(run=module.run)

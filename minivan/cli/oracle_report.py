@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from ..errors import printable
+from ..paths import INPUT
 from .arguments import NO, RIGHT
 from .printing import columns, say, say_json, say_pairs
 
@@ -177,10 +178,14 @@ def _in_a_line(judged: Judged) -> str:
 
 
 def _compared(report: Report) -> str:
-    """How much was compared, and as what: 'layout nchw' where all maps are, else of how many layers it is the other."""
-    others = [row for row in report.rows if row.layout not in ("", report.layout) and len(row.shape) == 4]
+    """How much was compared, and as what: 'layout nchw' where all maps are, else of how many layers it is the other.
+
+    The input, which no layer gives, is compared like one and counted among none, as wherever layers are counted.
+    """
+    rows = [row for row in report.rows if row.path != INPUT]
+    others = [row for row in rows if row.layout not in ("", report.layout) and len(row.shape) == 4]
     other = "" if not others else f" ({layers(len(others))} {others[0].layout})"
-    return f"{layers(len(report.rows))} compared, layout {report.layout}{other}"
+    return f"{layers(len(rows))} compared, layout {report.layout}{other}"
 
 
 def _verdict(report: Report) -> str:

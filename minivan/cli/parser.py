@@ -48,23 +48,27 @@ class Parser(argparse.ArgumentParser):
         if left and left[0].startswith("-"):
             self.check_option(left[0])
         if left:
-            self.error(f"{quote(left[0])} is one word too many; --help shows how it is called")
+            self.end(f"{quote(left[0])} is one word too many; --help tells more")
         return found, left
 
     def check_option(self, word: str) -> None:
         """End with an error where there is no such option."""
         option, known = word.partition("=")[0], self._option_string_actions
         if option not in known:
-            self.error(f"no option is called {option}; {suggestion(near_options(option, known), '--help shows all')}")
+            self.end(f"no option is called {option}; {suggestion(near_options(option, known), '--help tells all')}")
 
     def _check_value(self, action: argparse.Action, value: Any) -> None:
         if isinstance(action, argparse._SubParsersAction) and value not in action.choices:
             otherwise = f"there are {', '.join(action.choices)}"
             near = suggestion(near_words(value, action.choices), otherwise)
-            self.error(f"no {str(action.metavar).lower()} is called {quote(value)}; {near}")
+            self.end(f"no {str(action.metavar).lower()} is called {quote(value)}; {near}")
         super()._check_value(action, value)
 
     def error(self, message: str) -> NoReturn:
+        self.end(f"{message}; --help tells more")
+
+    def end(self, message: str) -> NoReturn:
+        """Say in one line what is wrong with a call, and end as wrong calls do."""
         self.exit(2, f"{self.prog}: {printable(message)}\n")
 
 

@@ -51,6 +51,11 @@ def say(text: object = "", flush: bool = False, hang: int = 2) -> None:
     print("\n".join(fitted(printable(line), hang) for line in str(text).split("\n")), flush=flush)
 
 
+def say_as_it_is(text: str) -> None:
+    """Print text of minivan's own that another program reads: not a character of it is changed, on a terminal neither."""
+    print(text)
+
+
 def columns() -> int:
     """Return how many columns a line may have: the terminal's; where standard output is none, as many as it needs."""
     import shutil

@@ -17,7 +17,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.description = "List the weights that are here, bundled and fetched, or show what one checkpoint holds."
     actions = parser.add_subparsers(dest="action", metavar="ACTION", title="actions")
     listed = "list the weights that are here, as weights alone does"
-    actions.add_parser("list", help=listed, description=listed)
+    names = actions.add_parser("list", help=listed, description=listed).add_argument
+    names("--names", action="store_true", help="their names alone, one a line")
     summary = "print what a checkpoint holds, and how it is understood"
     show = actions.add_parser("show", help=summary, description=summary)
     show.add_argument("file", metavar="FILE", help="a file of any kind that convert reads, or the name of weights here")
@@ -27,7 +28,20 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    return show_file(args) if args.action == "show" else list_weights()
+    if args.action == "show":
+        return show_file(args)
+    if args.action == "list" and args.names:
+        return list_names()
+    return list_weights()
+
+
+def list_names() -> int:
+    """Print by which names weights go here, without opening any."""
+    from ..checkpoint import bundled, cached
+
+    for path in (*cached(), *bundled()):
+        say(path.stem)
+    return RIGHT
 
 
 def list_weights() -> int:

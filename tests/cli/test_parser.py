@@ -21,14 +21,14 @@ pytestmark = pytest.mark.loop
             "oracle compare a b --precison int8",
             "minivan oracle compare: no option is called --precison; near it are --precision",
         ),
-        ("weights show --xyz a", "minivan weights show: no option is called --xyz; --help shows all"),
-        ("lka -Z", "minivan lka: no option is called -Z; --help shows all"),
+        ("weights show --xyz a", "minivan weights show: no option is called --xyz; --help tells all"),
+        ("lka -Z", "minivan lka: no option is called -Z; --help tells all"),
         ("--verson", "minivan: no option is called --verson; near it are --version"),
         ("classfy a.jpg", "minivan: no command is called 'classfy'; near it are classify"),
         ("weights lst", "minivan weights: no action is called 'lst'; near it are list"),
         ("oracle frob a b", "minivan oracle: no action is called 'frob'; there are record, compare, vectors"),
-        ("similar a b c", "minivan similar: 'c' is one word too many; --help shows how it is called"),
-        ("classify", "minivan classify: the following arguments are required: PATH"),
+        ("similar a b c", "minivan similar: 'c' is one word too many; --help tells more"),
+        ("classify", "minivan classify: the following arguments are required: PATH; --help tells more"),
     ],
 )
 def test_a_mistyped_call_is_one_line_that_names_what_is_near(call, said, run):

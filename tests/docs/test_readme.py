@@ -1,11 +1,15 @@
 """What the READMEs show is what the program prints and what the files hold."""
 
+import glob
 import hashlib
 import re
+import shlex
 
+import pytest
 from support import ROOT
 
 import minivan
+from minivan.cli import parser
 
 
 def test_the_classify_transcript(run, newly_started):
@@ -33,3 +37,40 @@ def test_the_bundled_weights_are_those_of_their_readme():
         sha256 = hashlib.sha256(path.read_bytes()).hexdigest()
         assert f"| this file | SHA-256 `{sha256}` |" in readme
         assert minivan.load(path).card.source_sha256 in readme
+
+
+def commands():
+    """Return what the README has readers type, but for what uses the network, each as a list of words."""
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    lines = re.findall(r"^(?:\$ )?python -m minivan (.*)$", readme, re.MULTILINE)
+    return [words for words in (shlex.split(line, comments=True) for line in lines) if words[0] != "fetch"]
+
+
+@pytest.fixture
+def clone(tmp_path, monkeypatch):
+    """A folder that has what the root of a clone has, and may be written to."""
+    for name in ("examples", "weights"):
+        (tmp_path / name).symlink_to(ROOT / name)
+    monkeypatch.chdir(tmp_path)
+
+
+def test_what_the_readme_has_readers_type_can_be_called_and_its_files_are_there(clone):
+    made = set()
+    assert len(commands()) >= 10
+    for words in commands():
+        args = vars(parser(words[0]).parse_args(words))
+        output = str(args.get("output") or "")
+        named = [str(value) for key in ("paths", "input", "trace", "other") for value in _list(args.get(key))]
+        assert all(name in made or glob.glob(name) for name in named), words
+        made.add(output)
+
+
+def _list(value):
+    return value if isinstance(value, list) else [value] if value else []
+
+
+@pytest.mark.slow
+def test_what_the_readme_has_readers_type_works_from_the_root_of_a_clone(clone, run):
+    for words in commands():
+        status, out, err = run(*[name for word in words for name in (sorted(glob.glob(word)) or [word])])
+        assert status == 0 and "minivan:" not in err, (words, out, err)
