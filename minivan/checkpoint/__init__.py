@@ -12,7 +12,7 @@ from ..van import VAN
 from .description import facts, unsaid
 from .download import Fetched, fetch
 from .error import CheckpointError
-from .hub import Here, bundled, cached, find, here, list_models
+from .hub import Here, bundled, cached, find, here, list_models, passed_over
 from .published import SOURCES, published
 from .weights import Checkpoint, Weights, odd_numbers, opened, read, revise, with_source_sha256, write
 
@@ -34,6 +34,7 @@ __all__ = [
     "load",
     "odd_numbers",
     "opened",
+    "passed_over",
     "published",
     "read",
     "revise",
@@ -62,5 +63,7 @@ def load(
     """
     with standard():  # some files' weights are computed from what they hold
         weights = read(find(name_or_path), key, strict=strict, allow_nonfinite=allow_nonfinite)
-    model = VAN(weights.config, weights.tensors, engine, replace(weights.card, notes=weights.notes))
+    overlooked = passed_over() if name_or_path is None else ""  # the default might be another
+    notes = (*weights.notes, *filter(None, [overlooked]))
+    model = VAN(weights.config, weights.tensors, engine, replace(weights.card, notes=notes))
     return model if size is None else model.with_size(size)

@@ -40,18 +40,36 @@ def bundled() -> list[Path]:
 
 def cached() -> list[Path]:
     """Return the fetched weights, the last fetched first; none where the place cannot be looked at: nobody has to have one."""
-    times: dict[Path, int] = {}
+    return _looked_at()[0]
+
+
+def passed_over() -> str:
+    """Return a sentence on fetched weights that cannot be looked at, if there are any; '' where all were."""
+    fault = _looked_at()[1]
+    return fault and f"fetched weights, if there are any, were passed over ({printable(sentence(fault))})"
+
+
+def _looked_at() -> tuple[list[Path], OSError | None]:
+    """Return the fetched weights, the last fetched first, and what kept the others, if any, from being looked at."""
     home = home_folder()
+    if home is None:
+        return [], None
+    times: dict[Path, int] = {}
+    fault = None
     try:
-        there = [] if home is None else list((home / "weights").glob("*.safetensors"))
-    except OSError:  # another user's, as HOME is after a change of user
-        return []
+        there = [home / "weights" / name for name in os.listdir(home / "weights") if name.endswith(".safetensors")]
+    except (FileNotFoundError, NotADirectoryError):  # nothing was ever fetched
+        return [], None
+    except OSError as error:  # another user's, as HOME is after a change of user
+        return [], error
     for path in there:
         try:
             times[path] = path.stat().st_mtime_ns
-        except OSError:  # removed by another process
+        except FileNotFoundError:  # removed by another process
             continue
-    return sorted(times, key=lambda path: (-times[path], path.name))
+        except OSError as error:
+            fault = error
+    return sorted(times, key=lambda path: (-times[path], path.name)), fault
 
 
 def find(name_or_path: str | Path | None = None) -> Path:
@@ -78,7 +96,8 @@ def find(name_or_path: str | Path | None = None) -> Path:
             for path in cached():
                 if path.stem.startswith(f"van_{variant}_"):
                     return path
-            raise CheckpointError(f"the weights of {variant} are not here", f"fetch them: python -m minivan fetch {variant}")
+            why = [passed_over(), f"fetch them: python -m minivan fetch {variant}"]
+            raise CheckpointError(f"the weights of {variant} are not here", "; ".join(filter(None, why)))
     if not Path(name).exists() and shipped.content(name) is None:
         raise CheckpointError(f"no file {quote(name)}", "nor weights of that name (list: python -m minivan weights)")
     return Path(name)

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING
 
 from .arguments import RIGHT, add_key, add_strict, status, wrong_calls
-from .printing import complain, say, say_rows
+from .printing import complain, note, say, say_rows
 
 if TYPE_CHECKING:
     from ..checkpoint.tensor import StoredTensor
@@ -46,11 +46,13 @@ def list_names() -> int:
 
 def list_weights() -> int:
     """Print a paragraph for each set of weights; an unusable file is named on standard error and makes the answer a no."""
-    from ..checkpoint import SOURCES, here
+    from ..checkpoint import SOURCES, here, passed_over
     from ..variants import title_with_shape, variant_of
 
     found = here()
     unusable = 0
+    if said := passed_over():
+        note(said)
     for entry in found:
         if entry.checkpoint is None:
             complain(f"unusable: {entry.fault}")

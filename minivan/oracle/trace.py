@@ -294,10 +294,12 @@ def from_tensors(tensors: Mapping[str, Floating], metadata: Mapping[str, str], b
 def hashes(trace: Trace) -> str:
     """Return a trace's digests as text to commit: comment lines, then SHA-256, shape, dtype and path per layer, in order."""
     m = trace.metadata
-    known = parse_json(m["sha256"], "its sha256", Budget(len(m["sha256"])))
     lines = [f"# {m['format']}, engine {m['engine']}, model {m['model']}{_rounding(m)}", f"# weights {m['weights_sha256']}"]
     layers = trace.arrays
-    lines += [f"{found} {shape_text(layers.shape(path))} {layers.parts[path].dtype} {path}" for path, found in known.items()]
+    lines += [
+        f"{found} {shape_text(layers.shape(path))} {layers.parts[path].dtype} {path}"
+        for path, found in recomputed(layers).items()
+    ]
     return "\n".join(lines) + "\n"
 
 

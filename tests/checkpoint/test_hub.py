@@ -13,10 +13,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from support import ROOT, saved
+from support import EXAMPLES, ROOT, saved
 from support.loopback import OFFICIAL, OFFICIAL_SHA256
 
-from minivan.checkpoint import SOURCES, CheckpointError, download, fetch, find, hub, published, read, transfer
+from minivan.checkpoint import SOURCES, CheckpointError, download, fetch, find, hub, load, published, read, transfer
 
 FILES = ROOT / "tests" / "checkpoints"
 
@@ -300,10 +300,35 @@ def test_bundled_weights_are_the_default_where_nothing_was_fetched(home):
     assert not home.exists(), "looking for weights makes no folder"
 
 
-def test_bundled_weights_answer_where_the_home_folder_cannot_be_looked_at(monkeypatch):
+def test_bundled_weights_answer_where_the_home_folder_cannot_be_looked_at(monkeypatch, run):
     """A change of user keeps HOME, and the folder is another's: played by a name that no file system has room for."""
-    monkeypatch.setenv("MINIVAN_HOME", f"/{'x' * 300}")
+    place = f"/{'x' * 300}"
+    monkeypatch.setenv("MINIVAN_HOME", place)
     assert find().parent == hub.bundled_folder() and [entry.place for entry in hub.here()] == ["bundled"]
+    said = f"fetched weights, if there are any, were passed over ({place}/weights: File name too long)"
+    assert load().card.notes == (said,) and load(hub.bundled()[0]).card.notes == ()
+    status, _, errors = run("weights")
+    assert (status, errors) == (0, f"note: {said}\n")
+    assert run("classify", EXAMPLES / "cat.jpg", "--engine", "numpy")[2] == f"note: {said}\n"
+    with pytest.raises(CheckpointError, match=r"the weights of b0 are not here: fetched weights, .*; fetch them"):
+        find("b0")
+    monkeypatch.setenv("MINIVAN_HOME", "/dev/null")  # a file: nothing can ever have been fetched
+    assert load().card.notes == () and run("weights")[2] == ""
+
+
+def test_a_fetched_file_that_cannot_be_looked_at_is_said_too(home, server, monkeypatch):
+    """A folder that may be listed and not searched; played, because root may do either."""
+    fetched = fetch("b0", url=server.url()).path
+    stat = Path.stat
+
+    def forbidden(path, **options):
+        if path == fetched:
+            raise PermissionError(13, "Permission denied", str(path))
+        return stat(path, **options)
+
+    monkeypatch.setattr(Path, "stat", forbidden)
+    assert find().parent == hub.bundled_folder()
+    assert hub.passed_over() == f"fetched weights, if there are any, were passed over ({fetched}: Permission denied)"
 
 
 def test_paths(home, tmp_path, monkeypatch):
