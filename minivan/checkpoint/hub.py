@@ -45,8 +45,9 @@ def cached() -> list[Path]:
 
 def passed_over() -> str:
     """Return a sentence on fetched weights that cannot be looked at, if there are any; '' where all were."""
-    fault = _looked_at()[1]
-    return fault and f"fetched weights, if there are any, were passed over ({printable(sentence(fault))})"
+    if (fault := _looked_at()[1]) is None:
+        return ""
+    return f"fetched weights, if there are any, were passed over ({printable(sentence(fault))})"
 
 
 def _looked_at() -> tuple[list[Path], OSError | None]:
