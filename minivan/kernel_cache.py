@@ -75,9 +75,9 @@ class State(NamedTuple):
     problem: str | None
 
 
-def folder() -> Path | None:
-    """Return the folder that this process loads kernels from and keeps them in; None if it does without."""
-    place = _place()
+def folder(numba: bool = True) -> Path | None:
+    """Return where this process keeps kernels; None if it does without. Without `numba` that is not imported for it."""
+    place = _place(numba)
     return None if place.problem else place.folder
 
 
@@ -85,15 +85,6 @@ def state() -> State:
     """Return the folder and what is wrong with it as of now, or else what this process has warned of."""
     place = _place()
     return place._replace(problem=place.problem or _warned)
-
-
-def likely() -> Path | None:
-    """Return the folder that kernels would be loaded from, as far as that is known without Numba, which it does not import."""
-    base = _base()
-    if base.folder is None or SOURCES.problem:
-        return None
-    folder = untaken(base.folder)
-    return None if distrust(folder) else folder
 
 
 def attach(kernel: Any) -> None:
@@ -314,10 +305,10 @@ def _base() -> State:
         return State(None, chosen_by, f"{base} cannot be used: {sentence(error)}")
 
 
-def _place() -> State:
+def _place(numba: bool = True) -> State:
     """Return the folder of this version's kernels, and why it must not be used, looked at anew each time."""
     base = _base()
-    problem = SOURCES.problem or _internals().problem
+    problem = SOURCES.problem or (_internals().problem if numba else None)
     if problem:
         return State(None, base.chosen_by, problem)
     if base.folder is None:

@@ -59,7 +59,7 @@ def kept(kernel: str, signature: str | None = None) -> bool:
     Without a signature a file of the kernel's name is enough, and Numba is not imported. With the beginning of one, the file
     must be for that, be sound, and be made with what this process has.
     """
-    folder = kernel_cache.likely() if signature is None else kernel_cache.folder()
+    folder = kernel_cache.folder(numba=signature is not None)
     files = [] if folder is None else [path for path in _files(folder) if path.name.startswith(f"{kernel}-")]
     kernels = [path for path in files if path.suffix == ".kernel"]
     if signature is None or not kernels:
