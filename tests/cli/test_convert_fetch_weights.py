@@ -305,7 +305,7 @@ def test_weights_show_takes_one_screen_whatever_the_file_holds(run, tmp_path):
 def test_weights_show_goes_on_below_on_a_terminal(run, monkeypatch):
     monkeypatch.setattr(shutil, "get_terminal_size", lambda: os.terminal_size((60, 24)))
     plain = run("weights", "show", FILES / "official.pth.tar")[1]
-    monkeypatch.setattr("minivan.cli.weights.on_terminal", lambda: True)
+    monkeypatch.setattr(sys.stdout, "isatty", lambda: True)
     folded = run("weights", "show", FILES / "official.pth.tar")[1]
     assert folded.split() == plain.split() and folded != plain
     assert all(len(line) <= 60 for line in folded.splitlines() if len(max(line.split(), key=len)) < 40)
