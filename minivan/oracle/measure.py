@@ -24,7 +24,7 @@ SAMPLED = 64  # one number of so many tells roughly how large the largest are
 # Numbers that are measured together: what is made of them stays in a processor's cache, and BLAS starts no threads for their
 # sums of products, as OpenBLAS does from 10,000 on: on a busy machine waiting for those takes a hundred times as long.
 PIECE = 1 << 13
-GROUP = 1 << 20  # numbers that are read together: a multiple of PIECE, and of the blocks of minivan.differences
+GROUP = 1 << 18  # numbers that are read together: a multiple of PIECE, and of the blocks of minivan.differences
 COUNTED = ("float16", "bfloat16")  # where a port computes in these, its numbers are counted in them, however they are stored
 
 Pairs: TypeAlias = Iterator[tuple[Floating, Floating]]  # of a layer's numbers, in the trace and in the port, the next ones
@@ -289,8 +289,9 @@ class Largest:
 
     def add(self, values: Steps) -> None:
         """Take notice of more numbers."""
-        larger = values[values > self.least]
-        self.above = np.concatenate([self.above, larger]) if larger.size else self.above
+        if self.least == 0 and values.size >= self.k:  # it cannot be less than that of these alone
+            self.least = kth_largest(values, self.k)
+        self.above = np.concatenate([self.above[self.above > self.least], values[values > self.least]])
         if self.above.size >= self.k:
             self.least = kth_largest(self.above, self.k)
             self.above = self.above[self.above > self.least]

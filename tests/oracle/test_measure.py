@@ -9,7 +9,7 @@ import pytest
 from minivan import differences, jit
 from minivan.errors import CannotCompute, NoCompiler
 from minivan.oracle import measure as module
-from minivan.oracle.measure import COMPILED, PIECE, SAMPLED, kth_largest, measure
+from minivan.oracle.measure import COMPILED, PIECE, SAMPLED, Largest, kth_largest, measure
 from minivan.oracle.tolerance import Tolerance
 
 EXACT = Tolerance(0.0)
@@ -67,6 +67,24 @@ def test_the_kth_largest_is_that_of_all_numbers():
     for values in (random.integers(0, 5, 5000), np.arange(5000), np.arange(5000)[::-1], np.arange(5000) % SAMPLED == 1):
         for k in (1, 5, 79, 2500, 5000):
             assert kth_largest(values.astype(np.uint32), k) == np.sort(values)[-k]
+
+
+def test_the_kth_largest_of_numbers_that_come_many_at_once():
+    random = np.random.default_rng(2)
+    for values in (
+        random.integers(0, 5, 5000),
+        np.arange(5000),
+        np.arange(5000)[::-1],
+        np.zeros(5000, int),
+        np.arange(5000) < 3,
+    ):
+        for k in (1, 5, 79, 2500, 5000):
+            for size in (1, 64, 4999) if k < 80 else (700, 5000):
+                far = Largest(k)
+                for begin in range(0, 5000, size):
+                    far.add(values[begin : begin + size].astype(np.uint32))
+                    assert far.above.size < k
+                assert far.least == np.sort(values)[-k]
 
 
 def test_what_lies_within_is_not_looked_at_once_more(monkeypatch):

@@ -11,6 +11,8 @@ from support import ports
 from support.measure import counting, tracing
 from support.ports import numpy_layers, reference, sound_port, with_tensor
 
+from minivan.checkpoint import safetensors_file
+from minivan.engines import EXACT
 from minivan.oracle import recorded, trace
 from minivan.oracle.baseline import Baseline
 from minivan.oracle.compare import Asked
@@ -105,3 +107,58 @@ def test_the_list_of_an_archives_records_is_read_once(tmp_path):
     (tmp_path / "port.npz").unlink()
     with pytest.raises(OSError, match="port"):
         assert port["layer0"].values is None
+
+
+def filed(folder, how, arrays):
+    """A port in a folder of .npy, or in one file."""
+    if how == "npy":
+        for name, array in arrays.items():
+            np.save(folder / f"{name}.npy", array)
+        return recorded.read(folder)
+    if how == "npz":
+        np.savez_compressed(folder / "port.npz", **arrays)
+    else:
+        safetensors_file.write(folder / "port.safetensors", arrays, {})
+    return recorded.read(folder / f"port.{how}")
+
+
+@pytest.mark.parametrize("how", ["npy", "npz", "safetensors"])
+def test_a_ports_layers_are_read_piece_by_piece(tmp_path, how):
+    array = np.arange(1 << 20, dtype=np.float32).reshape(64, 128, 128)
+    arrays = {"a": array, "half": array[:3].astype(np.float16), "turned": np.asfortranarray(array[:2]), "none": array[:0]}
+    port = filed(tmp_path, how, arrays)
+    for name, expected in arrays.items():
+        pieces = list(port[name].pieces(5000))
+        assert all(piece.size == 5000 for piece in pieces[:-1])
+        assert np.array_equal(np.concatenate([*pieces, np.empty(0, expected.dtype)]), expected.ravel())
+    with tracing() as memory:
+        assert sum(float(piece.sum(dtype=np.float64)) for piece in port["a"].pieces(5000)) == float(array.sum(dtype=np.float64))
+    assert memory.traced < array.nbytes / 8
+
+
+def test_a_file_that_has_changed_is_not_read_on(tmp_path):
+    port = filed(tmp_path, "npy", {"a": np.zeros(30, np.float32)})
+    np.save(tmp_path / "a.npy", np.zeros(20, np.float32))
+    with pytest.raises(ValueError, match=r"a\.npy: not an .npy file.*it has changed since it was looked at"):
+        list(port["a"].pieces(7))
+
+
+def test_the_largest_layers_are_in_memory_once_for_the_network_and_never_for_the_port(tmp_path):
+    """GELU after GELU, each 8 MB: what the second reads and what it gives, and of trace and port a piece."""
+    x = np.random.default_rng(0).standard_normal((1, 8, 512, 512), np.float32)
+    first = EXACT.ops.gelu(x)
+    layers = {"first": first, "second": EXACT.ops.gelu(first)}
+
+    def run(engine, hook):
+        hook("second", engine.ops.gelu(hook("first", engine.ops.gelu(hook("input", x)))))
+
+    port = filed(tmp_path, "npy", {path: array * np.float32(1 + 2.0**-23) for path, array in layers.items()})
+    safetensors_file.write(tmp_path / "trace.safetensors", layers, {})
+    stored = Layers(safetensors_file.lasting(tmp_path / "trace.safetensors")[0])
+    made = trace.Trace(stored, x, {})
+    baseline = Baseline(made, lambda: (run, ""))
+    expected = baseline.judge({path: Recorded(port[path].values, "float32") for path in port}).report.rows
+    with tracing() as memory:
+        rows = baseline.judge(port).report.rows
+    assert rows == expected and all(0 < row.own < row.line for row in rows)
+    assert 2 * x.nbytes < memory.traced < 2.8 * x.nbytes
