@@ -17,15 +17,13 @@ edit anywhere in them leads to another folder, and nothing has to be wiped.
     how many seconds compiling it took                          line 3
     Numba's compiled function, pickled                          the rest
 
-A file is loaded if its checksum is right and its key, letter by letter, the one asked for; else it is as if it were not
-there. It is written beside its place and renamed, so there are no halves, and of two writers the last wins, with
-code for the same key. Files that a killed process left behind (.tmp) go a day later, when the next kernel is written.
+A file is loaded if its checksum is right and its key, letter by letter, the one asked for. It is written beside its place and
+renamed: no halves, and of two writers the last wins. What a killed process left behind (.tmp) goes a day later.
 
 **A cache never decides the answer.** It is read only if the file, its folder and those above are trusted (trust.py), which is
 looked at before anything is unpickled. The folder is the one of this version: MINIVAN_CACHE=/tmp is safe, and a second user
 there gets one beside the first's (untaken). It is not read once a source file has changed under the running process. Whatever
-fails when reading or writing, the kernel is compiled and works, and one warning per process, KernelCacheWarning, says why. A
-complete cache is never written to: it may be read-only.
+fails, the kernel is compiled and works, and one warning per process, KernelCacheWarning, says why. A complete cache is only read.
 """
 
 from __future__ import annotations
