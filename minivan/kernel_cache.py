@@ -23,7 +23,7 @@ renamed: no halves, and of two writers the last wins. What a killed process left
 **A cache never decides the answer.** It is read only if the file, its folder and those above are trusted (trust.py), which is
 looked at before anything is unpickled. The folder is the one of this version: MINIVAN_CACHE=/tmp is safe, and a second user
 there gets one beside the first's (untaken). It is not read once a source file has changed under the running process. Whatever
-fails, the kernel is compiled and works, and one warning per process, KernelCacheWarning, says why. A complete cache is only read.
+fails, the kernel is compiled and works, and one warning per process, KernelCacheWarning, says why. A complete one is only read.
 """
 
 from __future__ import annotations
