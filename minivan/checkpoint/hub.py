@@ -44,7 +44,7 @@ def cached() -> list[Path]:
 def passed_over() -> str:
     """Return a sentence on fetched weights that cannot be looked at, if there are any; '' where all were."""
     fault = _looked_at()[1]
-    return fault and f"fetched weights, if there are any, were passed over ({printable(sentence(fault))})"
+    return f"fetched weights, if there are any, were passed over ({printable(sentence(fault))})" if fault else ""
 
 
 def _looked_at() -> tuple[list[Path], OSError | None]:
