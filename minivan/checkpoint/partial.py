@@ -114,6 +114,10 @@ class Partial:
                 return
         with suppress(OSError):
             self._close()
+        with suppress(OSError):  # the mark goes last: what a kill leaves at this moment still says whose it is
+            for path in self.folder.iterdir():
+                if path.name != MARK:
+                    path.unlink()
         if not self._alone:  # Windows removes nothing that is open; elsewhere the lock is held until all is gone
             self._mark.close()
         shutil.rmtree(self.folder, ignore_errors=True)
