@@ -80,9 +80,9 @@ def run(args: argparse.Namespace) -> int:
     return RIGHT
 
 
-def actions(parser: argparse.ArgumentParser, command: str = "") -> Iterator[tuple[str, argparse.Action]]:
+def actions(whole: argparse.ArgumentParser, command: str = "") -> Iterator[tuple[str, argparse.Action]]:
     """Yield every argument of a parser, and of those below it, that takes a value of no fixed choice, with its command."""
-    for action in parser._actions:
+    for action in whole._actions:
         if isinstance(action, argparse._SubParsersAction):
             for name, below in action.choices.items():
                 yield from actions(below, name)
