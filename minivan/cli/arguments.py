@@ -232,7 +232,8 @@ def load_model(args: argparse.Namespace, names: bool = True) -> VAN:
     from ..checkpoint import load, unsaid
 
     with wrong_calls():
-        model = load(named_weights(args), args.engine, key=args.key, strict=args.strict, allow_nonfinite=args.allow_nonfinite)
+        name = named_weights(args)
+        model = load(name, args.engine, key=args.key, strict=args.strict, allow_nonfinite=args.allow_nonfinite)
     for remark in (*model.card.notes, *unsaid(model.config, model.card, names)):
         note(remark)
     if getattr(args, "activation", None):
