@@ -10,8 +10,8 @@ from .printing import say_as_it_is
 
 SHELLS = {  # shell -> where its script goes
     "bash": "minivan completion bash > ~/.local/share/bash-completion/completions/minivan",
-    "zsh": "minivan completion zsh > _minivan, in a folder of $fpath",
-    "tcsh": "minivan completion tcsh > ~/.minivan.completion, and in ~/.cshrc: source ~/.minivan.completion",
+    "zsh": "minivan completion zsh > ~/.zfunc/_minivan   # any folder of $fpath",
+    "tcsh": "minivan completion tcsh > ~/.minivan.tcsh   # and in ~/.cshrc: source ~/.minivan.tcsh",
 }
 NAMES = [
     "b0",
@@ -63,7 +63,8 @@ _minivan_networks() {{ compadd -- {" ".join(NAMES)} }}
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.epilog = "Where the script goes: " + "; ".join(SHELLS.values()) + "."
+    parser.formatter_class = argparse.RawDescriptionHelpFormatter  # a name that is broken cannot be copied
+    parser.epilog = "\n  ".join(["where the script goes, whose folder has to be there:", *SHELLS.values()])
     parser.add_argument("shell", choices=tuple(SHELLS), metavar="SHELL", help="bash, zsh or tcsh")
 
 
@@ -80,9 +81,9 @@ def run(args: argparse.Namespace) -> int:
     return RIGHT
 
 
-def actions(parser: argparse.ArgumentParser, command: str = "") -> Iterator[tuple[str, argparse.Action]]:
+def actions(whole: argparse.ArgumentParser, command: str = "") -> Iterator[tuple[str, argparse.Action]]:
     """Yield every argument of a parser, and of those below it, that takes a value of no fixed choice, with its command."""
-    for action in parser._actions:
+    for action in whole._actions:
         if isinstance(action, argparse._SubParsersAction):
             for name, below in action.choices.items():
                 yield from actions(below, name)
