@@ -193,7 +193,7 @@ def widths() -> tuple[int, int]:
 
 
 @contextlib.contextmanager
-def progress(total: int, doing: str = "classifying") -> Iterator[Callable[[int], None]]:
+def progress(total: int) -> Iterator[Callable[[int], None]]:
     """Give a function that counts finished images, and show them with images per second on standard error.
 
     Only where there are more than a few images and someone is watching.
@@ -210,7 +210,7 @@ def progress(total: int, doing: str = "classifying") -> Iterator[Callable[[int],
             speed = task.finished_speed or task.speed
             return Text(f"{speed:.0f} images/s" if speed else "")
 
-    columns = TextColumn(doing), BarColumn(), MofNCompleteColumn(), TextColumn("images"), Speed(), TimeRemainingColumn()
+    columns = TextColumn("classifying"), BarColumn(), MofNCompleteColumn(), TextColumn("images"), Speed(), TimeRemainingColumn()
     with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
         task = bar.add_task("", total=total)
         yield lambda count: bar.advance(task, count)
