@@ -84,7 +84,7 @@ def run(args: argparse.Namespace) -> int:
     if args.output:
         return record(model, images, args)
     show = print_json if args.json else print_text
-    model, failed, unsure = model.settled(len(images)), 0, 0
+    failed = unsure = 0
     with wrong_calls(), progress(len(images)) as advance:
         found = answers(model, images, args.top_k, threads=args.threads, how=reading(args), batch_size=args.batch_size)
         make_ready(model)

@@ -60,7 +60,9 @@ NUMPY = Engine(  # what an operator means: plain NumPy, float64
 )
 EXACT = Engine("exact", ops=_EXACT_OPS, grad=_EXACT_GRAD)  # Numba, float64 sums in one written order: the same bits anywhere
 FAST = Engine("fast", ops=_EXACT_OPS, grad=_EXACT_GRAD, compile=_compile_fast)  # the network as one compiled function
-_WHOLE_NUMPY = Engine("numpy", ops=_EXACT_OPS, grad=_EXACT_GRAD, compile=_plan_numpy)  # whose hooks see what those of fast do
+_WHOLE_NUMPY = Engine(  # whose hooks see what those of fast do
+    "numpy", ops=_EXACT_OPS, grad=_EXACT_GRAD, compile=_plan_numpy, one_by_one=True
+)
 AUTO = Engine("auto", ops=_EXACT_OPS, grad=_EXACT_GRAD, choose=_choose)  # numpy or fast, whichever answers first: see auto
 
 ENGINES = {engine.name: engine for engine in (AUTO, FAST, EXACT, NUMPY)}

@@ -57,7 +57,7 @@ class Choice:
             os.register_at_fork(after_in_child=self._renew)
 
     def _renew(self) -> None:
-        self._lock = threading.Lock()  # another thread of the parent may have held it
+        self._lock = threading.RLock()  # another thread of the parent may have held it
 
     def of(self, config: Config, images: int | None, height: int, width: int) -> str:
         """Return 'numpy' or 'fast', for as many images of a size; None stands for a number that is not known.

@@ -166,7 +166,7 @@ class _Work:
             return
         make_ready(self.model)
         usual = self.model.card.preprocessing
-        size = 1 if self.model.engine.compile is None else at_once(usual, BATCH)
+        size = at_once(usual, BATCH) if self.model.engine.batches else 1
         images = [self.examples[i].image for i in places]
         own = prepare_ahead(images, usual, ahead=2 * size, threads=threads, how=self.how)
         wanted = self.rival.preprocessing if self.rival else None

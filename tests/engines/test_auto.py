@@ -140,6 +140,15 @@ def test_threads_that_choose_at_once_load_once(machine):
     assert found == ["fast"] * 8 and loads == [1]
 
 
+def test_a_setting_that_cannot_be_is_one_line_for_many_photos_as_for_fast(machine, monkeypatch, run, tmp_path):
+    monkeypatch.setenv("MINIVAN_VECTOR", "7")
+    monkeypatch.setattr(auto, "MANY", 1)
+    monkeypatch.setattr(auto, "COMPILE", 0.0)
+    said = (2, "", "minivan: MINIVAN_VECTOR is one of 16, 8, 4, 0, got '7'\n")
+    assert run("classify", PHOTOS[0]) == said
+    assert run("embed", PHOTOS[0], "-o", tmp_path / "features.npy") == said
+
+
 @pytest.fixture(scope="module")
 def tensors():
     return random_tensors(SMALL, seed=1)
