@@ -25,6 +25,7 @@ from .arguments import (
     status,
     wrong_calls,
 )
+from .cluster import add_cluster
 from .printing import complain, console, note, note_all, say, say_json, utf8
 
 if TYPE_CHECKING:
@@ -53,6 +54,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_activation(parser, "as the weights say")
     add_threads(parser)
     add_photo(parser)
+    add_cluster(parser)
 
 
 def add_results(parser: argparse.ArgumentParser) -> None:
@@ -68,6 +70,10 @@ def add_results(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
+    if args.cluster:
+        from .cluster import classify
+
+        return classify(args)
     if args.output:
         with wrong_calls():
             table.check(args.output)
@@ -154,10 +160,10 @@ def print_text(answer: Answer, model: VAN) -> None:
 
 
 @contextlib.contextmanager
-def progress(total: int) -> Iterator[Callable[[int], None]]:
+def progress(total: int, what: str = "images") -> Iterator[Callable[[int], None]]:
     """Give a function that counts finished images, and show them with images per second on standard error.
 
-    Only where there are more than a few images and someone is watching.
+    `what` are they where they are no images. Only where there are more than a few images and someone is watching.
     """
     if total < PROGRESS_FROM or not sys.stderr.isatty():
         yield lambda count: None
@@ -169,9 +175,9 @@ def progress(total: int) -> Iterator[Callable[[int], None]]:
     class Speed(ProgressColumn):
         def render(self, task: Task) -> Text:
             speed = task.finished_speed or task.speed
-            return Text(f"{speed:.0f} images/s" if speed else "")
+            return Text(f"{speed:.{0 if speed >= 10 else 1}f} {what}/s" if speed else "")
 
-    columns = TextColumn("classifying"), BarColumn(), MofNCompleteColumn(), TextColumn("images"), Speed(), TimeRemainingColumn()
+    columns = TextColumn("classifying"), BarColumn(), MofNCompleteColumn(), TextColumn(what), Speed(), TimeRemainingColumn()
     with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
         task = bar.add_task("", total=total)
         yield lambda count: bar.advance(task, count)

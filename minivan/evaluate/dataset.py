@@ -15,10 +15,10 @@ from pathlib import PurePosixPath
 from typing import NamedTuple
 
 from ..errors import quote
-from ..places import has_magic
+from ..places import expand, has_magic
 from ..predict import Found, find_images
 from ..predict.archives import ENDINGS
-from .shards import expand, is_sharded, samples
+from .shards import is_sharded, samples
 from .tables import ENDINGS as TABLES
 from .tables import Row, rows
 

@@ -132,12 +132,12 @@ class Journal:
                 if number > 1:
                     yield value
                 elif wrong := differing(value, self.about):
-                    raise ValueError(f"{self.path} was begun {_otherwise(value, self.about, wrong)}; delete it to begin anew")
+                    raise ValueError(f"{self.path} was begun {otherwise(value, self.about, wrong)}; delete it to begin anew")
             if len(line) >= LONGEST_LINE or not number:
                 raise ValueError(f"{self.path} is no journal of an interrupted run: delete it and begin anew")
 
 
-def _otherwise(said: Mapping[str, Any], wanted: Mapping[str, Any], names: list[str]) -> str:
+def otherwise(said: Mapping[str, Any], wanted: Mapping[str, Any], names: list[str]) -> str:
     """Say how a journal was begun that differs from this run."""
     if "sha256" in names:
         return f"with other weights ({quote(said.get('weights'))})"

@@ -46,6 +46,11 @@ def write(path: str | os.PathLike[str], rows: Iterable[Row], ranks: int, about: 
         WRITERS[_ending(path)](file, rows, ranks, about)
 
 
+def write_rows(file: BinaryIO, rows: Iterable[Row], ranks: int, about: Mapping[str, Any]) -> None:
+    """Write rows into an open file, as `write` does into one of the ending .parquet."""
+    _parquet(file, rows, ranks, about)
+
+
 def columns(ranks: int) -> dict[str, str]:
     """Return the columns of CSV and Parquet, name -> type as pyarrow calls it."""
     guesses = {f"{name}_{rank}": kind for rank in range(1, ranks + 1) for name, kind in GUESS.items()}

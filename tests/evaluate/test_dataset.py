@@ -9,7 +9,6 @@ import pytest
 
 from minivan.card import Card, Label
 from minivan.evaluate import UnknownClasses, indices, open_dataset
-from minivan.evaluate.shards import expand
 
 pytestmark = pytest.mark.loop
 
