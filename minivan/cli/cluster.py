@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import argparse
+import os
+import tempfile
+import time
 from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..errors import WrongCall
@@ -11,11 +15,13 @@ from .arguments import WRONG, advised, load_model, positive, reading, status, wr
 from .printing import complain, note, say
 
 if TYPE_CHECKING:
+    from ..evaluate import Evaluation
     from ..predict.run import Run
     from ..predict.shard import Outcome, Shard
     from ..predict.storage import Folder
 
-ROWS = (".csv", ".tsv", ".jsonl", ".parquet", ".npy")  # endings of files, which no folder has by mistake
+FILES = (".csv", ".tsv", ".jsonl", ".parquet", ".npy")  # endings of files, which no folder has by mistake
+ROWS = "rows"  # the folder of an evaluation's rows, in that of its results
 
 
 def add_cluster(parser: argparse.ArgumentParser) -> None:
@@ -35,7 +41,7 @@ def check(args: argparse.Namespace) -> None:
 
     if not args.output:
         raise WrongCall("--cluster writes a file of rows for each shard: say into which folder with -o FOLDER")
-    if args.output.lower().endswith(ROWS):
+    if args.output.lower().endswith(FILES):
         raise WrongCall(f"{args.output}: --cluster writes a Parquet file for each shard into a folder: -o FOLDER")
     with wrong_calls():
         cluster.check()
@@ -59,6 +65,46 @@ def classify(args: argparse.Namespace) -> int:
     images = f"{done.images:,} images in {len(done.outcomes):,} shards{before}"
     say(f"{work.folder}: {images}, {done.failed:,} without an answer")
     return WRONG if not done.images else status(done.failed, done.images + len(done.lost))
+
+
+def evaluate(args: argparse.Namespace) -> tuple[Evaluation, list[str]]:
+    """Evaluate on a cluster, `evaluate --cluster`; return what was found out, and what to know of the files that say so."""
+    from ..evaluate import sharded
+    from ..predict.storage import bare, within
+
+    check(args)
+    if args.against:
+        raise WrongCall("--against compares on one machine: leave out --cluster, or evaluate the other weights there as well")
+    model = load_model(args)
+    with wrong_calls():
+        shards, notes = sharded.find_labelled(args.dataset, args.images_per_shard)
+        for remark in notes:
+            note(remark)
+        alone = len(shards) == 1 and bool(shards[0].tar)
+        folder, how = within(args.output, ROWS), reading(args)
+        work = sharded.Judging(model, folder, skip_unknown=args.skip_unknown, how=how, threads=1, alone=alone)
+        start = time.perf_counter()
+        done = carried_out(work, work.folder, work.about, shards, args, resume=True)
+        now = sum(each.images for each in done.outcomes if not each.kept)
+        seconds = (time.perf_counter() - start) * done.images / now if now else 0.0  # as if all had been done in this run
+        name = bare(args.dataset[0]) + (f" and {len(args.dataset) - 1} more" if len(args.dataset) > 1 else "")
+        found = sharded.gathered(model, name, work.folder, done, notes, seconds)
+        return found, reported(found, args.output)
+
+
+def reported(found: Evaluation, output: str) -> list[str]:
+    """Write an evaluation's files into a folder, or below an address, and return what to know of them."""
+    from ..evaluate import write
+    from ..predict.storage import Folder, is_address
+
+    if not is_address(output):
+        return write(found, output)
+    with tempfile.TemporaryDirectory(prefix="minivan-") as made:
+        remarks = write(found, made)
+        for name in sorted(os.listdir(made)):
+            with Folder(output).replacing(name) as file:
+                file.write(Path(made, name).read_bytes())
+    return remarks
 
 
 def carried_out(

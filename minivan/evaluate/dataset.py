@@ -113,6 +113,11 @@ def _examples(source: str, notes: list[str]) -> Sequence[Example | Row]:
     return found
 
 
+def labelled_in(archive: str) -> Sequence[Example | Row]:
+    """Return the images in class folders of an archive, as `open_dataset` does. Raises ValueError where there are none."""
+    return _examples(archive, [])
+
+
 def class_folder(path: str) -> str:
     """Return the name of the class folder that a path, with '/', lies in; '' for one that lies in no folder.
 

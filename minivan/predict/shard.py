@@ -118,7 +118,7 @@ def find_shards(
             found.append(Shard(f"{storage.bare(loose[0])}, part {number}", items=tuple(group)))
         loose.clear()
 
-    for path in dict.fromkeys(part for given in paths for source in expand(os.fspath(given)) for part in _matching(source)):
+    for path in dict.fromkeys(part for given in paths for source in expand(os.fspath(given)) for part in matching(source)):
         if path.lower().partition("?")[0].endswith(".tar") and (storage.is_address(path) or os.path.isfile(path)):
             cut()
             found.append(Shard(storage.bare(path), storage.absolute(path)))
@@ -128,8 +128,8 @@ def find_shards(
     return found
 
 
-def _matching(source: str) -> list[str]:
-    """Return the .tar files that a pattern stands for, where it is one of such; any other path or address by itself."""
+def matching(source: str) -> list[str]:
+    """Return the .tar files that a pattern stands for; any other path or address by itself. Raises ValueError, OSError."""
     if storage.is_address(source):
         address, mark, settings = source.partition("?")
         folder, _, name = address.rpartition("/")
@@ -150,7 +150,7 @@ def _loose(paths: Iterable[str], channels: int) -> Iterator[Item]:
     for stored, group in itertools.groupby(paths, storage.is_address):
         if stored:
             for address in group:
-                yield from stored_images(address)
+                yield from (Item(image.name, image) for _, image in stored_images(address))
             continue
         for image in find_images(group, channels):
             if image.waits:
@@ -158,8 +158,8 @@ def _loose(paths: Iterable[str], channels: int) -> Iterator[Item]:
             yield Item(image.name, elsewhere(image))
 
 
-def stored_images(address: str) -> Iterator[Item]:
-    """Yield the images below the address of a folder. Raises ValueError where there are none, OSError."""
+def stored_images(address: str) -> Iterator[tuple[str, Found]]:
+    """Yield the images below a folder's address, each with its path from there. ValueError where there are none, OSError."""
     from ..image import SUFFIXES
 
     inside = [(name, file) for name, file in storage.listed(address) if name.lower().endswith(SUFFIXES)]
@@ -167,13 +167,14 @@ def stored_images(address: str) -> Iterator[Item]:
         raise ValueError(f"{storage.bare(address)}: no images there (looked for {' '.join(SUFFIXES)})")
     for name, file in inside:
         shown = storage.bare(storage.within(address, name))
-        yield Item(shown, Found(shown, "", file))
+        yield name, Found(shown, "", file)
 
 
 def elsewhere(image: Found) -> Found:
     """Return an image as a process finds it whose current folder is another."""
-    member = image.member and replace(image.member, archive=os.path.abspath(image.member.archive))
-    return image._replace(name=os.path.abspath(image.name), member=member)
+    if image.member is None:
+        return image._replace(name=os.path.abspath(image.name))
+    return image._replace(member=replace(image.member, archive=storage.absolute(image.member.archive)))
 
 
 class Answering:
