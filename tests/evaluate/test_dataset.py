@@ -9,6 +9,7 @@ import pytest
 
 from minivan.card import Card, Label
 from minivan.evaluate import UnknownClasses, indices, open_dataset
+from minivan.places import expand
 
 pytestmark = pytest.mark.loop
 
