@@ -13,6 +13,7 @@ import logging
 import os
 import pickle
 import signal
+import socket
 import traceback
 import warnings
 from collections.abc import Callable, Iterable, Iterator
@@ -27,6 +28,7 @@ Result = TypeVar("Result")
 
 TRIES = 3  # of an item whose process died
 STORE = 128 << 20  # bytes of shared memory that a cluster started here takes, beside two copies of the function
+PATIENCE = 10  # seconds in which a cluster's address has to answer
 AUTO, LOCAL = "auto", "local"
 RESULT, REFUSED, FAULT = "result", "refused", "fault"  # what a call gave: its result, a line for the user, a traceback
 
@@ -81,8 +83,11 @@ class Process:
         self.wrong = ""
         if version != __version__:
             self.wrong = f"a machine of the cluster has minivan {__version__}, and this one {version}: install the same"
-        else:
+            return
+        try:
             self.work = pickle.loads(importlib.import_module("ray").get(packed))
+        except Exception as error:  # which Ray would try again for ever
+            self.wrong = f"a process of the cluster cannot begin: {reason(error)}"
 
     def __call__(self, batch: dict[str, Any]) -> dict[str, list[bytes]]:
         """Call the function for each item of a batch, pickled under 'item'; so are what it returned or raised."""
@@ -129,6 +134,7 @@ def _connected(ray: Any, address: str, workers: int | None, store: int) -> Itera
     here = max(budget().threads, workers or 1)
     before = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
     try:
+        _answers(os.environ.get("RAY_ADDRESS", "") if address == AUTO else address)
         with _no_errors_of_c():
             if address != LOCAL:
                 try:
@@ -150,6 +156,14 @@ def _connected(ray: Any, address: str, workers: int | None, store: int) -> Itera
         yield
     finally:
         ray.shutdown()
+
+
+def _answers(address: str) -> None:
+    """Raise OSError where nothing listens at 'host:port': Ray itself would go on trying for minutes."""
+    host, _, port = address.rpartition("://")[2].rpartition(":")
+    if host and port.isdecimal():
+        with socket.create_connection((host.strip("[]"), int(port)), timeout=PATIENCE):
+            pass
 
 
 def _quiet(data: Any) -> None:
