@@ -1,0 +1,170 @@
+"""How many photos a second one and two processes of a Ray cluster answer, and what that costs beside the plain loop.
+
+    python benchmarks/cluster.py [--photos 1200] [--rounds 3] [--write]
+
+Photos of 500 x 375 pixels lie in WebDataset shards. The plain loop is `minivan.predict.Results` over the same shards in one
+process with one thread, which is what one process of the cluster has. All take turns, each in processes of its own. The speed
+of a cluster is counted from its first process's first shard on: what goes before it is shown apart, for it does not grow with
+the photos. Shown are medians of the rounds. `--write` puts the table, and what follows for a million photos on 100 cores, into
+docs/cluster.md.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import statistics
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from machine import machine
+from PIL import Image
+
+ROOT = Path(__file__).parents[1]
+sys.path[:0] = [str(ROOT)]
+
+from minivan import seeded  # noqa: E402
+from minivan.card import Card  # noqa: E402
+from minivan.checkpoint import Weights, write  # noqa: E402
+from minivan.variants import VARIANTS  # noqa: E402
+
+DOCUMENT = ROOT / "docs" / "cluster.md"
+BEGIN, END = "<!-- speed: benchmarks/cluster.py --write -->", "<!-- end of speed -->"
+SIZE = 500, 375  # ImageNet's photos have about so many pixels
+GRAIN = 8.0  # levels of noise, so that a file is as large as a photo's
+SHARDS = 12
+MILLION, CORES = 1_000_000, 100
+PLAIN, ONE, TWO = "plain loop, one thread", "cluster, one process", "cluster, two processes"
+
+# Each is a process: what it is to do comes as JSON in its argument, and what it measured goes out as JSON.
+PLAIN_LOOP = """
+import json, sys, time
+from pathlib import Path
+asked = json.loads(sys.argv[1])
+import minivan
+from minivan.predict import Results, find_images, make_ready
+model = minivan.load(asked["weights"] and Path(asked["weights"]), "fast")
+make_ready(model)
+def over(paths, output):
+    start = time.perf_counter()
+    with Results(model, find_images(paths), output) as results:
+        assert all(not hasattr(answer, "fault") for answer in results.answers(threads=1))
+        results.write()
+    return time.perf_counter() - start
+over(asked["shards"][:1], asked["output"] + "/warm.parquet")
+print(json.dumps({"seconds": over(asked["shards"], asked["output"] + "/all.parquet"), "before": 0.0}))
+"""
+CLUSTER = """
+import json, sys, time
+from pathlib import Path
+start = time.perf_counter()
+asked = json.loads(sys.argv[1])
+import minivan
+from minivan import cluster
+from minivan.predict.shard import Answering, find_shards
+work = Answering(minivan.load(asked["weights"] and Path(asked["weights"]), "fast"), asked["output"] + "/rows", threads=1)
+ends, starts = [], []
+def done(outcome):
+    assert outcome.images and not outcome.failed, outcome
+    ends.append(time.perf_counter())
+    starts.append(ends[-1] - outcome.seconds)
+cluster.run(work, find_shards(asked["shards"]), "local", asked["workers"], done)
+print(json.dumps({"seconds": max(ends) - min(starts), "before": min(starts) - start}))
+"""
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description="Photos a second on a Ray cluster of this machine, beside the plain loop.")
+    parser.add_argument("--photos", type=int, default=1200, help="of each run (default: 1200)")
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--write", action="store_true", help="put the results into docs/cluster.md")
+    args = parser.parse_args()
+    with tempfile.TemporaryDirectory() as folder:
+        shards, size = make_shards(Path(folder), args.photos)
+        photos = len(shards) * (args.photos // len(shards))
+        weights = Path(folder, "b0.safetensors")
+        config = VARIANTS["b0"]
+        write(Weights(config, seeded.tensors(config), Card("VAN-B0, 224 pixels")), weights)
+        networks = {"the bundled weights, 96 pixels": None, "VAN-B0, 224 pixels": str(weights)}
+        found = {name: measured(Path(folder), file, shards, args.rounds) for name, file in networks.items()}
+    lines = report(found, photos, size, args.rounds)
+    print("\n".join(lines))
+    if args.write:
+        before, _, rest = DOCUMENT.read_text(encoding="utf-8").partition(BEGIN)
+        DOCUMENT.write_text(before + "\n".join([BEGIN, "", *lines, "", END]) + rest.partition(END)[2], encoding="utf-8")
+
+
+def make_shards(folder: Path, photos: int) -> tuple[list[str], float]:
+    """Make photos of the examples, each a little otherwise, in shards; return those, and a photo's mean size in bytes."""
+    numbers = np.random.default_rng(0)
+    sources = [
+        Image.open(ROOT / "examples" / f"{name}.jpg").convert("RGB").resize(SIZE) for name in ("cat", "coffee", "rocket")
+    ]
+    loose = folder / "photos"
+    loose.mkdir()
+    for i in range(SHARDS * (photos // SHARDS)):
+        pixels = np.asarray(sources[i % len(sources)], np.float32)
+        noisy = (pixels + numbers.normal(0, GRAIN, pixels.shape)).clip(0, 255).astype(np.uint8)
+        Image.fromarray(noisy).save(loose / f"{i:06}.jpg", quality=90)
+    size = statistics.mean(path.stat().st_size for path in loose.iterdir())
+    script = [sys.executable, str(ROOT / "examples" / "cluster" / "make_shards.py"), str(loose), str(folder / "shards")]
+    subprocess.run([*script, "--photos", str(photos // SHARDS)], check=True, stdout=subprocess.DEVNULL)
+    return sorted(str(path) for path in (folder / "shards").iterdir()), size
+
+
+def measured(folder: Path, weights: str | None, shards: list[str], rounds: int) -> dict[str, list[dict[str, float]]]:
+    """Run the plain loop and both clusters in turns; return what each said."""
+    found: dict[str, list[dict[str, float]]] = {PLAIN: [], ONE: [], TWO: []}
+    for _ in range(rounds):
+        for name, workers in ((PLAIN, 0), (ONE, 1), (TWO, 2)):
+            with tempfile.TemporaryDirectory(dir=folder) as output:
+                asked = {"weights": weights, "shards": shards, "output": output, "workers": workers}
+                env = {**os.environ, "NUMBA_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)}
+                line = [sys.executable, "-c", CLUSTER if workers else PLAIN_LOOP, json.dumps(asked)]
+                done = subprocess.run(line, env=env, capture_output=True, text=True)
+                if done.returncode:
+                    raise SystemExit(done.stderr)
+                found[name].append(json.loads(done.stdout))
+    return found
+
+
+def report(found: dict[str, dict[str, list[dict[str, float]]]], photos: int, size: float, rounds: int) -> list[str]:
+    """Return the table, and what a million photos cost at that speed."""
+    here: dict[str, Any] = machine("ray", "numpy", "numba")
+    load = os.getloadavg()[1]
+    lines = [
+        f"{photos:,} JPEG photos of {SIZE[0]} x {SIZE[1]} pixels, {size / 1e3:.0f} kB each, in {SHARDS} shards; medians of"
+        f" {rounds} rounds; {here['processor']}, {here['cores']} processors, load average {load:.1f}; ray {here.get('ray')}.",
+        "",
+        "| network | | photos a second | beside the plain loop | before the first shard |",
+        "|---|---|--:|--:|--:|",
+    ]
+    paper = [
+        "",
+        f"A million such photos on {CORES} such cores:",
+        "",
+        "| network | time | core hours | read in all | read a second |",
+        "|---|--:|--:|--:|--:|",
+    ]
+    for network, runs in found.items():
+        rates = {name: photos / statistics.median(run["seconds"] for run in each) for name, each in runs.items()}
+        before = {name: statistics.median(run["before"] for run in each) for name, each in runs.items()}
+        for name in (PLAIN, ONE, TWO):
+            beside = "" if name == PLAIN else f"{rates[name] / rates[PLAIN]:.2f}"
+            waits = "" if name == PLAIN else f"{before[name]:.0f} s"
+            lines.append(f"| {network} | {name} | {rates[name]:.0f} | {beside} | {waits} |")
+        core = rates[TWO] / 2
+        seconds = MILLION / (core * CORES) + before[TWO]
+        gigabytes, bandwidth = size * MILLION / 1e9, size * core * CORES / 1e6
+        hours = MILLION / core / 3600
+        paper.append(f"| {network} | {seconds / 60:.1f} min | {hours:.1f} | {gigabytes:.0f} GB | {bandwidth:,.0f} MB |")
+    return [*lines, *paper]
+
+
+if __name__ == "__main__":
+    main()
