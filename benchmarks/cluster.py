@@ -5,7 +5,8 @@
 Photos of 500 x 375 pixels lie in WebDataset shards. The plain loop is `minivan.predict.Results` over the same shards in one
 process with one thread, which is what one process of the cluster has. All take turns, each in processes of its own. The speed
 is counted from when each process has done its first shard, and loaded its kernels with it; what goes before the first shard is
-shown apart, for it does not grow with the photos. Shown are medians of the rounds. `--write` puts the table, and what follows for a million photos on 100 cores, into
+shown apart, for it does not grow with the photos.
+Shown are medians of the rounds. `--write` puts the table, and what follows for a million photos on 100 cores, into
 docs/cluster.md.
 """
 
