@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..errors import WrongCall
+from ..predict.storage import bare
 from .arguments import WRONG, advised, load_model, positive, reading, status, wrong_calls
 from .printing import complain, note, say
 
@@ -41,8 +42,8 @@ def check(args: argparse.Namespace) -> None:
 
     if not args.output:
         raise WrongCall("--cluster writes a file of rows for each shard: say into which folder with -o FOLDER")
-    if args.output.lower().endswith(FILES):
-        raise WrongCall(f"{args.output}: --cluster writes a Parquet file for each shard into a folder: -o FOLDER")
+    if args.output.lower().partition("?")[0].endswith(FILES):
+        raise WrongCall(f"{bare(args.output)}: --cluster writes a Parquet file for each shard into a folder: -o FOLDER")
     with wrong_calls():
         cluster.check()
         table.pyarrow()
@@ -70,7 +71,7 @@ def classify(args: argparse.Namespace) -> int:
 def evaluate(args: argparse.Namespace) -> tuple[Evaluation, list[str]]:
     """Evaluate on a cluster, `evaluate --cluster`; return what was found out, and what to know of the files that say so."""
     from ..evaluate import sharded
-    from ..predict.storage import bare, within
+    from ..predict.storage import within
 
     check(args)
     if args.against:

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from ..errors import printable, shortened
+from ..predict.storage import bare
 from .arguments import (
     RIGHT,
     add_activation,
@@ -74,7 +75,7 @@ def run(args: argparse.Namespace) -> int:
     else:
         print_text(found)
         if args.output:
-            say(f"\nwritten to {args.output}")
+            say(f"\nwritten to {bare(args.output)}")
     return status(len(found.faults), len(found.paths)) if found.faults else RIGHT
 
 
