@@ -53,8 +53,7 @@ def run(
     ray, packed, results = _library(), pickle.dumps(work), list[Result]()
     if not wanted:
         return results
-    with _silence(), _connected(ray, address, workers, STORE + 2 * len(packed)), warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # of what later versions drop: pyproject.toml says which are used
+    with _silence(), _connected(ray, address, workers, STORE + 2 * len(packed)):
         data = importlib.import_module("ray.data")
         _quiet(data)
         number = workers or max(1, int(ray.cluster_resources().get("CPU", 1)))
@@ -112,7 +111,6 @@ def check() -> None:
 def _library() -> Any:
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # Ray reads these when it is imported
     os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")
-    os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
     try:
         importlib.import_module("ray.data")
         return importlib.import_module("ray")
@@ -122,6 +120,14 @@ def _library() -> Any:
         raise ValueError("a cluster needs the package ray: pip install '.[ray]' from a clone of minivan") from None
     except Exception as error:  # as one that was built for another version of something
         raise ValueError(f"Ray cannot be imported: {reason(error)}") from None
+
+
+@contextlib.contextmanager
+def _silence() -> Iterator[None]:
+    """Keep what Ray's threads print out of standard output, which belongs to answers, and its warnings of later versions."""
+    with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):
+        warnings.simplefilter("ignore")  # pyproject.toml says which versions are used
+        yield
 
 
 @contextlib.contextmanager
@@ -175,13 +181,6 @@ def _quiet(data: Any) -> None:
     for handler in logging.getLogger("ray.data").handlers:
         if not getattr(handler, "baseFilename", None) and "File" not in type(handler).__name__:
             handler.setLevel(logging.CRITICAL + 1)
-
-
-@contextlib.contextmanager
-def _silence() -> Iterator[None]:
-    """Keep what Ray's threads print out of standard output, which belongs to answers."""
-    with contextlib.redirect_stdout(io.StringIO()):
-        yield
 
 
 @contextlib.contextmanager

@@ -118,7 +118,7 @@ def find_shards(
             found.append(Shard(f"{storage.bare(loose[0])}, part {number}", items=tuple(group)))
         loose.clear()
 
-    for path in dict.fromkeys(part for given in paths for source in expand(os.fspath(given)) for part in matching(source)):
+    for path in dict.fromkeys(part for given in paths for source in _expanded(os.fspath(given)) for part in matching(source)):
         if path.lower().partition("?")[0].endswith(".tar") and (storage.is_address(path) or os.path.isfile(path)):
             cut()
             found.append(Shard(storage.bare(path), storage.absolute(path)))
@@ -126,6 +126,10 @@ def find_shards(
             loose.append(path)
     cut()
     return found
+
+
+def _expanded(path: str) -> list[str]:
+    return [path] if os.path.lexists(path) else expand(path)
 
 
 def matching(source: str) -> list[str]:
@@ -227,13 +231,13 @@ class Answering:
 def fill(folder: storage.Folder, shard: Shard, said: Mapping[str, Any], write: Write) -> Outcome:
     """Have `write` write a shard's rows into its file of a folder, with all that `said` says, and return what became of it.
 
-    It is called neither where they are there already, nor where the shard changed nothing since; a shard of which no image
-    could be used is tried again. Raises what `write` does, and OSError.
+    It is not called where they are there already, made by the same and of the same images; a shard of which no image could be
+    used is tried again. Raises what `write` does, and OSError.
     """
     start = time.perf_counter()
     wanted = plain({**said, "shard": shard.name, "stamp": shard.stamp()})
     before = read(folder, shard.file)
-    if before and before.said.items() >= wanted.items() and len(before.faults) < before.images:
+    if before and before.said.items() >= wanted.items() and not 0 < before.images == len(before.faults):
         return _outcome(shard, before, True, start)
     with folder.replacing(shard.file) as file:
         write(file, wanted)

@@ -68,6 +68,13 @@ def test_what_is_wrong_with_a_shard_is_said_and_its_images_count_as_none(model, 
         judged(model, ["000.tar", "002.tar"])
     there, _ = judged(model, ["000.tar", "002.tar"], skip_unknown=True)
     assert whole(there) == whole(evaluate(model, ["000.tar", "002.tar"], skip_unknown=True)) and there.skipped == {"owl": 2}
+    (here / "owls").mkdir()
+    tars.shards(here / "owls", 1, labels=["owl"])
+    for _ in range(2):
+        there, outcomes = judged(model, ["000.tar", "owls/000.tar"], skip_unknown=True)
+        assert whole(there) == whole(evaluate(model, ["000.tar", "owls/000.tar"], skip_unknown=True))
+        assert there.skipped == {"owl": 4}
+    assert all(each.kept for each in outcomes)
     lost = run.Run([], ["000.tar"])
     with pytest.raises(ValueError, match=r"^it: no image could be judged: '000\.tar': it ended each process"):
         sharded.gathered(model, "it", sharded.Judging(model, "rows").folder, lost, (), 1.0)

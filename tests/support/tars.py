@@ -30,7 +30,7 @@ def photo(numbers, side=40):
     return held.getvalue()
 
 
-def shards(folder, count=3, photos=4, side=40):
+def shards(folder, count=3, photos=4, side=40, labels=("cup", "n2", "2")):
     """Write so many shards, 000.png beside 000.cls; the second photo of the second is none. Return their paths."""
     numbers, paths = np.random.default_rng(0), []
     for shard in range(count):
@@ -38,7 +38,7 @@ def shards(folder, count=3, photos=4, side=40):
         with tarfile.open(paths[-1], "w") as tar:
             for i in range(photos):
                 held = NO_IMAGE if (shard, i) == (1, 1) else photo(numbers, side)
-                for name, data in ((f"{i:03}.png", held), (f"{i:03}.cls", ("cup", "n2", "2")[i % 3].encode())):
+                for name, data in ((f"{i:03}.png", held), (f"{i:03}.cls", labels[i % len(labels)].encode())):
                     info = tarfile.TarInfo(name)
                     info.size = len(data)
                     tar.addfile(info, io.BytesIO(data))
