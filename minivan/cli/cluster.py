@@ -44,6 +44,8 @@ def check(args: argparse.Namespace) -> None:
         raise WrongCall("--cluster writes a file of rows for each shard: say into which folder with -o FOLDER")
     if args.output.lower().partition("?")[0].endswith(FILES):
         raise WrongCall(f"{bare(args.output)}: --cluster writes a Parquet file for each shard into a folder: -o FOLDER")
+    if args.engine == "auto":
+        args.engine = "fast"  # one choice for all machines, whatever each has compiled
     with wrong_calls():
         cluster.check()
         table.pyarrow()
