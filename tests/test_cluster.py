@@ -23,10 +23,9 @@ LONGEST = 240  # seconds that a run may take
 
 @pytest.fixture(scope="module")
 def here(tmp_path_factory):
-    """Shards whose photos take a while to decode, one of them cut off; and weights."""
+    """Shards whose photos take a while to decode, one of them damaged; and weights."""
     folder = tmp_path_factory.mktemp("cluster")
-    last = tars.shards(folder, SHARDS, PHOTOS, side=400)[-1]
-    last.write_bytes(last.read_bytes()[:5000])
+    tars.spoil(tars.shards(folder, SHARDS, PHOTOS, side=400)[-1])
     tars.weights(folder / "tiny.safetensors")
     return folder
 

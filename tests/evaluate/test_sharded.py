@@ -60,7 +60,7 @@ def test_shards_and_cut_folders_add_up_to_the_whole(model, here):
 
 def test_what_is_wrong_with_a_shard_is_said_and_its_images_count_as_none(model, here):
     data = (here / "002.tar").read_bytes()
-    (here / "002.tar").write_bytes(data[:2000])
+    tars.spoil(here / "002.tar")
     there, _ = judged(model, ["000.tar", "001.tar", "002.tar", "gone.tar"])
     assert there.top1.of == 7 and [there.paths[place] for place in there.faults] == ["001.tar/001.png", "002.tar", "gone.tar"]
     (here / "002.tar").write_bytes(data.replace(b"cup", b"owl"))

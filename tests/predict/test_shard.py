@@ -23,11 +23,10 @@ def model(tmp_path_factory):
 
 @pytest.fixture
 def here(tmp_path, monkeypatch):
-    """Three shards, the last of which is cut off, and a folder of five photos; the current folder is theirs."""
+    """Three shards, the last of which is damaged, and a folder of five photos; the current folder is theirs."""
     monkeypatch.chdir(tmp_path)
     (tmp_path / "tars").mkdir()
-    last = tars.shards(tmp_path / "tars")[-1]
-    last.write_bytes(last.read_bytes()[:2000])
+    tars.spoil(tars.shards(tmp_path / "tars")[-1])
     (tmp_path / "photos" / "b").mkdir(parents=True)
     for i in range(5):
         (tmp_path / "photos" / "b"[: i % 2] / f"{i}.png").write_bytes(tars.photo(np.random.default_rng(i)))

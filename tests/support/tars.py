@@ -30,6 +30,11 @@ def photo(numbers, side=40):
     return held.getvalue()
 
 
+def spoil(path):
+    """Damage the first bytes of a tar file: nothing in it can be found."""
+    path.write_bytes(b"\xff" * 512 + path.read_bytes()[512:])
+
+
 def shards(folder, count=3, photos=4, side=40, labels=("cup", "n2", "2")):
     """Write so many shards, 000.png beside 000.cls; the second photo of the second is none. Return their paths."""
     numbers, paths = np.random.default_rng(0), []
