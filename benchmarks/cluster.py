@@ -5,7 +5,9 @@
 Photos of 500 x 375 pixels lie in WebDataset shards. The plain loop is `minivan.predict.Results` over the same shards in one
 process with one thread, which is what one process of the cluster has. All take turns, each in processes of its own. The speed
 is counted from when each process has done its first shard, and loaded its kernels with it; what goes before the first shard is
-shown apart, for it does not grow with the photos.
+shown apart, for it does not grow with the photos. Beside the photos a second stand the milliseconds that all threads of a
+process compute for a photo: on a cluster each process has one core, on a machine with idle ones its decoder has another, and
+where others compute too, fewer photos a second say little.
 Shown are medians of the rounds. `--write` puts the table, and what follows for a million photos on 100 cores, into
 docs/cluster.md.
 """
@@ -59,17 +61,20 @@ def over(paths, output):
         results.write()
     return time.perf_counter() - start
 over(asked["shards"][:1], asked["output"] + "/warm.parquet")
+start_cpu = time.process_time()
 seconds = over(asked["shards"][1:], asked["output"] + "/all.parquet")
+core = time.process_time() - start_cpu
 photos = [image.source() for image in find_images(asked["shards"][:2])]
-start = time.perf_counter()
+start = time.process_time()
 inputs = [minivan.image.prepare(io.BytesIO(photo), model.card.preprocessing) for photo in photos]
-decoding = (time.perf_counter() - start) / len(photos)
-start = time.perf_counter()
+decoding = (time.process_time() - start) / len(photos)
+start = time.process_time()
 for i in range(0, len(inputs), 8):
     model(np.stack(inputs[i : i + 8]))
-network = (time.perf_counter() - start) / len(photos)
+network = (time.process_time() - start) / len(photos)
 print(json.dumps({
-    "shards": len(asked["shards"]) - 1, "seconds": seconds, "before": 0.0, "decoding": decoding, "network": network}))
+    "shards": len(asked["shards"]) - 1, "seconds": seconds, "core": core, "before": 0.0,
+    "decoding": decoding, "network": network}))
 """
 CLUSTER = """
 import json, sys, time
@@ -78,16 +83,23 @@ start = time.perf_counter()
 asked = json.loads(sys.argv[1])
 import minivan
 from minivan import cluster
-from minivan.predict.shard import Answering, find_shards
-work = Answering(minivan.load(asked["weights"] and Path(asked["weights"]), "fast"), asked["output"] + "/rows", threads=1)
-ends, starts = [], []
-def done(outcome):
+from minivan.predict.shard import find_shards
+from timed_shard import Timed
+work = Timed(minivan.load(asked["weights"] and Path(asked["weights"]), "fast"), asked["output"] + "/rows", threads=1)
+ends, starts, cores, begun = [], [], [], set()
+def done(answered):
+    outcome, core, process = answered
+    if process in begun:
+        cores.append(core)
+    begun.add(process)
     assert outcome.images and not outcome.failed, outcome
     ends.append(time.perf_counter())
     starts.append(ends[-1] - outcome.seconds)
 cluster.run(work, find_shards(asked["shards"]), "local", asked["workers"], done)
 ready = ends[asked["workers"] - 1]
-print(json.dumps({"shards": len(ends) - asked["workers"], "seconds": ends[-1] - ready, "before": min(starts) - start}))
+print(json.dumps({
+    "shards": len(ends) - asked["workers"], "seconds": ends[-1] - ready,
+    "core": sum(cores) / len(cores) * (len(ends) - asked["workers"]), "before": min(starts) - start}))
 """
 
 
@@ -137,7 +149,7 @@ def measured(folder: Path, weights: str | None, shards: list[str], rounds: int) 
         for name, workers in ((PLAIN, 0), (ONE, 1), (TWO, 2)):
             with tempfile.TemporaryDirectory(dir=folder) as output:
                 asked = {"weights": weights, "shards": shards, "output": output, "workers": workers}
-                env = {**os.environ, "NUMBA_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)}
+                env = {**os.environ, "NUMBA_NUM_THREADS": "1", "PYTHONPATH": f"{ROOT}{os.pathsep}{ROOT / 'benchmarks'}"}
                 line = [sys.executable, "-c", CLUSTER if workers else PLAIN_LOOP, json.dumps(asked)]
                 done = subprocess.run(line, env=env, capture_output=True, text=True)
                 if done.returncode:
@@ -154,8 +166,8 @@ def report(found: dict[str, dict[str, list[dict[str, float]]]], photos: int, siz
         f"{photos:,} JPEG photos of {SIZE[0]} x {SIZE[1]} pixels, {size / 1e3:.0f} kB each, in {SHARDS} shards; medians of"
         f" {rounds} rounds; {here['processor']}, {here['cores']} processors, load average {load:.1f}; ray {here.get('ray')}.",
         "",
-        "| network | | photos a second | beside the plain loop | before the first shard |",
-        "|---|---|--:|--:|--:|",
+        "| network | | photos a second | computed for a photo | beside the plain loop | before the first shard |",
+        "|---|---|--:|--:|--:|--:|",
     ]
     paper = [
         "",
@@ -167,15 +179,15 @@ def report(found: dict[str, dict[str, list[dict[str, float]]]], photos: int, siz
     for network, runs in found.items():
         each = photos / SHARDS
         rates = {name: statistics.median(each * run["shards"] / run["seconds"] for run in of) for name, of in runs.items()}
+        core = {name: statistics.median(run["core"] / run["shards"] / each for run in of) for name, of in runs.items()}
         before = {name: statistics.median(run["before"] for run in of) for name, of in runs.items()}
         for name in (PLAIN, ONE, TWO):
-            beside = "" if name == PLAIN else f"{rates[name] / rates[PLAIN]:.2f}"
+            beside = "" if name == PLAIN else f"{core[name] / core[PLAIN]:.2f} times"
             waits = "" if name == PLAIN else f"{before[name]:.0f} s"
-            lines.append(f"| {network} | {name} | {rates[name]:.0f} | {beside} | {waits} |")
-        core = rates[TWO] / 2
-        seconds = MILLION / (core * CORES) + before[TWO]
-        gigabytes, bandwidth = size * MILLION / 1e9, size * core * CORES / 1e6
-        hours = MILLION / core / 3600
+            lines.append(f"| {network} | {name} | {rates[name]:.0f} | {1e3 * core[name]:.1f} ms | {beside} | {waits} |")
+        seconds = MILLION * core[TWO] / CORES + before[TWO]
+        gigabytes, bandwidth = size * MILLION / 1e9, size * CORES / core[TWO] / 1e6
+        hours = MILLION * core[TWO] / 3600
         parts = [statistics.median(1e3 * run[part] for run in runs[PLAIN]) for part in ("decoding", "network")]
         costs = f"{seconds / 60:.1f} min | {hours:.1f} | {gigabytes:.0f} GB | {bandwidth:,.0f} MB"
         paper.append(f"| {network} | {costs} | {parts[0]:.1f} ms | {parts[1]:.1f} ms |")
