@@ -13,7 +13,7 @@ from minivan.predict.shard import Answering, Outcome, Shard  # noqa: E402
 
 
 class Timed:
-    """`Answering` that also says how long it computed, and in which process. It is in a module that the processes of a cluster can import."""
+    """`Answering` that also says how long it computed, and in which process; in a module that a cluster's processes import."""
 
     def __init__(self, *args: object, **kwargs: object) -> None:
         self.work = Answering(*args, **kwargs)
