@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 from collections.abc import Iterator
 
+from ..errors import WrongCall
 from .arguments import RIGHT
 from .printing import say_as_it_is
 
@@ -69,7 +70,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    import shtab
+    try:
+        import shtab
+    except ImportError:
+        raise WrongCall("completion needs the package shtab: pip install '.[completion]' from a clone of minivan") from None
 
     from . import COMMANDS, parser
 

@@ -70,3 +70,10 @@ def test_the_scripts_of_other_shells_know_every_command(shell, known, run):
 def test_a_shell_that_is_not_known_is_a_wrong_call(run):
     status, out, err = run("completion", "fish")
     assert (status, out, err.count("\n")) == (2, "", 1) and "choose from" in err
+
+
+def test_without_its_package_completion_says_how_to_get_it(run, monkeypatch):
+    monkeypatch.setitem(sys.modules, "shtab", None)
+    assert run("completion", "bash") == (
+        2, "", "minivan: completion needs the package shtab: pip install '.[completion]' from a clone of minivan\n",
+    )  # fmt: skip

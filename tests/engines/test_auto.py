@@ -15,7 +15,7 @@ from support.networks import images, random_tensors
 from tolerances import LOGITS
 
 from minivan import compiling, kernel_survey, space
-from minivan.engines import EXACT, auto
+from minivan.engines import EXACT, Engine, auto
 from minivan.engines.auto import COMPILE, FAST, LOAD, NUMPY, Choice, EngineWarning
 from minivan.errors import NoCompiler
 from minivan.explain import maps, photo_attention
@@ -194,6 +194,7 @@ def test_all_images_of_a_call_have_one_engine_that_each_answer_names(machine, te
     monkeypatch.setattr(
         Choice, "of", lambda self, config, count, *size: (asked.append(count), of(self, config, count, *size))[1]
     )
+    monkeypatch.setattr("minivan.engines.FAST", Engine("fast", ops=EXACT.ops, compile=auto.NumpyPlan))
     model, found = VAN(SMALL, tensors, "auto"), find_images(PHOTOS)
     make_ready(model)
     assert [answer.engine for answer in answers(model, found, 1)] == ["numpy"] * 2 and asked == [2]
