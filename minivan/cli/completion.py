@@ -26,7 +26,7 @@ NAMES = [
     "small",
     "base",
     "large",
-]  # as in minivan.variants, which costs NumPy
+]  # minivan.variants' own, which cost NumPy
 LISTED = "minivan weights list --names 2>/dev/null"  # asked when it is completed: what is fetched later is there, too
 
 FILES = {"bash": "_shtab_compgen_files", "zsh": "_files", "tcsh": "f"}  # kinds of words, as each shell completes them
