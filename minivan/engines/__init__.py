@@ -20,7 +20,7 @@ An engine is a value; a model takes it in the place of a name. This one counts t
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import cast
+from typing import Any, cast
 
 import numpy as np
 import numpy.typing as npt
@@ -39,17 +39,15 @@ def _compile_fast(config: Config, tensors: Mapping[str, npt.NDArray[np.float32]]
 
 
 def _plan_numpy(config: Config, tensors: Mapping[str, npt.NDArray[np.float32]]) -> Plan:
-    from .auto import NumpyPlan
-
-    return NumpyPlan(config, tensors)
+    plan: Plan = _AUTO.NumpyPlan(config, tensors)
+    return plan
 
 
 def _choose(config: Config, images: int | None, height: int, width: int) -> Engine:
-    from .auto import choice
-
-    return FAST if choice.of(config, images, height, width) == "fast" else _WHOLE_NUMPY
+    return FAST if _AUTO.choice.of(config, images, height, width) == "fast" else _WHOLE_NUMPY
 
 
+_AUTO: Any = Deferred("minivan.engines.auto")
 _EXACT_OPS = cast(Operators, Deferred("minivan.ops"))
 _EXACT_GRAD = cast(Derivatives, Deferred("minivan.grad"))
 

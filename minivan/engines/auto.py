@@ -17,6 +17,7 @@ import sys
 import threading
 import warnings
 from collections.abc import Mapping
+from sys import is_finalizing
 
 import numpy as np
 import numpy.typing as npt
@@ -64,6 +65,8 @@ class Choice:
 
         Where it is 'fast', that is loaded, or compiled, by then.
         """
+        if is_finalizing():  # nothing can be loaded any more, and `numpy` is there
+            return "numpy"
         if _loaded():
             return "fast"
         work = (MANY if images is None else images) * multiply_adds(config, height, width)
