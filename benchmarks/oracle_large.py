@@ -135,7 +135,7 @@ def said(found: dict[str, Cost], variant: str, size: int, here: str, bytes_writt
     lines = [
         f"Measured by `python benchmarks/oracle_large.py --write`: {variant} at {size} pixels, whose trace has",
         f"{bytes_written / 1e9:.2f} GB, on {here}. Reading trace and port takes",
-        f"{reading.seconds:.1f} s, of which a processor works {reading.processor:.1f} s. In brackets: the same in forward passes.",
+        f"{reading.seconds:.1f} s, a processor's part {reading.processor:.1f} s. In brackets: the same in forward passes.",
         "", "| | seconds | seconds of all processors | resident memory, MB |", "|---|--:|--:|--:|",
     ]  # fmt: skip
     names = {"forward": "a forward pass of `exact`, loaded", "record": "`record`", "compare": "`compare`"}
