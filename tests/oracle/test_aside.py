@@ -49,6 +49,7 @@ def test_weights_are_not_in_memory_while_the_network_runs(all_put_aside):
     whole = sum(tensor.nbytes for tensor in model.tensors.values())
     with Spool() as spool:
         lean = aside.put_aside(model, spool)
+        assert not isinstance(lean.tensors, dict)  # or all of them were read before they are counted
         expected = model(x).tobytes()
         with tracing() as memory:
             assert lean(x).tobytes() == expected
