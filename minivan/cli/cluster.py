@@ -38,14 +38,15 @@ def add_cluster(parser: argparse.ArgumentParser) -> None:
 def check(args: argparse.Namespace) -> None:
     """Raise WrongCall where a command cannot run on a cluster as it was called, or there is no Ray here."""
     from .. import cluster
+    from ..engines import FAST, find
     from ..predict import table
 
     if not args.output:
         raise WrongCall("--cluster writes a file of rows for each shard: say into which folder with -o FOLDER")
     if args.output.lower().partition("?")[0].endswith(FILES):
         raise WrongCall(f"{bare(args.output)}: --cluster writes a Parquet file for each shard into a folder: -o FOLDER")
-    if args.engine == "auto":
-        args.engine = "fast"  # one choice for all machines, whatever each has compiled
+    if find(args.engine).choose is not None:
+        args.engine = FAST.name  # one choice for all machines, whatever each has compiled
     with wrong_calls():
         cluster.check()
         table.pyarrow()
