@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from ..errors import WrongCall
 from ..predict.storage import bare
 from .arguments import WRONG, advised, load_model, positive, reading, status, wrong_calls
-from .printing import complain, note, say
+from .printing import complain, note, say_written
 
 if TYPE_CHECKING:
     from ..evaluate import Evaluation
@@ -66,7 +66,7 @@ def classify(args: argparse.Namespace) -> int:
     tell(done, work.folder)
     before = f", {done.kept:,} of them from the run before" if done.kept else ""
     images = f"{done.images:,} images in {len(done.outcomes):,} shards{before}"
-    say(f"{work.folder}: {images}, {done.failed:,} without an answer")
+    say_written(f"{work.folder}: {images}, {done.failed:,} without an answer")
     return WRONG if not done.images else status(done.failed, done.images + len(done.lost))
 
 
