@@ -43,7 +43,7 @@ NUMBERS, PARTED = 12, 5  # columns of the numbers in such a row, and what parts 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("dataset", nargs="+", metavar="DATASET", help=DATASET)
     add_weights(parser)
-    add_engine(parser, "fast")
+    add_engine(parser)
     parser.add_argument("--against", metavar="OTHER", help=AGAINST)
     parser.add_argument("--skip-unknown", action="store_true", help="leave out images of classes that the weights lack")
     kept = "a folder for the results; the same command goes on there where it was interrupted"
