@@ -35,6 +35,11 @@ def add_cluster(parser: argparse.ArgumentParser) -> None:
     group.add_argument("--images-per-shard", type=positive, default=1000, metavar="N", help=cut)
 
 
+def names_file(output: str) -> bool:
+    """Tell whether what was to be a folder has the ending of a file."""
+    return output.lower().partition("?")[0].endswith(FILES)
+
+
 def check(args: argparse.Namespace) -> None:
     """Raise WrongCall where a command cannot run on a cluster as it was called, or there is no Ray here."""
     from .. import cluster
@@ -42,7 +47,7 @@ def check(args: argparse.Namespace) -> None:
 
     if not args.output:
         raise WrongCall("--cluster writes a file of rows for each shard: say into which folder with -o FOLDER")
-    if args.output.lower().partition("?")[0].endswith(FILES):
+    if names_file(args.output):
         raise WrongCall(f"{bare(args.output)}: --cluster writes a Parquet file for each shard into a folder: -o FOLDER")
     if args.engine == "auto":
         args.engine = "fast"  # one choice for all machines, whatever each has compiled

@@ -305,3 +305,9 @@ def test_auto_is_the_engine_and_weighs_the_images_unless_a_journal_may_be_gone_o
     call = ("evaluate", made[0] / "photos", "--weights", made[0] / "six.safetensors", "--json")
     assert json.loads(run(*call)[1])["engine"] == json.loads(run(*call, "-o", tmp_path)[1])["engine"] == "numpy"
     assert weighed == [IMAGES, None]
+
+
+def test_a_file_s_name_is_no_folder_s(command, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert command("-o", "x.csv") == (2, "", "minivan: x.csv: evaluate writes its files into a folder: -o FOLDER\n")
+    assert not any(tmp_path.iterdir())
