@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from ..errors import WrongCall
 from ..predict.storage import bare
 from .arguments import WRONG, advised, load_model, positive, reading, status, wrong_calls
-from .printing import complain, note, say
+from .printing import complain, note, say_written
 
 if TYPE_CHECKING:
     from ..evaluate import Evaluation
@@ -35,6 +35,11 @@ def add_cluster(parser: argparse.ArgumentParser) -> None:
     group.add_argument("--images-per-shard", type=positive, default=1000, metavar="N", help=cut)
 
 
+def names_file(output: str) -> bool:
+    """Tell whether what was to be a folder has the ending of a file."""
+    return output.lower().partition("?")[0].endswith(FILES)
+
+
 def check(args: argparse.Namespace) -> None:
     """Raise WrongCall where a command cannot run on a cluster as it was called, or there is no Ray here."""
     from .. import cluster
@@ -43,7 +48,7 @@ def check(args: argparse.Namespace) -> None:
 
     if not args.output:
         raise WrongCall("--cluster writes a file of rows for each shard: say into which folder with -o FOLDER")
-    if args.output.lower().partition("?")[0].endswith(FILES):
+    if names_file(args.output):
         raise WrongCall(f"{bare(args.output)}: --cluster writes a Parquet file for each shard into a folder: -o FOLDER")
     if find(args.engine).choose is not None:
         args.engine = FAST.name  # one choice for all machines, whatever each has compiled
@@ -67,7 +72,7 @@ def classify(args: argparse.Namespace) -> int:
     tell(done, work.folder)
     before = f", {done.kept:,} of them from the run before" if done.kept else ""
     images = f"{done.images:,} images in {len(done.outcomes):,} shards{before}"
-    say(f"{work.folder}: {images}, {done.failed:,} without an answer")
+    say_written(f"{work.folder}: {images}, {done.failed:,} without an answer")
     return WRONG if not done.images else status(done.failed, done.images + len(done.lost))
 
 

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import argparse
+import os
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, TypeAlias
 
-from ..errors import printable, shortened
+from ..errors import WrongCall, printable, shortened
 from ..predict.storage import bare
 from .arguments import (
     RIGHT,
@@ -23,7 +24,7 @@ from .arguments import (
     wrong_calls,
 )
 from .classify import progress
-from .cluster import add_cluster
+from .cluster import add_cluster, names_file
 from .printing import columns, complain, console, note, note_all, say_json, say_rows, say_written, utf8
 
 if TYPE_CHECKING:
@@ -43,7 +44,7 @@ NUMBERS, PARTED = 12, 5  # columns of the numbers in such a row, and what parts 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("dataset", nargs="+", metavar="DATASET", help=DATASET)
     add_weights(parser)
-    add_engine(parser, "fast")
+    add_engine(parser)
     parser.add_argument("--against", metavar="OTHER", help=AGAINST)
     parser.add_argument("--skip-unknown", action="store_true", help="leave out images of classes that the weights lack")
     kept = "a folder for the results; the same command goes on there where it was interrupted"
@@ -82,6 +83,8 @@ def evaluate_here(args: argparse.Namespace) -> tuple[Evaluation, list[str]]:
     """Evaluate in this process; return what was found out, and what to know of the files that say so."""
     from ..evaluate import evaluate, open_dataset, write
 
+    if args.output and names_file(args.output) and not os.path.isdir(args.output):
+        raise WrongCall(f"{args.output}: evaluate writes its files into a folder: -o FOLDER")
     model = load_model(args)
     with wrong_calls():
         dataset = open_dataset(args.dataset)

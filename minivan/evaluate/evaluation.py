@@ -62,7 +62,8 @@ def evaluate(
     labelled = dataset if isinstance(dataset, Dataset) else open_dataset(dataset)
     meant = indices((example.label for example in labelled.examples), model.card, model.config.classes, skip_unknown)
     kept = [example for example in labelled.examples if example.label in meant or not example.label]
-    model = model.settled()  # as many: whoever goes on after an interruption goes on with the same engine
+    # As many where there is a journal: whoever goes on after an interruption goes on with the same engine.
+    model = model.settled(len(kept) if journal is None else None)
     other = None if against is None else rival(against, model)
     work = Work(model, kept, np.array([meant.get(example.label, -1) for example in kept], np.int64), other, how or Reading())
     if other is not None:

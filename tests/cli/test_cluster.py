@@ -2,6 +2,7 @@
 
 import sys
 
+import numpy as np
 import pytest
 from support import tars
 
@@ -30,3 +31,13 @@ def test_what_cannot_run_on_a_cluster_is_one_line(run, tmp_path, monkeypatch, co
     (photos / "n1").mkdir()
     (photos / "n1" / "a.png").write_bytes(tars.NO_IMAGE)
     assert run(command, photos, "--cluster", "auto", "-o", folder, *weights) == (2, "", f"minivan: {GET}\n")
+
+
+def test_quiet_leaves_out_where_the_rows_are(run, tmp_path, monkeypatch):
+    monkeypatch.setattr("minivan.cluster.check", lambda: None)
+    monkeypatch.setattr("minivan.cluster.run", lambda work, shards, address, workers, done: [work(shard) for shard in shards])
+    (tmp_path / "a.png").write_bytes(tars.photo(np.random.default_rng(0)))
+    weights = ["--weights", tars.weights(tmp_path / "tiny.safetensors"), "--engine", "numpy"]
+    told = run("classify", tmp_path / "a.png", "--cluster", "auto", "-o", tmp_path / "rows", *weights)
+    assert told[:2] == (0, f"{tmp_path / 'rows'}: 1 images in 1 shards, 0 without an answer\n")
+    assert run("-q", "classify", tmp_path / "a.png", "--cluster", "auto", "-o", tmp_path / "quiet", *weights) == (0, "", "")
