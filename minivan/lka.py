@@ -8,6 +8,7 @@ function says so: the paper's formulas leave them out.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TypeAlias
 
 import numpy as np
@@ -19,7 +20,10 @@ Mask: TypeAlias = npt.NDArray[np.bool_]
 
 
 def local_side(d: int) -> int:
-    """Return the side of the first, undilated kernel: 2d - 1, wide enough to leave no gap between dilated taps."""
+    """Return the side of the first, undilated kernel: 2d - 1, the paper's choice, with which neighbouring squares overlap.
+
+    Squares d wide would already leave no gap between the dilated taps: `tiling_weights` counts them.
+    """
     return 2 * d - 1
 
 
@@ -59,6 +63,15 @@ def spatial_weights(K: int, d: int) -> int:
     return dilated_side(K, d) ** 2 + local_side(d) ** 2
 
 
+def tiling_weights(K: int, d: int) -> int:
+    """Return the weights per channel were the near kernel d wide, not 2d - 1: ceil(K/d)^2 + d^2.
+
+    Its squares then lie side by side, and each of the (d ceil(K/d))^2 places has one way to the output. No network of the
+    paper is built so: it shows what the choice of 2d - 1 decides.
+    """
+    return dilated_side(K, d) ** 2 + d**2
+
+
 def multiply_adds(parameters: int, height: int, width: int) -> int:
     """Return the multiply-adds of a convolution that keeps the map's size: each weight works once per position.
 
@@ -74,6 +87,15 @@ def self_attention_multiply_adds(C: int, positions: int) -> int:
     every value weighted: 4 N C^2 + 2 N^2 C. Softmax is not counted.
     """
     return 4 * _positive("positions", positions) * _positive("C", C) ** 2 + 2 * positions**2 * C
+
+
+def lka_attention_multiply_adds(C: int, K: int, d: int, positions: int) -> int:
+    """Return the multiply-adds of VAN's whole attention, to be set beside a layer of self-attention.
+
+    LKA and the two pointwise layers around it, `proj_1` and `proj_2`, as self-attention is charged its own projections:
+    N (P(K, d) + 2 C^2).
+    """
+    return _positive("positions", positions) * (lka_parameters(C, K, d) + 2 * C * C)
 
 
 def smooth_spatial_weights(K: float, d: float) -> float:
@@ -104,13 +126,14 @@ def continuous_best_dilation(K: float) -> float:
     return low
 
 
-def best_dilation(K: int) -> int:
+def best_dilation(K: int, weights: Callable[[int, int], int] = spatial_weights) -> int:
     """Return the whole d with the fewest weights for side K, the smallest such d where two tie.
 
-    The ceiling makes the true cost a staircase, so every d from 1 to K is tried rather than the root rounded.
+    The ceiling makes the true cost a staircase, so every d from 1 to K is tried rather than the root rounded. `weights` is
+    the rule: `spatial_weights`, the paper's, or `tiling_weights`.
     """
     check(K)
-    return min(range(1, K + 1), key=lambda d: (spatial_weights(K, d), d))
+    return min(range(1, K + 1), key=lambda d: (weights(K, d), d))
 
 
 def tap_offsets(side: int, dilation: int = 1) -> Integers:

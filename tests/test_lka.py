@@ -82,6 +82,24 @@ def test_d_is_3_for_21_and_the_root_is_3_37():
     assert round(lka.continuous_best_dilation(21), 2) == 3.37
 
 
+def test_near_kernels_d_wide_reach_every_place_once_and_make_another_d_the_best():
+    for K, d in SHAPES:
+        ways = np.bincount([i * d + j for i in range(math.ceil(K / d)) for j in range(d)])
+        assert set(ways) == {1} and len(ways) == d * math.ceil(K / d) >= K
+        assert lka.tiling_weights(K, d) == math.ceil(K / d) ** 2 + d * d
+    assert [lka.tiling_weights(21, d) for d in (3, 4, 5)] == [58, 52, 50]
+    assert lka.best_dilation(21, lka.tiling_weights) == 5
+
+
+def test_vans_attention_is_lka_between_two_pointwise_layers():
+    C, positions = 64, 49
+    assert lka.lka_attention_multiply_adds(C, 21, 3, positions) == positions * (C * (25 + 49 + C) + 2 * C * C)
+    ratios = [
+        lka.self_attention_multiply_adds(C, n * n) / lka.lka_attention_multiply_adds(C, 21, 3, n * n) for n in (7, 56, 224)
+    ]
+    assert [f"{ratio:.3g}" for ratio in ratios] == ["1.33", "24.5", "378"]
+
+
 @pytest.mark.parametrize("K", [1, 7, 21, 28, 333])
 def test_the_continuous_optimum_is_a_flat_bottom(K):
     best = lka.continuous_best_dilation(K)

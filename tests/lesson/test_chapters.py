@@ -117,6 +117,32 @@ def test_chapters_come_in_the_articles_order_and_every_term_is_explained_before_
         assert plain is None or starred < plain.start() or (headed and headed.start() <= plain.start()), term
 
 
+def test_what_the_best_d_rests_on(text):
+    for d in (3, 4, 5):
+        assert re.search(
+            rf"^ +{d} +\S+ x \S+ +\S+ x \S+ +{lka.spatial_weights(21, d)} +{lka.tiling_weights(21, d)} ", text, re.M
+        )
+    assert "d = 5 with 50 weights, reading 25 positions across" in words(text) and "74 weights where 50 would do" in words(text)
+    assert "Both rules choose d = 3 for this K" in words("\n".join(chapters.lesson(numbers(12, 3, 8, 8))))
+
+
+def test_self_attention_is_compared_with_all_of_vans_attention(text):
+    page = words(text)
+    for side, where in ((28, "on the smallest of these maps"), (224, "on the largest")):
+        ratio = lka.self_attention_multiply_adds(64, side**2) / (side**2 * (64 * (25 + 49 + 64) + 2 * 64 * 64))
+        assert f"{ratio:.1f} times {'the work of VAN' + chr(39) + 's attention ' if side == 28 else ''}{where}" in page
+    assert "the 441 positions" not in page and "529" not in page.split("7. How far it really sees")[0]
+
+
+def test_each_of_the_three_sums_of_the_photo_adds_up(text):
+    page = text.split("10. The same on a photo")[1]
+    sums = [float(s) for s in re.findall(r"^  .* = ([-+]\d+\.\d+)$", page, re.M)]
+    results = [float(s) for s in re.findall(r"^  step \d.* ([-+]\d+\.\d+) +[-+]\d+\.\d+$", page, re.M)]
+    assert len(sums) == 18 and len(results) == 3
+    for i, result in enumerate(results):
+        assert sum(sums[6 * i : 6 * i + 6]) == pytest.approx(result, abs=6e-5)  # six numbers of five digits
+
+
 def test_the_pictures_show_the_taps(text):
     picture = [line[2:47].split() for line in text.splitlines() if re.match(r"  ([.#@] ){22}[.#@]", line)]
     near, far = np.array(picture[:23]) != ".", np.array(picture[23:46]) != "."
