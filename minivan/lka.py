@@ -8,7 +8,8 @@ function says so: the paper's formulas leave them out.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import itertools
+from collections.abc import Callable, Mapping
 from typing import TypeAlias
 
 import numpy as np
@@ -17,6 +18,7 @@ import numpy.typing as npt
 from .checks import Integers, Numeric
 
 Mask: TypeAlias = npt.NDArray[np.bool_]
+Step: TypeAlias = Mapping[str, Numeric]  # a convolution of the network: its 'weight' and its 'bias'
 
 
 def local_side(d: int) -> int:
@@ -226,6 +228,49 @@ def one_step(u: Numeric, conv0: Numeric, conv_spatial: Numeric, dilation: int) -
     before, after = _margins(conv0, conv_spatial, dilation)
     padded = np.pad(u, ((0, 0), (before, after), (before, after)))
     return _slide(padded, equivalent_kernel(conv0, conv_spatial, dilation), 1)
+
+
+def attention_sources(
+    u: Numeric, conv0: Step, conv_spatial: Step, conv1: Step, dilation: int, channel: int, place: tuple[int, int]
+) -> tuple[float, Numeric]:
+    """Split one attention value into its bias and what each place of u adds to it.
+
+    The three steps only add and weigh, so the split is exact, but for rounding: the bias and all places together are the value
+    that they give for `channel` at `place` (row, column). u is (C, H, W); each step has the weight and the bias that it has in
+    the network. Returns the bias, which is the value for a u of zeros there, and float (H, W), summed over channels.
+    """
+    far_weight, mix = conv_spatial["weight"], conv1["weight"][channel, :, 0, 0]
+    to_near = np.zeros_like(u, dtype=np.float64)  # how much of step 1's map the value takes, place by place
+    offsets = tap_offsets(far_weight.shape[-1], dilation)
+    for (i, row), (j, column) in itertools.product(enumerate(place[0] + offsets), enumerate(place[1] + offsets)):
+        if 0 <= row < u.shape[1] and 0 <= column < u.shape[2]:
+            to_near[:, row, column] = mix * far_weight[:, 0, i, j]
+    bias = conv1["bias"][channel] + mix @ conv_spatial["bias"] + (to_near * conv0["bias"][:, None, None]).sum()
+    to_u = depthwise(to_near, conv0["weight"][:, :, ::-1, ::-1])
+    return float(bias), (to_u * u).sum(axis=0)
+
+
+def attention_by_distance(u: Numeric, conv0: Step, conv_spatial: Step, conv1: Step, dilation: int) -> tuple[Numeric, Numeric]:
+    """Split every attention value into its bias and what the places at each distance add to it.
+
+    As `attention_sources`, for all values at once. Distance 0 is the value's own place, 1 the eight around it, and so on: the
+    larger of the two offsets. Returns the bias, float64 (C, H, W), and the parts, float64 (distances, C, H, W).
+    """
+    C, H, W = u.shape
+    near, far = tap_offsets(conv0["weight"].shape[-1]), tap_offsets(conv_spatial["weight"].shape[-1], dilation)
+    a, b = abs(near).max(), abs(far).max()
+    padded, mix = np.pad(u, ((0, 0), (a, a), (a, a))), conv1["weight"][:, :, 0, 0].astype(np.float64)
+    unmixed = np.zeros((a + b + 1, C, H, W))
+    for (i, r), (j, c) in itertools.product(enumerate(near), repeat=2):
+        tap = conv0["weight"][:, 0, i, j, None, None] * padded[:, a + r : a + r + H, a + c : a + c + W]
+        tap = np.pad(tap, ((0, 0), (b, b), (b, b)))  # step 1's map has nothing outside
+        for (k, row), (m, column) in itertools.product(enumerate(far), repeat=2):
+            read = tap[:, b + row : b + row + H, b + column : b + column + W]
+            unmixed[max(abs(r + row), abs(c + column))] += conv_spatial["weight"][:, 0, k, m, None, None] * read
+    nothing = np.broadcast_to(conv0["bias"][:, None, None], u.shape)
+    bias = depthwise(nothing, conv_spatial["weight"], dilation) + conv_spatial["bias"][:, None, None]
+    parts = np.tensordot(unmixed, mix, (1, 1)).transpose(0, 3, 1, 2)
+    return np.tensordot(mix, bias, 1) + conv1["bias"][:, None, None], parts
 
 
 def border_affected(height: int, width: int, K: int, d: int) -> Mask:

@@ -201,6 +201,46 @@ def test_a_kernel_far_wider_than_its_map_skips_only_what_meets_zeros():
     assert (two != 0).any()
 
 
+@pytest.fixture(scope="module")
+def unit():
+    """A map and the three steps of an attention, weights and biases, as a network has them."""
+    rng = np.random.default_rng(9)
+    shapes = {"conv0": (3, 1, 5, 5), "conv_spatial": (3, 1, 7, 7), "conv1": (3, 3, 1, 1)}
+    steps = {n: {"weight": rng.standard_normal(s), "bias": rng.standard_normal(3)} for n, s in shapes.items()}
+    return rng.standard_normal((3, 9, 8)), steps
+
+
+def attended(u, steps):
+    near = convolve(u, steps["conv0"]["weight"], 1, -2) + steps["conv0"]["bias"][:, None, None]
+    far = convolve(near, steps["conv_spatial"]["weight"], 3, -9) + steps["conv_spatial"]["bias"][:, None, None]
+    return np.einsum("oc,chw->ohw", steps["conv1"]["weight"][:, :, 0, 0], far) + steps["conv1"]["bias"][:, None, None]
+
+
+def test_an_attention_value_is_its_bias_and_what_every_place_adds(unit):
+    u, steps = unit
+    whole, channel, place = attended(u, steps), 1, (2, 6)
+    bias, places = lka.attention_sources(u, **steps, dilation=3, channel=channel, place=place)
+    assert bias == pytest.approx(attended(0 * u, steps)[channel][place])
+    assert bias + places.sum() == pytest.approx(whole[channel][place])
+    for at in ((2, 6), (0, 0), (8, 7), (3, 5)):
+        without = u.copy()
+        without[:, at[0], at[1]] = 0
+        assert places[at] == pytest.approx(whole[channel][place] - attended(without, steps)[channel][place])
+
+
+def test_the_parts_by_distance_are_the_places_at_that_distance(unit):
+    u, steps = unit
+    bias, parts = lka.attention_by_distance(u, **steps, dilation=3)
+    np.testing.assert_allclose(bias + parts.sum(axis=0), attended(u, steps))
+    for channel, place in ((0, (0, 0)), (2, (4, 3)), (1, (8, 7))):
+        there, places = lka.attention_sources(u, **steps, dilation=3, channel=channel, place=place)
+        rows, columns = np.indices(places.shape)
+        distance = np.maximum(abs(rows - place[0]), abs(columns - place[1]))
+        assert bias[channel][place] == pytest.approx(there)
+        sums = [places[distance == k].sum() for k in range(12)]
+        np.testing.assert_allclose(parts[:, channel, place[0], place[1]], sums, atol=1e-12)
+
+
 def test_inputs_are_left_alone():
     conv0, conv_spatial = kernels(9, 3)
     u = np.random.default_rng(7).integers(-4, 5, (2, 9, 9))

@@ -51,7 +51,7 @@ def run(args: argparse.Namespace) -> int:
         from ..lesson import figure
 
         with wrong_calls():
-            save(figure.draw(n), args.plot)
+            save(figure.draw(n, walked), args.plot)
     if args.json:
         say_json(n | {"photo": photo.plain(walked)})
         return RIGHT

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 
-from . import gate_chapter, kernel_chapters, photo_chapter, price_chapters
+from . import gate_chapter, kernel_chapters, photo_chapter, price_chapters, surroundings_chapter
 from .numbers import Numbers
 from .pictures import paragraph
 
@@ -27,6 +27,8 @@ def lesson(n: Numbers, walked: Numbers | None = None) -> Iterator[str]:
     if walked is not None:
         yield from heading(len(CHAPTERS) + 1, photo_chapter.TITLE)
         yield from photo_chapter.chapter(walked)
+        yield from heading(len(CHAPTERS) + 2, "Its own place, and everything else")
+        yield from surroundings_chapter.chapter(walked)
 
 
 def heading(number: int, text: str) -> list[str]:

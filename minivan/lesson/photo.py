@@ -16,6 +16,7 @@ from ..checkpoint import hub
 from ..checks import Float64, Integers
 from ..geometry import CONV0, CONV_SPATIAL, Kernel
 from ..van import VAN
+from . import surroundings
 from .numbers import Numbers
 
 Place = tuple[int, int]  # row, column
@@ -68,6 +69,8 @@ def walk(model: VAN, path: str | Path, decode: Callable[[str | Path], Image] = i
     network = {name: first[f"{UNIT}.{name}"][channel, row, column] for name in ("conv0", "conv_spatial", "conv1")}
     network |= {"gated": first[UNIT][channel, row, column]}
     doubled = np.linalg.norm(gated(model.tensors, 2 * u)) / np.linalg.norm(gated(model.tensors, u))
+    parameters = paths.branch(model.parameters, UNIT)
+    split = surroundings.one(u, parameters, channel, (row, column))
     open_gates = reference.softmax(model(x, hook=hold_gates_open).astype(np.float64))[0]
     every = np.concatenate([factor.ravel() for factor in factors])
     last = factors[-1].shape[2:]
@@ -84,6 +87,8 @@ def walk(model: VAN, path: str | Path, decode: Callable[[str | Path], Image] = i
         "by_hand": steps,
         "network": {name: float(value) for name, value in network.items()},
         "doubled": float(doubled),
+        "surroundings": {name: value for name, value in split.items() if name != "places"},
+        "average": surroundings.average(u[None], parameters),
         "furthest_apart": float(max(abs(network[name] - steps[name]) for name in network)),
         "lowest": float(attention.min()),
         "highest": float(attention.max()),
@@ -98,7 +103,7 @@ def walk(model: VAN, path: str | Path, decode: Callable[[str | Path], Image] = i
         "answer": best(model, probabilities),
         "answer_with_open_gates": best(model, open_gates),
         "answer_then": float(open_gates[probabilities.argmax()]),
-        "maps": {"seen": seen, "attention": attention[channel], "u": u[channel]},
+        "maps": {"seen": seen, "attention": attention[channel], "u": u[channel], "sources": split["places"]},
     }
 
 
