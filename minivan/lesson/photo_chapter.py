@@ -11,8 +11,6 @@ from ..geometry import CONV0, CONV_SPATIAL, LARGE_KERNEL
 from .numbers import Numbers
 from .pictures import columns, framed, grey, paragraph, signed, table
 
-TITLE = "The same on a photo"
-
 
 def chapter(w: Numbers) -> Iterator[str]:
     """Yield the chapter's lines from what `minivan.lesson.photo.walk` returned."""

@@ -110,12 +110,33 @@ def test_chapters_come_in_the_articles_order_and_every_term_is_explained_before_
         "blocks",
         "stages",
     ]
-    text = text.split("\n", 1)[1]  # the title says 'kernel' before anything can be explained
+    text = text.split("\n\n\n", 1)[1]  # the title and the contents have words before anything can be explained
     for term in terms:
         starred = text.index(f"*{term}*")
         plain = re.search(rf"(?<![*\w]){term}s?(?![*\w])", text)
         headed = re.search(rf"^\d+\. .*\b{term}\b", text, re.MULTILINE)  # a heading may announce the word it explains
         assert plain is None or starred < plain.start() or (headed and headed.start() <= plain.start()), term
+
+
+def test_a_chapter_changes_with_what_it_says_and_with_nothing_else():
+    usual = {"-K": 21, "-d": 3, "-C": 64, "--size": 56}
+    told = [answered for _, answered in chapters.parts(numbers(*usual.values()))]
+    assert len(told) == sum(not chapter.on_photo for chapter in chapters.CHAPTERS)
+    for option, other in {"-K": 16, "-d": 2, "-C": 32, "--size": 40}.items():
+        changed = [answered for _, answered in chapters.parts(numbers(*(usual | {option: other}).values()))]
+        for chapter, before, after in zip(chapters.CHAPTERS, told, changed, strict=False):
+            assert (before != after) == (option in chapter.changes_with), (chapter.title, option)
+    assert all(chapter.why or len(chapter.changes_with) == 4 for chapter in chapters.CHAPTERS)
+
+
+def test_each_chapter_is_listed_and_asks_one_line_before_it_answers(text):
+    contents = text.split("\n\n\n")[0]
+    for number, chapter in enumerate(chapters.CHAPTERS, 1):
+        assert f"  {number:>2}  {chapter.title}\n" in contents + "\n"
+        assert re.search(
+            rf"^{number}\. {re.escape(chapter.title)}\n-+\n\n\([^)]*\)\n\n\? {re.escape(chapter.question)}\n\n", text, re.M
+        )
+        assert len(chapter.question) <= 76
 
 
 def test_what_the_best_d_rests_on(text):
