@@ -65,6 +65,28 @@ def spatial_weights(K: int, d: int) -> int:
     return dilated_side(K, d) ** 2 + local_side(d) ** 2
 
 
+def chain_weights(*kernels: tuple[int, int]) -> int:
+    """Return the weights per channel of depthwise kernels after one another, each (side, dilation): 74 for (5, 1), (7, 3)."""
+    return sum(_positive("side", side) ** 2 for side, _ in kernels)
+
+
+def chain_support(*kernels: tuple[int, int]) -> int:
+    """Return the side of the square that depthwise kernels after one another read, each (side, dilation).
+
+    Each adds its span less one: 1 + sum of dilation (side - 1), so 23 for (5, 1), (7, 3). Whether every place in it is read
+    is another question: a kernel's dilation must not exceed what those before it read.
+    """
+    return 1 + sum(_positive("dilation", dilation) * (side - 1) for side, dilation in kernels)
+
+
+def lska_parameters(C: int, K: int, d: int) -> int:
+    """Return the weights of large separable kernel attention: C (2 ceil(K/d) + 2 (2d - 1) + C), Lau et al. 2023.
+
+    Each of the two depthwise kernels is split into a row and a column; what an output reads is that of LKA, `support`.
+    """
+    return _positive("C", C) * (2 * dilated_side(K, d) + 2 * local_side(d) + C)
+
+
 def tiling_weights(K: int, d: int) -> int:
     """Return the weights per channel were the near kernel d wide, not 2d - 1: ceil(K/d)^2 + d^2.
 

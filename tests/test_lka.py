@@ -91,6 +91,18 @@ def test_near_kernels_d_wide_reach_every_place_once_and_make_another_d_the_best(
     assert lka.best_dilation(21, lka.tiling_weights) == 5
 
 
+def test_chains_of_kernels_and_rows_with_columns_count_their_weights_and_places():
+    for K, d in SHAPES:
+        chain = (lka.local_side(d), 1), (lka.dilated_side(K, d), d)
+        assert lka.chain_weights(*chain) == lka.spatial_weights(K, d) and lka.chain_support(*chain) == lka.support(K, d)
+        rows_and_columns = [np.empty((4, side)) for side, _ in chain for _ in range(2)]
+        assert lka.lska_parameters(4, K, d) == sum(kernel.size for kernel in rows_and_columns) + 4 * 4
+    reached = {0}
+    for side, dilation in ((3, 1), (3, 3), (5, 7)):
+        reached = {at + dilation * tap for at in reached for tap in range(side)}
+    assert lka.chain_support((3, 1), (3, 3), (5, 7)) == max(reached) + 1
+
+
 def test_vans_attention_is_lka_between_two_pointwise_layers():
     C, positions = 64, 49
     assert lka.lka_attention_multiply_adds(C, 21, 3, positions) == positions * (C * (25 + 49 + C) + 2 * C * C)
