@@ -191,22 +191,30 @@ def dilation_of(model: VAN) -> int:
 
 
 def footprint(model: VAN) -> Figure:
-    """What each step reads, and how strongly the trained pair weighs each position."""
+    """What each step reads of the map before it, how strongly the trained pair weighs each position, and the gate."""
     responses = impulse_responses(model)
     strength = np.abs(responses["both"]).mean(0)
     rows = np.flatnonzero(strength.any(1))
     span = slice(rows[0], rows[-1] + 1)
     side = len(rows)
-    figure = Figure(figsize=(11, 4.3), dpi=100, layout="constrained")
-    axes = figure.subplots(1, 3)
-    titles = ("conv0 reads", "conv_spatial reads", f"together: {side} x {side}")
-    for ax, key, colour in zip(axes, ("conv0", "conv_spatial"), (ORANGE, BLUE), strict=False):
-        read = np.abs(responses[key]).sum(0)[span, span] > 0
-        cells = np.ones((*read.shape, 3)) * 0.95
-        cells[read] = matplotlib.colors.to_rgb(colour)
-        cells[side // 2, side // 2] = 0
+    figure = Figure(figsize=(14, 4.3), dpi=100, layout="constrained")
+    axes = figure.subplots(1, 4)
+    own = np.zeros((side, side), bool)
+    own[side // 2, side // 2] = True
+    titles = (
+        "conv0 reads, of u",
+        "conv_spatial reads, of conv0's map",
+        f"together, of u: {side} x {side}",
+        "the gate reads, of u",
+    )
+    reads = {key: np.abs(responses[key]).sum(0)[span, span] > 0 for key in ("conv0", "conv_spatial")} | {"gate": own}
+    for ax, key, colour in zip((axes[0], axes[1], axes[3]), reads, (ORANGE, BLUE, "black"), strict=True):
+        cells = np.ones((*own.shape, 3)) * 0.95
+        cells[reads[key]] = matplotlib.colors.to_rgb(colour)
+        cells[own] = 0
         ax.imshow(cells)
-        ax.set_xlabel(f"{int(read.sum())} positions", fontsize=12)
+        count = int(reads[key].sum())
+        ax.set_xlabel(f"{count} positions" if count > 1 else "1 position, times its attention", fontsize=12)
     picture = axes[2].imshow(strength[span, span] / strength.max(), cmap="viridis", vmin=0, vmax=1)
     bar = figure.colorbar(picture, ax=axes[2], shrink=0.75)
     bar.set_label("mean strength over channels", fontsize=11)

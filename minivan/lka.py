@@ -8,6 +8,8 @@ function says so: the paper's formulas leave them out.
 
 from __future__ import annotations
 
+import itertools
+from collections.abc import Callable, Mapping
 from typing import TypeAlias
 
 import numpy as np
@@ -16,10 +18,14 @@ import numpy.typing as npt
 from .checks import Integers, Numeric
 
 Mask: TypeAlias = npt.NDArray[np.bool_]
+Step: TypeAlias = Mapping[str, Numeric]  # a convolution of the network: its 'weight' and its 'bias'
 
 
 def local_side(d: int) -> int:
-    """Return the side of the first, undilated kernel: 2d - 1, wide enough to leave no gap between dilated taps."""
+    """Return the side of the first, undilated kernel: 2d - 1, the paper's choice, with which neighbouring squares overlap.
+
+    Squares d wide would already leave no gap between the dilated taps: `tiling_weights` counts them.
+    """
     return 2 * d - 1
 
 
@@ -59,6 +65,37 @@ def spatial_weights(K: int, d: int) -> int:
     return dilated_side(K, d) ** 2 + local_side(d) ** 2
 
 
+def chain_weights(*kernels: tuple[int, int]) -> int:
+    """Return the weights per channel of depthwise kernels after one another, each (side, dilation): 74 for (5, 1), (7, 3)."""
+    return sum(_positive("side", side) ** 2 for side, _ in kernels)
+
+
+def chain_support(*kernels: tuple[int, int]) -> int:
+    """Return the side of the square that depthwise kernels after one another read, each (side, dilation).
+
+    Each adds its span less one: 1 + sum of dilation (side - 1), so 23 for (5, 1), (7, 3). Whether every place in it is read
+    is another question: a kernel's dilation must not exceed what those before it read.
+    """
+    return 1 + sum(_positive("dilation", dilation) * (side - 1) for side, dilation in kernels)
+
+
+def lska_parameters(C: int, K: int, d: int) -> int:
+    """Return the weights of large separable kernel attention: C (2 ceil(K/d) + 2 (2d - 1) + C), Lau et al. 2023.
+
+    Each of the two depthwise kernels is split into a row and a column; what an output reads is that of LKA, `support`.
+    """
+    return _positive("C", C) * (2 * dilated_side(K, d) + 2 * local_side(d) + C)
+
+
+def tiling_weights(K: int, d: int) -> int:
+    """Return the weights per channel were the near kernel d wide, not 2d - 1: ceil(K/d)^2 + d^2.
+
+    Its squares then lie side by side, and each of the (d ceil(K/d))^2 places has one way to the output. No network of the
+    paper is built so: it shows what the choice of 2d - 1 decides.
+    """
+    return dilated_side(K, d) ** 2 + d**2
+
+
 def multiply_adds(parameters: int, height: int, width: int) -> int:
     """Return the multiply-adds of a convolution that keeps the map's size: each weight works once per position.
 
@@ -74,6 +111,15 @@ def self_attention_multiply_adds(C: int, positions: int) -> int:
     every value weighted: 4 N C^2 + 2 N^2 C. Softmax is not counted.
     """
     return 4 * _positive("positions", positions) * _positive("C", C) ** 2 + 2 * positions**2 * C
+
+
+def lka_attention_multiply_adds(C: int, K: int, d: int, positions: int) -> int:
+    """Return the multiply-adds of VAN's whole attention, to be set beside a layer of self-attention.
+
+    LKA and the two pointwise layers around it, `proj_1` and `proj_2`, as self-attention is charged its own projections:
+    N (P(K, d) + 2 C^2).
+    """
+    return _positive("positions", positions) * (lka_parameters(C, K, d) + 2 * C * C)
 
 
 def smooth_spatial_weights(K: float, d: float) -> float:
@@ -104,13 +150,14 @@ def continuous_best_dilation(K: float) -> float:
     return low
 
 
-def best_dilation(K: int) -> int:
+def best_dilation(K: int, weights: Callable[[int, int], int] = spatial_weights) -> int:
     """Return the whole d with the fewest weights for side K, the smallest such d where two tie.
 
-    The ceiling makes the true cost a staircase, so every d from 1 to K is tried rather than the root rounded.
+    The ceiling makes the true cost a staircase, so every d from 1 to K is tried rather than the root rounded. `weights` is
+    the rule: `spatial_weights`, the paper's, or `tiling_weights`.
     """
     check(K)
-    return min(range(1, K + 1), key=lambda d: (spatial_weights(K, d), d))
+    return min(range(1, K + 1), key=lambda d: (weights(K, d), d))
 
 
 def tap_offsets(side: int, dilation: int = 1) -> Integers:
@@ -203,6 +250,49 @@ def one_step(u: Numeric, conv0: Numeric, conv_spatial: Numeric, dilation: int) -
     before, after = _margins(conv0, conv_spatial, dilation)
     padded = np.pad(u, ((0, 0), (before, after), (before, after)))
     return _slide(padded, equivalent_kernel(conv0, conv_spatial, dilation), 1)
+
+
+def attention_sources(
+    u: Numeric, conv0: Step, conv_spatial: Step, conv1: Step, dilation: int, channel: int, place: tuple[int, int]
+) -> tuple[float, Numeric]:
+    """Split one attention value into its bias and what each place of u adds to it.
+
+    The three steps only add and weigh, so the split is exact, but for rounding: the bias and all places together are the value
+    that they give for `channel` at `place` (row, column). u is (C, H, W); each step has the weight and the bias that it has in
+    the network. Returns the bias, which is the value for a u of zeros there, and float (H, W), summed over channels.
+    """
+    far_weight, mix = conv_spatial["weight"], conv1["weight"][channel, :, 0, 0]
+    to_near = np.zeros_like(u, dtype=np.float64)  # how much of step 1's map the value takes, place by place
+    offsets = tap_offsets(far_weight.shape[-1], dilation)
+    for (i, row), (j, column) in itertools.product(enumerate(place[0] + offsets), enumerate(place[1] + offsets)):
+        if 0 <= row < u.shape[1] and 0 <= column < u.shape[2]:
+            to_near[:, row, column] = mix * far_weight[:, 0, i, j]
+    bias = conv1["bias"][channel] + mix @ conv_spatial["bias"] + (to_near * conv0["bias"][:, None, None]).sum()
+    to_u = depthwise(to_near, conv0["weight"][:, :, ::-1, ::-1])
+    return float(bias), (to_u * u).sum(axis=0)
+
+
+def attention_by_distance(u: Numeric, conv0: Step, conv_spatial: Step, conv1: Step, dilation: int) -> tuple[Numeric, Numeric]:
+    """Split every attention value into its bias and what the places at each distance add to it.
+
+    As `attention_sources`, for all values at once. Distance 0 is the value's own place, 1 the eight around it, and so on: the
+    larger of the two offsets. Returns the bias, float64 (C, H, W), and the parts, float64 (distances, C, H, W).
+    """
+    C, H, W = u.shape
+    near, far = tap_offsets(conv0["weight"].shape[-1]), tap_offsets(conv_spatial["weight"].shape[-1], dilation)
+    a, b = abs(near).max(), abs(far).max()
+    padded, mix = np.pad(u, ((0, 0), (a, a), (a, a))), conv1["weight"][:, :, 0, 0].astype(np.float64)
+    unmixed = np.zeros((a + b + 1, C, H, W))
+    for (i, r), (j, c) in itertools.product(enumerate(near), repeat=2):
+        tap = conv0["weight"][:, 0, i, j, None, None] * padded[:, a + r : a + r + H, a + c : a + c + W]
+        tap = np.pad(tap, ((0, 0), (b, b), (b, b)))  # step 1's map has nothing outside
+        for (k, row), (m, column) in itertools.product(enumerate(far), repeat=2):
+            read = tap[:, b + row : b + row + H, b + column : b + column + W]
+            unmixed[max(abs(r + row), abs(c + column))] += conv_spatial["weight"][:, 0, k, m, None, None] * read
+    nothing = np.broadcast_to(conv0["bias"][:, None, None], u.shape)
+    bias = depthwise(nothing, conv_spatial["weight"], dilation) + conv_spatial["bias"][:, None, None]
+    parts = np.tensordot(unmixed, mix, (1, 1)).transpose(0, 3, 1, 2)
+    return np.tensordot(mix, bias, 1) + conv1["bias"][:, None, None], parts
 
 
 def border_affected(height: int, width: int, K: int, d: int) -> Mask:

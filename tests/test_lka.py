@@ -82,6 +82,36 @@ def test_d_is_3_for_21_and_the_root_is_3_37():
     assert round(lka.continuous_best_dilation(21), 2) == 3.37
 
 
+def test_near_kernels_d_wide_reach_every_place_once_and_make_another_d_the_best():
+    for K, d in SHAPES:
+        ways = np.bincount([i * d + j for i in range(math.ceil(K / d)) for j in range(d)])
+        assert set(ways) == {1} and len(ways) == d * math.ceil(K / d) >= K
+        assert lka.tiling_weights(K, d) == math.ceil(K / d) ** 2 + d * d
+    assert [lka.tiling_weights(21, d) for d in (3, 4, 5)] == [58, 52, 50]
+    assert lka.best_dilation(21, lka.tiling_weights) == 5
+
+
+def test_chains_of_kernels_and_rows_with_columns_count_their_weights_and_places():
+    for K, d in SHAPES:
+        chain = (lka.local_side(d), 1), (lka.dilated_side(K, d), d)
+        assert lka.chain_weights(*chain) == lka.spatial_weights(K, d) and lka.chain_support(*chain) == lka.support(K, d)
+        rows_and_columns = [np.empty((4, side)) for side, _ in chain for _ in range(2)]
+        assert lka.lska_parameters(4, K, d) == sum(kernel.size for kernel in rows_and_columns) + 4 * 4
+    reached = {0}
+    for side, dilation in ((3, 1), (3, 3), (5, 7)):
+        reached = {at + dilation * tap for at in reached for tap in range(side)}
+    assert lka.chain_support((3, 1), (3, 3), (5, 7)) == max(reached) + 1
+
+
+def test_vans_attention_is_lka_between_two_pointwise_layers():
+    C, positions = 64, 49
+    assert lka.lka_attention_multiply_adds(C, 21, 3, positions) == positions * (C * (25 + 49 + C) + 2 * C * C)
+    ratios = [
+        lka.self_attention_multiply_adds(C, n * n) / lka.lka_attention_multiply_adds(C, 21, 3, n * n) for n in (7, 56, 224)
+    ]
+    assert [f"{ratio:.3g}" for ratio in ratios] == ["1.33", "24.5", "378"]
+
+
 @pytest.mark.parametrize("K", [1, 7, 21, 28, 333])
 def test_the_continuous_optimum_is_a_flat_bottom(K):
     best = lka.continuous_best_dilation(K)
@@ -181,6 +211,46 @@ def test_a_kernel_far_wider_than_its_map_skips_only_what_meets_zeros():
     two = convolve(convolve(u, conv0, 1, -12), conv_spatial, 13, -19)
     np.testing.assert_array_equal(lka.two_steps(u, conv0, conv_spatial, 13), two)
     assert (two != 0).any()
+
+
+@pytest.fixture(scope="module")
+def unit():
+    """A map and the three steps of an attention, weights and biases, as a network has them."""
+    rng = np.random.default_rng(9)
+    shapes = {"conv0": (3, 1, 5, 5), "conv_spatial": (3, 1, 7, 7), "conv1": (3, 3, 1, 1)}
+    steps = {n: {"weight": rng.standard_normal(s), "bias": rng.standard_normal(3)} for n, s in shapes.items()}
+    return rng.standard_normal((3, 9, 8)), steps
+
+
+def attended(u, steps):
+    near = convolve(u, steps["conv0"]["weight"], 1, -2) + steps["conv0"]["bias"][:, None, None]
+    far = convolve(near, steps["conv_spatial"]["weight"], 3, -9) + steps["conv_spatial"]["bias"][:, None, None]
+    return np.einsum("oc,chw->ohw", steps["conv1"]["weight"][:, :, 0, 0], far) + steps["conv1"]["bias"][:, None, None]
+
+
+def test_an_attention_value_is_its_bias_and_what_every_place_adds(unit):
+    u, steps = unit
+    whole, channel, place = attended(u, steps), 1, (2, 6)
+    bias, places = lka.attention_sources(u, **steps, dilation=3, channel=channel, place=place)
+    assert bias == pytest.approx(attended(0 * u, steps)[channel][place])
+    assert bias + places.sum() == pytest.approx(whole[channel][place])
+    for at in ((2, 6), (0, 0), (8, 7), (3, 5)):
+        without = u.copy()
+        without[:, at[0], at[1]] = 0
+        assert places[at] == pytest.approx(whole[channel][place] - attended(without, steps)[channel][place])
+
+
+def test_the_parts_by_distance_are_the_places_at_that_distance(unit):
+    u, steps = unit
+    bias, parts = lka.attention_by_distance(u, **steps, dilation=3)
+    np.testing.assert_allclose(bias + parts.sum(axis=0), attended(u, steps))
+    for channel, place in ((0, (0, 0)), (2, (4, 3)), (1, (8, 7))):
+        there, places = lka.attention_sources(u, **steps, dilation=3, channel=channel, place=place)
+        rows, columns = np.indices(places.shape)
+        distance = np.maximum(abs(rows - place[0]), abs(columns - place[1]))
+        assert bias[channel][place] == pytest.approx(there)
+        sums = [places[distance == k].sum() for k in range(12)]
+        np.testing.assert_allclose(parts[:, channel, place[0], place[1]], sums, atol=1e-12)
 
 
 def test_inputs_are_left_alone():

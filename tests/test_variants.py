@@ -105,6 +105,7 @@ def test_the_summary_adds_up(capsys):
 def test_the_summary_as_text_shows_the_totals(capsys):
     assert main(["summary"]) == 0
     assert "4,105,800" in capsys.readouterr().out
+    assert main(["summary", "Tiny"]) == 0 and capsys.readouterr().out.startswith("VAN-B0 (Tiny), input 3 x 224 x 224\n")
     assert main(["summary", "b9"]) == 2
     assert "b9" in capsys.readouterr().err
     with pytest.raises(SystemExit) as stop:

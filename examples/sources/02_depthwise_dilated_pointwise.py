@@ -110,8 +110,9 @@ print(f"with a {near} x {near} before it, outputs that changed: {np.count_nonzer
 print("ways from each pixel of a row to the output:", lka.footprint(LARGE_KERNEL, d)[11][:12], "...")
 
 # %% [markdown]
-# The width 5 is no accident: 2d - 1. Every pixel has at least one way to the output, and that is the pair LKA is made
-# of.
+# Every pixel has at least one way to the output, and that is the pair LKA is made of. The width 5, which is 2d - 1, is the
+# paper's choice, not a necessity: squares 3 wide, side by side, reach every pixel once. Where 5 x 5 squares overlap, a
+# pixel has two ways along an axis. Lesson 3 asks what that choice decides.
 #
 # ## Where the multiply-adds go
 #

@@ -4,7 +4,7 @@
 # After these ten minutes you will be able to
 #
 # - derive the three steps of LKA from one large kernel, and its cost from two letters, K and d;
-# - find the best d by setting a derivative to zero;
+# - find the best d by setting a derivative to zero, and say which choice of the paper it rests on;
 # - say what the three steps cannot do, and how large their reach really is.
 
 # %%
@@ -22,7 +22,7 @@ plt.style.use("minivan.mplstyle")
 #
 # A 21 x 21 kernel sees far. **Dense**, it has C x C x 441 weights. MobileNet's way is a depthwise 21 x 21 and a
 # pointwise. **LKA** splits the depthwise kernel once more: a small one of side 2d - 1, and one of side K/d, rounded up,
-# whose weights are d apart.
+# whose weights are d apart. (Any side from d on would bridge the gaps; 2d - 1 is the paper's choice.)
 
 # %%
 print("   C        dense   MobileNet       LKA")
@@ -51,8 +51,10 @@ d = np.linspace(0.9, 8.2, 200)
 axes[0].plot(d, lka.smooth_spatial_weights(LARGE_KERNEL, d), color="gray")
 whole = range(1, 9)
 axes[0].plot(whole, [lka.spatial_weights(LARGE_KERNEL, d) for d in whole], "o")
-axes[0].plot([best], [lka.smooth_spatial_weights(LARGE_KERNEL, best)], "D")
+axes[0].plot([best], [lka.smooth_spatial_weights(LARGE_KERNEL, best)], "D", label="near kernel 2d - 1 wide")
+axes[0].plot(whole, [lka.tiling_weights(LARGE_KERNEL, d) for d in whole], "s--", label="near kernel d wide")
 axes[0].set(xlabel="d", ylabel="weights per channel", title=f"K = {LARGE_KERNEL}", ylim=(0, 460))
+axes[0].legend()
 sides = range(3, 100, 2)
 axes[1].plot(sides, [K * K for K in sides], label="one depthwise K x K")
 axes[1].plot(sides, [lka.spatial_weights(K, lka.best_dilation(K)) for K in sides], label="LKA's pair, best d")
@@ -61,6 +63,22 @@ axes[1].legend()
 plt.show()
 
 # %% [markdown]
+# ## What d = 3 rests on
+#
+# The dashed line. Were the near kernel only d wide, its squares would lie side by side, each position with exactly one way
+# to the output, and the cost would be $\lceil K/d \rceil^2 + d^2$:
+
+# %%
+for d in (3, 4, 5):
+    near, far = lka.local_side(d), lka.dilated_side(LARGE_KERNEL, d)
+    print(f"d = {d}: near {near} x {near}: {lka.spatial_weights(LARGE_KERNEL, d):3d} weights", end="   ")
+    print(f"near {d} x {d}: {lka.tiling_weights(LARGE_KERNEL, d)} weights, {d * far} positions across, one way each")
+print("cheapest d with near kernels d wide:", lka.best_dilation(LARGE_KERNEL, lka.tiling_weights))
+
+# %% [markdown]
+# So d = 3 wins because the paper lets neighbouring squares overlap. Whether the overlap is worth its weights, no count can
+# say: only training both would.
+#
 # For large K the best d is near $\sqrt{K/2}$, where both terms are about $2K$. So the pair grows **in proportion to
 # K**, the single kernel with its square: twice as wide costs twice as much, not four times. Check it: weights divided
 # by K.

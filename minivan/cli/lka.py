@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import sys
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -21,7 +22,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--size", type=whole(4096), default=56, help="side of the map (default 56)")
     parser.add_argument("--image", type=Path, metavar="PHOTO", help="photo of the last chapter (default: a cup of coffee)")
     parser.add_argument("--plot", type=Path, metavar="OUT.png", help="draw the pictures with Matplotlib as well")
-    parser.add_argument("--json", action="store_true", help="print every number of the lesson as one JSON object")
+    told = parser.add_mutually_exclusive_group()
+    told.add_argument("--chapter", type=whole(), metavar="N", help="tell this chapter alone")
+    told.add_argument("--json", action="store_true", help="print every number of the lesson as one JSON object")
 
 
 def run(args: argparse.Namespace) -> int:
@@ -29,12 +32,13 @@ def run(args: argparse.Namespace) -> int:
     from ..image import decode
     from ..lesson import chapters, photo
     from ..lesson.numbers import numbers
-    from ..lesson.pictures import WIDTH
     from ..lka import best_dilation, check
 
     d = best_dilation(args.K) if args.d is None else args.d
     with wrong_calls():
         check(args.K, d)
+        if args.chapter is not None and args.chapter > len(chapters.CHAPTERS):
+            raise ValueError(f"the lesson has {len(chapters.CHAPTERS)} chapters; got --chapter {args.chapter}")
         if args.plot is not None:
             from ..explain.figure import check_output
 
@@ -51,15 +55,36 @@ def run(args: argparse.Namespace) -> int:
         from ..lesson import figure
 
         with wrong_calls():
-            save(figure.draw(n), args.plot)
+            save(figure.draw(n, walked), args.plot)
     if args.json:
         say_json(n | {"photo": photo.plain(walked)})
         return RIGHT
-    told = list(chapters.lesson(n, walked))
-    say("\n".join(paragraphs(told) if columns() < WIDTH else told), hang=0)
+    tell(chapters.parts(n, walked, args.chapter), alone=args.chapter is not None)
     if args.plot is not None:
         say_written(f"\nThe pictures are in {args.plot}.")
     return RIGHT
+
+
+def tell(parts: Iterable[tuple[list[str], list[str]]], alone: bool) -> None:
+    """Print chapters, what is asked and what is answered; `alone` without the air above the heading."""
+    from ..lesson.pictures import WIDTH
+
+    for asked, answered in parts:
+        for lines in (asked[2:] if alone else asked, answered):
+            say("\n".join(paragraphs(lines) if columns() < WIDTH else lines), hang=0)
+            if lines is not answered and not goes_on():
+                return
+
+
+def goes_on() -> bool:
+    """Wait, where somebody sits at a terminal, until the question has been thought about; False where they have had enough."""
+    if sys.stdin is None or not (sys.stdin.isatty() and sys.stdout.isatty()):
+        return True
+    try:
+        return input("  [Enter: read on; q: enough] ").strip().lower() not in ("q", "quit", "exit")
+    except EOFError:
+        say()
+        return False
 
 
 def paragraphs(lines: Iterable[str]) -> list[str]:

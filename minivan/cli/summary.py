@@ -36,7 +36,8 @@ def run(args: argparse.Namespace) -> int:
         for row in rows
     ]
     table.append(("total", "", "", f"{parameters:,}", f"{multiply_adds:,}"))
-    say(f"{title(config)}, input {config.channels} x {height} x {width}\n")
+    known_as = "" if args.name.lower() == name else f" ({args.name})"
+    say(f"{title(config)}{known_as}, input {config.channels} x {height} x {width}\n")
     say_rows(("", "output", "blocks", "parameters", "multiply-adds"), table, left=(0, 1))
     pretrained = ", pretrained on ImageNet-22k" if name in PRETRAINED else ""
     say(f"\nPublished ImageNet top-1: {PUBLISHED_TOP1[name]} %{pretrained}")

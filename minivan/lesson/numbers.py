@@ -44,8 +44,10 @@ def reach(K: int, d: int, size: int) -> Numbers:
     """How many layers it takes until the middle of a map can see its whole width."""
     return {
         "layers_of_3x3": math.ceil((size - 1) / 2),  # each adds one pixel on either side
+        "layers_of_K": math.ceil((size - 1) / max(K - 1, 1)),
         "layers_of_lka": math.ceil((size - 1) / max(lka.support(K, d) - 1, 1)),
         "seen_by_3x3": 3 * 3,
+        "seen_by_K": K * K,
         "seen_by_lka": lka.support(K, d) ** 2,
     }
 
@@ -68,10 +70,11 @@ def forms(C: int, K: int, d: int, positions: int) -> Numbers:
 
 
 def growth(C: int, K: int, d: int, side: int) -> Numbers:
-    """Multiply-adds of self-attention, the dense kernel and LKA on a side x side map."""
+    """Multiply-adds on a side x side map of self-attention, VAN's attention, the dense kernel, and LKA by itself."""
     positions = side * side
     costs = {
         "self_attention": lka.self_attention_multiply_adds(C, positions),
+        "van_attention": lka.lka_attention_multiply_adds(C, K, d, positions),
         "dense": lka.multiply_adds(lka.dense_parameters(C, K), side, side),
         "lka": lka.multiply_adds(lka.lka_parameters(C, K, d), side, side),
     }
@@ -81,6 +84,7 @@ def growth(C: int, K: int, d: int, side: int) -> Numbers:
 def optimum(K: int) -> Numbers:
     """The staircase of whole dilations around the best one, and the smooth curve's lowest point."""
     best, smooth = lka.best_dilation(K), lka.continuous_best_dilation(K)
+    tiling = lka.best_dilation(K, lka.tiling_weights)
     first = max(1, best - 3)
     tried = [
         {
@@ -90,11 +94,14 @@ def optimum(K: int) -> Numbers:
             "weights": lka.spatial_weights(K, d),
             "smooth_weights": lka.smooth_spatial_weights(K, d),
             "support": lka.support(K, d),
+            "tiling_weights": lka.tiling_weights(K, d),
+            "tiling_support": d * lka.dilated_side(K, d),
         }
-        for d in range(first, min(K, first + 7) + 1)
+        for d in range(first, min(K, max(first + 7, tiling + 1)) + 1)
     ]
     return {
         "best_d": best,
+        "best_tiling_d": tiling,
         "smooth_d": smooth,
         "smooth_weights": lka.smooth_spatial_weights(K, smooth),
         "slope_below": lka.slope(K, smooth - 0.25),

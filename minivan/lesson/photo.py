@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import TypeAlias
 
 import numpy as np
 import numpy.typing as npt
@@ -15,9 +16,11 @@ from ..checkpoint import hub
 from ..checks import Float64, Integers
 from ..geometry import CONV0, CONV_SPATIAL, Kernel
 from ..van import VAN
+from . import surroundings
 from .numbers import Numbers
 
 Place = tuple[int, int]  # row, column
+Tensors: TypeAlias = Mapping[str, npt.NDArray[np.float32]]
 
 BLOCK = paths.block(1, 0)
 GATED = f"{BLOCK}.{paths.GATED}"  # u, what the first gate multiplies
@@ -65,6 +68,9 @@ def walk(model: VAN, path: str | Path, decode: Callable[[str | Path], Image] = i
     steps = by_hand(model.tensors, u, channel, (row, column))
     network = {name: first[f"{UNIT}.{name}"][channel, row, column] for name in ("conv0", "conv_spatial", "conv1")}
     network |= {"gated": first[UNIT][channel, row, column]}
+    doubled = np.linalg.norm(gated(model.tensors, 2 * u)) / np.linalg.norm(gated(model.tensors, u))
+    parameters = paths.branch(model.parameters, UNIT)
+    split = surroundings.one(u, parameters, channel, (row, column))
     open_gates = reference.softmax(model(x, hook=hold_gates_open).astype(np.float64))[0]
     every = np.concatenate([factor.ravel() for factor in factors])
     last = factors[-1].shape[2:]
@@ -80,6 +86,9 @@ def walk(model: VAN, path: str | Path, decode: Callable[[str | Path], Image] = i
         "column": column,
         "by_hand": steps,
         "network": {name: float(value) for name, value in network.items()},
+        "doubled": float(doubled),
+        "surroundings": {name: value for name, value in split.items() if name != "places"},
+        "average": surroundings.average(u[None], parameters),
         "furthest_apart": float(max(abs(network[name] - steps[name]) for name in network)),
         "lowest": float(attention.min()),
         "highest": float(attention.max()),
@@ -94,7 +103,7 @@ def walk(model: VAN, path: str | Path, decode: Callable[[str | Path], Image] = i
         "answer": best(model, probabilities),
         "answer_with_open_gates": best(model, open_gates),
         "answer_then": float(open_gates[probabilities.argmax()]),
-        "maps": {"seen": seen, "attention": attention[channel], "u": u[channel]},
+        "maps": {"seen": seen, "attention": attention[channel], "u": u[channel], "sources": split["places"]},
     }
 
 
@@ -103,18 +112,14 @@ def plain(walked: Numbers) -> Numbers:
     return {name: value for name, value in walked.items() if name != "maps"}
 
 
-def by_hand(tensors: Mapping[str, npt.NDArray[np.float32]], u: Float64, channel: int, place: Place) -> Numbers:
+def by_hand(tensors: Tensors, u: Float64, channel: int, place: Place) -> Numbers:
     """Recompute the first block's attention at one place of one channel, weight by weight in float64."""
 
-    def weight(name: str) -> Float64:
-        return tensors[f"{UNIT}.{name}.weight"].astype(np.float64)
-
-    def bias(name: str) -> Float64:
-        return tensors[f"{UNIT}.{name}.bias"].astype(np.float64)
-
-    near = lka.depthwise(u, weight("conv0"), CONV0.dilation) + bias("conv0")[:, None, None]
-    far = lka.depthwise(near, weight("conv_spatial"), CONV_SPATIAL.dilation) + bias("conv_spatial")[:, None, None]
-    attention = float(weight("conv1")[channel, :, 0, 0] @ far[:, place[0], place[1]] + bias("conv1")[channel])
+    weight, bias = _parameters(tensors)
+    near, far, mixed = three_steps(tensors, u)
+    attention = float(mixed[channel][place])
+    mix = weight("conv1")[channel, :, 0, 0]
+    at_place = far[:, place[0], place[1]]
     H, W = u.shape[1:]
     return {
         "u": float(u[channel][place]),
@@ -122,11 +127,42 @@ def by_hand(tensors: Mapping[str, npt.NDArray[np.float32]], u: Float64, channel:
         "near_on_map": int(on_map(CONV0, H, W)[place]),
         "far_on_map": int(on_map(CONV_SPATIAL, H, W)[place]),
         "near_bias": float(bias("conv0")[channel]),
+        "far_terms": _terms(near[channel], weight("conv_spatial")[channel, 0], place, CONV_SPATIAL.dilation),
+        "far_bias": float(bias("conv_spatial")[channel]),
+        "mix_terms": [(int(c), float(at_place[c]), float(mix[c])) for c in np.argsort(-abs(at_place * mix), kind="stable")],
+        "mix_bias": float(bias("conv1")[channel]),
         "conv0": float(near[channel][place]),
         "conv_spatial": float(far[channel][place]),
         "conv1": attention,
         "gated": float(u[channel][place] * attention),
     }
+
+
+def three_steps(tensors: Tensors, u: Float64) -> tuple[Float64, Float64, Float64]:
+    """Return what the three steps of the first block's attention make of u, float64 (C, H, W) each, biases added."""
+    weight, bias = _parameters(tensors)
+    near = lka.depthwise(u, weight("conv0"), CONV0.dilation) + bias("conv0")[:, None, None]
+    far = lka.depthwise(near, weight("conv_spatial"), CONV_SPATIAL.dilation) + bias("conv_spatial")[:, None, None]
+    mixed = np.tensordot(weight("conv1")[:, :, 0, 0], far, axes=1) + bias("conv1")[:, None, None]
+    return near, far, mixed
+
+
+def gated(tensors: Tensors, u: Float64) -> Float64:
+    """Return what the first block's gate makes of u."""
+    product: Float64 = u * three_steps(tensors, u)[2]
+    return product
+
+
+def _parameters(tensors: Tensors) -> tuple[Callable[[str], Float64], Callable[[str], Float64]]:
+    """Return what gives the weight and the bias of a step of the first block's attention, by its name, in float64."""
+
+    def weight(name: str) -> Float64:
+        return tensors[f"{UNIT}.{name}.weight"].astype(np.float64)
+
+    def bias(name: str) -> Float64:
+        return tensors[f"{UNIT}.{name}.bias"].astype(np.float64)
+
+    return weight, bias
 
 
 def on_map(kernel: Kernel, height: int, width: int) -> Integers:

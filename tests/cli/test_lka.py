@@ -11,6 +11,49 @@ from support.page import told, words
 from minivan.cli import main
 
 
+@pytest.fixture
+def terminal(monkeypatch):
+    """A terminal where somebody types these lines: what input() is asked with, what is typed, what was asked so far."""
+
+    def sit(*typed):
+        asked, lines = [], iter(typed)
+
+        def answer(prompt):
+            asked.append(prompt)
+            try:
+                return next(lines)
+            except StopIteration:
+                raise EOFError from None
+
+        for stream in (sys.stdin, sys.stdout):
+            monkeypatch.setattr(stream, "isatty", lambda: True)
+        monkeypatch.setattr("builtins.input", answer)
+        return asked
+
+    return sit
+
+
+def test_a_chapter_alone(capsys):
+    lines = told("--chapter", "7")
+    assert lines[0] == "7. How far it really sees" and "23 x 23" in words("\n".join(lines))
+    assert [line for line in lines if line.startswith(("6. ", "8. "))] == []
+    assert main(["lka", "--chapter", "12"]) == 2
+    assert capsys.readouterr().err == "minivan: the lesson has 11 chapters; got --chapter 12\n"
+
+
+def test_a_terminal_pauses_after_each_question_and_a_pipe_does_not(terminal, capsys):
+    asked = terminal("", "", "q")
+    assert main(["lka"]) == 0
+    out = capsys.readouterr().out
+    assert len(asked) == 3 and "3. What looking far costs" in out and "4. Three" not in out.split("\n\n\n", 1)[1]
+    assert "4 times the positions" not in words(out)  # the answer to the third question
+    asked = terminal("")
+    assert main(["lka"]) == 0 and len(asked) == 2  # the end of what is typed is the end of the lesson
+    asked.clear()
+    sys.stdin.isatty = lambda: False
+    assert main(["lka", "--chapter", "9"]) == 0 and not asked
+
+
 def test_json_is_one_object_with_the_same_numbers():
     lines = told("--json")
     assert len(lines) == 1

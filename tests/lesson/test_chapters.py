@@ -5,10 +5,11 @@ import re
 
 import numpy as np
 import pytest
+from support import EXAMPLES, ROOT
 from support.page import told, words
 
-from minivan import lka
-from minivan.lesson import chapters, photo
+from minivan import image, lka, paths
+from minivan.lesson import chapters, photo, surroundings
 from minivan.lesson.numbers import numbers
 
 COMBINATIONS = [
@@ -77,7 +78,7 @@ def test_the_papers_table_is_on_the_page(text):
 
 def test_chapters_come_in_the_articles_order_and_every_term_is_explained_before_its_chapter_is_over(text):
     headings = re.findall(r"^(\d+)\. .*\n-+$", text, re.MULTILINE)
-    assert headings == [str(i) for i in range(1, 11)]
+    assert headings == [str(i) for i in range(1, 12)]
     terms = [
         "layers",
         "map",
@@ -109,12 +110,59 @@ def test_chapters_come_in_the_articles_order_and_every_term_is_explained_before_
         "blocks",
         "stages",
     ]
-    text = text.split("\n", 1)[1]  # the title says 'kernel' before anything can be explained
+    text = text.split("\n\n\n", 1)[1]  # the title and the contents have words before anything can be explained
     for term in terms:
         starred = text.index(f"*{term}*")
         plain = re.search(rf"(?<![*\w]){term}s?(?![*\w])", text)
         headed = re.search(rf"^\d+\. .*\b{term}\b", text, re.MULTILINE)  # a heading may announce the word it explains
         assert plain is None or starred < plain.start() or (headed and headed.start() <= plain.start()), term
+
+
+def test_a_chapter_changes_with_what_it_says_and_with_nothing_else():
+    usual = {"-K": 21, "-d": 3, "-C": 64, "--size": 56}
+    told = [answered for _, answered in chapters.parts(numbers(*usual.values()))]
+    assert len(told) == sum(not chapter.on_photo for chapter in chapters.CHAPTERS)
+    for option, other in {"-K": 16, "-d": 2, "-C": 32, "--size": 40}.items():
+        changed = [answered for _, answered in chapters.parts(numbers(*(usual | {option: other}).values()))]
+        for chapter, before, after in zip(chapters.CHAPTERS, told, changed, strict=False):
+            assert (before != after) == (option in chapter.changes_with), (chapter.title, option)
+    assert all(chapter.why or len(chapter.changes_with) == 4 for chapter in chapters.CHAPTERS)
+
+
+def test_each_chapter_is_listed_and_asks_one_line_before_it_answers(text):
+    contents = text.split("\n\n\n")[0]
+    for number, chapter in enumerate(chapters.CHAPTERS, 1):
+        assert f"  {number:>2}  {chapter.title}\n" in contents + "\n"
+        assert re.search(
+            rf"^{number}\. {re.escape(chapter.title)}\n-+\n\n\([^)]*\)\n\n\? {re.escape(chapter.question)}\n\n", text, re.M
+        )
+        assert len(chapter.question) <= 76
+
+
+def test_what_the_best_d_rests_on(text):
+    for d in (3, 4, 5):
+        assert re.search(
+            rf"^ +{d} +\S+ x \S+ +\S+ x \S+ +{lka.spatial_weights(21, d)} +{lka.tiling_weights(21, d)} ", text, re.M
+        )
+    assert "d = 5 with 50 weights, reading 25 positions across" in words(text) and "74 weights where 50 would do" in words(text)
+    assert "Both rules choose d = 3 for this K" in words("\n".join(chapters.lesson(numbers(12, 3, 8, 8))))
+
+
+def test_self_attention_is_compared_with_all_of_vans_attention(text):
+    page = words(text)
+    for side, where in ((28, "on the smallest of these maps"), (224, "on the largest")):
+        ratio = lka.self_attention_multiply_adds(64, side**2) / (side**2 * (64 * (25 + 49 + 64) + 2 * 64 * 64))
+        assert f"{ratio:.1f} times {'the work of VAN' + chr(39) + 's attention ' if side == 28 else ''}{where}" in page
+    assert "the 441 positions" not in page and "529" not in page.split("7. How far it really sees")[0]
+
+
+def test_each_of_the_three_sums_of_the_photo_adds_up(text):
+    page = text.split("10. The same on a photo")[1].split("11. ")[0]
+    sums = [float(s) for s in re.findall(r"^  .* = ([-+]\d+\.\d+)$", page, re.M)]
+    results = [float(s) for s in re.findall(r"^  step \d.* ([-+]\d+\.\d+) +[-+]\d+\.\d+$", page, re.M)]
+    assert len(sums) == 18 and len(results) == 3
+    for i, result in enumerate(results):
+        assert sum(sums[6 * i : 6 * i + 6]) == pytest.approx(result, abs=6e-5)  # six numbers of five digits
 
 
 def test_the_pictures_show_the_taps(text):
@@ -142,3 +190,49 @@ def test_the_photo_is_the_networks(text):
     attentions = [array for path, array in seen.items() if path.endswith("spatial_gating_unit.conv1")]
     negative = sum((array < 0).sum() for array in attentions) / sum(array.size for array in attentions)
     assert f"{100 * negative:.0f} % are negative" in words(text)
+
+
+def test_the_value_of_the_photo_is_split_without_a_remainder(text):
+    page = text.split("11. Its own place, and everything else")[1]
+    parts = [float(n) for n in re.findall(r"^  (?:the biases|its own position|everything else) +(\S+)$", page, re.M)]
+    whole = float(re.search(r"together: the attention +(\S+)", page)[1])
+    followed = re.search(r"mixed: the attention +(\S+)", text)[1]
+    rings = [float(n) for n in re.findall(r"^ +\d+ +([-+]\d\.\d+) +\d\.\d+", page, re.M)]
+    assert whole == float(followed) == pytest.approx(sum(parts), abs=2e-5) and len(rings) == 12
+    assert rings[0] == parts[1] and sum(rings[1:]) == pytest.approx(parts[2], abs=12e-5)
+
+
+@pytest.fixture(scope="module")
+def photographs():
+    """u and the attention of the first block for every photo of the examples, and the three steps' parameters."""
+    model = photo.bundled_model()
+    unit = paths.branch(model.parameters, photo.UNIT)
+    x = np.stack([image.prepare(path, model.card.preprocessing) for path in sorted(EXAMPLES.glob("*.jpg"))])
+    seen = {}
+
+    def keep(path, array):
+        seen[path] = array.astype(np.float64)
+        if path == f"{photo.UNIT}.conv1":
+            raise StopIteration  # the rest of the network is not asked
+
+    with pytest.raises(StopIteration):
+        model(x, hook=keep)
+    return seen[photo.GATED], seen[f"{photo.UNIT}.conv1"], unit
+
+
+def test_how_often_a_place_is_overruled_and_what_docs_say_of_five_photos(photographs):
+    u, attention, unit = photographs
+    near, far, mix = (unit[step]["weight"] for step in ("conv0", "conv_spatial", "conv1"))
+    added = {step: unit[step]["bias"][:, None, None] for step in unit}
+    middle = near[:, 0, 2, 2] * far[:, 0, 3, 3]  # the one way from a place to itself
+    own = np.einsum("oc,nchw->nohw", mix[:, :, 0, 0] * middle, u)
+    biases = lka.depthwise(np.zeros(u.shape[1:]) + added["conv0"], far, 3) + added["conv_spatial"]
+    bias = np.einsum("oc,chw->ohw", mix[:, :, 0, 0], biases) + added["conv1"]
+    overruled = (own * (attention - bias) < 0).mean()
+    found = surroundings.average(u, unit)
+    assert found["overruled"] == pytest.approx(overruled, abs=1e-4) and found["by_distance"][0] == pytest.approx(
+        abs(own).mean()
+    )
+    page = words((ROOT / "docs" / "lessons.md").read_text(encoding="utf-8"))
+    assert f"{100 * overruled:.0f} % of the attention values of the first block are overruled" in page
+    assert "| " + " | ".join(f"{value:.2f}" for value in found["by_distance"]) + " |" in page
