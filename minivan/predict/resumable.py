@@ -85,7 +85,7 @@ class Resumable:
         return [self.images[i] for i in self._left]
 
     def settled(self, model: VAN) -> VAN:
-        """Return a model on the engine that 'auto' takes for all the images: where there are rows, the one that their `engine` is.
+        """Return a model on the engine that 'auto' takes for all the images; where there are rows, on the `engine` of those.
 
         Where that was 'fast' and cannot be had any more, it is 'numpy'.
         """
