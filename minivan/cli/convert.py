@@ -20,9 +20,7 @@ ENDINGS = (".safetensors", ".onnx")
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("input", metavar="IN", help="a PyTorch or safetensors file in any layout, or a Hugging Face folder")
-    parser.add_argument(
-        "output", metavar="OUT", type=Path, help="the file to write: ONNX if it ends in .onnx, else safetensors"
-    )
+    parser.add_argument("output", metavar="OUT", type=Path, help="the file to write: .safetensors, or .onnx")
     parser.add_argument("--dtype", choices=("float32", "float16"), default="float32", help="of the numbers written (float32)")
     parser.add_argument("--to", choices=("minivan", "authors"), help=(
         "minivan: a file that describes itself; authors: tensors alone, for the authors' code (minivan)"))  # fmt: skip

@@ -44,7 +44,7 @@ def _plan_numpy(config: Config, tensors: Mapping[str, npt.NDArray[np.float32]]) 
 
 
 def _choose(config: Config, images: int | None, height: int, width: int) -> Engine:
-    return FAST if _AUTO.choice.of(config, images, height, width) == "fast" else _WHOLE_NUMPY
+    return FAST if _AUTO.choice.of(config, images, height, width) == "fast" else WHOLE_NUMPY
 
 
 _AUTO: Any = Deferred("minivan.engines.auto")
@@ -58,7 +58,7 @@ NUMPY = Engine(  # what an operator means: plain NumPy, float64
 )
 EXACT = Engine("exact", ops=_EXACT_OPS, grad=_EXACT_GRAD)  # Numba, float64 sums in one written order: the same bits anywhere
 FAST = Engine("fast", ops=_EXACT_OPS, grad=_EXACT_GRAD, compile=_compile_fast)  # the network as one compiled function
-_WHOLE_NUMPY = Engine(  # whose hooks see what those of fast do
+WHOLE_NUMPY = Engine(  # whose hooks see what those of fast do
     "numpy", ops=_EXACT_OPS, grad=_EXACT_GRAD, compile=_plan_numpy, one_by_one=True
 )
 AUTO = Engine("auto", ops=_EXACT_OPS, grad=_EXACT_GRAD, choose=_choose)  # numpy or fast, whichever answers first: see auto

@@ -46,7 +46,7 @@ class Embeddings:
         about = {"minivan": "embeddings", "version_of_minivan": __version__, **identity(model), "engine": model.engine.name}
         self.run = Resumable(output, {**about, "reading": (how or Reading())._asdict()}, images, resume)
         self.todo, self.kept = self.run.todo, self.run.kept
-        self.model = model.settled(len(self.todo) + self.kept)  # as a run that was not interrupted takes it
+        self.model = self.run.settled(model)
 
     def embedded(self, batch_size: int | None = None, threads: int | None = None) -> Iterator[Embedded]:
         """Yield what `minivan.predict.embedding.embed` does for the images that have no features yet, as soon as it is kept."""
@@ -54,7 +54,7 @@ class Embeddings:
         def work(images: Iterator[Found]) -> Iterator[Embedded]:
             return embed(self.model, images, batch_size=batch_size, threads=threads, how=self.how)
 
-        return self.run.each(work, _row)
+        return self.run.each(work, lambda image: {**_row(image), "engine": self.model.engine.name})
 
     def write(self) -> int:
         """Write the file, whole, and return how many rows it has; nothing else is left then.

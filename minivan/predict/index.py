@@ -207,9 +207,12 @@ def _is_other_size(model: VAN, preprocessing: Any) -> bool:
 
 class _NpyIndex(Index):
     def __init__(self, path: str) -> None:
-        with opened(path + BESIDE, pipe=False) as names, named(path + BESIDE):
-            first = names.readline(LONGEST_LINE)
-        super().__init__(path, opened(path, pipe=False), _object(first))
+        with contextlib.ExitStack() as stack:
+            file = stack.enter_context(opened(path, pipe=False))  # what is not there is called as it was asked for
+            with opened(path + BESIDE, pipe=False) as names, named(path + BESIDE):
+                first = names.readline(LONGEST_LINE)
+            stack.pop_all()
+        super().__init__(path, file, _object(first))
 
     def vectors(self, width: int) -> Iterator[Vectors]:
         with named(self.path):

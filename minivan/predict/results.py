@@ -49,7 +49,7 @@ class Results:
         self.about = about(model, top_k, how)
         self.run = Resumable(output, self.about, images, resume)
         self.todo, self.kept = self.run.todo, self.run.kept
-        self.model = model.settled(len(self.todo) + self.kept)  # as a run that was not interrupted takes it
+        self.model = self.run.settled(model)
 
     def answers(self, batch_size: int | None = None, threads: int | None = None) -> Iterator[Answer | Unusable]:
         """Yield what `minivan.predict.answers` does for the images to be answered, each as soon as its row is kept."""

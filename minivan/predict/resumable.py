@@ -9,13 +9,16 @@ import os
 from array import array
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from ..errors import quote
 from ..output import place
 from .identity import differing
 from .images import Found
 from .journal import Journal, Stamp, otherwise, stamp
+
+if TYPE_CHECKING:
+    from ..van import VAN
 
 ENDING = ".partial"
 STAMP = "stamp"  # the key of a row's image's size and time of change
@@ -80,6 +83,18 @@ class Resumable:
     def todo(self) -> list[Found]:
         """The images that had no row at the beginning."""
         return [self.images[i] for i in self._left]
+
+    def settled(self, model: VAN) -> VAN:
+        """Return a model on the engine that 'auto' takes for all the images; where there are rows, on the `engine` of those.
+
+        Where that was 'fast' and cannot be had any more, it is 'numpy'.
+        """
+        if model.engine.choose is None:
+            return model
+        from ..engines import WHOLE_NUMPY
+
+        before = next(self.rows(), {}).get("engine")
+        return model.on(WHOLE_NUMPY) if before == "numpy" else model.settled(None if before else len(self.images))
 
     @property
     def done(self) -> int:

@@ -121,6 +121,7 @@ def test_what_is_no_index_or_none_any_more_is_one_line(run, photos):
         ("damaged.parquet", "damaged.parquet is no index of features: "),
         ("features.npy", "the numbers are not those that features.npy.jsonl is about; embed anew"),
         ("bare.npy", "bare.npy.jsonl: No such file or directory"),
+        ("gone.npy", "gone.npy: No such file or directory"),
         ("text.parquet", "text.parquet is no index of features"),
         ("a.png", "a.png: it ends in .png; features are written as .npy, .parquet"),
     ):

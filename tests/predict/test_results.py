@@ -24,6 +24,8 @@ from minivan.card import Card, Label, Preprocessing
 from minivan.checkpoint import Weights, load, write
 from minivan.errors import one_line
 from minivan.predict import Found, Results, Unusable, find_images, resumable, table
+from minivan.predict.embeddings import Embeddings
+from minivan.predict.journal import Journal
 from minivan.variants import Config
 
 CONFIG = Config((4, 6), (1, 1), (2, 2), classes=3)
@@ -265,3 +267,30 @@ def test_nothing_of_a_journal_is_held_but_where_its_rows_lie(tmp_path, monkeypat
         assert tracemalloc.get_traced_memory()[1] < 1 << 20, "the rows are 4 MB"
     finally:
         tracemalloc.stop()
+
+
+@pytest.mark.parametrize("rows", [Results, Embeddings])
+def test_auto_goes_on_with_the_engine_that_a_run_began_with(weights, photos, monkeypatch, rows):
+    asked = []
+    monkeypatch.setattr("minivan.engines.auto.choice.of", lambda config, images, *size: asked.append(images) or "numpy")
+    model = load(weights, "auto")
+
+    def begun(resume):
+        with rows(model, find_images(["."]), "a.npy" if rows is Embeddings else "a.csv", resume=resume) as run:
+            next(run.embedded(1) if rows is Embeddings else run.answers(1))
+            return run.run.journal.path
+
+    path = begun(False)
+    assert asked == [6]
+    begun(True)
+    assert asked == [6], "numpy it was"
+    lines = Journal(path, {})
+    told = [{**line, "engine": "fast"} for _, line in lines.lines()]
+    about = lines.said
+    lines.remove()
+    with Journal(path, about) as written:
+        written.restart()
+        for line in told:
+            written.add(line)
+    begun(True)
+    assert asked == [6, None], "fast, however few are left"
