@@ -7,12 +7,15 @@ parts times the folders that there are.
 from __future__ import annotations
 
 import fnmatch
+import itertools
 import os
 import re
 from collections.abc import Callable, Iterable, Iterator
 
 ANY_DEPTH = "**"
 MAGIC = re.compile(r"[*?[]")
+RANGE = re.compile(r"\{(\d+)\.\.(\d+)\}")
+MOST_SHARDS = 100_000
 
 Identity = tuple[int, int]  # device and inode
 
@@ -20,6 +23,25 @@ Identity = tuple[int, int]  # device and inode
 def has_magic(path: str) -> bool:
     """Tell whether a path is a pattern."""
     return bool(MAGIC.search(path))
+
+
+def expand(pattern: str) -> list[str]:
+    """Return the paths that a pattern of WebDataset's stands for; a path without braces by itself.
+
+    >>> expand("shard-{08..10}.tar")
+    ['shard-08.tar', 'shard-09.tar', 'shard-10.tar']
+
+    ValueError for a range that counts down, and for more than 100,000 paths.
+    """
+    parts = RANGE.split(pattern)  # text, first, last, text, first, last, ..., text
+    ranges, count = list[list[str]](), 1
+    for first, last in zip(parts[1::3], parts[2::3], strict=True):
+        count *= int(last) - int(first) + 1
+        if int(last) < int(first) or count > MOST_SHARDS:
+            raise ValueError(f"{pattern}: {{{first}..{last}}} is no range of 1 to {MOST_SHARDS:,} shards")
+        ranges.append([str(number).zfill(len(first)) for number in range(int(first), int(last) + 1)])
+    texts = parts[0::3]
+    return [texts[0] + "".join(map("".join, zip(each, texts[1:], strict=True))) for each in itertools.product(*ranges)]
 
 
 class Places:

@@ -12,7 +12,7 @@ from ..van import VAN
 from .description import facts, unsaid
 from .download import Fetched, fetch
 from .error import CheckpointError
-from .hub import Here, bundled, cached, find, here, list_models, passed_over
+from .hub import Here, bundled, find, here, list_models, passed_over
 from .published import SOURCES, published
 from .weights import Checkpoint, Weights, odd_numbers, opened, read, revise, with_source_sha256, write
 
@@ -24,7 +24,6 @@ __all__ = [
     "Here",
     "Weights",
     "bundled",
-    "cached",
     "facts",
     "fetch",
     "file_sha256",

@@ -27,6 +27,7 @@ from ..output import replacing
 
 ABANDONED = 24 * 3600  # seconds after which a download's folder belongs to nobody any more
 OWN, MARK = "minivan-download-", "made-by-minivan"  # how a download's folder is called, and the file in it that says so
+UNLOCKED = f"{MARK}.part"  # what that file is called before it is locked
 NOTE, CONVERTED = "how-far", "converted"  # the other files in it that are not the download
 NOTED_EACH = 16 << 20  # bytes: so many of a killed process's may come a second time
 STRONG_ETAG = re.compile(r'"[\x21\x23-\x7e]{1,200}"')  # one that only a file of the same bytes has (RFC 9110, 8.8.3)
@@ -114,6 +115,10 @@ class Partial:
                 return
         with suppress(OSError):
             self._close()
+        with suppress(OSError):  # the mark goes last: what a kill leaves at this moment still says whose it is
+            for path in self.folder.iterdir():
+                if path.name != MARK:
+                    path.unlink()
         if not self._alone:  # Windows removes nothing that is open; elsewhere the lock is held until all is gone
             self._mark.close()
         shutil.rmtree(self.folder, ignore_errors=True)
@@ -170,11 +175,10 @@ def scratch(downloads: Path, url: str) -> Iterator[Partial]:
 def _made(downloads: Path, url: str) -> Partial:
     folder = Path(tempfile.mkdtemp(prefix=OWN, dir=downloads))
     try:
-        unmarked = folder / f"{MARK}.part"
-        unmarked.write_bytes(os.fsencode(folder.name))
-        mark = _opened(unmarked, os.O_RDONLY)
+        (folder / UNLOCKED).write_bytes(os.fsencode(folder.name))
+        mark = _opened(folder / UNLOCKED, os.O_RDONLY)
         locked = _is_locked(mark)
-        unmarked.rename(folder / MARK)  # whoever finds the mark finds it locked
+        (folder / UNLOCKED).rename(folder / MARK)  # whoever finds the mark finds it locked
     except BaseException as error:
         shutil.rmtree(folder, ignore_errors=True)
         if isinstance(error, OSError):  # a full disk gives no name
@@ -209,7 +213,7 @@ def _claimed(folder: Path, url: str) -> Partial | None:
     """
     mark = None
     try:
-        mark = _opened(folder / MARK, os.O_RDONLY)
+        mark = _opened(folder / (MARK if os.path.lexists(folder / MARK) else UNLOCKED), os.O_RDONLY)
         status, own = folder.lstat(), os.fstat(mark.fileno())
         proven = stat.S_ISDIR(status.st_mode) and stat.S_ISREG(own.st_mode) and _is_mine(status) and _is_mine(own)
         if proven and own.st_size == len(folder.name) and mark.read(own.st_size) == os.fsencode(folder.name):

@@ -244,7 +244,8 @@ def load_model(args: argparse.Namespace, names: bool = True) -> VAN:
     from ..checkpoint import load, unsaid
 
     with wrong_calls():
-        model = load(named_weights(args), args.engine, key=args.key, strict=args.strict, allow_nonfinite=args.allow_nonfinite)
+        name = named_weights(args)
+        model = load(name, args.engine, key=args.key, strict=args.strict, allow_nonfinite=args.allow_nonfinite)
     if getattr(args, "input_size", None):
         with wrong_calls("--size"):
             model = model.with_size(args.input_size)

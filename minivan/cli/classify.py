@@ -26,6 +26,7 @@ from .arguments import (
     status,
     wrong_calls,
 )
+from .cluster import add_cluster
 from .printing import columns, complain, console, note, note_all, say_json, say_written, utf8, watched
 
 if TYPE_CHECKING:
@@ -58,6 +59,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_threads(parser)
     add_input_size(parser)
     add_photo(parser)
+    add_cluster(parser)
 
 
 def add_results(parser: argparse.ArgumentParser) -> None:
@@ -73,6 +75,10 @@ def add_results(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
+    if args.cluster:
+        from .cluster import classify
+
+        return classify(args)
     if args.output:
         with wrong_calls():
             table.check(args.output)
@@ -84,7 +90,7 @@ def run(args: argparse.Namespace) -> int:
     if args.output:
         return record(model, images, args)
     show = print_json if args.json else print_text
-    model, failed, unsure = model.settled(len(images)), 0, 0
+    failed = unsure = 0
     with wrong_calls(), progress(len(images)) as advance:
         found = answers(model, images, args.top_k, threads=args.threads, how=reading(args), batch_size=args.batch_size)
         make_ready(model)
@@ -193,10 +199,10 @@ def widths() -> tuple[int, int]:
 
 
 @contextlib.contextmanager
-def progress(total: int, doing: str = "classifying") -> Iterator[Callable[[int], None]]:
+def progress(total: int, what: str = "images") -> Iterator[Callable[[int], None]]:
     """Give a function that counts finished images, and show them with images per second on standard error.
 
-    Only where there are more than a few images and someone is watching.
+    `what` are they where they are no images. Only where there are more than a few images and someone is watching.
     """
     if total < PROGRESS_FROM or not watched():
         yield lambda count: None
@@ -208,9 +214,9 @@ def progress(total: int, doing: str = "classifying") -> Iterator[Callable[[int],
     class Speed(ProgressColumn):
         def render(self, task: Task) -> Text:
             speed = task.finished_speed or task.speed
-            return Text(f"{speed:.0f} images/s" if speed else "")
+            return Text(f"{speed:.{0 if speed >= 10 else 1}f} {what}/s" if speed else "")
 
-    columns = TextColumn(doing), BarColumn(), MofNCompleteColumn(), TextColumn("images"), Speed(), TimeRemainingColumn()
+    columns = TextColumn("classifying"), BarColumn(), MofNCompleteColumn(), TextColumn(what), Speed(), TimeRemainingColumn()
     with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
         task = bar.add_task("", total=total)
         yield lambda count: bar.advance(task, count)

@@ -5,13 +5,14 @@ from __future__ import annotations
 import argparse
 from collections.abc import Iterator
 
+from ..errors import WrongCall
 from .arguments import RIGHT
 from .printing import say_as_it_is
 
 SHELLS = {  # shell -> where its script goes
     "bash": "minivan completion bash > ~/.local/share/bash-completion/completions/minivan",
-    "zsh": "minivan completion zsh > _minivan, in a folder of $fpath",
-    "tcsh": "minivan completion tcsh > ~/.minivan.completion, and in ~/.cshrc: source ~/.minivan.completion",
+    "zsh": "minivan completion zsh > ~/.zfunc/_minivan   # any folder of $fpath",
+    "tcsh": "minivan completion tcsh > ~/.minivan.tcsh   # and in ~/.cshrc: source ~/.minivan.tcsh",
 }
 NAMES = [
     "b0",
@@ -25,7 +26,7 @@ NAMES = [
     "small",
     "base",
     "large",
-]  # as in minivan.variants, which costs NumPy
+]  # minivan.variants' own, which cost NumPy
 LISTED = "minivan weights list --names 2>/dev/null"  # asked when it is completed: what is fetched later is there, too
 
 FILES = {"bash": "_shtab_compgen_files", "zsh": "_files", "tcsh": "f"}  # kinds of words, as each shell completes them
@@ -63,12 +64,16 @@ _minivan_networks() {{ compadd -- {" ".join(NAMES)} }}
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.epilog = "Where the script goes: " + "; ".join(SHELLS.values()) + "."
+    parser.formatter_class = argparse.RawDescriptionHelpFormatter  # a name that is broken cannot be copied
+    parser.epilog = "\n  ".join(["where the script goes, whose folder has to be there:", *SHELLS.values()])
     parser.add_argument("shell", choices=tuple(SHELLS), metavar="SHELL", help="bash, zsh or tcsh")
 
 
 def run(args: argparse.Namespace) -> int:
-    import shtab
+    try:
+        import shtab
+    except ImportError:
+        raise WrongCall("completion needs the package shtab: pip install '.[completion]' from a clone of minivan") from None
 
     from . import COMMANDS, parser
 
@@ -80,9 +85,9 @@ def run(args: argparse.Namespace) -> int:
     return RIGHT
 
 
-def actions(parser: argparse.ArgumentParser, command: str = "") -> Iterator[tuple[str, argparse.Action]]:
+def actions(whole: argparse.ArgumentParser, command: str = "") -> Iterator[tuple[str, argparse.Action]]:
     """Yield every argument of a parser, and of those below it, that takes a value of no fixed choice, with its command."""
-    for action in parser._actions:
+    for action in whole._actions:
         if isinstance(action, argparse._SubParsersAction):
             for name, below in action.choices.items():
                 yield from actions(below, name)

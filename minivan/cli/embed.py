@@ -50,7 +50,7 @@ def run(args: argparse.Namespace) -> int:
     with wrong_calls(), Embeddings(model, images, args.output, reading(args), args.resume) as embeddings:
         note_unused(embeddings.run)
         try:
-            with progress(len(embeddings.run.todo), "embedding") as advance:
+            with progress(len(embeddings.run.todo)) as advance:
                 for image in embeddings.embedded(args.batch_size, args.threads):
                     if image.features is None:
                         complain(f"{image.image}: {advised(image.fault)}")

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import argparse
+import os
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, TypeAlias
 
-from ..errors import printable, shortened
+from ..errors import WrongCall, printable, shortened
+from ..predict.storage import bare
 from .arguments import (
     RIGHT,
     add_activation,
@@ -22,6 +24,7 @@ from .arguments import (
     wrong_calls,
 )
 from .classify import progress
+from .cluster import add_cluster, names_file
 from .printing import columns, complain, console, note, note_all, say_json, say_rows, say_written, utf8
 
 if TYPE_CHECKING:
@@ -41,7 +44,7 @@ NUMBERS, PARTED = 12, 5  # columns of the numbers in such a row, and what parts 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("dataset", nargs="+", metavar="DATASET", help=DATASET)
     add_weights(parser)
-    add_engine(parser, "fast")
+    add_engine(parser)
     parser.add_argument("--against", metavar="OTHER", help=AGAINST)
     parser.add_argument("--skip-unknown", action="store_true", help="leave out images of classes that the weights lack")
     kept = "a folder for the results; the same command goes on there where it was interrupted"
@@ -51,11 +54,37 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_threads(parser)
     add_input_size(parser)
     add_photo(parser)
+    add_cluster(parser)
 
 
 def run(args: argparse.Namespace) -> int:
+    if args.cluster:
+        from .cluster import evaluate as evaluate_there
+
+        found, remarks = evaluate_there(args)
+    else:
+        found, remarks = evaluate_here(args)
+    for place, fault in sorted(found.faults.items()):
+        complain(f"{found.paths[place]}: {advised(fault)}")
+    for place, said in sorted(found.remarks.items()):
+        note_all(found.paths[place], said)
+    for remark in remarks:
+        note(remark)
+    if args.json:
+        say_json(found.as_dict())
+    else:
+        print_text(found)
+        if args.output:
+            say_written(f"\nwritten to {bare(args.output)}")
+    return status(len(found.faults), len(found.paths)) if found.faults else RIGHT
+
+
+def evaluate_here(args: argparse.Namespace) -> tuple[Evaluation, list[str]]:
+    """Evaluate in this process; return what was found out, and what to know of the files that say so."""
     from ..evaluate import evaluate, open_dataset, write
 
+    if args.output and names_file(args.output) and not os.path.isdir(args.output):
+        raise WrongCall(f"{args.output}: evaluate writes its files into a folder: -o FOLDER")
     model = load_model(args)
     with wrong_calls():
         dataset = open_dataset(args.dataset)
@@ -79,19 +108,7 @@ def run(args: argparse.Namespace) -> int:
         if args.output and done and not isinstance(error, Exception):  # Ctrl-C or another signal
             note(f"{counted(done, 'image')} kept in {args.output}: the same command goes on from there")
         raise
-    for place, fault in sorted(found.faults.items()):
-        complain(f"{found.paths[place]}: {advised(fault)}")
-    for place, said in sorted(found.remarks.items()):
-        note_all(found.paths[place], said)
-    for remark in remarks:
-        note(remark)
-    if args.json:
-        say_json(found.as_dict())
-    else:
-        print_text(found)
-        if args.output:
-            say_written(f"\nwritten to {args.output}")
-    return status(len(found.faults), len(found.paths)) if found.faults else RIGHT
+    return found, remarks
 
 
 def print_text(found: Evaluation) -> None:

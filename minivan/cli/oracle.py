@@ -108,6 +108,7 @@ def run(args: argparse.Namespace) -> int:
 
 def run_record(args: argparse.Namespace) -> int:
     from .. import load, oracle
+    from ..oracle.aside import put_aside
     from ..oracle.trace import hashes
 
     if not args.output and not args.hashes:
@@ -123,13 +124,14 @@ def run_record(args: argparse.Namespace) -> int:
         read = functools.partial(oracle.read_input, args.input, model.card.preprocessing, remarks)
         x = read() if oracle.is_tensor(args.input) else in_time(read, args.input)
         note_all(args.input, remarks)
-        what = model, x, args.layers or ["*"], args.model or ""
+        globs, source = args.layers or ["*"], args.model or ""
         how: Any = {"finite": not args.allow_nonfinite, "arithmetic": arithmetic}
-        with oracle.Spool() as spool:
+        with oracle.Spool() as spool, oracle.Spool() as weights:
+            model = put_aside(model, weights)
             if args.output:
-                trace = oracle.record_to(args.output, *what, **how)
+                trace = oracle.record_to(args.output, model, x, globs, source, **how)
             else:
-                trace = oracle.record(*what, **how, spool=spool)
+                trace = oracle.record(model, x, globs, source, **how, spool=spool)
             if args.hashes:
                 say(hashes(trace).rstrip("\n"))
     if not args.hashes:

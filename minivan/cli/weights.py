@@ -37,7 +37,7 @@ def run(args: argparse.Namespace) -> int:
 
 def list_names() -> int:
     """Print by which names weights go here, without opening any."""
-    from ..checkpoint import bundled, cached
+    from ..checkpoint.hub import bundled, cached
 
     for path in (*cached(), *bundled()):
         say(path.stem)

@@ -20,7 +20,7 @@ An engine is a value; a model takes it in the place of a name. This one counts t
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import cast
+from typing import Any, cast
 
 import numpy as np
 import numpy.typing as npt
@@ -39,17 +39,15 @@ def _compile_fast(config: Config, tensors: Mapping[str, npt.NDArray[np.float32]]
 
 
 def _plan_numpy(config: Config, tensors: Mapping[str, npt.NDArray[np.float32]]) -> Plan:
-    from .auto import NumpyPlan
-
-    return NumpyPlan(config, tensors)
+    plan: Plan = _AUTO.NumpyPlan(config, tensors)
+    return plan
 
 
 def _choose(config: Config, images: int | None, height: int, width: int) -> Engine:
-    from .auto import choice
-
-    return FAST if choice.of(config, images, height, width) == "fast" else _WHOLE_NUMPY
+    return FAST if _AUTO.choice.of(config, images, height, width) == "fast" else _WHOLE_NUMPY
 
 
+_AUTO: Any = Deferred("minivan.engines.auto")
 _EXACT_OPS = cast(Operators, Deferred("minivan.ops"))
 _EXACT_GRAD = cast(Derivatives, Deferred("minivan.grad"))
 
@@ -60,7 +58,9 @@ NUMPY = Engine(  # what an operator means: plain NumPy, float64
 )
 EXACT = Engine("exact", ops=_EXACT_OPS, grad=_EXACT_GRAD)  # Numba, float64 sums in one written order: the same bits anywhere
 FAST = Engine("fast", ops=_EXACT_OPS, grad=_EXACT_GRAD, compile=_compile_fast)  # the network as one compiled function
-_WHOLE_NUMPY = Engine("numpy", ops=_EXACT_OPS, grad=_EXACT_GRAD, compile=_plan_numpy)  # whose hooks see what those of fast do
+_WHOLE_NUMPY = Engine(  # whose hooks see what those of fast do
+    "numpy", ops=_EXACT_OPS, grad=_EXACT_GRAD, compile=_plan_numpy, one_by_one=True
+)
 AUTO = Engine("auto", ops=_EXACT_OPS, grad=_EXACT_GRAD, choose=_choose)  # numpy or fast, whichever answers first: see auto
 
 ENGINES = {engine.name: engine for engine in (AUTO, FAST, EXACT, NUMPY)}

@@ -17,6 +17,7 @@ import sys
 import threading
 import warnings
 from collections.abc import Mapping
+from sys import is_finalizing
 
 import numpy as np
 import numpy.typing as npt
@@ -57,13 +58,15 @@ class Choice:
             os.register_at_fork(after_in_child=self._renew)
 
     def _renew(self) -> None:
-        self._lock = threading.Lock()  # another thread of the parent may have held it
+        self._lock = threading.RLock()  # another thread of the parent may have held it
 
     def of(self, config: Config, images: int | None, height: int, width: int) -> str:
         """Return 'numpy' or 'fast', for as many images of a size; None stands for a number that is not known.
 
         Where it is 'fast', that is loaded, or compiled, by then.
         """
+        if is_finalizing():  # nothing can be loaded any more, and `numpy` is there
+            return "numpy"
         if _loaded():
             return "fast"
         work = (MANY if images is None else images) * multiply_adds(config, height, width)

@@ -47,6 +47,7 @@ class Engine:
     array: Callable[[npt.NDArray[np.floating[Any]]], Array] = np.asarray  # from NumPy to the engine's own kind of array
     size: tuple[int, int] | None = None  # the one (H, W) that it takes, where it takes only one
     choose: Callable[[Config, int | None, int, int], Engine] | None = None
+    one_by_one: bool = False  # whether its plan, too, takes as long for images at once as for each alone
 
     def __str__(self) -> str:
         return self.name
@@ -55,6 +56,11 @@ class Engine:
     def hooks(self) -> bool:
         """Whether its answers come from operators that a hook sees; a compiled network's are computed beside it."""
         return self.compile is None and self.choose is None
+
+    @property
+    def batches(self) -> bool:
+        """Whether several images at once are worth waiting for: operators, which fill memory, take as long for each alone."""
+        return self.compile is not None and not self.one_by_one
 
     @property
     def gradients(self) -> bool:

@@ -15,10 +15,10 @@ from pathlib import PurePosixPath
 from typing import NamedTuple
 
 from ..errors import quote
-from ..places import has_magic
+from ..places import expand, has_magic
 from ..predict import Found, find_images
 from ..predict.archives import ENDINGS
-from .shards import expand, is_sharded, samples
+from .shards import is_sharded, samples
 from .tables import ENDINGS as TABLES
 from .tables import Row, rows
 
@@ -111,6 +111,11 @@ def _examples(source: str, notes: list[str]) -> Sequence[Example | Row]:
     if others := images.said_of_others():
         notes.append(f"{source}: {others}")
     return found
+
+
+def labelled_in(archive: str) -> Sequence[Example | Row]:
+    """Return the images in class folders of an archive, as `open_dataset` does. Raises ValueError where there are none."""
+    return _examples(archive, [])
 
 
 def class_folder(path: str) -> str:

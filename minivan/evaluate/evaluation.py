@@ -58,15 +58,14 @@ def evaluate(
     Raises ValueError for weights of fewer than two classes, for a dataset or labels that cannot be used, for a `journal` of
     another evaluation, and where no image could be judged; OSError where a file cannot be read or written.
     """
-    if model.config.classes < 2:
-        few = "one class" if model.config.classes else "no classes"
-        raise ValueError(f"the weights {model.card.name} have {few}: there is nothing to tell apart")
+    check_classes(model)
     labelled = dataset if isinstance(dataset, Dataset) else open_dataset(dataset)
     meant = indices((example.label for example in labelled.examples), model.card, model.config.classes, skip_unknown)
     kept = [example for example in labelled.examples if example.label in meant or not example.label]
-    model = model.settled()  # as many: whoever goes on after an interruption goes on with the same engine
+    # As many where there is a journal: whoever goes on after an interruption goes on with the same engine.
+    model = model.settled(len(kept) if journal is None else None)
     other = None if against is None else rival(against, model)
-    work = _Work(model, kept, np.array([meant.get(example.label, -1) for example in kept], np.int64), other, how or Reading())
+    work = Work(model, kept, np.array([meant.get(example.label, -1) for example in kept], np.int64), other, how or Reading())
     if other is not None:
         other.check(work.paths)
     with contextlib.ExitStack() as stack:
@@ -93,8 +92,15 @@ def evaluate(
     )  # fmt: skip
 
 
+def check_classes(model: VAN) -> None:
+    """Raise ValueError for weights of fewer than two classes."""
+    if model.config.classes < 2:
+        few = "one class" if model.config.classes else "no classes"
+        raise ValueError(f"the weights {model.card.name} have {few}: there is nothing to tell apart")
+
+
 @dataclass
-class _Work:
+class Work:
     """The images that are to be judged, and what is known of them so far."""
 
     model: VAN
@@ -166,7 +172,7 @@ class _Work:
             return
         make_ready(self.model)
         usual = self.model.card.preprocessing
-        size = 1 if self.model.engine.compile is None else at_once(usual, BATCH)
+        size = at_once(usual, BATCH) if self.model.engine.batches else 1
         images = [self.examples[i].image for i in places]
         own = prepare_ahead(images, usual, ahead=2 * size, threads=threads, how=self.how)
         wanted = self.rival.preprocessing if self.rival else None

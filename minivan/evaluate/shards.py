@@ -5,10 +5,8 @@ The format is that of https://github.com/webdataset/webdataset: the key is the p
 
 from __future__ import annotations
 
-import itertools
 import json
 import os
-import re
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
@@ -19,8 +17,6 @@ from ..predict.archives import LINK, ArchiveError, Member, members
 LABELS = ("cls", "json", "txt")  # what a label's file ends in: the first that a sample has
 KEYS = ("cls", "label", "class", "target", "wnid", "class_name", "label_name")  # in a sample's JSON, the first that is there
 LARGEST_LABEL = 1 << 20  # bytes
-MOST_SHARDS = 100_000
-RANGE = re.compile(r"\{(\d+)\.\.(\d+)\}")
 
 
 class Sample(NamedTuple):
@@ -29,25 +25,6 @@ class Sample(NamedTuple):
     path: str  # within the shard
     label: str  # '' where the image's fault says why there is none
     image: Found
-
-
-def expand(pattern: str) -> list[str]:
-    """Return the paths that a pattern of WebDataset's stands for; a path without braces by itself.
-
-    >>> expand("shard-{08..10}.tar")
-    ['shard-08.tar', 'shard-09.tar', 'shard-10.tar']
-
-    ValueError for a range that counts down, and for more than 100,000 paths.
-    """
-    parts = RANGE.split(pattern)  # text, first, last, text, first, last, ..., text
-    ranges, count = list[list[str]](), 1
-    for first, last in zip(parts[1::3], parts[2::3], strict=True):
-        count *= int(last) - int(first) + 1
-        if int(last) < int(first) or count > MOST_SHARDS:
-            raise ValueError(f"{pattern}: {{{first}..{last}}} is no range of 1 to {MOST_SHARDS:,} shards")
-        ranges.append([str(number).zfill(len(first)) for number in range(int(first), int(last) + 1)])
-    texts = parts[0::3]
-    return [texts[0] + "".join(map("".join, zip(each, texts[1:], strict=True))) for each in itertools.product(*ranges)]
 
 
 def is_sharded(sources: Sequence[str]) -> bool:

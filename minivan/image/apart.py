@@ -21,6 +21,7 @@ import PIL
 from PIL import Image
 
 from .. import shipped
+from ..errors import reason
 from .bounds import LONGEST, STORED, Bytes, ImageError, Look, patches
 from .kinds import KINDS
 
@@ -44,7 +45,10 @@ def decoded_apart(look: Look) -> Image.Image:
     late = threading.Event()
     environment = os.environ | {"MALLOC_ARENA_MAX": "1"}  # glibc takes 64 MiB of addresses for each further thread
     pipe = subprocess.PIPE
-    process = subprocess.Popen(command, stdin=pipe, stdout=pipe, stderr=subprocess.DEVNULL, env=environment)
+    try:
+        process = subprocess.Popen(command, stdin=pipe, stdout=pipe, stderr=subprocess.DEVNULL, env=environment)
+    except OSError as error:
+        raise ImageError(f"decoding it takes a process of its own, which cannot be started: {reason(error)}") from None
     assert process.stdin and process.stdout
 
     def end() -> None:

@@ -14,6 +14,7 @@ import numpy.typing as npt
 from PIL import Image
 
 from .. import input, npy
+from ..processors import startable
 from ..variants import COLOURS
 from . import bands, colour, given, orientation, profiles, samples, stretch, unended
 from .apart import available, decoded_apart
@@ -303,13 +304,20 @@ def _named(work: Callable[[], Made]) -> Made:
     except OSError as error:
         if error.errno is not None:  # the file system's word (missing, no permission), not the decoder's
             raise
-        raise ImageError(f"damaged image: {_line(error)}") from None
+        raise _damage(error) from None
     except MemoryError:
         raise ImageError("not enough memory to decode it") from None
     except Exception as error:  # decoders meet hostile bytes with IndexError, struct.error, SyntaxError and more
         if "not installed" in str(error):
             raise ImageError("this Pillow was built without a decoder for such images") from None
-        raise ImageError(f"damaged image: {_line(error)}") from None
+        raise _damage(error) from None
+
+
+def _damage(error: Exception) -> ImageError:
+    """Return what to say of a file that a decoder gave up. Those of AVIF do so as well where they can start no thread."""
+    if startable(2) < 2:
+        return ImageError(f"its decoder failed where the system starts no thread, which it may need: {_line(error)}")
+    return ImageError(f"damaged image: {_line(error)}")
 
 
 def _line(error: Exception) -> str:

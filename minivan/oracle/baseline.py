@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import weakref
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property, partial
@@ -13,8 +14,9 @@ from ..engines import Engine
 from ..errors import sentence, shown
 from ..hooks import Callback, Hook
 from ..paths import INPUT
-from ..van import VAN, check_images, undisturbed
+from ..van import check_images, undisturbed
 from . import hints
+from .aside import on_engine, put_aside
 from .cases import allowed
 from .compare import Asked, Report, compare, plain
 from .measure import Row
@@ -177,9 +179,13 @@ def network(trace: Trace, model: str | None, key: str | None = None) -> tuple[Ru
     except ValueError as error:
         return None, f"the trace's input is none that its network takes, so no fault can be tried ({error})"
 
+    spool = Spool().__enter__()
+    weights = put_aside(weights, spool)
+
     def run(engine: Engine, hook: Callback) -> None:
-        van = VAN(weights.config, weights.tensors, engine)
+        van = on_engine(weights, weights.tensors, engine)
         forward = van if van.config.classes else van.features
         forward(Hook(hook)(INPUT, x), hook)
 
+    weakref.finalize(run, spool.file.close)
     return run, ""

@@ -18,8 +18,10 @@ from .cases import LKA
 from .changes import EPSILONS, Change, changes_of, commit
 from .measure import PIECE
 from .replay import Call, Replay
+from .ulp import round_to
 
 IMAGENET = PRESETS["hf"].mean, PRESETS["hf"].std
+MULTIPLIED = {"bfloat16": "bfloat16", "tf32": "float16 or tf32", "float16": "float16"}  # alike, but for the range of float16
 MOST_PAIRS = 400  # of faults on one layer that are tried together
 Fault: TypeAlias = tuple[str, Callable[[], Floating]]  # what is wrong, and a function that computes the layer with that wrong
 
@@ -31,6 +33,7 @@ def faults_of(path: str, right: Floating, seen: Replay) -> Iterator[Fault]:
         yield from _sum_faults(path, seen)
     else:
         yield from _call_faults(path, call, seen)
+        yield from _rounded_faults(call)
     yield from order_faults(path, right)
     for layers in (seen.values, seen.elsewhere):
         for other in layers:
@@ -58,6 +61,23 @@ def _call_faults(path: str, call: Call, seen: Replay) -> Iterator[Fault]:
     if path == f"{patch_embed(1)}.proj":  # a port need not record its input
         for text, make in order_faults(INPUT, call.x):
             yield f"what it was fed is not the trace's input: {text}", partial(_fed_with, call, make)
+
+
+def _rounded_faults(call: Call) -> Iterator[Fault]:
+    """Weights in a shorter format, or all that is multiplied, while sums and results are not."""
+    weight = call.parameters.get("weight")
+    if weight is None or call.operator not in ("conv2d", "linear"):
+        return
+    for form, words in MULTIPLIED.items():
+        short = {n: _short(call.parameters[n], form) for n in ("weight", "bias") if call.parameters[n] is not None}
+        if any(not np.array_equal(array, call.parameters[name]) for name, array in short.items()):
+            yield f"the weights are rounded to {words}", partial(commit, call, short)
+        both = {"weight": short["weight"], "x": partial(_short, call.x, form)}
+        yield f"what is multiplied is rounded to {words}: the weights, and what the layer reads", partial(commit, call, both)
+
+
+def _short(array: Floating, form: str) -> Floating:
+    return np.asarray(round_to(array, form), np.float32)
 
 
 def _fed_with(call: Call, make: Callable[[], Floating]) -> Floating:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from math import prod
 from typing import BinaryIO
 
@@ -83,8 +84,8 @@ class TraceFile:
         self.size += len(data)
         if self.size - self.started >= STARTED and hasattr(os, "posix_fadvise"):
             self.file.flush()
-            # Linux begins to write what is advised so; else the end would wait for all of it.
-            os.posix_fadvise(self.file.fileno(), self.started, self.size - self.started, os.POSIX_FADV_DONTNEED)
+            with suppress(OSError):  # Linux begins to write what is advised so; else the end would wait for all of it
+                os.posix_fadvise(self.file.fileno(), self.started, self.size - self.started, os.POSIX_FADV_DONTNEED)
             self.started = self.size
 
 

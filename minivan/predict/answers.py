@@ -149,7 +149,7 @@ def answers(
         raise ValueError(f"the weights {model.card.name} are a backbone without a head: they give features, not classes")
     _check_top_k(top_k)
     model = model.settled(len(images) if isinstance(images, Sized) else None)
-    size = at_once(model.card.preprocessing, batch_size or (1 if model.engine.compile is None else BATCH))
+    size = at_once(model.card.preprocessing, batch_size or (BATCH if model.engine.batches else 1))
     ready = prepare_ahead(images, model.card.preprocessing, ahead=2 * size, threads=threads, how=how, thumbnails=thumbnails)
     return (answer for batch in batches(ready, size) for answer in _answer(model, batch, top_k))
 

@@ -48,7 +48,7 @@ def embed(
     Raises ValueError for features that are not finite: the weights are damaged.
     """
     model = model.settled(len(images) if isinstance(images, Sized) else None)
-    size = at_once(model.card.preprocessing, batch_size or (1 if model.engine.compile is None else BATCH))
+    size = at_once(model.card.preprocessing, batch_size or (BATCH if model.engine.batches else 1))
     ready = prepare_ahead(images, model.card.preprocessing, ahead=2 * size, threads=threads, how=how)
     return (embedded for batch in batches(ready, size) for embedded in _embedded(model, batch))
 

@@ -47,6 +47,11 @@ def write(path: str | os.PathLike[str], rows: Iterable[Row], ranks: int, about: 
         WRITERS[_ending(path)](file, rows, ranks, about)
 
 
+def write_rows(file: BinaryIO, rows: Iterable[Row], ranks: int, about: Mapping[str, Any]) -> None:
+    """Write rows into an open file, as `write` does into one of the ending .parquet."""
+    _parquet(file, rows, ranks, about)
+
+
 @functools.cache
 def columns(ranks: int) -> dict[str, str]:
     """Return the columns of CSV and Parquet in their order, name -> type as pyarrow calls it. Nobody changes it."""

@@ -8,7 +8,7 @@ from support import EXAMPLES, ROOT
 
 SCRIPTS = [
     path
-    for folder in (ROOT / "benchmarks", EXAMPLES / "serve")
+    for folder in (ROOT / "benchmarks", EXAMPLES / "serve", EXAMPLES / "cluster")
     for path in sorted(folder.glob("*.py"))
     if "ArgumentParser" in path.read_text(encoding="utf-8")
 ]

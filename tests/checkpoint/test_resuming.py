@@ -272,7 +272,11 @@ def test_a_day_later_it_goes_whatever_is_fetched_then(home, server):
     (folder,) = (home / "downloads").iterdir()
     another = server.url("official.pth.tar?another")
     assert fetch("b0", url=another).before == 0 and left(home) == KEPT
-    os.utime(folder, (1, 1))
+    unlocked = folder.with_name("minivan-download-killed-at-once")
+    unlocked.mkdir()
+    (unlocked / partial.UNLOCKED).write_text(unlocked.name)
+    for abandoned in (folder, unlocked):
+        os.utime(abandoned, (1, 1))
     assert fetch("b0", url=another).before == 0 and left(home) == []
 
 

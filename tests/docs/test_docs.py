@@ -4,6 +4,7 @@ import ast
 import re
 import subprocess
 import sys
+import tomllib
 
 import pytest
 from support import ROOT
@@ -173,6 +174,12 @@ def _for_the_index():
     names = {}
     exec(compile(tree, "hatch_build.py", "exec"), names)
     return names["for_the_index"]
+
+
+def test_what_minivan_needs_beside_other_tools():
+    declared = tomllib.loads(text("pyproject.toml"))["project"]["dependencies"]
+    needs = next(row for row in table(text("docs/compared.md"), "pytorch-grad-cam") if row[0] == "needs")
+    assert set(needs[1].lower().split(", ")) == {each.partition(">")[0] for each in declared}
 
 
 def test_the_index_s_readme_has_addresses_or_no_links():

@@ -56,7 +56,7 @@ def clone(tmp_path, monkeypatch):
 
 def test_what_the_readme_has_readers_type_can_be_called_and_its_files_are_there(clone):
     made = set()
-    assert len(commands()) >= 10
+    assert len(commands()) >= 8
     for words in commands():
         args = vars(parser(words[0]).parse_args(words))
         output = str(args.get("output") or "")

@@ -15,7 +15,7 @@ from support.networks import images, random_tensors
 from tolerances import LOGITS
 
 from minivan import compiling, kernel_survey, space
-from minivan.engines import EXACT, auto
+from minivan.engines import EXACT, Engine, auto
 from minivan.engines.auto import COMPILE, FAST, LOAD, NUMPY, Choice, EngineWarning
 from minivan.errors import NoCompiler
 from minivan.explain import maps, photo_attention
@@ -140,6 +140,15 @@ def test_threads_that_choose_at_once_load_once(machine):
     assert found == ["fast"] * 8 and loads == [1]
 
 
+def test_a_setting_that_cannot_be_is_one_line_for_many_photos_as_for_fast(machine, monkeypatch, run, tmp_path):
+    monkeypatch.setenv("MINIVAN_VECTOR", "7")
+    monkeypatch.setattr(auto, "MANY", 1)
+    monkeypatch.setattr(auto, "COMPILE", 0.0)
+    said = (2, "", "minivan: MINIVAN_VECTOR is one of 16, 8, 4, 0, got '7'\n")
+    assert run("classify", PHOTOS[0]) == said
+    assert run("embed", PHOTOS[0], "-o", tmp_path / "features.npy") == said
+
+
 @pytest.fixture(scope="module")
 def tensors():
     return random_tensors(SMALL, seed=1)
@@ -185,6 +194,7 @@ def test_all_images_of_a_call_have_one_engine_that_each_answer_names(machine, te
     monkeypatch.setattr(
         Choice, "of", lambda self, config, count, *size: (asked.append(count), of(self, config, count, *size))[1]
     )
+    monkeypatch.setattr("minivan.engines.FAST", Engine("fast", ops=EXACT.ops, compile=auto.NumpyPlan))
     model, found = VAN(SMALL, tensors, "auto"), find_images(PHOTOS)
     make_ready(model)
     assert [answer.engine for answer in answers(model, found, 1)] == ["numpy"] * 2 and asked == [2]

@@ -9,7 +9,7 @@ import pytest
 
 from minivan.card import Card, Label
 from minivan.evaluate import UnknownClasses, indices, open_dataset
-from minivan.evaluate.shards import expand
+from minivan.places import expand
 
 pytestmark = pytest.mark.loop
 

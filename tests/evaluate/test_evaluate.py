@@ -297,3 +297,17 @@ def test_each_class_for_itself(made, model):
     found = evaluate(VAN(CONFIG, model.tensors, "numpy", card), root / "photos")
     assert found.top1.count == (logits.argmax(axis=1) == targets).sum()
     np.testing.assert_allclose(found.answers.probability, 1 / (1 + np.exp(-logits.max(axis=1).astype(float))), rtol=1e-6)
+
+
+def test_auto_is_the_engine_and_weighs_the_images_unless_a_journal_may_be_gone_on_with(run, made, tmp_path, monkeypatch):
+    weighed = []
+    monkeypatch.setattr("minivan.engines.auto.choice.of", lambda config, images, *size: weighed.append(images) or "numpy")
+    call = ("evaluate", made[0] / "photos", "--weights", made[0] / "six.safetensors", "--json")
+    assert json.loads(run(*call)[1])["engine"] == json.loads(run(*call, "-o", tmp_path)[1])["engine"] == "numpy"
+    assert weighed == [IMAGES, None]
+
+
+def test_a_file_s_name_is_no_folder_s(command, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert command("-o", "x.csv") == (2, "", "minivan: x.csv: evaluate writes its files into a folder: -o FOLDER\n")
+    assert not any(tmp_path.iterdir())

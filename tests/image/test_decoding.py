@@ -1,6 +1,8 @@
 """Decoding, orientation, resizing, cropping, normalising; and every mode an image file can have."""
 
+import errno
 import io
+import os
 import struct
 import subprocess
 import sys
@@ -298,6 +300,24 @@ print(sorted(name for name in sys.modules if name.endswith("ImagePlugin")))
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
     first, second, plugins = done.stdout.splitlines()
     assert "a PostScript file is nothing that minivan reads" in first and "not an image" in second and plugins == "[]"
+
+
+def test_where_nothing_more_can_be_started_the_image_is_not_blamed(tmp_path, monkeypatch):
+    from minivan.image import apart, decoding
+
+    def refused(*arguments, **named):
+        raise BlockingIOError(errno.EAGAIN, os.strerror(errno.EAGAIN))
+
+    photo("L", (30, 30)).save(tmp_path / "a.tif", compression="tiff_lzw")
+    with monkeypatch.context() as patch:
+        patch.setattr(apart.subprocess, "Popen", refused)
+        with pytest.raises(image.ImageError, match="process of its own, which cannot be started: Resource temporarily"):
+            image.decode(tmp_path / "a.tif")
+    monkeypatch.setattr(decoding, "startable", lambda most: 1)
+    monkeypatch.setattr(decoding, "_load", lambda *given: int("as libavif: Decoding of color planes failed"))
+    photo("L", (30, 30)).save(tmp_path / "a.png")
+    with pytest.raises(image.ImageError, match=r"where the system starts no thread, .*: .*Decoding of color planes failed"):
+        image.decode(tmp_path / "a.png")
 
 
 def test_no_source_is_read_beyond_the_limit(tmp_path, monkeypatch):

@@ -78,6 +78,9 @@ def test_only_a_network_compiled_as_a_whole_is_given_several_images_at_once(tmp_
     whole = VAN(SMALL, random_tensors(SMALL), Engine("whole", ops=EXACT.ops, compile=Counting))
     assert len(list(answers(whole, images))) == BATCH + 3
     assert whole.plan.given == [BATCH, 3]
+    slow = VAN(SMALL, random_tensors(SMALL), Engine("slow", ops=EXACT.ops, compile=Counting, one_by_one=True))
+    next(answers(slow, images))
+    assert slow.plan.given == [1]
 
     given = []
 
