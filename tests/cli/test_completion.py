@@ -32,7 +32,7 @@ TYPED = {  # a line before Tab -> words that must be among what is offered, and 
 NOT_COMPLETED = {  # numbers, names of layers and classes, addresses
     "key", "top_k", "batch_size", "threads", "size", "channels", "K", "d", "C", "classes", "layer", "block", "eps", "resize",
     "crop", "interpolation", "mean", "std", "weights_version", "not_sure", "url", "sha256", "runs", "batch", "layers", "rtol",
-    "atol", "max_ulp", "op", "input_size", "revision", "cluster", "workers", "images_per_shard",
+    "atol", "max_ulp", "op", "input_size", "revision", "cluster", "workers", "images_per_shard", "chapter",
 }  # fmt: skip
 
 

@@ -54,7 +54,7 @@ def test_the_formula_of_parameters(answers):
     told = answer(answers, "Is a C missing")
     *narrow, widest = [f"{lka.lka_parameters(C, 21, 3):,}" for C in (32, 64, 128, 256, 512)]
     assert f"that is {', '.join(narrow)} and {widest}," in told
-    assert f"C = 32 would have {lka.spatial_weights(21, 3) + 32**2:,}." in told
+    assert f"C = 32 would have {32 * lka.dilated_side(21, 3) ** 2 + lka.local_side(3) ** 2 + 32**2:,}." in told
     unit = [shape for name, shape in parameter_shapes(VARIANTS["b0"]) if name.startswith("block1.0.attn.spatial_gating_unit")]
     in_a_file = sum(a * b * c * d for a, b, c, d in (shape + (1,) * (4 - len(shape)) for shape in unit))
     assert f"has {in_a_file:,} parameters in a file" in told
