@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from ..predict.shard import Outcome, Shard
     from ..predict.storage import Folder
 
-FILES = (".csv", ".tsv", ".jsonl", ".parquet", ".npy")  # endings of files, which no folder has by mistake
+FILES = (".csv", ".tsv", ".json", ".jsonl", ".parquet", ".npy")  # endings of files, which no folder has by mistake
 ROWS = "rows"  # the folder of an evaluation's rows, in that of its results
 
 

@@ -309,5 +309,6 @@ def test_auto_is_the_engine_and_weighs_the_images_unless_a_journal_may_be_gone_o
 
 def test_a_file_s_name_is_no_folder_s(command, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    assert command("-o", "x.csv") == (2, "", "minivan: x.csv: evaluate writes its files into a folder: -o FOLDER\n")
+    for name in ("x.csv", "x.json"):
+        assert command("-o", name) == (2, "", f"minivan: {name}: evaluate writes its files into a folder: -o FOLDER\n")
     assert not any(tmp_path.iterdir())
