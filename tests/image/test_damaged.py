@@ -79,7 +79,13 @@ def test_a_damaged_file_is_a_picture_or_one_line(name):
 
 @pytest.mark.parametrize("path", CORPUS, ids=lambda path: path.name)
 def test_what_a_fuzzer_found_is_a_picture_or_one_line(path):
-    judge(path.read_bytes())
+    data = path.read_bytes()
+    judge(data)
+    for channels in (3, 4):
+        try:
+            decoding.examine(data, channels)
+        except ImageError as error:
+            assert str(error) and "\n" not in str(error) and len(str(error)) < 400
 
 
 APART = ("JPEG 2000", "TIFF LZW", "TIFF deflate", "HEIC")

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from ...errors import shown
 from ...input import amount
 from ...variants import counted
 from ..bounds import LARGEST_PIXELS, ImageError, Look, Steps, patches
@@ -187,7 +188,7 @@ def _numbers(directory: Directory) -> tuple[np.dtype[np.generic], int]:
     formats = {*directory.all_numbers(tiff.FORMAT)} or {1}
     kind, size = NUMBERS.get(min(formats), ""), min(bits)
     if len(bits) > 1 or len(formats) > 1 or size not in SIZES.get(kind, ()):
-        which = " and ".join(map(str, sorted(bits)))
+        which = shown(" and ".join(map(str, sorted(bits))))
         raise ImageError(f"a TIFF file of bands of {which} bits, format {min(formats)}, which minivan does not read: {ADVICE}")
     held = next(whole for whole in (8, 16, 32, 64) if size <= whole)
     order = "=" if size < held else "<" if directory.order == "little" else ">"  # those that fill no bytes have no order

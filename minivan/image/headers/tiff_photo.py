@@ -8,6 +8,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import NamedTuple
 
+from ...errors import shown
 from ..bounds import ImageError, Steps
 from . import tiff
 from .tiff import Directory
@@ -56,7 +57,7 @@ def find(data: bytes, steps: Steps) -> Photo | None:
         return _in_full(directory, photometric, samples) if colours > 1 and {*directory.numbers(tiff.BITS)} == {16} else None
     compression = directory.number(tiff.COMPRESSION, tiff.RAW)
     if not 0 < colours <= samples <= tiff.LARGEST_SAMPLES or compression not in PACKINGS:
-        bits = " and ".join(map(str, sorted({*directory.numbers(tiff.BITS)} or {1})))
+        bits = shown(" and ".join(map(str, sorted({*directory.numbers(tiff.BITS)} or {1}))))
         how = f"photometric interpretation {photometric}, {samples} samples of {bits} bits, compression {compression}"
         how += f", {PACKINGS_UNREAD[compression]}" if compression in PACKINGS_UNREAD else ""
         raise ImageError(f"a TIFF file of a kind that minivan does not read ({how}): {ADVICE}")
