@@ -213,6 +213,6 @@ def _rows_of(folder: Folder, name: str) -> Iterator[tuple[dict[str, Any] | None,
     with folder.opened(name) as file:
         opened = parquet.ParquetFile(file)
         yield None, json.loads(opened.schema_arrow.metadata[b"minivan"])["skipped"]
-        for batch in opened.iter_batches():
+        for batch in table.stored_batches(opened):
             for row in batch.to_pylist():
                 yield row, {}

@@ -264,7 +264,7 @@ def read(folder: storage.Folder, name: str) -> Written | None:
             said = json.loads(opened.schema_arrow.metadata[b"minivan"])
             faults = [
                 (each["image"] or "", each["fault"])
-                for batch in opened.iter_batches(columns=["image", "fault"])
+                for batch in table.stored_batches(opened, ["image", "fault"])
                 for each in batch.filter(batch.column("fault").is_valid()).to_pylist()
             ]
             return Written(said, opened.metadata.num_rows, faults)

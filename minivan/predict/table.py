@@ -12,7 +12,7 @@ import importlib
 import io
 import json
 import os
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any, BinaryIO
 
 from ..errors import one_line, reason
@@ -110,6 +110,12 @@ def write_parquet(file: BinaryIO, schema: Any, about: Mapping[str, Any], made: I
     with parquet.ParquetWriter(file, schema, compression="zstd", write_page_checksum=True) as writer:
         for batch in made:
             writer.write_batch(batch)
+
+
+def stored_batches(parquet: Any, columns: list[str] | None = None) -> Iterator[Any]:
+    """Return the batches of rows of a pyarrow.parquet.ParquetFile; of one without rows older versions raise OSError."""
+    found: Iterator[Any] = parquet.iter_batches(columns=columns) if parquet.metadata.num_rows else iter(())
+    return found
 
 
 def pyarrow() -> Any:
