@@ -31,9 +31,9 @@ class Resumable:
     """Rows of images on their way into the file `target`, of which `about` says what makes them.
 
     With `resume` the rows of an interrupted run count for images that are here and still have the size and the time of change
-    that they had; those of images that could not be used do not, nor what `is_row` says to be none. `todo` are the images without a row, `kept` is how many have
-    theirs from before, and `unused` how many rows are of images that are not here, or were changed. A row has `fault` where
-    there is no answer.
+    that they had; those of images that could not be used do not, nor does what `is_row` says to be none. `todo` are the images
+    without a row, `kept` is how many have theirs from before, and `unused` how many rows are of images that are not here, or
+    were changed. A row has `fault` where there is no answer.
 
     Raises ValueError where an interrupted run's rows lie here and are not to be resumed, where something else made them, or
     where all of them are unused; where another run writes them, or the journal's file is none; and OSError.

@@ -210,8 +210,8 @@ def test_a_line_that_minivan_did_not_write_counts_as_never_written(weights, phot
     answered(model, "rows.csv", 3)
     said = json.loads(Path("rows.csv.partial").read_bytes().splitlines()[2])
     said.pop("crc32")
-    wrong = [{"top": 5}, {"top": [[]]}, {"top": [{**said["top"][0], "label": 5}]}, {"notes": [5]}, {"model": None}, {"image": 5}]
-    wrong += [{"milliseconds": float("inf")}, {"milliseconds": 10**400}, {"sure": 5}]
+    wrong = [{"top": 5}, {"top": [[]]}, {"top": [{**said["top"][0], "label": 5}]}, {"notes": [5]}, {"model": None}]
+    wrong += [{"image": 5}, {"milliseconds": float("inf")}, {"milliseconds": 10**400}, {"sure": 5}]
     lines = [json.dumps({**said, **change}).encode() for change in wrong]
     forged("rows.csv.partial", [b"[5}", b'{"a": 5]}', b'{"a": ' + b"[" * 20_000 + b"}", *lines])
     assert answered(model, "rows.csv", resume=True)[1] == 1 and len(rows_of("rows.csv")) == 6
