@@ -10,13 +10,18 @@ minivan are made anew where they stand (`Launch` in jit.py, `Team` in fast/team.
   other may have begun something that must not begin twice: to import it raises CannotCompute.
 
 Their names are private: where one is not as it is here, the child is left as it is.
+
+And here is what no fork may come into: OpenBLAS ends its threads before each, and a product of matrices that another thread has
+given them is then never done, in the parent neither. A fork waits until no product is under way (`unforked`).
 """
 
 from __future__ import annotations
 
+import contextlib
 import os
 import sys
 import threading
+import time
 from collections.abc import Iterator, Sequence
 from importlib.machinery import ModuleSpec
 from types import ModuleType
@@ -31,6 +36,7 @@ LOCKS = (  # module, the object in it, its lock
     ("numba.np.ufunc.parallel", "", "_backend_init_thread_lock"),
     ("llvmlite.binding.ffi", "lib._lock", "_lock"),
 )
+GLANCE = 0.0005  # seconds after which who waits for a fork looks whether it is done
 INSTEAD = (
     "fork before a model is first used or after its first call has ended, start processes with spawn or forkserver, or use the"
     " engine numpy"
@@ -127,6 +133,51 @@ def _forked() -> None:
         sys.modules.pop(name, None)
     if others := {name for name in half if name.partition(".")[0] != __package__}:
         sys.meta_path.insert(0, Barred(others))
+
+
+class Unforked:
+    """Short work into which no fork of this process comes: `with unforked.lock(): ...` in whatever thread.
+
+    Each thread has a lock of its own, so that none waits for another one; who forks takes them all. They are reentrant: a
+    signal's handler may fork in the midst of the work of its own thread.
+    """
+
+    def __init__(self) -> None:
+        self._renew()
+        if hasattr(os, "register_at_fork"):
+            os.register_at_fork(before=self._take, after_in_parent=self._give, after_in_child=self._renew)
+
+    def lock(self) -> contextlib.AbstractContextManager[Any]:
+        """Return this thread's lock. Where another one is about to fork, it comes first."""
+        own = threading.get_ident()
+        found: contextlib.AbstractContextManager[Any] = self._locks.get(own) or self._locks.setdefault(own, threading.RLock())
+        while self._by not in (None, own):
+            time.sleep(GLANCE)
+        return found
+
+    def _renew(self) -> None:
+        self._locks: dict[int, Any] = {}  # by the number of a thread, which one after it may have again
+        self._forking = threading.RLock()
+        self._by: int | None = None  # the thread that forks
+        self._taken: list[Any] = []
+
+    def _take(self) -> None:
+        self._forking.acquire()
+        self._by = threading.get_ident()
+        for lock in list(self._locks.values()):
+            self._taken.append(lock)
+            lock.acquire()
+
+    def _give(self) -> None:
+        while self._taken:
+            with contextlib.suppress(RuntimeError):  # Ctrl-C came before it was taken
+                self._taken.pop().release()
+        self._by = None
+        with contextlib.suppress(RuntimeError):
+            self._forking.release()
+
+
+unforked = Unforked()
 
 
 if hasattr(os, "register_at_fork"):

@@ -16,9 +16,12 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from io import BufferedReader
 from pathlib import Path
-from typing import IO
+from typing import IO, TYPE_CHECKING, NoReturn
 
 from . import shipped
+
+if TYPE_CHECKING:
+    from _typeshed import WriteableBuffer
 
 KINDS = {
     stat.S_IFDIR: "a folder",
@@ -76,13 +79,31 @@ def opened(path: str | os.PathLike[str], pipe: bool = False) -> BufferedReader:
         if not (wrong := _fault(mode, pipe)):
             # no wait for a pipe that took the file's place meanwhile, nor for a file that has nothing to give now
             no_wait = 0 if stat.S_ISFIFO(mode) else getattr(os, "O_NONBLOCK", 0)
-            file = open(named, "rb", opener=lambda name, flags: os.open(name, flags | no_wait))  # noqa: SIM115
+            file: BufferedReader = BufferedReader(_Waitless(named, opener=lambda name, flags: os.open(name, flags | no_wait)))
             if not (wrong := _fault(os.fstat(file.fileno()).st_mode, pipe)):
                 return file
             file.close()
     except ValueError:
         raise OSError(errno.EINVAL, "no name that a file can have", named) from None
     raise OSError(errno.EINVAL, wrong, named)
+
+
+class _Waitless(io.FileIO):
+    """A file that was opened so that nobody waits: where it has nothing to give now, that is an error.
+
+    Python says None there, which whoever reads to the end of a file takes for anything but the end.
+    """
+
+    def readinto(self, buffer: WriteableBuffer) -> int:
+        count: int | None = super().readinto(buffer)
+        return self._nothing() if count is None else count
+
+    def readall(self) -> bytes:
+        found: bytes | None = super().readall()
+        return self._nothing() if found is None else found
+
+    def _nothing(self) -> NoReturn:
+        raise OSError(errno.EAGAIN, "it has nothing to read, and would have to be waited for", self.name)
 
 
 def read(path: str | os.PathLike[str], limit: int, pipe: bool = True) -> bytes:

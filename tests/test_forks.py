@@ -95,6 +95,28 @@ def test_a_child_is_told_where_another_thread_was_importing_numba(tmp_path):
     assert said(IMPORTING, "numba.slow", "numba", "exact", "numpy", path=str(tmp_path)) == ["told", "answered"]
 
 
+MULTIPLYING = """
+import numpy as np
+from minivan.reference.operators import linear
+square = np.random.default_rng(0).random((500, 500))
+
+def multiply(begun, over):
+    while not over.is_set():
+        linear(square, square)
+        begun.set()
+
+end = meanwhile(multiply)
+print(*(forked(lambda: linear(square, square)) for _ in range(10)))
+end()
+"""
+
+
+def test_a_fork_waits_for_the_products_of_other_threads(monkeypatch):
+    """Else OpenBLAS, which ends its threads at a fork, leaves the parent's product and the child's undone for ever."""
+    monkeypatch.setenv("OPENBLAS_NUM_THREADS", "2")
+    assert said(MULTIPLYING, timeout=60) == ["answered"] * 10
+
+
 LOCKED = """
 from operator import attrgetter
 import numba.np.ufunc.parallel

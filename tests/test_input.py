@@ -1,5 +1,6 @@
 """Files that are read: regular ones and, where the user named it, a pipe; nothing waits, and nothing is read without an end."""
 
+import hashlib
 import os
 import socket
 import threading
@@ -79,6 +80,20 @@ def test_a_pipe_is_read_where_it_is_allowed_and_its_end_is_not_waited_for_beyond
         read(tmp_path / "pipe", 1 << 16)
     writer.join(timeout=60)
     assert stop.is_set()
+
+
+def test_a_file_that_has_nothing_to_give_now_is_an_error_and_has_no_end(tmp_path, monkeypatch):
+    """As /proc/kmsg is. Python's None for it led hashlib.file_digest round and round."""
+    os.mkfifo(tmp_path / "x")
+    writer = os.open(tmp_path / "x", os.O_RDWR)
+    monkeypatch.setattr("stat.S_ISFIFO", lambda mode: False)
+    monkeypatch.setattr("stat.S_ISREG", lambda mode: True)
+    with opened(tmp_path / "x") as file:
+        for take in (lambda: file.read(9), file.read, file.readline, lambda: hashlib.file_digest(file, "sha256")):
+            with pytest.raises(OSError, match="it has nothing to read") as caught:
+                take()
+            assert sentence(caught.value).startswith(f"{tmp_path / 'x'}: ")
+    os.close(writer)
 
 
 class Endless:

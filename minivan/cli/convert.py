@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ..errors import WrongCall
-from ..output import check_ending
+from ..output import check_ending, place
 from .arguments import RIGHT, add_activation, add_reading, wrong_calls
 from .printing import note, say_written
 
@@ -67,6 +67,7 @@ def run(args: argparse.Namespace) -> int:
 
     with wrong_calls():
         check_ending(args.output, ENDINGS, "weights are", bare=True)
+        place(args.output)  # before an ONNX file's numbers are checked, for which kernels may be compiled
         found = checkpoint.find(args.input)
         weights = checkpoint.read(found, args.key, strict=args.strict, allow_nonfinite=args.allow_nonfinite)
         weights = checkpoint.with_source_sha256(weights)

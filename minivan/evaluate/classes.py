@@ -7,7 +7,7 @@ from collections.abc import Iterable
 
 from ..card import Card
 from ..errors import quote, shown
-from ..explain.classes import choose
+from ..explain.classes import MOST_DIGITS, Spellings, choose, plain, spellings
 
 TOLD = 3  # labels that are no class, in one line
 
@@ -24,15 +24,18 @@ def indices(labels: Iterable[str], card: Card, classes: int, skip_unknown: bool 
     for a number that is the index of one class and the name of another.
     """
     counted = Counter(label for label in labels if label)
-    wnids = Counter(label.wnid for label in card.labels)
+    wnids, known = Counter(label.wnid for label in card.labels), spellings(card.labels)
     unique = {label.wnid: index for index, label in enumerate(card.labels) if label.wnid and wnids[label.wnid] == 1}
     found, unknown = dict[str, int](), dict[str, str]()
     for label in counted:
         if label in unique and not label.isdecimal():
             found[label] = unique[label]
             continue
+        if len(unknown) >= TOLD and not _is_any(label, known):  # to find out what is near takes milliseconds
+            unknown[label] = ""
+            continue
         try:
-            found[label] = _meant(label, card, classes)
+            found[label] = _meant(label, card, classes, known)
         except _Ambiguous:
             raise
         except ValueError as error:
@@ -46,15 +49,28 @@ class _Ambiguous(ValueError):
     """A label that means several classes."""
 
 
-def _meant(label: str, card: Card, classes: int) -> int:
+def _is_any(label: str, known: Spellings) -> bool:
+    """Tell whether a label is the name of a class, of several, or a number."""
+    return _is_number(plain(label)) or any(plain(spelling) in known for spelling in _spelled(label))
+
+
+def _is_number(wanted: str) -> bool:
+    return wanted.removeprefix("-").isdecimal()
+
+
+def _spelled(label: str) -> dict[str, None]:
+    """Return a label as a name may be spelled that has the `_` itself, or a blank."""
+    return dict.fromkeys([label, label.replace("_", " ")])
+
+
+def _meant(label: str, card: Card, classes: int, known: Spellings) -> int:
     """Return the index of the class that a label means. _Ambiguous for one that means several, ValueError for none."""
-    wanted = " ".join(label.lower().split())
-    if wanted.removeprefix("-").isdecimal():
-        return _numbered(wanted, card, classes)
-    spellings = dict.fromkeys([label, label.replace("_", " ")])  # a name may have the `_` itself
-    for spelling in spellings:
+    wanted = plain(label)
+    if _is_number(wanted):
+        return _numbered(wanted, card, classes, known)
+    for spelling in _spelled(label):
         try:
-            return choose(spelling, card.labels, classes)
+            return choose(spelling, card.labels, classes, known)
         except ValueError as error:
             if str(error).startswith("several"):
                 raise _Ambiguous(str(error)) from None
@@ -62,16 +78,13 @@ def _meant(label: str, card: Card, classes: int) -> int:
     raise unknown
 
 
-def _numbered(number: str, card: Card, classes: int) -> int:
+def _numbered(number: str, card: Card, classes: int, known: Spellings) -> int:
     """Return the class that a number means: by its index, or by its name where no class has that index."""
-    named = [
-        index
-        for index, label in enumerate(card.labels)
-        if number in (label.wnid, *(name.strip() for name in label.name.split(",")))
-    ]
+    named = known.get(number, ())
     if not named:
         return choose(number, card.labels, classes)
-    meant = sorted({*named, int(number)}) if 0 <= int(number) < classes else named
+    is_index = len(number) <= MOST_DIGITS and 0 <= int(number) < classes
+    meant = sorted({*named, int(number)}) if is_index else named
     if len(meant) > 1:
         others = " and ".join(f"class {index}, {quote(card.label(index).short)}" for index in meant)
         raise _Ambiguous(f"{quote(number)} is an index and a name, of {others}: give labels that mean one class each")

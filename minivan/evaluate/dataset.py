@@ -6,7 +6,6 @@ The images themselves are read by `minivan.predict`, as those that are classifie
 
 from __future__ import annotations
 
-import glob
 import os
 from collections import Counter
 from collections.abc import Iterable, Sequence
@@ -15,7 +14,7 @@ from pathlib import PurePosixPath
 from typing import NamedTuple
 
 from ..errors import quote
-from ..places import expand, has_magic
+from ..places import Places, expand, has_magic
 from ..predict import Found, find_images
 from ..predict.archives import ENDINGS
 from .shards import is_sharded, samples
@@ -81,7 +80,7 @@ def _matching(source: str) -> list[str]:
     """Return the paths that a pattern matches, sorted; a path that is none by itself."""
     if os.path.lexists(source) or not has_magic(source):
         return [source]
-    return sorted(glob.glob(source, recursive=True)) or [source]
+    return Places().matching(source) or [source]
 
 
 def _examples(source: str, notes: list[str]) -> Sequence[Example | Row]:

@@ -151,12 +151,16 @@ class Work:
         place = range(len(self.examples))[line["image"]]
         if self.answers.given[place] or place in self.faults:
             return
-        self.seconds += float(line["seconds"])
+        seconds = float(line["seconds"])
+        if not 0 <= seconds < float("inf"):
+            raise ValueError
+        self.seconds += seconds
         if "fault" in line:
             self.faults[place] = str(line["fault"])
             return
         answer = Said(*line["said"])
-        if not (0 <= answer.top < self.model.config.classes and 0 <= answer.probability <= 1):
+        classes = range(self.model.config.classes)
+        if answer.top not in classes or answer.rank not in classes or not 0 <= answer.probability <= 1:
             raise ValueError
         self.answers.put(place, answer)
         if line.get("notes"):

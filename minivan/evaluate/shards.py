@@ -16,7 +16,8 @@ from ..predict.archives import LINK, ArchiveError, Member, members
 
 LABELS = ("cls", "json", "txt")  # what a label's file ends in: the first that a sample has
 KEYS = ("cls", "label", "class", "target", "wnid", "class_name", "label_name")  # in a sample's JSON, the first that is there
-LARGEST_LABEL = 1 << 20  # bytes
+LARGEST_LABEL = 1 << 16  # bytes of such a file: a tar may name one file, by hard links, as often as it likes
+LONGEST_LABEL = 1000  # characters
 
 
 class Sample(NamedTuple):
@@ -95,6 +96,8 @@ def _read_label(parts: dict[str, Member]) -> str:
         text = _field(text, member.name)
     if not text:
         raise ValueError(f"its label {quote(member.name)} is empty")
+    if len(text) > LONGEST_LABEL:
+        raise ValueError(f"its label {quote(member.name)} has {len(text):,} characters; the limit is {LONGEST_LABEL:,}")
     return text
 
 

@@ -19,7 +19,8 @@ from .. import input
 ENDINGS = (".zip", ".tar")
 MOST_FILES = 100_000  # in one archive
 LARGEST_DIRECTORY = 16 << 20  # bytes of a zip's list of files
-LARGEST_HEADER = 1 << 20  # bytes of a tar's long names
+LARGEST_HEADER = 1 << 20  # bytes of what a tar says of a file besides its header
+LONGEST_NAME = 1 << 16  # characters of a file's name in a tar: as many as a zip's can have
 STORED, DEFLATED = 0, 8
 ENCRYPTED, UTF8 = 1, 1 << 11  # flags
 LINK = -2  # instead of a method: a file that is a link or has holes
@@ -196,6 +197,8 @@ def _tar(file: IO[bytes], path: str) -> Iterator[Member]:
         else:
             prefix = head[345:500].partition(b"\0")[0] if head[257:263] == b"ustar\0" else b""
             name = said.get("path") or b"/".join(filter(None, (prefix, _text(head[:100])))).decode("utf-8", "replace")
+            if len(name) > LONGEST_NAME:
+                raise ArchiveError(f"damaged: a name of {len(name):,} characters")
             named = found.get(posixpath.normpath(said.get("linkpath") or _text(head[157:257]).decode("utf-8", "replace")))
             holes = "GNU.sparse" in said
             if kind == SPARSE:

@@ -44,7 +44,10 @@ class Embeddings:
         index.check(output)
         self.output, self.how = output, how
         about = {"minivan": "embeddings", "version_of_minivan": __version__, **identity(model), "engine": model.engine.name}
-        self.run = Resumable(output, {**about, "reading": (how or Reading())._asdict()}, images, resume)
+        width = model.config.dims[-1]
+        self.run = Resumable(
+            output, {**about, "reading": (how or Reading())._asdict()}, images, lambda row: _is_row(row, width), resume
+        )
         self.todo, self.kept = self.run.todo, self.run.kept
         self.model = self.run.settled(model)
 
@@ -75,6 +78,14 @@ class Embeddings:
 def _row(image: Embedded) -> dict[str, Any]:
     features = None if image.features is None else base64.b64encode(image.features.astype("<f4").tobytes()).decode()
     return {"image": image.image, "fault": image.fault or None, "features": features}
+
+
+def _is_row(row: dict[str, Any], width: int) -> bool:
+    """Tell whether what a journal says has so many features of an image, whatever else wrote that line."""
+    try:
+        return isinstance(row.get("engine"), str) and len(base64.b64decode(row["features"], validate=True)) == 4 * width
+    except (KeyError, TypeError, ValueError):
+        return False
 
 
 def _embedded(row: dict[str, Any]) -> Embedded:

@@ -39,6 +39,8 @@ ROWS_AT_ONCE = 8192
 NPY_HEADER = 128  # bytes, room for any number of rows; a multiple of 64, as numpy/lib/format.py has it
 FIRST_LINE = 1 << 14  # bytes, the least, of the line that says which weights: it is written twice, then with the number of rows
 LONGEST_LINE = 1 << 20  # bytes
+LONGEST_NAME = 1 << 17  # characters: of a path, and of a name in an archive there
+UNPACKED, GROWTH = 256 << 20, 64  # bytes of a Parquet file's features: so many, and so many for each of the file's
 SHA256 = "sha256 of the numbers"
 Vectors = npt.NDArray[np.float32]
 
@@ -193,6 +195,8 @@ class Index:
         """Return what was found where an image's name is to be."""
         if not isinstance(found, str):
             raise self.no_index(f"{quote(found)} is no image's name")
+        if len(found) > LONGEST_NAME:
+            raise self.no_index(f"it has a name of {len(found):,} characters")
         return found
 
 
@@ -253,7 +257,8 @@ class _ParquetIndex(Index):
         try:
             with self.reading():
                 parquet = importlib.import_module("pyarrow.parquet")
-                self.parquet = parquet.ParquetFile(self.file, page_checksum_verification=True)
+                # one long name, of which there are thousands, stays one: they are looked up where they are wanted
+                self.parquet = parquet.ParquetFile(self.file, page_checksum_verification=True, read_dictionary=["image"])
                 self.schema = self.parquet.schema_arrow
         except BaseException:
             self.file.close()
@@ -272,7 +277,10 @@ class _ParquetIndex(Index):
 
     def vectors(self, width: int) -> Iterator[Vectors]:
         arrow = table.pyarrow()
+        left = UNPACKED + GROWTH * os.fstat(self.file.fileno()).st_size  # a column of equal numbers takes nearly no bytes
         for column in self.column("features"):
+            if (left := left - 4 * width * len(column)) < 0:
+                raise self.no_index("it unpacks to more than features do")
             kind = column.type
             if not arrow.types.is_fixed_size_list(kind) or (kind.list_size, kind.value_type) != (width, arrow.float32()):
                 raise self.no_index(f"its column features is {kind}, not {width} numbers of float32 each")

@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from ..image import Reading
     from ..van import VAN
 
+MOST = 1e15  # of a number in a row: milliseconds, say
+
 
 class Results:
     """What a network says of images, on its way into the file `output` (.csv, .jsonl or .parquet).
@@ -47,7 +49,7 @@ class Results:
         table.check(output)
         self.output, self.top_k, self.how = output, top_k, how
         self.about = about(model, top_k, how)
-        self.run = Resumable(output, self.about, images, resume)
+        self.run = Resumable(output, self.about, images, is_row, resume)
         self.todo, self.kept = self.run.todo, self.run.kept
         self.model = self.run.settled(model)
 
@@ -80,6 +82,24 @@ def row(answer: Answer | Unusable, model: VAN) -> dict[str, Any]:
         "image": answer.image, "model": card.name, "engine": model.engine.name, "milliseconds": None, "top": [], "sure": None,
         "version": card.version, "activation": card.activation, "notes": [], "fault": answer.fault,
     }  # fmt: skip
+
+
+def is_row(said: dict[str, Any]) -> bool:
+    """Tell whether what a journal says is an answer as `row` returns it, whatever else wrote that line."""
+    texts = all(isinstance(said.get(name), str) for name in ("model", "version", "engine", "activation"))
+    top, notes = said.get("top"), said.get("notes")
+    listed = isinstance(top, list) and isinstance(notes, list) and all(isinstance(note, str) for note in notes)
+    sure = said.get("sure") is None or isinstance(said["sure"], bool)
+    return texts and listed and sure and _is_number(said.get("milliseconds")) and all(map(_is_guess, top or ()))
+
+
+def _is_guess(said: object) -> bool:
+    named = isinstance(said, dict) and all(isinstance(said.get(name), str) for name in ("wnid", "label"))
+    return isinstance(said, dict) and named and type(said.get("index")) is int and _is_number(said.get("probability"))
+
+
+def _is_number(said: object) -> bool:
+    return isinstance(said, (int, float)) and abs(said) < MOST
 
 
 def about(model: VAN, top_k: int, how: Reading | None) -> dict[str, Any]:

@@ -31,18 +31,24 @@ class Resumable:
     """Rows of images on their way into the file `target`, of which `about` says what makes them.
 
     With `resume` the rows of an interrupted run count for images that are here and still have the size and the time of change
-    that they had; those of images that could not be used do not. `todo` are the images without a row, `kept` is how many have
-    theirs from before, and `unused` how many rows are of images that are not here, or were changed. A row has `fault` where
-    there is no answer.
+    that they had; those of images that could not be used do not, nor does what `is_row` says to be none. `todo` are the images
+    without a row, `kept` is how many have theirs from before, and `unused` how many rows are of images that are not here, or
+    were changed. A row has `fault` where there is no answer.
 
     Raises ValueError where an interrupted run's rows lie here and are not to be resumed, where something else made them, or
     where all of them are unused; where another run writes them, or the journal's file is none; and OSError.
     """
 
     def __init__(
-        self, target: str | os.PathLike[str], about: Mapping[str, Any], images: Iterable[Found], resume: bool = False
+        self,
+        target: str | os.PathLike[str],
+        about: Mapping[str, Any],
+        images: Iterable[Found],
+        is_row: Callable[[Row], bool],
+        resume: bool = False,
     ) -> None:
         end = place(target)
+        self._is_row = is_row
         self.images = list(images)
         self.journal = Journal(end.with_name(end.name + ENDING), about)
         self._starts = array("q", [NONE]) * len(self.images)  # where each image's row lies in the journal
@@ -58,7 +64,7 @@ class Resumable:
 
     def _take_up(self, resume: bool) -> None:
         """Find the images' rows in the journal."""
-        usable = ((start, row) for start, row in self.journal.lines() if row.get(STAMP) and not row.get("fault"))
+        usable = ((start, row) for start, row in self.journal.lines() if self._is_usable(row))
         if (first := next(usable, None)) is None:
             self.journal.restart()
             return
@@ -78,6 +84,9 @@ class Resumable:
             raise ValueError(
                 f"{path} has {self._worth:,} rows, none of an image that is here as it was ({name}): delete it to begin anew"
             )
+
+    def _is_usable(self, row: Row) -> bool:
+        return bool(row.get(STAMP)) and isinstance(row.get("image"), str) and not row.get("fault") and self._is_row(row)
 
     @property
     def todo(self) -> list[Found]:

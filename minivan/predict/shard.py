@@ -8,6 +8,8 @@ which is there whole or not at all and says what made it: a shard that is done i
 from __future__ import annotations
 
 import contextlib
+import fnmatch
+import glob
 import hashlib
 import importlib
 import itertools
@@ -139,8 +141,9 @@ def matching(source: str) -> list[str]:
         folder, _, name = address.rpartition("/")
         if "*" not in name:
             return [source]
-        wanted = re.compile(re.escape(name).replace(r"\*", "[^/]*"))
-        there = [each for each, _ in storage.listed(folder + mark + settings) if wanted.fullmatch(each)]
+        wanted = re.compile(fnmatch.translate("*".join(map(glob.escape, name.split("*")))))  # many stars cost it no more
+        names = (each for each, _ in storage.listed(folder + mark + settings) if "/" not in each)
+        there = [each for each in names if wanted.match(each)]
         if not there:
             raise ValueError(f"{storage.bare(source)}: nothing there has such a name")
         return [storage.within(folder + mark + settings, each) for each in there]

@@ -22,6 +22,7 @@ from typing import IO, Any, BinaryIO
 from .. import input
 from ..errors import reason
 from ..output import replacing
+from ..places import Places
 from .archives import Member
 from .table import pyarrow
 
@@ -102,12 +103,21 @@ def listed(address: str) -> list[tuple[str, Stored]]:
     system, path = _system(address)
     fs = importlib.import_module("pyarrow.fs")
     with _named(address):
-        found = system.get_file_info(fs.FileSelector(path, recursive=True))
+        found = system.get_file_info(_below(path) if system.type_name == "local" else fs.FileSelector(path, recursive=True))
     files = (each for each in found if each.is_file)
     named = [(str(PurePosixPath(each.path).relative_to(path)), each) for each in files]
     return sorted(
         (name, Stored(address, each.path, 0, each.size, each.size, changed=each.mtime_ns or 0)) for name, each in named
     )
+
+
+def _below(folder: str) -> list[str]:
+    """Return the files below a folder of this machine, file:///photos: pyarrow would follow links that lead back, for ever."""
+    places = Places()
+    found = list(places.files(folder))
+    for _, error in places.faults:
+        raise error
+    return found
 
 
 def status(path: str) -> list[int] | None:

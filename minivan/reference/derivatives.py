@@ -9,6 +9,7 @@ import numpy as np
 
 from .. import checks
 from ..checks import Float64, Floating, Whole, float64
+from ..forks import unforked
 from ..operators import Pair
 from .operators import erfc
 
@@ -129,13 +130,15 @@ def gelu_input(dy: Floating, x: Floating) -> Float64:
 def linear_input(dy: Floating, weight: Floating) -> Float64:
     """dx = dy weight."""
     checks.check_linear(dy, weight.T, None)
-    return float64(dy) @ float64(weight)
+    with unforked.lock():
+        return float64(dy) @ float64(weight)
 
 
 def linear_weight(dy: Floating, x: Floating) -> Float64:
     """dweight = dy^T x."""
     checks.check_linear(dy.T, x.T, None)
-    return float64(dy).T @ float64(x)
+    with unforked.lock():
+        return float64(dy).T @ float64(x)
 
 
 def linear_bias(dy: Floating) -> Float64:

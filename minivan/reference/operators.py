@@ -12,6 +12,7 @@ import numpy as np
 
 from .. import checks
 from ..checks import Float64, Floating, float64
+from ..forks import unforked
 from ..operators import Pair
 
 
@@ -50,7 +51,9 @@ def _mixed(weight: Float64, x: Float64) -> Float64:
     n, groups, channels, h, w = x.shape
     if channels == 1:  # depthwise: nothing is summed, and each channel would be a matrix product of its own
         return weight[..., None] * x
-    return float64(weight @ x.reshape(n, groups, channels, h * w)).reshape(n, groups, weight.shape[1], h, w)
+    with unforked.lock():
+        product = weight @ x.reshape(n, groups, channels, h * w)
+    return float64(product).reshape(n, groups, weight.shape[1], h, w)
 
 
 def _per_channel(*vectors: Floating) -> list[Float64]:
@@ -99,7 +102,8 @@ def gelu(x: Floating) -> Float64:
 def linear(x: Floating, weight: Floating, bias: Floating | None = None) -> Float64:
     """(N, C) -> (N, classes): y = x weight^T + bias."""
     checks.check_linear(x, weight, bias)
-    y: Float64 = float64(x) @ float64(weight).T
+    with unforked.lock():
+        y: Float64 = float64(x) @ float64(weight).T
     return y if bias is None else y + float64(bias)
 
 

@@ -9,8 +9,11 @@ from minivan import errors
 from minivan.checkpoint import error, transfer
 from minivan.checkpoint.published import LARGEST
 from minivan.cli import ending
+from minivan.evaluate import shards, tables
 from minivan.image import bounds
+from minivan.input import amount
 from minivan.oracle import arrays, naming
+from minivan.predict import index
 
 pytestmark = pytest.mark.loop
 
@@ -43,6 +46,10 @@ def test_the_limits_are_those_of_the_code():
     limits = row("a trace")[2]
     assert f"{arrays.UNPACKED >> 20} MiB and {arrays.PER_BYTE} times the file" in limits
     assert f"{naming.LARGEST_MAP >> 20} MiB for a map; {arrays.MOST_ARRAYS:,} layers" in limits
+    dataset = row("a labelled dataset")[2]
+    label = f"a label {amount(shards.LARGEST_LABEL)} and {shards.LONGEST_LABEL:,} characters"
+    assert f"{label}; a table {amount(tables.LARGEST)}" in dataset
+    assert f"{amount(index.UNPACKED)} and {index.GROWTH} times the file" in dataset
     server = row("a server")[2]
     assert f"{LARGEST >> 30} GiB; {transfer.SLOWEST:,} bytes a second" in server
     assert f"{transfer.LONGEST // 3600} hours" in server

@@ -77,6 +77,12 @@ def test_tables(folder):
             open_dataset(csv)
 
 
+def test_a_pattern_goes_through_a_folder_once_whatever_links_lead_to_it(folder):
+    (folder / "again").symlink_to(folder)  # Python's glob follows it, forty times; several without an end
+    (folder / "n02" / "list.csv").write_text("images/a.jpg,cup\n")
+    assert listed(f"{folder}/**/*.csv") == [("images/a.jpg", "cup")]
+
+
 def test_tiny_imagenets_own_folder_of_validation_images(folder):
     (folder / "images").mkdir()
     (folder / "images" / "val_0.JPEG").write_bytes(b"x")
@@ -106,6 +112,16 @@ def test_shards(tmp_path):
         open_dataset(pattern)
     with pytest.raises(ValueError, match=r"shard-02\.tar: no such file"):
         open_dataset(tmp_path / "shard-{02..03}.tar")
+
+
+def test_labels_of_shards_are_bounded(tmp_path):
+    """A tar of a few bytes for each sample may give all of them one long label, by hard links."""
+    long = {"a.txt": b"x" * 1001, "b.json": json.dumps({"label": "y" * 70_000}).encode(), "c.cls": b"z" * 1000}
+    shard = tar(tmp_path / "long.tar", {**{f"{key}.jpg": b"" for key in "abc"}, **long})
+    first, second, third = open_dataset(shard).examples
+    assert (first.label, first.image.fault) == ("", "its label 'a.txt' has 1,001 characters; the limit is 1,000")
+    assert (second.label, second.image.fault) == ("", "68.37 KiB is more than the limit of 64 KiB")
+    assert (third.label, third.image.fault) == ("z" * 1000, "")
 
 
 WANTED = "cls, label, class, target, wnid, class_name, label_name"
@@ -171,3 +187,14 @@ def test_labels_that_mean_no_class_or_several():
     both = "'1' is an index and a name, of class 0, '1' and class 1, '2': give labels that mean one class each"
     with pytest.raises(ValueError, match=both):
         indices(["1", "2"], from_one, 3, skip_unknown=True)
+
+
+def test_what_is_near_is_found_out_for_the_labels_that_are_told(monkeypatch):
+    """It takes milliseconds each: a table whose columns are exchanged has as many unknown labels as images."""
+    looked = []
+    monkeypatch.setattr("minivan.explain.classes._near", lambda wanted, *_: looked.append(wanted) or [])
+    labels = [*(f"val_{i}.JPEG" for i in range(50)), "Tabby_cat", "2", "7" * 5000]
+    with pytest.raises(UnknownClasses, match=r"51 of the dataset's 53 classes .* and 48 more"):
+        indices(labels, CARD, 4)
+    assert len(looked) <= 8
+    assert indices(labels, CARD, 4, skip_unknown=True) == {"Tabby_cat": 0, "2": 2}

@@ -4,6 +4,7 @@ import csv
 import json
 import sys
 import zipfile
+import zlib
 from dataclasses import replace
 
 import numpy as np
@@ -16,7 +17,6 @@ from minivan.card import Card, Label, Preprocessing
 from minivan.checkpoint import Weights, write
 from minivan.evaluate import evaluate, rival, rivals
 from minivan.image import Reading
-from minivan.predict.journal import Journal
 from minivan.van import VAN
 from minivan.variants import Config
 
@@ -140,10 +140,12 @@ def test_what_an_interruption_leaves_is_gone_on_with(made, model, tmp_path, monk
     asked.clear()
     assert evaluate(model, root / "photos", journal=tmp_path).top1 == whole.top1 and len(asked) == IMAGES - 4 + 1
     journal.write_bytes(kept)
-    with Journal(journal, {}) as lines:
-        lines.add({"image": IMAGES, "said": [0, 0, 0.5], "seconds": 1})
-    with pytest.raises(ValueError, match="the journal has a line of no image here"):
-        evaluate(model, root / "photos", journal=tmp_path)
+    for change in ({"image": IMAGES}, {"seconds": -1}, {"seconds": 1e400}, {"said": [0, 6, 0.5]}, {"said": [0, -1, 0.5]}):
+        journal.write_bytes(kept.splitlines(keepends=True)[0])
+        line = json.dumps({"image": 0, "said": [0, 0, 0.5], "seconds": 1, **change}).encode()
+        journal.write_bytes(journal.read_bytes() + line[:-1] + b', "crc32": %d}\n' % zlib.crc32(line))
+        with pytest.raises(ValueError, match="the journal has a line of no image here"):
+            evaluate(model, root / "photos", journal=tmp_path)
     journal.write_bytes(b"somebody's own")
     with pytest.raises(ValueError, match=r"journal\.jsonl is no journal that minivan wrote"):
         evaluate(model, root / "photos", journal=tmp_path)

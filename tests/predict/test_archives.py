@@ -141,6 +141,10 @@ def test_what_an_archive_says_wrongly_is_one_line(tmp_path, monkeypatch):
     (tmp_path / "a.tar").write_bytes(b"x" + tarred(tmp_path / "b.tar").read_bytes())
     (fault,) = find_images([tmp_path / "a.tar"])
     assert fault.fault == "the archive cannot be read: no tar file, or one that is damaged"
+    with tarfile.open(tmp_path / "a.tar", "w") as made:
+        made.addfile(tarfile.TarInfo("x" * 70_000 + ".jpg"))
+    (fault,) = find_images([tmp_path / "a.tar"])
+    assert fault.fault == "the archive cannot be read: damaged: a name of 70,004 characters"
     monkeypatch.setattr(archives, "MOST_FILES", 2)
     for path in (tarred(tmp_path / "c.tar"), zipped(tmp_path / "c.zip")):
         (fault,) = find_images([path])

@@ -129,6 +129,30 @@ def test_what_is_no_index_or_none_any_more_is_one_line(run, photos):
         assert (status, out) == (2, "") and said in err and len(err.splitlines()) == 1
 
 
+def test_a_parquet_file_of_few_bytes_takes_little_memory(run, photos):
+    """One long name for every row, and a column of equal numbers, take next to no bytes there."""
+    assert run("embed", *photos[:2], "-o", "whole.parquet", *FLAGS)[0] == 0
+    schema, rows = pyarrow.parquet.read_schema("whole.parquet"), 300
+    equal = pyarrow.FixedSizeListArray.from_arrays(pyarrow.array(np.ones(rows * 6, np.float32)), 6)
+    long = pyarrow.table([pyarrow.array(["x" * 200_000] * rows), equal], schema=schema)
+    pyarrow.parquet.write_table(long, "long.parquet")
+    assert os.path.getsize("long.parquet") < 1 << 18
+    before = pyarrow.total_allocated_bytes()
+    with index.Index.opened("long.parquet") as opened:
+        (names,) = opened.column("image")
+        assert len(names) == rows and pyarrow.total_allocated_bytes() - before < 8 << 20, "spread out they are 60 MB"
+    status, out, err = run("similar", "a.png", "long.parquet", *FLAGS)
+    assert (status, out) == (2, "") and "is no index of features: it has a name of 200,000 characters" in err
+
+
+def test_a_parquet_file_unpacks_to_a_size_that_features_can_have(run, photos, monkeypatch):
+    assert run("embed", *photos[:2], "-o", "whole.parquet", *FLAGS)[0] == 0
+    monkeypatch.setattr("minivan.predict.index.UNPACKED", 47)
+    monkeypatch.setattr("minivan.predict.index.GROWTH", 0)
+    status, out, err = run("similar", "a.png", "whole.parquet", *FLAGS)
+    assert (status, out) == (2, "") and "is no index of features: it unpacks to more than features do" in err
+
+
 def test_where_nothing_can_be_embedded_nothing_is_written(run, photos):
     before = sorted(os.listdir())
     for file in ("features.npy", "features.parquet"):

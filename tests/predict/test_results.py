@@ -10,6 +10,7 @@ import subprocess
 import sys
 import time
 import tracemalloc
+import zlib
 from dataclasses import replace
 from pathlib import Path
 
@@ -196,6 +197,36 @@ def test_a_spoiled_line_counts_as_never_written_and_another_file_is_left_alone(w
         assert Path("rows.csv.partial").read_bytes() == text
 
 
+def forged(path, lines):
+    """Write a journal of its first two lines and of others, each with the CRC-32 that it needs."""
+    first, good = Path(path).read_bytes().splitlines(keepends=True)[:2]
+    ends = [b', "crc32": %d}\n' % zlib.crc32(line) for line in lines]
+    Path(path).write_bytes(first + good + b"".join(line[:-1] + end for line, end in zip(lines, ends, strict=True)))
+
+
+def test_a_line_that_minivan_did_not_write_counts_as_never_written(weights, photos):
+    """Whatever its CRC-32 says: else what it lacks is missed at the end, or the file holds what no reader takes."""
+    model = load(weights, "numpy")
+    answered(model, "rows.csv", 3)
+    said = json.loads(Path("rows.csv.partial").read_bytes().splitlines()[2])
+    said.pop("crc32")
+    wrong = [{"top": 5}, {"top": [[]]}, {"top": [{**said["top"][0], "label": 5}]}, {"notes": [5]}, {"model": None}]
+    wrong += [{"image": 5}, {"milliseconds": float("inf")}, {"milliseconds": 10**400}, {"sure": 5}]
+    lines = [json.dumps({**said, **change}).encode() for change in wrong]
+    forged("rows.csv.partial", [b"[5}", b'{"a": 5]}', b'{"a": ' + b"[" * 20_000 + b"}", *lines])
+    assert answered(model, "rows.csv", resume=True)[1] == 1 and len(rows_of("rows.csv")) == 6
+
+    with Embeddings(model, find_images(["."]), "rows.npy") as run:
+        kept = [image for image, _ in zip(run.embedded(), range(3), strict=False)]
+    assert len(kept) == 3
+    said = json.loads(Path("rows.npy.partial").read_bytes().splitlines()[2])
+    said.pop("crc32")
+    lines = [json.dumps({**said, "features": features}).encode() for features in (5, "AAAA", "AAAAA", None, "\u00e9")]
+    forged("rows.npy.partial", lines)
+    with Embeddings(model, find_images(["."]), "rows.npy", resume=True) as run:
+        assert run.kept == 1
+
+
 def test_what_could_not_be_used_is_tried_again_and_two_runs_do_not_mix(weights, photos):
     model = load(weights, "numpy")
     with Results(model, find_images(["f.png", "e.png"]), "rows.csv") as results:
@@ -258,11 +289,11 @@ def test_nothing_of_a_journal_is_held_but_where_its_rows_lie(tmp_path, monkeypat
     monkeypatch.setattr(resumable, "stamp", lambda image: [1, 1])
     images = [Found(f"{number}.png") for number in range(1000)]
     rows = iter([{"image": image.name, "fault": None, "notes": "x" * 4000} for image in images])
-    with contextlib.closing(resumable.Resumable(tmp_path / "rows.csv", {"minivan": "x"}, images)) as run:
+    with contextlib.closing(resumable.Resumable(tmp_path / "rows.csv", {"minivan": "x"}, images, bool)) as run:
         assert len(list(run.each(lambda found: found, lambda found: next(rows)))) == 1000
     tracemalloc.start()
     try:
-        with contextlib.closing(resumable.Resumable(tmp_path / "rows.csv", {"minivan": "x"}, images, resume=True)) as run:
+        with contextlib.closing(resumable.Resumable(tmp_path / "rows.csv", {"minivan": "x"}, images, bool, resume=True)) as run:
             assert run.kept == sum(len(row["notes"]) == 4000 for row in run.rows()) == 1000
         assert tracemalloc.get_traced_memory()[1] < 1 << 20, "the rows are 4 MB"
     finally:

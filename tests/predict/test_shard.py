@@ -89,6 +89,16 @@ def test_a_shard_whose_process_ends_in_the_middle_leaves_nothing(model, here, mo
     assert seen == [1] and os.listdir("rows") == []
 
 
+def test_a_folder_by_its_address_is_walked_through_once(here):
+    """pyarrow follows links that lead back, forty times each; `*` alone stands for something in a name."""
+    (here / "photos" / "again").symlink_to(here / "photos")
+    twice, once = (find_shards([f"{start}{here}/photos"]) for start in ("file://", ""))
+    assert [len(shard.items) for shard in twice] == [len(shard.items) for shard in once]
+    for name in ("a[1].tar", "a1.tar"):
+        (here / "tars" / name).write_bytes(b"")
+    assert [shard.name for shard in find_shards([f"file://{here}/tars/a[*.tar"])] == [f"file://{here}/tars/a[1].tar"]
+
+
 def test_storage_by_its_address_is_as_a_folder(model, here, monkeypatch):
     address = f"file://{here}"
     shards = find_shards([f"{address}/tars/{{000..001}}.tar", f"{address}/tars/00*.tar", f"{address}/photos"])
