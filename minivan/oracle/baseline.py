@@ -12,9 +12,10 @@ from typing import Any
 from ..checkpoint import load
 from ..engines import Engine
 from ..errors import sentence, shown
+from ..floating import undisturbed
 from ..hooks import Callback, Hook
 from ..paths import INPUT
-from ..van import check_images, undisturbed
+from ..van import check_images
 from . import hints
 from .aside import on_engine, put_aside
 from .cases import allowed

@@ -14,8 +14,8 @@ import numpy as np
 
 from ..checks import Floating
 from ..errors import shown
+from ..floating import undisturbed
 from ..paths import INPUT
-from ..van import undisturbed
 from . import memory_order
 from .measure import GROUP, Row, measured, misshapen
 from .naming import known, of_library, rename

@@ -24,11 +24,12 @@ from ..checkpoint.json_text import parse_json
 from ..checks import Float32, Floating
 from ..engines import EXACT
 from ..errors import quote, shown
+from ..floating import undisturbed
 from ..hooks import Callback
 from ..operators import Array
 from ..output import replacing
 from ..paths import HEAD, INPUT, all_paths, norms
-from ..van import VAN, check_images, undisturbed
+from ..van import VAN, check_images
 from ..variants import Config, parameter_shapes, said
 from .arithmetic import ROUNDED, Arithmetic
 from .digests import digest, meanwhile

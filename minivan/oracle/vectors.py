@@ -16,13 +16,13 @@ from ..checkpoint.json_text import parse_json
 from ..checks import Floating
 from ..engines import EXACT, Engine
 from ..errors import quote, sentence, shortened
+from ..floating import undisturbed
 from ..hooks import Callback
 from ..operators import Array
 from ..output import filling, replacing
 from ..paths import INPUT
 from ..shipped import PACKAGE
 from ..splitmix import GENERATOR
-from ..van import undisturbed
 from .arithmetic import ROUNDED, Arithmetic
 from .arrays import read_npy
 from .cases import CLASSES, CONVOLUTIONS, OPERATORS, Case, Tensor, all_cases, classes, runner
