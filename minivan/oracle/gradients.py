@@ -54,6 +54,16 @@ class Loss:
                 f"{self.reduction!r} and {self.form!r}"
             )
 
+    def check(self, images: int, classes: int) -> None:
+        """Raise ValueError where the target is none of so many classes, or not one for each of so many images."""
+        if self.target is None:
+            return
+        strange = next((number for number in self.target if not 0 <= number < classes), None)
+        if strange is not None:
+            raise ValueError(f"the target is one of {classes} classes, 0 to {classes - 1}; got {strange}")
+        if len(self.target) not in (1, images):
+            raise ValueError(f"a target is one class, or one for each of the {images} images; got {len(self.target)}")
+
     def of(self, logits: Array) -> Integers:
         """Return the targets (N,): a target of one class is that of all images. ValueError where they are not of the batch."""
         values = np.asarray(logits)

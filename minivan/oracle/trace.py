@@ -216,6 +216,8 @@ def _run_of(model: VAN, x: npt.ArrayLike, layers: Sequence[str], source: str, ho
             "say --allow-nonfinite (in Python finite=False)"
         )
     images = check_images(images, model.config.channels)
+    if how.loss is not None:
+        how.loss.check(len(images), model.config.classes)
     with undisturbed():  # decimal fractions are written as the environment is set to round
         config = json.dumps(said(model.config))
     known = {
