@@ -30,6 +30,8 @@ from .summands import summed
 
 PREFIX = "gradient."
 KEY, SIZES = "gradients", "gradient_terms"  # of a trace's metadata
+DERIVED = ("dx", "dweight", "dbias", "dscale")  # what a test vector of an operator's way back calls its gradients
+BATCH = ("batch_mean", "batch_var")  # what one of BatchNorm in training form gives besides
 FORMS = ("training", "inference")
 DIGITS = len(str(LARGEST_DIMENSION))  # of a class's number, at most
 MOMENTUM = 0.1  # PyTorch's: the share of the batch in the running statistics
@@ -95,13 +97,17 @@ def said_in(metadata: Mapping[str, str]) -> Loss | None:
 
 
 def is_gradient(path: str) -> bool:
-    """Return whether a name in a trace is that of a gradient."""
-    return path.startswith(PREFIX)
+    """Return whether a name in a trace, or in a test vector of an operator's way back, is that of a gradient."""
+    return path.startswith(PREFIX) or path in DERIVED
 
 
 def is_of_parameters(path: str) -> bool:
     """Return whether a name in a trace has a tensor's shape: a gradient by a parameter, or a running statistic."""
-    return path.endswith(RUNNING) or (is_gradient(path) and path.endswith((".weight", ".bias")))
+    return (
+        path.endswith((*RUNNING, *BATCH))
+        or path in DERIVED[1:]
+        or (path.startswith(PREFIX) and path.endswith((".weight", ".bias")))
+    )
 
 
 def tensor_of(path: str) -> str:
