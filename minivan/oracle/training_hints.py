@@ -84,6 +84,7 @@ class Faulty:
 
     def __init__(self, operators: Mapping[str, Committed], window: range | None) -> None:
         self.operators, self.window = operators, window
+        self.called: list[str] = []
         self.calls = self.shown = 0  # in all, and until the last gradient that the port shows
 
     def __getattr__(self, operator: str) -> Callable[..., Any]:
@@ -91,6 +92,7 @@ class Faulty:
 
         def call(*args: Any, **kwargs: Any) -> Any:
             self.calls += 1
+            self.called.append(operator)
             if committed is None or not (self.window is None or self.calls in self.window):
                 return right(*args, **kwargs)
             return committed(right, **_by_name(right, args, kwargs))
@@ -133,10 +135,12 @@ def reasons(rows: list[Row], report: Report, loss: Loss, run: Run) -> dict[str, 
         return found | {row.path: TOO_LARGE for row in wrong}
     faults = list(training_faults(loss, search.images))
     for fault in faults:
-        search.run(run, fault)
+        if search.may_be(fault):
+            search.run(run, fault)
     for path in [path for path, each in search.found.items() if not each.text and is_gradient(path)][:SEARCHED]:
         for fault in faults:
-            search.run(run, fault, path)
+            if search.may_be(fault, path):
+                search.run(run, fault, path)
     return found | {path: each.text for path, each in search.found.items()}
 
 
@@ -149,7 +153,17 @@ class _Search:
         self.found: dict[str, _Found] = {}
         self.ops = Remembered()
         self.images = 0
+        self.called: list[str] = []  # the derivatives, in the order in which they are computed
         self.windows: dict[str, range] = {}  # the derivatives that are computed between what is shown before a row, and it
+
+    def may_be(self, fault: TrainingFault, only: str = "") -> bool:
+        """Whether a fault can show in any row, or in one: where one of its operators is computed for it."""
+        if fault.between is not None:
+            return True
+        forward = any(not is_gradient(path) for path in self.rows)
+        windows = [self.windows[only]] if only else list(self.windows.values())
+        called = {self.called[place - 1] for window in windows for place in window}
+        return not called.isdisjoint(fault.operators) or (forward and not only)
 
     def run(self, run: Run, fault: TrainingFault | None, only: str = "") -> None:
         """Run the network with a fault; with none, see how far the rows are from what is right, and what is fitted to them.
@@ -181,6 +195,7 @@ class _Search:
                 raise _Done
             return given
 
+        self.called = grad.called if fault is None else self.called
         engine = Engine("exact, faulty", ops=cast(Operators, self.ops), grad=cast(Derivatives, grad))
         try:
             run(engine, hook)

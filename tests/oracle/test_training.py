@@ -4,7 +4,9 @@ import numpy as np
 import pytest
 from support.judge import F, torch
 from support.training_ports import (
+    CONFIG,
     TENSORS,
+    X,
     batch_norm,
     conv2d,
     gradients_of,
@@ -14,7 +16,9 @@ from support.training_ports import (
     wrong_way_back,
 )
 
-from minivan.oracle import gradients
+from minivan.card import Card
+from minivan.checkpoint import Weights, write
+from minivan.oracle import gradients, read_trace
 
 NORM, FAR, PROJ, FC1 = (f"block2.1.{name}" for name in (
     "norm1", "attn.spatial_gating_unit.conv_spatial", "attn.proj_2", "mlp.fc1"))  # fmt: skip
@@ -52,13 +56,9 @@ def _biased(arrays):
     return found
 
 
-@pytest.fixture(scope="module")
-def sound():
-    return gradients_of()
-
-
-@pytest.mark.parametrize("form", gradients.FORMS)
-@pytest.mark.parametrize("reduction", ["sum", "mean"])
+@pytest.mark.parametrize("form, reduction", [
+    ("training", "sum"), *(pytest.param(*case, marks=pytest.mark.once) for case in (
+        ("training", "mean"), ("inference", "sum"), ("inference", "mean")))])  # fmt: skip
 def test_a_sound_port_is_right_whatever_it_shows(form, reduction):
     loss = gradients.Loss(form=form, reduction=reduction)
     arrays = gradients_of(loss=loss)
@@ -71,7 +71,11 @@ def test_a_sound_port_is_right_whatever_it_shows(form, reduction):
     ]
 
 
-@pytest.mark.parametrize("text", PLANTS)
+QUICK = ("the bias's", "takes the unbiased", "missing dilation", "a mean over", "the biased variance")
+
+
+@pytest.mark.parametrize("text", [
+    text if text.startswith(QUICK) else pytest.param(text, marks=pytest.mark.once) for text in PLANTS])  # fmt: skip
 def test_a_planted_fault_is_found_where_it_is_and_named(text):
     path, plant = PLANTS[text]
     arrays = gradients_of(**plant)
@@ -80,3 +84,31 @@ def test_a_planted_fault_is_found_where_it_is_and_named(text):
     assert first is not None and first.path == path and text in found.hint(), (first and first.path, found.hint())
     alone = judged(parameters_alone(arrays))
     assert not alone.report.within and text in alone.hint(), (alone.report.first_divergence.path, alone.hint())
+
+
+def test_the_commands_record_gradients_and_judge_a_port_by_them(run, tmp_path):
+    """A trace is a port without a fault; the words for what is recorded, for what is wrong, and for what cannot be asked."""
+    write(Weights(CONFIG, TENSORS, Card("small")), tmp_path / "small.safetensors")
+    np.save(tmp_path / "x.npy", X)
+    record = ("oracle", "record", tmp_path / "x.npy", "--model", tmp_path / "small.safetensors")
+    status, said, err = run(*record, "--gradients", "--target", 3, "-o", tmp_path / "t.safetensors")
+    assert (status, err) == (0, "") and ": 102 layers and 179 gradients of the cross-entropy's sum, training form, " in said
+    back = read_trace(tmp_path / "t.safetensors")
+    assert gradients.said_in(back.metadata) == gradients.Loss((3, 3))
+    arrays = {name: back.arrays[name] for name in back.arrays}
+    arrays["gradient.head.bias"] = arrays["gradient.head.bias"] / 2
+    np.savez(tmp_path / "port.npz", **arrays)
+    status, said, err = run("oracle", "compare", tmp_path / "t.safetensors", tmp_path / "port.npz")
+    assert (status, err) == (1, "") and "first divergence: gradient.head.bias" in said
+    assert "hint: a mean over the batch instead of a sum" in said
+    status, said, err = run("oracle", "compare", tmp_path / "t.safetensors", tmp_path / "t.safetensors")
+    assert status == 0 and "281 layers compared, layout nchw: bit-equal" in said
+    for arguments, text in (
+        (["--target", 3], "--target and --reduction say what --gradients are of"),
+        (["--gradients", "--target", 12], "the target is one of 12 classes, 0 to 11; got 12"),
+        (["--gradients", "--target", 1, 2, 3], "or one for each of the 2 images; got 3"),
+        (["--gradients", "--precision", "float16"], "gradients are recorded in float32 alone"),
+        (["--gradients", "--engine", "fast"], "gradients are those of exact or numpy"),
+    ):
+        status, said, err = run(*record, *arguments, "-o", tmp_path / "u.safetensors")
+        assert (status, said) == (2, "") and text in err and err.count("\n") == 1 and not (tmp_path / "u.safetensors").exists()
