@@ -92,7 +92,7 @@ def test_the_commands_record_gradients_and_judge_a_port_by_them(run, tmp_path):
     np.save(tmp_path / "x.npy", X)
     record = ("oracle", "record", tmp_path / "x.npy", "--model", tmp_path / "small.safetensors")
     status, said, err = run(*record, "--gradients", "--target", 3, "-o", tmp_path / "t.safetensors")
-    assert (status, err) == (0, "") and ": 102 layers and 179 gradients of the cross-entropy's sum, training form, " in said
+    assert (status, err) == (0, "") and ": 97 layers and 184 gradients of the cross-entropy's sum, training form, " in said
     back = read_trace(tmp_path / "t.safetensors")
     assert gradients.said_in(back.metadata) == gradients.Loss((3, 3))
     arrays = {name: back.arrays[name] for name in back.arrays}
