@@ -186,7 +186,8 @@ class _Search:
                 values = values if changed is None else np.asarray(changed, np.float32)
             if path in self.left:
                 self._look(path, values, fault)
-                self.windows.setdefault(path, range(grad.shown + 1, grad.calls + 1))
+                first = max(1, min(grad.shown + 1, grad.calls))  # a norm's weight and bias come of one call
+                self.windows.setdefault(path, range(first, grad.calls + 1))
             shown = path in self.arrays and self.arrays.shape(path) == values.shape
             grad.shown = grad.calls if shown else grad.shown
             given = np.asarray(self.arrays[path], np.float32, order="C") if shown else np.asarray(values, np.float32)
