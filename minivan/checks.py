@@ -17,6 +17,7 @@ Float64: TypeAlias = npt.NDArray[np.float64]
 Integers: TypeAlias = npt.NDArray[np.integer[Any]]
 Numeric: TypeAlias = npt.NDArray[Any]  # of any kind of number: what is computed of whole numbers stays exact
 Whole: TypeAlias = tuple[int, int]  # rows, columns
+REDUCTIONS = ("sum", "mean")  # over the images of a batch, of a loss
 
 
 def pair(value: Pair, name: str, least: int) -> Whole:
@@ -51,6 +52,27 @@ def check_channels(channels: int, x: Floating, **parameters: Floating) -> None:
     for name, vector in parameters.items():
         if np.shape(vector) != (channels,):
             raise ValueError(f"{name} must have the shape ({channels},) for x of shape {x.shape}, got {np.shape(vector)}")
+
+
+def check_batch_statistics(x: Floating) -> None:
+    """Raise ValueError unless a batch has a variance: at least two values of each channel."""
+    if x.size // max(x.shape[1], 1) < 2:
+        raise ValueError(
+            f"in training form BatchNorm takes the batch's own statistics, of two values of each channel at least; x has the "
+            f"shape {x.shape}: give it more images, or larger ones"
+        )
+
+
+def check_batch_norm_update(
+    running_mean: Floating, running_var: Floating, batch_mean: Floating, batch_var: Floating, count: int
+) -> None:
+    """Raise ValueError unless all four are floating (C,), and a channel has at least two values."""
+    check_floating(running_mean=running_mean, running_var=running_var, batch_mean=batch_mean, batch_var=batch_var)
+    shapes = [v.shape for v in (running_mean, running_var, batch_mean, batch_var)]
+    if len(shapes[0]) != 1 or len(set(shapes)) != 1:
+        raise ValueError(f"running and batch statistics must all have the shape (C,), got {', '.join(map(str, shapes))}")
+    if count < 2:
+        raise ValueError(f"a batch's variance is one of at least two values of each channel, got {count}")
 
 
 def check_conv2d(
@@ -151,3 +173,18 @@ def check_pool_derivative(dy: Floating, size: Sequence[int]) -> None:
 def stand_in(shape: Sequence[int]) -> Floating:
     """Return zeros of any shape in four bytes."""
     return np.broadcast_to(np.float32(0), tuple(int(side) for side in shape))
+
+
+def check_cross_entropy(logits: Floating, target: npt.ArrayLike, reduction: str) -> Integers:
+    """Return the targets as whole numbers (N,); ValueError unless logits are (N, classes) and each target is one of these."""
+    check_floating(logits=logits)
+    if logits.ndim != 2 or not logits.shape[1]:
+        raise ValueError(f"logits must have the shape (N, classes), got {logits.shape}")
+    classes = np.asarray(target)
+    if not np.issubdtype(classes.dtype, np.integer) or classes.shape != (len(logits),):
+        raise ValueError(f"target must be a class for each of the {len(logits)} images, got {classes.dtype} {classes.shape}")
+    if classes.size and (classes.min() < 0 or classes.max() >= logits.shape[1]):
+        raise ValueError(f"the target is one of {logits.shape[1]} classes, 0 to {logits.shape[1] - 1}; got {classes.tolist()}")
+    if reduction not in REDUCTIONS:
+        raise ValueError(f"reduction must be {' or '.join(REDUCTIONS)}, got {reduction!r}")
+    return classes

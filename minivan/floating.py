@@ -16,6 +16,8 @@ import sys
 from collections.abc import Callable
 from typing import NamedTuple
 
+import numpy as np
+
 
 class Register(NamedTuple):
     """The bits of a control register that change results, or raise a signal for them, and what they have to be."""
@@ -124,3 +126,21 @@ class standard:
     def __exit__(self, *error: object) -> None:
         if self._was is not None:
             set_control(self._was)
+
+
+class undisturbed:
+    """A block in which NumPy neither warns of nor raises for numbers, whatever the caller has set: the answer shows them.
+
+    The calling thread's floating-point environment is IEEE 754's in it (see `standard`).
+    """
+
+    __slots__ = ("_environment", "_errors")
+
+    def __enter__(self) -> None:
+        self._errors, self._environment = np.errstate(all="ignore"), standard()
+        self._errors.__enter__()
+        self._environment.__enter__()
+
+    def __exit__(self, *error: object) -> None:
+        self._environment.__exit__()
+        self._errors.__exit__(None, None, None)

@@ -56,8 +56,34 @@ class Operators(Protocol):
         ...
 
 
+class TrainingOperators(Operators, Protocol):
+    """What a forward pass in training form calls besides: BatchNorm by the statistics of the batch."""
+
+    def batch_norm_training(self, x: Array, weight: Array, bias: Array, eps: float = 1e-5) -> tuple[Array, Array, Array]:
+        """x (N, C, H, W), weight and bias (C,) -> y (N, C, H, W), batch_mean and batch_var (C,): by this batch's statistics.
+
+        The variance is the biased one.
+        """
+        ...
+
+    def batch_norm_update(
+        self,
+        running_mean: Array,
+        running_var: Array,
+        batch_mean: Array,
+        batch_var: Array,
+        count: int,
+        momentum: float = 0.1,
+    ) -> tuple[Array, Array]:
+        """Four of (C,), and how many values of a channel the batch had -> the running statistics after it."""
+        ...
+
+
 class Derivatives(Protocol):
-    """The backward pass by arrays: what minivan.backward calls. `dy` is the derivative by the operator's output."""
+    """The backward pass: what minivan.backward calls. `dy` is the derivative by the operator's output.
+
+    An engine whose derivatives are by arrays alone needs those that end in `_input`, without `batch_norm_training_input`.
+    """
 
     def conv2d_input(
         self,
@@ -72,8 +98,47 @@ class Derivatives(Protocol):
         """dy (N, C_out, H', W'), weight as in the forward pass, size (H, W) of its x -> dx (N, C_in, H, W)."""
         ...
 
+    def conv2d_weight(
+        self,
+        dy: Array,
+        x: Array,
+        kernel: Sequence[int],
+        stride: Pair = 1,
+        padding: Pair = 0,
+        dilation: Pair = 1,
+        groups: int = 1,
+    ) -> Array:
+        """dy (N, C_out, H', W'), x (N, C_in, H, W), kernel (K, K) -> dweight (C_out, C_in / groups, K, K)."""
+        ...
+
+    def conv2d_bias(self, dy: Array) -> Array:
+        """dy (N, C_out, H', W') -> dbias (C_out,)."""
+        ...
+
     def batch_norm_input(self, dy: Array, running_var: Array, weight: Array, eps: float = 1e-5) -> Array:
         """dy (N, C, H, W), running_var and weight (C,) -> dx (N, C, H, W); its x is not needed."""
+        ...
+
+    def batch_norm_parameters(
+        self, dy: Array, x: Array, running_mean: Array, running_var: Array, eps: float = 1e-5
+    ) -> tuple[Array, Array]:
+        """dy and x (N, C, H, W), the statistics (C,) -> dweight and dbias (C,)."""
+        ...
+
+    def batch_norm_training_input(self, dy: Array, x: Array, weight: Array, eps: float = 1e-5) -> Array:
+        """dy and x (N, C, H, W), weight (C,) -> dx (N, C, H, W): through the batch's statistics, too."""
+        ...
+
+    def batch_norm_training_parameters(self, dy: Array, x: Array, eps: float = 1e-5) -> tuple[Array, Array]:
+        """dy and x (N, C, H, W) -> dweight and dbias (C,)."""
+        ...
+
+    def layer_scale_weight(self, dy: Array, x: Array) -> Array:
+        """dy and x (N, C, H, W), x before it is scaled -> dscale (C,)."""
+        ...
+
+    def layer_norm_parameters(self, dy: Array, x: Array, eps: float = 1e-6) -> tuple[Array, Array]:
+        """dy and x (N, C, H, W) -> dweight and dbias (C,)."""
         ...
 
     def layer_norm_input(self, dy: Array, x: Array, weight: Array, eps: float = 1e-6) -> Array:
@@ -86,6 +151,18 @@ class Derivatives(Protocol):
 
     def linear_input(self, dy: Array, weight: Array) -> Array:
         """dy (N, C_out), weight (C_out, C_in) -> dx (N, C_in)."""
+        ...
+
+    def linear_weight(self, dy: Array, x: Array) -> Array:
+        """dy (N, C_out), x (N, C_in) -> dweight (C_out, C_in)."""
+        ...
+
+    def linear_bias(self, dy: Array) -> Array:
+        """dy (N, C_out) -> dbias (C_out,)."""
+        ...
+
+    def cross_entropy_input(self, logits: Array, target: Array, reduction: str = "sum") -> Array:
+        """logits (N, classes), a class for each image (N,) -> dlogits of -log softmax(logits)[target], 'sum' or 'mean'."""
         ...
 
     def global_average_pool_input(self, dy: Array, size: Sequence[int]) -> Array:

@@ -143,12 +143,20 @@ def stride_of(path: str) -> int:
 def needed_from(path: str) -> int:
     """Return the lowest stage, from 1, whose arrays a backward pass needs to reach `path`; BEYOND where it needs none.
 
-    A stage's LayerNorm is read by the next stage: below that, nothing is needed.
+    A stage's LayerNorm is read by the next stage: below that, nothing is needed. Its parameters need what it reads itself.
     """
     stage = stage_of(path)
     if stage is not None:
-        return stage + path.startswith("norm")
+        return stage + (path == norm(stage))
     return 1 if path == INPUT else BEYOND
+
+
+def parameter(name: str) -> str:
+    """Return what the derivative by a tensor of the checkpoint is called: its name, but for layer scales.
+
+    'block1.0.layer_scale_1' is the path of an array too, the sum after the scale: the scale is 'block1.0.layer_scale_1.weight'.
+    """
+    return f"{name}.weight" if is_layer_scale(name) else name
 
 
 def branch(tree: Mapping[str, Any], path: str) -> dict[str, Any]:
@@ -189,11 +197,11 @@ def all_paths(depths: Iterable[int], head: bool = True) -> list[str]:
     return [*found, POOL, HEAD] if head else found
 
 
-def check_known(wanted: Iterable[str], known: Iterable[str]) -> None:
+def check_known(wanted: Iterable[str], known: Iterable[str], kind: str = "layer") -> None:
     """Raise ValueError for a wanted path that is not among the known ones, with those that come near it."""
     paths = list(known)
     for path in wanted:
         if path not in paths:
             near = difflib.get_close_matches(str(path), paths, n=4, cutoff=0.5)
             begin = f"they begin with {', '.join(paths[:3])}"
-            raise ValueError(f"no layer is called {path!r}; {suggestion(near, begin)}")
+            raise ValueError(f"no {kind} is called {path!r}; {suggestion(near, begin)}")

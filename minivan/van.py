@@ -9,15 +9,15 @@ from typing import Any, Self
 import numpy as np
 import numpy.typing as npt
 
-from . import backward, model, paths
+from . import backward, model, paths, training
 from .card import Card, default_preprocessing, input_size, usual_activation
 from .checks import Float32
 from .engines import ENGINES, Engine, Plan, find
-from .floating import standard
+from .floating import undisturbed
 from .geometry import SMALLEST_SIDE
 from .hooks import Callback, Hook, renamed
 from .operators import Array, Derivatives
-from .variants import COLOURS, Config, check_tensors, counted, title, unusual_channels
+from .variants import COLOURS, Config, check_tensors, counted, is_learned, title, unusual_channels
 
 
 class VAN:
@@ -89,8 +89,7 @@ class VAN:
         the old name of `hook`.
         """
         hook = renamed(hook, tap)
-        if not self.config.classes:
-            raise ValueError("these weights are a backbone without a head: they give features, not classes")
+        self._check_classes()
         images = self._images(x)
         if hook is None and self.engine.choose is not None:
             return self.settled(len(images), *images.shape[2:])(images)
@@ -136,12 +135,18 @@ class VAN:
     def gradients(
         self, x: npt.ArrayLike, target: npt.ArrayLike | None = None, wrt: str | Iterable[str] = (paths.INPUT,)
     ) -> dict[str, Array]:
-        """Return the derivative of a logit by the images ('input') and by any array that a hook sees: path -> array.
+        """Return the derivative of a logit by the images, by any array that a hook sees, by any parameter: name -> array.
+
+        `wrt` is one or several of: 'input'; an array's path, 'block1.0.attn.proj_1'; a parameter's name in the authors'
+        checkpoint, 'block1.0.attn.proj_1.weight'; 'parameters', which stands for the names of all that training learns. A
+        layer scale, whose name is the path of an array too, is 'block1.0.layer_scale_1.weight' beside paths.
 
         x is as for a call. `target` is a class, one class per image (N,), or floating weights of the logits, (classes,)
         or (N, classes), whose weighted sum is then derived; without it, each image's top class. Every derivative has the
-        shape of the array it belongs to. The backward pass stops at the deepest of `wrt`. Raises ValueError for an
-        unknown path or class, and for an engine without derivatives.
+        shape of what it belongs to, float32 on `exact`, float64 on `numpy`; those by parameters are sums over the images, on
+        `exact` the same bits for any number of threads. BatchNorm is in inference form: `training_pass` has the other. The
+        backward pass stops at the deepest of `wrt`. Raises ValueError for an unknown name or class, and for an engine
+        without derivatives.
         """
         return self.derive(x, target, wrt).gradients
 
@@ -161,20 +166,43 @@ class VAN:
         The arguments are those of `gradients`. Raises ValueError also where `saved` lacks an array that is needed.
         """
         grad = self.derivatives()
-        wanted = [wrt] if isinstance(wrt, str) else list(wrt)
-        paths.check_known(wanted, self.paths())
-        first = min((paths.needed_from(path) for path in wanted), default=1)
-        needed = [path for path in self.paths() if path != paths.INPUT and paths.needed_from(path) >= first]
-        lacking = [path for path in (*wanted, *needed) if path not in saved]
+        names = backward.names_of(wrt, self.config)
+        places = self.paths()
+        first = min((paths.needed_from(step) for step in names.values()), default=1)
+        needed = [path for path in places if path != paths.INPUT and paths.needed_from(path) >= first]
+        lacking = [path for path in (*(step for step in names.values() if step in places), *needed) if path not in saved]
         if lacking:
-            raise ValueError(f"the saved arrays lack {lacking[0]}: save those that `arrays` returns for {', '.join(wanted)}")
+            raise ValueError(f"the saved arrays lack {lacking[0]}: save those that `arrays` returns for {', '.join(names)}")
         logits = np.asarray(saved[paths.HEAD])
         weights = backward.logit_weights(target, logits)
         with undisturbed():
             steps = backward.network(grad, self.engine.array(weights), saved, self.parameters, self.config)
-            found = backward.take(steps, wanted)
-        values = {path: saved[path] for path in wanted}
-        return backward.Gradients(logits, weights, values, {path: found[path] for path in wanted})
+            found = backward.take(steps, names.values())
+        own = {paths.parameter(name): tensor for name, tensor in self.tensors.items()}
+        values = {name: saved[step] if step in places else own[step] for name, step in names.items()}
+        return backward.Gradients(logits, weights, values, {name: found[step] for name, step in names.items()})
+
+    def training_pass(self, x: npt.ArrayLike, hook: Callback | None = None) -> training.TrainingPass:
+        """Run the network forward in training form, BatchNorm by the statistics of this batch, ready for the way back.
+
+        x and `hook` are as for a call. What is returned has the logits, and gives the gradients of any loss:
+
+            step = model.training_pass(x)                       # forward
+            gradients = step.gradients(dlogits)                 # the loss's derivative by step.logits -> by all parameters
+            tensors |= step.running_statistics(tensors)         # what inference will need
+
+        On `exact` and `numpy` a model computes with the float32 arrays that it was made of: what is written into them in
+        place is what the next call reads. Raises ValueError for an engine without a training form, for a bare backbone, and
+        for a batch of which some BatchNorm sees a single value of each channel.
+        """
+        if not self.engine.trains:
+            able = ", ".join(name for name, engine in ENGINES.items() if engine.trains)
+            raise ValueError(f"the engine {self.engine} has no training form; {able} have")
+        self._check_classes()
+        images = self._images(x)
+        with undisturbed():
+            learned = {name: self.engine.array(tensor) for name, tensor in self.tensors.items() if is_learned(name)}
+            return training.forward(self.engine, images, paths.nested(learned), self.config, hook)
 
     def derivatives(self) -> Derivatives:
         """Return the derivatives of the engine's operators; ValueError for an engine that has none."""
@@ -186,11 +214,11 @@ class VAN:
     def arrays(self, x: npt.ArrayLike, wanted: Iterable[str] = ()) -> dict[str, Array]:
         """Return the arrays at the wanted paths, the logits under 'head', and all that a backward pass to them needs.
 
-        x is as for a call; the images are under 'input'. Raises ValueError for a path that no hook sees.
+        x is as for a call; the images are under 'input'. Names of parameters ask for what their derivatives need. Raises
+        ValueError for a path that no hook sees, and a name that no parameter has.
         """
-        wanted = list(wanted)
-        paths.check_known(wanted, self.paths())
-        first = min((paths.needed_from(path) for path in wanted), default=1)
+        steps = backward.names_of(wanted, self.config).values()
+        first = min((paths.needed_from(step) for step in steps), default=1)
         saved: dict[str, Array] = {paths.INPUT: self.engine.array(np.asarray(x))}
 
         def keep(path: str, array: Array) -> None:
@@ -198,7 +226,7 @@ class VAN:
                 saved[path] = array
 
         last = paths.norm(self.config.stages)
-        if not self.engine.hooks and set(wanted) <= {last, paths.POOL, paths.HEAD}:  # it has the stages' outputs
+        if not self.engine.hooks and first >= paths.needed_from(last):  # it has the stages' outputs
             saved[last] = self.engine.array(self.features(x)[-1])
             with undisturbed():
                 model.classifier(self.engine.ops, Hook(keep), saved[last], head=self.parameters["head"])
@@ -222,30 +250,16 @@ class VAN:
         x = self.engine.array(images)
         return model.features(self.engine.ops, Hook(hook), x, self.parameters, self.config)
 
+    def _check_classes(self) -> None:
+        if not self.config.classes:
+            raise ValueError("these weights are a backbone without a head: they give features, not classes")
+
     def _images(self, x: npt.ArrayLike) -> Float32:
         images = check_images(x, self.config.channels)
         if self.engine.size is not None and images.shape[2:] != self.engine.size:
             height, width = self.engine.size
             raise ValueError(f"the engine {self.engine} takes images of {height} x {width} pixels, got {images.shape}")
         return images
-
-
-class undisturbed:
-    """A block in which NumPy neither warns of nor raises for numbers, whatever the caller has set: the answer shows them.
-
-    The calling thread's floating-point environment is IEEE 754's in it (see `floating`).
-    """
-
-    __slots__ = ("_environment", "_errors")
-
-    def __enter__(self) -> None:
-        self._errors, self._environment = np.errstate(all="ignore"), standard()
-        self._errors.__enter__()
-        self._environment.__enter__()
-
-    def __exit__(self, *error: object) -> None:
-        self._environment.__exit__()
-        self._errors.__exit__(None, None, None)
 
 
 def check_channels(config: Config, card: Card) -> None:

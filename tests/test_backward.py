@@ -185,8 +185,11 @@ def test_an_empty_batch_has_empty_derivatives(small):
 @pytest.mark.parametrize(
     "target, wrt, said",
     [
-        (None, ["block3.7.attn"], "no layer is called 'block3.7.attn'; near it are block3"),
-        (None, ["?"], "no layer is called '?'; they begin with input"),
+        (None, ["block3.7.attn"], "no layer or parameter is called 'block3.7.attn'; near it are block3"),
+        (None, ["?"], "no layer or parameter is called '?'; they begin with input"),
+        (None, "block1.0.attn.proj_1.wieght", "called 'block1.0.attn.proj_1.wieght'; near it are block1.0.attn.proj_1.weight"),
+        (None, ["parameters", "block1.0.layer_scale_1"], "for the scale as block1.0.layer_scale_1.weight"),
+        (None, "patch_embed1.norm.running_var", "patch_embed1.norm.running_var has no derivative: training does not learn it"),
         (10, ["input"], "one of 10 classes, 0 to 9; got 10"),
         (-1, ["input"], "one of 10 classes"),
         ([1, 2, 3], ["input"], "got int64 of shape (3,)"),

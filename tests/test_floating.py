@@ -49,7 +49,7 @@ from minivan import floating
 from minivan.checkpoint.budget import Budget
 from minivan.checkpoint.json_text import parse_json
 from minivan.checks import float32
-from minivan.van import undisturbed
+from minivan.floating import undisturbed
 
 library = ctypes.CDLL(sys.argv[1])
 read = parse_json("[0.1, 1e-06, -2.3]", "it", Budget(100))

@@ -281,7 +281,7 @@ def test_it_runs_nothing_forward():
     [
         (["norm4"], ["norm3"], "the saved arrays lack norm3: save those that `arrays` returns for norm3"),
         (["norm4"], ["input"], "the saved arrays lack patch_embed1.proj: save those that `arrays` returns for input"),
-        (["norm4"], ["norm5"], "no layer is called 'norm5'"),
+        (["norm4"], ["norm5"], "no layer or parameter is called 'norm5'"),
     ],
 )
 def test_arrays_that_were_not_saved_are_named(saved_for, wrt, said):

@@ -21,6 +21,9 @@ GRADIENT_OPERATOR = 2.0**-23
 # Derivatives of whole networks, relative to the largest one: float32 rounding forward, then back again.
 GRADIENT_NETWORK = 5e-6
 
+# The same in training form: what is left of a derivative after its mean over the batch is taken off has cancelled.
+GRADIENT_TRAINING = 2e-5
+
 # Central differences (f(x + h) - f(x - h)) / 2h in float64: the third derivative's share h^2 and rounding's share 1e-16 / h.
 CENTRAL_DIFFERENCES = 1e-7
 

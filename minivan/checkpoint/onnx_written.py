@@ -20,11 +20,12 @@ import numpy.typing as npt
 from .. import __version__, model, paths
 from ..card import Card
 from ..errors import quote, reason
+from ..floating import undisturbed
 from ..hooks import Hook
 from ..input import amount
 from ..output import replacing
 from ..seeded import images
-from ..van import VAN, undisturbed
+from ..van import VAN
 from ..variants import Config, title
 from . import layouts, own_metadata
 from .budget import Budget

@@ -17,8 +17,9 @@ from .oracle_report import layers, print_answers, print_beside, print_report
 from .printing import note, note_all, say, say_json, say_written
 
 if TYPE_CHECKING:
-    from ..oracle import Asked
+    from ..oracle import Asked, Trace
     from ..oracle.arithmetic import Arithmetic
+    from ..oracle.gradients import Loss
 
 REFERENCES = ("float16", "bfloat16", "tf32", "int8")
 PRECISIONS = ("float32", "tf32", "float16", "bfloat16", "int8")
@@ -45,6 +46,25 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     record.add_argument(
         "--scales", metavar="FILE", help="for --precision int8: where and with which scales numbers are rounded"
+    )
+
+    record.add_argument(
+        "--gradients",
+        nargs="?",
+        const="training",
+        choices=("training", "inference"),
+        help="record the gradients of the cross-entropy, too, by every array and parameter; in training form, the default "
+        "(BatchNorm by the statistics of the batch; the running ones after it are recorded, too), or in inference form",
+    )
+    record.add_argument(
+        "--target",
+        metavar="N",
+        type=int,
+        nargs="+",
+        help="for --gradients: the class, one or one an image (default: the top class)",
+    )
+    record.add_argument(
+        "--reduction", choices=("sum", "mean"), help="for --gradients: the loss summed over the images (default), or its mean"
     )
 
     compare = commands.add_parser(
@@ -125,7 +145,7 @@ def run_record(args: argparse.Namespace) -> int:
         x = read() if oracle.is_tensor(args.input) else in_time(read, args.input)
         note_all(args.input, remarks)
         globs, source = args.layers or ["*"], args.model or ""
-        how: Any = {"finite": not args.allow_nonfinite, "arithmetic": arithmetic}
+        how: Any = {"finite": not args.allow_nonfinite, "arithmetic": arithmetic, "loss": loss_of(args)}
         with oracle.Spool() as spool, oracle.Spool() as weights:
             model = put_aside(model, weights)
             if args.output:
@@ -137,8 +157,30 @@ def run_record(args: argparse.Namespace) -> int:
     if not args.hashes:
         size = Path(args.output).stat().st_size
         said = f"{model.card.name} on engine {trace.metadata['engine']}"
-        say_written(f"{args.output}: {layers(len(trace.layers))}, {size:,} bytes, {said}")
+        say_written(f"{args.output}: {held(trace)}, {size:,} bytes, {said}")
     return RIGHT
+
+
+def held(trace: Trace) -> str:
+    """Say what a trace holds: '94 layers', or '94 layers and 179 gradients of the cross-entropy's sum, training form'."""
+    from ..oracle.gradients import is_gradient, said_in
+
+    number, loss = sum(is_gradient(path) for path in trace.layers), said_in(trace.metadata)
+    if loss is None:
+        return layers(len(trace.layers))
+    of = f"of the cross-entropy's {loss.reduction}, {loss.form} form"
+    return f"{layers(len(trace.layers) - number)} and {number} gradients {of}"
+
+
+def loss_of(args: argparse.Namespace) -> Loss | None:
+    """Return the loss whose gradients a command line asks for, None for none."""
+    from ..oracle.gradients import Loss
+
+    if args.gradients is None:
+        if args.target is not None or args.reduction is not None:
+            raise WrongCall("--target and --reduction say what --gradients are of: say --gradients, too")
+        return None
+    return Loss(None if args.target is None else tuple(args.target), args.reduction or "sum", args.gradients)
 
 
 def reference(args: argparse.Namespace) -> Arithmetic | None:

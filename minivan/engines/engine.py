@@ -68,6 +68,11 @@ class Engine:
         return self.grad is not None
 
     @property
+    def trains(self) -> bool:
+        """Whether it has a training form: BatchNorm by the statistics of the batch, and derivatives by the parameters."""
+        return hasattr(self.grad, "batch_norm_training_input") and hasattr(self.ops, "batch_norm_training")
+
+    @property
     def any_size(self) -> bool:
         """Whether it takes images of any height and width from 32 pixels on."""
         return self.size is None

@@ -1,11 +1,12 @@
-"""The derivatives of GELU and softmax."""
+"""The derivatives of GELU, of softmax, and of the cross-entropy of its logarithm."""
 
 from __future__ import annotations
 
 import numpy as np
+import numpy.typing as npt
 
-from .. import checks
-from ..checks import Float32, Floating
+from .. import checks, floating
+from ..checks import Float32, Floating, Integers
 from ..jit import launch, njit, prange
 from ..ops.activation import CHUNK, erfc, exp
 from ..registers import restore, standard
@@ -54,3 +55,36 @@ def _softmax_input(dy: Float32, y: Float32, dx: Float32) -> None:
             total += np.float64(dy[i, c]) * np.float64(y[i, c])
         for c in range(classes):
             dx[i, c] = np.float64(y[i, c]) * (np.float64(dy[i, c]) - total)
+
+
+def cross_entropy_input(logits: Floating, target: npt.ArrayLike, reduction: str = "sum") -> Float32:
+    """The derivative by the logits (N, classes) of the cross-entropy, the loss that classifiers learn by; float32.
+
+    The loss is -log softmax(logits)[target], a class for each image in `target` (N,), with `reduction` 'sum' over the images
+    or their 'mean'. So its derivative is softmax(logits), less 1 at the target. ValueError for a class that is none.
+    """
+    classes = checks.check_cross_entropy(logits, target, reduction)
+    logits = checks.float32(logits)
+    dlogits = np.empty_like(logits)
+    with floating.standard():
+        _cross_entropy_input(logits, classes.astype(np.int64), len(logits) if reduction == "mean" else 1, dlogits)
+    return dlogits
+
+
+@njit()
+def _cross_entropy_input(logits: Float32, target: Integers, divisor: int, dlogits: Float32) -> None:
+    """For each row: exp(logit - largest) and its sum; at the target, minus the sum of all others, for p - 1 would cancel."""
+    rows, classes = logits.shape
+    e = np.empty(classes, np.float64)
+    for i in range(rows):
+        largest = np.float64(logits[i, 0])
+        for c in range(1, classes):
+            value = np.float64(logits[i, c])
+            largest = value if value > largest or value != value else largest  # a NaN stays
+        total = others = 0.0
+        for c in range(classes):
+            e[c] = exp(np.float64(logits[i, c]) - largest)
+            total += e[c]
+            others += e[c] if c != target[i] else 0.0
+        for c in range(classes):
+            dlogits[i, c] = (e[c] if c != target[i] else -others) / total / divisor

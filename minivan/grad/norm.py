@@ -1,4 +1,4 @@
-"""The derivatives of BatchNorm with its stored statistics, and of LayerNorm over channels."""
+"""The derivatives of BatchNorm, with stored statistics and with the batch's own, of layer scales, and of LayerNorm."""
 
 from __future__ import annotations
 
@@ -8,7 +8,8 @@ import numpy as np
 
 from .. import checks, ops
 from ..checks import Float32, Floating
-from ..jit import launch, njit, prange
+from ..jit import inline, launch, njit, prange
+from ..ops.norm import moments
 from ..registers import restore, standard
 from .conv import conv2d_bias
 
@@ -71,6 +72,88 @@ def _scaled_sums(dy: Float32, x: Float32, mean: Float32, var: Float32, eps: floa
                 total += np.float64(dy[image, c, p]) * ((np.float64(x[image, c, p]) - centre) / deviation)
         dweight[c] = total
         restore(was)
+
+
+def batch_norm_training_input(dy: Floating, x: Floating, weight: Floating, eps: float = 1e-5) -> Float32:
+    """The derivative by x of batch_norm_training's y, (N, C, H, W), float32.
+
+    With z = (x - mean) / deviation, mean() over all values of a channel and the biased variance in the deviation:
+
+        dx = weight / deviation * (dy - mean(dy) - z * mean(dy * z))
+    """
+    checks.check_floating(dy=dy, x=x, weight=weight)
+    checks.check_same_shape(dy, x.shape, "x")
+    n, c, h, w = checks.check_feature_map(x)
+    checks.check_channels(c, x, weight=weight)
+    checks.check_batch_statistics(x)
+    dx = np.empty((n, c, h, w), np.float32)
+    dy_flat, x_flat = (checks.float32(v).reshape(n, c, h * w) for v in (dy, x))
+    with launch.lock, launch:
+        _batch_norm_training_input(dy_flat, x_flat, checks.float32(weight), eps, dx.reshape(n, c, h * w))
+    return dx
+
+
+def batch_norm_training_parameters(dy: Floating, x: Floating, eps: float = 1e-5) -> tuple[Float32, Float32]:
+    """The derivatives by weight and by bias of batch_norm_training's y: the sums of dy * z and of dy; (C,) each."""
+    checks.check_floating(dy=dy, x=x)
+    checks.check_same_shape(dy, x.shape, "x")
+    n, c, h, w = checks.check_feature_map(x)
+    checks.check_batch_statistics(x)
+    dweight, dbias = np.empty(c, np.float32), np.empty(c, np.float32)
+    dy_flat, x_flat = (checks.float32(v).reshape(n, c, h * w) for v in (dy, x))
+    with launch.lock, launch:
+        _batch_norm_training_parameters(dy_flat, x_flat, eps, dweight, dbias)
+    return dweight, dbias
+
+
+@inline
+def _sums(dy: Float32, x: Float32, c: int, mean: float, deviation: float) -> tuple[float, float]:
+    """Return the sums over channel c of dy and of dy * (x - mean) / deviation: images in order, positions in order."""
+    n, _, positions = x.shape
+    total = total_z = 0.0
+    for image in range(n):
+        for p in range(positions):
+            slope = np.float64(dy[image, c, p])
+            total += slope
+            total_z += slope * ((np.float64(x[image, c, p]) - mean) / deviation)
+    return total, total_z
+
+
+@njit(parallel=True)
+def _batch_norm_training_input(dy: Float32, x: Float32, weight: Float32, eps: float, dx: Float32) -> None:
+    """For each channel: its moments, the two sums, then dx."""
+    n, channels, positions = x.shape
+    for c in prange(channels):
+        was = standard()
+        mean, var = moments(x, c)
+        deviation = math.sqrt(var + eps)
+        total, total_z = _sums(dy, x, c, mean, deviation)
+        mean_dy, mean_dyz = total / (n * positions), total_z / (n * positions)
+        scale = np.float64(weight[c]) / deviation
+        for image in range(n):
+            for p in range(positions):
+                z = (np.float64(x[image, c, p]) - mean) / deviation
+                dx[image, c, p] = scale * (np.float64(dy[image, c, p]) - mean_dy - z * mean_dyz)
+        restore(was)
+
+
+@njit(parallel=True)
+def _batch_norm_training_parameters(dy: Float32, x: Float32, eps: float, dweight: Float32, dbias: Float32) -> None:
+    """For each channel: its moments, then the two sums."""
+    for c in prange(x.shape[1]):
+        was = standard()
+        mean, var = moments(x, c)
+        total, total_z = _sums(dy, x, c, mean, math.sqrt(var + eps))
+        dweight[c], dbias[c] = total_z, total
+        restore(was)
+
+
+def layer_scale_weight(dy: Floating, x: Floating) -> Float32:
+    """The derivative by a layer scale of scale * x: each channel's dy * x summed over images and positions; (C,), float32."""
+    checks.check_floating(dy=dy, x=x)
+    checks.check_same_shape(dy, x.shape, "x")
+    c = checks.check_feature_map(x)[1]
+    return batch_norm_parameters(dy, x, np.zeros(c, np.float32), np.ones(c, np.float32), eps=0.0)[0]
 
 
 def layer_norm_input(dy: Floating, x: Floating, weight: Floating, eps: float = 1e-6) -> Float32:

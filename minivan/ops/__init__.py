@@ -18,12 +18,14 @@ Special values follow IEEE 754 through that order, and so PyTorch where it compu
 from .activation import erf, erfc, exp, gelu, softmax
 from .conv import conv2d, dense_conv2d
 from .depthwise import depthwise_conv2d, dilated_depthwise_conv2d
-from .norm import batch_norm, layer_norm
+from .norm import batch_norm, batch_norm_training, batch_norm_update, layer_norm
 from .pointwise import linear, pointwise_conv2d
 from .pool import global_average_pool
 
 __all__ = [
     "batch_norm",
+    "batch_norm_training",
+    "batch_norm_update",
     "conv2d",
     "dense_conv2d",
     "depthwise_conv2d",

@@ -12,10 +12,11 @@ from typing import Any
 from ..checkpoint import load
 from ..engines import Engine
 from ..errors import sentence, shown
+from ..floating import undisturbed
 from ..hooks import Callback, Hook
 from ..paths import INPUT
-from ..van import check_images, undisturbed
-from . import hints
+from ..van import check_images
+from . import gradients, hints
 from .aside import on_engine, put_aside
 from .cases import allowed
 from .compare import Asked, Report, compare, plain
@@ -181,9 +182,13 @@ def network(trace: Trace, model: str | None, key: str | None = None) -> tuple[Ru
 
     spool = Spool().__enter__()
     weights = put_aside(weights, spool)
+    loss = gradients.said_in(trace.metadata)
 
     def run(engine: Engine, hook: Callback) -> None:
         van = on_engine(weights, weights.tensors, engine)
+        if loss is not None:
+            gradients.run(van, Hook(hook)(INPUT, x), loss, hook)
+            return
         forward = van if van.config.classes else van.features
         forward(Hook(hook)(INPUT, x), hook)
 

@@ -14,7 +14,8 @@ import numpy as np
 
 from ..checks import Floating
 from .measure import PIECE, rms
-from .replay import Call
+from .replay import Call, GradientCall
+from .summands import summed
 
 SUMMED = 0.5  # sqrt(K) roundings of the sum of absolute values: some more than the 0.3 that were measured
 FOLDED = 4.0  # roundings of |x * scale| + |shift|
@@ -29,6 +30,9 @@ def allowed(call: Call, right: Floating, form: str) -> float:
     size = rms(right)
     if not 0 < size < math.inf:
         return 0.0
+    if isinstance(call, GradientCall):
+        count, terms = summed(call)
+        return SUMMED * math.sqrt(count) * terms / size if form == "float32" else 0.0
     if call.operator == "batch_norm":
         return FOLDED * _folded(call) / size
     if call.operator == "layer_norm" and form == "float32":

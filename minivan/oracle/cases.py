@@ -98,6 +98,7 @@ class Case:
     parameters: dict[str, Tensor] = field(default_factory=dict)
     attributes: dict[str, Any] = field(default_factory=dict)
     note: str = ""
+    dy: Tensor | None = None  # of an operator's way back: see training_cases
 
 
 def drawn(name: str, shape: tuple[int, ...], low: int, high: int, shift: int = 0) -> Tensor:

@@ -14,9 +14,10 @@ import numpy as np
 
 from ..checks import Floating
 from ..errors import shown
+from ..floating import undisturbed
 from ..paths import INPUT
-from ..van import undisturbed
 from . import memory_order
+from .gradients import is_of_parameters, sizes_in
 from .measure import GROUP, Row, measured, misshapen
 from .naming import known, of_library, rename
 from .origin import check_origin
@@ -25,6 +26,8 @@ from .recorded import Port, Recorded
 from .stored import Layers, OnDemand
 from .tolerance import Tolerance, default
 from .trace import Trace
+
+AS_STORED = "nchw"  # the layout of what has a tensor's shape
 
 
 class Arranged(OnDemand):
@@ -179,7 +182,10 @@ def _compared(trace: Trace, port: Mapping[str, Recorded], asked: Asked) -> Repor
         )
     precision = resolve(ours, port, asked.precision, trace.metadata.get("precision", "float64"))
     shapes = {path: (ours.shape(path), port[path].shape) for path in common}
-    layouts = memory_order.decide(shapes, lambda path: (ours[path], port[path].values), asked.layout)
+    maps = {path: pair for path, pair in shapes.items() if not is_of_parameters(path)}
+    layouts = memory_order.decide(maps, lambda path: (ours[path], port[path].values), asked.layout)
+    layouts |= {path: AS_STORED if pair[0] == pair[1] else None for path, pair in shapes.items() if path not in maps}
+    terms = sizes_in(trace.metadata)
     arranged = Arranged({path: port[path] for path in common}, {path: (shapes[path][0], layouts[path]) for path in common})
     rows = []
     for number, path in enumerate(ours):
@@ -189,7 +195,7 @@ def _compared(trace: Trace, port: Mapping[str, Recorded], asked: Asked) -> Repor
         if fits is None:
             rows.append(misshapen(number, path, *shapes[path], form, word))
         else:
-            allowed = asked.tolerance or default(word, form)
+            allowed = asked.tolerance or _of_terms(default(word, form), terms.get(path, 0.0))
             both = partial(_together, ours, arranged, path)
             row = measured(number, path, shapes[path][0], both, form, allowed, word)
             rows.append(replace(row, layout=fits))
@@ -197,9 +203,14 @@ def _compared(trace: Trace, port: Mapping[str, Recorded], asked: Asked) -> Repor
     unknown = [name for name, recorded in port.items() if name not in ours and id(recorded) not in compared]
     required = trace.layers if asked.everything else wanted
     missing = [path for path in trace.layers if path in required and path not in port]
-    usual = memory_order.prevailing(fits for path, fits in layouts.items() if len(shapes[path][0]) == 4)
+    usual = memory_order.prevailing(fits for path, fits in layouts.items() if path in maps and len(shapes[path][0]) == 4)
     whole = len(trace.layers)
     return Report(rows, missing, unknown, usual, arranged, precision, asked.tolerance is None, whole, skipped, library)
+
+
+def _of_terms(allowed: Tolerance, size: float) -> Tolerance:
+    """Return what a sum of terms of this size may be off by: it errs as they do, however little is left of them."""
+    return replace(allowed, atol=allowed.atol + allowed.rtol * size)
 
 
 def _together(ours: Layers, theirs: Arranged, path: str) -> Iterator[tuple[Floating, Floating]]:

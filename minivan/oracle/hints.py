@@ -14,9 +14,11 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 
 from ..checks import Floating
+from . import training_hints
 from .compare import Report
 from .faults import Fault, faults_of, pairs_of
 from .fitted import fitted_to
+from .gradients import is_gradient, is_of_parameters, said_in
 from .half_sums import float16_sample
 from .hidden import NO_NUMBERS, OTHER_IMAGE, Search, Stretch
 from .measure import Row, apart, measure, rms
@@ -66,6 +68,23 @@ def reasons(rows: Iterable[Row], report: Report, trace: Trace, seen: Replay, run
     no more than that is ever kept. `seen` is what the run before showed; without a `run`, the trace's layers are all there is.
     """
     wanted = {row.path: row for row in rows}
+    loss = said_in(trace.metadata)
+    if loss is not None and run is not None:
+        of_training = [row for row in wanted.values() if _is_of_training(row.path, seen)]
+        others = [row for row in wanted.values() if row not in of_training]
+        return training_hints.reasons(of_training, report, loss, run) | _of_layers(others, report, trace, seen, run)
+    return _of_layers(wanted.values(), report, trace, seen, run)
+
+
+def _is_of_training(path: str, seen: Replay) -> bool:
+    """Whether what is at a path is a gradient, or made by BatchNorm in training form: all images together."""
+    call = seen.calls.get(path)
+    return is_gradient(path) or is_of_parameters(path) or (call is not None and call.operator == "batch_norm_training")
+
+
+def _of_layers(rows: Iterable[Row], report: Report, trace: Trace, seen: Replay, run: Run | None) -> dict[str, str]:
+    """Do what `reasons` does, for what inference gives."""
+    wanted = {row.path: row for row in rows}
     if run is None:
         bare, effort = Replay(values=trace.arrays, given=trace.arrays), Effort()
         return {path: hint(row, report, bare, False, effort) for path, row in wanted.items()}
@@ -107,6 +126,9 @@ class _Visit:
 
     def __call__(self, path: str, value: Floating, call: Call | None, given: Floating) -> None:
         place = neighbourhood(path)
+        if is_gradient(path):
+            self.look()
+            raise _Enough
         if place != self.place:
             self.look()
             if len(self.found) == len(self.wanted) or self.effort.nameless >= NAMELESS:

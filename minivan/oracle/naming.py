@@ -10,6 +10,8 @@ from typing import TypeVar
 from .. import input
 from ..errors import quote, shown
 from ..paths import INPUT
+from ..variants import RUNNING
+from .gradients import PREFIX, is_gradient
 
 Layer = TypeVar("Layer")  # whatever stands for one
 
@@ -62,6 +64,13 @@ block*.* = backbone.blocks*.*
 norm* = backbone.norm*
 head = head.fc
 """
+SCALES = {  # the parameters of layer scales, which no module's output has the name of
+    "huggingface": [
+        ("block*.*.layer_scale_1.weight", "van.encoder.stages.{*-1}.layers.*.attention_scaling.weight"),
+        ("block*.*.layer_scale_2.weight", "van.encoder.stages.{*-1}.layers.*.mlp_scaling.weight"),
+    ],
+    "openmmlab": [(f"block*.*.layer_scale_{i}.weight", f"backbone.blocks*.*.layer_scale_{i}") for i in (1, 2)],
+}
 MAPS = {"huggingface": HUGGING_FACE, "openmmlab": OPENMMLAB}
 WITHIN = {"huggingface": "van.", "openmmlab": "backbone."}  # where a network with a head has its backbone; a bare one has not
 
@@ -183,7 +192,11 @@ def known(layers: Mapping[str, object], paths: Iterable[str]) -> str:
 def of_library(layers: Mapping[str, Layer], library: str, paths: Iterable[str]) -> dict[str, Layer]:
     """Return a port's layers under checkpoint paths by one of MAPS; what the port has no layer for is left out."""
     bare = not any(name.startswith(WITHIN[library]) for name in layers)
-    pairs = parse_names(MAPS[library], library)
+    pairs = [*parse_names(MAPS[library], library), *SCALES[library]]
     pairs = [(path, name.removeprefix(WITHIN[library]) if bare else name) for path, name in pairs]
+    paths = list(paths)
+    if any(is_gradient(path) for path in paths):
+        ends = ("", ".weight", ".bias", *(f".{part}" for part in RUNNING))
+        pairs += [(f"{mark}{path}{end}", f"{mark}{name}{end}") for mark in ("", PREFIX) for path, name in pairs for end in ends]
     names = [(path, name) for path, name in pairs if "*" in path or name in layers]
     return rename(layers, names, paths)

@@ -31,9 +31,10 @@ from ..paths import INPUT
 from .cancellation import allowed
 from .compare import Report
 from .faults import scale_at
+from .gradients import is_gradient
 from .measure import COMPILED, GROUP, PIECE, Row, compiled, decibels
 from .precision import coarser, step
-from .replay import Call, Replay, Run, watch
+from .replay import Call, GradientCall, Replay, Run, watch
 from .sketch import Sketch, sketch
 from .stored import Layers, Spool, cut
 from .trace import Trace
@@ -92,8 +93,9 @@ class _Scale:
         return value
 
     def __call__(self, path: str, value: Floating, call: Call | None, given: Floating) -> None:
-        self._scales(path, value, call, given)
-        if call is not None:
+        if not is_gradient(path):
+            self._scales(path, value, call, given)
+        if call is not None and not isinstance(call, GradientCall):
             self.seen.calls[path] = call.without_x()
         row = self.given.get(path)
         if row is None or path in self.rows:

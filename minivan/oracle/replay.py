@@ -18,7 +18,7 @@ import numpy as np
 from ..checks import Floating
 from ..engines import EXACT, Engine
 from ..hooks import Callback
-from ..operators import Array, Operators
+from ..operators import Array, Derivatives, Operators
 from ..paths import block_of
 from .stored import Layers, OnDemand
 from .ulp import round_to
@@ -67,6 +67,36 @@ class Call:
     def without_x(self) -> Call:
         """Return the call as it is kept when its arrays are gone."""
         return replace(self, feed=None)
+
+
+class BatchCall(Call):
+    """A use of an operator that reads all images together, BatchNorm's in training form: the first of its results."""
+
+    def again(self, **changed: Any) -> Array:
+        """Run the operator once more on the whole batch; with an image, return what it gives for that."""
+        given = {"x": changed.pop("x", self.batch), **self.parameters, **changed}
+        y = self.function(**given)[0]
+        return y if self.image is None or len(y) == 1 else y[self.image : self.image + 1]
+
+
+@dataclass
+class GradientCall(Call):
+    """One use of an operator's derivative: all its arguments are parameters. `part` is a place among several results.
+
+    It has no x, and so no faults of layers are tried on it: see `gradient_hints`.
+    """
+
+    part: int | None = None
+
+    @property
+    def arguments(self) -> dict[str, Any]:
+        """All arguments by name."""
+        return self.parameters
+
+    def again(self, **changed: Any) -> Array:
+        """Run the derivative once more with some arguments changed."""
+        result = self.function(**{**self.parameters, **changed})
+        return result if self.part is None else result[self.part]
 
 
 class OfImage(OnDemand):
@@ -138,12 +168,41 @@ class Watcher(Protocol):
     def __call__(self, path: str, value: Floating, call: Call | None, given: Floating) -> None: ...
 
 
+class GradientWitness:
+    """Derivatives, those of `exact`, noting each call until the next one."""
+
+    def __init__(self, grad: Derivatives | None = None) -> None:
+        self.right = grad or EXACT.grad
+        self.last: list[tuple[GradientCall, Array]] = []  # with what it returned, each part by itself
+
+    def __getattr__(self, operator: str) -> Callable[..., Array]:
+        function = getattr(self.right, operator)
+        signature = inspect.signature(function)
+
+        def call(*args: Any, **kwargs: Any) -> Array:
+            bound = signature.bind(*args, **kwargs)
+            bound.apply_defaults()
+            result = function(**bound.arguments)
+            parts = list(enumerate(result)) if isinstance(result, tuple) else [(None, result)]
+            self.last = [
+                (GradientCall(operator, function, dict(bound.arguments), "", part=part), array) for part, array in parts
+            ]
+            return result
+
+        return call
+
+    def take(self, array: Array) -> GradientCall | None:
+        """Return the call that made an array, if that was the last one."""
+        return next((call for call, made in self.last if made is array), None)
+
+
 class Witness:
-    """The operators of `exact`, noting each call."""
+    """The operators of `exact`, noting each call; `grad` are its derivatives likewise."""
 
     def __init__(self) -> None:
         self.last: tuple[Call, Array] | None = None  # a call, and what it returned
         self.shown: tuple[Array, str] = None, ""  # the last layer, which is what the next operator reads, and its path
+        self.grad = GradientWitness()
 
     def __getattr__(self, operator: str) -> Callable[..., Array]:
         function = getattr(EXACT.ops, operator)
@@ -154,10 +213,11 @@ class Witness:
             bound.apply_defaults()
             arguments = dict(bound.arguments)
             result = function(**arguments)
-            x = arguments.pop("x")
+            x = arguments.pop("x", None)
             array, path = self.shown
             source = path if x is array else ""
-            self.last = Call(operator, function, arguments, source, feed=lambda: x), result
+            kind, made = (BatchCall, result[0]) if isinstance(result, tuple) else (Call, result)
+            self.last = kind(operator, function, arguments, source, feed=lambda: x), made
             return result
 
         return call
@@ -165,7 +225,7 @@ class Witness:
     def take(self, array: Array) -> Call | None:
         """Return the call that made an array, if that was the last call; it is forgotten in any case."""
         last, self.last = self.last, None
-        return last[0] if last is not None and last[1] is array else None
+        return last[0] if last is not None and last[1] is array else self.grad.take(array)
 
     def name(self, array: Array, path: str) -> None:
         """An operator whose x is this array reads the layer of this path."""
@@ -197,7 +257,7 @@ def watch(run: Run, substitutes: OnDemand, watcher: Watcher, rounded: str | None
         witness.name(given, path)
         return given
 
-    run(Engine("exact, watched", ops=cast(Operators, witness)), hook)
+    run(Engine("exact, watched", ops=cast(Operators, witness), grad=cast(Derivatives, witness.grad)), hook)
 
 
 def _given(path: str, array: Array, substitutes: OnDemand, rounded: str | None) -> Floating:

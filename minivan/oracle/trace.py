@@ -24,15 +24,18 @@ from ..checkpoint.json_text import parse_json
 from ..checks import Float32, Floating
 from ..engines import EXACT
 from ..errors import quote, shown
+from ..floating import undisturbed
 from ..hooks import Callback
 from ..operators import Array
 from ..output import replacing
 from ..paths import HEAD, INPUT, all_paths, norms
-from ..van import VAN, check_images, undisturbed
+from ..van import VAN, check_images
 from ..variants import Config, parameter_shapes, said
+from . import gradients
 from .arithmetic import ROUNDED, Arithmetic
 from .digests import digest, meanwhile
 from .digests import digests as recomputed
+from .gradients import Loss
 from .stored import Layers, Spool, as_layers
 from .trace_file import TraceFile, layer_shapes
 
@@ -85,18 +88,20 @@ def record(
     *,
     finite: bool = True,
     arithmetic: Arithmetic | None = None,
+    loss: Loss | None = None,
     spool: Spool | None = None,
 ) -> Trace:
     """Run a VAN on images (N, C, H, W) and keep the output of every operator whose path matches one of the globs `layers`.
 
     An engine that compiles the network as a whole has no operators to show: its traces hold the stages' outputs and the
     logits. `source` is how the model is found again (a name or a file), for hints that need the weights. With an `arithmetic`
-    the layers are those of `exact` in a port's own precision, whatever the model's engine. With a `spool` they are put aside
+    the layers are those of `exact` in a port's own precision, whatever the model's engine. With a `loss` its gradients follow
+    the layers, by every array and parameter (see `gradients`). With a `spool` they are put aside
     there as they are made, and nowhere else. Raises ValueError where no path
     matches, for no images at all, and, where it has to be `finite`, for an input with NaN or infinities: in what comes of those
     most layers cannot be told apart.
     """
-    run = _run_of(model, x, layers, source, finite, arithmetic)
+    run = _run_of(model, x, layers, source, _How(finite, arithmetic, loss))
     held: dict[str, Floating] = {}
     digests = run.keep(held.__setitem__ if spool is None else spool.put)
     kept = Layers(held) if spool is None else spool.layers
@@ -113,13 +118,16 @@ def record_to(
     *,
     finite: bool = True,
     arithmetic: Arithmetic | None = None,
+    loss: Loss | None = None,
 ) -> Trace:
     """Do what `record` and `write` do, and write each layer as soon as it is made: none is kept in memory, or written twice.
 
     The trace's layers are read from the file, whenever they are asked for. Raises as both do.
     """
-    run = _run_of(model, x, layers, source, finite, arithmetic)
+    run = _run_of(model, x, layers, source, _How(finite, arithmetic, loss))
     every = layer_shapes(model.config, len(run.images), *run.images.shape[2:])
+    if loss is not None:
+        every |= gradients.shapes(model.config, every, loss.form)
     shapes = {INPUT: every[INPUT], **{name: every[name] for name in run.chosen}}
     with replacing(path) as file:
         written = TraceFile(file, shapes, partial(run.metadata, shapes))
@@ -131,6 +139,15 @@ def record_to(
 
 
 @dataclass(frozen=True)
+class _How:
+    """What is asked of a recording, as `record` takes it."""
+
+    finite: bool
+    arithmetic: Arithmetic | None
+    loss: Loss | None
+
+
+@dataclass(frozen=True)
 class _Run:
     """A forward pass that is to be recorded: `model` on `images`; the layers that are kept, in order."""
 
@@ -138,7 +155,8 @@ class _Run:
     images: Float32
     chosen: list[str]
     change: Callback | None  # puts another array in a layer's place
-    said: dict[str, str]  # the metadata that are known before
+    said: dict[str, str]  # the metadata that are known before, or by the end of the run
+    loss: Loss | None  # whose gradients are recorded, too
 
     def keep(self, put: Callable[[str, Floating], None]) -> dict[str, str]:
         """Run, hand over each layer as it is made, and return their digests."""
@@ -151,8 +169,15 @@ class _Run:
                 with meanwhile(partial(put, path, values)):
                     found[path] = digest(values)  # while its numbers are near
 
-        (_every if self.model.engine.hooks else _whole)(self.model, self.images, self.change, kept)
+        if self.loss is not None:
+            target, sizes = gradients.watched(self.model, self.images, self.loss, kept)
+            self.said.update(self.loss.metadata(target), **{gradients.SIZES: gradients.sizes_text(self._gradients(), sizes)})
+        else:
+            (_every if self.model.engine.hooks else _whole)(self.model, self.images, self.change, kept)
         return found
+
+    def _gradients(self) -> list[str]:
+        return [path for path in self.chosen if gradients.is_gradient(path)]
 
     def metadata(self, shapes: Mapping[str, tuple[int, ...]], digests: Mapping[str, str]) -> dict[str, str]:
         """Return what the trace says of itself: of these layers, the input the first of them."""
@@ -164,18 +189,18 @@ class _Run:
         }
 
 
-def _run_of(
-    model: VAN, x: npt.ArrayLike, layers: Sequence[str], source: str, finite: bool, arithmetic: Arithmetic | None
-) -> _Run:
+def _run_of(model: VAN, x: npt.ArrayLike, layers: Sequence[str], source: str, how: _How) -> _Run:
     """Look at what is asked for before the network runs: that may take minutes. Raises as `record` does."""
-    given, hook = model, None
+    given, hook, arithmetic = model, None, how.arithmetic
+    if how.loss is not None:
+        _check_gradients(model, how)
     if arithmetic is not None:
         _check_scales(arithmetic, given)
         model = VAN(given.config, arithmetic.tensors(given.tensors), arithmetic.engine, given.card)
         hook = arithmetic.at
     elif model.engine.choose is not None:  # what a trace holds does not depend on what an engine is worth at the moment
         model = model.on(EXACT)
-    paths = _paths(model)
+    paths = [*_paths(model), *([] if how.loss is None else gradients.names(model.config, how.loss.form))]
     chosen = [path for path in paths if any(fnmatchcase(path, glob) for glob in layers)]
     if not chosen:
         raise ValueError(f"no layer matches {', '.join(layers)}; the paths run from {paths[0]} to {paths[-1]}")
@@ -184,13 +209,15 @@ def _run_of(
         raise ValueError(f"nothing to record: the input of shape {images.shape} holds no numbers")
     with undisturbed():  # a float64 may be too large for float32
         single = np.asarray(images, np.float32) if np.issubdtype(images.dtype, np.floating) else np.zeros(1, np.float32)
-    if finite and (strange := int((~np.isfinite(single)).sum())):
+    if how.finite and (strange := int((~np.isfinite(single)).sum())):
         beyond = "" if not np.isfinite(images).all() else " in float32, which ends at 3.4e38"
         raise ValueError(
             f"{strange:,} of the input's {images.size:,} numbers are NaN or infinite{beyond}; to record what comes of them, "
             "say --allow-nonfinite (in Python finite=False)"
         )
     images = check_images(images, model.config.channels)
+    if how.loss is not None:
+        how.loss.check(len(images), model.config.classes)
     with undisturbed():  # decimal fractions are written as the environment is set to round
         config = json.dumps(said(model.config))
     known = {
@@ -202,8 +229,25 @@ def _run_of(
         "weights_sha256": tensors_digest(given.tensors),
         "weights_file_sha256": model.card.sha256,
         **({} if arithmetic is None else arithmetic.metadata()),
+        **_of_gradients(how.loss, len(images), chosen),
     }
-    return _Run(model, images, chosen, hook, known)
+    return _Run(model, images, chosen, hook, known, how.loss)
+
+
+def _of_gradients(loss: Loss | None, images: int, chosen: Sequence[str]) -> dict[str, str]:
+    """What a trace says of its gradients, as many characters as it will say when they are known."""
+    if loss is None:
+        return {}
+    names = filter(gradients.is_gradient, chosen)
+    return {**loss.metadata(np.zeros(images, np.int64)), gradients.SIZES: gradients.sizes_text(names, {})}
+
+
+def _check_gradients(model: VAN, how: _How) -> None:
+    """Raise ValueError where a network, its engine or a precision has no gradients to record."""
+    if how.arithmetic is not None:
+        raise ValueError("gradients are recorded in float32 alone, as exact computes them: leave --precision out")
+    if not (model.config.classes and model.engine.trains and (model.engine.hooks or model.engine.choose)):
+        raise ValueError(f"gradients are those of exact or numpy, by a network with classes; not of {model.engine}'s {model}")
 
 
 def _check_scales(arithmetic: Arithmetic, model: VAN) -> None:
@@ -304,7 +348,10 @@ def hashes(trace: Trace) -> str:
 
 
 def _rounding(metadata: Mapping[str, str]) -> str:
-    """What is rounded beside an engine's outputs: ', its input and weights rounded too', or the scales of int8."""
+    """What else is recorded, or rounded beside an engine's outputs: gradients, input and weights too, the scales of int8."""
     if metadata.get("rounded") == "everything":
         return ", its input and weights rounded too"
+    loss = gradients.said_in(metadata)
+    if loss is not None:
+        return f", gradients of the cross-entropy's {loss.reduction}, {loss.form} form"
     return f", scales {metadata['scales_sha256']}" if "scales_sha256" in metadata else ""

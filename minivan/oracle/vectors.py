@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,19 +16,21 @@ from ..checkpoint.json_text import parse_json
 from ..checks import Floating
 from ..engines import EXACT, Engine
 from ..errors import quote, sentence, shortened
+from ..floating import undisturbed
 from ..hooks import Callback
 from ..operators import Array
 from ..output import filling, replacing
 from ..paths import INPUT
 from ..shipped import PACKAGE
 from ..splitmix import GENERATOR
-from ..van import undisturbed
 from .arithmetic import ROUNDED, Arithmetic
 from .arrays import read_npy
 from .cases import CLASSES, CONVOLUTIONS, OPERATORS, Case, Tensor, all_cases, classes, runner
 from .digests import digest
+from .gradients import Loss
 from .replay import Run
 from .trace import Trace
+from .training_cases import TRAINING, training_cases, training_runner
 
 FORMAT = "minivan-vectors 1"
 MANIFEST = "manifest.json"
@@ -54,7 +56,7 @@ def write(folder: str | Path, operators: Iterable[str] | None = None, arithmetic
 
 
 def _write(folder: Path, operators: Sequence[str] | None, arithmetic: Arithmetic | None) -> int:
-    cases = list(all_cases())
+    cases = list(known_cases() if arithmetic is None else all_cases())
     known = list(dict.fromkeys(case.operator for case in cases))
     for name in operators or ():
         if name not in known:
@@ -75,6 +77,12 @@ def _write(folder: Path, operators: Sequence[str] | None, arithmetic: Arithmetic
     return len(chosen)
 
 
+def known_cases() -> Iterator[Case]:
+    """Yield every test vector; those of what trains come last, and are of `exact` alone."""
+    yield from all_cases()
+    yield from training_cases()
+
+
 def compute(case: Case, engine: Engine = EXACT) -> dict[str, Floating]:
     """Return a case's outputs on an engine, `exact`, in order."""
     outputs: dict[str, Floating] = {}
@@ -85,8 +93,18 @@ def compute(case: Case, engine: Engine = EXACT) -> dict[str, Floating]:
 
     parameters = {name: tensor.values for name, tensor in case.parameters.items()}
     with undisturbed():
-        runner(case.operator, case.x.values, parameters, case.attributes)(engine, hook)
+        _run_of(case.operator, case.x.values, None if case.dy is None else case.dy.values, parameters, case.attributes)(
+            engine, hook
+        )
     return outputs
+
+
+def _run_of(
+    operator: str, x: Floating, dy: Floating | None, parameters: Mapping[str, Floating], attributes: Mapping[str, Any]
+) -> Run:
+    if operator in TRAINING:
+        return training_runner(operator, x, dy, parameters, attributes)
+    return runner(operator, x, parameters, attributes)
 
 
 def _write_case(folder: Path, case: Case, arithmetic: Arithmetic | None) -> dict[str, Any]:
@@ -100,7 +118,7 @@ def _write_case(folder: Path, case: Case, arithmetic: Arithmetic | None) -> dict
         "attributes": case.attributes,
         "class": case.tolerance,
         "note": case.note,
-        "inputs": _write_tensors(folder, f"{home}/inputs", {"x": case.x}),
+        "inputs": _write_tensors(folder, f"{home}/inputs", {"x": case.x, **({} if case.dy is None else {"dy": case.dy})}),
         "parameters": _write_tensors(folder, f"{home}/parameters", case.parameters),
         "outputs": _write_tensors(folder, f"{home}/outputs", outputs),
     }
@@ -144,7 +162,10 @@ def read_case(folder: str | Path) -> tuple[Trace, Run, str]:
         metadata |= {} if word == "float32" else {"precision": word}
         if entry["class"] not in CLASSES:
             raise ValueError(f"{name} is of the class {quote(entry['class'])}, which is none of {', '.join(CLASSES)}")
-        return Trace(outputs, x, metadata), _runner(entry, x, arrays["parameters"], f"{path}: {name}"), entry["class"]
+        if entry["operator"] in TRAINING:
+            metadata |= Loss().metadata(np.zeros(1, np.int64))
+        run = _runner(entry, arrays["inputs"], arrays["parameters"], f"{path}: {name}")
+        return Trace(outputs, x, metadata), run, entry["class"]
     except (LookupError, TypeError, AttributeError, RecursionError) as error:
         raise ValueError(f"{path}: damaged manifest ({shortened(repr(error), LONGEST_FAULT)})") from None
     except ValueError as error:
@@ -199,13 +220,13 @@ def _read_arrays(home: Path, entries: Mapping[str, Any]) -> dict[str, Floating]:
     return arrays
 
 
-def _runner(entry: Mapping[str, Any], x: Floating, parameters: Mapping[str, Floating], about: str) -> Run:
+def _runner(entry: Mapping[str, Any], inputs: Mapping[str, Floating], parameters: Mapping[str, Floating], about: str) -> Run:
     """Return the function that runs an entry of the manifest; ValueError where operator or attributes are none that there are.
 
     The function raises ValueError, which begins with `about`, where they do not go with the tensors.
     """
     operator, attributes = entry["operator"], _table(entry, "attributes")
-    if operator not in OPERATORS:
+    if operator not in (*OPERATORS, *TRAINING):
         raise ValueError(f"no operator is called {quote(operator)}")
     for name, value in attributes.items():
         _check_attribute(name, value)
@@ -214,7 +235,7 @@ def _runner(entry: Mapping[str, Any], x: Floating, parameters: Mapping[str, Floa
     blocks = sum(attributes.get("depths", ()))
     if blocks > len(parameters):  # before a list of all that is missing takes any time
         raise ValueError(f"{blocks} blocks with {len(parameters)} parameters: most are missing")
-    unguarded = runner(operator, x, parameters, attributes)
+    unguarded = _run_of(operator, inputs["x"], inputs.get("dy"), parameters, attributes)
 
     def run(engine: Engine, hook: Callback) -> None:
         try:

@@ -3,6 +3,28 @@
 `operators` has the forward pass, `derivatives` the backward pass; the operators are here by name.
 """
 
-from .operators import batch_norm, conv2d, gelu, global_average_pool, layer_norm, linear, sigmoid, softmax
+from .operators import (
+    batch_norm,
+    batch_norm_training,
+    batch_norm_update,
+    conv2d,
+    gelu,
+    global_average_pool,
+    layer_norm,
+    linear,
+    sigmoid,
+    softmax,
+)
 
-__all__ = ["batch_norm", "conv2d", "gelu", "global_average_pool", "layer_norm", "linear", "sigmoid", "softmax"]
+__all__ = [
+    "batch_norm",
+    "batch_norm_training",
+    "batch_norm_update",
+    "conv2d",
+    "gelu",
+    "global_average_pool",
+    "layer_norm",
+    "linear",
+    "sigmoid",
+    "softmax",
+]

@@ -6,12 +6,15 @@ import math
 from collections.abc import Iterator, Sequence
 
 import numpy as np
+import numpy.typing as npt
 
 from .. import checks
 from ..checks import Float64, Floating, Whole, float64
 from ..forks import unforked
 from ..operators import Pair
-from .operators import erfc
+from .operators import erfc, softmax
+
+OVER_THE_BATCH = (0, 2, 3)  # all values of a channel
 
 
 def _taps(
@@ -91,11 +94,40 @@ def batch_norm_parameters(
     return (float64(dy) * z).sum(axis=(0, 2, 3)), conv2d_bias(dy)
 
 
-def _normalised(x: Floating, eps: float) -> tuple[Float64, Float64]:
-    """Return z = (x - mean) / deviation over the channels, and the deviation."""
+def batch_norm_training_input(dy: Floating, x: Floating, weight: Floating, eps: float = 1e-5) -> Float64:
+    """dx = weight / deviation * (dy - mean(dy) - z * mean(dy * z)): every x moves its channel's mean and deviation."""
+    checks.check_floating(dy=dy, x=x, weight=weight)
+    checks.check_same_shape(dy, x.shape, "x")
+    checks.check_channels(checks.check_feature_map(x)[1], x, weight=weight)
+    checks.check_batch_statistics(x)
+    z, deviation = _normalised(x, eps, OVER_THE_BATCH)
+    g = float64(dy) * float64(weight)[:, None, None]
+    mean_g, mean_gz = (float64(v.mean(axis=OVER_THE_BATCH, keepdims=True)) for v in (g, g * z))
+    return (g - mean_g - z * mean_gz) / deviation
+
+
+def batch_norm_training_parameters(dy: Floating, x: Floating, eps: float = 1e-5) -> tuple[Float64, Float64]:
+    """(dweight, dbias), as in inference form, with z normalised by the batch's own statistics."""
+    checks.check_floating(dy=dy, x=x)
+    checks.check_same_shape(dy, x.shape, "x")
+    checks.check_feature_map(x)
+    checks.check_batch_statistics(x)
+    return (float64(dy) * _normalised(x, eps, OVER_THE_BATCH)[0]).sum(axis=OVER_THE_BATCH), conv2d_bias(dy)
+
+
+def layer_scale_weight(dy: Floating, x: Floating) -> Float64:
+    """(N, C, H, W) -> (C,): scale multiplies every x of its channel, and collects dy times that."""
+    checks.check_floating(dy=dy, x=x)
+    checks.check_same_shape(dy, x.shape, "x")
+    checks.check_feature_map(x)
+    return float64((float64(dy) * float64(x)).sum(axis=OVER_THE_BATCH))
+
+
+def _normalised(x: Floating, eps: float, axis: int | tuple[int, ...]) -> tuple[Float64, Float64]:
+    """Return z = (x - mean) / deviation over an axis or several, and the deviation."""
     x = float64(x)
-    centred = x - x.mean(axis=1, keepdims=True)
-    deviation = np.sqrt((centred * centred).mean(axis=1, keepdims=True) + eps)
+    centred = x - x.mean(axis=axis, keepdims=True)
+    deviation = np.sqrt((centred * centred).mean(axis=axis, keepdims=True) + eps)
     return centred / deviation, deviation
 
 
@@ -104,7 +136,7 @@ def layer_norm_input(dy: Floating, x: Floating, weight: Floating, eps: float = 1
     checks.check_floating(dy=dy, x=x, weight=weight)
     checks.check_same_shape(dy, x.shape, "x")
     checks.check_channels(checks.check_feature_map(x)[1], x, weight=weight)
-    z, deviation = _normalised(x, eps)
+    z, deviation = _normalised(x, eps, 1)
     g = float64(dy) * float64(weight)[:, None, None]
     mean_g, mean_gz = (float64(v.mean(axis=1, keepdims=True)) for v in (g, g * z))
     return (g - mean_g - z * mean_gz) / deviation
@@ -115,7 +147,7 @@ def layer_norm_parameters(dy: Floating, x: Floating, eps: float = 1e-6) -> tuple
     checks.check_floating(dy=dy, x=x)
     checks.check_same_shape(dy, x.shape, "x")
     checks.check_feature_map(x)
-    return (float64(dy) * _normalised(x, eps)[0]).sum(axis=(0, 2, 3)), conv2d_bias(dy)
+    return (float64(dy) * _normalised(x, eps, 1)[0]).sum(axis=(0, 2, 3)), conv2d_bias(dy)
 
 
 def gelu_input(dy: Floating, x: Floating) -> Float64:
@@ -160,3 +192,13 @@ def softmax_input(dy: Floating, y: Floating) -> Float64:
     checks.check_same_shape(dy, y.shape, "y")
     dy, y = float64(dy), float64(y)
     return y * (dy - float64((dy * y).sum(axis=-1, keepdims=True)))
+
+
+def cross_entropy_input(logits: Floating, target: npt.ArrayLike, reduction: str = "sum") -> Float64:
+    """The loss is -log softmax(logits)[target], summed over the images or their mean: softmax(logits), less 1 at the target."""
+    classes = checks.check_cross_entropy(logits, target, reduction)
+    dlogits = softmax(logits)
+    rows = np.arange(len(dlogits))
+    dlogits[rows, classes] = 0
+    dlogits[rows, classes] = -dlogits.sum(axis=1)  # p - 1, whose digits would cancel where p is near 1
+    return dlogits if reduction == "sum" else dlogits / max(len(dlogits), 1)

@@ -72,6 +72,26 @@ def batch_norm(
     return (float64(x) - mean) / np.sqrt(var + eps) * weight + bias
 
 
+def batch_norm_training(x: Floating, weight: Floating, bias: Floating, eps: float = 1e-5) -> tuple[Float64, Float64, Float64]:
+    """Training form: (y, mean, var) of each channel's values in this batch, var without Bessel's correction."""
+    checks.check_floating(x=x, weight=weight, bias=bias)
+    checks.check_channels(checks.check_feature_map(x)[1], x, weight=weight, bias=bias)
+    checks.check_batch_statistics(x)
+    x = float64(x)
+    mean, var = x.mean(axis=(0, 2, 3)), x.var(axis=(0, 2, 3))
+    return batch_norm(x, mean, var, weight, bias, eps), mean, var
+
+
+def batch_norm_update(
+    running_mean: Floating, running_var: Floating, batch_mean: Floating, batch_var: Floating, count: int, momentum: float = 0.1
+) -> tuple[Float64, Float64]:
+    """(mean, var) as inference will have them: some of the batch's, the rest of the old; var with Bessel's correction."""
+    checks.check_batch_norm_update(running_mean, running_var, batch_mean, batch_var, count)
+    unbiased = float64(batch_var) * (count / (count - 1))
+    mean = (1 - momentum) * float64(running_mean) + momentum * float64(batch_mean)
+    return mean, (1 - momentum) * float64(running_var) + momentum * unbiased
+
+
 def layer_norm(x: Floating, weight: Floating, bias: Floating, eps: float = 1e-6) -> Float64:
     """Over the channels of each position: y = (x - mean) / sqrt(var + eps) * weight + bias, var without Bessel's correction."""
     checks.check_floating(x=x, weight=weight, bias=bias)

@@ -17,7 +17,7 @@ from minivan.checkpoint.inert import NAMES
 from minivan.checkpoint.layouts import LAYOUTS
 from minivan.engines import auto
 from minivan.explain.choices import METHODS
-from minivan.oracle import cases
+from minivan.oracle import vectors
 
 pytestmark = pytest.mark.loop
 
@@ -113,7 +113,7 @@ def test_the_numbers_in_sentences():
     assert f"{5 * int(fuzz['CASES']):,} damaged files" in page and f"{5 * int(fuzz['MORE']):,} more" in page
     assert f"{5 * int(fuzz['MOST']):,} behind `long`" in " ".join(page.split())
     assert round(len(NAMES), -1) == int(re.search(r"a table of about (\d+)", " ".join(page.split()))[1])
-    count = len(list(cases.all_cases()))
+    count = len(list(vectors.known_cases()))
     assert f"writes {count} small test vectors" in text("docs/oracle.md") and f"{count} test vectors" in text("CHANGELOG.md")
 
 

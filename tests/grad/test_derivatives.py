@@ -10,6 +10,7 @@ from support.strategies import arrays, convolutions, feature_maps
 from tolerances import CENTRAL_DIFFERENCES, FLOAT64, GRADIENT_OPERATOR
 
 import minivan.grad as exact
+import minivan.ops as exact_operators
 import minivan.reference as operators
 from minivan.reference import derivatives as reference
 
@@ -89,6 +90,66 @@ def test_batch_norm(x, seed):
         got = module.batch_norm_parameters(dy, x, mean, var, eps=eps)
         assert_close(f"{engine} batch_norm weight", got[0], dweight, tolerance)
         assert_close(f"{engine} batch_norm bias", got[1], dbias, tolerance)
+
+
+@st.composite
+def batches(draw):
+    """Draw (x, dy, weight, bias) of a BatchNorm in training form: two values of each channel at least, some far from zero."""
+    n, c, h, w = draw(st.tuples(st.integers(1, 3), st.integers(1, 20), st.integers(1, 7), st.integers(1, 7)))
+    shape = (n + (n * h * w == 1), c, h, w)
+    x, dy = draw(arrays(shape, scale=draw(st.sampled_from([0.1, 1.0, 30.0])))), draw(arrays(shape))
+    return x + np.float32(draw(st.sampled_from([0, 5]))), dy, draw(arrays((c,))), draw(arrays((c,)))
+
+
+@given(batches())
+def test_batch_norm_in_training_form(case):
+    """The statistics, their update and y beside PyTorch's; its derivatives in the size of what cancels in them."""
+    x, dy, weight, bias = case
+    running, count = np.abs(np.stack([weight, bias])), x[:, 0].size
+    mean, var = (torch.from_numpy(v.astype(np.float64)) for v in running)
+    wide = [torch.from_numpy(np.array(a, np.float64, order="C")).requires_grad_() for a in (x, weight, bias)]
+    y = F.batch_norm(wide[0], mean, var, *wide[1:], training=True)
+    dx, dweight, dbias = (
+        g.numpy() for g in torch.autograd.grad(y, wide, torch.from_numpy(np.array(dy, np.float64, order="C")))
+    )
+    z = np.abs(F.batch_norm(wide[0], None, None, training=True).detach().numpy())
+    deviation = np.sqrt(x.var((0, 2, 3), dtype=np.float64) + 1e-5)
+    terms = np.abs(weight[:, None, None] * dy).max((0, 2, 3)) * (1 + z.max((0, 2, 3)) ** 2) / deviation  # of dx
+    for engine, (module, tolerance) in ENGINES.items():
+        ops = exact_operators if engine == "exact" else operators
+        got, *statistics = ops.batch_norm_training(x, weight, bias)
+        assert_close(f"{engine} y", got, y.detach().numpy(), 4 * tolerance)
+        updated = ops.batch_norm_update(*running, *statistics, count)
+        for name, ours, theirs in zip(("mean", "var"), updated, (mean, var), strict=True):
+            assert_close(f"{engine} running {name}", ours, theirs.numpy(), 4 * tolerance)
+        got = module.batch_norm_training_input(dy, x, weight)
+        assert (np.abs(got - dx) <= 4 * tolerance * terms[:, None, None]).all(), engine
+        got = module.batch_norm_training_parameters(dy, x)
+        assert (np.abs(got[0] - dweight) <= 4 * tolerance * np.abs(dy).sum((0, 2, 3)) * z.max()).all(), engine
+        assert (np.abs(got[1] - dbias) <= 4 * tolerance * np.abs(dy).sum((0, 2, 3))).all(), engine
+    contiguous = exact.batch_norm_training_input(*(np.ascontiguousarray(a) for a in (dy, x, weight)))
+    assert_bit_equal("dx of a copy", exact.batch_norm_training_input(dy, x, weight), contiguous)
+
+
+@given(feature_maps(), st.integers(0, 2**32 - 1))
+def test_layer_scale(x, seed):
+    dy, scale = normal(x.shape, seed), normal(x.shape[1], seed + 1)
+    judge(autograd(lambda x, s: x * s[:, None, None], dy, x, scale)[1], "layer_scale_weight", dy, x)
+
+
+@given(st.integers(0, 4), st.integers(1, 30), st.sampled_from(["sum", "mean"]), st.data())
+def test_cross_entropy(n, classes, reduction, data):
+    logits = data.draw(arrays((n, classes), scale=data.draw(st.sampled_from([1.0, 10.0]))))
+    target = np.array(data.draw(st.lists(st.integers(0, classes - 1), min_size=n, max_size=n)), np.int64)
+    wide = torch.from_numpy(logits.astype(np.float64)).requires_grad_()
+    expected = np.zeros((n, classes))
+    if n:
+        F.cross_entropy(wide, torch.from_numpy(target), reduction=reduction).backward()
+        expected = wide.grad.numpy()
+    # Where the target is all but certain, PyTorch's p - 1 has cancelled: 1 is what its digits are those of.
+    for engine, (module, tolerance) in ENGINES.items():
+        got = module.cross_entropy_input(logits, target, reduction)
+        assert (np.abs(got - expected) <= tolerance * np.abs(expected) + 1e-15).all(), engine
 
 
 @given(feature_maps(), st.integers(0, 2**32 - 1))
@@ -198,6 +259,11 @@ def test_the_other_operators_against_central_differences():
                          reference.batch_norm_input(dy, var, weight)),
         "batch_norm weight": (lambda v: operators.batch_norm(x, mean, var, v, bias), dy, weight,
                               reference.batch_norm_parameters(dy, x, mean, var)[0]),
+        "batch_norm_training x": (lambda v: operators.batch_norm_training(v, weight, bias)[0], dy, x,
+                                  reference.batch_norm_training_input(dy, x, weight)),
+        "batch_norm_training weight": (lambda v: operators.batch_norm_training(x, v, bias)[0], dy, weight,
+                                       reference.batch_norm_training_parameters(dy, x)[0]),
+        "layer_scale": (lambda v: v[:, None, None] * x, dy, weight, reference.layer_scale_weight(dy, x)),
         "layer_norm x": (lambda v: operators.layer_norm(v, weight, bias), dy, x, reference.layer_norm_input(dy, x, weight)),
         "layer_norm weight": (lambda v: operators.layer_norm(x, v, bias), dy, weight,
                               reference.layer_norm_parameters(dy, x)[0]),
@@ -234,6 +300,14 @@ def test_the_other_operators_against_central_differences():
         (lambda m: m.linear_weight(np.ones((2, 3)), np.ones((4, 5))), r"\(3, 2\)"),
         (lambda m: m.global_average_pool_input(np.ones((2, 3)), (0, 1)), "at least 1"),
         (lambda m: m.softmax_input(np.ones((2, 3)), np.ones((2, 4))), "shape of y"),
+        (lambda m: m.batch_norm_training_input(*[np.ones((1, 2, 1, 1))] * 2, np.ones(2)), "two values of each channel"),
+        (lambda m: m.batch_norm_training_input(*[np.ones((1, 2, 3, 3))] * 2, np.ones(3)), r"weight .* \(2,\)"),
+        (lambda m: m.batch_norm_training_parameters(np.ones((1, 2, 3, 3)), np.ones((1, 2, 3, 4))), "shape of x"),
+        (lambda m: m.layer_scale_weight(np.ones((1, 2, 3, 3)), np.ones((1, 2, 3, 4))), "shape of x"),
+        (lambda m: m.cross_entropy_input(np.ones(3), [1]), r"\(N, classes\), got \(3,\)"),
+        (lambda m: m.cross_entropy_input(np.ones((2, 3)), [1]), "a class for each of the 2 images"),
+        (lambda m: m.cross_entropy_input(np.ones((2, 3)), [1, 3]), "one of 3 classes, 0 to 2; got"),
+        (lambda m: m.cross_entropy_input(np.ones((2, 3)), [1, 2], "none"), "reduction must be sum or mean"),
     ],
 )  # fmt: skip
 def test_wrong_arguments_are_named(module, call, said):

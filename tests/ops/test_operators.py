@@ -14,7 +14,7 @@ from tolerances import EXACT_BIT_EQUAL_SHARE, EXACT_ULP, FLOAT64, ROUNDED_ONCE, 
 
 import minivan.ops as exact
 import minivan.reference as reference
-from minivan.operators import Operators
+from minivan.operators import TrainingOperators
 
 # The size of what each operator adds up, which is what float32 rounding is relative to: the operator on absolute values.
 # A result may be far smaller, where terms cancel; PyTorch's 1 + erf(x) in GELU does so for x < -2.
@@ -200,6 +200,10 @@ def test_other_operators_say_what_does_not_fit(ops):
         lambda: ops.conv2d(X, W, three),
         lambda: ops.batch_norm(X, four, four, three, four),
         lambda: ops.batch_norm(X[0], four, four, four, four),
+        lambda: ops.batch_norm_training(X, four, three),
+        lambda: ops.batch_norm_training(X[:1, :, :1, :1], four, four),
+        lambda: ops.batch_norm_update(four, four, four, three, 9),
+        lambda: ops.batch_norm_update(four, four, four, four, 1),
         lambda: ops.layer_norm(X, three, four),
         lambda: ops.layer_norm(X.astype(np.int64), four, four),
         lambda: ops.linear(X[..., 0, 0], np.ones((2, 3), np.float32)),
@@ -214,14 +218,15 @@ def test_other_operators_say_what_does_not_fit(ops):
         lambda: ops.conv2d(X, W, stride=2.0),
         lambda: ops.conv2d(X, W, groups=1.0),
     ]:
-        with pytest.raises(ValueError, match=r"must|do not match|needs"):
+        with pytest.raises(ValueError, match=r"must|do not match|needs|at least"):
             call()
 
 
 def test_every_engine_has_the_same_names_and_signatures():
-    for name in ["conv2d", "batch_norm", "layer_norm", "gelu", "linear", "global_average_pool", "softmax"]:
+    names = ["conv2d", "batch_norm", "layer_norm", "gelu", "linear", "global_average_pool", "softmax"]
+    for name in [*names, "batch_norm_training", "batch_norm_update"]:
         signatures = set()
-        for ops in (exact, reference, Operators):
+        for ops in (exact, reference, TrainingOperators):
             parameters = inspect.signature(getattr(ops, name)).parameters.values()
             signatures.add(tuple((p.name, p.default, p.kind) for p in parameters if p.name != "self"))
         assert len(signatures) == 1, f"{name}: {signatures}"

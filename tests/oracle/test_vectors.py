@@ -10,14 +10,16 @@ import pytest
 import truth
 from support import ROOT
 from support.compare import assert_close
-from tolerances import EXACT_NETWORK, ROUNDED_ONCE
+from support.judge import F, torch
+from tolerances import EXACT_NETWORK, GRADIENT_OPERATOR, ROUNDED_ONCE
 
 from minivan import seeded, splitmix
 from minivan.oracle import cases, vectors
+from minivan.oracle.training_cases import BACKWARD, FORWARD, TRAINING
 from minivan.variants import parameter_shapes
 
 SOURCE = ROOT / "examples" / "check_a_port" / "lka.c"
-CASES = {f"{case.operator}/{case.name}": case for case in cases.all_cases()}
+CASES = {f"{case.operator}/{case.name}": case for case in vectors.known_cases()}
 
 
 @pytest.fixture(scope="module")
@@ -119,7 +121,8 @@ def brute_force(case):
 BY_HAND = {
     "pointwise_conv2d/signed_zeros", "pointwise_conv2d/infinities", "batch_norm/special", "gelu/special", "softmax/large",
 }  # fmt: skip
-SINGLE = [name for name, case in CASES.items() if case.operator not in ("lka", "block", "network") and name not in BY_HAND]
+OTHERS = ("lka", "block", "network", *TRAINING)
+SINGLE = [name for name, case in CASES.items() if case.operator not in OTHERS and name not in BY_HAND]
 
 
 @pytest.mark.parametrize("name", SINGLE)
@@ -164,6 +167,69 @@ def test_special_values_by_hand():
     np.testing.assert_array_equal(gelu, np.float32([0, 0, np.inf, np.nan, np.nan, least, -least, 20, 0]))
     assert np.signbit(gelu[[1, 8]]).all() and not np.signbit(gelu[0])
     np.testing.assert_array_equal(y("softmax/large"), [[0, 1, 0, 0]])
+
+
+WAYS_FORWARD = {  # of what has a way back, in PyTorch: its output, from x and the parameters
+    "conv2d": lambda x, weight, bias, **how: F.conv2d(x, weight, bias, **how),
+    "batch_norm": lambda x, weight, bias, running_mean, running_var, eps: F.batch_norm(
+        x, running_mean.detach(), running_var.detach(), weight, bias, eps=eps),
+    "batch_norm_training": lambda x, weight, bias, eps: F.batch_norm(x, None, None, weight, bias, training=True, eps=eps),
+    "layer_norm": lambda x, weight, bias, eps: F.layer_norm(
+        x.movedim(1, -1), weight.shape, weight, bias, eps).movedim(-1, 1),
+    "layer_scale": lambda x, scale: x * scale[:, None, None],
+    "gelu": lambda x: F.gelu(x),
+    "linear": lambda x, weight, bias: F.linear(x, weight, bias),
+    "global_average_pool": lambda x: x.mean((2, 3)),
+    "cross_entropy": lambda x, target: F.cross_entropy(x, target.long(), reduction="sum"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", [name for name, case in CASES.items() if case.operator in BACKWARD])
+def test_every_way_back_is_autograds(name):
+    case = CASES[name]
+    operator = case.operator.removesuffix("_backward")
+    given = {"x": case.x, **case.parameters}
+    leaves = {part: torch.from_numpy(tensor.values.astype(np.float64)).requires_grad_() for part, tensor in given.items()}
+    if "weight" in leaves:  # a derivative by the bias needs no bias
+        leaves["bias"] = torch.zeros(len(leaves["weight"]), dtype=torch.float64, requires_grad=True)
+    y = WAYS_FORWARD[operator](**leaves, **case.attributes)
+    y.backward(None if case.dy is None else torch.from_numpy(case.dy.values.astype(np.float64)))
+    outputs = vectors.compute(case)
+    assert set(outputs) >= {"dx"}
+    for output, got in outputs.items():
+        expected = leaves[output.removeprefix("d")].grad.numpy()
+        if case.tolerance == "exact":
+            assert (got == expected).all(), output
+        else:
+            assert_close(output, got, expected, GRADIENT_OPERATOR if operator != "cross_entropy" else 1e-6)
+
+
+@pytest.mark.parametrize("name", [name for name, case in CASES.items() if case.operator == FORWARD])
+def test_batch_norms_training_form_is_pytorchs(name):
+    case = CASES[name]
+    given = {part: torch.from_numpy(tensor.values.astype(np.float64)) for part, tensor in case.parameters.items()}
+    y = F.batch_norm(torch.from_numpy(case.x.values.astype(np.float64)), training=True, **given, **case.attributes)
+    got = vectors.compute(case)
+    for part, expected in {"y": y, "running_mean": given["running_mean"], "running_var": given["running_var"]}.items():
+        assert_close(part, got[part], expected.numpy(), 2 * ROUNDED_ONCE)
+
+
+def test_a_wrong_way_back_is_named(folder, tmp_path, run):
+    """Of one operator alone, what its derivatives should be said to lack."""
+    x, dy = (
+        np.load(folder / f"batch_norm_training_backward/real/inputs/{name}.npy").astype(np.float64) for name in ("x", "dy")
+    )
+    weight = np.load(folder / "batch_norm_training_backward/real/parameters/weight.npy")
+    right = folder / "batch_norm_training_backward/real/outputs"
+    shutil.copytree(right, tmp_path / "port")
+    constants = dy * (weight / np.sqrt(x.var((0, 2, 3)) + 1e-5))[:, None, None]
+    np.save(tmp_path / "port" / "dx.npy", constants.astype(np.float32))
+    status, out, _ = run("oracle", "compare", right.parent, tmp_path / "port")
+    assert status == 1 and "hint: BatchNorm's statistics are taken for constants on the way back" in out
+    np.save(tmp_path / "port" / "dx.npy", np.load(right / "dx.npy"))
+    np.save(tmp_path / "port" / "dbias.npy", np.zeros(5, np.float32))
+    status, out, _ = run("oracle", "compare", right.parent, tmp_path / "port")
+    assert status == 1 and "hint: the bias's gradient is forgotten: it is zero" in out
 
 
 def test_the_tiny_network_and_the_block_are_the_models_own(folder):

@@ -31,6 +31,7 @@ from minivan.card import Card  # noqa: E402
 from minivan.checkpoint.hub import bundled  # noqa: E402
 from minivan.oracle import cases, trace  # noqa: E402
 from minivan.oracle.arithmetic import ROUNDED, Arithmetic  # noqa: E402
+from minivan.oracle.gradients import Loss  # noqa: E402
 from minivan.van import VAN  # noqa: E402
 from minivan.variants import Config, variant  # noqa: E402
 
@@ -50,6 +51,8 @@ NETWORKS = {  # name -> (shape, or a file of weights; the input's height and wid
 REFERENCES = {  # in a port's own precision, input and weights rounded too: name -> (network, precision)
     f"{name}-{word}": (name, word) for name in ("minute", "tiny", "bundled") for word in ROUNDED
 }
+GRADIENTS = {"minute-gradients": "minute", "tiny-gradients": "tiny"}  # in training form, of two images' cross-entropy
+BY_PARAMETERS = ("gradient.*.weight", "gradient.*.bias", "gradient.input", "*.running_mean", "*.running_var")
 USUAL = [name for name in (*NETWORKS, *REFERENCES) if not name.startswith("minute")]
 REGISTERS = {
     "xmm": r"%xmm\d", "ymm": r"%ymm\d", "zmm": r"%zmm\d", "mask": r"%k[1-7]", "neon": r"\bv\d+\.2d\b",
@@ -75,6 +78,9 @@ def recorded(name: str) -> str:
 
 def recording(name: str, place: int | None) -> tuple[trace.Trace, np.ndarray]:
     """Record a network, or a reference of one, on one image, or on eight with that one at a place; return the batch, too."""
+    if name in GRADIENTS:
+        model, images = network(GRADIENTS[name])
+        return trace.record(model, images[:2], BY_PARAMETERS, loss=Loss((1, 2))), images[:2]
     network_name, word = REFERENCES.get(name, (name, None))
     model, images = network(network_name)
     batch = images[:1] if place is None else np.roll(images, place, axis=0)
@@ -113,7 +119,10 @@ def verify(names, batch: bool, threads) -> int:
         expected = recorded(name)
         for count in threads:
             numba.set_num_threads(count)
-            for label, got in [("batch 1", digests(name)), *([("batch 8", in_a_batch(name, 5))] if batch else [])]:
+            for label, got in [
+                ("batch 1", digests(name)),
+                *([("batch 8", in_a_batch(name, 5))] if batch and name not in GRADIENTS else []),
+            ]:
                 same = got == expected
                 wrong += not same
                 print(f"{'same' if same else 'OTHER'} bits: {name}, {count} threads, {label}", flush=True)
@@ -125,7 +134,10 @@ def verify(names, batch: bool, threads) -> int:
 def main() -> int:
     parser = argparse.ArgumentParser(description="Verify the recorded bits in this process, or record them anew.")
     parser.add_argument(
-        "names", nargs="*", metavar="NAME", help=f"of {', '.join([*NETWORKS, *REFERENCES])} (default: all but minute)"
+        "names",
+        nargs="*",
+        metavar="NAME",
+        help=f"of {', '.join([*NETWORKS, *REFERENCES, *GRADIENTS])} (default: all but minute)",
     )
     parser.add_argument("--write", action="store_true", help="record instead of verifying")
     parser.add_argument("--no-batch", action="store_true", help="leave out the batch of eight")
@@ -134,11 +146,11 @@ def main() -> int:
     if args.set:
         library, _, function = args.set.rpartition(":")
         getattr(ctypes.CDLL(library), function)()
-    if unknown := set(args.names) - {*NETWORKS, *REFERENCES}:
+    if unknown := set(args.names) - {*NETWORKS, *REFERENCES, *GRADIENTS}:
         parser.error(f"unknown network {', '.join(sorted(unknown))}")
     if args.write:
         FOLDER.mkdir(exist_ok=True)
-        for name in args.names or [*NETWORKS, *REFERENCES]:
+        for name in args.names or [*NETWORKS, *REFERENCES, *GRADIENTS]:
             (FOLDER / f"{name}.txt").write_text(digests(name), encoding="utf-8")
         return 0
     import numba
