@@ -111,6 +111,7 @@ def new_head(model: VAN, args: argparse.Namespace) -> Learned:
             return learn.learned(model, found, args.dataset)
     with wrong_calls():
         dataset = open_dataset(args.dataset)
+        learn.check_classes(example.label for example in dataset.examples if example.label)
     found = featured(model, dataset, args)
     with wrong_calls():
         return learn.learned(model, found, args.dataset, dataset.examples)
@@ -123,18 +124,20 @@ def add_classes(model: VAN, args: argparse.Namespace) -> Learned:
     from ..evaluate.dataset import Example
     from ..predict import find_images
 
-    new: dict[str, Sequence[Featured]] = {}
-    folders = [name_and_folder(text) for text in args.new_class]
+    named = list(map(name_and_folder, args.new_class))
+    folders = dict(named)
+    if len(folders) < len(named):
+        raise WrongCall("--new-class names a class twice: put its photos into one folder")
     with wrong_calls():
         old = open_dataset(args.old)
-        for name, folder in folders:
-            if name in new:
-                raise WrongCall(f"--new-class {name} is said twice: put its photos into one folder")
-            images = find_images([folder], model.config.channels)
-            new[name] = ()
-            if len(images) == 1 and images[0].fault and images[0].name == folder:
-                raise WrongCall(f"{folder}: {images[0].fault}")
-            new[name] = featured(model, Dataset(folder, [Example(image.name, name, image) for image in images]), args)
+        learn.check_extension(model, list(folders), [example.label for example in old.examples if example.label])
+    new: dict[str, Sequence[Featured]] = {}
+    for name, folder in folders.items():
+        images = find_images([folder], model.config.channels)
+        if len(images) == 1 and images[0].fault and images[0].name == folder:
+            raise WrongCall(f"{folder}: {images[0].fault}")
+        examples = [Example(image.name, name, image) for image in images]
+        new[name] = featured(model, Dataset(folder, examples, list(filter(None, [images.said_of_others()]))), args)
     kept = featured(model, old, args)
     with wrong_calls():
         return learn.extended(model, new, kept)

@@ -19,15 +19,18 @@ class UnknownClasses(ValueError):
 def indices(labels: Iterable[str], card: Card, classes: int, skip_unknown: bool = False) -> dict[str, int]:
     """Return the index of the class that each label means, by WordNet id, name or index; labels that mean none are left out.
 
-    A name may be one of several that a class has, in any case, with `_` for a blank. Raises UnknownClasses unless
+    A name may be one of several that a class has, in any case, with `_` for a blank. Numbers are names where each is the name
+    of a class, and one of them no index: as of classes that are called 1, 2 and 3. Raises UnknownClasses unless
     `skip_unknown`, and always where no label means a class; ValueError for a name or an id that several classes share, and
     for a number that is the index of one class and the name of another.
     """
     counted = Counter(label for label in labels if label)
     wnids = Counter(label.wnid for label in card.labels)
     unique = {label.wnid: index for index, label in enumerate(card.labels) if label.wnid and wnids[label.wnid] == 1}
-    found, unknown = dict[str, int](), dict[str, str]()
+    found, unknown = _numbers_that_are_names(counted, card, classes), dict[str, str]()
     for label in counted:
+        if label in found:
+            continue
         if label in unique and not label.isdecimal():
             found[label] = unique[label]
             continue
@@ -40,6 +43,15 @@ def indices(labels: Iterable[str], card: Card, classes: int, skip_unknown: bool 
     if unknown and (not found or not skip_unknown):
         raise UnknownClasses(_said(unknown, counted, card, bool(found)))
     return found
+
+
+def _numbers_that_are_names(labels: Iterable[str], card: Card, classes: int) -> dict[str, int]:
+    """Return the classes that numbers among the labels name, where they can be nothing but names; else nothing."""
+    numbers = [label for label in labels if label.isdecimal()]
+    named = {number: _called(number, card) for number in numbers}
+    if all(int(number) < classes for number in numbers) or any(len(places) != 1 for places in named.values()):
+        return {}
+    return {number: places[0] for number, places in named.items()}
 
 
 class _Ambiguous(ValueError):
@@ -64,11 +76,7 @@ def _meant(label: str, card: Card, classes: int) -> int:
 
 def _numbered(number: str, card: Card, classes: int) -> int:
     """Return the class that a number means: by its index, or by its name where no class has that index."""
-    named = [
-        index
-        for index, label in enumerate(card.labels)
-        if number in (label.wnid, *(name.strip() for name in label.name.split(",")))
-    ]
+    named = _called(number, card)
     if not named:
         return choose(number, card.labels, classes)
     meant = sorted({*named, int(number)}) if 0 <= int(number) < classes else named
@@ -76,6 +84,12 @@ def _numbered(number: str, card: Card, classes: int) -> int:
         others = " and ".join(f"class {index}, {quote(card.label(index).short)}" for index in meant)
         raise _Ambiguous(f"{quote(number)} is an index and a name, of {others}: give labels that mean one class each")
     return meant[0]
+
+
+def _called(number: str, card: Card) -> list[int]:
+    """Return the classes that have a number for their name or WordNet id."""
+    every = ((label.wnid, *(name.strip() for name in label.name.split(","))) for label in card.labels)
+    return [index for index, names in enumerate(every) if number in names]
 
 
 def _said(unknown: dict[str, str], counted: Counter[str], card: Card, some: bool) -> str:

@@ -9,8 +9,9 @@ The network itself is not trained: its features are taken as they are (see docs/
 """
 
 from .features import Featured, Featuring, featured
-from .learning import Learned, extended, featured_of, finetune, learned
+from .learning import Learned, check_extension, extended, finetune, learned
 from .library import check
+from .photos import Photos, check_classes
 from .report import Doubtful, OldClasses, Report
 
 __all__ = [
@@ -19,11 +20,13 @@ __all__ = [
     "Featuring",
     "Learned",
     "OldClasses",
+    "Photos",
     "Report",
     "check",
+    "check_classes",
+    "check_extension",
     "extended",
     "featured",
-    "featured_of",
     "finetune",
     "learned",
 ]

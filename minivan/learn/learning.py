@@ -17,7 +17,7 @@ from ..errors import printable, quote
 from ..evaluate import Evaluation, Example, indices, open_dataset
 from ..evaluate.answers import Answers, said
 from ..evaluate.statistics import Indices, Reals
-from ..predict import Classifier, find_images
+from ..predict import Classifier
 from ..van import VAN
 from . import library
 from .features import Featured, featured
@@ -72,6 +72,7 @@ def finetune(
     wanted = engine or (None if isinstance(model, VAN) else "fast")
     base = Classifier(model, engine=wanted, size=size, threads=threads, how=how)
     dataset = open_dataset(source)
+    check_classes(example.label for example in dataset.examples if example.label)
     found = featured(base.model, dataset.examples, threads=threads, how=how)
     made = learned(base.model, found, dataset.name, dataset.examples)
     if output is not None:
@@ -118,15 +119,8 @@ def extended(model: VAN, new: Mapping[str, Sequence[Featured]], old: Iterable[Fe
     photos of each: the old ones for as many classes as the network has. Raises ValueError for a name that the network has
     already, for old photos of a class that it has not, and as `learned` does.
     """
-    library.check()
-    if not model.config.classes:
-        raise ValueError(f"the weights {model.card.name} are a backbone without a head: finetune FOLDER gives them one")
     known, kept = model.config.classes, list(old)
-    labels = [photo.label for photo in kept if photo.features is not None]
-    if not labels:
-        raise ValueError("no photo of an old class can be used: without them new classes have no scale")
-    _check_new(model, list(new))
-    meant = indices(labels, model.card, known)
+    meant = check_extension(model, list(new), [photo.label for photo in kept if photo.features is not None])
     several = [photo._replace(label=_new(name)) for name, photos in new.items() for photo in photos]
     places = {**meant, **{_new(name): known + place for place, name in enumerate(new)}}
     photos = collected([*kept, *several], places)
@@ -152,12 +146,6 @@ def extended(model: VAN, new: Mapping[str, Sequence[Featured]], old: Iterable[Fe
     lost, remarks = _old_classes(photos, known, old_head, found_out), (*photos.remarks, *doubts)
     report = Report(answers, counts, found_out.strength, found_out.loss, remarks, known=known, old=lost)
     return Learned(_with_figures(made, report), report, photos)
-
-
-def featured_of(model: VAN, name: str, folder: Source, **settings: object) -> list[Featured]:
-    """Return the features of all photos in a folder, or what else `minivan.predict.find_images` takes, as of one class."""
-    images = find_images([folder], model.config.channels)
-    return list(featured(model, [Example(image.name, name, image) for image in images], **settings))  # type: ignore[arg-type]
 
 
 def with_head(model: VAN, head: Head, labels: Sequence[Label]) -> VAN:
@@ -186,14 +174,19 @@ def _new(name: str) -> str:
     return f"new/{name}"
 
 
-def _check_new(model: VAN, names: Sequence[str]) -> None:
-    """Raise ValueError where a new class has the name of one that the network knows."""
+def check_extension(model: VAN, names: Sequence[str], labels: Sequence[str]) -> dict[str, int]:
+    """Return which of a network's classes the labels of old photos mean. ValueError where it cannot learn the new names."""
+    if not model.config.classes:
+        raise ValueError(f"the weights {model.card.name} are a backbone without a head: finetune FOLDER gives them one")
+    if not labels:
+        raise ValueError("no photo of an old class can be used: without them new classes have no scale")
     for name in names:
         wanted = name.strip().casefold()
         for index in range(model.config.classes):
             label = model.card.label(index)
             if wanted in (label.wnid.casefold(), *(each.strip().casefold() for each in label.name.split(","))):
                 raise ValueError(f"the network has a class {quote(name)} already, {index}: choose another name")
+    return indices(labels, model.card, model.config.classes)
 
 
 def _shares(targets: Indices, known: int) -> Reals:

@@ -102,9 +102,9 @@ def _of_copies(alike: Sequence[Sequence[Featured]], meant: Mapping[str, int]) ->
     return said
 
 
-def check_classes(names: Sequence[str]) -> None:
-    """Raise ValueError for fewer than two classes with photos."""
-    if len(names) < 2:
+def check_classes(labels: Iterable[str]) -> None:
+    """Raise ValueError for fewer than two classes among photos' labels."""
+    if len(names := sorted(set(labels))) < 2:
         only = f"one class alone has photos, {quote(names[0])}" if names else "no class has photos"
         raise ValueError(f"{only}: there is nothing to tell apart; at least two classes are needed, in a folder each")
 
