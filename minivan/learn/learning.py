@@ -115,8 +115,8 @@ def learned(model: VAN, found: Iterable[Featured], source: Source, examples: Seq
 def extended(model: VAN, new: Mapping[str, Sequence[Featured]], old: Iterable[Featured]) -> Learned:
     """Add classes to those of a model, name -> photos; `old` are photos of classes that it knows, in folders of their names.
 
-    The rows of the old classes stay as they are, bit for bit. Old and new classes count the same, as if there were as many
-    photos of each: the old ones for as many classes as the network has. Raises ValueError for a name that the network has
+    The rows of the old classes stay as they are, bit for bit. All old photos together count as much as all new ones together,
+    however many there are of each (`half_for_new`). Raises ValueError for a name that the network has
     already, for old photos of a class that it has not, and as `learned` does.
     """
     known, kept = model.config.classes, list(old)
@@ -132,13 +132,13 @@ def extended(model: VAN, new: Mapping[str, Sequence[Featured]], old: Iterable[Fe
         raise ValueError("no photo of an old class is left: without them new classes have no scale")
     doubts = few_said(counts[known:].tolist(), list(new))
     old_head = Head(model.tensors["head.weight"].astype(np.float64), model.tensors["head.bias"].astype(np.float64))
-    shares = _shares(photos.targets, known)
+    shares = half_for_new(photos.targets, known)
 
     def fitting(chosen: Indices) -> Callable[[float], Head]:
         weights = shares[chosen] / shares[chosen].mean()
         return beside(old_head, photos.features[chosen], photos.targets[chosen], weights, len(new))
 
-    found_out = cross_validated(photos, known + len(new), shares, fitting)
+    found_out = cross_validated(photos, known + len(new), alike(photos.targets, known), fitting)
     head = fitting(np.arange(len(photos.targets)))(found_out.strength)
     names = model.card.labels or tuple(model.card.label(index) for index in range(known))
     made = with_head(model, head, [*names, *(Label("", name) for name in new)])
@@ -189,11 +189,28 @@ def check_extension(model: VAN, names: Sequence[str], labels: Sequence[str]) -> 
     return indices(labels, model.card, model.config.classes)
 
 
-def _shares(targets: Indices, known: int) -> Reals:
-    """Return how much each photo counts for, (N,), mean 1: each class the same, old photos for as many as the network knows."""
-    counts = np.bincount(targets)
-    old = targets < known
-    each = np.where(old, known / old.sum(), 1 / counts[targets])
+def half_for_new(targets: Indices, known: int) -> Reals:
+    """Return how much each photo counts for in a fit, (N,), mean 1: half is for the old ones, half for the new classes alike.
+
+    Were all classes to count the same, a few photos of a new one would be nothing beside hundreds of classes that the network
+    learned from hundreds of photos each: it would hardly ever be named.
+    """
+    return _relative(targets, known, old=1.0, new=1 / len(np.unique(targets[targets >= known])))
+
+
+def alike(targets: Indices, known: int) -> Reals:
+    """Return how much each photo counts for where all classes count the same, (N,), mean 1.
+
+    The strength of regularisation is chosen so: with the weights of `half_for_new` it would be so strong that new classes took
+    what belongs to old ones.
+    """
+    return _relative(targets, known, old=known, new=1.0)
+
+
+def _relative(targets: Indices, known: int, old: float, new: float) -> Reals:
+    """Return weights (N,), mean 1, of which old photos share `old`, and those of each new class `new`."""
+    is_old = targets < known
+    each = np.where(is_old, old / is_old.sum(), new / np.bincount(targets)[targets])
     shares: Reals = each / each.mean()
     return shares
 
