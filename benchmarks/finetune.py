@@ -1,4 +1,4 @@
-"""Measure what `finetune` learns beside scikit-learn on PyTorch's features, what new classes cost old ones, and how long it takes.
+"""Measure what `finetune` learns beside scikit-learn on PyTorch's features, what new classes cost old ones, and the time.
 
     python benchmarks/finetune.py [--write]
 
@@ -48,7 +48,7 @@ def accuracy(base: minivan.VAN, folder: Path) -> str:
         "patches of CamVid's scenes, 32 x 32": lambda place: own_classes.camvid(os.environ[CAMVID], place),
         "Tiny ImageNet's, three of five": lambda place: own_classes.tiny_imagenet(labelled.given(), place),
     }
-    lines = ["| photos | classes | learned from | judged by | `finetune` | held out, by itself | scikit-learn on PyTorch's features |",
+    lines = ["| photos | classes | learned from | judged by | `finetune` | its own cross-validation | scikit-learn, PyTorch |",
              "|---|--:|--:|--:|--:|--:|--:|"]  # fmt: skip
     for number, (name, make) in enumerate(makers.items()):
         place = folder / str(number)
@@ -127,10 +127,8 @@ def times(base: minivan.VAN) -> str:
     lines += [f"| {name} | {min(seconds):.1f} |" for name, seconds in rows.items()]
     ratio = min(rows["features, of photo and mirror image"]) / min(rows["classified"])
     said = machine("numpy", "scikit-learn")
-    lines += [
-        "",
-        f"Features took {ratio:.2f} times what classifying took. {said['processor']}, {said['cores']} threads; scikit-learn {said['scikit-learn']}.",
-    ]
+    on = f"{said['processor']}, {said['cores']} threads; scikit-learn {said['scikit-learn']}"
+    lines += ["", f"Features took {ratio:.2f} times what classifying took. {on}."]
     print("\n".join(lines), flush=True)
     return "\n".join(lines) + "\n"
 
@@ -143,8 +141,10 @@ def main() -> None:
     base = minivan.load("van_b0_tiny_imagenet200", "fast")
     with tempfile.TemporaryDirectory() as folder:
         tables = {
-            "accuracy": lambda: accuracy(base, Path(folder)), "old classes": lambda: old_classes(base), "time": lambda: times(base),
-        }  # fmt: skip
+            "accuracy": lambda: accuracy(base, Path(folder)),
+            "old classes": lambda: old_classes(base),
+            "time": lambda: times(base),
+        }
         for name, make in tables.items():
             if args.only not in (None, name):
                 continue

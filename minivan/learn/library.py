@@ -21,6 +21,7 @@ def check() -> None:
 def imported(name: str) -> Any:
     """Import a module of scikit-learn, or of what comes with it; ValueError where it cannot be had."""
     try:
+        importlib.import_module(NEEDED)
         return importlib.import_module(name)
     except ModuleNotFoundError as error:
         if error.name != NEEDED:
