@@ -10,6 +10,8 @@ docs/finetune.md.
 from __future__ import annotations
 
 import argparse
+import contextlib
+import io
 import os
 import re
 import sys
@@ -32,9 +34,26 @@ from minivan.evaluate.dataset import Example  # noqa: E402
 PAGE = ROOT / "docs" / "finetune.md"
 CAMVID = "MINIVAN_CAMVID"
 PLACES = {
-    name: re.compile(rf"(?<=<!-- {name} -->\n).*?(?=<!-- end -->)", re.DOTALL) for name in ("accuracy", "old classes", "time")
+    name: re.compile(rf"(?<=<!-- {name} -->\n).*?(?=<!-- end -->)", re.DOTALL)
+    for name in ("screen", "accuracy", "old classes", "time")
 }
 LEFT_OUT = 10  # classes that a network is made to forget, and learns again
+
+
+def screen(folder: Path) -> str:
+    """Return what a person sees who types the command."""
+    from support import own_classes
+
+    from minivan.cli import main
+
+    own_classes.camvid(os.environ[CAMVID], folder / "patches")
+    said = io.StringIO()
+    with contextlib.chdir(folder / "patches"), contextlib.redirect_stdout(said):
+        Path("train").rename("streets")
+        main(["finetune", "streets", "-o", "streets.safetensors"])
+    print(said.getvalue(), flush=True)
+    lines = "\n".join(line.rstrip() for line in said.getvalue().splitlines())
+    return f"```\n$ python -m minivan finetune streets -o streets.safetensors\n{lines}\n```\n"
 
 
 def accuracy(base: minivan.VAN, folder: Path) -> str:
@@ -135,12 +154,13 @@ def times(base: minivan.VAN) -> str:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description="Measure what finetune learns, what it costs old classes, how long it takes.")
-    parser.add_argument("--only", choices=tuple(PLACES), help="one of the three tables")
+    parser.add_argument("--only", choices=tuple(PLACES), help="one of the four")
     parser.add_argument("--write", action="store_true", help="write the tables into docs/finetune.md")
     args = parser.parse_args()
     base = minivan.load("van_b0_tiny_imagenet200", "fast")
     with tempfile.TemporaryDirectory() as folder:
         tables = {
+            "screen": lambda: screen(Path(folder)),
             "accuracy": lambda: accuracy(base, Path(folder)),
             "old classes": lambda: old_classes(base),
             "time": lambda: times(base),
