@@ -101,10 +101,10 @@ def understand(name: str, metadata: Mapping[str, str], budget: Budget) -> tuple[
         not_sure = _probability(parse_json(metadata[part], f"the metadata's {part}", budget)) if part in metadata else None
         part = "commit"
         commit = _commit(metadata.get(part, ""))
-        part = "activation"
-        activation = _text(metadata.get(part, usual_activation(classes)))
         part = "figures"
         figures = _figures(parse_json(metadata[part], f"the metadata's {part}", budget) if part in metadata else [])
+        part = "activation"
+        activation = _text(metadata.get(part, usual_activation(classes)))
         card = Card(
             name, preprocessing, labels, layout, source, source_sha256, version, not_sure, activation=activation, commit=commit,
             figures=figures,
