@@ -108,7 +108,7 @@ def by_scikit_learn(model, folder):
 
     train, test = (features(model, open_dataset(Path(folder, part))) for part in ("train", "test"))
     fewest = min(np.unique(train[1], return_counts=True)[1])
-    strengths = np.logspace(-5, 1, 13)
+    strengths = np.logspace(-4, 0, 5)
     chosen = LogisticRegressionCV(Cs=strengths, cv=min(5, fewest), max_iter=2000, scoring="neg_log_loss")
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of what its later versions do by themselves
