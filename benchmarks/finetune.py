@@ -170,7 +170,7 @@ def main() -> None:
                 continue
             said = make()
             if args.write:
-                text, found = PLACES[name].subn(lambda _, said=said: said, PAGE.read_text(encoding="utf-8"))
+                text, found = PLACES[name].subn(lambda _, said=said: said, PAGE.read_text(encoding="utf-8"), count=1)
                 if found != 1:
                     sys.exit(f"{PAGE}: the place of the table {name!r} was found {found} times, not once")
                 PAGE.write_text(text, encoding="utf-8")
