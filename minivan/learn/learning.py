@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -106,7 +107,7 @@ def learned(model: VAN, found: Iterable[Featured], source: Source, examples: Seq
     found_out = cross_validated(photos, len(names), np.ones(len(photos.targets)), fitting)
     half = top1_of(photos.targets, with_half(photos, len(names), found_out.strength, fitting))
     head = whole(photos.features, photos.targets)(found_out.strength)
-    made = with_head(model, head, [labelled(name, model.card) for name in names])
+    made = with_head(model, head, labelled(names, model.card))
     answers = _evaluation(made, os.fspath(source), photos, found_out)
     report = Report(answers, counts, found_out.strength, found_out.loss, remarks, half=half)
     return Learned(_with_figures(made, report), report, photos)
@@ -161,12 +162,14 @@ def with_head(model: VAN, head: Head, labels: Sequence[Label]) -> VAN:
     return VAN(replace(model.config, classes=len(labels)), tensors, model.engine, mine)
 
 
-def labelled(name: str, card: Card) -> Label:
-    """Return the class that a folder's name means: where that is a WordNet id, with the names that go with it.
+def labelled(names: Sequence[str], card: Card) -> list[Label]:
+    """Return the classes that folders' names mean: where one is a WordNet id, with the names that go with it.
 
     They are those of the card, or ImageNet's.
     """
-    return next((label for label in (*card.labels, *imagenet1k()) if label.wnid == name), Label("", name))
+    ids = [name for name in names if re.fullmatch("n[0-9]{8}", name)]
+    known = {label.wnid: label for label in (*imagenet1k(), *card.labels)} if ids else {}
+    return [known.get(name, Label("", name)) if name in ids else Label("", name) for name in names]
 
 
 def _new(name: str) -> str:

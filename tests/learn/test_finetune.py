@@ -12,6 +12,7 @@ import minivan
 from minivan import evaluate, image, learn, output, seeded
 from minivan.card import Card, Label, Preprocessing
 from minivan.checkpoint import Weights, read, write
+from minivan.learn import learning
 from minivan.variants import Config
 
 CONFIG = Config((8, 8, 8, 8), (1, 1, 1, 1), (2, 2, 2, 2), classes=3)
@@ -182,3 +183,10 @@ def test_a_photo_is_decoded_once_and_seen_with_its_mirror_image(root, monkeypatc
     assert len(read_photos) == 3
     for row, each in enumerate(found):
         assert np.allclose(each.features, model.embed(np.stack([x[row], x[row, :, :, ::-1]])), atol=1e-6)
+
+
+def test_a_folder_that_is_called_by_a_wordnet_id_gets_its_names():
+    card = Card("one", labels=(Label("n07920052", "coffee, mine"),))
+    assert learning.labelled(["n07920052", "n02123045", "n99999999", "ripe"], card) == [
+        card.labels[0], Label("n02123045", "tabby, tabby cat"), Label("", "n99999999"), Label("", "ripe"),
+    ]  # fmt: skip
