@@ -117,8 +117,8 @@ def extended(model: VAN, new: Mapping[str, Sequence[Featured]], old: Iterable[Fe
     """Add classes to those of a model, name -> photos; `old` are photos of classes that it knows, in folders of their names.
 
     The rows of the old classes stay as they are, bit for bit. All old photos together count as much as all new ones together,
-    however many there are of each (`half_for_new`). Raises ValueError for a name that the network has
-    already, for old photos of a class that it has not, and as `learned` does.
+    however many there are of each (`half_for_new`). Raises ValueError for a name that the network has already, for old photos
+    of a class that it has not, for weights without a head or with sigmoid, and as `learned` does.
     """
     known, kept = model.config.classes, list(old)
     meant = check_extension(model, list(new), [photo.label for photo in kept if photo.features is not None])
@@ -181,6 +181,8 @@ def check_extension(model: VAN, names: Sequence[str], labels: Sequence[str]) -> 
     """Return which of a network's classes the labels of old photos mean. ValueError where it cannot learn the new names."""
     if not model.config.classes:
         raise ValueError(f"the weights {model.card.name} are a backbone without a head: finetune FOLDER gives them one")
+    if model.card.activation != "softmax":
+        raise ValueError(f"{model.card.name} answers for each class by itself (sigmoid): new rows are fitted to softmax alone")
     if not labels:
         raise ValueError("no photo of an old class can be used: without them new classes have no scale")
     for name in names:

@@ -2,6 +2,7 @@
 
 import json
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -190,3 +191,12 @@ def test_a_folder_that_is_called_by_a_wordnet_id_gets_its_names():
     assert learning.labelled(["n07920052", "n02123045", "n99999999", "ripe"], card) == [
         card.labels[0], Label("n02123045", "tabby, tabby cat"), Label("", "n99999999"), Label("", "ripe"),
     ]  # fmt: skip
+
+
+def test_weights_without_a_head_or_with_sigmoid_take_no_classes_beside():
+    config, tensors = replace(CONFIG, classes=0), seeded.tensors(replace(CONFIG, classes=0))
+    with pytest.raises(ValueError, match="a backbone without a head: finetune FOLDER gives them one"):
+        learn.check_extension(minivan.VAN(config, tensors, "numpy"), ["red"], ["green"])
+    each = minivan.VAN(CONFIG, seeded.tensors(CONFIG), "numpy", replace(CARD, activation="sigmoid"))
+    with pytest.raises(ValueError, match="three answers for each class by itself"):
+        learn.check_extension(each, ["red"], ["green"])
