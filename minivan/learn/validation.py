@@ -58,7 +58,7 @@ def cross_validated(photos: Photos, classes: int, shares: Reals, fitting: Fittin
 
     Each photo is judged once, by a head that was fitted to the photos of the other folds; `shares` (N,) are how much each
     counts for in the loss. Strengths are tried from strong to weak until PATIENCE in a row bring no less loss. One number of at
-    most thirteen is chosen by the photos that are then judged with it: what that flatters top-1 by lies within its interval.
+    most thirteen is chosen by the photos that are then judged with it: that flatters top-1 a little.
     """
     dealt = folds(photos.targets, photos.contents)
     nothing = np.full((len(dealt), classes), math.nan)
