@@ -18,7 +18,7 @@ from ..errors import printable, quote
 from ..evaluate import Evaluation, Example, indices, open_dataset
 from ..evaluate.answers import Answers, said
 from ..evaluate.statistics import Indices, Reals
-from ..predict import Classifier
+from ..predict import classifier
 from ..van import VAN
 from . import library
 from .features import Featured, featured
@@ -61,7 +61,7 @@ def finetune(
     output: Source | None = None,
     threads: int | None = None,
     how: Reading | None = None,
-) -> Classifier:
+) -> classifier.Classifier:
     """Return a classifier of your own classes: `source` is a folder that has a folder of photos for each.
 
     It may be anything that `minivan.evaluate.open_dataset` takes. `model` is a VAN, a name ('b0') or a file of weights, whose
@@ -71,14 +71,14 @@ def finetune(
     """
     library.check()
     wanted = engine or (None if isinstance(model, VAN) else "fast")
-    base = Classifier(model, engine=wanted, size=size, threads=threads, how=how)
+    base = classifier.Classifier(model, engine=wanted, size=size, threads=threads, how=how)
     dataset = open_dataset(source)
     check_classes(example.label for example in dataset.examples if example.label)
     found = featured(base.model, dataset.examples, threads=threads, how=how)
     made = learned(base.model, found, dataset.name, dataset.examples)
     if output is not None:
         made.write(output)
-    return Classifier(made.model, threads=threads, how=how)
+    return classifier.Classifier(made.model, threads=threads, how=how)
 
 
 def learned(model: VAN, found: Iterable[Featured], source: Source, examples: Sequence[Example] = ()) -> Learned:
