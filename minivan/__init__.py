@@ -20,6 +20,7 @@ from . import forks  # noqa: F401  (watches over forks from here on, while other
 if TYPE_CHECKING:
     from .checkpoint import list_models as list_models
     from .checkpoint import load as load
+    from .learn import finetune as finetune
     from .predict.classifier import Classifier as Classifier
     from .predict.classifier import classify as classify
     from .van import VAN as VAN
@@ -28,14 +29,15 @@ __version__ = "0.2.0"
 
 _MODULES = (
     "backward", "bench", "card", "checkpoint", "doctor", "engines", "evaluate", "explain", "geometry", "grad", "image",
-    "labelled", "lka", "model", "ops", "oracle", "paths", "predict", "reference", "seeded", "summary", "van", "variants",
+    "labelled", "learn", "lka", "model", "ops", "oracle", "paths", "predict", "reference", "seeded", "summary", "van",
+    "variants",
 )  # fmt: skip
 _NAMES = {  # name -> the module that it is in
-    "Classifier": "predict.classifier", "VAN": "van", "classify": "predict.classifier", "list_models": "checkpoint",
-    "load": "checkpoint",
+    "Classifier": "predict.classifier", "VAN": "van", "classify": "predict.classifier", "finetune": "learn",
+    "list_models": "checkpoint", "load": "checkpoint",
 }  # fmt: skip
 
-__all__ = ["VAN", "Classifier", "classify", "list_models", "load", *_MODULES]
+__all__ = ["VAN", "Classifier", "classify", "finetune", "list_models", "load", *_MODULES]
 
 
 def __getattr__(name: str) -> Any:

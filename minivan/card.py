@@ -171,6 +171,7 @@ class Card:
     shards: tuple[Path, ...] = field(default=(), compare=False)  # and where that is an index: the files that it names
     size_said: bool = field(default=True, compare=False)  # whether the input size is known, and none that is usual elsewhere
     notes: tuple[str, ...] = field(default=(), compare=False)  # what a person should know of how they were read
+    figures: tuple[tuple[str, str], ...] = ()  # what was measured of them: what -> words, in the order to show them in
 
     def __post_init__(self) -> None:
         for what, text in (("the weights' version", self.version), ("the name of the weights' source", self.source)):
@@ -179,6 +180,8 @@ class Card:
         for index, label in enumerate(self.labels):
             if not (is_line(label.wnid) and is_line(label.name)):
                 raise ValueError(f"the name of class {index} is a text on one line, got {quote(f'{label.wnid} {label.name}')}")
+        if not all(is_line(text) for figure in self.figures for text in figure):
+            raise ValueError("what was measured of the weights is said in texts on one line each")
         if self.commit and not is_commit(self.commit):
             raise ValueError(f"a commit has 40 or 64 hex digits, got {quote(self.commit)}")
         if self.activation not in ACTIVATIONS:

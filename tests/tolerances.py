@@ -64,3 +64,6 @@ EXACT_NETWORK = 1e-6
 # Numbers that a lesson prints, two or three digits of them: another processor's rounding may turn the last one.
 LESSON_RELATIVE = 0.02
 LESSON_ABSOLUTE = 0.011
+
+# Logits of a regression that scikit-learn ends where its gradient is below 1e-4, on features of mean 0 and deviation 1.
+REGRESSION = 2e-2

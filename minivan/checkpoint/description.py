@@ -42,6 +42,7 @@ def facts(checkpoint: Checkpoint) -> dict[str, str]:
         rows |= {"source": card.source, "its sha256": card.source_sha256}
     if card.commit:
         rows["its commit"] = f"{card.commit}, as its host said"
+    rows |= {shown(what): shortened(words, LONGEST_LIST) for what, words in card.figures if shown(what) not in rows}
     if notes := [note for note in checkpoint.notes if not note.startswith(PASSED_OVER)]:
         rows["note"] = "; ".join(notes)
     if checkpoint.passed_over:
@@ -67,7 +68,8 @@ def classes(config: Config, card: Card) -> str:
     """Say how many classes there are, and the first of their names."""
     if not config.classes:
         return "none: a backbone without a head"
-    names = f"{', '.join(shown(label.short) for label in card.labels[:3])}, ..." if card.labels else "their names are not known"
+    more = ", ..." if len(card.labels) > 3 else ""
+    names = ", ".join(shown(label.short) for label in card.labels[:3]) + more if card.labels else "their names are not known"
     return f"{config.classes} ({names})"
 
 

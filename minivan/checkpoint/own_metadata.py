@@ -19,7 +19,15 @@ from .tensor import is_natural
 USUAL_INTERPOLATION = Preprocessing().interpolation
 KEY, VERSION = "minivan", "1"  # the key that tells minivan's own files from others, and the version of what follows
 
-STRUCTURED = ("shape", "eps", "preprocessing", "labels", "not_sure")  # parts that are JSON, where the others are texts
+MOST_FIGURES = 64  # that weights may say of themselves
+STRUCTURED = (
+    "shape",
+    "eps",
+    "preprocessing",
+    "labels",
+    "not_sure",
+    "figures",
+)  # parts that are JSON, where the others are texts
 
 
 def is_own(metadata: Mapping[str, str]) -> bool:
@@ -56,6 +64,8 @@ def describe(config: Config, card: Card, usual: bool = False) -> dict[str, str]:
         texts["activation"] = card.activation
     if card.commit:
         texts["commit"] = card.commit
+    if card.figures:
+        texts["figures"] = json.dumps(card.figures)
     if usual:
         texts["name"] = printable(card.name)  # a file name need not be text, which protobuf asks for
     return texts
@@ -91,11 +101,14 @@ def understand(name: str, metadata: Mapping[str, str], budget: Budget) -> tuple[
         not_sure = _probability(parse_json(metadata[part], f"the metadata's {part}", budget)) if part in metadata else None
         part = "commit"
         commit = _commit(metadata.get(part, ""))
+        part = "figures"
+        figures = _figures(parse_json(metadata[part], f"the metadata's {part}", budget) if part in metadata else [])
         part = "activation"
         activation = _text(metadata.get(part, usual_activation(classes)))
         card = Card(
-            name, preprocessing, labels, layout, source, source_sha256, version, not_sure, activation=activation, commit=commit
-        )
+            name, preprocessing, labels, layout, source, source_sha256, version, not_sure, activation=activation, commit=commit,
+            figures=figures,
+        )  # fmt: skip
     except CheckpointError:
         raise
     except KeyError as error:
@@ -137,9 +150,15 @@ def _commit(text: str) -> str:
     return text
 
 
+def _figures(values: Any) -> tuple[tuple[str, str], ...]:
+    if not isinstance(values, list) or len(values) > MOST_FIGURES:
+        raise ValueError(f"they are a list of at most {MOST_FIGURES} pairs of texts")
+    return tuple((what, words) for what, words in map(_pair, values))
+
+
 def _pair(pair: Any) -> list[str]:
     if not (isinstance(pair, list) and len(pair) == 2):
-        raise ValueError("a label is a list of two texts: WordNet id and names")
+        raise ValueError(f"{quote(pair)} in the place of a list of two texts")
     return [_text(text) for text in pair]
 
 

@@ -24,6 +24,7 @@ from .waiting import compiling_noted
 COMMANDS = {  # name -> what `--help` says of it
     "classify": "name what a photo shows",
     "evaluate": "how many of a labelled dataset's images are answered rightly",
+    "finetune": "your own classes, from a folder of photos for each",
     "embed": "turn photos into vectors, in a file",
     "similar": "find the photos of such a file that are nearest to one",
     "summary": "a variant stage by stage: shapes, parameters, multiply-adds",

@@ -17,19 +17,22 @@ from .printing import complain, note, say_written
 
 if TYPE_CHECKING:
     from ..evaluate import Evaluation
+    from ..learn import Featured
     from ..predict.run import Run
     from ..predict.shard import Outcome, Shard
     from ..predict.storage import Folder
+    from ..van import VAN
 
 FILES = (".csv", ".tsv", ".json", ".jsonl", ".parquet", ".npy")  # endings of files, which no folder has by mistake
+LOST = "it ended each process that began it, for want of memory perhaps; --workers with fewer leaves more"
 ROWS = "rows"  # the folder of an evaluation's rows, in that of its results
 
 
-def add_cluster(parser: argparse.ArgumentParser) -> None:
-    """Add --cluster, --workers and --images-per-shard."""
+def add_cluster(parser: argparse.ArgumentParser, output: str = "-o a folder or s3://...") -> None:
+    """Add --cluster, --workers and --images-per-shard; `output` is what -o is then."""
     group = parser.add_argument_group("on a cluster (pip install '.[ray]')")
     where = "a Ray cluster's address, or auto: the one that is here, else one that is started on this machine"
-    group.add_argument("--cluster", metavar="ADDRESS", help=f"{where}; each .tar is a shard, -o a folder or s3://...")
+    group.add_argument("--cluster", metavar="ADDRESS", help=f"{where}; each .tar is a shard, {output}")
     group.add_argument("--workers", type=positive, metavar="N", help="processes (default: one for each of its processors)")
     cut = "images that make up a shard where they lie in folders (default: 1000)"
     group.add_argument("--images-per-shard", type=positive, default=1000, metavar="N", help=cut)
@@ -38,6 +41,28 @@ def add_cluster(parser: argparse.ArgumentParser) -> None:
 def names_file(output: str) -> bool:
     """Tell whether what was to be a folder has the ending of a file."""
     return output.lower().partition("?")[0].endswith(FILES)
+
+
+def features(args: argparse.Namespace, model: VAN) -> tuple[list[Featured], Sequence[str]]:
+    """Return the features of a labelled dataset's photos, made on a cluster: `finetune --cluster`; and what to note of it."""
+    from .. import cluster
+    from ..evaluate import sharded
+    from ..learn import Featured, Featuring
+    from .classify import progress
+
+    with wrong_calls():
+        cluster.check()
+        shards, notes = sharded.find_labelled(args.dataset, args.images_per_shard)
+        alone = len(shards) == 1 and bool(shards[0].tar)
+        with progress(len(shards), "shards") as advance:
+            done = dict(
+                cluster.run(
+                    Featuring(model, how=reading(args), threads=1, alone=alone), shards, args.cluster, args.workers,
+                    lambda result: advance(1),
+                )
+            )  # fmt: skip
+    found = [photo for shard in shards for photo in done.get(shard.name, ())]
+    return found + [Featured(shard.name, "", None, fault=LOST) for shard in shards if shard.name not in done], notes
 
 
 def check(args: argparse.Namespace) -> None:
@@ -156,4 +181,4 @@ def tell(done: Run, folder: Folder) -> None:
         if each.failed > len(each.faults):
             complain(f"{each.shard}: and {each.failed - len(each.faults):,} more images, see {each.file} in {folder}")
     for shard in done.lost:
-        complain(f"{shard}: it ended each process that began it, for want of memory perhaps; --workers with fewer leaves more")
+        complain(f"{shard}: {LOST}")

@@ -121,8 +121,8 @@ def print_text(found: Evaluation) -> None:
     screen.print(Text(printable(f"{found.dataset} {dot} {said}"), "bold"))
     screen.print(Text(printable(f"{found.model} {dot} engine {found.engine}"), "dim"))
     screen.print()
-    say_rows(("", "right", "95 %", "images"), _totals(found))
-    for title, headings, rows in (_classes(found), _confused(found)):
+    say_rows(("", "right", "95 %", "images"), total_rows(found))
+    for title, headings, rows in (class_rows(found), confused_rows(found)):
         if rows:
             screen.print(Text(f"\n{title}", "bold"))
             say_rows(headings, rows, left=range(headings.index("class"), len(headings)))
@@ -144,36 +144,36 @@ def counted(number: int, one: str, several: str = "") -> str:
 Rows: TypeAlias = list[tuple[str, ...]]
 
 
-def _totals(found: Evaluation) -> Rows:
+def total_rows(found: Evaluation) -> Rows:
     """Return what was counted of all images, each with its interval where it has one."""
     shares = (("top-1", found.top1), ("top-5", found.top5))
-    rows: Rows = [(name, f"{s.rate:.1%}", _interval(s), f"{s.count:,}") for name, s in shares if s is not None]
+    rows: Rows = [(name, f"{s.rate:.1%}", interval(s), f"{s.count:,}") for name, s in shares if s is not None]
     totals = {"class mean": f"{found.balanced:.1%}", "ECE, 15 bins": f"{found.calibration.error:.1%}"}
     totals["images/s"] = f"{found.images_per_second:.0f}"
     return rows + [(name, value, "", "") for name, value in totals.items()]
 
 
-def _interval(share: Share) -> str:
+def interval(share: Share) -> str:
     low, high = share.interval
     return f"{100 * low:.1f}-{100 * high:.1f}"
 
 
-def _classes(found: Evaluation) -> tuple[str, tuple[str, ...], Rows]:
+def class_rows(found: Evaluation) -> tuple[str, tuple[str, ...], Rows]:
     """Return all classes, or the weakest where there are many."""
     weakest = sorted(found.per_class, key=lambda each: (each.top1.rate, -each.top1.of, each.index))
     shown = found.per_class if len(weakest) <= FEW else weakest[:SHOWN]
-    rows: Rows = [(str(each.top1.count), str(each.top1.of), _name(found, each.index, 1)) for each in shown]
+    rows: Rows = [(str(each.top1.count), str(each.top1.of), named(found, each.index, 1)) for each in shown]
     return "Classes" if len(weakest) <= FEW else "Weakest classes", ("right", "of", "class"), rows
 
 
-def _confused(found: Evaluation) -> tuple[str, tuple[str, ...], Rows]:
+def confused_rows(found: Evaluation) -> tuple[str, tuple[str, ...], Rows]:
     """Return the pairs of classes of which one was most often taken for the other."""
     pairs = found.confused[:SHOWN]
-    rows: Rows = [(str(pair.images), _name(found, pair.target, 2), _name(found, pair.top, 2)) for pair in pairs]
+    rows: Rows = [(str(pair.images), named(found, pair.target, 2), named(found, pair.top, 2)) for pair in pairs]
     return "Most often confused", ("images", "class", "taken for"), rows
 
 
-def _name(found: Evaluation, index: int, names: int) -> str:
+def named(found: Evaluation, index: int, names: int) -> str:
     """Return a class's name as long as a row with so many of them has room for, at most WIDEST characters."""
     room = (columns() - NUMBERS) // names - PARTED
     return printable(shortened(found.label(index), max(SHORTEST, min(WIDEST // names, room))))
@@ -185,7 +185,7 @@ def _comparison(found: Evaluation) -> Iterator[str]:
     if not said.same.of:
         yield " nothing to compare: it says nothing of the images that were judged"
         return
-    yield f" same first class {said.same.rate:.1%} ({_interval(said.same)}), {said.same.count:,} of {said.same.of:,}"
+    yield f" same first class {said.same.rate:.1%} ({interval(said.same)}), {said.same.count:,} of {said.same.of:,}"
     yield f" top-1 there {told['top1']['rate']:.1%}"
     yield f" right: both {said.both:,}, only here {said.first:,}, only there {said.second:,}, neither {said.neither:,}"
     largest = told["largest_difference"]

@@ -19,15 +19,18 @@ class UnknownClasses(ValueError):
 def indices(labels: Iterable[str], card: Card, classes: int, skip_unknown: bool = False) -> dict[str, int]:
     """Return the index of the class that each label means, by WordNet id, name or index; labels that mean none are left out.
 
-    A name may be one of several that a class has, in any case, with `_` for a blank. Raises UnknownClasses unless
+    A name may be one of several that a class has, in any case, with `_` for a blank. Numbers are names where each is the name
+    of a class, and one of them no index: as of classes that are called 1, 2 and 3. Raises UnknownClasses unless
     `skip_unknown`, and always where no label means a class; ValueError for a name or an id that several classes share, and
     for a number that is the index of one class and the name of another.
     """
     counted = Counter(label for label in labels if label)
     wnids, known = Counter(label.wnid for label in card.labels), spellings(card.labels)
     unique = {label.wnid: index for index, label in enumerate(card.labels) if label.wnid and wnids[label.wnid] == 1}
-    found, unknown = dict[str, int](), dict[str, str]()
+    found, unknown = _numbers_that_are_names(counted, known, classes), dict[str, str]()
     for label in counted:
+        if label in found:
+            continue
         if label in unique and not label.isdecimal():
             found[label] = unique[label]
             continue
@@ -45,6 +48,15 @@ def indices(labels: Iterable[str], card: Card, classes: int, skip_unknown: bool 
     return found
 
 
+def _numbers_that_are_names(labels: Iterable[str], known: Spellings, classes: int) -> dict[str, int]:
+    """Return the classes that numbers among the labels name, where they can be nothing but names; else nothing."""
+    numbers = [label for label in labels if label.isdecimal()]
+    named = {number: known.get(number, ()) for number in numbers}
+    if any(len(places) != 1 for places in named.values()) or all(_is_index(number, classes) for number in numbers):
+        return {}
+    return {number: places[0] for number, places in named.items()}
+
+
 class _Ambiguous(ValueError):
     """A label that means several classes."""
 
@@ -56,6 +68,10 @@ def _is_any(label: str, known: Spellings) -> bool:
 
 def _is_number(wanted: str) -> bool:
     return wanted.removeprefix("-").isdecimal()
+
+
+def _is_index(number: str, classes: int) -> bool:
+    return len(number) <= MOST_DIGITS and 0 <= int(number) < classes
 
 
 def _spelled(label: str) -> dict[str, None]:
@@ -83,8 +99,7 @@ def _numbered(number: str, card: Card, classes: int, known: Spellings) -> int:
     named = known.get(number, ())
     if not named:
         return choose(number, card.labels, classes)
-    is_index = len(number) <= MOST_DIGITS and 0 <= int(number) < classes
-    meant = sorted({*named, int(number)}) if is_index else named
+    meant = sorted({*named, int(number)}) if _is_index(number, classes) else named
     if len(meant) > 1:
         others = " and ".join(f"class {index}, {quote(card.label(index).short)}" for index in meant)
         raise _Ambiguous(f"{quote(number)} is an index and a name, of {others}: give labels that mean one class each")

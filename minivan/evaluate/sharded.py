@@ -83,6 +83,21 @@ def _below(address: str) -> Iterator[Example]:
         raise ValueError(f"{storage.bare(address)}: no images in class folders, such as n07920052/cup.jpg")
 
 
+def labelled_items(shard: Shard, path: str, alone: bool = False) -> list[Item]:
+    """Return the images of a shard's .tar, which lies at `path`, with their labels; one that cannot be read is its only image.
+
+    `alone` is whether the dataset is this one .tar, whose class folders are then all that an image's name has.
+    """
+    within = f"{shard.name}/"
+    try:
+        if is_sharded([path]):
+            return [Item(within + sample.path, sample.image, sample.label) for sample in samples(path)]
+        within = "" if alone else within
+        return [Item(within + each.path, each.image, each.label) for each in labelled_in(path)]
+    except (ValueError, OSError) as error:
+        return [Item(shard.name, Found(shard.name, str(error).removeprefix(f"{path}: ")))]
+
+
 class Judging:
     """What one process does with a shard of a labelled dataset: its images' answers are a file of the folder `output`.
 
@@ -112,24 +127,13 @@ class Judging:
         """Judge a shard's images; nothing is done where its rows are there. OSError where they cannot be written."""
 
         def write(file: BinaryIO, said: Mapping[str, Any]) -> None:
-            with shard.opened(lambda path: self._listed(shard, path)) as items:
+            with shard.opened(lambda path: labelled_items(shard, path, self.alone)) as items:
                 meant = self._meant(shard, items)
                 kept = [item for item in items if item.label in meant or not item.label]
                 skipped = Counter(item.label for item in items if item.label and item.label not in meant)
                 _write(file, self._rows(kept, meant), {**said, "skipped": skipped})
 
         return fill(self.folder, shard, self.about, write)
-
-    def _listed(self, shard: Shard, path: str) -> list[Item]:
-        """Return the images of a .tar with their labels; one that cannot be read is its only image, at fault."""
-        within = f"{shard.name}/"
-        try:
-            if is_sharded([path]):
-                return [Item(within + sample.path, sample.image, sample.label) for sample in samples(path)]
-            within = "" if self.alone else within
-            return [Item(within + each.path, each.image, each.label) for each in labelled_in(path)]
-        except (ValueError, OSError) as error:
-            return [Item(shard.name, Found(shard.name, str(error).removeprefix(f"{path}: ")))]
 
     def _meant(self, shard: Shard, items: Sequence[Item]) -> dict[str, int]:
         try:
