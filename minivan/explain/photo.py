@@ -21,7 +21,6 @@ from .methods import Maps, choose_layers, maps_of_classes, on_one_engine, stages
 from .probability import probabilities, rank
 from .view import Seen
 
-
 FEW = 6  # positions a side: a map of fewer says little
 
 

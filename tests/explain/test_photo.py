@@ -11,8 +11,8 @@ from support.networks import images, random_tensors
 from tolerances import JSON_DIGITS
 
 from minivan import explain
-from minivan.explain import photo
 from minivan.card import Card, Label, Preprocessing
+from minivan.explain import photo
 from minivan.van import VAN
 from minivan.variants import Config
 
