@@ -20,9 +20,10 @@ class Method(NamedTuple):
 
 
 TABLE = (
-    Method("gradcam", ANY_LAYER, "Bright: what the network finds there raises the class's score; dark: it does not, or lowers it."),
-    Method("cam", LAST_LAYER, "Orange: the place raises the class's score; purple: it lowers it; their mean and the bias are the "
-        "score.", derives=False, signed=True),
+    Method("gradcam", ANY_LAYER, "Bright: what the network finds there raises the class's score; dark: it does not, or lowers "
+        "it."),
+    Method("cam", LAST_LAYER, "Orange: the place raises the class's score; purple: it lowers it; their mean and the bias are "
+        "the score.", derives=False, signed=True),
     Method("hirescam", ANY_LAYER, "Orange: what the network finds there raises the class's score; purple: it lowers it.",
         signed=True),
     Method("layercam", ANY_LAYER, "Bright: more of what the network finds right there would raise the class's score."),

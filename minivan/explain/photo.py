@@ -90,7 +90,7 @@ class PhotoMaps:
     def caution(self) -> str:
         """Say what to beware of: a size at which the network's answer is another, a map of few places; '' for nothing."""
         said = []
-        side, trained = self.seen.x.shape[2], self.model.card.preprocessing.crop
+        trained = self.model.card.preprocessing.crop
         if self.answer != self.seen_answer:
             said.append(f"At this size the network's answer is {self.seen_answer.short}, not {self.answer.short}: "
                         f"take the map with care, or look at --size {trained}.")  # fmt: skip
@@ -142,9 +142,9 @@ class PhotoAttention:
     def sentence(self) -> str:
         """Say how a figure of it is read, and why these channels are shown."""
         return (
-            "Orange: multiplied by a number above zero, so let through; purple: below zero, so turned over; white: shut. Each map "
-            f"has its own scale. Beside the mean stand the {SELECTIVE} channels that differ most from place to place, chosen for "
-            "that: most channels are flatter."
+            "Orange: multiplied by a number above zero, so let through; purple: below zero, so turned over; white: shut. "
+            f"Each map has its own scale. Beside the mean stand the {SELECTIVE} channels that differ most from place to place, "
+            "chosen for that: all others are flatter."
         )
 
 

@@ -73,10 +73,10 @@ def counted_stages(numbers: list[str]) -> str:
 
 def chosen(w: Numbers) -> str:
     """Say how far the channel that an earlier chapter shows is from being typical."""
-    rank, C = w["variance"]["shown_rank"], w["channels"]
-    place = "most of all" if rank == 1 else f"more than {C - rank} of the other {C - 1} do"
-    return f"""The map of chapter 10 is one channel of {C}, chosen for lifting much and turning much over: it varies from position
-        to position {place}. Do not take it for all."""
+    more = w["variance"]["shown_rank"] - 1
+    others = "no other varies" if more == 0 else "one other varies" if more == 1 else f"{more} others vary"
+    return f"""The map of chapter 10 is one channel of {w["channels"]}, chosen for lifting much and turning much over; {others}
+        more from position to position. Do not take it for all."""
 
 
 def kept(answer: Numbers, then: Numbers) -> str:
@@ -90,10 +90,10 @@ def bought(measured: Numbers) -> str:
     """Say what was measured of these weights on many photos."""
     top = {name: 100 * right / measured["images"] for name, right in measured["right"].items()}
     where, which = top["as trained"] - top["which"], top["as trained"] - top["fixed levels"]
-    more = "the photo's say in which channels than its say in where" if which > where else "where than the photo's say in which"
-    return f"""Over many photos: of {measured["images"]:,} labelled ones these weights get {top["as trained"]:.1f} % right, without
-        where, each map its mean, {top["which"]:.1f} %. One map for all channels leaves {top["where"]:.1f} %: it loses, too, that
-        channels differ in any photo. To take away only that a photo chooses which, each map keeps its shape and gets the mean
-        that it has on other photos: {top["fixed levels"]:.1f} %. One fixed number for each channel, in all photos alike:
-        {top["fixed numbers"]:.1f} %. So these answers owe more to {more}: {max(where, which):.1f} points against
-        {min(where, which):.1f}."""
+    more, less = ("which channels", "where") if which > where else ("where", "which channels")
+    return f"""Over many photos: of {measured["images"]:,} labelled ones these weights get {top["as trained"]:.1f} % right;
+        without where, each map its mean, {top["which"]:.1f} %. One map for all channels leaves {top["where"]:.1f} %: it has
+        lost, too, that channels differ in any photo. To take from a photo no more than its say in which channels, each map
+        keeps its shape and gets the mean that it has in other photos: {top["fixed levels"]:.1f} %. With one number for each
+        channel, the same in all photos, it is {top["fixed numbers"]:.1f} %. So these answers owe more to a photo's say in
+        {more}, worth {max(where, which):.1f} points, than to its say in {less}, worth {min(where, which):.1f}."""
