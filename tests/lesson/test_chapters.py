@@ -221,7 +221,9 @@ def test_where_or_which_is_what_the_network_has(text):
     assert f"Stage by stage it is {', '.join(shares[:3])} and {shares[3]} %." in words(page)
     for axes in ((2, 3), (1,)):
         mean = {path: None for path in seen if path.endswith("spatial_gating_unit.conv1")}
-        changed = model(x, hook=lambda path, a, axes=axes, mean=mean: a * 0 + a.mean(axes, keepdims=True) if path in mean else None)
+        changed = model(
+            x, hook=lambda path, a, axes=axes, mean=mean: a * 0 + a.mean(axes, keepdims=True) if path in mean else None
+        )
         top = photo.best(model, np.exp(changed[0]) / np.exp(changed[0]).sum())
         assert f"{top['probability']:.3f}" in words(page), axes
 
