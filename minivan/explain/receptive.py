@@ -57,6 +57,14 @@ class Fields:
             },
         }
 
+    def sentence(self) -> str:
+        """Say how a figure of them is read."""
+        *others, last = (f"{100 * share:.0f}" for share in SHARES)
+        return (
+            "Above: how strongly LKA weighs each place around its own, from the weights alone. Below: what the middle position "
+            f"uses of the image, bright for much; the white squares hold {', '.join(others)} and {last} % of it."
+        )
+
     def footnote(self) -> str:
         """Say what was averaged over, and whose fields these are."""
         return f"averaged over {self.averaged} of {self.side} x {self.side} pixels · {self.model}"

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
-from . import gate_chapter, kernel_chapters, photo_chapter, price_chapters, surroundings_chapter
+from . import gate_chapter, kernel_chapters, photo_chapter, price_chapters, surroundings_chapter, which_chapter
 from .numbers import Numbers
 from .pictures import paragraph
 
@@ -99,6 +99,14 @@ CHAPTERS = (  # in the order in which each needs the ones before
         "Its own place, and everything else",
         "Who decides how much a place matters: the place, or its surroundings?",
         surroundings_chapter.chapter,
+        ("--image",),
+        TRAINED,
+        on_photo=True,
+    ),
+    Chapter(
+        "Where, or which?",
+        "What does attention say more about: where it is, or which channel it is?",
+        which_chapter.chapter,
         ("--image",),
         TRAINED,
         on_photo=True,

@@ -4,13 +4,14 @@ The modules are named after what their lessons are about. Each computes the righ
 functions; the teacher's key, with the way to each answer, is examples/answers.
 """
 
-from . import kernels, network, ports, precision
+from . import kernels, looking, network, ports, precision
 from .exercise import Exercise, Mistake
 
 EXERCISES: dict[tuple[int, int], Exercise] = {
     **kernels.EXERCISES,
     **network.EXERCISES,
     **ports.EXERCISES,
+    **looking.EXERCISES,
     **precision.EXERCISES,
 }
 
