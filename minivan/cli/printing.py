@@ -162,3 +162,12 @@ def console(narrowest: int = 0) -> Console:
 def utf8() -> bool:
     """Whether standard output takes every character."""
     return (sys.stdout.encoding or "").lower().replace("-", "").startswith("utf")
+
+
+def takes(characters: str) -> bool:
+    """Whether standard output's encoding has all of these characters."""
+    try:
+        characters.encode(sys.stdout.encoding or "utf-8")
+    except UnicodeEncodeError:
+        return False
+    return True
