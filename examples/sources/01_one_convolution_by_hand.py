@@ -157,9 +157,36 @@ plt.show()
 #
 # ## Exercises
 #
-# The answers are in `answers/lesson_01.py`, and minivan's tests check them.
-#
-# 1. The first layer of VAN is a 7 x 7 convolution with stride 4 and padding 3. How large is its output for a photo of
-#    224 x 224?
-# 2. It reads 3 channels and makes 32. How many multiply-adds does it take for that photo?
-# 3. Blurring twice with the 3 x 3 blur above is the same as one 5 x 5 kernel. What is its weight in the middle?
+# Put your answer in the place of `None` and run the cell: it says whether the answer is right, and hints at what is wrong.
+# Nothing is lost by guessing wrong. The key, with the way to each answer, is `answers/lesson_01.py`; minivan's tests check it.
+
+# %%
+from minivan.lesson import check
+
+# %% [markdown]
+# **Exercise 1.1** How large is the output of a convolution? Write it as a function of the input's side, the kernel's
+# side, the stride, the padding and the dilation. (The first layer of VAN is a 7 x 7 convolution with stride 4 and
+# padding 3: on a photo of 224 x 224, what does your function say?)
+
+
+# %%
+def side_after(side, kernel, stride, padding, dilation):
+    return None  # the side of the output
+
+
+check(1, 1, side_after)
+
+# %% [markdown]
+# **Exercise 1.2** That first layer reads 3 channels and makes 32. How many multiply-adds does it take for that photo?
+
+# %%
+my_answer = None  # a whole number
+check(1, 2, my_answer)
+
+# %% [markdown]
+# **Exercise 1.3** Blurring twice with the 3 x 3 blur above is the same as one 5 x 5 kernel. What is its weight in the
+# middle?
+
+# %%
+my_answer = None  # a number
+check(1, 3, my_answer)

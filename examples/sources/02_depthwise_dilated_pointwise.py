@@ -148,9 +148,31 @@ plt.show()
 #
 # ## Exercises
 #
-# The answers are in `answers/lesson_02.py`, and minivan's tests check them.
-#
-# 1. For C = 64, how many times as many weights has a dense 7 x 7 as a depthwise 7 x 7 followed by a pointwise?
-# 2. A 3 x 3 kernel shall span 9 x 9 positions. Which dilation does that?
-# 3. With dilation 2, what share of the pixels could one replace by noise without changing the outputs in every second
-#    row and column?
+# Put your answer in the place of `None` and run the cell: it says whether the answer is right, and hints at what is wrong.
+# Nothing is lost by guessing wrong. The key, with the way to each answer, is `answers/lesson_02.py`; minivan's tests check it.
+
+# %%
+from minivan.lesson import check
+
+# %% [markdown]
+# **Exercise 2.1** For C = 64, how many times as many weights has a dense 7 x 7 as a depthwise 7 x 7 followed by a
+# pointwise?
+
+# %%
+my_answer = None  # a number
+check(2, 1, my_answer)
+
+# %% [markdown]
+# **Exercise 2.2** A 3 x 3 kernel shall span 9 x 9 positions. Which dilation does that?
+
+# %%
+my_answer = None  # a whole number
+check(2, 2, my_answer)
+
+# %% [markdown]
+# **Exercise 2.3** With dilation 2, what share of the pixels could one replace by noise without changing the outputs
+# in every second row and column?
+
+# %%
+my_answer = None  # a share, from 0 to 1
+check(2, 3, my_answer)

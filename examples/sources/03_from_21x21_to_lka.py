@@ -201,10 +201,32 @@ plt.show()
 #
 # ## Exercises
 #
-# The answers are in `answers/lesson_03.py`, and minivan's tests check them.
-#
-# 1. You want K = 35. Which d is best (the smaller, if two tie), and how many positions wide is the square that an output
-#    then really reads?
-# 2. How many multiply-adds does one LKA (K = 21, d = 3, C = 64) take on a 56 x 56 map? How many a dense 21 x 21?
-# 3. For which rows from the top does a pair with d = 2 (a 3 x 3, then an 11 x 11 with its weights 2 apart) differ from
-#    its composed kernel?
+# Put your answer in the place of `None` and run the cell: it says whether the answer is right, and hints at what is wrong.
+# Nothing is lost by guessing wrong. The key, with the way to each answer, is `answers/lesson_03.py`; minivan's tests check it.
+
+# %%
+from minivan.lesson import check
+
+# %% [markdown]
+# **Exercise 3.1** You want K = 35. Which d is best (the smaller, if two tie), and how many positions wide is the
+# square that an output then really reads?
+
+# %%
+my_answer = None  # two numbers: (d, positions)
+check(3, 1, my_answer)
+
+# %% [markdown]
+# **Exercise 3.2** How many multiply-adds does one LKA (K = 21, d = 3, C = 64) take on a 56 x 56 map? How many a dense
+# 21 x 21?
+
+# %%
+my_answer = None  # two numbers: (LKA, dense)
+check(3, 2, my_answer)
+
+# %% [markdown]
+# **Exercise 3.3** For which rows from the top does a pair with d = 2 (a 3 x 3, then an 11 x 11 with its weights 2
+# apart) differ from its composed kernel?
+
+# %%
+my_answer = None  # a list of rows, counted from 0
+check(3, 3, my_answer)

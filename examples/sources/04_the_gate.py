@@ -176,11 +176,32 @@ print("sigmoid on the attention: ", answer(squeezed))
 #
 # ## Exercises
 #
-# The answers are in `answers/lesson_04.py`, and minivan's tests check them.
-#
-# 1. u is [1, 2, -1] and the attention is [0.5, -1, 3]. What comes out of the gate? What would come out with a sigmoid
-#    on the attention?
-# 2. From which side of a square map on does self-attention take more multiply-adds than even a dense 21 x 21 kernel,
-#    for C = 64?
-# 3. How many times as large is the output of a stack of three bias-free gates (each u times a convolution of u) when
-#    the input is doubled?
+# Put your answer in the place of `None` and run the cell: it says whether the answer is right, and hints at what is wrong.
+# Nothing is lost by guessing wrong. The key, with the way to each answer, is `answers/lesson_04.py`; minivan's tests check it.
+
+# %%
+from minivan.lesson import check
+
+# %% [markdown]
+# **Exercise 4.1** u is [1, 2, -1] and the attention is [0.5, -1, 3]. What comes out of the gate? What would come out
+# with a sigmoid on the attention?
+
+# %%
+my_answer = None  # two lists of three: (with the gate, with a sigmoid)
+check(4, 1, my_answer)
+
+# %% [markdown]
+# **Exercise 4.2** From which side of a square map on does self-attention take more multiply-adds than even a dense 21
+# x 21 kernel, for C = 64?
+
+# %%
+my_answer = None  # a whole number
+check(4, 2, my_answer)
+
+# %% [markdown]
+# **Exercise 4.3** How many times as large is the output of a stack of three bias-free gates (each u times a
+# convolution of u) when the input is doubled?
+
+# %%
+my_answer = None  # a whole number
+check(4, 3, my_answer)

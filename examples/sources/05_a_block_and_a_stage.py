@@ -163,9 +163,31 @@ print(f"the photo has {3 * 224 * 224:,} numbers; the hidden map of the first MLP
 #
 # ## Exercises
 #
-# The answers are in `answers/lesson_05.py`, and minivan's tests check them.
-#
-# 1. A photo of 320 x 256 (width x height) goes into VAN-B0. What shapes, (C, H, W), do the four stages put out?
-# 2. How many parameters has one block of stage 1 of B0 (C = 32, MLP ratio 8)? BatchNorm has 2 per channel, each
-#    convolution also a bias per output channel, and there are two layer scales.
-# 3. Which variant is the first with more than ten times B0's multiply-adds?
+# Put your answer in the place of `None` and run the cell: it says whether the answer is right, and hints at what is wrong.
+# Nothing is lost by guessing wrong. The key, with the way to each answer, is `answers/lesson_05.py`; minivan's tests check it.
+
+# %%
+from minivan.lesson import check
+
+# %% [markdown]
+# **Exercise 5.1** A photo of 320 x 256 (width x height) goes into VAN-B0. What shapes, (C, H, W), do the four stages
+# put out?
+
+# %%
+my_answer = None  # a list of four shapes (C, H, W)
+check(5, 1, my_answer)
+
+# %% [markdown]
+# **Exercise 5.2** How many parameters has one block of stage 1 of B0 (C = 32, MLP ratio 8)? BatchNorm has 2 per
+# channel, each convolution also a bias per output channel, and there are two layer scales.
+
+# %%
+my_answer = None  # a whole number
+check(5, 2, my_answer)
+
+# %% [markdown]
+# **Exercise 5.3** Which variant is the first with more than ten times B0's multiply-adds?
+
+# %%
+my_answer = None  # a variant's name, such as "b1"
+check(5, 3, my_answer)

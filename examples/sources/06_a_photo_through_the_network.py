@@ -153,9 +153,31 @@ print(f"'not sure' is said below {card.not_sure}")
 #
 # ## Exercises
 #
-# The answers are in `answers/lesson_06.py`, and minivan's tests check them.
-#
-# 1. At which side does the last stage's map have exactly 49 positions?
-# 2. A class map has a mean of 7.25, the same in its left half as in its right, and the class's bias is -0.5. What is the
-#    logit? What would it be if the right half of the map were zero?
-# 3. Two classes have logits 6 and 3. How many times as probable is the first, whatever the other classes do?
+# Put your answer in the place of `None` and run the cell: it says whether the answer is right, and hints at what is wrong.
+# Nothing is lost by guessing wrong. The key, with the way to each answer, is `answers/lesson_06.py`; minivan's tests check it.
+
+# %%
+from minivan.lesson import check
+
+# %% [markdown]
+# **Exercise 6.1** At which side does the last stage's map have exactly 49 positions?
+
+# %%
+my_answer = None  # pixels
+check(6, 1, my_answer)
+
+# %% [markdown]
+# **Exercise 6.2** A class map has a mean of 7.25, the same in its left half as in its right, and the class's bias is
+# -0.5. What is the logit? What would it be if the right half of the map were zero?
+
+# %%
+my_answer = None  # two numbers: (logit, logit with the right half zero)
+check(6, 2, my_answer)
+
+# %% [markdown]
+# **Exercise 6.3** Two classes have logits 6 and 3. How many times as probable is the first, whatever the other
+# classes do?
+
+# %%
+my_answer = None  # a number
+check(6, 3, my_answer)

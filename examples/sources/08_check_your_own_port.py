@@ -214,9 +214,30 @@ plt.show()
 #
 # ## Exercises
 #
-# The answers are in `answers/lesson_08.py`, and minivan's tests check them.
-#
-# 1. A layer stands at 60 dB. How large is its error relative to the signal?
-# 2. How many steps from one 32-bit number to the next lie between 1.0 and 1.0001?
-# 3. A port's LayerNorm uses eps = 1e-5 instead of 1e-6. By what factor is its output off at a position whose variance
-#    is 0.01?
+# Put your answer in the place of `None` and run the cell: it says whether the answer is right, and hints at what is wrong.
+# Nothing is lost by guessing wrong. The key, with the way to each answer, is `answers/lesson_08.py`; minivan's tests check it.
+
+# %%
+from minivan.lesson import check
+
+# %% [markdown]
+# **Exercise 8.1** A layer stands at 60 dB. How large is its error relative to the signal?
+
+# %%
+my_answer = None  # error divided by signal
+check(8, 1, my_answer)
+
+# %% [markdown]
+# **Exercise 8.2** How many steps from one 32-bit number to the next lie between 1.0 and 1.0001?
+
+# %%
+my_answer = None  # a whole number
+check(8, 2, my_answer)
+
+# %% [markdown]
+# **Exercise 8.3** A port's LayerNorm uses eps = 1e-5 instead of 1e-6. By what factor is its output off at a position
+# whose variance is 0.01?
+
+# %%
+my_answer = None  # a number, to six digits
+check(8, 3, my_answer)

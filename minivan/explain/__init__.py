@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from . import attention, cam, choices, classes, faithfulness, figure, methods, perturb, photo, probability, receptive, view
-    from .attention import attention_maps, choose_blocks, most_selective
+    from .attention import Variance, attention_maps, attention_variance, averaged, choose_blocks, most_selective
     from .choices import LARGEST_VIEW, METHODS, SIGNED, SMALLEST_VIEW
     from .classes import choose, choose_classes
     from .figure import draw
@@ -33,9 +33,9 @@ if TYPE_CHECKING:
     from .view import Seen, batch, look, scaled, view_side
 
 __all__ = [
-    "LARGEST_VIEW", "METHODS", "SIGNED", "SMALLEST_VIEW", "Maps", "PhotoAttention", "PhotoMaps", "Seen", "area_ratio",
-    "attention", "attention_maps", "batch", "cam", "choices", "choose", "choose_blocks", "choose_classes", "choose_layers",
-    "classes", "draw", "effective", "faithfulness", "fields", "figure", "impulse_response", "look", "maps",
+    "LARGEST_VIEW", "METHODS", "SIGNED", "SMALLEST_VIEW", "Maps", "PhotoAttention", "PhotoMaps", "Seen", "Variance",
+    "area_ratio", "attention", "attention_maps", "attention_variance", "averaged", "batch", "cam", "choices", "choose",
+    "choose_blocks", "choose_classes", "choose_layers", "classes", "draw", "effective", "faithfulness", "fields", "figure", "impulse_response", "look", "maps",
     "maps_of_classes", "methods", "most_selective", "on_one_engine", "perturb", "photo", "photo_attention", "photo_maps",
     "probabilities", "probability", "rank", "receptive", "scaled", "stages", "theoretical", "view", "view_side",
 ]  # fmt: skip
@@ -45,7 +45,7 @@ _MODULES = (
     "receptive", "view",
 )  # fmt: skip
 _NAMES = {
-    "attention": ("attention_maps", "choose_blocks", "most_selective"),
+    "attention": ("Variance", "attention_maps", "attention_variance", "averaged", "choose_blocks", "most_selective"),
     "choices": ("LARGEST_VIEW", "METHODS", "SIGNED", "SMALLEST_VIEW"),
     "classes": ("choose", "choose_classes"),
     "figure": ("draw",),

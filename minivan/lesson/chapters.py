@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 from ..typesetting import width
-from . import gate_chapter, kernel_chapters, photo_chapter, price_chapters, surroundings_chapter
+from . import gate_chapter, kernel_chapters, photo_chapter, price_chapters, surroundings_chapter, which_chapter
 from .language import Language
 from .numbers import Numbers
 from .pictures import paragraph
@@ -39,6 +39,7 @@ CHAPTERS = (  # in the order in which each needs the ones before
     Chapter("gate", gate_chapter.gate, ()),
     Chapter("photo", photo_chapter.chapter, ("--image",), on_photo=True),
     Chapter("surroundings", surroundings_chapter.chapter, ("--image",), on_photo=True),
+    Chapter("which", which_chapter.chapter, ("--image",), on_photo=True),
 )
 ENGLISH = Language()
 

@@ -16,7 +16,7 @@ from ..checkpoint import hub
 from ..checks import Float64, Integers
 from ..geometry import CONV0, CONV_SPATIAL, Kernel
 from ..van import VAN
-from . import surroundings
+from . import surroundings, which
 from .numbers import Numbers
 
 Place = tuple[int, int]  # row, column
@@ -53,13 +53,14 @@ def walk(model: VAN, path: str | Path, decode: Callable[[str | Path], Image] = i
     seen = image.view(decode(path), preprocessing)
     x = image.normalise(seen, preprocessing.mean, preprocessing.std)[None]
     first: dict[str, Float64] = {}  # what the first block makes
-    factors: list[npt.NDArray[np.floating]] = []  # what each block's gate multiplies by
+    factors: dict[str, npt.NDArray[np.floating]] = {}  # what each block's gate multiplies by
 
     def keep(name: str, array: npt.NDArray[np.floating]) -> None:
         if paths.lies_under(name, BLOCK):
             first[name] = array[0].astype(np.float64)
-        if paths.is_factor(name):
-            factors.append(array)
+        block = paths.block_of(name)
+        if block is not None and paths.is_factor(name):
+            factors[block] = array
 
     probabilities = reference.softmax(model(x, hook=keep).astype(np.float64))[0]
     u, attention = first[GATED], first[f"{BLOCK}.{paths.FACTOR}"]
@@ -72,8 +73,9 @@ def walk(model: VAN, path: str | Path, decode: Callable[[str | Path], Image] = i
     parameters = paths.branch(model.parameters, UNIT)
     split = surroundings.one(u, parameters, channel, (row, column))
     open_gates = reference.softmax(model(x, hook=hold_gates_open).astype(np.float64))[0]
-    every = np.concatenate([factor.ravel() for factor in factors])
-    last = factors[-1].shape[2:]
+    every = np.concatenate([factor.ravel() for factor in factors.values()])
+    last = [*factors.values()][-1].shape[2:]
+    varied, spreads = which.varied(factors), attention.std(axis=(1, 2))
     return {
         "image": Path(path).name,
         "weights": model.card.name,
@@ -103,6 +105,13 @@ def walk(model: VAN, path: str | Path, decode: Callable[[str | Path], Image] = i
         "answer": best(model, probabilities),
         "answer_with_open_gates": best(model, open_gates),
         "answer_then": float(open_gates[probabilities.argmax()]),
+        "answers_without": {left: best(model, chances) for left, chances in which.without(model, x).items()},
+        "variance": {
+            "blocks": varied,
+            "stages": which.by_stage(varied),
+            "shown_rank": int((spreads > spreads[channel]).sum()) + 1,
+        },
+        "measured": which.measured(model),
         "maps": {"seen": seen, "attention": attention[channel], "u": u[channel], "sources": split["places"]},
     }
 

@@ -14,7 +14,7 @@ from support.page import told
 
 from minivan.cli import main
 from minivan.cli.lka import add_arguments, narrowed
-from minivan.lesson import chapters, photo, surroundings_chapter, texts, wording
+from minivan.lesson import chapters, photo, surroundings_chapter, texts, which_chapter, wording
 from minivan.lesson.language import Language
 from minivan.lesson.numbers import numbers
 from minivan.typesetting import width
@@ -42,8 +42,16 @@ def other_walks():
     w = walked()
     gone, kept = ({"label": label, "probability": 0.25} for label in ("sea slug", w["answer"]["label"]))
     hand = w["by_hand"] | {"near_on_map": 9, "far_on_map": 49}
-    for apart, opened in ((0.0, gone), (3e-15, kept)):
-        yield w | {"furthest_apart": apart, "answer_with_open_gates": opened, "by_hand": hand}
+    names = ("as trained", "which", "where", "fixed levels", "fixed numbers")
+    for apart, opened, rank, right in ((0.0, gone, 1, (9, 8, 5, 7, 6)), (3e-15, kept, 3, (9, 6, 5, 7, 4))):
+        yield w | {
+            "furthest_apart": apart,
+            "answer_with_open_gates": opened,
+            "by_hand": hand,
+            "answers_without": {"which": opened, "where": opened},
+            "variance": w["variance"] | {"shown_rank": rank},
+            "measured": {"images": 11, "right": dict(zip(names, right, strict=True))},
+        }
 
 
 def page(language, kernel, walk):
@@ -71,7 +79,7 @@ def test_each_text_is_there_in_both_languages_with_the_same_values_numbers_and_t
 
 
 def test_no_key_stands_in_two_chapters():
-    modules = (texts.frame, texts.price, texts.kernel, texts.gate, texts.photo, texts.surroundings)
+    modules = (texts.frame, texts.price, texts.kernel, texts.gate, texts.photo, texts.surroundings, texts.which)
     assert sum(len(module.TEXTS) for module in modules) == len(texts.TEXTS)
 
 
@@ -84,6 +92,8 @@ def test_every_text_is_said_somewhere(monkeypatch):
         page(language, kernel, walk)
     for own, around in ((1, 1), (1, -2), (-2, 1)):
         surroundings_chapter.verdict(own, around, language)
+    for stages in ([0.1, 0.9], [0.1, 0.2], [0.8, 0.9]):
+        which_chapter.shares(stages, language)
     for smallest in (1, 1e6, 1e10, 1e13, 1e16):
         wording.narrow_unit(smallest, language)
     assert texts.TEXTS.keys() - said == {"pause", "plotted", "border.some"}

@@ -1,6 +1,6 @@
 """All that the lesson says, by key: each text in every language, side by side. `minivan.lesson.language` fills them in."""
 
-from . import frame, gate, kernel, photo, price, surroundings
+from . import frame, gate, kernel, photo, price, surroundings, which
 
 LANGUAGES = ("en", "zh")  # in the order in which a text's languages stand
 
@@ -11,4 +11,5 @@ TEXTS: dict[str, tuple[str, str]] = {
     **gate.TEXTS,
     **photo.TEXTS,
     **surroundings.TEXTS,
+    **which.TEXTS,
 }

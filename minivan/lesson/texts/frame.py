@@ -85,5 +85,11 @@ TEXTS = {
         "Who decides how much a place matters: the place, or its surroundings?",
         "一个位置有多重要，由谁决定：它自己，还是周围？",
     ),
+    "which.title": ("Where, or which?", "看位置，还是看通道？"),
+    "which.question": (
+        "What does attention say more about: where it is, or which channel it is?",
+        "注意力说得更多的是什么：哪个位置，还是哪个通道？",
+    ),
+    "which.why": ("trained weights have their own K, d and C", "训练好的权重有自己的 K、d 和 C"),
     "surroundings.why": ("trained weights have their own K, d and C", "训练好的权重有自己的 K、d 和 C"),
 }
