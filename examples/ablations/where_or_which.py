@@ -181,13 +181,15 @@ def told(measured: Measured) -> str:
     where, which = top["as trained"] - top["which"], top["as trained"] - top["fixed levels"]
     more, other = ("where", "which channel") if where > which else ("which channel", "where")
     alone = top["which"] - top["fixed numbers"]
-    return f"""What each of the two buys, once the other is there: without *where* the answers lose {where:.1f} points, with the
+    return f"""What each of the two buys, once the other is there: without *where* the answers lose {where:.1f} points; with the
 channels' means fixed, so that a photo cannot choose *which*, they lose {which:.1f}. More is lost with {more} than with {other}.
-Where neither is left, each channel having one number for all photos, {top["fixed numbers"]:.1f} % are right, and letting the photo
-set those numbers gives {alone:.1f} points back. One map for all channels keeps {top["where"]:.1f} %: beside *where*, it has lost that
-channels differ at all, in any photo; one number for the whole block, which has lost everything, keeps {top["one number"]:.1f} %.
+Where neither is left, each channel having one number for all photos, {top["fixed numbers"]:.1f} % are right; letting the
+photo set those numbers gives {alone:.1f} points back. One map for all channels keeps {top["where"]:.1f} %: it has lost not
+only *which* as the photo decides it, but that channels differ at all. One number for the whole block, which has lost
+everything, keeps {top["one number"]:.1f} %.
 
-{ablate.BATCH * 20:,} images place an accuracy within 1.6 points (one standard error at 50 %)."""
+{measured["images"]:,} images place an accuracy within {50 / measured["images"] ** 0.5:.1f} points or so (one standard error at
+50 %)."""
 
 
 def draw(measured: Measured) -> Figure:

@@ -54,6 +54,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--block", metavar="PATH", help="its blocks: block3.2, a stage's (block3) or all (default: each stage's last)")
     add("--size", type=positive, metavar="PIXELS",
         help=f"side of the square the network sees (default: as it was trained, at least {SMALLEST_VIEW})")  # fmt: skip
+    add("--smooth", action="store_true", help="blend the map's squares, which makes up what lies between its places")
     add("--json", action="store_true", help="one JSON object per image and line, with the maps' values")
     add_weights(parser)
     add_activation(parser, "as the weights say")
@@ -76,7 +77,8 @@ def run(args: argparse.Namespace) -> int:
     # What is wrong with a flag is said here, before any image is looked at.
     look, answer = looking(model, args), answering(model, args, len(images))
     places = names(args.output, images, "attention" if args.attention else args.method) if apart else [None] * len(images)
-    shown: list[PhotoMaps | PhotoAttention] = []
+    shown: list[PhotoMaps | PhotoAttention] = []  # in one figure, at the end
+    told: dict[str, None] = {}  # of figures apart, each once
     failed = 0
     for image, place in zip(images, places, strict=True):
         try:
@@ -91,13 +93,14 @@ def run(args: argparse.Namespace) -> int:
             found = answer(seen)
         if place:
             write_apart(found, place, args)
+            told |= dict.fromkeys((found.footnote(), found.sentence()))
         if args.json:
             say_json(found.as_dict() | ({"figure": place} if place else {}), flush=True)
-        if args.output:
-            shown = [found] if place else [*shown, found]
-    if shown and apart and not args.json:
-        say_written(shown[0].footnote())
-    elif shown and not apart:
+        if args.output and not place:
+            shown.append(found)
+    if told and not args.json:
+        say_written("\n".join(told))
+    if shown:
         write(shown, args)
     if others := images.said_of_others():
         complain(others)
@@ -129,13 +132,13 @@ def looking(model: VAN, args: argparse.Namespace) -> Look:
     from .. import explain
 
     with wrong_calls("--size"):
-        side = explain.view_side(model.card.preprocessing, args.size)
+        explain.view_side(model.card.preprocessing, args.size)
 
     def look(image: Found) -> Seen:
         if image.fault:
             raise ValueError(image.fault)
         source = image.source()  # a pipe is read here, where Ctrl-C is heard
-        return in_time(lambda: explain.look(model, source, side, name=image.name, **reading(args)._asdict()))
+        return in_time(lambda: explain.look(model, source, args.size, name=image.name, **reading(args)._asdict()))
 
     return look
 
@@ -157,12 +160,13 @@ def answering(model: VAN, args: argparse.Namespace, images: int) -> Answer:
 
 def write(shown: list[PhotoMaps | PhotoAttention], args: argparse.Namespace) -> None:
     """Write the figure and, where nothing else is printed, say what it shows."""
-    from ..explain import figure
+    from ..explain import figure, photo
 
+    first, *others = photo.told(shown)
     with wrong_calls(args.output):
-        figure.save(figure.draw(shown), args.output)
+        figure.save(figure.draw(shown, args.smooth), args.output)
     if not args.json:
-        say_written(f"{args.output}: {shown[0].footnote()}")
+        say_written("\n".join([f"{args.output}: {first}", *others]))
 
 
 def write_apart(found: PhotoMaps | PhotoAttention, place: str, args: argparse.Namespace) -> None:
@@ -171,8 +175,10 @@ def write_apart(found: PhotoMaps | PhotoAttention, place: str, args: argparse.Na
 
     with wrong_calls(place):
         os.makedirs(args.output, exist_ok=True)
-        figure.save(figure.draw([found]), place)
+        figure.save(figure.draw([found], args.smooth), place)
     if not args.json:
         classes = found.classes if isinstance(found, PhotoMaps) else []
         said = [f"{each.label.short} {figure.chance(each, found.model.config.classes)}" for each in classes]
         say_written(f"{place}: {', '.join([found.seen.name, *said])}", flush=True)
+        if found.caution():
+            say_written(f"  {found.caution()}", flush=True)

@@ -35,7 +35,8 @@ if TYPE_CHECKING:
 __all__ = [
     "LARGEST_VIEW", "METHODS", "SIGNED", "SMALLEST_VIEW", "Maps", "PhotoAttention", "PhotoMaps", "Seen", "Variance",
     "area_ratio", "attention", "attention_maps", "attention_variance", "averaged", "batch", "cam", "choices", "choose",
-    "choose_blocks", "choose_classes", "choose_layers", "classes", "draw", "effective", "faithfulness", "fields", "figure", "impulse_response", "look", "maps",
+    "choose_blocks", "choose_classes", "choose_layers", "classes", "draw", "effective", "faithfulness", "fields", "figure",
+    "impulse_response", "look", "maps",
     "maps_of_classes", "methods", "most_selective", "on_one_engine", "perturb", "photo", "photo_attention", "photo_maps",
     "probabilities", "probability", "rank", "receptive", "scaled", "stages", "theoretical", "view", "view_side",
 ]  # fmt: skip

@@ -58,7 +58,7 @@ class Variance(NamedTuple):
 
     @property
     def between_channels(self) -> float:
-        """The share of the variance that is between the maps of an image, not within them: 0 to 1, and 0 where there is none."""
+        """The share of the variance that lies between the maps of an image, not within them; 0 where there is none."""
         return (self.channels + self.images) / self.total if self.total else 0.0
 
 

@@ -13,20 +13,26 @@ class Method(NamedTuple):
 
     name: str
     place: str  # whose map it makes
+    shows: str  # one sentence: how a figure of it is read
     derives: bool = True  # whether it needs an engine with derivatives
     passes: int = 1  # about how many times an image goes through the network
     signed: bool = False  # whether its values fall below zero, where a place speaks against the class
 
 
 TABLE = (
-    Method("gradcam", ANY_LAYER),
-    Method("cam", LAST_LAYER, derives=False, signed=True),
-    Method("hirescam", ANY_LAYER, signed=True),
-    Method("layercam", ANY_LAYER),
-    Method("gradcam++", ANY_LAYER),
-    Method("smoothgrad", PIXELS),
-    Method("occlusion", PIXELS, derives=False, passes=100, signed=True),
-)
+    Method("gradcam", ANY_LAYER, "Bright: what the network finds there raises the class's score; dark: it does not, or lowers "
+        "it."),
+    Method("cam", LAST_LAYER, "Orange: the place raises the class's score; purple: it lowers it; their mean and the bias are "
+        "the score.", derives=False, signed=True),
+    Method("hirescam", ANY_LAYER, "Orange: what the network finds there raises the class's score; purple: it lowers it.",
+        signed=True),
+    Method("layercam", ANY_LAYER, "Bright: more of what the network finds right there would raise the class's score."),
+    Method("gradcam++", ANY_LAYER, "Bright: what the network finds there raises the class's score, and what few places have "
+        "counts more."),
+    Method("smoothgrad", PIXELS, "Bright: a change of that pixel, lighter or darker, would change the class's score most."),
+    Method("occlusion", PIXELS, "Orange: with a grey square there the class gets less probable; purple: more probable.",
+        derives=False, passes=100, signed=True),
+)  # fmt: skip
 METHODS = tuple(method.name for method in TABLE)
 SIGNED = tuple(method.name for method in TABLE if method.signed)
 DEFAULT = "gradcam"

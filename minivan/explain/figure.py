@@ -11,9 +11,9 @@ import os
 import sys
 import tempfile
 import textwrap
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
@@ -24,7 +24,7 @@ from ..errors import printable, reason
 from ..output import place, replacing
 from .attention import SELECTIVE, most_selective
 from .choices import SIGNED
-from .photo import ClassMaps, PhotoAttention, PhotoMaps
+from .photo import ClassMaps, PhotoAttention, PhotoMaps, told
 from .receptive import SHARES, Fields, impulse_response, square
 
 if TYPE_CHECKING:
@@ -38,6 +38,9 @@ TITLE = 36  # characters of a title's line, on a panel of that width
 DECADES = 4  # of the effective field, which falls off like a bell curve
 SHARE_NAMES = ", ".join(f"{100 * share:.0f}" for share in SHARES) + " %"
 ENDINGS = (".png", ".pdf", ".svg")
+
+
+Spread: TypeAlias = Callable[[Floating, float, int, int], npt.NDArray[np.float64]]  # a map at every pixel of a picture
 
 
 class MissingPlots(ValueError):
@@ -131,18 +134,34 @@ def spread(values: Floating, stride: float, height: int, width: int) -> npt.NDAr
     return between
 
 
-def draw(found: Sequence[PhotoMaps | PhotoAttention]) -> Figure:
+def squares(values: Floating, stride: float, height: int, width: int) -> npt.NDArray[np.float64]:
+    """Return a map (h, w) at every pixel of a picture (height, width), each having the value of the nearest position, float64.
+
+    Positions are centred as for `spread`: the first ones' squares are cut in half by the picture's edge.
+    """
+    rows, columns = (
+        np.minimum(np.floor(np.arange(n) / stride + 0.5).astype(int), m - 1)
+        for n, m in zip((height, width), values.shape, strict=True)
+    )
+    return np.asarray(values, np.float64)[np.ix_(rows, columns)]
+
+
+def draw(found: Sequence[PhotoMaps | PhotoAttention], smooth: bool = False) -> Figure:
     """Draw what was found in photos, one or several, in a figure: maps, or attention.
 
+    Each position is drawn as the square around it, or `smooth`, with what lies between the positions made up bilinearly.
     Raises ValueError where there is nothing to draw, or both kinds, and MissingPlots without Matplotlib.
     """
     maps = [each for each in found if isinstance(each, PhotoMaps)]
     attention = [each for each in found if isinstance(each, PhotoAttention)]
     if bool(maps) == bool(attention):
         raise ValueError("a figure shows photos with their maps or with their attention: one at least, all of one kind")
+    first, *others = told(found)
+    squared = "Between the places of the map colours are made up." if smooth else "A square is one place of the map."
+    note, at = "\n".join((f"{first} {squared}", *others)), spread if smooth else squares
     if maps:
-        return maps_figure([row for each in maps for row in maps_rows(each)], maps[0].footnote())
-    return attention_figure([attention_row(each) for each in attention], attention[0].footnote())
+        return maps_figure([row for each in maps for row in maps_rows(each)], note, at)
+    return attention_figure([attention_row(each) for each in attention], note, at)
 
 
 class Panel(NamedTuple):
@@ -161,6 +180,7 @@ class Row(NamedTuple):
     photo: npt.NDArray[np.uint8]  # (H, W, 3), in any resolution
     zoom: float  # its pixels over those that the network saw
     panels: list[Panel]
+    seen: str = ""  # at which size the network saw it
 
 
 def maps_rows(found: PhotoMaps) -> list[Row]:
@@ -168,36 +188,40 @@ def maps_rows(found: PhotoMaps) -> list[Row]:
     signed, usual = found.method in SIGNED, (paths.INPUT, paths.norm(found.model.config.stages))
     panels = []
     for each in found.classes:
-        lines, several = (each.label.short, chance(each, found.model.config.classes)), len(each.maps) > 1
+        classes, several = found.model.config.classes, len(each.maps) > 1
+        here = "" if found.seen.as_trained is found.seen.x else f"at this size {chance(each, classes, as_seen=True)}"
+        lines = (each.label.short, chance(each, classes), here)
         where = {path: (path,) if several or path not in usual else () for path in each.maps}
         panels.append([Panel((*lines, *where[path]), values, path, signed) for path, values in each.maps.items()])
     if all(len(row) == 1 for row in panels):
         panels = [[panel for row in panels for panel in row]]
-    return [Row(found.seen.name, found.seen.photo, found.seen.zoom, row) for row in panels]
+    seen = "seen at {} x {} pixels".format(*found.seen.x.shape[2:])
+    return [Row(found.seen.name, found.seen.photo, found.seen.zoom, row, seen) for row in panels]
 
 
-def chance(found: ClassMaps, classes: int) -> str:
-    """Say how probable a class is and, where it is not the likeliest, its rank."""
-    rank = f", rank {found.rank} of {classes}" if found.rank > 1 else ""
-    return (f"{found.probability:.1%}" if found.probability >= 0.001 else "under 0.1%") + rank
+def chance(found: ClassMaps, classes: int, as_seen: bool = False) -> str:
+    """Say how probable a class is and, where it is not the likeliest, its rank: as trained, or at the size of its maps."""
+    probability, place = (found.seen_probability, found.seen_rank) if as_seen else (found.probability, found.rank)
+    rank = f", rank {place} of {classes}" if place > 1 else ""
+    return (f"{probability:.1%}" if probability >= 0.001 else "under 0.1%") + rank
 
 
-def maps_figure(rows: list[Row], note: str) -> Figure:
+def maps_figure(rows: list[Row], note: str, at: Spread = squares) -> Figure:
     """Draw each photo and, beside it, its maps over it in colour, each with its scale."""
     figure, axes = grid(len(rows), 1 + max(len(row.panels) for row in rows), rows[0].photo.shape, note)
     for row, (first, *others) in zip(rows, axes, strict=True):
         first.imshow(row.photo)
-        title(first, row.name)
+        title(first, row.name, row.seen)
         for axis, panel in zip(others, row.panels, strict=False):
-            overlay(figure, axis, row, panel)
+            overlay(figure, axis, row, panel, at)
             title(axis, *panel.lines)
     return figure
 
 
-def overlay(figure: Figure, axis: Axes, row: Row, panel: Panel) -> None:
+def overlay(figure: Figure, axis: Axes, row: Row, panel: Panel, at: Spread) -> None:
     """Draw a map over the photo in grey, the stronger the more it covers; where it is zero everywhere, say so."""
     axis.imshow(row.photo.mean(axis=2), cmap="gray", vmin=0, vmax=255)
-    values = spread(panel.values, paths.stride_of(panel.path) * row.zoom, *row.photo.shape[:2])
+    values = at(panel.values, paths.stride_of(panel.path) * row.zoom, *row.photo.shape[:2])
     # Single pixels stick out of a map of pixels; Smilkov et al. 2017 cap them too.
     high = np.percentile(values, 99.5) if panel.path == paths.INPUT and not panel.signed else np.abs(values).max()
     coloured(figure, axis, values, panel.signed, high, alpha=0.4 + 0.35 * np.minimum(np.abs(values) / (high or 1.0), 1))
@@ -220,7 +244,7 @@ def attention_row(found: PhotoAttention) -> Factors:
     return Factors(found.seen.name, found.seen.photo, found.seen.zoom, found.factors)
 
 
-def attention_figure(rows: list[Factors], note: str) -> Figure:
+def attention_figure(rows: list[Factors], note: str, at: Spread = squares) -> Figure:
     """Draw a row a block: the mean over channels, then the most selective channels."""
     figure, axes = grid(sum(len(row.blocks) for row in rows), 2 + SELECTIVE, rows[0].photo.shape, note)
     lines = iter(axes)
@@ -234,7 +258,7 @@ def attention_figure(rows: list[Factors], note: str) -> Figure:
             panels = [(mean, factors.mean(axis=0), f"{block}: mean of {len(factors)} channels")]
             panels += [(axis, factors[c], f"channel {c}") for axis, c in zip(others, channels, strict=False)]
             for axis, factor, said in panels:
-                values = spread(factor, paths.stride_of(block) * row.zoom, *row.photo.shape[:2])
+                values = at(factor, paths.stride_of(block) * row.zoom, *row.photo.shape[:2])
                 coloured(figure, axis, values, True, np.abs(values).max())
                 title(axis, said, f"{number(values.min())} to {number(values.max())}")
     return figure
@@ -276,12 +300,14 @@ def outline(axis: Axes, side: int, shape: Sequence[int], share: float) -> None:
 def grid(rows: int, columns: int, shape: Sequence[int], note: str) -> tuple[Figure, npt.NDArray[Any]]:
     """Return a figure and its axes, rows x columns, for pictures of this (height, width), with a line of text at its foot."""
     height = PANEL * min(max(shape[0] / shape[1], 0.4), 2.0)
-    size = columns * (PANEL + 0.6), rows * (height + 0.6) + 0.4
+    width = columns * (PANEL + 0.6)
+    foot = [part for line in note.split("\n") for part in textwrap.wrap(printable(line), int(width * 15))]
+    size = width, rows * (height + 0.75) + 0.2 + 0.15 * len(foot)
     figure = matplotlib_figure()(figsize=size, dpi=DOTS, layout="constrained")
     axes = figure.subplots(rows, columns, squeeze=False)
     for axis in axes.flat:
         axis.set_axis_off()
-    figure.supxlabel("\n".join(textwrap.wrap(printable(note), int(size[0] * 15))), fontsize=8, color="0.35", parse_math=False)
+    figure.supxlabel("\n".join(foot), fontsize=8, color="0.35", parse_math=False)
     return figure, axes
 
 

@@ -14,6 +14,7 @@ import numpy as np
 import numpy.typing as npt
 from PIL.Image import Image
 
+from .. import paths
 from ..card import Preprocessing
 from ..checks import Float32
 from ..geometry import SMALLEST_SIDE
@@ -32,6 +33,7 @@ class Seen(NamedTuple):
     as_trained: Float32  # (1, C, crop, crop): what its class is told from; x itself where the sides are the same
     photo: npt.NDArray[np.uint8]  # (H, W, 3): the same square with at least DISPLAY pixels a side; of bands the first three
     notes: tuple[str, ...] = ()  # what a person should know of how the photo was read
+    smaller: tuple[Float32, ...] = ()  # in the place of x where its class is not recognised so large: as_trained is the last
 
     @property
     def zoom(self) -> float:
@@ -50,6 +52,8 @@ def look(
 ) -> Seen:
     """Decode a photo and prepare it as the model's weights want it, at `view_side(preprocessing, size)` pixels a side.
 
+    Where no size is given and this is larger than the training's, smaller ones go with it, each one position of the last stage
+    less a side: `photo_maps` takes the largest at which the network's answer is still that of the size it was trained at.
     `source`, `exif`, `icc` and `truncated` are as for minivan.image.decode, which raises ImageError for what is no image and
     OSError for what cannot be opened; ValueError for a side out of range. `name` is what figures call the photo, by default
     its path.
@@ -62,8 +66,11 @@ def look(
     as_trained = x if side == trained.crop else _square(picture, trained, trained.crop)
     large = view(picture, scaled(trained, max(side, DISPLAY)))
     photo = np.asarray(large.shown() if isinstance(large, Bands) else large)
+    stride = paths.stride_of(paths.norm(model.config.stages))
+    sides = range(side - stride, trained.crop, -stride) if size is None and side > trained.crop else ()
+    smaller = (*(_square(picture, trained, each) for each in sides), as_trained) if size is None and x is not as_trained else ()
     named = name or (os.fspath(source) if isinstance(source, (str, os.PathLike)) else "photo")
-    return Seen(named, x, as_trained, photo, tuple(examined.notes))
+    return Seen(named, x, as_trained, photo, tuple(examined.notes), smaller)
 
 
 def _square(picture: Image | Bands, trained: Preprocessing, side: int) -> Float32:

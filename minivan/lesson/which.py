@@ -33,9 +33,8 @@ def by_stage(blocks: list[Numbers]) -> list[float]:
     """Return each stage's share between channels, of the variance of all its blocks together."""
     sums: dict[str, npt.NDArray[np.float64]] = {}
     for each in blocks:
-        stage = each["block"].partition(".")[0]
-        between = each["between_channels"] * each["total"]
-        sums[stage] = sums.get(stage, np.zeros(2)) + [between, each["total"]]
+        stage, total = each["block"].partition(".")[0], each["total"]
+        sums[stage] = sums.get(stage, np.zeros(2)) + np.array([each["between_channels"] * total, total])
     return [float(between / total) if total else 0.0 for between, total in sums.values()]
 
 

@@ -59,8 +59,9 @@ def shares(stages: list[float], say: Language) -> str:
 
 def chosen(w: Numbers, say: Language) -> str:
     """Say how far the channel that an earlier chapter shows is from being typical."""
-    rank, C = w["variance"]["shown_rank"], w["channels"]
-    return say("which.chosen_first", C=C) if rank == 1 else say("which.chosen", C=C, fewer=C - rank, rest=C - 1)
+    more = w["variance"]["shown_rank"] - 1
+    others = say("which.others_vary", count=more) if more else say("which.no_other")
+    return say("which.chosen", C=w["channels"], others=others)
 
 
 def kept(answer: Numbers, then: Numbers, say: Language) -> str:
@@ -78,6 +79,8 @@ def bought(measured: Numbers, say: Language) -> str:
     keys = {"as trained": "trained", "which": "which", "where": "where"}
     keys |= {"fixed levels": "fixed_levels", "fixed numbers": "fixed_numbers"}
     right = {key: f"{top[name]:.1f}" for name, key in keys.items()}
-    points = {"more": f"{max(where, which):.1f}", "less": f"{min(where, which):.1f}"}
-    owed = say("which.owe_which" if which > where else "which.owe_where", **points)
+    names = [say("which.say_which"), say("which.say_where")]
+    more, less = names if which > where else reversed(names)
+    points = {"more_points": f"{max(where, which):.1f}", "less_points": f"{min(where, which):.1f}"}
+    owed = say("which.owed", more=more, less=less, **points)
     return joined([say("which.measured", images=measured["images"], **right), owed])

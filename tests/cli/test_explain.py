@@ -37,8 +37,8 @@ def test_a_figure_for_the_top_class(tmp_path, capsys):
     assert main(["explain", COFFEE, "-o", str(out)]) == 0
     said = capsys.readouterr().out
     seen = "seen at 192 x 192 pixels, class and probability at 96 x 96 as trained"
-    assert said.startswith(f"{out}: gradcam at norm4 · {seen} · ")
-    assert said.count("\n") == 1
+    assert said.startswith(f"{out}: Bright: ") and f"\ngradcam at norm4 · {seen} · " in said
+    assert said.count("\n") == 2
     with Image.open(out) as picture:
         assert picture.width > 500 and picture.height > 300
         assert len(np.unique(np.asarray(picture.convert("RGB")).reshape(-1, 3), axis=0)) > 1000  # not a blank page
@@ -242,9 +242,12 @@ def test_a_figure_for_each_image_in_a_folder(tmp_path, run, monkeypatch):
     status, out, err = run("explain", "in", "none.jpg", "-o", "made/out/", *flags)
     made, photos = ["cat_cam.png", "CAT-2_cam.png"], ["in/cat.jpg", "in/sub/CAT.jpg"]
     assert status == 1 and [line.split(":")[1] for line in err.splitlines()] == [" in/bad.png", " none.jpg"]
-    *lines, last = out.splitlines()
+    *lines, how, sentence = out.splitlines()
+    cautions, lines = lines[1::2], lines[::2]
+    assert set(cautions) == {"  Few places, 2 x 2: weights trained on larger photos have more (python -m minivan fetch b0)."}
     assert [line.split(", ")[0] for line in lines] == [f"made/out/{m}: {p}" for m, p in zip(made, photos, strict=True)]
-    assert all(re.search(r", Egyptian cat \d\d\.\d%$", line) for line in lines) and last.startswith("cam at norm4 · seen at 64")
+    assert all(re.search(r", Egyptian cat \d\d\.\d%$", line) for line in lines)
+    assert how.startswith("cam at norm4 · seen at 64") and sentence.startswith("Orange: ")
     assert sorted(os.listdir("made/out")) == sorted(made)
     status, out, err = run("explain", "none.jpg", "-o", "nothing/", *flags)
     assert (status, out) == (2, "") and not os.path.exists("nothing")

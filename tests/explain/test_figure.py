@@ -28,6 +28,14 @@ def test_a_map_is_spread_from_where_its_positions_are_centred():
     assert spread[7, 8] == 5  # beyond the last position
 
 
+def test_a_square_is_a_position():
+    values = np.array([[1.0, 2.0], [3.0, 5.0]])
+    drawn = figure.squares(values, 4, 8, 9)
+    expected = np.repeat(np.repeat(values, [2, 6], axis=0), [2, 7], axis=1)  # centred on pixels 0 and 4: parted at pixel 2
+    np.testing.assert_array_equal(drawn, expected)
+    assert (figure.spread(values, 4, 8, 9) != drawn).any()
+
+
 def test_positions_are_centred_on_multiples_of_the_stride():
     """A symmetric network answers to a mirrored image with the mirrored map, if positions lie where `spread` puts them."""
     tensors = random_tensors(SMALL, seed=1)

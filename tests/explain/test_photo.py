@@ -12,6 +12,7 @@ from tolerances import JSON_DIGITS
 
 from minivan import explain
 from minivan.card import Card, Label, Preprocessing
+from minivan.explain import photo
 from minivan.van import VAN
 from minivan.variants import Config
 
@@ -31,7 +32,7 @@ def small():
 
 @pytest.fixture(scope="module")
 def seen(small):
-    return explain.look(small, EXAMPLES / "cat.jpg", name="cat")
+    return explain.look(small, EXAMPLES / "cat.jpg", explain.SMALLEST_VIEW, name="cat")
 
 
 def test_probabilities_are_the_exact_softmax_and_ranks_count_the_likelier(small):
@@ -52,7 +53,7 @@ def test_three_lines_of_python_do_what_the_command_does(small, tmp_path):
     assert [each.label.short for each in found.classes] == ["ibis", "cat"]
 
 
-@pytest.mark.parametrize("size", [None, 64])
+@pytest.mark.parametrize("size", [192, 64])
 def test_each_class_has_its_maps_probability_and_rank(small, size):
     seen = explain.look(small, EXAMPLES / "cat.jpg", size)
     chances = explain.probabilities(small(seen.as_trained))[0]
@@ -64,15 +65,48 @@ def test_each_class_has_its_maps_probability_and_rank(small, size):
         for path, values in alone.items():
             assert_bit_equal(path, each.maps[path], values[0])
         assert each.probability == chances[each.index] and each.rank == explain.rank(chances, each.index)
+        here = explain.probabilities(small(seen.x))[0]
+        assert each.seen_probability == here[each.index] and each.seen_rank == explain.rank(here, each.index)
         assert each.label == CARD.labels[each.index]
     (top,) = explain.photo_maps(small, seen).classes
     assert top.index == chances.argmax() and top.rank == 1 and list(top.maps) == ["norm4"]
 
 
+def test_a_photo_is_shown_as_large_as_its_class_is_recognised():
+    """From 192 pixels down by 32 to the 64 of the training: the first size at which the answer is that of the training."""
+    shrunk = set()
+    for seed in range(6):
+        engine, passes = counting()
+        model = VAN(SMALL, random_tensors(SMALL, seed=seed), engine, CARD)
+        seen = explain.look(model, EXAMPLES / "cat.jpg")
+        assert [x.shape[2] for x in (seen.x, *seen.smaller)] == [192, 160, 128, 96, 64] and seen.smaller[-1] is seen.as_trained
+        answers = [int(model(x)[0].argmax()) for x in (seen.x, *seen.smaller)]
+        tries = answers.index(answers[-1])
+        passes.clear()
+        found = explain.photo_maps(model, seen, [3])
+        assert found.seen.x is (seen.x, *seen.smaller)[tries] and found.shrunk == (tries > 0) and passes == [1] * (2 + tries)
+        assert found.classes[0].maps["norm4"].shape == ((192 - 32 * tries) // 32,) * 2
+        fixed = explain.photo_maps(model, explain.look(model, EXAMPLES / "cat.jpg", 192))
+        assert fixed.seen.x.shape[2] == 192 and not fixed.shrunk
+        assert ("take the map with care" in fixed.caution()) == (tries > 0)
+        assert found.caution().startswith("Few places") == (tries > 0) == ("shown larger" in found.caution())
+        shrunk.add(tries)
+    assert len(shrunk) > 1 and 0 in shrunk, "both kinds of networks have been seen"
+
+
+def test_what_is_said_of_several_photos_names_those_to_beware_of(small):
+    seen = [explain.look(small, EXAMPLES / "cat.jpg", side, name=f"{side}.jpg") for side in (64, 192)]
+    found = [explain.photo_maps(small, each, [1], "cam") for each in seen]
+    how, few, *made = photo.told(found)
+    assert how == found[0].sentence() and few == f"64.jpg: {found[0].caution()}"
+    assert made[-2:] == [each.footnote() for each in found]
+    assert photo.told(found[:1])[1] == found[0].caution()
+
+
 def test_one_forward_pass_serves_all_classes():
     engine, passes = counting()
     model = model_of(engine)
-    as_trained, larger = (explain.look(model, EXAMPLES / "cat.jpg", size) for size in (64, None))
+    as_trained, larger = (explain.look(model, EXAMPLES / "cat.jpg", size) for size in (64, 192))
     assert passes == []
     for classes in ([], [3], ["cat", "dog", 7]):
         explain.photo_maps(model, as_trained, classes, layers="all")
@@ -133,7 +167,7 @@ def test_json_of_attention(small, seen):
 @pytest.mark.parametrize(
     "method, layers, size, said",
     [
-        ("gradcam", None, None, "gradcam at norm4 · seen at 192 x 192 pixels, class and probability at 64 x 64 as trained"),
+        ("gradcam", None, 192, "gradcam at norm4 · seen at 192 x 192 pixels, class and probability at 64 x 64 as trained"),
         ("hirescam", "all", 64, "hirescam at each stage's output · seen at 64 x 64 pixels"),
         ("layercam", ["norm1", "block2.0"], 64, "layercam at norm1, block2.0 · seen at 64 x 64 pixels"),
         ("smoothgrad", None, 64, "smoothgrad at the input · seen at 64 x 64 pixels"),

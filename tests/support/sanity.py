@@ -30,9 +30,8 @@ class Boxed(NamedTuple):
 
 def share_in_box(model, photo, name, box):
     """Look for a class in a square photo; `box` is in its pixels: top, left, bottom, right."""
-    seen = explain.look(model, photo)
-    side = seen.x.shape[2]
-    (found,) = explain.photo_maps(model, seen, [name]).classes
+    looked = explain.photo_maps(model, explain.look(model, photo), [name])
+    side, (found,) = looked.seen.x.shape[2], looked.classes
     spread = figure.spread(found.maps[LAST], stride_of(LAST), side, side)
     top, left, bottom, right = (round(edge * side / Image.open(photo).width) for edge in box)
     row, column = np.unravel_index(spread.argmax(), spread.shape)

@@ -39,17 +39,15 @@ TEXTS = {
     ),
     "which.stage": ("stage {stages}", "阶段 {stages} "),
     "which.many_stages": ("stages {stages}", "阶段 {stages} "),
-    "which.chosen_first": (
-        """The map of chapter 10 is one channel of {C}, chosen for lifting much and turning much over: it varies from position
-        to position most of all. Do not take it for all.""",
-        """第 10 章的图只是 {C} 个通道中的一个，因为它既大幅放大、又大幅反号而被选中：它在各位置之间的变化是所有通道中最大的。
-        不要以偏概全。""",
-    ),
     "which.chosen": (
-        """The map of chapter 10 is one channel of {C}, chosen for lifting much and turning much over: it varies from position
-        to position more than {fewer} of the other {rest} do. Do not take it for all.""",
-        """第 10 章的图只是 {C} 个通道中的一个，因为它既大幅放大、又大幅反号而被选中：它在各位置之间的变化，
-        比其余 {rest} 个通道中的 {fewer} 个都大。不要以偏概全。""",
+        """The map of chapter 10 is one channel of {C}, chosen for lifting much and turning much over; {others}
+        more from position to position. Do not take it for all.""",
+        """第 10 章的图只是 {C} 个通道中的一个，因为它既大幅放大、又大幅反号而被选中；{others}。不要以偏概全。""",
+    ),
+    "which.no_other": ("no other varies", "没有哪个通道在各位置之间的变化比它更大"),
+    "which.others_vary": (
+        "{count} {count:other varies|others vary}",
+        "还有 {count} 个通道在各位置之间的变化比它更大",
     ),
     "which.without": (
         """What varies little may still decide. So leave one of the two out, in every block: in the place of each map its mean,
@@ -62,23 +60,21 @@ TEXTS = {
     "which.stays": ("stays, at {probability},", "不变，概率为 {probability}"),
     "which.becomes": ("becomes {label} at {probability}", "变成 {label}，概率为 {probability}"),
     "which.measured": (
-        """Over many photos: of {images} labelled ones these weights get {trained} % right, without
-        where, each map its mean, {which} %. One map for all channels leaves {where} %: it loses, too, that
-        channels differ in any photo. To take away only that a photo chooses which, each map keeps its shape and gets the mean
-        that it has on other photos: {fixed_levels} %. One fixed number for each channel, in all photos alike:
-        {fixed_numbers} %.""",
+        """Over many photos: of {images} labelled ones these weights get {trained} % right;
+        without where, each map its mean, {which} %. One map for all channels leaves {where} %: it has
+        lost, too, that channels differ in any photo. To take from a photo no more than its say in which channels, each map
+        keeps its shape and gets the mean that it has in other photos: {fixed_levels} %. With one number for each
+        channel, the same in all photos, it is {fixed_numbers} %.""",
         """再看许多照片：在 {images} 张带标签的照片上，这套权重的正确率是 {trained}%；去掉位置之分，即每张图取其均值，
-        是 {which}%。所有通道共用一张图，只剩 {where}%：这样连通道之间本来的不同也一并失去了。
-        若只想去掉由照片来选通道这一点，就让每张图保持形状，而把均值换成它在其他照片上的均值：{fixed_levels}%。
-        每个通道用一个固定的数，所有照片都一样：{fixed_numbers}%。""",
+        是 {which}%。所有通道共用一张图，只剩 {where}%：这样连通道之间本来的不同也一并失去了。若只想去掉由照片来选通道这一点，
+        就让每张图保持形状，而把均值换成它在其他照片上的均值：{fixed_levels}%。每个通道用一个数，所有照片都一样，
+        则是 {fixed_numbers}%。""",
     ),
-    "which.owe_which": (
-        """So these answers owe more to the photo's say in which channels than its say in where: {more} points against
-        {less}.""",
-        """可见，这些回答更多地得益于由照片来选通道，而不是选位置：{more} 个百分点对 {less} 个。""",
+    "which.owed": (
+        """So these answers owe more to a photo's say in {more}, worth {more_points} points, than to its say in {less}, worth
+        {less_points}.""",
+        "可见，这些回答更多地得益于由照片来选{more}，值 {more_points} 个百分点，而不是由它来选{less}，值 {less_points} 个。",
     ),
-    "which.owe_where": (
-        "So these answers owe more to where than the photo's say in which: {more} points against {less}.",
-        "可见，这些回答更多地得益于位置之分，而不是由照片来选通道：{more} 个百分点对 {less} 个。",
-    ),
+    "which.say_which": ("which channels", "通道"),
+    "which.say_where": ("where", "位置"),
 }
