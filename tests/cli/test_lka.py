@@ -37,8 +37,8 @@ def test_a_chapter_alone(capsys):
     lines = told("--chapter", "7")
     assert lines[0] == "7. How far it really sees" and "23 x 23" in words("\n".join(lines))
     assert [line for line in lines if line.startswith(("6. ", "8. "))] == []
-    assert main(["lka", "--chapter", "12"]) == 2
-    assert capsys.readouterr().err == "minivan: the lesson has 11 chapters; got --chapter 12\n"
+    assert main(["lka", "--chapter", "13"]) == 2
+    assert capsys.readouterr().err == "minivan: the lesson has 12 chapters; got --chapter 13\n"
 
 
 def test_a_terminal_pauses_after_each_question_and_a_pipe_does_not(terminal, capsys):
