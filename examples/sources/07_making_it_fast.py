@@ -4,10 +4,19 @@
 # After these ten minutes you will be able to
 #
 # - say why the same multiply-adds can take a second or a millisecond;
-# - measure a kernel in GFLOP/s, and know what a good number is;
+# - measure a kernel in GFLOP/s, and say how far it is from the most that the machine can do;
 # - name the three ideas behind minivan's `fast` engine.
 #
 # Cells that measure time print other numbers on every machine and in every run; the ratios tell the story.
+#
+# ## Predict, then run
+#
+# Three nested loops multiply two matrices, and a compiler makes machine code of them. Now the two inner loops are swapped:
+# the same multiplications, the same additions, in another order. How many times as fast is it? Write your guess into the next
+# cell; a later cell sets it beside what is measured on your machine.
+
+# %%
+prediction = None  # times as fast
 
 # %%
 import os
@@ -22,7 +31,9 @@ import numpy as np
 
 import minivan
 from minivan import lka, summary
+from minivan.fast.peak import ours
 from minivan.geometry import CONV_SPATIAL
+from minivan.lesson import check, compare
 
 plt.style.use("minivan.mplstyle")
 numba.set_num_threads(1)  # one core everywhere: what counts here is how well it is used
@@ -87,6 +98,7 @@ rungs = {
 }
 for name, spent in rungs.items():
     print(f"{name:24s} {1000 * spent:10.2f} ms {2e-9 * multiply_adds / spent:9.3f} GFLOP/s")
+compare(prediction, rungs["the same, compiled"] / rungs["inner loops swapped"], "times as fast, the loops swapped")
 
 fig, ax = plt.subplots(figsize=(8, 2.4))
 ax.barh(range(len(rungs)), [2e-9 * multiply_adds / spent for spent in rungs.values()], color="#0072B2")
@@ -185,6 +197,36 @@ print(f"fast against exact: largest difference {abs(fast - truth).max() / abs(tr
 print("same answer:", fast.argmax() == truth.argmax())
 
 # %% [markdown]
+# ## How far from the top?
+#
+# A number in GFLOP/s says little by itself: how many could there be? minivan measures that, too: `minivan.fast.peak.ours` runs
+# the engine's own matrix product on matrices that fit into the cache, so that nothing but multiplying is left to do. A
+# network made of nothing but such products would reach that **peak** and no more. How much of it each of our forms reaches is
+# its distance to the top.
+
+# %% timing
+peak = ours(1)
+print(f"peak of one core, measured: {peak:.0f} GFLOP/s")
+reached = {name: 2e-9 * multiply_adds / spent for name, spent in rungs.items()}
+reached |= {f"the network, {engine}": 2e-9 * total / spent for engine, spent in times.items()}
+for name, gflops in reached.items():
+    print(f"{name:24s} {gflops:9.3f} GFLOP/s = {100 * gflops / peak:8.3f} % of the peak")
+
+fig, ax = plt.subplots(figsize=(8, 3))
+colours = ["#0072B2"] * len(rungs) + ["#D55E00"] * len(times)
+ax.barh(range(len(reached)), reached.values(), color=colours)
+ax.axvline(peak, color="black", linestyle=":")
+ax.text(peak, -0.8, "peak", ha="center")
+ax.set_yticks(range(len(reached)), reached)
+ax.invert_yaxis()
+ax.set(xscale="log", xlim=(1e-3, 1e3), xlabel="GFLOP/s on one core, logarithmic; blue: one layer, orange: the network")
+plt.show()
+
+# %% [markdown]
+# The network stays below the peak: not all of it is matrix products. A tenth of B0's multiply-adds are depthwise (lesson 2),
+# which do little with each number that they fetch, and GELU and the norms take time without counting here at all. The Python
+# loops at the other end leave the processor idle but for about one part in ten thousand.
+#
 # All of it is Python, compiled by Numba. `exact` is slower on purpose: it keeps one written order of every sum and
 # double precision, so that its bits are the same everywhere. `python -m minivan bench` measures your machine;
 # `benchmarks/` compares with PyTorch, ONNX Runtime and OpenVINO.
@@ -193,9 +235,6 @@ print("same answer:", fast.argmax() == truth.argmax())
 #
 # Put your answer in the place of `None` and run the cell: it says whether the answer is right, and hints at what is wrong.
 # Nothing is lost by guessing wrong. The key, with the way to each answer, is `answers/lesson_07.py`; minivan's tests check it.
-
-# %%
-from minivan.lesson import check
 
 # %% [markdown]
 # **Exercise 7.1** How many of the 49 weights of LKA's dilated kernel meet a 2 x 2 map, on average?
