@@ -20,7 +20,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 
 import minivan
-from minivan import image, lka, reference
+from minivan import explain, image, lka, reference
 from minivan.geometry import CONV0, CONV_SPATIAL, LARGE_KERNEL
 from minivan.lesson import check, compare
 
@@ -59,8 +59,8 @@ plt.show()
 #
 # ## Where does it look?
 #
-# The attention of one channel of the first block, at each position. Red multiplies by a positive number, blue by a
-# negative one.
+# The attention of one channel of the first block, at each position: of all its channels the one that lifts much and turns
+# much over. Red multiplies by a positive number, blue by a negative one.
 
 # %%
 first = attention["block1.0.attn"]
@@ -80,6 +80,24 @@ for ax in axes:
 plt.show()
 
 # %% [markdown]
+# ## Where, or which?
+#
+# One channel was chosen; do all tell places apart? The variance of a block's attention is the sum of two: between the channels
+# (**which**, each channel being taken as its mean) and within them, from place to place (**where**). What is its first part?
+
+# %%
+for block, maps in attention.items():
+    between = explain.attention_variance(maps).between_channels
+    print(f"{block.removesuffix('.attn'):9s} {100 * between:3.0f} % between channels  {'#' * round(30 * between)}")
+for said, axes in {"each map its mean": explain.attention.WHICH, "all channels their mean": explain.attention.WHERE}.items():
+    p = reference.softmax(model(x, hook=explain.averaged(axes)).astype(float))[0]
+    print(f"{said + ':':24s} {card.label(int(p.argmax())).short} ({p.max():.2f})")
+
+# %% [markdown]
+# In the first stage attention is above all a weight for each channel, as SENet's is, and a map like the one above is the
+# exception; later, where maps are small, places matter more. And this photo survives without the one or the other. What each is
+# worth over 1,000 photos stands in `ablations/where_or_which.md`, and `python -m minivan lka --chapter 12` tells it.
+#
 # ## What no convolution can do
 #
 # Twice the input gives twice the output: that holds for every convolution, and for any stack of them (leave the biases

@@ -157,6 +157,23 @@ def test_lesson_8():
     np.testing.assert_allclose(ratio, a.exercise_3(), rtol=FLOAT64)
 
 
+def test_lesson_9():
+    a = answers(9)
+    rng = np.random.default_rng(0)
+    maps, (weights, bias) = np.array([[[1.0, 0], [3, 0]], [[0, 2], [0, 2]]]), (np.array([2.0, -1]), 0.5)
+    logit = weights @ maps.mean(axis=(1, 2)) + bias  # as the network has it: the mean first
+    assert a.exercise_1()[4] == logit and np.mean(a.exercise_1()[:4]) + bias == logit
+    slopes = []
+    for channel in range(2):  # the derivative by each channel's mean over places, measured
+        nudged = maps.copy()
+        nudged[channel, rng.integers(2), rng.integers(2)] += 0.5
+        slopes.append((weights @ nudged.mean(axis=(1, 2)) + bias - logit) / 0.5)
+    assert a.exercise_2() == np.maximum(np.tensordot(slopes, maps, 1), 0).ravel().tolist()
+    first, second = rng.standard_normal((2, 9))
+    first, second = first - first.mean() + (7 - 0.5), second - second.mean() + (5 + 0.5)
+    assert a.exercise_3() == pytest.approx((first - second).mean())
+
+
 def exercise_cells(source):
     """Return the code cells of a lesson that call `check` on an answer."""
     cells = build.parse(source).cells
