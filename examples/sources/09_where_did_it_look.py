@@ -37,12 +37,16 @@ channels, rows, columns = features.shape
 print(f"answer: {names[logits.argmax()]}; the last map: {channels} channels at {rows} x {columns} places")
 
 
-def draw(ax, values, title, signed=False, stride=32, over=seen.photo, smooth=False):
-    """Draw a map over a photo: each place as the square around it, or smoothed."""
-    zoom = over.shape[0] / 192
-    spread = (figure.spread if smooth else figure.squares)(values, stride * zoom, *over.shape[:2])
+def coarse(photo):
+    """A photo of 384 pixels a side in 96: enough beside a map of 36 places."""
+    return photo.reshape(96, 4, 96, 4, 3).mean(axis=(1, 3)) / 255
+
+
+def draw(ax, values, title, signed=False, places=6, photo=seen.photo, smooth=False):
+    """Draw a map over a photo: each of its places as the square around it, or smoothed."""
+    spread = (figure.spread if smooth else figure.squares)(values, 96 / places, 96, 96)
     high = abs(values).max() or 1
-    ax.imshow(over.mean(axis=2), cmap="gray", vmin=0, vmax=255)
+    ax.imshow(coarse(photo).mean(axis=2), cmap="gray", vmin=0, vmax=1)
     drawn = ax.imshow(spread, cmap="PuOr_r" if signed else "viridis", vmin=-high if signed else 0, vmax=high, alpha=0.65)
     bar = ax.figure.colorbar(drawn, ax=ax, shrink=0.75)
     bar.solids.set_alpha(1)
@@ -98,8 +102,8 @@ gradient = {path: found.gradients[path] for path in ("norm3", "norm4")}
 grad_cam = cam.gradcam(saved["norm4"], gradient["norm4"])[0]
 print(f"furthest apart: {abs(grad_cam - np.maximum(class_map, 0) / class_map.size).max():.1e}")
 
-fig, axes = plt.subplots(1, 4, figsize=(11, 2.7))
-axes[0].imshow(seen.photo)
+fig, axes = plt.subplots(1, 4, figsize=(10, 2.5))
+axes[0].imshow(coarse(seen.photo))
 axes[0].set_title("four.jpg", fontsize=10)
 axes[0].axis("off")
 draw(axes[1], class_map, "CAM, with its signs", signed=True)
@@ -134,10 +138,10 @@ compare(prediction, float(share_on(0, grad_cam)))
 # %%
 each = {place: np.abs(gradient["norm3"][0]).sum(axis=0)[place] for place in ((2, 2), (9, 9))}
 print("size of the derivative at two places of stage 3: " + ", ".join(f"{place} {size:.2f}" for place, size in each.items()))
-fig, axes = plt.subplots(1, 3, figsize=(9.5, 2.8))
+fig, axes = plt.subplots(1, 3, figsize=(8.5, 2.5))
 draw(axes[0], grad_cam, "stage 4, Grad-CAM")
-draw(axes[1], cam.gradcam(saved["norm3"], gradient["norm3"])[0], "stage 3, Grad-CAM", stride=16)
-draw(axes[2], cam.hirescam(saved["norm3"], gradient["norm3"])[0], "stage 3, HiResCAM", signed=True, stride=16)
+draw(axes[1], cam.gradcam(saved["norm3"], gradient["norm3"])[0], "stage 3, Grad-CAM", places=12)
+draw(axes[2], cam.hirescam(saved["norm3"], gradient["norm3"])[0], "stage 3, HiResCAM", signed=True, places=12)
 plt.show()
 
 # %% [markdown]
@@ -182,7 +186,7 @@ for part, begins in parts.items():
     draws = [alike(np.einsum("c,chw->hw", weights, last), class_map) for weights in heads]
     said = part if part == "head" else f"and {part}"
     print(f"{said:11s} shuffled, 200 heads: correlation with the trained map {np.mean(draws):+.2f} +- {np.std(draws):.2f}")
-fig, axes = plt.subplots(1, 4, figsize=(11, 2.6))
+fig, axes = plt.subplots(1, 4, figsize=(10, 2.5))
 for ax, (title, values) in zip(axes, shuffled.items(), strict=True):
     shown = title if title == "as trained" else f"{title} shuffled: {alike(values, class_map):+.2f}"
     draw(ax, values, shown, signed=True)
@@ -236,14 +240,13 @@ bias = model.tensors["head.bias"].astype(float)
 print(f"logits: {names[first]} {logits_here[first]:.3f}, {names[rival]} {logits_here[rival]:.3f}", end="   ")
 print(f"mean of the difference and biases: {difference.mean() + bias[first] - bias[rival]:.3f}")
 print(f"where the rival leads: {(difference < 0).sum()} of {difference.size} places")
-fig, axes = plt.subplots(1, 4, figsize=(11, 2.6))
-axes[0].imshow(coffee.photo)
+fig, axes = plt.subplots(1, 4, figsize=(10, 2.5))
+axes[0].imshow(coarse(coffee.photo))
 axes[0].set_title("coffee.jpg, 5 x 5 places", fontsize=10)
 axes[0].axis("off")
-zoom = 32 * 192 / 160
-draw(axes[1], maps[first], names[first], signed=True, stride=zoom, over=coffee.photo)
-draw(axes[2], maps[rival], names[rival], signed=True, stride=zoom, over=coffee.photo)
-draw(axes[3], difference, f"{names[first]} less {names[rival]}", signed=True, stride=zoom, over=coffee.photo)
+draw(axes[1], maps[first], names[first], signed=True, places=5, photo=coffee.photo)
+draw(axes[2], maps[rival], names[rival], signed=True, places=5, photo=coffee.photo)
+draw(axes[3], difference, f"{names[first]} less {names[rival]}", signed=True, places=5, photo=coffee.photo)
 plt.show()
 
 # %% [markdown]

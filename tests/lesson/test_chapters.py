@@ -1,5 +1,6 @@
 """The lesson's page: what it says is what minivan.lka and the network compute, on a page of 80 plain columns."""
 
+import dataclasses
 import functools
 import re
 
@@ -9,8 +10,9 @@ from support import EXAMPLES, ROOT
 from support.page import told, words
 
 from minivan import image, lka, paths
-from minivan.lesson import chapters, photo, surroundings
+from minivan.lesson import chapters, photo, surroundings, which, which_chapter
 from minivan.lesson.numbers import numbers
+from minivan.van import VAN
 
 COMBINATIONS = [
     (21, 3, 64, 56),
@@ -109,6 +111,8 @@ def test_chapters_come_in_the_articles_order_and_every_term_is_explained_before_
         "classes",
         "blocks",
         "stages",
+        "SENet",
+        "variance",
     ]
     text = text.split("\n\n\n", 1)[1]  # the title and the contents have words before anything can be explained
     for term in terms:
@@ -198,6 +202,49 @@ def test_the_value_of_the_photo_is_split_without_a_remainder(text):
     rings = [float(n) for n in re.findall(r"^ +\d+ +([-+]\d\.\d+) +\d\.\d+", page, re.M)]
     assert whole == float(followed) == pytest.approx(sum(parts), abs=2e-5) and len(rings) == 12
     assert rings[0] == parts[1] and sum(rings[1:]) == pytest.approx(parts[2], abs=12e-5)
+
+
+def test_where_or_which_is_what_the_network_has(text):
+    page = text.split("12. Where, or which?")[-1]
+    model, seen, rows = photo.bundled_model(), {}, []
+    x = image.prepare(photo.example(), model.card.preprocessing)[None]
+    model(x, hook=lambda path, array: seen.update({path: array[0].astype(float)}))
+    for path, a in seen.items():
+        if path.endswith("spatial_gating_unit.conv1"):
+            rows.append((path.split(".attn")[0], a.mean(axis=(1, 2)).var(), a.var(), "{} x {} x {}".format(*a.shape)))
+    for block, between, total, shape in rows:
+        assert re.search(rf"^ +{block} +{shape} +{100 * between / total:.0f} %  #", page, re.M), block
+    stages = [[row for row in rows if row[0].startswith(f"block{i}")] for i in (1, 2, 3, 4)]
+    shares = [f"{100 * sum(b for _, b, _, _ in stage) / sum(t for _, _, t, _ in stage):.0f}" for stage in stages]
+    assert f"Stage by stage it is {', '.join(shares[:3])} and {shares[3]} %." in words(page)
+    for axes in ((2, 3), (1,)):
+        mean = {path: None for path in seen if path.endswith("spatial_gating_unit.conv1")}
+        changed = model(x, hook=lambda path, a, axes=axes, mean=mean: a * 0 + a.mean(axes, keepdims=True) if path in mean else None)
+        top = photo.best(model, np.exp(changed[0]) / np.exp(changed[0]).sum())
+        assert f"{top['probability']:.3f}" in words(page), axes
+
+
+def test_the_sentences_of_where_or_which_follow_the_numbers():
+    for shares, said in {
+        (0.9, 0.2): "Stage by stage it is 90 and 20 %. So attention says more about which channel it is in stage 1, and more "
+        "about where in stage 2.",
+        (0.9, 0.8, 0.6): "90, 80 and 60 %. In every stage attention says more about which channel it is than about where.",
+        (0.1,): "it is 10 %. In every stage attention says more about where than about which channel it is.",
+    }.items():
+        assert words(which_chapter.shares(list(shares))).endswith(said), shares
+    right = {"as trained": 500, "which": 450, "where": 100, "fixed levels": 480, "fixed numbers": 90}
+    assert "more to a photo's say in where, worth 5.0 points, than to its say in which channels, worth 2.0" in words(
+        which_chapter.bought({"images": 1000, "right": right})
+    )
+    assert "in which channels, worth 9.0 points, than to its say in where, worth 5.0" in words(
+        which_chapter.bought({"images": 1000, "right": right | {"fixed levels": 410}})
+    )
+    cat, cup = ({"label": label, "probability": 0.5} for label in ("cat", "cup"))
+    assert which_chapter.kept(cat, cat).startswith("stays") and which_chapter.kept(cat, cup) == "becomes cup at 0.500"
+    model = photo.bundled_model()
+    assert which.measured(model) is not None
+    other = VAN(model.config, model.tensors, "numpy", dataclasses.replace(model.card, sha256="other"))
+    assert which.measured(other) is None
 
 
 @pytest.fixture(scope="module")
