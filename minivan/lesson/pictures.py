@@ -16,8 +16,8 @@ DARK_TO_LIGHT = " .:-=+*#%@"
 
 
 def paragraph(text: str, indent: int = 0, columns: int = WIDTH) -> list[str]:
-    """Break a text into lines; '3 x 3' or 'd = 3' stays on one line."""
-    whole = re.sub(r"(?<=[\w)]) ([x=^]) (?=[-\w(])", "\xa0\\1\xa0", text)
+    """Break a text into lines; '3 x 3', 'd = 3' or '40 %' stays on one line."""
+    whole = re.sub(r"(?<=\d) (?=%)", "\xa0", re.sub(r"(?<=[\w)]) ([x=^]) (?=[-\w(])", "\xa0\\1\xa0", text))
     return [" " * indent + line.replace("\xa0", " ") for line in wrapped(whole, columns - indent)]
 
 

@@ -70,7 +70,9 @@ def test_putting_back_what_was_there_changes_no_bit_and_everything_else_somethin
 def test_the_page_is_made_from_what_was_measured_with_these_weights(model):
     assert (FOLDER / "where_or_which.md").read_text(encoding="utf-8") == where_or_which.report(model, MEASURED)
     assert MEASURED["weights_sha256"] == model.card.sha256 != "" and MEASURED["images"] == 1000
-    assert list(MEASURED["variance"]) == [f"block{i}.{j}" for i, depth in enumerate(model.config.depths, 1) for j in range(depth)]
+    assert list(MEASURED["variance"]) == [
+        f"block{i}.{j}" for i, depth in enumerate(model.config.depths, 1) for j in range(depth)
+    ]
     assert all(sum(shares.values()) == pytest.approx(1, abs=2e-4) for shares in MEASURED["variance"].values())
     drawn = where_or_which.draw(MEASURED)
     assert [text.get_text() for text in drawn.axes[1].texts] == [f"{right / 10:.1f}" for right in MEASURED["right"].values()]

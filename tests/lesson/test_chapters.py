@@ -219,7 +219,9 @@ def test_where_or_which_is_what_the_network_has(text):
     assert f"Stage by stage it is {', '.join(shares[:3])} and {shares[3]} %." in words(page)
     for axes in ((2, 3), (1,)):
         mean = {path: None for path in seen if path.endswith("spatial_gating_unit.conv1")}
-        changed = model(x, hook=lambda path, a, axes=axes, mean=mean: a * 0 + a.mean(axes, keepdims=True) if path in mean else None)
+        changed = model(
+            x, hook=lambda path, a, axes=axes, mean=mean: a * 0 + a.mean(axes, keepdims=True) if path in mean else None
+        )
         top = photo.best(model, np.exp(changed[0]) / np.exp(changed[0]).sum())
         assert f"{top['probability']:.3f}" in words(page), axes
 
@@ -231,16 +233,19 @@ def test_the_sentences_of_where_or_which_follow_the_numbers():
         (0.9, 0.8, 0.6): "90, 80 and 60 %. In every stage attention says more about which channel it is than about where.",
         (0.1,): "it is 10 %. In every stage attention says more about where than about which channel it is.",
     }.items():
-        assert words(which_chapter.shares(list(shares))).endswith(said), shares
+        assert words(which_chapter.shares(list(shares), chapters.ENGLISH)).endswith(said), shares
     right = {"as trained": 500, "which": 450, "where": 100, "fixed levels": 480, "fixed numbers": 90}
     assert "more to a photo's say in where, worth 5.0 points, than to its say in which channels, worth 2.0" in words(
-        which_chapter.bought({"images": 1000, "right": right})
+        which_chapter.bought({"images": 1000, "right": right}, chapters.ENGLISH)
     )
     assert "in which channels, worth 9.0 points, than to its say in where, worth 5.0" in words(
-        which_chapter.bought({"images": 1000, "right": right | {"fixed levels": 410}})
+        which_chapter.bought({"images": 1000, "right": right | {"fixed levels": 410}}, chapters.ENGLISH)
     )
     cat, cup = ({"label": label, "probability": 0.5} for label in ("cat", "cup"))
-    assert which_chapter.kept(cat, cat).startswith("stays") and which_chapter.kept(cat, cup) == "becomes cup at 0.500"
+    assert (
+        which_chapter.kept(cat, cat, chapters.ENGLISH).startswith("stays")
+        and which_chapter.kept(cat, cup, chapters.ENGLISH) == "becomes cup at 0.500"
+    )
     model = photo.bundled_model()
     assert which.measured(model) is not None
     other = VAN(model.config, model.tensors, "numpy", dataclasses.replace(model.card, sha256="other"))
