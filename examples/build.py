@@ -4,6 +4,8 @@
     python examples/build.py 01 04 ...       the lessons with these numbers
     python examples/build.py --chinese 01    the Chinese ones, from the English ones that lie here: nothing is run
 
+Both end with the slides of examples/teaching, which show the lessons' figures.
+
 A source in examples/sources is Python with '# %%' above each code cell and '# %% [markdown]' above each text cell, whose
 lines begin with '# '. '# %% timing' marks a cell whose output is a measurement: it differs from run to run, and no test
 looks at it. The notebook is written next to this file, with its outputs, which are those of the bundled weights.
@@ -28,6 +30,10 @@ import nbformat
 from nbclient import NotebookClient
 
 HERE = Path(__file__).resolve().parent
+sys.path[:0] = [str(HERE.parent), str(HERE / "teaching")]  # this clone's minivan, whichever is installed
+
+import slides  # noqa: E402
+
 SECONDS_PER_CELL = 240  # the first cell that uses a compiled engine may have to compile it
 
 
@@ -154,6 +160,7 @@ def main(numbers: list[str]) -> None:
     for source in sources(numbers):
         write(execute(parse(source)), notebook_path(source))
         write_chinese(source)
+    slides.write(slides.BUILT)
 
 
 if __name__ == "__main__":

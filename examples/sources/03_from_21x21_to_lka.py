@@ -123,14 +123,15 @@ print(f"if all were equal: {100 * (1 - 7 * 7 / energy.size):.0f} %")
 compare(prediction, whole.shape[-1], "positions wide")
 
 # %% [markdown]
-# Here are three of them with the two that they are made of, drawn on the same 23 x 23 positions: the near kernel, the far one
-# with its weights where they lie, and their product. Red weights are positive, blue ones negative, white is zero.
+# Here are two of them, the strongest, each with the two that it is made of, drawn on the same 23 x 23 positions: the near
+# kernel, the far one with its weights where they lie, and their product. Red weights are positive, blue ones negative, white
+# is zero.
 
 # %%
 side, k = whole.shape[-1], CONV0.side
 energy_of = (whole[:, 0] ** 2).sum(axis=(1, 2))
-fig, axes = plt.subplots(3, 3, figsize=(7.6, 7.8))
-for row, channel in zip(axes, np.argsort(-energy_of)[:3], strict=True):
+fig, axes = plt.subplots(2, 3, figsize=(9, 6.2))
+for row, channel in zip(axes, np.argsort(-energy_of)[:2], strict=True):
     near, spread = np.zeros((side, side)), np.zeros((side, side))
     middle = (side - k) // 2
     near[middle : middle + k, middle : middle + k] = conv0[channel, 0]

@@ -174,6 +174,18 @@ def test_lesson_9():
     assert a.exercise_3() == pytest.approx((first - second).mean())
 
 
+def test_lesson_10():
+    a = answers(10)
+    x = np.array([-1.27, 0.314, 0.006, 1.0])
+    np.testing.assert_allclose(a.exercise_1(x, 8), [-1.27, 0.31, 0.01, 1.0], rtol=FLOAT64)
+    np.testing.assert_allclose(a.exercise_1(x, 2), [-1.27, 0, 0, 1.27], rtol=FLOAT64)
+    whole = np.arange(4096, dtype=np.float32)
+    upper_half = (whole.view(np.uint32) & 0xFFFF) == 0  # what bfloat16 has of a float32
+    assert a.exercise_2() == (np.flatnonzero(whole.astype(np.float16) != whole)[0] - 1, np.flatnonzero(~upper_half)[0] - 1)
+    noise = np.random.default_rng(0).uniform(-0.5, 0.5, 100_000) * 20 / 127  # of steps, beside a signal of 1
+    assert a.exercise_3() == pytest.approx(-10 * math.log10(np.mean(noise**2)), rel=1e-3)
+
+
 def exercise_cells(source):
     """Return the code cells of a lesson that call `check` on an answer."""
     cells = build.parse(source).cells

@@ -1,12 +1,13 @@
 """What grades the notebooks' exercises: right answers, the usual wrong ones, and everything else that may be handed in."""
 
+import ast
 import importlib.util
 import re
 from fractions import Fraction
 
 import numpy as np
 import pytest
-from support import EXAMPLES
+from support import EXAMPLES, ROOT
 
 from minivan.lesson import check, compare, grade
 from minivan.lesson.exercises import EXERCISES
@@ -114,6 +115,13 @@ def test_any_other_answer_is_met_with_its_kind_of_mistake(lesson, exercise, answ
 )
 def test_numbers_of_any_type_are_right_as_far_as_people_round_them(lesson, exercise, answer):
     assert grade(lesson, exercise, answer).state == RIGHT
+
+
+def test_the_documentation_shows_what_check_says(capsys):
+    text = (ROOT / "docs" / "lessons.md").read_text(encoding="utf-8")
+    ((lesson, exercise, answer, said),) = re.findall(r"^check\((\d), (\d), (.*)\)  # (.*)$", text, re.MULTILINE)
+    check(int(lesson), int(exercise), ast.literal_eval(answer))
+    assert capsys.readouterr().out == said + "\n"
 
 
 def test_an_unknown_exercise_is_one_clear_line(capsys):

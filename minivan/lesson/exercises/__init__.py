@@ -4,9 +4,15 @@ The modules are named after what their lessons are about. Each computes the righ
 functions; the teacher's key, with the way to each answer, is examples/answers.
 """
 
-from . import kernels, looking, network, ports
+from . import kernels, looking, network, ports, precision
 from .exercise import Exercise, Mistake
 
-EXERCISES: dict[tuple[int, int], Exercise] = kernels.EXERCISES | network.EXERCISES | ports.EXERCISES | looking.EXERCISES
+EXERCISES: dict[tuple[int, int], Exercise] = {
+    **kernels.EXERCISES,
+    **network.EXERCISES,
+    **ports.EXERCISES,
+    **looking.EXERCISES,
+    **precision.EXERCISES,
+}
 
 __all__ = ["EXERCISES", "Exercise", "Mistake"]
