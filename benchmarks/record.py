@@ -45,6 +45,7 @@ OWNERS = [
     ["benchmarks/maps.py"],
     ["examples/build.py"],
     ["examples/ablations/ablate.py"],
+    ["examples/ablations/where_or_which.py"],
 ]
 
 

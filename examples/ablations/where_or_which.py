@@ -12,6 +12,7 @@ from __future__ import annotations
 import argparse
 import json
 import sys
+import textwrap
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TypeAlias
@@ -148,7 +149,8 @@ def report(model: VAN, measured: Measured) -> str:
     return f"""# Where, or which?
 
 SENet weighs channels: C numbers for a photo. Self-attention weighs places: H x W numbers, the same for all channels there. LKA
-has C x H x W numbers, and could say both: which channel, and where. What do the trained weights (`{model.card.name}`) say?
+has C x H x W numbers, and could say both: which channel, and where. What do the trained weights say
+(`{model.card.name}`)?
 `python examples/ablations/where_or_which.py` makes this page, from {measured["images"]:,} labelled images, exact engine.
 
 ## How the attention varies
@@ -181,6 +183,7 @@ def told(measured: Measured) -> str:
     where, which = top["as trained"] - top["which"], top["as trained"] - top["fixed levels"]
     more, other = ("where", "which channel") if where > which else ("which channel", "where")
     alone = top["which"] - top["fixed numbers"]
+    block, shares = max(measured["variance"].items(), key=lambda item: item[1]["places"])
     return f"""What each of the two buys, once the other is there: without *where* the answers lose {where:.1f} points; with the
 channels' means fixed, so that a photo cannot choose *which*, they lose {which:.1f}. More is lost with {more} than with {other}.
 Where neither is left, each channel having one number for all photos, {top["fixed numbers"]:.1f} % are right; letting the
@@ -188,8 +191,12 @@ photo set those numbers gives {alone:.1f} points back. One map for all channels 
 only *which* as the photo decides it, but that channels differ at all. One number for the whole block, which has lost
 everything, keeps {top["one number"]:.1f} %.
 
-{measured["images"]:,} images place an accuracy within {50 / measured["images"] ** 0.5:.1f} points or so (one standard error at
-50 %)."""
+How much attention varies is not how much that is worth: between the places of {block} lie {100 * shares["places"]:.0f} % of its
+variance, and all blocks together lose the {where:.1f} points with it. What is lost is what *these* weights rely on, changed
+after training: a network trained without *where*, or without *which*, may do as well.
+
+{measured["images"]:,} images place an accuracy within {50 / measured["images"] ** 0.5:.1f} points or so (one standard
+error at 50 %)."""
 
 
 def draw(measured: Measured) -> Figure:
@@ -213,7 +220,7 @@ def draw(measured: Measured) -> Figure:
     names = list(TOLD)
     accuracy = [100 * measured["right"][name] / measured["images"] for name in names]
     right.barh(range(len(names)), accuracy, color="#8A8A8A")
-    right.set_yticks(range(len(names)), [TOLD[name][0].replace(": ", ":\n").replace(", ", ",\n") for name in names], fontsize=9)
+    right.set_yticks(range(len(names)), ["\n".join(textwrap.wrap(TOLD[name][0], 30)) for name in names], fontsize=9)
     right.invert_yaxis()
     for place, value in enumerate(accuracy):
         right.text(value + 1, place, f"{value:.1f}", va="center", fontsize=9)

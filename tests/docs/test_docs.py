@@ -16,7 +16,7 @@ from minivan.checkpoint import SOURCES, downstream, hdf5, keras, onnx_file, shar
 from minivan.checkpoint.inert import NAMES
 from minivan.checkpoint.layouts import LAYOUTS
 from minivan.engines import auto
-from minivan.explain.choices import METHODS
+from minivan.explain.choices import METHODS, TABLE
 from minivan.oracle import cases
 
 pytestmark = pytest.mark.loop
@@ -120,6 +120,10 @@ def test_the_numbers_in_sentences():
 def test_the_readme_s_count_of_methods():
     numbers = ("six", "seven", "eight", "nine", "ten")
     assert f"{numbers[len(METHODS) - 6].capitalize()} methods, class maps" in text("README.md")
+
+
+def test_how_each_method_s_figure_is_read():
+    assert [row[:2] for row in table(text("docs/explain.md"), "a figure of it")] == [[f"`{m.name}`", m.shows] for m in TABLE]
 
 
 def test_what_auto_reckons_with():

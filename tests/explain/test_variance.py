@@ -60,7 +60,7 @@ def test_the_hooks_leave_only_where_and_only_which():
     for axes, left in {WHICH: "channels", WHERE: "places"}.items():
         replaced, hook = {}, explain.averaged(axes)
 
-        def both(path, array, hook=hook, replaced=replaced):
+        def both(path, array, hook=hook, replaced=replaced, axes=axes):
             found = hook(path, array)
             if found is not None:
                 np.testing.assert_allclose(found.mean(axis=axes), array.mean(axis=axes), rtol=1e-5, atol=1e-6)

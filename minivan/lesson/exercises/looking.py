@@ -58,7 +58,6 @@ EXERCISES = {
             Mistake(7 - 5, "those are the logits: each has its bias in it, which is in no map."),
             Mistake((7 + 0.5) - (5 - 0.5), "a logit is the mean plus the bias: take the bias away."),
             Mistake((5 + 0.5) - (7 - 0.5), "the class less its rival, not the reverse."),
-            Mistake((7 - 0.5) - (5 - 0.5), "the rival's bias is negative."),
         ],
         "the mean of each map first, then their difference.",
         THREE_DIGITS,
