@@ -16,9 +16,11 @@ import sys
 from collections.abc import Callable
 from functools import cache
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, TypeAlias
 
 import nbformat
+import numpy as np
+import numpy.typing as npt
 
 HERE = Path(__file__).resolve().parent
 EXAMPLES = HERE.parent
@@ -28,6 +30,7 @@ from minivan import lka, summary, variants  # noqa: E402
 from minivan.geometry import CONV0, CONV_SPATIAL, LARGE_KERNEL  # noqa: E402
 
 BUILT = HERE / "slides.html"
+Mask: TypeAlias = npt.NDArray[np.bool_]
 
 
 class Slide(NamedTuple):
@@ -71,6 +74,33 @@ def table(head: list[str], rows: list[list[str]]) -> str:
 
 def line(text: str) -> str:
     return f"<p>{text}</p>"
+
+
+def words(*lines: str) -> str:
+    """Lines that have a slide to themselves, larger."""
+    return f'<div class="words">{"".join(line(text) for text in lines)}</div>'
+
+
+def grid(read: Mask, colour: str, caption: str) -> str:
+    """The positions that a step reads, as squares, and what it is called."""
+    side = len(read)
+    squares = "".join(f"M{column} {row}h.9v.9h-.9z" for row, column in np.argwhere(read))
+    ground = f'<path class="map" d="M-.2 -.2h{side + 0.3}v{side + 0.3}h-{side + 0.3}z"/>'
+    drawing = f'<svg viewBox="-.5 -.5 {side + 1} {side + 1}">{ground}<path fill="{colour}" d="{squares}"/></svg>'
+    return f"<figure>{drawing}<figcaption>{caption}</figcaption></figure>"
+
+
+def steps() -> str:
+    """What each of the three steps reads, and what the first two read together."""
+    masks = lka.read_by(LARGE_KERNEL, CONV_SPATIAL.dilation)
+    near, far, side = CONV0.side, CONV_SPATIAL.side, len(masks["both"])
+    panels = (
+        grid(masks["local"], "#D55E00", f"near<br>{near} x {near}"),
+        grid(masks["dilated"], "#0072B2", f"far<br>{far} x {far}, {CONV_SPATIAL.dilation} apart"),
+        grid(masks["both"], "#7A7A7A", f"both in turn<br>{side} x {side}"),
+        grid(masks["pointwise"], "#009E73", "mix<br>all channels"),
+    )
+    return f'<div class="grids">{"".join(panels)}</div>'
 
 
 def prices() -> str:
@@ -125,7 +155,7 @@ def slides() -> list[Slide]:
     return [
         Slide(
             "Large kernel attention",
-            line("How a network looks far, cheaply, and decides what matters: 90 minutes, every number computed."),
+            words("How a network looks far, cheaply, and decides what matters.", "Ninety minutes; every number is computed."),
             "Before anything else: write down how many per cent of attention values are negative.",
         ),
         Slide(
@@ -146,12 +176,12 @@ def slides() -> list[Slide]:
         ),
         Slide(
             "Near, far, mix: three cheap steps",
-            picture((EXAMPLES / "diagrams" / "footprint.png").read_bytes(), "What each step reads, measured with impulses"),
+            steps(),
             "What does each of the three not see?",
         ),
         Slide(
             f"{LARGE_KERNEL} is really {side}",
-            line(the_23()) + line(f"{side} x {side} = {side * side} positions, from {CONV0.taps + CONV_SPATIAL.taps} weights."),
+            words(the_23(), f"{side} x {side} = {side * side} positions, from {CONV0.taps + CONV_SPATIAL.taps} weights."),
             "And with d = 2, K = 7?",
         ),
         Slide(
@@ -198,11 +228,11 @@ def slides() -> list[Slide]:
         ),
         Slide(
             "At home",
-            line("The page that was handed out: any photo, any place, every number opens.")
-            + line(
-                "The notebooks: <code>jupyter lab examples</code>. <code>check(3, 1, my_answer)</code> says if you are right."
-            )
-            + line("The problem sheet, eight problems."),
+            words(
+                "The page that was handed out: any photo, any place, every number opens.",
+                "The notebooks: <code>jupyter lab examples</code>. <code>check(3, 1, my_answer)</code> says if you are right.",
+                "The problem sheet: eight problems, paper and pencil.",
+            ),
         ),
     ]
 
@@ -222,9 +252,13 @@ h1 { font-size: 6vh; line-height: 1.15; color: #0b3d62 }
 .body { flex: 1; min-height: 0; display: flex; flex-direction: column; justify-content: center; align-items: center; gap: 3vh }
 .body p, li { font-size: 4.2vh; line-height: 1.35; max-width: 84vw }
 img { flex: 1; min-height: 0; max-width: 90vw; width: 100%; object-fit: contain }
+.words { display: flex; flex-direction: column; gap: 4vh; width: 84vw } .body .words p { font-size: 5.4vh }
+.grids { flex: 1; min-height: 0; display: flex; gap: 3vw; align-items: center; justify-content: center }
+figure { width: 20vw } figcaption { font-size: 3.6vh; line-height: 1.3; text-align: center }
+svg .map { fill: #f0f0f0 }
 table { border-collapse: collapse; font-size: 4.6vh }
 th, td { padding: 1.4vh 2.5vw; text-align: right; border-bottom: 2px solid #ccc }
-th:first-child, td:first-child { text-align: left }
+th:first-child, td:first-child { text-align: left; white-space: nowrap }
 ol { padding-left: 6vw } li { margin-bottom: 1.5vh }
 code { font-size: 0.9em; background: #eee; padding: 0 0.3em }
 footer { display: flex; justify-content: space-between; gap: 3vw; align-items: end; font-size: 3.8vh; line-height: 1.25 }
@@ -232,7 +266,9 @@ footer b { color: #b34700 } footer span { color: #666; font-size: 2.4vh; white-s
 @media screen { section:not(.shown) { display: none } }
 @page { size: 297mm 167mm; margin: 0 }
 @media print { section { width: 297mm; height: 166mm; padding: 8mm 15mm; gap: 4mm } h1 { font-size: 10mm }
-  .body { gap: 5mm } .body p, li { font-size: 7mm; max-width: 250mm } img { max-width: 267mm } table { font-size: 7.6mm }
+  .body { gap: 5mm } .body p, li { font-size: 7mm; max-width: 250mm } .words { width: 250mm; gap: 7mm }
+  .body .words p { font-size: 9mm } .grids { gap: 8mm } figure { width: 59mm } figcaption { font-size: 6mm }
+  img { max-width: 267mm } table { font-size: 7.6mm }
   footer { font-size: 6.3mm } footer span { font-size: 4mm } }
 """
 
