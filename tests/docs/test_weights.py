@@ -59,3 +59,10 @@ def test_one_case_of_five_is_right_below_the_threshold():
     assert len(rows) == 2
     share = sum(int(n) * int(right) for n, right in rows) / sum(int(n) for n, _ in rows)
     assert 17 < share < 23
+
+
+def test_the_recipe_has_the_facts_of_the_weights_page():
+    recipe = text("docs/training.md").partition("## ")[2].partition("# Training a VAN")[0].partition("include")[0]
+    known = re.findall(r"\d[\d.,]*\d|\d", text("weights/README.md"))
+    told = re.findall(r"\d[\d.,]*\d|\d", recipe)
+    assert len(told) > 20 and not [number for number in told if number not in known]
