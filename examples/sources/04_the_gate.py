@@ -94,9 +94,9 @@ for said, axes in {"each map its mean": explain.attention.WHICH, "all channels t
     print(f"{said + ':':24s} {card.label(int(p.argmax())).short} ({p.max():.2f})")
 
 # %% [markdown]
-# In the first stage attention is above all a weight for each channel, as SENet's is, and a map like the one above is the
-# exception; later, where maps are small, places matter more. And this photo survives without the one or the other. What each is
-# worth over 1,000 photos stands in `ablations/where_or_which.md`, and `python -m minivan lka --chapter 12` tells it.
+# In the first stage attention is above all a weight for each channel, as SENet's is; in the third, places differ more than
+# channels do. And this photo survives the loss of either. What each is worth over 1,000 photos stands in
+# `ablations/where_or_which.md`, and `python -m minivan lka --chapter 12` tells it.
 #
 # ## What no convolution can do
 #

@@ -49,7 +49,7 @@ def run(args: argparse.Namespace) -> int:
         with wrong_calls(args.output):
             figure.save(figure.receptive_figure(found), args.output)
         if not args.json:
-            say_written(args.output)
+            say_written(f"{args.output}: {found.sentence()}")
     return RIGHT
 
 

@@ -266,7 +266,7 @@ def attention_figure(rows: list[Factors], note: str, at: Spread = squares) -> Fi
 
 def receptive_figure(found: Fields) -> Figure:
     """Draw a column a stage: LKA's impulse response in its last block above, the effective field below with its squares."""
-    figure, axes = grid(2, len(found.effective), (1, 1), found.footnote())
+    figure, axes = grid(2, len(found.effective), (1, 1), f"{found.sentence()}\n{found.footnote()}")
     sides = {field.path: field.side for field in found.theory}
     for axis, path in zip(axes[0], found.effective, strict=True):
         response = impulse_response(found.model, path)

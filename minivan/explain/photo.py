@@ -181,8 +181,8 @@ def photo_maps(
         as_seen = float(here[index]), rank(found[0].logits[0], index)
         sure = float(chances[index]), rank(logits[0], index)
         about.append(ClassMaps(index, model.card.label(index), *sure, *as_seen, pictures))
-    answers = (model.card.label(int(each[0].argmax())) for each in (logits, found[0].logits))
-    return PhotoMaps(model, seen, method, about, *answers, shrunk=seen.x is not usual)
+    answer, seen_answer = (model.card.label(int(each[0].argmax())) for each in (logits, found[0].logits))
+    return PhotoMaps(model, seen, method, about, answer, seen_answer, shrunk=seen.x is not usual)
 
 
 def _recognised(

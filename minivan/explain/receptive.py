@@ -57,6 +57,13 @@ class Fields:
             },
         }
 
+    def sentence(self) -> str:
+        """Say how a figure of them is read."""
+        return (
+            "Above: how strongly LKA weighs each place around its own, from the weights alone. Below: what the middle position "
+            "uses of the photo, bright for much; each white square holds the share of it that stands at its edge."
+        )
+
     def footnote(self) -> str:
         """Say what was averaged over, and whose fields these are."""
         return f"averaged over {self.averaged} of {self.side} x {self.side} pixels · {self.model}"

@@ -134,7 +134,7 @@ def sources(ax: Axes, w: Numbers) -> None:
     ax.figure.colorbar(picture, ax=ax, shrink=0.8)
     ax.set(xticks=[], yticks=[])
     ax.set_xlabel(f"biases {split['bias']:+.2f}, itself {split['own']:+.2f}, the others {split['around']:+.2f}", fontsize=11)
-    ax.set_title("what each position adds to its attention", fontsize=12)
+    ax.set_title(f"what each adds to its attention, channel {w['channel']},\nwhich lifts much and turns much over", fontsize=12)
 
 
 def distances(ax: Axes, w: Numbers) -> None:

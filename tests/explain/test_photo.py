@@ -48,7 +48,11 @@ def test_probabilities_are_the_exact_softmax_and_ranks_count_the_likelier(small)
 def test_three_lines_of_python_do_what_the_command_does(small, tmp_path):
     seen = explain.look(small, EXAMPLES / "cat.jpg")
     found = explain.photo_maps(small, seen, ["ibis", 2], "hirescam")
-    explain.draw([found]).savefig(tmp_path / "out.png")
+    drawn, smooth = explain.draw([found]), explain.draw([found], smooth=True)
+    squares, blended = (each.axes[1].images[1].get_array() for each in (drawn, smooth))
+    assert len(np.unique(squares)) == found.classes[0].maps["norm4"].size < len(np.unique(blended))
+    assert "A square is one place" in drawn._supxlabel.get_text() and "are made up" in smooth._supxlabel.get_text()
+    drawn.savefig(tmp_path / "out.png")
     assert (tmp_path / "out.png").stat().st_size > 10_000
     assert [each.label.short for each in found.classes] == ["ibis", "cat"]
 
@@ -150,6 +154,7 @@ def test_json_of_maps(small, seen):
     (entry,) = said["classes"]
     assert [entry[key] for key in ("index", "wnid", "label", "rank")] == [8, "n00000008", "ibis, wader", each.rank]
     assert entry["probability"] == round(each.probability, 6)
+    assert entry["as_seen"] == {"probability": round(each.seen_probability, 6), "rank": each.seen_rank}
     assert entry["maps"]["norm4"]["stride"] == 32
     np.testing.assert_allclose(entry["maps"]["norm4"]["values"], each.maps["norm4"], rtol=JSON_DIGITS)
 
