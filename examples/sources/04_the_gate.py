@@ -59,8 +59,9 @@ plt.show()
 #
 # ## Where does it look?
 #
-# The attention of one channel of the first block, at each position: of all its channels the one that lifts much and turns
-# much over. Red multiplies by a positive number, blue by a negative one.
+# The attention of one channel of the first block, at each position. Red multiplies by a positive number, blue by a
+# negative one. The channel is chosen for having much of both: in most channels one sign is rare. What to look for: where the
+# attention is blue, what was red in u comes out blue, and the reverse.
 
 # %%
 first = attention["block1.0.attn"]
