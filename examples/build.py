@@ -90,7 +90,11 @@ def write_chinese(source: Path) -> None:
     path = translation_path(source)
     if path.exists():
         english = nbformat.read(notebook_path(source), as_version=4)
-        write(chinese(english, path.read_text(encoding="utf-8"), path.name), chinese_path(source))
+        try:
+            made = chinese(english, path.read_text(encoding="utf-8"), path.name)
+        except ValueError as error:
+            sys.exit(f"{chinese_path(source).name} is left as it was. {error}")
+        write(made, chinese_path(source))
 
 
 def parse(source: Path) -> nbformat.NotebookNode:
