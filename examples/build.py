@@ -85,16 +85,17 @@ def write(notebook: nbformat.NotebookNode, path: Path) -> None:
     print(path.name)
 
 
-def write_chinese(source: Path) -> None:
-    """Write the Chinese notebook of a source from the English one that lies here, where there is a translation."""
+def write_chinese(source: Path) -> str:
+    """Write the Chinese notebook of a source from the English one that lies here; return why not, where that is a fault."""
     path = translation_path(source)
     if path.exists():
         english = nbformat.read(notebook_path(source), as_version=4)
         try:
             made = chinese(english, path.read_text(encoding="utf-8"), path.name)
         except ValueError as error:
-            sys.exit(f"{chinese_path(source).name} is left as it was. {error}")
+            return f"{chinese_path(source).name} is left as it was. {error}\n"
         write(made, chinese_path(source))
+    return ""
 
 
 def parse(source: Path) -> nbformat.NotebookNode:
@@ -154,17 +155,17 @@ def joined(outputs: list[nbformat.NotebookNode]) -> list[nbformat.NotebookNode]:
 
 def main(numbers: list[str]) -> None:
     if numbers[:1] == ["--chinese"]:
-        for source in sources(numbers[1:]):
-            write_chinese(source)
-        return
+        sys.exit("".join(map(write_chinese, sources(numbers[1:]))).rstrip() or 0)
     if not numbers:
         import draw_diagrams
 
         draw_diagrams.draw_all(HERE / "diagrams")
+    left = ""
     for source in sources(numbers):
         write(execute(parse(source)), notebook_path(source))
-        write_chinese(source)
+        left += write_chinese(source)
     slides.write(slides.BUILT)
+    sys.exit(left.rstrip() or 0)
 
 
 if __name__ == "__main__":

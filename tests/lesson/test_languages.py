@@ -54,8 +54,11 @@ def other_walks():
         }
 
 
+computed = functools.cache(numbers)
+
+
 def page(language, kernel, walk):
-    return list(chapters.lesson(numbers(*kernel), walk, language))
+    return list(chapters.lesson(computed(*kernel), walk, language))
 
 
 @pytest.fixture(scope="module")
