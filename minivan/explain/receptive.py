@@ -59,9 +59,10 @@ class Fields:
 
     def sentence(self) -> str:
         """Say how a figure of them is read."""
+        *others, last = (f"{100 * share:.0f}" for share in SHARES)
         return (
             "Above: how strongly LKA weighs each place around its own, from the weights alone. Below: what the middle position "
-            "uses of the photo, bright for much; each white square holds the share of it that stands at its edge."
+            f"uses of the image, bright for much; the white squares hold {', '.join(others)} and {last} % of it."
         )
 
     def footnote(self) -> str:
