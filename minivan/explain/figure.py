@@ -34,6 +34,7 @@ if TYPE_CHECKING:
 MAGNITUDE, DIVERGING = "viridis", "PuOr_r"
 PANEL = 3.1  # inches
 DOTS = 110  # per inch
+TITLE_AIR = 0.1  # inches: a title of three lines stands out of the room that the layout makes for it
 TITLE = 36  # characters of a title's line, on a panel of that width
 DECADES = 4  # of the effective field, which falls off like a bell curve
 SHARE_NAMES = ", ".join(f"{100 * share:.0f}" for share in SHARES) + " %"
@@ -303,7 +304,10 @@ def grid(rows: int, columns: int, shape: Sequence[int], note: str) -> tuple[Figu
     width = columns * (PANEL + 0.6)
     foot = [part for line in note.split("\n") for part in textwrap.wrap(printable(line), int(width * 15))]
     size = width, rows * (height + 0.75) + 0.2 + 0.15 * len(foot)
-    figure = matplotlib_figure()(figsize=size, dpi=DOTS, layout="constrained")
+    drawing = matplotlib_figure()
+    from matplotlib.layout_engine import ConstrainedLayoutEngine
+
+    figure = drawing(figsize=size, dpi=DOTS, layout=ConstrainedLayoutEngine(h_pad=TITLE_AIR))
     axes = figure.subplots(rows, columns, squeeze=False)
     for axis in axes.flat:
         axis.set_axis_off()
