@@ -6,10 +6,15 @@ import argparse
 import sys
 from collections.abc import Iterable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from ..geometry import CONV_SPATIAL, LARGE_KERNEL
+from ..typesetting import joined, wrapped
 from .arguments import RIGHT, in_time, whole, wrong_calls
-from .printing import columns, note_all, say, say_json, say_written
+from .printing import columns, note_all, say, say_json, say_written, takes
+
+if TYPE_CHECKING:
+    from ..lesson.language import Language
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -22,6 +27,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--size", type=whole(4096), default=56, help="side of the map (default 56)")
     parser.add_argument("--image", type=Path, metavar="PHOTO", help="photo of the last chapter (default: a cup of coffee)")
     parser.add_argument("--plot", type=Path, metavar="OUT.png", help="draw the pictures with Matplotlib as well")
+    parser.add_argument(
+        "--lang", choices=("en", "zh"), default="en", help="language of the lesson: English or Chinese (default en)"
+    )
     told = parser.add_mutually_exclusive_group()
     told.add_argument("--chapter", type=whole(), metavar="N", help="tell this chapter alone")
     told.add_argument("--json", action="store_true", help="print every number of the lesson as one JSON object")
@@ -31,11 +39,18 @@ def run(args: argparse.Namespace) -> int:
     """Tell the lesson; a photo or a figure that cannot be had is said before anything is computed."""
     from ..image import decode
     from ..lesson import chapters, photo
+    from ..lesson.language import Language
     from ..lesson.numbers import numbers
     from ..lka import best_dilation, check
 
+    language = Language(args.lang)
     d = best_dilation(args.K) if args.d is None else args.d
     with wrong_calls():
+        if not (args.json or takes(language.characters())):
+            raise ValueError(
+                f"standard output is {sys.stdout.encoding}, which has no characters for --lang {args.lang}: "
+                "set PYTHONIOENCODING=utf-8 where the terminal shows UTF-8"
+            )
         check(args.K, d)
         if args.chapter is not None and args.chapter > len(chapters.CHAPTERS):
             raise ValueError(f"the lesson has {len(chapters.CHAPTERS)} chapters; got --chapter {args.chapter}")
@@ -59,42 +74,42 @@ def run(args: argparse.Namespace) -> int:
     if args.json:
         say_json(n | {"photo": photo.plain(walked)})
         return RIGHT
-    tell(chapters.parts(n, walked, args.chapter), alone=args.chapter is not None)
+    tell(chapters.parts(n, walked, args.chapter, language), language, alone=args.chapter is not None)
     if args.plot is not None:
-        say_written(f"\nThe pictures are in {args.plot}.")
+        say_written("\n" + language("plotted", path=str(args.plot)))
     return RIGHT
 
 
-def tell(parts: Iterable[tuple[list[str], list[str]]], alone: bool) -> None:
+def tell(parts: Iterable[tuple[list[str], list[str]]], language: Language, alone: bool) -> None:
     """Print chapters, what is asked and what is answered; `alone` without the air above the heading."""
     from ..lesson.pictures import WIDTH
 
     for asked, answered in parts:
         for lines in (asked[2:] if alone else asked, answered):
-            say("\n".join(paragraphs(lines) if columns() < WIDTH else lines), hang=0)
-            if lines is not answered and not goes_on():
+            say("\n".join(narrowed(lines, columns()) if columns() < WIDTH else lines), hang=0)
+            if lines is not answered and not goes_on(language("pause")):
                 return
 
 
-def goes_on() -> bool:
+def goes_on(prompt: str) -> bool:
     """Wait, where somebody sits at a terminal, until the question has been thought about; False where they have had enough."""
     if sys.stdin is None or not (sys.stdin.isatty() and sys.stdout.isatty()):
         return True
     try:
-        return input("  [Enter: read on; q: enough] ").strip().lower() not in ("q", "quit", "exit")
+        return input(f"  {prompt} ").strip().lower() not in ("q", "quit", "exit")
     except EOFError:
         say()
         return False
 
 
-def paragraphs(lines: Iterable[str]) -> list[str]:
-    """Return the lesson with each paragraph in one line, for a terminal narrower than its page; pictures stay as they are."""
-    joined, goes_on = list[str](), False
+def narrowed(lines: Iterable[str], columns: int) -> list[str]:
+    """Return the lesson with its paragraphs broken anew, for a terminal narrower than its page; pictures stay as they are."""
+    told, goes_on = list[str](), False
     for line in lines:
         prose = bool(line.strip("=-")) and not line.startswith(" ")
         if prose and goes_on:
-            joined[-1] += f" {line}"
+            told[-1] = joined([told[-1], line])
         else:
-            joined.append(line)
+            told.append(line)
         goes_on = prose
-    return joined
+    return [piece for line in told for piece in (wrapped(line, columns) if line[:1].strip() else [line])]

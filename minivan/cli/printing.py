@@ -12,6 +12,7 @@ from collections.abc import Collection, Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 from ..errors import printable
+from ..typesetting import width, wrapped
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -65,12 +66,16 @@ def columns() -> int:
 
 def fitted(line: str, hang: int = 2) -> str:
     """Return a line broken between words where it is longer than the terminal is wide; a longer word stays whole."""
-    if len(line) <= (width := columns()):
+    if width(line) <= (room := columns()):
         return line
+    text = line.lstrip()
+    further = " " * min(len(line) - len(text) + hang, room // 2)
+    if width(text) > len(text):  # it has characters of two columns, between which no space stands
+        first, *others = wrapped(text, room - len(further))
+        return "\n".join([line[: len(line) - len(text)] + first, *(further + other for other in others)])
     import textwrap
 
-    further = " " * min(len(line) - len(line.lstrip()) + hang, width // 2)
-    return textwrap.fill(line, width, subsequent_indent=further, break_on_hyphens=False, break_long_words=False)
+    return textwrap.fill(line, room, subsequent_indent=further, break_on_hyphens=False, break_long_words=False)
 
 
 def say_rows(headings: Sequence[str], rows: Sequence[Sequence[str]], left: Collection[int] = (0,)) -> None:
@@ -162,3 +167,12 @@ def console(narrowest: int = 0) -> Console:
 def utf8() -> bool:
     """Whether standard output takes every character."""
     return (sys.stdout.encoding or "").lower().replace("-", "").startswith("utf")
+
+
+def takes(characters: str) -> bool:
+    """Whether standard output's encoding has all of these characters."""
+    try:
+        characters.encode(sys.stdout.encoding or "utf-8")
+    except UnicodeEncodeError:
+        return False
+    return True

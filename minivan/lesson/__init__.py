@@ -1,7 +1,8 @@
 """The lesson that `python -m minivan lka` tells, and what grades the notebooks' exercises.
 
-`numbers` and `photo` compute, the modules named after chapters tell, `chapters` puts them in order, `pictures` draws in
-characters, `figure` in Matplotlib. `grading` judges a student's answer by what `exercises` knows: `check(3, 1, my_answer)`.
+`numbers` and `photo` compute, the modules named after chapters choose what is told, `texts` has it in every language and
+`language` fills the numbers in, `chapters` puts them in order, `pictures` draws in characters, `figure` in Matplotlib.
+`grading` judges a student's answer by what `exercises` knows: `check(3, 1, my_answer)`.
 """
 
 from .grading import check, compare, grade

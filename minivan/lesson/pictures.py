@@ -1,25 +1,24 @@
-"""Pictures in characters: plain ASCII, no colour, at most 78 columns."""
+"""Pictures in characters: plain ASCII beside texts of any language, no colour, at most 78 columns."""
 
 from __future__ import annotations
 
 import re
-import textwrap
 
 import numpy as np
 import numpy.typing as npt
 
 from ..checks import Numeric
 from ..lka import Mask
+from ..typesetting import to_left, to_right, width, wrapped
 
 WIDTH = 78
 DARK_TO_LIGHT = " .:-=+*#%@"
 
 
-def paragraph(text: str, indent: int = 0, width: int = WIDTH) -> list[str]:
-    """Break a text into lines; its own line ends count as spaces, and '3 x 3' or 'd = 3' stays on one line."""
-    joined = re.sub(r"(?<=[\w)]) ([x=^]) (?=[-\w(])", "\xa0\\1\xa0", " ".join(text.split()))
-    lines = textwrap.wrap(joined, width - indent, break_long_words=False, break_on_hyphens=False)
-    return [" " * indent + line.replace("\xa0", " ") for line in lines]
+def paragraph(text: str, indent: int = 0, columns: int = WIDTH) -> list[str]:
+    """Break a text into lines; '3 x 3', 'd = 3' or '40 %' stays on one line."""
+    whole = re.sub(r"(?<=\d) (?=%)", "\xa0", re.sub(r"(?<=[\w)]) ([x=^]) (?=[-\w(])", "\xa0\\1\xa0", text))
+    return [" " * indent + line.replace("\xa0", " ") for line in wrapped(whole, columns - indent)]
 
 
 def table(header: list[str], rows: list[list[str]], indent: int = 2) -> list[str]:
@@ -27,10 +26,10 @@ def table(header: list[str], rows: list[list[str]], indent: int = 2) -> list[str
     head = [cell.split("\n") for cell in header]
     depth = max(len(cell) for cell in head)
     lines = [[cell[i - depth + len(cell)] if i >= depth - len(cell) else "" for cell in head] for i in range(depth)]
-    widths = [max(len(row[i]) for row in [*lines, *rows]) for i in range(len(header))]
-    rule = ["-" * width for width in widths]
+    widths = [max(width(row[i]) for row in [*lines, *rows]) for i in range(len(header))]
+    rule = ["-" * columns for columns in widths]
     return [
-        (" " * indent + "  ".join(cell.rjust(width) for cell, width in zip(row, widths, strict=True))).rstrip()
+        (" " * indent + "  ".join(to_right(cell, columns) for cell, columns in zip(row, widths, strict=True))).rstrip()
         for row in [*lines, rule, *rows]
     ]
 
@@ -51,27 +50,27 @@ def taps(mask: Mask, own: tuple[int, ...]) -> npt.NDArray[np.str_]:
     return cells
 
 
-def beside(picture: list[str], text: str, width: int = WIDTH) -> list[str]:
+def beside(picture: list[str], text: str) -> list[str]:
     """Set a text to the right of a picture where at least 28 columns are left there, else below it."""
-    columns = max((len(line) for line in picture), default=0)
-    room = width - 2 - columns - 3
+    columns = max(map(width, picture), default=0)
+    room = WIDTH - 2 - columns - 3
     if room < 28:
-        return ["  " + line for line in picture] + [""] * bool(picture) + paragraph(text, 2, width)
+        return ["  " + line for line in picture] + [""] * bool(picture) + paragraph(text, 2)
     words = paragraph(text, 0, room)
     top = max(0, (len(picture) - len(words)) // 2)
     rows = max(len(picture), top + len(words))
     left = picture + [""] * (rows - len(picture))
     right = [""] * top + words + [""] * (rows - top - len(words))
-    return [f"  {a:<{columns}}   {b}".rstrip() for a, b in zip(left, right, strict=True)]
+    return [f"  {to_left(a, columns)}   {b}".rstrip() for a, b in zip(left, right, strict=True)]
 
 
 def columns(*blocks: list[str], gap: int = 4) -> list[str]:
     """Set blocks of lines side by side."""
     rows = max(len(block) for block in blocks)
-    widths = [max(len(line) for line in block) for block in blocks]
+    widths = [max(map(width, block)) for block in blocks]
     padded = [block + [""] * (rows - len(block)) for block in blocks]
     return [
-        (" " * gap).join(f"{line:<{width}}" for line, width in zip(row, widths, strict=True)).rstrip()
+        (" " * gap).join(to_left(line, columns) for line, columns in zip(row, widths, strict=True)).rstrip()
         for row in zip(*padded, strict=True)
     ]
 

@@ -7,30 +7,25 @@ from collections.abc import Iterator
 import numpy as np
 from PIL import Image
 
+from ..typesetting import joined, to_left
+from .language import Language
 from .numbers import Numbers
 from .pictures import bar, columns, framed, grey, paragraph, signed, table
 
 
-def chapter(w: Numbers) -> Iterator[str]:
+def chapter(w: Numbers, say: Language) -> Iterator[str]:
     """Yield the chapter's lines from what `minivan.lesson.photo.walk` returned."""
     s, mean = w["surroundings"], w["average"]
     H, W = w["map"]
     bias, own, around = s["bias"], s["own"], s["around"]
-    yield from paragraph(
-        f"""The three steps only add and weigh: nothing in them bends a number. So the attention value of row {w["row"]}, column
-        {w["column"]} can be taken apart without a remainder into what each position of the map adds to it, all its
-        {w["channels"]} channels together, and what the biases would give if the map were zero everywhere:"""
-    )
+    yield from paragraph(say("surroundings.split", row=w["row"], column=w["column"], channels=w["channels"]))
     yield ""
-    rows = {"the biases": bias, "its own position": own, "everything else": around}
-    rows["together: the attention"] = sum(rows.values())
-    yield from table(["", "adds"], [[name.ljust(24), f"{value:+.5f}"] for name, value in rows.items()])
+    parts = (("surroundings.biases", bias), ("surroundings.own", own), ("surroundings.else", around))
+    rows = [(say(part), value) for part, value in parts]
+    rows.append((say("surroundings.together"), bias + own + around))
+    yield from table(["", say("surroundings.adds")], [[to_left(name, 24), f"{value:+.5f}"] for name, value in rows])
     yield ""
-    yield from paragraph(
-        verdict(own, around)
-        + """ Where that comes from: the photo again, and beside it what each position
-        adds, in the signs of the picture above, the largest being their measure; @@ is the position itself."""
-    )
+    yield from paragraph(joined([verdict(own, around, say), say("surroundings.pictures")]))
     yield ""
     light = np.asarray(w["maps"]["seen"].convert("L").resize((W, H), Image.Resampling.BOX)) / 255
     places = w["maps"]["sources"]
@@ -41,31 +36,24 @@ def chapter(w: Numbers) -> Iterator[str]:
     for line in columns(framed(grey(light, 34)), framed(picture)):
         yield "  " + line
     yield ""
-    yield from paragraph(
-        """By distance: 0 is the position itself, 1 the eight around it, and so on. In the middle what they add to this value;
-        on the right how much they add to any value of this block on this photo, whatever its sign, on average:"""
-    )
+    yield from paragraph(say("surroundings.by_distance"))
     yield ""
     here = s["by_distance"] + [0.0] * (len(mean["by_distance"]) - len(s["by_distance"]))
     average = [*mean["by_distance"]]
     lines = table(
-        ["distance", "this value", "average"],
+        [say("surroundings.distance"), say("surroundings.this_value"), say("surroundings.average")],
         [[f"{k}", f"{a:+.5f}", f"{b:.5f}"] for k, (a, b) in enumerate(zip(here, average, strict=True))],
     )
     yield from columns(lines, ["", "", *(bar(value, max(average), 30) for value in average)], gap=2)
     yield ""
-    yield from paragraph(
-        f"""Of all attention values of this block, {100 * mean["overruled"]:.0f} % are overruled: their own position adds a
-        number of one sign, and with the surroundings, the biases left out, it is of the other. A kernel of 1 x 1 could not
-        have done that: the own position is one vote among many."""
-    )
+    yield from paragraph(say("surroundings.overruled", share=f"{100 * mean['overruled']:.0f}"))
 
 
-def verdict(own: float, around: float) -> str:
+def verdict(own: float, around: float, say: Language) -> str:
     """Say in a sentence how a value's own place and its surroundings stand to each other."""
-    yes, no = ("yes", "no") if own > 0 else ("no", "yes")
+    yes, no = say("surroundings.yes"), say("surroundings.no")
+    if own <= 0:
+        yes, no = no, yes
     if own * around >= 0:
-        return f"Its own position says {yes}, and its surroundings say so too."
-    if abs(around) > abs(own):
-        return f"Its own position says {yes}, and its surroundings overrule it: {no}."
-    return f"Its own position says {yes}; its surroundings say {no}, and do not prevail."
+        return say("surroundings.agree", yes=yes)
+    return say("surroundings.overrule" if abs(around) > abs(own) else "surroundings.prevail_not", yes=yes, no=no)

@@ -4,96 +4,83 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from ..typesetting import joined
+from .language import Language
 from .numbers import Numbers
 from .pictures import bar, columns, paragraph, table
 
 BAR = 30  # columns
 
 
-def chapter(w: Numbers) -> Iterator[str]:
+def chapter(w: Numbers, say: Language) -> Iterator[str]:
     """Yield the chapter's lines from what `minivan.lesson.photo.walk` returned."""
     H, W = w["map"]
     C = w["channels"]
-    yield from paragraph(
-        f"""There are three ways to give attention out. *SENet*, a network of 2017, weighs channels: C numbers, each for a whole
-        map, so that it says which. Self-attention weighs positions: for each position H x W numbers, each for all channels
-        of another one, so that it says where. LKA has a number for every channel at every position, C x H x W, and can say
-        both. On the first block's map these are {C}, {H} x {W} = {H * W:,} and {C} x {H} x {W} = {C * H * W:,} numbers."""
-    )
+    yield from paragraph(say("which.three_ways", C=C, H=H, W=W, places=H * W, all=C * H * W))
     yield ""
-    yield from paragraph(
-        """What do trained weights make of that freedom? The *variance* of a block's attention values, the mean of their squared
-        distances from their mean, is the sum of two, without a remainder: how far apart the channels lie, each taken as its
-        mean over the map (which), and how far the positions of a channel lie from that mean (where). The share of the first,
-        on this photo:"""
-    )
+    yield from paragraph(say("which.variance"))
     yield ""
     blocks = w["variance"]["blocks"]
     rows = [
-        [each["block"], "{} x {} x {}".format(*each["shape"]), f"{100 * each['between_channels']:.0f} %"] for each in blocks
+        [each["block"], "{} x {} x {}".format(*each["shape"]), say("which.share", share=percent(each["between_channels"]))]
+        for each in blocks
     ]
     bars = [bar(each["between_channels"], 1, BAR) for each in blocks]
-    yield from columns(table(["block", "attention", "which"], rows), ["", "", *bars], gap=2)
+    header = [say("which.block"), say("which.attention"), say("which.which")]
+    yield from columns(table(header, rows), ["", "", *bars], gap=2)
     yield ""
-    yield from paragraph(shares(w["variance"]["stages"]) + " " + chosen(w))
+    yield from paragraph(joined([shares(w["variance"]["stages"], say), chosen(w, say)]))
     yield ""
     answer, then = w["answer"], w["answers_without"]
-    yield from paragraph(
-        f"""What varies little may still decide. So leave one of the two out, in every block: in the place of each map its mean,
-        which leaves only which; or in the place of all channels the mean of them, which leaves only where. The answer,
-        {answer["label"]} at {answer["probability"]:.3f}, {kept(answer, then["which"])} with the first, and
-        {kept(answer, then["where"])} with the second."""
-    )
+    without = {"only_which": kept(answer, then["which"], say), "only_where": kept(answer, then["where"], say)}
+    yield from paragraph(say("which.without", label=answer["label"], probability=f"{answer['probability']:.3f}", **without))
     if w["measured"]:
         yield ""
-        yield from paragraph(bought(w["measured"]))
+        yield from paragraph(bought(w["measured"], say))
 
 
-def shares(stages: list[float]) -> str:
+def percent(share: float) -> str:
+    return f"{100 * share:.0f}"
+
+
+def shares(stages: list[float], say: Language) -> str:
     """Say of which stages' attention more than half of the variance lies between channels, whatever the shares are."""
-    told = f"Stage by stage it is {listed([f'{100 * share:.0f}' for share in stages])} %."
-    which, where = ([str(i) for i, share in enumerate(stages, 1) if (share > 0.5) == most] for most in (True, False))
+    told = say("which.stages", shares=say.listed([percent(share) for share in stages]))
+    which, where = ([i for i, share in enumerate(stages, 1) if (share > 0.5) == most] for most in (True, False))
     if not where:
-        return f"{told} In every stage attention says more about which channel it is than about where."
+        return joined([told, say("which.everywhere_which")])
     if not which:
-        return f"{told} In every stage attention says more about where than about which channel it is."
-    return f"""{told} So attention says more about which channel it is in {counted_stages(which)}, and more about where in
-        {counted_stages(where)}."""
+        return joined([told, say("which.everywhere_where")])
+    many = [
+        say.lines(f"which.{'stage' if len(some) == 1 else 'many_stages'}", stages=say.listed(some)) for some in (which, where)
+    ]
+    return joined([told, say("which.divided", which=many[0], where=many[1])])
 
 
-def listed(words: list[str]) -> str:
-    """Set words in a row: 'a', 'a and b', 'a, b and c'."""
-    *others, last = words
-    return f"{', '.join(others)} and {last}" if others else last
-
-
-def counted_stages(numbers: list[str]) -> str:
-    return f"stage{'s' if len(numbers) > 1 else ''} {listed(numbers)}"
-
-
-def chosen(w: Numbers) -> str:
+def chosen(w: Numbers, say: Language) -> str:
     """Say how far the channel that an earlier chapter shows is from being typical."""
     more = w["variance"]["shown_rank"] - 1
-    others = "no other varies" if more == 0 else "one other varies" if more == 1 else f"{more} others vary"
-    return f"""The map of chapter 10 is one channel of {w["channels"]}, chosen for lifting much and turning much over; {others}
-        more from position to position. Do not take it for all."""
+    others = say("which.others_vary", count=more) if more else say("which.no_other")
+    return say("which.chosen", C=w["channels"], others=others)
 
 
-def kept(answer: Numbers, then: Numbers) -> str:
+def kept(answer: Numbers, then: Numbers, say: Language) -> str:
     """Say what became of an answer."""
+    probability = f"{then['probability']:.3f}"
     if then["label"] == answer["label"]:
-        return f"stays, at {then['probability']:.3f},"
-    return f"becomes {then['label']} at {then['probability']:.3f}"
+        return say("which.stays", probability=probability)
+    return say("which.becomes", label=then["label"], probability=probability)
 
 
-def bought(measured: Numbers) -> str:
+def bought(measured: Numbers, say: Language) -> str:
     """Say what was measured of these weights on many photos."""
     top = {name: 100 * right / measured["images"] for name, right in measured["right"].items()}
     where, which = top["as trained"] - top["which"], top["as trained"] - top["fixed levels"]
-    more, less = ("which channels", "where") if which > where else ("where", "which channels")
-    return f"""Over many photos: of {measured["images"]:,} labelled ones these weights get {top["as trained"]:.1f} % right;
-        without where, each map its mean, {top["which"]:.1f} %. One map for all channels leaves {top["where"]:.1f} %: it has
-        lost, too, that channels differ in any photo. To take from a photo no more than its say in which channels, each map
-        keeps its shape and gets the mean that it has in other photos: {top["fixed levels"]:.1f} %. With one number for each
-        channel, the same in all photos, it is {top["fixed numbers"]:.1f} %. So these answers owe more to a photo's say in
-        {more}, worth {max(where, which):.1f} points, than to its say in {less}, worth {min(where, which):.1f}."""
+    keys = {"as trained": "trained", "which": "which", "where": "where"}
+    keys |= {"fixed levels": "fixed_levels", "fixed numbers": "fixed_numbers"}
+    right = {key: f"{top[name]:.1f}" for name, key in keys.items()}
+    names = [say("which.say_which"), say("which.say_where")]
+    more, less = names if which > where else reversed(names)
+    points = {"more_points": f"{max(where, which):.1f}", "less_points": f"{min(where, which):.1f}"}
+    owed = say("which.owed", more=more, less=less, **points)
+    return joined([say("which.measured", images=measured["images"], **right), owed])

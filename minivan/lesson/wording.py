@@ -1,23 +1,17 @@
-"""What the lesson's sentences have in common: numbers with their nouns, and units."""
+"""What the lesson's sentences have in common: channels, and units."""
 
 from __future__ import annotations
 
-
-def counted(number: int, noun: str) -> str:
-    return f"{number:,} {noun}{'' if number == 1 else 's'}"
+from .language import Language
 
 
-def all_channels(channels: int) -> str:
-    return "its one channel" if channels == 1 else f"all {channels:,} channels"
+def all_channels(channels: int, say: Language) -> str:
+    return say("channels.one") if channels == 1 else say("channels.all", C=channels)
 
 
-def narrow_unit(smallest: float) -> tuple[str, float]:
+def narrow_unit(smallest: float, say: Language) -> tuple[str, float]:
     """Return the name and the size of the unit that keeps a table with this smallest number narrow."""
-    for name, size in (("billions", 1e15), ("millions", 1e12), ("thousands", 1e9)):
+    for size, name in ((1e15, "unit.billions"), (1e12, "unit.millions"), (1e9, "unit.thousands")):
         if smallest >= 10 * size:
-            return f"In {name} of millions of multiply-adds", size
-    return ("In millions of multiply-adds", 1e6) if smallest >= 1e6 else ("Multiply-adds", 1)
-
-
-def none_or(number: int) -> str:
-    return "not one" if number == 0 else f"{number:,}"
+            return say(name), size
+    return (say("unit.million"), 1e6) if smallest >= 1e6 else (say("unit.one"), 1)

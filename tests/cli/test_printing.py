@@ -12,7 +12,8 @@ import pytest
 from support import EXAMPLES
 
 from minivan import cli
-from minivan.cli.printing import complain, console, note, say, say_json
+from minivan.cli.printing import complain, console, fitted, note, say, say_json
+from minivan.typesetting import joined, width
 
 EVIL = "a\x1b[2Jb\x07\x9b\u202egnp.tac\u2028\ud800\U000e0001"
 
@@ -77,3 +78,11 @@ def test_a_table_whose_reader_goes_away_is_no_error():
     made.file = SimpleNamespace(write=gone, flush=gone, encoding="utf-8", isatty=lambda: False)
     with pytest.raises(BrokenPipeError):
         made.print("x")
+
+
+def test_chinese_is_broken_at_the_terminal_s_width(monkeypatch):
+    monkeypatch.setattr("minivan.cli.printing.columns", lambda: 20)
+    text = "  第 3 步：混合。它只看所在的位置，读取那里全部通道。"
+    lines = fitted(text).split("\n")
+    assert len(lines) > 2 and max(map(width, lines)) <= 20 and joined(line.strip() for line in lines) == text.strip()
+    assert lines[0].startswith("  第") and all(line.startswith("    ") for line in lines[1:])

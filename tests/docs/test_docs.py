@@ -22,7 +22,7 @@ from minivan.oracle import vectors
 pytestmark = pytest.mark.loop
 
 DOCS = ROOT / "docs"
-PAGES = [*ROOT.glob("*.md"), *DOCS.glob("*.md"), *(ROOT / "examples").rglob("README.md"), *(ROOT / "weights").glob("*.md")]
+PAGES = [*ROOT.glob("*.md"), *DOCS.glob("*.md"), *(ROOT / "examples").rglob("README*.md"), *(ROOT / "weights").glob("*.md")]
 
 
 def text(name: str) -> str:
