@@ -154,3 +154,26 @@ def test_no_code_compares_an_engines_name():
             if isinstance(node, ast.Attribute) and node.attr == "__name__" and isinstance(node.ctx, ast.Store):
                 said.append(f"{path.relative_to(ROOT)}:{node.lineno}: {ast.unparse(node)} is set")
     assert said == ["minivan/engines/__init__.py:" + said[0].split(":", 1)[1]] and "engine not in ENGINES" in said[0]
+
+
+def test_every_parameter_s_derivative_and_the_training_form_of_an_engine_with_arrays_of_its_own(small):
+    theirs, ours, x = VAN(SMALL, small, TORCH), VAN(SMALL, small, "numpy"), images(3, 48, 33)
+    got, expected = theirs.gradients(x, 2, "parameters"), ours.gradients(x, 2, "parameters")
+    assert list(got) == list(expected)
+    steps = theirs.training_pass(x), ours.training_pass(x)
+    weights = np.random.default_rng(1).normal(size=steps[1].logits.shape)
+    trained, wanted = (step.gradients(weights.astype(step.logits.dtype)) for step in steps)
+    for name in expected:
+        scale = np.abs(expected[name]).max()
+        assert np.abs(got[name].numpy() - expected[name]).max() <= 1e-4 * scale, name
+        assert np.abs(trained[name].numpy() - wanted[name]).max() <= 1e-3 * max(scale, np.abs(wanted[name]).max()), name
+    (found, true) = (step.running_statistics(small) for step in steps)
+    for name in true:
+        np.testing.assert_allclose(found[name], true[name], rtol=1e-4, atol=1e-5, err_msg=name)
+
+
+def test_cross_entropy_s_derivative_is_that_of_the_reference():
+    logits, target = np.random.default_rng(0).normal(size=(4, 5)).astype(np.float32), np.array([0, 4, 2, 2])
+    for reduction in ("sum", "mean"):
+        got = TORCH.grad.cross_entropy_input(torch.from_numpy(logits), torch.from_numpy(target), reduction)
+        np.testing.assert_allclose(got, NUMPY.grad.cross_entropy_input(logits, target, reduction), atol=1e-6)
