@@ -65,7 +65,7 @@ def accuracy(base: minivan.VAN, folder: Path) -> str:
     makers = {
         "scikit-learn's digits, 8 x 8": lambda place: own_classes.digits(place, 1000, 797),
         "patches of CamVid's scenes, 32 x 32": lambda place: own_classes.camvid(os.environ[CAMVID], place),
-        "Tiny ImageNet's, three of five": lambda place: own_classes.tiny_imagenet(labelled.given(), place),
+        "Tiny ImageNet's, of classes that the network knows": lambda place: own_classes.tiny_imagenet(labelled.given(), place),
     }
     lines = ["| photos | classes | learned from | judged by | `finetune` | its own cross-validation | scikit-learn, PyTorch |",
              "|---|--:|--:|--:|--:|--:|--:|"]  # fmt: skip
