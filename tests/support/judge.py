@@ -11,8 +11,8 @@ if importlib.util.find_spec("torch"):
     import torch
     import torch.nn.functional as F
 
+    from minivan.engines.torch import TORCH
     from support import torch_ops, torch_van
-    from support.torch_engine import TORCH
 else:
     torch = F = safetensors_torch = torch_ops = torch_van = TORCH = None
 
