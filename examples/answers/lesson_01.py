@@ -3,14 +3,14 @@
 import numpy as np
 
 
-def exercise_1():
-    """(224 + 2 * 3 - 6 - 1) // 4 + 1: the kernel reaches 6 pixels, and jumps by 4."""
-    return (224 + 2 * 3 - (7 - 1) - 1) // 4 + 1
+def exercise_1(side, kernel, stride, padding, dilation):
+    """From the first weight to the last lie `dilation * (kernel - 1)` steps; the rest is jumped over, one output each time."""
+    return (side + 2 * padding - dilation * (kernel - 1) - 1) // stride + 1
 
 
 def exercise_2():
     """Every output of each of the 32 channels takes 7 * 7 * 3 products."""
-    side = exercise_1()
+    side = exercise_1(224, 7, 4, 3, 1)
     return side * side * 32 * 7 * 7 * 3
 
 

@@ -8,6 +8,15 @@
 # - explain why two correct programs give different digits.
 #
 # You need no deep learning, only a little Python. The photo is Chelsea the cat.
+#
+# ## Predict, then run
+#
+# Two programs compute the same outputs. Each output is the sum of the same 49 products, in 32-bit numbers. One program adds
+# them from the first to the last, the other from the last to the first. For what per cent of the outputs do the two give
+# different digits? Write your guess into the next cell; a later cell sets it beside what is measured.
+
+# %%
+prediction = None  # per cent of the outputs
 
 # %%
 import matplotlib.pyplot as plt
@@ -15,6 +24,7 @@ import numpy as np
 from PIL import Image
 
 from minivan import reference
+from minivan.lesson import check, compare
 
 plt.style.use("minivan.mplstyle")
 cat = np.asarray(Image.open("cat.jpg").convert("L").crop((100, 10, 340, 250)).resize((120, 120)), float)  # grey, 0 to 255
@@ -139,7 +149,8 @@ for i, j in taps:
 for i, j in reversed(taps):
     backward += weights[i, j] * picture[i : i + 114, j : j + 114]
 differ = forward != backward
-print(f"{100 * differ.mean():.0f} % of the outputs differ; the largest difference is {abs(forward - backward).max():.1e}")
+print(f"the largest difference is {abs(forward - backward).max():.1e}")
+compare(prediction, float(100 * differ.mean()), "% of the outputs")
 
 fig, axes = plt.subplots(1, 2, figsize=(7, 3))
 axes[0].imshow(forward, cmap="gray")
@@ -151,15 +162,39 @@ for ax in axes:
 plt.show()
 
 # %% [markdown]
-# Both are right, and nearly all of their last digits differ. A library that adds in another order on another processor
+# Both are right, and most of their last digits differ. A library that adds in another order on another processor
 # gives other bits each time. minivan's `exact` engine writes one order down and keeps it; lesson 8 shows what that is
 # good for.
 #
 # ## Exercises
 #
-# The answers are in `answers/lesson_01.py`, and minivan's tests check them.
-#
-# 1. The first layer of VAN is a 7 x 7 convolution with stride 4 and padding 3. How large is its output for a photo of
-#    224 x 224?
-# 2. It reads 3 channels and makes 32. How many multiply-adds does it take for that photo?
-# 3. Blurring twice with the 3 x 3 blur above is the same as one 5 x 5 kernel. What is its weight in the middle?
+# Put your answer in the place of `None` and run the cell: it says whether the answer is right, and hints at what is wrong.
+# Nothing is lost by guessing wrong. The key, with the way to each answer, is `answers/lesson_01.py`; minivan's tests check it.
+
+# %% [markdown]
+# **Exercise 1.1** How large is the output of a convolution? Write it as a function of the input's side, the kernel's
+# side, the stride, the padding and the dilation. (The first layer of VAN is a 7 x 7 convolution with stride 4 and
+# padding 3: on a photo of 224 x 224, what does your function say?)
+
+
+# %%
+def side_after(side, kernel, stride, padding, dilation):
+    return None  # the side of the output
+
+
+check(1, 1, side_after)
+
+# %% [markdown]
+# **Exercise 1.2** That first layer reads 3 channels and makes 32. How many multiply-adds does it take for that photo?
+
+# %%
+my_answer = None  # a whole number
+check(1, 2, my_answer)
+
+# %% [markdown]
+# **Exercise 1.3** Blurring twice with the 3 x 3 blur above is the same as one 5 x 5 kernel. What is its weight in the
+# middle?
+
+# %%
+my_answer = None  # a number
+check(1, 3, my_answer)

@@ -6,6 +6,14 @@
 # - tell the three cheap relatives of a convolution apart, and say what each of them reads;
 # - compute what each costs, in weights and in multiply-adds;
 # - show what a dilated kernel is blind to, and how to cure it.
+#
+# ## Predict, then run
+#
+# VAN is a network for images, named after a large kernel. What per cent of its multiply-adds does it spend in kernels of 1 x 1,
+# which see no neighbour at all? Write your guess into the next cell; a later cell sets it beside what is counted.
+
+# %%
+prediction = None  # per cent of the multiply-adds
 
 # %%
 import matplotlib.pyplot as plt
@@ -14,6 +22,7 @@ from PIL import Image
 
 from minivan import lka, paths, variants
 from minivan.geometry import CONV0, CONV_SPATIAL, LARGE_KERNEL, stage_sizes
+from minivan.lesson import check, compare
 
 plt.style.use("minivan.mplstyle")
 
@@ -133,6 +142,7 @@ for name, shape in variants.parameter_shapes(config):
 total = sum(spent.values())
 for kind, count in sorted(spent.items(), key=lambda item: -item[1]):
     print(f"{kind:18s} {count / 1e6:6.1f} million multiply-adds, {100 * count / total:4.1f} %")
+compare(prediction, float(100 * spent["pointwise"] / total), "% in kernels of 1 x 1")
 
 fig, ax = plt.subplots(figsize=(8, 2.4))
 for row, (kind, count) in enumerate(sorted(spent.items(), key=lambda item: item[1])):
@@ -148,9 +158,28 @@ plt.show()
 #
 # ## Exercises
 #
-# The answers are in `answers/lesson_02.py`, and minivan's tests check them.
-#
-# 1. For C = 64, how many times as many weights has a dense 7 x 7 as a depthwise 7 x 7 followed by a pointwise?
-# 2. A 3 x 3 kernel shall span 9 x 9 positions. Which dilation does that?
-# 3. With dilation 2, what share of the pixels could one replace by noise without changing the outputs in every second
-#    row and column?
+# Put your answer in the place of `None` and run the cell: it says whether the answer is right, and hints at what is wrong.
+# Nothing is lost by guessing wrong. The key, with the way to each answer, is `answers/lesson_02.py`; minivan's tests check it.
+
+# %% [markdown]
+# **Exercise 2.1** For C = 64, how many times as many weights has a dense 7 x 7 as a depthwise 7 x 7 followed by a
+# pointwise?
+
+# %%
+my_answer = None  # a number
+check(2, 1, my_answer)
+
+# %% [markdown]
+# **Exercise 2.2** A 3 x 3 kernel shall span 9 x 9 positions. Which dilation does that?
+
+# %%
+my_answer = None  # a whole number
+check(2, 2, my_answer)
+
+# %% [markdown]
+# **Exercise 2.3** With dilation 2, what share of the pixels could one replace by noise without changing the outputs
+# in every second row and column?
+
+# %%
+my_answer = None  # a share, from 0 to 1
+check(2, 3, my_answer)

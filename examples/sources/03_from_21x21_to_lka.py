@@ -6,6 +6,15 @@
 # - derive the three steps of LKA from one large kernel, and its cost from two letters, K and d;
 # - find the best d by setting a derivative to zero, and say which choice of the paper it rests on;
 # - say what the three steps cannot do, and how large their reach really is.
+#
+# ## Predict, then run
+#
+# The paper builds a kernel that it calls 21 x 21 from two: a 5 x 5, and after it a 7 x 7 whose weights lie 3 apart. How many
+# positions wide is the square that one output of the two really reads? Write your guess into the next cell; a later cell sets
+# it beside what is measured.
+
+# %%
+prediction = None  # positions
 
 # %%
 import matplotlib.pyplot as plt
@@ -14,6 +23,7 @@ import numpy as np
 import minivan
 from minivan import lka, paths
 from minivan.geometry import CONV0, CONV_SPATIAL, LARGE_KERNEL
+from minivan.lesson import check, compare
 
 plt.style.use("minivan.mplstyle")
 
@@ -110,21 +120,41 @@ outside = 1 - energy[8:15, 8:15].sum() / energy.sum()
 print(f"share of the squared weights outside the middle 7 x 7: {100 * outside:.0f} %", end="; ")
 print(f"if all were equal: {100 * (1 - 7 * 7 / energy.size):.0f} %")
 
-fig, axes = plt.subplots(1, 5, figsize=(9, 2.2))
-spread = (whole[:, 0] ** 2).sum(axis=(1, 2))
-for ax, channel in zip(axes, np.argsort(-spread)[:5], strict=True):
-    k = whole[channel, 0]
-    ax.imshow(k, cmap="RdBu_r", vmin=-abs(k).max(), vmax=abs(k).max())
-    ax.set_title(f"channel {channel}")
-    ax.axis("off")
-plt.show()
+compare(prediction, whole.shape[-1], "positions wide")
 
 # %% [markdown]
-# Most of their strength lies outside of the middle, though the middle has more than its share: training favoured it, and
-# did not shrink the kernels to it.
-# The five largest all show the same fabric: one small 5 x 5 pattern repeated at 49 places, brighter or darker. **That is
-# all the pair can make.** (How much the far weights are worth to the answer is another question: `ablations/` takes
-# them away.)
+# Here are three of them with the two that they are made of, drawn on the same 23 x 23 positions: the near kernel, the far one
+# with its weights where they lie, and their product. Red weights are positive, blue ones negative, white is zero.
+
+# %%
+side, k = whole.shape[-1], CONV0.side
+energy_of = (whole[:, 0] ** 2).sum(axis=(1, 2))
+fig, axes = plt.subplots(3, 3, figsize=(7.6, 7.8))
+for row, channel in zip(axes, np.argsort(-energy_of)[:3], strict=True):
+    near, spread = np.zeros((side, side)), np.zeros((side, side))
+    middle = (side - k) // 2
+    near[middle : middle + k, middle : middle + k] = conv0[channel, 0]
+    spread[k // 2 : side - k // 2 : apart, k // 2 : side - k // 2 : apart] = far[channel, 0]
+    for ax, values in zip(row, (near, spread, whole[channel, 0]), strict=True):
+        ax.imshow(values, cmap="RdBu_r", vmin=-abs(values).max(), vmax=abs(values).max())
+        ax.set(xticks=[], yticks=[])
+    row[0].set_ylabel(f"channel {channel}")
+for ax, title in zip(axes[0], (f"{k} x {k}", f"7 x 7, {apart} apart", f"the product, {side} x {side}"), strict=True):
+    ax.set_title(title)
+plt.show()
+
+taps = [(i * apart, j * apart) for i, j in np.ndindex(*far.shape[2:])]
+stamped = np.zeros_like(whole[:, 0])
+for (top, left), weight in zip(taps, far[:, 0].reshape(len(far), -1).T, strict=True):
+    stamped[:, top : top + k, left : left + k] += weight[:, None, None] * conv0[:, 0]
+print(f"{len(taps)} copies of the near kernel, each times one weight of the far kernel, added up:", end=" ")
+print(f"largest difference from the product {abs(stamped - whole[:, 0]).max():.0e}")
+
+# %% [markdown]
+# The product is the near kernel's pattern, stamped 49 times, each time brighter, darker or turned over, as the far kernel says;
+# where copies overlap they add up. **That is all the pair can make.** Most of its strength lies outside of the middle, though
+# the middle has more than its share: training favoured it, and did not shrink the kernels to it. (How much the far weights are
+# worth to the answer is another question: `ablations/` takes them away.)
 #
 # ## What it cannot make
 #
@@ -201,10 +231,29 @@ plt.show()
 #
 # ## Exercises
 #
-# The answers are in `answers/lesson_03.py`, and minivan's tests check them.
-#
-# 1. You want K = 35. Which d is best (the smaller, if two tie), and how many positions wide is the square that an output
-#    then really reads?
-# 2. How many multiply-adds does one LKA (K = 21, d = 3, C = 64) take on a 56 x 56 map? How many a dense 21 x 21?
-# 3. For which rows from the top does a pair with d = 2 (a 3 x 3, then an 11 x 11 with its weights 2 apart) differ from
-#    its composed kernel?
+# Put your answer in the place of `None` and run the cell: it says whether the answer is right, and hints at what is wrong.
+# Nothing is lost by guessing wrong. The key, with the way to each answer, is `answers/lesson_03.py`; minivan's tests check it.
+
+# %% [markdown]
+# **Exercise 3.1** You want K = 35. Which d is best (the smaller, if two tie), and how many positions wide is the
+# square that an output then really reads?
+
+# %%
+my_answer = None  # two numbers: (d, positions)
+check(3, 1, my_answer)
+
+# %% [markdown]
+# **Exercise 3.2** How many multiply-adds does one LKA (K = 21, d = 3, C = 64) take on a 56 x 56 map? How many a dense
+# 21 x 21?
+
+# %%
+my_answer = None  # two numbers: (LKA, dense)
+check(3, 2, my_answer)
+
+# %% [markdown]
+# **Exercise 3.3** For which rows from the top does a pair with d = 2 (a 3 x 3, then an 11 x 11 with its weights 2
+# apart) differ from its composed kernel?
+
+# %%
+my_answer = None  # a list of rows, counted from 0
+check(3, 3, my_answer)

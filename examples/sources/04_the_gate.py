@@ -6,6 +6,14 @@
 # - say what "attention" means in VAN, and how it differs from a transformer's;
 # - show by a measurement that LKA does what no convolution can;
 # - compute why self-attention gets dear on large maps and LKA does not.
+#
+# ## Predict, then run
+#
+# "Attention" is a number by which a gate multiplies what comes in. What per cent of these numbers, in the trained network, are
+# negative? Write your guess into the next cell; a later cell sets it beside what is measured.
+
+# %%
+prediction = None  # per cent of the attention values
 
 # %%
 import matplotlib.pyplot as plt
@@ -14,6 +22,7 @@ import numpy as np
 import minivan
 from minivan import image, lka, reference
 from minivan.geometry import CONV0, CONV_SPATIAL, LARGE_KERNEL
+from minivan.lesson import check, compare
 
 plt.style.use("minivan.mplstyle")
 model = minivan.load(engine="numpy")
@@ -33,8 +42,8 @@ logits = model(x, hook=lambda path, array: seen.update({path: array[0]}))
 attention = {path.split(".spatial")[0]: array for path, array in seen.items() if path.endswith("spatial_gating_unit.conv1")}
 every = np.concatenate([a.ravel() for a in attention.values()])
 print(f"{len(attention)} blocks, {every.size:,} attention values from {every.min():.1f} to {every.max():.1f}")
-print(f"negative: {100 * (every < 0).mean():.0f} %   above 1: {100 * (every > 1).mean():.0f} %", end="   ")
-print(f"between 0 and 1: {100 * ((every >= 0) & (every <= 1)).mean():.0f} %")
+print(f"above 1: {100 * (every > 1).mean():.0f} %   between 0 and 1: {100 * ((every >= 0) & (every <= 1)).mean():.0f} %")
+compare(prediction, float(100 * (every < 0).mean()), "% are negative")
 
 fig, ax = plt.subplots(figsize=(8, 2.8))
 ax.hist(every, bins=np.linspace(-8, 8, 129), color="#0072B2")
@@ -176,11 +185,29 @@ print("sigmoid on the attention: ", answer(squeezed))
 #
 # ## Exercises
 #
-# The answers are in `answers/lesson_04.py`, and minivan's tests check them.
-#
-# 1. u is [1, 2, -1] and the attention is [0.5, -1, 3]. What comes out of the gate? What would come out with a sigmoid
-#    on the attention?
-# 2. From which side of a square map on does self-attention take more multiply-adds than even a dense 21 x 21 kernel,
-#    for C = 64?
-# 3. How many times as large is the output of a stack of three bias-free gates (each u times a convolution of u) when
-#    the input is doubled?
+# Put your answer in the place of `None` and run the cell: it says whether the answer is right, and hints at what is wrong.
+# Nothing is lost by guessing wrong. The key, with the way to each answer, is `answers/lesson_04.py`; minivan's tests check it.
+
+# %% [markdown]
+# **Exercise 4.1** u is [1, 2, -1] and the attention is [0.5, -1, 3]. What comes out of the gate? What would come out
+# with a sigmoid on the attention?
+
+# %%
+my_answer = None  # two lists of three: (with the gate, with a sigmoid)
+check(4, 1, my_answer)
+
+# %% [markdown]
+# **Exercise 4.2** From which side of a square map on does self-attention take more multiply-adds than even a dense 21
+# x 21 kernel, for C = 64?
+
+# %%
+my_answer = None  # a whole number
+check(4, 2, my_answer)
+
+# %% [markdown]
+# **Exercise 4.3** How many times as large is the output of a stack of three bias-free gates (each u times a
+# convolution of u) when the input is doubled?
+
+# %%
+my_answer = None  # a whole number
+check(4, 3, my_answer)

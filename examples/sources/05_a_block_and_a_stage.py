@@ -6,6 +6,15 @@
 # - follow an array through a block of VAN and say its shape at every step;
 # - find the residual connections, one of which the paper's figure leaves out;
 # - tell which part of the network takes the parameters, the time, and the memory.
+#
+# ## Predict, then run
+#
+# Half of each block is attention, after which the network is named; the other half is an MLP, which looks at each position
+# nearly by itself. What per cent of the multiply-adds does the MLP take? Write your guess into the next cell; a later cell sets
+# it beside what is counted.
+
+# %%
+prediction = None  # per cent of the multiply-adds
 
 # %%
 import matplotlib.pyplot as plt
@@ -14,6 +23,7 @@ from IPython.display import Image
 
 import minivan
 from minivan import geometry, image, paths, reference, summary, variants
+from minivan.lesson import check, compare
 
 plt.style.use("minivan.mplstyle")
 model = minivan.load(engine="numpy")
@@ -153,6 +163,7 @@ ax.set(xlim=(0, 100), xlabel="per cent of VAN-B0")
 ax.legend(ncols=4, loc="lower center", bbox_to_anchor=(0.45, 1.0), fontsize=10)
 plt.show()
 
+compare(prediction, float(100 * parts["MLP"][1] / totals[1]), "% of the multiply-adds in the MLP")
 widest = config.mlp_ratios[0] * config.dims[0] * np.prod(sizes[0])
 print(f"the photo has {3 * 224 * 224:,} numbers; the hidden map of the first MLP has {widest:,}")
 
@@ -163,9 +174,28 @@ print(f"the photo has {3 * 224 * 224:,} numbers; the hidden map of the first MLP
 #
 # ## Exercises
 #
-# The answers are in `answers/lesson_05.py`, and minivan's tests check them.
-#
-# 1. A photo of 320 x 256 (width x height) goes into VAN-B0. What shapes, (C, H, W), do the four stages put out?
-# 2. How many parameters has one block of stage 1 of B0 (C = 32, MLP ratio 8)? BatchNorm has 2 per channel, each
-#    convolution also a bias per output channel, and there are two layer scales.
-# 3. Which variant is the first with more than ten times B0's multiply-adds?
+# Put your answer in the place of `None` and run the cell: it says whether the answer is right, and hints at what is wrong.
+# Nothing is lost by guessing wrong. The key, with the way to each answer, is `answers/lesson_05.py`; minivan's tests check it.
+
+# %% [markdown]
+# **Exercise 5.1** A photo of 320 x 256 (width x height) goes into VAN-B0. What shapes, (C, H, W), do the four stages
+# put out?
+
+# %%
+my_answer = None  # a list of four shapes (C, H, W)
+check(5, 1, my_answer)
+
+# %% [markdown]
+# **Exercise 5.2** How many parameters has one block of stage 1 of B0 (C = 32, MLP ratio 8)? BatchNorm has 2 per
+# channel, each convolution also a bias per output channel, and there are two layer scales.
+
+# %%
+my_answer = None  # a whole number
+check(5, 2, my_answer)
+
+# %% [markdown]
+# **Exercise 5.3** Which variant is the first with more than ten times B0's multiply-adds?
+
+# %%
+my_answer = None  # a variant's name, such as "b1"
+check(5, 3, my_answer)

@@ -3,9 +3,18 @@
 #
 # After these ten minutes you will be able to
 #
-# - look at what each stage makes of a photo;
+# - say how much of a photo's colours each stage still knows, and how one measures that;
 # - split the network's answer into shares of the places in the photo, exactly;
 # - judge how much the answer depends on how the photo is shown.
+#
+# ## Predict, then run
+#
+# The network has seen photos of 96 x 96 pixels in its last training, and of a cup of coffee at that size it is nearly sure. Now
+# it is shown the same photo at 288 x 288: the same cup, in more detail. What probability does it give to the same answer? Write
+# your guess into the next cell; a later cell sets it beside what is measured.
+
+# %%
+prediction = None  # a probability, from 0 to 1
 
 # %%
 import matplotlib.pyplot as plt
@@ -13,6 +22,7 @@ import numpy as np
 
 import minivan
 from minivan import image, reference
+from minivan.lesson import check, compare
 
 plt.style.use("minivan.mplstyle")
 model = minivan.load(engine="numpy")
@@ -38,40 +48,56 @@ for index in probabilities.argsort()[::-1][:5]:
 # %% [markdown]
 # ## Four stages
 #
-# The first stage makes the map a quarter as wide as the photo, each other one halves it, and all add channels. Too many
-# channels to look at one by one; so paint the three directions in which they vary most (the principal components) in
-# red, green and blue. Similar colour, similar meaning. To see more we show the photo larger than the network was
-# trained on: it takes any size.
+# The first stage makes the map a quarter as wide as the photo, each other one halves it, and all add channels: 32, then 64,
+# 160, 256 numbers at each position. Painted as pictures they would look like something, and prove nothing. So let us ask a
+# question that has an answer: **how much of the photo's colours can still be read from a map?** At every position we want the
+# mean red, green and blue of the pixels that it covers, as a weighted sum of the map's channels. The weights are found on four
+# other photos (least squares), and then tried on the coffee, which they have never seen.
 
 
 # %%
-def painted(features):
-    """(C, H, W) -> (H, W, 3): the three principal components, each stretched to 0..1."""
-    C, H, W = features.shape
-    flat = features.reshape(C, -1) - features.reshape(C, -1).mean(1, keepdims=True)
-    directions, _, _ = np.linalg.svd(flat, full_matrices=False)
-    directions *= np.sign(directions.sum(0))  # an SVD leaves the sign open
-    low, high = np.percentile(parts := directions[:, :3].T @ flat, (2, 98), axis=1, keepdims=True)
-    return np.clip((parts - low) / (high - low), 0, 1).T.reshape(H, W, 3)
+SIDE, others = 192, ("cat", "rocket", "astronaut", "four")
 
 
-large = 256
-_, maps = look(photo, large)
-fig, axes = plt.subplots(1, 5, figsize=(10, 2.4))
-axes[0].imshow(image.centre_crop(image.resize(photo, large), large).resize((128, 128)))
-axes[0].set_title(f"photo, {large} x {large}")
-for i, (ax, features) in enumerate(zip(axes[1:], maps, strict=True), start=1):
-    ax.imshow(painted(features))
-    ax.set_title(f"{i}: {features.shape[1]} x {features.shape[2]}, {features.shape[0]} ch.")
-    strength = np.linalg.svd(features.reshape(len(features), -1) - features.mean((1, 2))[:, None], compute_uv=False) ** 2
-    print(f"stage {i}: the three colours hold {100 * strength[:3].sum() / strength.sum():.0f} % of the variation")
-for ax in axes:
-    ax.axis("off")
+def numbers_and_colours(name):
+    """For each stage: the map's numbers with a 1 for the constant, (positions, C + 1), and the colours, (positions, 3)."""
+    photo = image.decode(f"{name}.jpg")
+    pixels = np.asarray(image.centre_crop(image.resize(photo, SIDE), SIDE), float) / 255
+    pairs = []
+    for features in look(photo, SIDE)[1]:
+        C, H, W = features.shape
+        colours = pixels.reshape(H, SIDE // H, W, SIDE // W, 3).mean((1, 3))
+        pairs.append((np.c_[features.reshape(C, -1).T, np.ones(H * W)], colours.reshape(-1, 3)))
+    return pairs
+
+
+def readout(x, y):
+    """Least squares, kept from large weights where the positions are fewer than the channels."""
+    return np.linalg.solve(x.T @ x + np.eye(x.shape[1]), x.T @ y)
+
+
+# %%
+known, tried = [numbers_and_colours(name) for name in others], numbers_and_colours("coffee")
+fig, axes = plt.subplots(2, 4, figsize=(9, 4.8))
+for stage, column in enumerate(axes.T):
+    weights = readout(*(np.concatenate(parts) for parts in zip(*(photo[stage] for photo in known), strict=True)))
+    x, colours = tried[stage]
+    read = x @ weights
+    side = int(len(x) ** 0.5)
+    told = 1 - ((colours - read) ** 2).sum() / ((colours - colours.mean(0)) ** 2).sum()
+    verdict = f"{100 * told:.0f} % of the variation" if told > 0 else "worse than the mean colour"
+    print(f"stage {stage + 1}: {side} x {side} positions, {x.shape[1] - 1} channels: {verdict}")
+    for ax, values in zip(column, (colours, read), strict=True):
+        ax.imshow(np.clip(values, 0, 1).reshape(side, side, 3))
+        ax.axis("off")
+    column[0].set_title(f"{side} x {side}: the photo")
+    column[1].set_title(f"read from stage {stage + 1}")
 plt.show()
 
 # %% [markdown]
-# Stage 1 still draws: rims, edges, flat areas. Then the outline goes, and meaning comes: few places are left, and three
-# colours, all that an eye can take in, show less than half of what they have to say.
+# Stage 1 still knows what the photo looks like, and each stage gives more of it up. From the last one no colours can be read
+# that are any better than one colour for the whole photo. That is no loss: an espresso is an espresso in any light. What the
+# last stage does know about its places is the next question.
 #
 # ## Which place says what?
 #
@@ -119,6 +145,7 @@ sizes = [32, 48, 64, 80, 96, 112, 128, 160, 192, 224, 288]
 found = {size: reference.softmax(look(photo, size)[0]) for size in sizes}
 for size, p in found.items():
     print(f"{size:4d}: {p.max():.3f} {card.label(int(p.argmax())).short}")
+compare(prediction, float(found[288][winner]), f"for {card.label(winner).short} at 288 x 288")
 
 fig, ax = plt.subplots(figsize=(7.5, 3))
 classes = sorted({int(p.argmax()) for p in found.values()} | {winner}, key=lambda c: -max(p[c] for p in found.values()))
@@ -153,9 +180,28 @@ print(f"'not sure' is said below {card.not_sure}")
 #
 # ## Exercises
 #
-# The answers are in `answers/lesson_06.py`, and minivan's tests check them.
-#
-# 1. At which side does the last stage's map have exactly 49 positions?
-# 2. A class map has a mean of 7.25, the same in its left half as in its right, and the class's bias is -0.5. What is the
-#    logit? What would it be if the right half of the map were zero?
-# 3. Two classes have logits 6 and 3. How many times as probable is the first, whatever the other classes do?
+# Put your answer in the place of `None` and run the cell: it says whether the answer is right, and hints at what is wrong.
+# Nothing is lost by guessing wrong. The key, with the way to each answer, is `answers/lesson_06.py`; minivan's tests check it.
+
+# %% [markdown]
+# **Exercise 6.1** At which side does the last stage's map have exactly 49 positions?
+
+# %%
+my_answer = None  # pixels
+check(6, 1, my_answer)
+
+# %% [markdown]
+# **Exercise 6.2** A class map has a mean of 7.25, the same in its left half as in its right, and the class's bias is
+# -0.5. What is the logit? What would it be if the right half of the map were zero?
+
+# %%
+my_answer = None  # two numbers: (logit, logit with the right half zero)
+check(6, 2, my_answer)
+
+# %% [markdown]
+# **Exercise 6.3** Two classes have logits 6 and 3. How many times as probable is the first, whatever the other
+# classes do?
+
+# %%
+my_answer = None  # a number
+check(6, 3, my_answer)

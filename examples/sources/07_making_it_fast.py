@@ -191,9 +191,31 @@ print("same answer:", fast.argmax() == truth.argmax())
 #
 # ## Exercises
 #
-# The answers are in `answers/lesson_07.py`, and minivan's tests check them.
-#
-# 1. How many of the 49 weights of LKA's dilated kernel meet a 2 x 2 map, on average?
-# 2. VAN-B0 takes 864,224,000 multiply-adds for an image at 224 x 224. How many milliseconds is that at 100 GFLOP/s?
-# 3. A stage-2 block of B0 has a hidden map of 512 channels on 28 x 28, in 32-bit numbers. How many of its rows fit into
-#    1 MiB?
+# Put your answer in the place of `None` and run the cell: it says whether the answer is right, and hints at what is wrong.
+# Nothing is lost by guessing wrong. The key, with the way to each answer, is `answers/lesson_07.py`; minivan's tests check it.
+
+# %%
+from minivan.lesson import check
+
+# %% [markdown]
+# **Exercise 7.1** How many of the 49 weights of LKA's dilated kernel meet a 2 x 2 map, on average?
+
+# %%
+my_answer = None  # a number
+check(7, 1, my_answer)
+
+# %% [markdown]
+# **Exercise 7.2** VAN-B0 takes 864,224,000 multiply-adds for an image at 224 x 224. How many milliseconds is that at
+# 100 GFLOP/s?
+
+# %%
+my_answer = None  # milliseconds
+check(7, 2, my_answer)
+
+# %% [markdown]
+# **Exercise 7.3** A stage-2 block of B0 has a hidden map of 512 channels on 28 x 28, in 32-bit numbers. How many of
+# its rows fit into 1 MiB?
+
+# %%
+my_answer = None  # a whole number of rows
+check(7, 3, my_answer)

@@ -6,6 +6,16 @@
 # - record what every layer of VAN computes, as the referee;
 # - compare your own port with it, and be told the first layer that is wrong, and often why;
 # - tell harmless rounding from a fault.
+#
+# ## Predict, then run
+#
+# A port is the network written once more, for another machine. At the end of this lesson stand five of them. One is right and
+# four are not: they approximate a function, take a constant of another library, keep 16 bits, forget the dilation. How many of
+# the five name the right thing on a photo of a cup of coffee? Write your guess into the next cell; a later cell sets it beside
+# what is counted.
+
+# %%
+prediction = None  # of five ports
 
 # %%
 import hashlib
@@ -23,6 +33,7 @@ import numpy as np
 import minivan
 from minivan import oracle, reference
 from minivan.engines import Engine
+from minivan.lesson import check, compare
 from minivan.oracle.recorded import read
 from minivan.van import VAN
 
@@ -49,8 +60,9 @@ for threads, number in (("one thread", 1), ("all threads", numba.config.NUMBA_NU
 # %% [markdown]
 # ## A port
 #
-# Suppose you move VAN to a new place: a phone, an FPGA, or here, plain 32-bit NumPy. These are all the operators one
-# needs. One of them has a fault that many real ports have.
+# Suppose you move VAN to a new place: a phone, an FPGA, or here, plain 32-bit NumPy. The operators that one needs follow, a
+# few lines each. One of them has a fault that many real ports have. The convolution first: it adds up shifted copies of the
+# map, one for each weight of the kernel.
 
 
 # %%
@@ -68,6 +80,12 @@ def conv2d(x, weight, bias=None, stride=1, padding=0, dilation=1, groups=1):
     return out.reshape(n, c_out, h, w) + bias[:, None, None]
 
 
+# %% [markdown]
+# Two normalisations. BatchNorm shifts and scales each channel by what training has seen on average; LayerNorm looks at the
+# position at hand, over its channels.
+
+
+# %%
 def batch_norm(x, running_mean, running_var, weight, bias, eps):
     scale = weight / np.sqrt(running_var + np.float32(eps))
     return x * scale[:, None, None] + (bias - running_mean * scale)[:, None, None]
@@ -79,6 +97,12 @@ def layer_norm(x, weight, bias, eps):
     return centred / spread * weight[:, None, None] + bias[:, None, None]
 
 
+# %% [markdown]
+# GELU, which bends each number by itself, and the three that end the network are a line or two each. Together they are an
+# **engine**: minivan's network runs on any object that has these operators.
+
+
+# %%
 def gelu(x):
     inner = np.float32(math.sqrt(2 / math.pi)) * (x + np.float32(0.044715) * x**3)
     return x / 2 * (1 + np.tanh(inner))
@@ -93,6 +117,7 @@ def port_of(**changes):
     return VAN(model.config, model.tensors, port, model.card)
 
 
+# %%
 port = port_of()
 photo = minivan.image.prepare("coffee.jpg", model.card.preprocessing)[None]
 ours, theirs = model(photo)[0], port(photo)[0]
@@ -110,27 +135,37 @@ plt.show()
 
 # %% [markdown]
 # Same answer, same probability, and two curves that no eye can tell apart. Ready to ship? Ask the oracle. Record the
-# truth, and whatever arrays the port can put out (an `.npz`, a folder of `.npy`, channels first or last, under any
-# names):
+# truth, and whatever arrays the port can put out (an `.npz`, a folder of `.npy`, channels first or last, under any names). In a
+# terminal that is one command:
 
 
 # %%
 def run(*arguments):
-    """Run a command as one would in a terminal."""
-    print("$ python -m minivan", *arguments)
+    """Return what a command prints, run as in a terminal."""
     done = subprocess.run([sys.executable, "-m", "minivan", *arguments], capture_output=True, text=True, cwd=work)
-    print(done.stdout + done.stderr)
+    return done.stdout + done.stderr
 
 
+np.save(work / "photo.npy", photo)
+print(run("oracle", "record", "photo.npy", "-o", "truth.safetensors"))
+
+
+# %% [markdown]
+# The port's arrays are caught by a hook (lesson 4) and saved under the names that the checkpoint gives to the layers.
+
+
+# %%
 def record(port, name):
     arrays = {}
     port(photo, hook=lambda path, array: arrays.update({path: array}))
     np.savez(work / name, **arrays)
 
 
-np.save(work / "photo.npy", photo)
 record(port, "port.npz")
-run("oracle", "record", "photo.npy", "-o", "truth.safetensors")
+
+# %% [markdown]
+# Now the comparison, in Python: every layer of the port beside the truth, and the first that lies further off than rounding can
+# explain.
 
 # %%
 report = oracle.compare(oracle.record(model, photo), read(work / "port.npz"))
@@ -139,12 +174,12 @@ print(f"layers compared: {len(report.rows)}")
 print("first that differs:", first.path)
 print(f"ours {first.first.ours:.6f}, theirs {first.first.theirs:.6f} at {first.first.index}")
 
+# %% [markdown]
+# In a terminal the same comparison also says what is wrong:
+
 # %%
-done = subprocess.run(
-    [sys.executable, "-m", "minivan", "oracle", "compare", "truth.safetensors", "port.npz"],
-    capture_output=True, text=True, cwd=work,
-)  # fmt: skip
-print(done.stdout[done.stdout.index("first divergence") :])
+said = run("oracle", "compare", "truth.safetensors", "port.npz")
+print(said[said.index("first divergence") :])
 
 # %% [markdown]
 # Not only the layer: the oracle gave each layer what the port gave it, and so tells what a layer adds itself from what it
@@ -163,7 +198,7 @@ print("first layer that differs:", report.first_divergence)
 # ## Faults are cliffs, rounding is a plain
 #
 # How does one tell a fault from rounding? Plot for each layer how far the signal stands above the error, in decibels
-# (20 dB are a factor of ten). Five ports: the mended one, ours, and three other favourites.
+# (20 dB are a factor of ten). Five ports: the mended one, ours, and three other favourites. Their faults take two lines each:
 
 
 # %%
@@ -179,6 +214,7 @@ def half_precision(x, weight, bias=None, **how):
     return conv2d(x, weight.astype(np.float16).astype(np.float32), bias, **how).astype(np.float16).astype(np.float32)
 
 
+# %%
 exact_gelu = mended.engine.ops.gelu
 ports = {
     "mended": mended,
@@ -187,17 +223,29 @@ ports = {
     "16-bit numbers": port_of(gelu=exact_gelu, conv2d=half_precision),
     "dilation forgotten": port_of(gelu=exact_gelu, conv2d=forgets_dilation),
 }
-truth = oracle.record(model, photo)
-fig, ax = plt.subplots(figsize=(9, 3.8))
+
+# %% [markdown]
+# What does each of them answer? And does the oracle see what is wrong?
+
+# %%
+truth, reports, answers = oracle.record(model, photo), {}, {}
 for name, each in ports.items():
     record(each, "each.npz")
-    report = oracle.compare(truth, read(work / "each.npz"))
-    decibels = [min(row.snr_db, 160) for row in report.rows]
-    first = report.first_divergence.path if report.first_divergence else "none"
+    reports[name] = oracle.compare(truth, read(work / "each.npz"))
     p = reference.softmax(each(photo)[0].astype(float))
-    answer = f"{model.card.label(int(p.argmax())).short} ({p.max():.2f})"
-    print(f"{name:34s} {answer:18s} first layer that differs: {first}")
-    ax.plot(decibels, label=name)
+    answers[name] = model.card.label(int(p.argmax())).short
+    first = reports[name].first_divergence
+    print(f"{name:34s} {answers[name]} ({p.max():.2f})   first layer that differs: {first.path if first else 'none'}")
+right = model.card.label(int(ours.argmax())).short
+compare(prediction, sum(answer == right for answer in answers.values()), f"of {len(ports)} ports say {right}")
+
+# %% [markdown]
+# Now the whole course of each, from the first layer to the last:
+
+# %%
+fig, ax = plt.subplots(figsize=(9, 3.8))
+for name, report in reports.items():
+    ax.plot([min(row.snr_db, 160) for row in report.rows], label=name)
 ax.set(xlabel="layer, in the order of computation", ylabel="signal over error, dB", ylim=(-10, 165))
 ax.legend(fontsize=9, ncols=3, loc="lower center", bbox_to_anchor=(0.5, 1.0))
 plt.show()
@@ -214,9 +262,27 @@ plt.show()
 #
 # ## Exercises
 #
-# The answers are in `answers/lesson_08.py`, and minivan's tests check them.
-#
-# 1. A layer stands at 60 dB. How large is its error relative to the signal?
-# 2. How many steps from one 32-bit number to the next lie between 1.0 and 1.0001?
-# 3. A port's LayerNorm uses eps = 1e-5 instead of 1e-6. By what factor is its output off at a position whose variance
-#    is 0.01?
+# Put your answer in the place of `None` and run the cell: it says whether the answer is right, and hints at what is wrong.
+# Nothing is lost by guessing wrong. The key, with the way to each answer, is `answers/lesson_08.py`; minivan's tests check it.
+
+# %% [markdown]
+# **Exercise 8.1** A layer stands at 60 dB. How large is its error relative to the signal?
+
+# %%
+my_answer = None  # error divided by signal
+check(8, 1, my_answer)
+
+# %% [markdown]
+# **Exercise 8.2** How many steps from one 32-bit number to the next lie between 1.0 and 1.0001?
+
+# %%
+my_answer = None  # a whole number
+check(8, 2, my_answer)
+
+# %% [markdown]
+# **Exercise 8.3** A port's LayerNorm uses eps = 1e-5 instead of 1e-6. By what factor is its output off at a position
+# whose variance is 0.01?
+
+# %%
+my_answer = None  # a number, to six digits
+check(8, 3, my_answer)

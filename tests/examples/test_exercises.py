@@ -4,13 +4,18 @@ import importlib.util
 import itertools
 import math
 import re
+import sys
 
 import numpy as np
 import pytest
-from support import ROOT
+from support import EXAMPLES
 from tolerances import FLOAT64
 
-EXAMPLES = ROOT / "examples"
+from minivan.lesson import check
+
+sys.path.insert(0, str(EXAMPLES))
+
+import build
 
 
 def answers(lesson):
@@ -25,7 +30,10 @@ def answers(lesson):
 def test_lesson_1():
     a = answers(1)
     positions = [p for p in range(-3, 224 + 3 - 6) if (p + 3) % 4 == 0]  # the kernel's left edge, padding included
-    assert a.exercise_1() == len(positions) == 56
+    assert a.exercise_1(224, 7, 4, 3, 1) == len(positions) == 56
+    for side, k, stride, padding, d in itertools.product((30, 31), (3, 5), (1, 2, 3), (0, 2), (1, 3)):
+        fits = [p for p in range(-padding, side + padding) if (p + padding) % stride == 0 and p + d * (k - 1) < side + padding]
+        assert a.exercise_1(side, k, stride, padding, d) == len(fits)
     assert a.exercise_2() == sum(1 for _ in itertools.product(range(56), range(56))) * 32 * 3 * 49
     impulse = np.zeros((9, 9))
     impulse[4, 4] = 1
@@ -149,11 +157,26 @@ def test_lesson_8():
     np.testing.assert_allclose(ratio, a.exercise_3(), rtol=FLOAT64)
 
 
-def test_every_lesson_has_three_exercises_and_their_answers():
-    for source in sorted((EXAMPLES / "sources").glob("*.py")):
-        tail = source.read_text(encoding="utf-8").split("# ## Exercises")[1]
-        number = int(source.name[:2])
-        assert f"answers/lesson_{number:02d}.py" in tail
-        assert re.findall(r"^# (\d)\. ", tail, re.MULTILINE) == ["1", "2", "3"], source.name
-        functions = [name for name in vars(answers(number)) if name.startswith("exercise_")]
-        assert functions == ["exercise_1", "exercise_2", "exercise_3"]
+def exercise_cells(source):
+    """Return the code cells of a lesson that call `check` on an answer."""
+    cells = build.parse(source).cells
+    return [cell.source for cell in cells if cell.cell_type == "code" and re.search(r"^check\(", cell.source, re.MULTILINE)]
+
+
+@pytest.mark.parametrize("source", build.sources(), ids=lambda path: path.stem[:2])
+def test_every_lesson_has_three_exercises_that_are_graded_where_they_stand(source, capsys):
+    number = int(source.name[:2])
+    assert f"answers/lesson_{number:02d}.py" in source.read_text(encoding="utf-8")
+    functions = [name for name in vars(answers(number)) if name.startswith("exercise_")]
+    assert functions == ["exercise_1", "exercise_2", "exercise_3"]
+    cells = exercise_cells(source)
+    assert len(cells) == 3
+    for exercise, cell in enumerate(cells, start=1):
+        exec(cell, {"check": check, "np": np})
+        assert capsys.readouterr().out == f"Exercise {number}.{exercise} is not answered yet.\n"
+        key = getattr(answers(number), f"exercise_{exercise}")
+        answered = re.sub(r"^(check\(.*, )\w+\)$", r"\1key)", cell, flags=re.MULTILINE)
+        exec(answered, {"check": check, "np": np, "key": key if cell.startswith("def ") else key()})
+        assert capsys.readouterr().out == f"Exercise {number}.{exercise} is right.\n"
+        exec(answered, {"check": check, "np": np, "key": "no idea"})
+        assert f"Exercise {number}.{exercise}, not yet: " in capsys.readouterr().out
