@@ -30,9 +30,9 @@ from minivan.geometry import stage_sizes  # noqa: E402
 from minivan.output import replacing  # noqa: E402
 
 CONFIG = variants.Config((16,), (1,), (2,), classes=2, channels=1)
-BATCHES, BATCH = 50, 64  # of an epoch, all its drawings new
+BATCHES, BATCH = 50, 32  # of an epoch, all its drawings new
 JUDGED = 2000  # drawings that no training saw
-RECIPE = {"epochs": 20, "batch": BATCH, "learning_rate": 5e-3, "average": 0.98}
+RECIPE = {"epochs": 16, "batch": BATCH, "learning_rate": 5e-3, "average": 0.98}
 
 
 def main(argv: Sequence[str] | None = None) -> None:

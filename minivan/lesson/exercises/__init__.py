@@ -4,9 +4,11 @@ The modules are named after what their lessons are about. Each computes the righ
 functions; the teacher's key, with the way to each answer, is examples/answers.
 """
 
-from . import kernels, network, ports
+from . import kernels, network, ports, training
 from .exercise import Exercise, Mistake
 
-EXERCISES: dict[tuple[int, int], Exercise] = kernels.EXERCISES | network.EXERCISES | ports.EXERCISES
+EXERCISES: dict[tuple[int, int], Exercise] = (
+    kernels.EXERCISES | network.EXERCISES | ports.EXERCISES | training.EXERCISES
+)
 
 __all__ = ["EXERCISES", "Exercise", "Mistake"]
