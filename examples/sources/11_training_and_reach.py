@@ -9,9 +9,9 @@
 #
 # ## Predict, then run
 #
-# Two marks stand on the two edges of a drawing. Do they match, and are they on one line? Half of all drawings are so: guessing is
-# right in 50 % of them. A small VAN is trained for it whose attention has lost its far kernel; the near one, 5 x 5, is left. What
-# per cent of fresh drawings does it get right after training? Write your guess into the next cell.
+# Two marks stand on the two edges of a drawing. Do they match, and are they on one line? Half of all drawings are so:
+# guessing is right in 50 % of them. A small VAN is trained for it whose attention has lost its far kernel; the near one, 5 x
+# 5, is left. What per cent of fresh drawings does it get right after training? Write your guess into the next cell.
 
 # %%
 prediction = None  # per cent
@@ -39,8 +39,8 @@ IMAGES = {"cmap": "gray_r", "vmin": 0, "vmax": 1}
 # %% [markdown]
 # ## The task
 #
-# A mark has one of four kinds, all with the same ink, and stands on one of eight lines. Where the answer is no, either the kinds
-# differ or the lines do.
+# A mark has one of four kinds, all with the same ink, and stands on one of eight lines. Where the answer is no, either the
+# kinds differ or the lines do.
 
 # %%
 x, targets = drawings.draw(4000, np.random.default_rng(0))
@@ -62,7 +62,9 @@ found = fit.reshape(*fit.shape[:2], -1).argmax(axis=2)
 for edge, marks in zip(("left", "right"), found.T, strict=True):
     by_kind = [100 * targets[marks // drawings.LINES == kind].mean() for kind in range(len(drawings.KINDS))]
     by_line = [100 * targets[marks % drawings.LINES == line].mean() for line in range(drawings.LINES)]
-    print(f"{edge:5} by kind:", *(f"{share:.0f} %" for share in by_kind), "  by line:", *(f"{share:.0f} %" for share in by_line))
+    print(
+        f"{edge:5} by kind:", *(f"{share:.0f} %" for share in by_kind), "  by line:", *(f"{share:.0f} %" for share in by_line)
+    )
 print(f"both marks, kind and line the same: right in {100 * ((found[:, 0] == found[:, 1]) == targets).mean():.1f} %")
 
 # %% [markdown]
@@ -85,9 +87,9 @@ learned = {name: tensor for name, tensor in tensors.items() if not name.endswith
 print(f"{sum(tensor.size for tensor in learned.values()):,} parameters in {len(learned)} tensors")
 
 # %% [markdown]
-# **AdamW** keeps two running averages of each gradient: of itself, for the direction, and of its square, for the size. A step is
-# the one divided by the root of the other, so that every parameter moves by about the learning rate, however steep or flat the
-# loss is there. Weights also decay towards zero a little. These are its twenty lines, and all there is to training:
+# **AdamW** keeps two running averages of each gradient: of itself, for the direction, and of its square, for the size. A step
+# is the one divided by the root of the other, so that every parameter moves by about the learning rate, however steep or flat
+# the loss is there. Weights also decay towards zero a little. These are its twenty lines, and all there is to training:
 
 
 # %%
@@ -122,9 +124,9 @@ fig, ax = plt.subplots(figsize=(8, 2.8))
 ax.axhline(np.log(2), color="gray", linestyle="--")
 (curve,) = ax.plot([])
 (smooth,) = ax.plot([], linewidth=2)
-ax.set(xlim=(0, 240), ylim=(0, 1), xlabel="step", ylabel="loss")
+ax.set(xlim=(0, 160), ylim=(0, 1), xlabel="step", ylabel="loss")
 shown = display(fig, display_id=True)
-for loss in train(steps=240):
+for loss in train(steps=160):
     losses.append(loss)
     if len(losses) % 20 == 0:
         curve.set_data(range(len(losses)), losses)
@@ -149,8 +151,8 @@ for target, said in ((1, "they match on one line"), (0, "they do not")):
 # %% [markdown]
 # ## Where the attention looks
 #
-# One pair, on line 3. The attention at the left mark's place splits exactly into what each place of the map adds to it (lesson 6
-# takes answers apart in the same way). Here for the channel in which the *other* mark adds the most.
+# One pair, on line 3. The attention at the left mark's place splits exactly into what each place of the map adds to it
+# (lesson 6 takes answers apart in the same way). Here for the channel in which the *other* mark adds the most.
 
 # %%
 one = drawings.marked(left=[(0, 3)], right=[(0, 3)])
@@ -209,7 +211,10 @@ def difference(hook=None):
     return float((same - other)[1])
 
 
-def near_only(path, array, kept={}):
+kept = {}
+
+
+def near_only(path, array):
     kept[path] = array
     return kept[f"{block}.{paths.UNIT}.conv0"] if path == f"{block}.{paths.UNIT}.conv_spatial" else None
 
@@ -219,8 +224,8 @@ print(f"LKA {difference():.1f}; near kernel only {abs(difference(near_only)):.4f
 # %% [markdown]
 # ## Eight networks, five seeds each
 #
-# The paper trains VAN without one of its parts, and so does `training/compare_lka.py`, at the size of a class: for this task, from
-# the same five seeds. It is `minivan/model.py` each time; a hook puts something else in the place of what LKA computes.
+# The paper trains VAN without one of its parts, and so does `training/compare_lka.py`, at the size of a class: for this task,
+# from the same five seeds. It is `minivan/model.py` each time; a hook puts something else in the place of what LKA computes.
 # It takes one core some ten minutes, so its figures are kept in `training/comparison.json`, and read here.
 #
 # *Dense 21 x 21* is a standard convolution, all channels from all, in the place of the three steps. The *3 x 3 stack* has eight
@@ -252,8 +257,8 @@ axes[1].set(xscale="log", xlabel="multiply-adds")
 plt.show()
 
 # %% [markdown]
-# What came out, whether the paper found the same order, and what it rests on. (The paper's accuracies are of another network, on
-# a million photos; they stand in `ablations/` and belong on no axis with these.)
+# What came out, whether the paper found the same order, and what it rests on. (The paper's accuracies are of another network,
+# on a million photos; they stand in `ablations/` and belong on no axis with these.)
 
 # %%
 for variant in of:
@@ -270,10 +275,10 @@ for left_out in comparison.SEEDS:
     print(f"without seed {left_out}: {same} of {len(said)} sentences are the same")
 
 # %% [markdown]
-# **What it does not say.** This task was made to need reach, and to need a comparison; on photos much is settled nearby, which is
-# why the paper's networks lose a point or so where these lose everything. A variant that guesses here has not been shown to be
-# unable to learn, but for the near kernel, where you have seen why: for the others it was these steps, this learning rate, this
-# width. A comparison is only ever of trainings.
+# **What it does not say.** This task was made to need reach, and to need a comparison; on photos much is settled nearby,
+# which is why the paper's networks lose a point or so where these lose everything. A variant that guesses here has not been
+# shown to be unable to learn, but for the near kernel, where you have seen why: for the others it was these steps, this
+# learning rate, this width. A comparison is only ever of trainings.
 #
 # ## Exercises
 #
@@ -281,16 +286,16 @@ for left_out in comparison.SEEDS:
 # Nothing is lost by guessing wrong. The key, with the way to each answer, is `answers/lesson_11.py`; minivan's tests check it.
 
 # %% [markdown]
-# **Exercise 11.1** A block without dilation: 5 x 5, then 7 x 7 with its weights side by side, and later the MLP's 3 x 3. How many
-# columns of the map can one place of the block's output depend on, on a map that is wide enough?
+# **Exercise 11.1** A block without dilation: 5 x 5, then 7 x 7 with its weights side by side, and later the MLP's 3 x 3. How
+# many columns of the map can one place of the block's output depend on, on a map that is wide enough?
 
 # %%
 my_answer = None  # columns
 check(11, 1, my_answer)
 
 # %% [markdown]
-# **Exercise 11.2** Write AdamW's very first step for one tensor: w its values, g the gradient, a rate and a decay. Both averages
-# begin with zeros, and are corrected for it; leave the 1e-8 out.
+# **Exercise 11.2** Write AdamW's very first step for one tensor: w its values, g the gradient, a rate and a decay. Both
+# averages begin with zeros, and are corrected for it; leave the 1e-8 out.
 
 
 # %%
@@ -301,8 +306,8 @@ def first_step(w, g, rate, decay):
 check(11, 2, first_step)
 
 # %% [markdown]
-# **Exercise 11.3** A network with the near kernel only gives the logit 1.2 to the pair (a, a), -0.3 to (a, b) and 0.8 to (b, a),
-# all on one line. What does it give to (b, b)?
+# **Exercise 11.3** A network with the near kernel only gives the logit 1.2 to the pair (a, a), -0.3 to (a, b) and 0.8 to (b,
+# a), all on one line. What does it give to (b, b)?
 
 # %%
 my_answer = None  # a number

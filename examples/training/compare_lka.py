@@ -3,8 +3,8 @@
     python examples/training/compare_lka.py                          all that is not in comparison.json yet
     python examples/training/compare_lka.py --variant LKA --seed 0   one training, whose figures are printed, not kept
 
-One core, some ten minutes in all; stopped, it goes on with the next training that is lacking. Two may run at the same time with
-different --seed and --output. It needs the extra `torch`.
+One core, some ten minutes in all; stopped, it goes on with the next training that is lacking. Two may run at the same time
+with different --seed and --output. It needs the extra `torch`.
 """
 
 from __future__ import annotations
@@ -101,11 +101,10 @@ def processor() -> str:
     return names[0] if names else platform.processor() or platform.machine()
 
 
-def train(variant: str, seed: int, epochs: int | None = None) -> dict[str, Any]:
+def train(variant: str, seed: int) -> dict[str, Any]:
     """Train a variant from a seed on one thread; return its accuracy on fresh drawings and each epoch's mean loss.
 
-    Drawings and first weights depend on the seed alone, so that all variants have the same. With `epochs`, stop after so many of
-    the recipe's, and return their losses without an accuracy.
+    Drawings and first weights depend on the seed alone: all variants have the same.
     """
     import torch
     import torch.nn.functional as F
@@ -121,8 +120,6 @@ def train(variant: str, seed: int, epochs: int | None = None) -> dict[str, Any]:
             self.images, self.targets = draw(count, np.random.default_rng((seed, number)))
 
         def at(self, epoch: int) -> Drawings:
-            if epoch == epochs:
-                raise Enough
             return Drawings(self.count, epoch + 1)
 
         def __len__(self) -> int:
@@ -141,15 +138,9 @@ def train(variant: str, seed: int, epochs: int | None = None) -> dict[str, Any]:
         tensors = learn(forward, begin, learned, F.cross_entropy, recipe, say=lambda epoch, loss, average: losses.append(loss))
         judged = outputs(forward, tensors, Drawings(JUDGED, recipe.epochs + 1))
         right = sum(int((logits.argmax(1) == targets).sum()) for logits, targets in judged)
-    except Enough:
-        return {"losses": losses}
     finally:
         torch.set_num_threads(threads)
     return {"accuracy": right / JUDGED, "losses": losses}
-
-
-class Enough(Exception):
-    """As many epochs as were asked for."""
 
 
 if __name__ == "__main__":

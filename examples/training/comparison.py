@@ -25,7 +25,7 @@ LOWER, SAME, HIGHER = "lower", "the same", "higher"
 
 @dataclass(frozen=True)
 class Variant:
-    """What stands in the place of LKA. `kernels` are depthwise ones, (taps, reach in places); then a 1 x 1 mixes the channels."""
+    """What stands in the place of LKA: depthwise kernels, (taps, reach in places), then a 1 x 1 that mixes the channels."""
 
     kernels: tuple[tuple[int, int], ...]
     why: str  # what a result rests on
@@ -56,8 +56,8 @@ VARIANTS = {
     LKA: Variant((NEAR, FAR), "the attention at one mark reads the other, and the gate multiplies the two.", published=75.4),
     "near kernel only": Variant(
         (NEAR,),
-        f"no place of the map reads both marks, not even through the MLP's {DWCONV.side} x {DWCONV.side} in their middle, so that "
-        "the answer is a sum of what each mark says alone, and each alone says nothing.",
+        f"no place of the map reads both marks, not even through the MLP's {DWCONV.side} x {DWCONV.side} in their middle, so "
+        "that the answer is a sum of what each mark says alone, and each alone says nothing.",
         published=74.1,
     ),
     "without dilation": Variant(
@@ -70,10 +70,15 @@ VARIANTS = {
         (NEAR, FAR), "nothing multiplies the two marks: only the MLP's GELU is left to compare them.", False, published=74.3
     ),
     "added": Variant(
-        (NEAR, FAR), "a sum of the two marks is handed on, and only the MLP's GELU is left to compare them.", False, published=74.6
+        (NEAR, FAR),
+        "a sum of the two marks is handed on, and only the MLP's GELU is left to compare them.",
+        False,
+        published=74.6,
     ),
     "with a sigmoid": Variant(
-        (NEAR, FAR), "the gate dims and cannot turn a sign over, so that one channel cannot say both yes and no.", published=75.2
+        (NEAR, FAR),
+        "the gate dims and cannot turn a sign over, so that one channel cannot say both yes and no.",
+        published=75.2,
     ),
     "dense 21 x 21": Variant(
         ((DENSE**2, DENSE // 2),), "it reads every place with weights of its own, and the gate multiplies.", dense=True

@@ -7,8 +7,6 @@ functions; the teacher's key, with the way to each answer, is examples/answers.
 from . import kernels, network, ports, training
 from .exercise import Exercise, Mistake
 
-EXERCISES: dict[tuple[int, int], Exercise] = (
-    kernels.EXERCISES | network.EXERCISES | ports.EXERCISES | training.EXERCISES
-)
+EXERCISES: dict[tuple[int, int], Exercise] = kernels.EXERCISES | network.EXERCISES | ports.EXERCISES | training.EXERCISES
 
 __all__ = ["EXERCISES", "Exercise", "Mistake"]

@@ -49,7 +49,9 @@ EXERCISES = {
         lambda: columns(NEAR, FAR, MLP),
         lambda: [
             Mistake(columns(NEAR, FAR), "and the MLP's 3 x 3?"),
-            Mistake(columns(NEAR, CONV_SPATIAL.reach, MLP), "that is with dilation: here the 7 x 7's weights lie side by side."),
+            Mistake(
+                columns(NEAR, CONV_SPATIAL.reach, MLP), "that is with dilation: here the 7 x 7's weights lie side by side."
+            ),
             Mistake(CONV0.side + CONV_SPATIAL.side + DWCONV.side, "one after another: each kernel adds its side less one."),
             Mistake(NEAR + FAR + MLP, "that is to one side: there are two, and the place itself."),
             Mistake(2 * (NEAR + FAR + MLP), "and the place itself?"),
@@ -61,7 +63,9 @@ EXERCISES = {
         "a function of w, g, a rate and a decay that returns w's new values",
         lambda: first_step,
         lambda: [
-            Mistake(lambda w, g, rate, decay: w - rate * g, "that is gradient descent: AdamW divides by the root of the square."),
+            Mistake(
+                lambda w, g, rate, decay: w - rate * g, "that is gradient descent: AdamW divides by the root of the square."
+            ),
             Mistake(without_correction, "correct both averages for the zeros that they began with: 1 - 0.9, and 1 - 0.999."),
             Mistake(decay_in_gradient, "the W: the decay is no part of the gradient, it stands beside the step."),
             Mistake(lambda w, g, rate, decay: w - rate * np.sign(g), "and the decay?"),
