@@ -27,8 +27,9 @@ PAIRS = list(itertools.product(range(len(drawings.KINDS)), range(drawings.LINES)
 @pytest.fixture(scope="module")
 def model():
     """A network of the comparison whose every weight has its say."""
-    config = compare_lka.CONFIG
-    return VAN(config, {name: tensor + np.float32(0.1) for name, tensor in initial.tensors(config, 5).items()}, "numpy")
+    tensors = {name: tensor + np.float32(0.1) for name, tensor in initial.tensors(compare_lka.CONFIG, 5).items()}
+    tensors |= {name: np.ones_like(tensor) for name, tensor in tensors.items() if name.endswith(paths.LAYER_SCALES)}
+    return VAN(compare_lka.CONFIG, tensors, "numpy")
 
 
 def test_one_mark_says_nothing_and_both_say_all():
@@ -67,7 +68,7 @@ def test_a_near_kernel_only_ever_adds_the_marks_up(model):
         kept[path] = array
         return kept[f"{UNIT}.conv0"] if path == f"{UNIT}.conv_spatial" else None
 
-    assert mixed(model) > 1e-3 and mixed(model, near_only) < 1e-6
+    assert mixed(model) > 1e-4 and mixed(model, near_only) < 1e-6
 
 
 def test_the_figures_are_whole_and_the_costs_are_the_variants_own():
@@ -78,10 +79,10 @@ def test_the_figures_are_whole_and_the_costs_are_the_variants_own():
     assert {name: FIGURES["recipe"][name] for name in compare_lka.RECIPE} == compare_lka.RECIPE
     C, places = 16, 64
     hands = {
-        "LKA": (C * (25 + 49 + C) + 3 * C, C * (25 + 49 + C + 1), 8),
+        "LKA": (C * (25 + 49 + C) + 3 * C, C * (25 + 49 + C + 1), 11),
         "near kernel only": (C * (25 + C) + 2 * C, C * (25 + C + 1), 2),
         "without dilation": (C * (25 + 49 + C) + 3 * C, C * (25 + 49 + C + 1), 5),
-        "without the gate": (C * (25 + 49 + C) + 3 * C, C * (25 + 49 + C), 8),
+        "without the gate": (C * (25 + 49 + C) + 3 * C, C * (25 + 49 + C), 11),
         "dense 21 x 21": (C * C * 441 + C, C * C * 441 + C, 10),
         "3 x 3 stack": (C * (8 * 9 + C) + 9 * C, C * (8 * 9 + C), 8),
     }
@@ -101,18 +102,6 @@ def test_four_seeds_of_five_say_the_same():
 def test_a_sentence_follows_its_figures():
     made = {variant: comparison.summed([99.0, 97.0]) for variant in comparison.VARIANTS}
     assert (made["LKA"].mean, made["LKA"].spread) == (98, pytest.approx(2**0.5))
-    assert "guesses" not in comparison.sentence(made, "added") and ", as LKA does (not as in the paper" in comparison.sentence(
-        made, "added"
-    )
-    made["added"] = comparison.summed([50.0, 51.0])
-    assert "added: guesses, lower than LKA (as in the paper): " in comparison.sentence(made, "added")
-    made["added"] = comparison.summed([80.0, 70.0])
-    assert "added: learns it in part, lower than LKA" in comparison.sentence(made, "added")
-    made["LKA"] = comparison.summed([50.0, 50.0])
-    assert "LKA guesses" in comparison.sentence(made, "LKA") and "higher than LKA (not as in" in comparison.sentence(
-        made, "added"
-    )
-    assert comparison.agreement(made, "dense 21 x 21") == "the paper has no accuracy of it"
     published = {
         "near kernel only": 74.1,
         "without the gate": 74.3,
@@ -120,6 +109,17 @@ def test_a_sentence_follows_its_figures():
         "with a sigmoid": 75.2,
         "without dilation": 74.8,
     }
+    said = comparison.sentence(made, "added")
+    assert said.startswith("added: learns it, as well as LKA (in the paper it does worse): and yet ")
+    made["added"] = comparison.summed([50.0, 51.0])
+    assert comparison.sentence(made, "added").startswith("added: guesses, worse than LKA (as in the paper): a sum")
+    made["added"] = comparison.summed([80.0, 70.0])
+    assert comparison.sentence(made, "added").startswith("added: learns it, worse than LKA (as in the paper): a sum")
+    made["LKA"] = comparison.summed([50.0, 50.0])
+    assert comparison.sentence(made, "LKA").startswith("LKA guesses: ")
+    assert "better than LKA (in the paper it does worse): and yet" in comparison.sentence(made, "added")
+    assert all(v.published < comparison.VARIANTS["LKA"].published for n, v in comparison.VARIANTS.items() if n in published)
+    assert comparison.agreement(made, "dense 21 x 21") == "the paper has no accuracy of it"
     assert published | {"LKA": 75.4} == {n: v.published for n, v in comparison.VARIANTS.items() if v.published is not None}
 
 
