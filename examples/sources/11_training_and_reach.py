@@ -265,7 +265,8 @@ for variant in of:
     print("-", comparison.sentence(of, variant))
 
 # %% [markdown]
-# Would other seeds have said something else? Leave each one out in turn:
+# The middle one of the five seeds chooses the words, and a difference below one point counts as none: a seed that ends otherwise
+# than the others is a dot in the picture. Would other seeds have said something else? Leave each one out in turn:
 
 # %%
 said = [comparison.sentence(of, variant) for variant in of]
@@ -275,10 +276,10 @@ for left_out in comparison.SEEDS:
     print(f"without seed {left_out}: {same} of {len(said)} sentences are the same")
 
 # %% [markdown]
-# **What it does not say.** This task was made to need reach, and to need a comparison; on photos much is settled nearby,
-# which is why the paper's networks lose a point or so where these lose everything. A variant that guesses here has not been
-# shown to be unable to learn, but for the near kernel, where you have seen why: for the others it was these steps, this
-# learning rate, this width. A comparison is only ever of trainings.
+# **What it does not say.** This task was made to need reach, and to need a comparison; on photos much is settled nearby, and
+# the paper's networks lose a point or so without a part. A variant that guesses here has not been shown to be unable to
+# learn, but for the near kernel, where you have seen why: for the others it was these steps, this learning rate, this width.
+# A comparison is only ever of trainings.
 #
 # ## Exercises
 #
