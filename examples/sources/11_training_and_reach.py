@@ -265,8 +265,8 @@ for variant in of:
     print("-", comparison.sentence(of, variant))
 
 # %% [markdown]
-# The middle one of the five seeds chooses the words, and a difference below one point counts as none: a seed that ends otherwise
-# than the others is a dot in the picture. Would other seeds have said something else? Leave each one out in turn:
+# The middle one of the five seeds chooses the words, and a difference below one point counts as none: a seed that ends
+# otherwise than the others is a dot in the picture. Would other seeds have said something else? Leave each one out in turn:
 
 # %%
 said = [comparison.sentence(of, variant) for variant in of]
