@@ -55,6 +55,8 @@ def parser() -> argparse.ArgumentParser:
 
 def run(args: argparse.Namespace) -> None:
     """Train what is lacking, and keep each training's figures as soon as they are there."""
+    import minivan.engines.torch  # noqa: F401 - where there is no PyTorch, it says what to install
+
     chosen, seeds = [args.variant] if args.variant else list(VARIANTS), args.seed or list(SEEDS)
     if args.output is None and args.variant and args.seed:
         for seed in seeds:
