@@ -186,6 +186,22 @@ def test_lesson_10():
     assert a.exercise_3() == pytest.approx(-10 * math.log10(np.mean(noise**2)), rel=1e-3)
 
 
+def test_lesson_11():
+    a = answers(11)
+    line = np.zeros(41)
+    line[20] = 1
+    for side in (5, 7, 3):
+        line = np.convolve(line, np.ones(side), "same")
+    assert a.exercise_1() == np.count_nonzero(line) == 13
+    w, g, rate, decay = np.array([1.0, -2.0, 0.25]), np.array([0.3, -4.0, 1e-3]), 0.1, 0.5
+    mean, square = 0.9 * 0 + 0.1 * g, 0.999 * 0 + 0.001 * g**2
+    step = rate * (mean / (1 - 0.9)) / np.sqrt(square / (1 - 0.999))
+    np.testing.assert_allclose(a.exercise_2(w, g, rate, decay), w - step - rate * decay * w, rtol=1e-9)
+    sums = [[1, 0, 1, 0], [1, 0, 0, 1], [0, 1, 1, 0]]  # of left a, left b, right a, right b
+    left, right = np.linalg.lstsq(sums, [1.2, -0.3, 0.8], rcond=None)[0].reshape(2, 2)
+    assert a.exercise_3() == pytest.approx(left[1] + right[1])
+
+
 def exercise_cells(source):
     """Return the code cells of a lesson that call `check` on an answer."""
     cells = build.parse(source).cells

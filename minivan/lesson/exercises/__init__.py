@@ -4,7 +4,7 @@ The modules are named after what their lessons are about. Each computes the righ
 functions; the teacher's key, with the way to each answer, is examples/answers.
 """
 
-from . import kernels, looking, network, ports, precision
+from . import kernels, looking, network, ports, precision, training
 from .exercise import Exercise, Mistake
 
 EXERCISES: dict[tuple[int, int], Exercise] = {
@@ -13,6 +13,7 @@ EXERCISES: dict[tuple[int, int], Exercise] = {
     **ports.EXERCISES,
     **looking.EXERCISES,
     **precision.EXERCISES,
+    **training.EXERCISES,
 }
 
 __all__ = ["EXERCISES", "Exercise", "Mistake"]
