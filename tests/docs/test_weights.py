@@ -27,7 +27,7 @@ def test_sizes_are_those_of_the_card(model):
     assert f"200 of ImageNet's classes, at {crop} x {crop} pixels" in text("README.md")
     page = text("docs/explain.md")
     assert f"trained on {crop} x {crop} pixels, where the last stage has {last} x {last} positions" in page
-    assert f"the photo at {view} x {view} ({view // 32} x {view // 32} positions;" in page
+    assert f"the photo larger: at {view} x {view} ({view // 32} x {view // 32} positions)" in page
     assert f"shorter side to {model.card.preprocessing.resize} (bicubic), centre crop {crop}" in text("weights/README.md")
     assert f"--resize {model.card.preprocessing.resize} --crop {crop}" in text("weights/README.md")
 
