@@ -43,7 +43,7 @@ class Slide(NamedTuple):
 
 @cache
 def cells(lesson: str) -> list[nbformat.NotebookNode]:
-    (path,) = EXAMPLES.glob(f"{lesson}_*.ipynb")
+    (path,) = (path for path in EXAMPLES.glob(f"{lesson}_*.ipynb") if not path.name.endswith(".zh.ipynb"))
     return [cell for cell in nbformat.read(path, as_version=4).cells if cell.cell_type == "code"]
 
 

@@ -20,14 +20,7 @@ USUAL_INTERPOLATION = Preprocessing().interpolation
 KEY, VERSION = "minivan", "1"  # the key that tells minivan's own files from others, and the version of what follows
 
 MOST_FIGURES = 64  # that weights may say of themselves
-STRUCTURED = (
-    "shape",
-    "eps",
-    "preprocessing",
-    "labels",
-    "not_sure",
-    "figures",
-)  # parts that are JSON, where the others are texts
+STRUCTURED = ("shape", "eps", "preprocessing", "labels", "not_sure", "figures")  # JSON, where the others are texts
 
 
 def is_own(metadata: Mapping[str, str]) -> bool:
@@ -90,7 +83,7 @@ def understand(name: str, metadata: Mapping[str, str], budget: Budget) -> tuple[
         mean, std = (_channels(fields[field], channels) for field in ("mean", "std"))
         preprocessing = Preprocessing(crop, resize, mean, std, _text(fields.get("interpolation", USUAL_INTERPOLATION)))
         part = "labels"
-        labels = tuple(Label(*_pair(pair)) for pair in parse_json(metadata[part], f"the metadata's {part}", budget))
+        labels = tuple(Label(*_pair(pair, "a label is a list of two texts: WordNet id and names")) for pair in parse_json(metadata[part], f"the metadata's {part}", budget))
         if labels and len(labels) != config.classes:
             raise ValueError(f"{len(labels)} labels for {config.classes} classes")
         part = "layout, source or source_sha256"
@@ -153,12 +146,13 @@ def _commit(text: str) -> str:
 def _figures(values: Any) -> tuple[tuple[str, str], ...]:
     if not isinstance(values, list) or len(values) > MOST_FIGURES:
         raise ValueError(f"they are a list of at most {MOST_FIGURES} pairs of texts")
-    return tuple((what, words) for what, words in map(_pair, values))
+    pairs = (_pair(pair, "a figure is a list of two texts: what it is of, and itself") for pair in values)
+    return tuple((what, words) for what, words in pairs)
 
 
-def _pair(pair: Any) -> list[str]:
+def _pair(pair: Any, wanted: str) -> list[str]:
     if not (isinstance(pair, list) and len(pair) == 2):
-        raise ValueError(f"{quote(pair)} in the place of a list of two texts")
+        raise ValueError(wanted)
     return [_text(text) for text in pair]
 
 

@@ -30,13 +30,6 @@ SOURCES = ["official.pth.tar", "official_legacy.pth.tar", "huggingface", "huggin
 # convert
 
 
-def test_a_place_where_nothing_can_be_written_is_said_before_anything_is_read(run, tmp_path):
-    """An ONNX file's numbers are checked by an engine, which may take its time to compile."""
-    os.mkfifo(tmp_path / "net.onnx")
-    status, _, errors = run("convert", tmp_path / "missing.pth", tmp_path / "net.onnx")
-    assert status == 2 and f"{tmp_path / 'net.onnx'}: a pipe stands there" in errors
-
-
 @pytest.mark.parametrize("source", SOURCES)
 def test_convert_takes_every_layout_and_format(run, tmp_path, source):
     out = tmp_path / "net.safetensors"

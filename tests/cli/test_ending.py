@@ -368,3 +368,10 @@ def test_every_command_answers_or_says_in_one_line_that_memory_is_short(command,
     done = with_memory(megabytes, EVERY[command], tmp_path, server)
     assert done.returncode in (0, 2), done.stderr
     assert done.returncode == 0 or (done.stderr.count("\n") == 1 and done.stderr.startswith("minivan: ")), done.stderr
+
+
+def test_a_place_where_nothing_can_be_written_is_said_before_anything_is_read(run, tmp_path):
+    """An ONNX file's numbers are checked by an engine, which may take its time to compile."""
+    os.mkfifo(tmp_path / "net.onnx")
+    status, _, errors = run("convert", tmp_path / "missing.pth", tmp_path / "net.onnx")
+    assert status == 2 and f"{tmp_path / 'net.onnx'}: a pipe stands there" in errors
