@@ -60,8 +60,19 @@ def test_commands_are_the_same_and_so_is_code_in_sentences(pair):
         assert not Counter(re.findall(r"`[^`]+`", prose(english))) - Counter(re.findall(r"`[^`]+`", prose(chinese)))
 
 
+def test_the_chinese_start_page_lists_the_pages_that_the_english_one_lists():
+    english, chinese = (
+        re.findall(r"^\| \[.*?\]\((\w+(?:\.zh)?\.md)\) \|", (ROOT / "docs" / name).read_text(encoding="utf-8"), re.MULTILINE)
+        for name in ("index.md", "index.zh.md")
+    )
+    translated = [page for page in english if (ROOT / "docs" / page.replace(".md", ".zh.md")).exists()]
+    assert len(english) >= 20 and translated == ["questions.md"]
+    own, others = chinese[:2], chinese[2:]
+    assert own == ["questions.zh.md", "glossary.zh.md"] and others == [page for page in english if page not in translated]
+
+
 def chinese_pages():
-    names = [name for _, name in PAIRS] + ["examples/README.zh.md"]
+    names = [name for _, name in PAIRS] + ["docs/index.zh.md", "examples/README.zh.md"]
     lessons = {path.name: path.read_text(encoding="utf-8") for path in (ROOT / "examples" / "sources" / "zh").glob("*.md")}
     return (
         lessons
@@ -96,7 +107,9 @@ def test_a_word_in_stars_is_the_glossary_s():
         assert sorted(named) == sorted(word for word in theirs if word != "星号"), key
 
 
-@pytest.mark.parametrize("name", [*(name for _, name in PAIRS), "docs/glossary.zh.md", "examples/README.zh.md"])
+@pytest.mark.parametrize(
+    "name", [*(name for _, name in PAIRS), "docs/index.zh.md", "docs/glossary.zh.md", "examples/README.zh.md"]
+)
 def test_lines_end_where_no_gap_is_seen(name):
     """A browser shows a line's end as a space: it stands at a space, or after a full-width mark, whose own half is empty."""
     text = FENCED.sub("", (ROOT / name).read_text(encoding="utf-8"))
