@@ -83,7 +83,7 @@ def understand(name: str, metadata: Mapping[str, str], budget: Budget) -> tuple[
         mean, std = (_channels(fields[field], channels) for field in ("mean", "std"))
         preprocessing = Preprocessing(crop, resize, mean, std, _text(fields.get("interpolation", USUAL_INTERPOLATION)))
         part = "labels"
-        labels = tuple(Label(*_pair(pair, "a label is a list of two texts: WordNet id and names")) for pair in parse_json(metadata[part], f"the metadata's {part}", budget))
+        labels = tuple(_label(pair) for pair in parse_json(metadata[part], f"the metadata's {part}", budget))
         if labels and len(labels) != config.classes:
             raise ValueError(f"{len(labels)} labels for {config.classes} classes")
         part = "layout, source or source_sha256"
@@ -141,6 +141,10 @@ def _commit(text: str) -> str:
     if text and not is_commit(text):
         raise ValueError(f"{quote(text)}; it has 40 or 64 hex digits")
     return text
+
+
+def _label(pair: Any) -> Label:
+    return Label(*_pair(pair, "a label is a list of two texts: WordNet id and names"))
 
 
 def _figures(values: Any) -> tuple[tuple[str, str], ...]:
