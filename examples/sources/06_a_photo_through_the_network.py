@@ -17,8 +17,11 @@
 prediction = None  # a probability, from 0 to 1
 
 # %%
+import itertools
+
 import matplotlib.pyplot as plt
 import numpy as np
+from PIL import ImageOps
 
 import minivan
 from minivan import image, reference
@@ -52,22 +55,34 @@ for index in probabilities.argsort()[::-1][:5]:
 # 160, 256 numbers at each position. Painted as pictures they would look like something, and prove nothing. So let us ask a
 # question that has an answer: **how much of the photo's colours can still be read from a map?** At every position we want the
 # mean red, green and blue of the pixels that it covers, as a weighted sum of the map's channels. The weights are found on four
-# other photos (least squares), and then tried on the coffee, which they have never seen.
+# other photos (least squares), once on the photos as they are and once on their corners and mirror images as well, and then
+# tried on the coffee, which they have never seen.
 
 
 # %%
 SIDE, others = 192, ("cat", "rocket", "astronaut", "four")
+quick = minivan.load(engine="fast")  # the same numbers but for rounding, and many views are to be seen
 
 
-def numbers_and_colours(name):
+def views(name):
+    """Yield a photo as a whole, then its four corners, three quarters as wide, and their mirror images."""
+    photo, larger = image.decode(f"{name}.jpg"), SIDE * 4 // 3
+    yield image.centre_crop(image.resize(photo, SIDE), SIDE)
+    whole = image.centre_crop(image.resize(photo, larger), larger)
+    for left, top in itertools.product((0, larger - SIDE), repeat=2):
+        corner = whole.crop((left, top, left + SIDE, top + SIDE))
+        yield corner
+        yield ImageOps.mirror(corner)
+
+
+def numbers_and_colours(view):
     """For each stage: the map's numbers with a 1 for the constant, (positions, C + 1), and the colours, (positions, 3)."""
-    photo = image.decode(f"{name}.jpg")
-    pixels = np.asarray(image.centre_crop(image.resize(photo, SIDE), SIDE), float) / 255
+    pixels = np.asarray(view, float) / 255
     pairs = []
-    for features in look(photo, SIDE)[1]:
-        C, H, W = features.shape
+    for features in quick.features(image.normalise(view, card.preprocessing.mean, card.preprocessing.std)[None]):
+        C, H, W = features.shape[1:]
         colours = pixels.reshape(H, SIDE // H, W, SIDE // W, 3).mean((1, 3))
-        pairs.append((np.c_[features.reshape(C, -1).T, np.ones(H * W)], colours.reshape(-1, 3)))
+        pairs.append((np.c_[features[0].reshape(C, -1).T, np.ones(H * W)], colours.reshape(-1, 3)))
     return pairs
 
 
@@ -77,16 +92,20 @@ def readout(x, y):
 
 
 # %%
-known, tried = [numbers_and_colours(name) for name in others], numbers_and_colours("coffee")
+seen = [[numbers_and_colours(view) for view in views(name)] for name in others]
+tried = numbers_and_colours(next(views("coffee")))
+known = {"as they are": [photo[0] for photo in seen], "and more views": [view for photo in seen for view in photo]}
 fig, axes = plt.subplots(2, 4, figsize=(9, 4.8))
 for stage, column in enumerate(axes.T):
-    weights = readout(*(np.concatenate(parts) for parts in zip(*(photo[stage] for photo in known), strict=True)))
     x, colours = tried[stage]
-    read = x @ weights
     side = int(len(x) ** 0.5)
-    told = 1 - ((colours - read) ** 2).sum() / ((colours - colours.mean(0)) ** 2).sum()
-    verdict = f"{100 * told:.0f} % of the variation" if told > 0 else "worse than the mean colour"
-    print(f"stage {stage + 1}: {side} x {side} positions, {x.shape[1] - 1} channels: {verdict}")
+    print(f"stage {stage + 1}, {side} x {side} positions, {x.shape[1]} weights for each colour")
+    for photos, pairs in known.items():
+        numbers, wanted = (np.concatenate(parts) for parts in zip(*(pair[stage] for pair in pairs), strict=True))
+        read = x @ readout(numbers, wanted)
+        told = 1 - ((colours - read) ** 2).sum() / ((colours - colours.mean(0)) ** 2).sum()
+        verdict = f"{100 * told:.0f} % of the variation" if told > 0 else "worse than the mean colour"
+        print(f"  the four photos {photos:14s} found at {len(numbers):6,d} positions: {verdict}")
     for ax, values in zip(column, (colours, read), strict=True):
         ax.imshow(np.clip(values, 0, 1).reshape(side, side, 3))
         ax.axis("off")
@@ -95,9 +114,11 @@ for stage, column in enumerate(axes.T):
 plt.show()
 
 # %% [markdown]
-# Stage 1 still knows what the photo looks like, and each stage gives more of it up. From the last one no colours can be read
-# that are any better than one colour for the whole photo. That is no loss: an espresso is an espresso in any light. What the
-# last stage does know about its places is the next question.
+# Stage 1 still knows what the photo looks like, and the later ones give much of it up. How much is gone? By the four photos as
+# they are, nothing can be read from stage 4 that is any better than one colour for the whole photo. But there they have 4 x 36
+# positions, fewer than the 257 weights that are to be found. With more views of the same four photos a good part of the
+# variation can be read from stage 4, too. **That a method finds nothing does not say that nothing is there.** What else the
+# last stage knows about its places is the next question.
 #
 # ## Which place says what?
 #

@@ -199,7 +199,7 @@ for cost in judged.budget.costs:
     print(f"  {cost.spared_db:.1f} dB without the rounding of {cost.path}, whose own is {cost.own_db:.1f} dB")
 
 # %% [markdown]
-# Noisy layers all, and all of one kind: the MLP's GELU, and the depthwise kernel before it. But no single layer is to
+# Noisy layers all, and all from one corner: the MLP's GELU and the depthwise kernel before it. But no single layer is to
 # blame for much. So let us round one **kind** of layer at a time, in all blocks at once.
 #
 # ## Which layers are sensitive?

@@ -211,7 +211,7 @@ def slides() -> list[Slide]:
             "Why, then, is a large kernel affordable?",
         ),
         Slide(
-            "Each stage gives up more of how the photo looked",
+            "The later stages know less of how the photo looked",
             figure("06", '"read from stage', "Colours of the photo as read from each of the four stages"),
             "Is that a loss?",
         ),
