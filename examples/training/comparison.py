@@ -64,7 +64,6 @@ VARIANTS = {
         (NEAR, (CONV_SPATIAL.taps, CONV_SPATIAL.side // 2)),
         "at one mark the attention does not read the other: both meet only at places between them, where u, which the gate "
         "multiplies, is of blank paper.",
-        published=74.8,
     ),
     "without the gate": Variant(
         (NEAR, FAR), "nothing multiplies the two marks: only the MLP's GELU is left to compare them.", False, published=74.3

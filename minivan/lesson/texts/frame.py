@@ -29,7 +29,7 @@ TEXTS = {
         "How many layers of 3 x 3 before the middle of the map hears of its edges?",
         "用 3 x 3 的卷积，要叠多少层，特征图正中的数才会受到边缘的影响？",
     ),
-    "neighbours.why": ("only how wide the kernel is called matters here", "这里只与卷积核名义上的边长有关"),
+    "neighbours.why": ("only the width in the kernel's name matters here", "这里只与卷积核名义上的边长有关"),
     "prices.title": ("What looking far costs", "看得远要付出多少代价"),
     "prices.question": (
         "The map gets twice as wide and high: how many times the work, for each?",

@@ -7,7 +7,7 @@ TEXTS = {
         K = {K} and d = {d}, in {stages} *stages*, each with smaller maps than the last.
         The photo goes in at {height} x {width}; the first layer makes a map of {H} x {W} positions with
         {channels} channels. On the left the photo at that size. On the right channel {channel} of the first
-        block's attention, of all the one that lifts much and turns much over: '#'
+        block's attention, of all the one that does most of both, lifting numbers and turning them over: '#'
         far above zero, '+' above, blank near zero, '-' below, '=' far below.""",
         """现在让 {image} 通过一个真正训练过的网络（{weights}）：它能分辨 {classes} 种东西，称为 *类别*（class）。
         它有 {blocks} 个 *块*（block），每个块是一个 LKA 加上前后的逐点卷积，总是取 K = {K}、d = {d}；
@@ -71,7 +71,7 @@ TEXTS = {
     "photo.last_maps": (
         """And one thing hardly anyone expects: maps shrink from stage to stage, the kernels do not. In the last blocks the map
         is {H} x {W}, and of the {taps} weights of step 2 at most {met}
-        can meet it; the others multiply padding. The large kernel earns its keep on large maps.""",
+        can meet it; the others multiply padding. Only on large maps can the large kernel earn its keep.""",
         """还有一件事几乎没有人想到：特征图一个阶段比一个阶段小，卷积核却不变。在最后几个块里，特征图只有 {H} x {W}，
         第 2 步的 {taps} 个权重中最多有 {met} 个能落在图上，其余的乘的都是填充。大核要在大的特征图上才有用武之地。""",
     ),

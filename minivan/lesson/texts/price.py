@@ -108,11 +108,11 @@ TEXTS = {
         {side} x {side} 的照片得到本课的 {size} x {size}。用于图像的 Transformer 通常跨得更大，原因就在表里。""",
     ),
     "widths.mobilenet": (
-        """MobileNet, a network made for telephones, had gone half of the way before: one depthwise {K} x {K} kernel, then
-        a 1 x 1. Parameters of the three forms (multiply-adds are these times the positions), and how many times LKA's the
-        others are:""",
-        """为手机设计的网络 MobileNet 此前已走到半路：先做一个 {K} x {K} 的深度卷积，再做一个 1 x 1 卷积。
-        三种做法的参数量（乘以位置数就是乘加次数），以及另外两种是 LKA 的几倍：""",
+        """MobileNet, a network made for telephones, had gone half of the way before: one depthwise kernel, of 3 x 3 there,
+        then a 1 x 1. Here its way is taken with {K} x {K}. Parameters of the three forms (multiply-adds are these times the
+        positions), and how many times LKA's the others are:""",
+        """为手机设计的网络 MobileNet 此前已走到半路：先做一个深度卷积（那里是 3 x 3），再做一个 1 x 1 卷积。
+        这里照它的做法，用 {K} x {K}。三种做法的参数量（乘以位置数就是乘加次数），以及另外两种是 LKA 的几倍：""",
     ),
     "widths.of_lka": ("LKA\nd = {d}", "LKA\nd = {d}"),
     "widths.dense_ratio": ("dense\n/ LKA", "普通卷积\n/ LKA"),
