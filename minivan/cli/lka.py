@@ -25,7 +25,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("-d", type=whole(999), help=f"dilation (default: {cheapest})")
     parser.add_argument("-C", type=whole(65536), default=64, help="channels of the map (default 64)")
     parser.add_argument("--size", type=whole(4096), default=56, help="side of the map (default 56)")
-    parser.add_argument("--image", type=Path, metavar="PHOTO", help="photo of the last three chapters (default: a cup of coffee)")
+    parser.add_argument("--image", type=Path, metavar="PHOTO", help="photo of the last chapters (default: a cup of coffee)")
     parser.add_argument("--plot", type=Path, metavar="OUT.png", help="draw the pictures with Matplotlib as well")
     parser.add_argument(
         "--lang", choices=("en", "zh"), default="en", help="language of the lesson: English or Chinese (default en)"

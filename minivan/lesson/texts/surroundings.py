@@ -34,9 +34,9 @@ TEXTS = {
         @@ 是这个位置自身。""",
     ),
     "surroundings.by_distance": (
-        """By distance: 0 is the position itself, 1 the eight around it, 2 the sixteen around those, each ring larger than the one
-        before. In the middle what a whole ring adds to this value; on the right how much a ring adds to any value of this
-        block on this photo, whatever its sign, on average:""",
+        """By distance: 0 is the position itself, 1 the eight around it, 2 the sixteen around those, each ring larger than the
+        one before. In the middle what a whole ring adds to this value; on the right how much a ring adds to any value of
+        this block on this photo, whatever its sign, on average:""",
         """再按距离来看：0 是这个位置自身，1 是紧挨着的八个，2 是再外面的十六个，一圈比一圈大。
         中间一列是整圈合起来对这个值的贡献；右边一列是整圈对这张照片上本块的所有注意力值的贡献，取绝对值的平均：""",
     ),
