@@ -361,13 +361,15 @@ def draw(rows: list[Row]) -> Figure:
     ax = figure.subplots()
     places = np.arange(len(rows))[::-1]
     accuracy = [100 * row["right"] / row["images"] for row in rows]
-    ax.barh(places, accuracy, color="#0072B2", label="changed after training")
+    ax.barh(places, accuracy, color="#0072B2", label=f"changed after training, {rows[0]['images']:,} images")
     fitted = [
         (100 * row["fitted_right"] / FITTED_SHOWN, place)
         for place, row in zip(places, rows, strict=True)
         if row.get("fitted_right") is not None
     ]
-    ax.plot(*zip(*fitted, strict=True), "D", color="#D55E00", label="with each channel's scale and bias fitted")
+    ax.plot(
+        *zip(*fitted, strict=True), "D", color="#D55E00", label=f"each channel's scale and bias fitted, {FITTED_SHOWN} images"
+    )
     ax.set_yticks(places, [row["name"] for row in rows])
     ax.set(xlabel="top-1 accuracy of the bundled weights in per cent", xlim=(0, 100))
     ax.spines[["top", "right"]].set_visible(False)
