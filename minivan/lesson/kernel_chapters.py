@@ -77,7 +77,8 @@ def why_this_d(n: Numbers, say: Language) -> Iterator[str]:
     ]
     header = [say("best_d.far"), say("best_d.near"), say("best_d.weights"), say.lines("best_d.near_d")]
     mark = f"  {say('best_d.fewest')}"
-    marks = [bar(row["weights"], most, 24) + (mark if row["d"] == o["best_d"] else "") for row in o["tried"]]
+    papers = next(row for row in o["tried"] if row["d"] == o["best_d"])
+    marks = [bar(row["weights"], most, 24) + mark * (row["weights"] == papers["weights"]) for row in o["tried"]]
     yield from columns(table(["d", *header], rows), ["", "", "", *marks], gap=2)
     yield ""
     yield from paragraph(say("best_d.slope"))
@@ -88,17 +89,24 @@ def why_this_d(n: Numbers, say: Language) -> Iterator[str]:
     solved = {"fourth": f"{fourth:.2f}", "third": f"{third:.2f}", "result": f"{fourth - third:.2f}"}
     slopes = {"below": f"{o['slope_below']:.1f}", "above": f"{o['slope_above']:+.1f}"}
     asked = "" if o["best_d"] == d else say("best_d.asked", d=d)
-    yield from paragraph(say("best_d.holds", smooth=f"{smooth:.4f}", best=o["best_d"], asked=asked, **solved, **slopes))
+    best = {"best": o["best_d"], "also": _as_few(o["tried"], papers, "weights", say), "asked": asked}
+    yield from paragraph(say("best_d.holds", smooth=f"{smooth:.4f}", **best, **solved, **slopes))
     yield ""
     tiled = next(row for row in o["tried"] if row["d"] == o["best_tiling_d"])
-    papers = next(row for row in o["tried"] if row["d"] == o["best_d"])
-    fewest = {"tiled": tiled["d"], "weights": tiled["tiling_weights"], "across": tiled["tiling_support"]}
+    also = _as_few(o["tried"], tiled, "tiling_weights", say)
+    fewest = {"also": also, "tiled": tiled["d"], "weights": tiled["tiling_weights"], "across": tiled["tiling_support"]}
     if tiled["d"] == papers["d"]:
         verdict = say("best_d.both", best=papers["d"])
     else:
         overlap = {"weights": papers["weights"], "tiled": tiled["tiling_weights"]}
         verdict = say("best_d.papers_choice", best=papers["d"], **overlap)
     yield from paragraph(joined([say("best_d.rests", root=f"{K**0.5:.2f}", **fewest), verdict]))
+
+
+def _as_few(tried: list[Numbers], best: Numbers, weights: str, say: Language) -> str:
+    """Name the other d that have as few weights as the best one; nothing where there is none."""
+    others = [row["d"] for row in tried if row[weights] == best[weights] and row is not best]
+    return say.lines("best_d.also", others=say.listed(others)) if others else ""
 
 
 def true_square(n: Numbers, say: Language) -> Iterator[str]:

@@ -33,8 +33,9 @@ def neighbours(n: Numbers, say: Language) -> Iterator[str]:
 def prices(n: Numbers, say: Language) -> Iterator[str]:
     C, K, size = n["C"], n["K"], n["size"]
     here = n["growth"][1]
-    unit, divisor = narrow_unit(min(n["growth"][0]["multiply_adds"].values()), say)
-    digits = int(divisor > 1)
+    smallest = min(n["growth"][0]["multiply_adds"].values())
+    unit, divisor = narrow_unit(smallest, say)
+    digits = int(divisor > 1 and smallest < 100 * divisor)
     pairs = {"positions": here["positions"], "scores": here["scores"]}
     yield from paragraph(say("prices.self_attention", C=C, total=here["multiply_adds"]["self_attention"], **pairs))
     yield ""

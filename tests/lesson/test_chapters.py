@@ -150,6 +150,14 @@ def test_what_the_best_d_rests_on(text):
     assert "Both rules choose d = 3 for this K" in words("\n".join(chapters.lesson(numbers(12, 3, 8, 8))))
 
 
+def test_where_two_d_are_as_cheap_both_are_named():
+    assert lka.spatial_weights(35, 4) == lka.spatial_weights(35, 5) == 130
+    page = "\n".join(chapters.lesson(numbers(35, 5, 512, 4096)))
+    assert page.count("<- fewest") == 2 and "d = 4 (as few: d = 5), where this lesson was asked for d = 5" in words(page)
+    assert "(as few" not in words("\n".join(chapters.lesson(numbers(21, 3, 8, 8))))
+    assert max(map(len, page.splitlines())) <= 80  # a large map's costs, too
+
+
 def test_self_attention_is_compared_with_all_of_vans_attention(text):
     page = words(text)
     for side, where in ((28, "on the smallest of these maps"), (224, "on the largest")):

@@ -77,11 +77,12 @@ TEXTS = {
     "best_d.holds": (
         """and it holds at d = {smooth}, for 4 x {smooth}^4 - 2 x {smooth}^3 = {fourth} - {third} = {result}. A quarter
         below that the slope is {below}, downhill; a quarter above it is {above}, uphill. The whole number with the fewest
-        weights is d = {best}{asked}.""",
+        weights is d = {best}{also}{asked}.""",
         """它在 d = {smooth} 处成立，因为 4 x {smooth}^4 - 2 x {smooth}^3 = {fourth} - {third} = {result}。
         d 减去四分之一，斜率是 {below}，曲线在下降；d 加上四分之一，斜率是 {above}，曲线在上升。
-        权重最少的整数是 d = {best}{asked}。""",
+        权重最少的整数是 d = {best}{also}{asked}。""",
     ),
+    "best_d.also": (" (as few: d = {others})", "（同样少的还有 d = {others}）"),
     "best_d.asked": (
         ", where this lesson was asked for d = {d}",
         "，而这次运行指定的是 d = {d}",
@@ -89,10 +90,10 @@ TEXTS = {
     "best_d.rests": (
         """What does that d rest on? Were the near kernel d wide, its squares would lie side by side: each position would
         have exactly one way to '@', and the smooth cost, (K/d)^2 + d^2, would be lowest at the square root of K,
-        d = {root}. The fewest weights in the last column are those of d = {tiled} with {weights} weights, reading
+        d = {root}. The fewest weights in the last column are those of d = {tiled}{also} with {weights} weights, reading
         {across} {across:position|positions} across.""",
         """这个 d 是怎么来的？假如近程卷积核的边长是 d，那些区域就会恰好铺满而不重叠：每个位置到 '@' 只有一条路径，
-        不取整的权重数 (K/d)^2 + d^2 在 d 等于 K 的平方根，即 d = {root} 时最小。最后一列中权重最少的是 d = {tiled}，
+        不取整的权重数 (K/d)^2 + d^2 在 d 等于 K 的平方根，即 d = {root} 时最小。最后一列中权重最少的是 d = {tiled}{also}，
         有 {weights} 个权重，读取的宽度是 {across} 个位置。""",
     ),
     "best_d.both": (
