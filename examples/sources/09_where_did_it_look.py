@@ -224,7 +224,7 @@ print(f"  nothing blurred: {p['whole']:.3f}")
 # (`docs/explain.md` has the table).
 #
 # **4. Is the answer right at all?** The map of a class explains its logit, and no more. It looks as convincing for a wrong
-# class: "basketball", the network's answer to our four photos, has a fine map, too.
+# class: draw that of "basketball", the network's answer to our four photos, and see.
 #
 # ## Why this, and not that?
 #
@@ -250,7 +250,7 @@ draw(axes[3], difference, f"{names[first]} less {names[rival]}", signed=True, pl
 plt.show()
 
 # %% [markdown]
-# The two maps look much alike: both classes like the cup. What decides between them is in the last picture.
+# Much of what speaks for the one class speaks for the other. What decides between them is in the last picture.
 #
 # ## What a map can bear
 #
