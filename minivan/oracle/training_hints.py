@@ -37,7 +37,10 @@ MOST_NUMBERS = 1 << 26  # that a pass holds: of a larger one, no fault is tried
 TOO_LARGE = (
     "no fault was tried: the gradients of so large a network take too long; record a smaller image, or a smaller network"
 )
-RIGHT = "this gradient is right for what it was fed: rounding errors before it have added up"
+RIGHT = (
+    "as far as the port shows what this gradient was fed, rounding errors before it may have added up to this: "
+    "show the arrays around it to be sure"
+)
 
 
 class Remembered:
@@ -219,6 +222,5 @@ class _Search:
                 left = apart(theirs, make())
                 if left < FITTED * error:  # a fault is named instead only where it comes as near
                     self.found[path] = _Found(min(self.found[path].bound, max(AS_NEAR * left, EXPLAINED * error, sound)), text)
-        elif error < self.found[path].bound:
-            if error <= CLEARLY * apart(theirs, np.zeros_like(theirs)):  # small numbers are near to anything that is small
-                self.found[path].bound, self.found[path].text = error, fault.text
+        elif error < self.found[path].bound and error <= CLEARLY * apart(theirs, np.zeros_like(theirs)):
+            self.found[path].bound, self.found[path].text = error, fault.text  # but small numbers are near to all that is small

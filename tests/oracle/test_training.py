@@ -101,6 +101,14 @@ def test_a_small_gradient_is_not_called_forgotten():
             assert said in found.hint() if said else not found.reasons[name], found.reasons
 
 
+def test_what_rounding_may_hide_is_not_called_right():
+    """By parameters alone, of a bias before a BatchNorm nothing but rounding is left, and a small fault may be that."""
+    name = "gradient.patch_embed2.proj.bias"
+    arrays = parameters_alone(gradients_of())
+    found = judged({**arrays, name: arrays[name] + np.float32(1e-3)})
+    assert found.report.first_divergence.path == name and "may have added up to this: show the arrays" in found.hint()
+
+
 def test_the_commands_record_gradients_and_judge_a_port_by_them(run, tmp_path):
     """A trace is a port without a fault; the words for what is recorded, for what is wrong, and for what cannot be asked."""
     write(Weights(CONFIG, TENSORS, Card("small")), tmp_path / "small.safetensors")
