@@ -55,6 +55,10 @@ class TrainingPass:
     parameters: Parameters  # without running statistics
     arrays: dict[str, Array]
 
+    def __repr__(self) -> str:
+        """How much it holds, and not the arrays themselves, which are large."""
+        return f"<TrainingPass of {len(self.arrays[paths.INPUT])} images, {len(self.arrays)} arrays, engine {self.engine}>"
+
     @property
     def logits(self) -> npt.NDArray[np.floating]:
         """The logits, (N, classes): float32 on `exact`, float64 on `numpy`."""

@@ -47,6 +47,7 @@ def test_all_gradients_are_pytorchs(config, engine, network, training):
     found = model.derive(X, dlogits, "parameters")
     assert list(found.gradients) == names and all(found.values[name] is model.tensors[name] for name in names)
     step = model.training_pass(X)
+    assert repr(step) == f"<TrainingPass of 3 images, {len(step.arrays)} arrays, engine {engine}>"
     for form, got, tolerance in (
         (False, found.gradients, network),
         (True, step.gradients(dlogits), training),

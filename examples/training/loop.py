@@ -46,6 +46,17 @@ class Recipe:
     clip: float = 1.0  # the longest gradient, all parameters taken as one vector
     precision: str = "float32"  # of the products: float32, or bfloat16 by torch.autocast
     seed: int = 0
+    subject: str = ""  # what is trained on what, in words: a kept training of something else is not gone on with
+
+    def __post_init__(self) -> None:
+        """Raise ValueError for what no training can have."""
+        for name, least in (("epochs", 1), ("batch", 1), ("seed", 0), ("weight_decay", 0), ("warm_up", 0), ("average", 0)):
+            if not getattr(self, name) >= least:
+                raise ValueError(f"{name} is at least {least}, not {getattr(self, name)}")
+        if self.average > 1 or not 0 < self.learning_rate < math.inf:
+            raise ValueError(f"average is 1 at most ({self.average}), and the learning rate above 0 ({self.learning_rate})")
+        if self.precision not in PRECISIONS:
+            raise ValueError(f"the precision is {' or '.join(PRECISIONS)}, not {self.precision}")
 
 
 @dataclass(frozen=True)
@@ -54,6 +65,16 @@ class Machine:
 
     device: str = "cpu"  # as torch.device has it
     workers: int = 0  # processes that prepare examples, beside this one
+
+    def __post_init__(self) -> None:
+        """Raise ValueError for a device that this PyTorch has not, and for fewer workers than none."""
+        if self.workers < 0:
+            raise ValueError(f"workers are at least 0, not {self.workers}")
+        try:
+            torch.empty(0, device=self.device)
+        except (RuntimeError, AssertionError, NotImplementedError) as error:
+            said = str(error).partition("\n")[0]
+            raise ValueError(f"PyTorch cannot use the device {self.device}: {said}") from None
 
 
 HERE = Machine()
@@ -191,6 +212,8 @@ def _go_on(state: Trained, recipe: Recipe, path: Path) -> None:
         kept = torch.load(path, map_location="cpu", weights_only=True)
     except (RuntimeError, EOFError, pickle.UnpicklingError):
         raise ValueError(f"{path}: nothing that a training kept, or damaged: remove it to begin anew") from None
+    if not isinstance(kept, dict) or not {"recipe", "tensors", "average", "optimizer", "epoch", "step"} <= set(kept):
+        raise ValueError(f"{path}: nothing that a training kept: remove it to begin anew")
     differing = [name for name, value in asdict(recipe).items() if kept["recipe"].get(name) != value]
     if differing:
         name = differing[0]

@@ -28,6 +28,8 @@ class Classifier:
     """
 
     def __init__(self, config: Config, depth: float = 0.0) -> None:
+        if not 0 <= depth < 1:
+            raise ValueError(f"stochastic depth is a probability of at least 0, and below 1; got {depth}")
         self.config = config
         blocks = [path for stage in paths.blocks(config.depths) for path in stage]
         self.left_out = {
@@ -42,7 +44,7 @@ class Classifier:
             if not probability:
                 return None
             kept = torch.rand(len(array), 1, 1, 1, generator=random) >= probability
-            return array * (kept / (1 - probability)).to(array.dtype)
+            return array * (kept / (1 - probability)).to(array)  # drawn by the processor, whatever the device
 
         parameters = paths.nested(tensors)
         hook = Hook(leave_out if random is not None else None)

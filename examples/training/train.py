@@ -10,6 +10,7 @@ file, in mine.safetensors.training, until it is done. PHOTOS is whatever `miniva
 from __future__ import annotations
 
 import argparse
+import hashlib
 import sys
 from collections.abc import Sequence
 from dataclasses import fields, replace
@@ -24,7 +25,7 @@ from minivan import checkpoint, image, initial, variants  # noqa: E402
 from minivan.card import PRESETS, Card, Label, imagenet1k, input_size  # noqa: E402
 from minivan.errors import printable, sentence  # noqa: E402
 from minivan.evaluate import Example, open_dataset  # noqa: E402
-from minivan.output import place  # noqa: E402
+from minivan.output import check_ending, place  # noqa: E402
 
 if TYPE_CHECKING:
     from photos import Photos
@@ -81,16 +82,19 @@ def recipe_options() -> list[tuple[str, type, Any, str]]:
 
 def run(args: argparse.Namespace) -> None:
     """Do what a command line says. Raises ValueError, or what reading and writing raise, where it cannot be done."""
-    from loop import PRECISIONS, Machine, Recipe, train
+    from loop import Machine, Recipe, train
     from network import Classifier, soft_cross_entropy
 
-    if args.precision not in PRECISIONS:
-        raise ValueError(f"the precision is {' or '.join(PRECISIONS)}, not {args.precision}")
+    check_ending(args.output, (".safetensors",), "weights are")
     place(args.output)
+    if not 0 <= args.soft_share <= 1:
+        raise ValueError(f"the share of soft labels is from 0 to 1, not {args.soft_share}")
+    machine = Machine(args.device, args.workers)
     recipe = Recipe(**{field.name: getattr(args, field.name) for field in fields(Recipe) if hasattr(args, field.name)})
     learned, judged, labels = datasets(args)
     config, tensors, card = beginning(args, labels)
     preprocessing = card.preprocessing
+    recipe = replace(recipe, subject=subject(args, learned))
     learned, judged = replace(learned, preprocessing=preprocessing), replace(judged, preprocessing=preprocessing)
     print(f"{len(learned):,} photos of {len(labels)} classes, {len(judged):,} to judge by; {variants.title_with_shape(config)}")
     forward = Classifier(config, args.stochastic_depth)
@@ -101,11 +105,23 @@ def run(args: argparse.Namespace) -> None:
         print(f"epoch {epoch:3} of {recipe.epochs}: loss {loss:.4f}, top-1 {found[0]:.1%}", flush=True)
 
     keep = args.output.with_name(f"{args.output.name}.training")
-    machine = Machine(args.device, args.workers)
     average = train(forward, tensors, learned, soft_cross_entropy, recipe, keep, say, machine)
     checkpoint.write(checkpoint.Weights(config, average, card), args.output)
     keep.unlink(missing_ok=True)
     print(f"{args.output}: {variants.title_with_shape(config)}, {len(labels)} classes")
+
+
+def subject(args: argparse.Namespace, learned: Photos) -> str:
+    """Say in words what is trained on what: a kept training that says anything else is another one."""
+    seen = hashlib.sha256()
+    for example, index in zip(learned.examples, learned.classes, strict=True):
+        seen.update(f"{example.path}\0{example.label}\0{index}\0".encode("utf-8", "surrogateescape"))
+        if example.path in learned.soft:
+            seen.update(learned.soft[example.path].tobytes())
+    return (
+        f"{len(learned):,} photos ({seen.hexdigest()[:8]}) at {args.size} pixels, from {args.begin or 'nothing'}, "
+        f"stochastic depth {args.stochastic_depth:g}, soft share {args.soft_share:g}"
+    )
 
 
 def top1(forward: Any, tensors: dict[str, np.ndarray], judged: Photos, args: argparse.Namespace) -> float:

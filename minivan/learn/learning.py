@@ -23,7 +23,17 @@ from ..van import VAN
 from . import library
 from .features import Featured, featured
 from .heads import Head, beside, whole
-from .photos import Photos, check_classes, class_names, collected, few_said, uneven_said, without_photos
+from .photos import (
+    Photos,
+    check_classes,
+    check_names,
+    class_names,
+    collected,
+    few_said,
+    scattered_said,
+    uneven_said,
+    without_photos,
+)
 from .report import OldClasses, Report, top1_of
 from .validation import Validated, cross_validated, with_half
 
@@ -99,7 +109,7 @@ def learned(model: VAN, found: Iterable[Featured], source: Source, examples: Seq
     check_classes(names)
     doubts = few_said(counts.tolist(), names) + uneven_said(counts.tolist(), names)
     empty = without_photos(source, examples, {photo.label for photo in known if photo.features is not None})
-    remarks = (*photos.remarks, *empty, *lost, *doubts)
+    remarks = (*photos.remarks, *scattered_said(known), *empty, *lost, *doubts)
 
     def fitting(places: Indices) -> Callable[[float], Head]:
         return whole(photos.features[places], photos.targets[places])
@@ -185,6 +195,7 @@ def check_extension(model: VAN, names: Sequence[str], labels: Sequence[str]) -> 
         raise ValueError(f"{model.card.name} answers for each class by itself (sigmoid): new rows are fitted to softmax alone")
     if not labels:
         raise ValueError("no photo of an old class can be used: without them new classes have no scale")
+    check_names(names)
     for name in names:
         wanted = name.strip().casefold()
         for index in range(model.config.classes):

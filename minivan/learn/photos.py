@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import re
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import PurePosixPath
 
@@ -42,13 +42,18 @@ class Photos:
 def class_names(found: Iterable[Featured]) -> list[str]:
     """Return what classes are called of which there are usable photos, in the order that a person expects: 2 before 10."""
     names = {photo.label for photo in found if photo.features is not None}
+    check_names(names)
+    return sorted(names, key=_in_order)
+
+
+def check_names(names: Collection[str]) -> None:
+    """Raise ValueError for a name of a class that is no text on one line, and for two that differ in capitals alone."""
     for name in names:
         if not is_line(name):
-            raise ValueError(f"the class {quote(name)} has a name that is no text on one line: rename its folder")
+            raise ValueError(f"the class {quote(name)} has a name that is no text on one line: rename it")
     folded = Counter(name.casefold() for name in names)
     if alike := sorted(name for name in names if folded[name.casefold()] > 1)[:2]:
         raise ValueError(f"the classes {quote(alike[0])} and {quote(alike[1])} differ in capitals alone: rename one of them")
-    return sorted(names, key=_in_order)
 
 
 def _in_order(name: str) -> tuple[list[tuple[int, str]], str]:
@@ -122,6 +127,19 @@ def uneven_said(counts: Sequence[int], names: Sequence[str]) -> list[str]:
     if most < UNEVEN * least:
         return []
     return [f"{quote(frequent)} has {most:,} photos and {quote(rare)} {least:,}: what is frequent here is favoured in answers"]
+
+
+def scattered_said(found: Iterable[Featured]) -> list[str]:
+    """Say, in a line, that a class is made of several folders of its name, which folders within class folders easily are."""
+    folders: dict[str, set[str]] = {}
+    for photo in found:
+        folder = PurePosixPath(photo.path).parent
+        if folder.name == photo.label:
+            folders.setdefault(photo.label, set()).add(str(folder))
+    several = [sorted(each) for _, each in sorted(folders.items()) if len(each) > 1]
+    shown = ", ".join(f"{quote(each[0])} and {quote(each[1])}" for each in several[:NAMED])
+    more = f", and {len(several) - NAMED} more" if len(several) > NAMED else ""
+    return [f"folders of one name are one class, wherever they lie: {shown}{more}"] if several else []
 
 
 def without_photos(source: str | os.PathLike[str], examples: Iterable[Example], labels: Iterable[str]) -> list[str]:

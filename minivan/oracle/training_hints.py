@@ -30,12 +30,17 @@ NEARER = 0.1  # a fault explains a gradient when the error that is left is this 
 CLEARLY = 0.4  # or this share, if the rest is no more than rounding may add
 SOUND = 0.5  # of the line of a layer's own error: what rounding may add
 FITTED = 0.02  # the share for a factor that is fitted to the numbers
+AS_NEAR = 10  # times what a fitted factor leaves, or this share of the error: a fault that leaves no more is named instead
+EXPLAINED = 1e-3
 SEARCHED = 3  # gradients, the first that no fault everywhere explains, for which faults in one place are tried
 MOST_NUMBERS = 1 << 26  # that a pass holds: of a larger one, no fault is tried
 TOO_LARGE = (
     "no fault was tried: the gradients of so large a network take too long; record a smaller image, or a smaller network"
 )
-RIGHT = "this gradient is right for what it was fed: rounding errors before it have added up"
+RIGHT = (
+    "as far as the port shows what this gradient was fed, rounding errors before it may have added up to this: "
+    "show the arrays around it to be sure"
+)
 
 
 class Remembered:
@@ -215,7 +220,7 @@ class _Search:
             self.found[path] = _Found(max(NEARER * error, min(sound, CLEARLY * error)))
             for text, make in fitted_to(path, theirs, values):
                 left = apart(theirs, make())
-                if left < FITTED * error:
-                    self.found[path].text = text
-        elif error < self.found[path].bound:
-            self.found[path].bound, self.found[path].text = error, fault.text
+                if left < FITTED * error:  # a fault is named instead only where it comes as near
+                    self.found[path] = _Found(min(self.found[path].bound, max(AS_NEAR * left, EXPLAINED * error, sound)), text)
+        elif error < self.found[path].bound and error <= CLEARLY * apart(theirs, np.zeros_like(theirs)):
+            self.found[path].bound, self.found[path].text = error, fault.text  # but small numbers are near to all that is small

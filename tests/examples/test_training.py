@@ -143,6 +143,15 @@ def test_left_out_branches_are_made_up_for(script):
     assert abs((added == 0).float().mean().item() - 0.5) < 0.1
 
 
+def test_branches_are_left_out_on_any_device(script):
+    network = script("network")
+    config = Config((4, 6), (1, 1), (2, 2), classes=3)
+    tensors = {name: torch.from_numpy(tensor).to("meta") for name, tensor in initial.tensors(config).items()}
+    x = torch.ones(2, 3, 32, 32, device="meta")
+    logits = network.Classifier(config, 0.5)(network.Operators(), x, tensors, torch.Generator().manual_seed(0))
+    assert logits.shape == (2, 3) and logits.device.type == "meta"
+
+
 def run(script, photos, tmp_path, *options):
     """Train by the command line; return what it wrote."""
     script("train").main([str(photos / "learn"), "-o", str(tmp_path / "mine.safetensors"), *NETWORK, *options])
@@ -197,6 +206,11 @@ def test_the_page_s_teacher_is_learned_from(script, photos, tmp_path, monkeypatc
         (["--dims", "8"], "each with a dim, a depth and an MLP ratio"),
         (["--from", "nothing"], "nothing"),
         (["--soft-labels", "{}/soft.npz"], "names none of the photos"),
+        (["--device", "cudda"], "cannot use the device cudda"),
+        (["--stochastic-depth", "1"], "stochastic depth is a probability of at least 0, and below 1"),
+        (["--epochs", "0"], "epochs is at least 1, not 0"),
+        (["--learning-rate", "nan"], "the learning rate above 0"),
+        (["--output", "{}/mine.pt"], "written as .safetensors"),
     ],
 )
 def test_what_cannot_be_done_is_one_line(script, photos, tmp_path, options, said):
@@ -205,6 +219,18 @@ def test_what_cannot_be_done_is_one_line(script, photos, tmp_path, options, said
     with pytest.raises(SystemExit, match=said) as ended:
         train.main([str(photos / "learn"), "-o", str(tmp_path / "mine.safetensors"), *(o.format(photos) for o in options)])
     assert "\n" not in str(ended.value.code) and not list(tmp_path.iterdir())
+
+
+def test_a_kept_training_is_of_its_photos_and_its_size(script, photos):
+    train = script("train")
+
+    def said(*options):
+        args = train.parser().parse_args([str(photos / "judge"), "-o", "x.safetensors", *options])
+        return train.subject(args, train.datasets(args)[0])
+
+    first = said()
+    assert first == said()
+    assert len({first, said("--size", "32"), said("--from", "b0"), said("--validation", str(photos / "learn"))}) == 4
 
 
 @pytest.mark.slow

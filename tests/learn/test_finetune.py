@@ -137,6 +137,8 @@ def test_what_cannot_be_is_one_line_before_anything_is_computed(command, root, t
         (root / "photos", "--new-class", new, "--old", old, *out): "leave out",
         ("--new-class", "red", "--old", old, *out): "--new-class takes NAME=FOLDER",
         ("--new-class", new, "--new-class", new, "--old", old, *out): "names a class twice",
+        ("--new-class", new, "--new-class", f"Red={old}", "--old", old, *out): "'Red' and 'red' differ in capitals alone",
+        ("--new-class", f"a\nb={old}", "--old", old, *out): "no text on one line",
         ("--new-class", f"Green={old}", "--old", old, *out): "the network has a class 'Green' already, 1",
         ("--new-class", new, "--old", root / "photos", *out): "none of three",
         ("--new-class", f"red={tmp_path / 'no'}", "--old", old, *out): "no such file or folder",

@@ -7,7 +7,16 @@ from tolerances import REGRESSION
 from minivan.evaluate import Example
 from minivan.learn.features import Featured, content
 from minivan.learn.heads import Head, beside, log_losses, whole
-from minivan.learn.photos import Photos, check_classes, class_names, collected, few_said, uneven_said, without_photos
+from minivan.learn.photos import (
+    Photos,
+    check_classes,
+    class_names,
+    collected,
+    few_said,
+    scattered_said,
+    uneven_said,
+    without_photos,
+)
 from minivan.learn.validation import ALWAYS, FOLDS, UNTRIED, cross_validated, folds
 from minivan.predict import Found
 
@@ -127,6 +136,9 @@ def test_what_is_doubtful_about_a_collection_is_said(tmp_path):
         check_classes(["a", "a"])
     assert few_said([4, 5], ["a", "b"]) == ["fewer than 5 photos of a class tell little: 'a' has 4"]
     assert uneven_said([4, 39], ["a", "b"]) == [] and "'b' has 40 photos and 'a' 4" in uneven_said([4, 40], ["a", "b"])[0]
+    mixed = [some(path, path)._replace(label=path.split("/")[-2]) for path in ("ripe/May/a", "raw/May/b", "raw/c", "raw/d")]
+    assert scattered_said(mixed) == ["folders of one name are one class, wherever they lie: 'raw/May' and 'ripe/May'"]
+    assert scattered_said(mixed[1:]) == []
     for name in ("full", "empty", ".hidden"):
         (tmp_path / name).mkdir()
     examples = [Example("full/a.png", "full", Found("a")), Example("broken/b.png", "broken", Found("b"))]

@@ -86,6 +86,29 @@ def test_a_planted_fault_is_found_where_it_is_and_named(text):
     assert not alone.report.within and text in alone.hint(), (alone.report.first_divergence.path, alone.hint())
 
 
+def test_a_small_gradient_is_not_called_forgotten():
+    """Of a twelfth, and of small numbers that have nothing to do with the right ones, no fault that gives little is named."""
+    name = f"gradient.{FAR}.bias"
+    arrays = gradients_of()
+    size = np.abs(arrays[name]).max()
+    for values, said in (
+        (arrays[name] / np.float32(12), "all numbers are multiplied: they are 0.08333 times"),
+        (np.linspace(-size, size, arrays[name].size, dtype=np.float32) / 50, ""),
+    ):
+        for shown in (arrays, parameters_alone(arrays)):
+            found = judged({**shown, name: values})
+            assert [row.path for row in found.report.offenders] == [name]
+            assert said in found.hint() if said else not found.reasons[name], found.reasons
+
+
+def test_what_rounding_may_hide_is_not_called_right():
+    """By parameters alone, of a bias before a BatchNorm nothing but rounding is left, and a small fault may be that."""
+    name = "gradient.patch_embed2.proj.bias"
+    arrays = parameters_alone(gradients_of())
+    found = judged({**arrays, name: arrays[name] + np.float32(1e-3)})
+    assert found.report.first_divergence.path == name and "may have added up to this: show the arrays" in found.hint()
+
+
 def test_the_commands_record_gradients_and_judge_a_port_by_them(run, tmp_path):
     """A trace is a port without a fault; the words for what is recorded, for what is wrong, and for what cannot be asked."""
     write(Weights(CONFIG, TENSORS, Card("small")), tmp_path / "small.safetensors")
