@@ -22,7 +22,7 @@ def base():
 
 @pytest.mark.slow
 def test_digits_are_learned_as_well_as_scikit_learn_does_on_pytorchs_features(base, tmp_path):
-    from support.torch_engine import TORCH
+    from minivan.engines.torch import TORCH
 
     own_classes.digits(tmp_path, 400, 600)
     _, top1 = own_classes.by_minivan(base, tmp_path)
