@@ -59,6 +59,7 @@ def screen(folder: Path) -> str:
 def accuracy(base: minivan.VAN, folder: Path) -> str:
     """Learn three collections in two ways, and return a table of top-1 on photos that neither learned from."""
     from support import own_classes
+
     from minivan.engines.torch import TORCH
 
     torch = minivan.VAN(base.config, base.tensors, TORCH, base.card)

@@ -13,10 +13,12 @@ from .. import reference
 from ..checks import Float32, Numeric
 from ..explain import attention_variance, averaged
 from ..explain.attention import WHERE, WHICH
+from ..input import read_text
 from ..van import VAN
 from .numbers import Numbers
 
 MEASURED = Path(__file__).parent / "where_or_which.json"  # which examples/ablations/where_or_which.py wrote
+MOST_BYTES = 1 << 16
 
 
 def varied(factors: Mapping[str, Numeric]) -> list[Numbers]:
@@ -48,5 +50,5 @@ def without(model: VAN, x: Float32) -> dict[str, npt.NDArray[np.float64]]:
 
 def measured(model: VAN) -> Numbers | None:
     """Return what was measured of these weights on many labelled images, as where_or_which.json has it; None of any others."""
-    found: Numbers = json.loads(MEASURED.read_text(encoding="utf-8"))
+    found: Numbers = json.loads(read_text(MEASURED, MOST_BYTES))
     return found if found["weights_sha256"] == model.card.sha256 != "" else None

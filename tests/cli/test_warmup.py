@@ -42,6 +42,17 @@ def commands(tmp_path, cat, engine):
     yield ["bench", "--size", "32", "--runs", "1", "--engine", engine]
     if engine == "exact":
         yield ["receptive-field", "--json", "--weights", weights, "--size", "193"]
+        yield [
+            "oracle",
+            "record",
+            cat,
+            "--model",
+            weights,
+            "--gradients",
+            "training",
+            "-o",
+            str(tmp_path / "trained.safetensors"),
+        ]
         yield ["oracle", "vectors", "-o", str(tmp_path / "vectors")]
         yield ["lka"]
         yield ["doctor"]

@@ -48,9 +48,15 @@ def test_erfc_has_the_coefficients_of_python():
 
 @in_javascript
 def test_every_test_vector_comes_out_bit_for_bit(node, tmp_path):
+    """Those of the way back it has nothing for: the page computes forwards."""
     vectors.write(tmp_path / "vectors")
+    path = tmp_path / "vectors" / "manifest.json"
+    manifest = json.loads(path.read_text())
+    backward = [case for case in manifest["cases"] if case["operator"].endswith(("_backward", "_training"))]
+    manifest["cases"] = [case for case in manifest["cases"] if case not in backward]
+    assert len(manifest["cases"]) > len(backward) > 0
+    path.write_text(json.dumps(manifest))
     port(node, "vectors", tmp_path / "vectors", tmp_path / "port")
-    manifest = json.loads((tmp_path / "vectors" / "manifest.json").read_text())
     for case in manifest["cases"]:
         with safetensors_file.open_safetensors(tmp_path / "port" / f"{case['name']}.safetensors") as (stored, _, _):
             assert {name: digest(tensor.read()) for name, tensor in stored.items()} == {
