@@ -30,6 +30,25 @@ def test_digits_are_learned_as_well_as_scikit_learn_does_on_pytorchs_features(ba
     assert top1.of == 600 and top1.rate > judge - POINTS and judge > 0.6
 
 
+COLLECTIONS = {  # photos to learn from and to be judged by -> how many are judged, and what the judge surely gets right
+    "street scenes": (lambda place: own_classes.camvid(own_classes.scenes(), place), 268, 0.5),
+    "Tiny ImageNet": (lambda place: own_classes.tiny_imagenet(source(), place), 400, 0.15),
+}
+
+
+@pytest.mark.once
+@pytest.mark.parametrize("collection", COLLECTIONS)
+def test_photos_are_learned_as_well_as_scikit_learn_does_on_pytorchs_features(base, tmp_path, collection):
+    from minivan.engines.torch import TORCH
+
+    make, judged, sure = COLLECTIONS[collection]
+    make(tmp_path)
+    base = base.with_size(64)
+    _, top1 = own_classes.by_minivan(base, tmp_path)
+    judge = own_classes.by_scikit_learn(minivan.VAN(base.config, base.tensors, TORCH, base.card), tmp_path)
+    assert top1.of == judged and top1.rate > judge - POINTS and judge > sure
+
+
 @pytest.mark.once
 def test_new_classes_cost_the_old_ones_little(base):
     """Ten classes are forgotten, and learned again from three photos each; the other two judge."""

@@ -3,18 +3,23 @@
 Each maker fills `folder`/train and `folder`/test with a folder of PNG or JPEG files for each class.
 """
 
+import os
 import warnings
 import zipfile
 from io import BytesIO
 from pathlib import Path
 
 import numpy as np
+import pytest
 from PIL import Image
 
 from minivan import evaluate, image, labelled, learn
 from minivan.evaluate import open_dataset
 from minivan.predict.embedding import pooled
 
+VARIABLE = (
+    "MINIVAN_CAMVID"  # names a zip of CamVid's scenes: train/NAME.jpg, its mask train/NAME.png of classes 0 to 11; test/...
+)
 PATCH = 32  # pixels a side, of CamVid's 240 x 180
 FEWEST = 10  # patches of a class, to learn from and to be judged by
 PURE = 0.75  # the share of a patch that is of its class
@@ -38,6 +43,13 @@ def digits(folder, train, test):
     for number, (pixels, target) in enumerate(zip(given.images[: train + test], given.target, strict=False)):
         picture = Image.fromarray((pixels * 255 / 16).astype(np.uint8)).convert("RGB")
         _put(folder, "train" if number < train else "test", str(target), number, picture)
+
+
+def scenes():
+    """Return where CamVid's scenes are; the test that asks is skipped where the variable is not set."""
+    if not os.environ.get(VARIABLE):
+        pytest.skip(f"{VARIABLE} names no zip of CamVid's scenes")
+    return os.environ[VARIABLE]
 
 
 def camvid(source, folder, most=(60, 40)):
