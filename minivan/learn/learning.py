@@ -34,7 +34,7 @@ from .photos import (
     uneven_said,
     without_photos,
 )
-from .report import OldClasses, Report, top1_of
+from .report import OldClasses, Report, compared, top1_of
 from .validation import Validated, cross_validated, with_half
 
 if TYPE_CHECKING:
@@ -115,11 +115,12 @@ def learned(model: VAN, found: Iterable[Featured], source: Source, examples: Seq
         return whole(photos.features[places], photos.targets[places])
 
     found_out = cross_validated(photos, len(names), np.ones(len(photos.targets)), fitting)
-    half = top1_of(photos.targets, with_half(photos, len(names), found_out.strength, fitting))
+    by_half = with_half(photos, len(names), found_out.strength, fitting)
+    half, paired = top1_of(photos.targets, by_half), compared(photos.targets, found_out.logits, by_half)
     head = whole(photos.features, photos.targets)(found_out.strength)
     made = with_head(model, head, labelled(names, model.card))
     answers = _evaluation(made, os.fspath(source), photos, found_out)
-    report = Report(answers, counts, found_out.strength, found_out.loss, remarks, half=half)
+    report = Report(answers, counts, found_out.strength, found_out.loss, remarks, half=half, paired=paired)
     return Learned(_with_figures(made, report), report, photos)
 
 

@@ -11,12 +11,13 @@ import numpy as np
 
 from ..evaluate import Evaluation, Share
 from ..evaluate.result import LISTED
-from ..evaluate.statistics import Indices, Reals
+from ..evaluate.statistics import Agreement, Indices, Reals, agreement
 from ..variants import VARIANTS, Config
 
 SURE = 0.5  # the probability from which on a wrong answer is worth a look at the photo's label
 ENOUGH = 20  # photos of a class: of fewer, more are the first thing to try
 GAIN = 0.01  # of top-1, by twice as many photos: less is no reason to take more
+SIGMAS = 2  # by which photos that only all of the others answer outnumber those that only half do: McNemar's test
 LARGER = "b2"  # the published weights whose features cost some five times b0's and are much better
 
 
@@ -47,6 +48,7 @@ class Report:
     loss: float  # the mean log loss of the answers; NaN where none was held out
     remarks: Sequence[str] = ()  # what is wrong with the collection of photos, or may be
     half: Share | None = None  # top-1 by half of the photos; None where that was not tried
+    paired: Agreement | None = None  # the same photos answered by all of the others, and by half of them
     known: int = 0  # classes that the network knew before, and knows still
     old: OldClasses | None = None  # where classes were added to those of a network
 
@@ -78,7 +80,13 @@ class Report:
             said.append(f"take more photos of classes with fewer than {ENOUGH}: {shown}{', ...' if len(few) > 5 else ''}")
         if self.half is not None and self.half.of:
             now, before = self.held_out.top1.rate, self.half.rate
-            helps = "more photos are likely to help" if now - before >= GAIN else "more photos alone will hardly help"
+            gained, lost = (self.paired.first, self.paired.second) if self.paired is not None else (0, 0)
+            if gained - lost > SIGMAS * math.sqrt(gained + lost):
+                helps = "more photos are likely to help"
+            elif now - before >= GAIN:
+                helps = "more photos may help; these are too few to tell"
+            else:
+                helps = "more photos alone will hardly help"
             said.append(f"with half of the photos top-1 is {before:.1%}, with all {now:.1%}: {helps}")
         if _width_and_depth(config) < _width_and_depth(VARIANTS[LARGER]):
             said.append(f"a larger network has better features: python -m minivan fetch {LARGER}, then --model {LARGER}")
@@ -126,6 +134,12 @@ class Report:
 
 def _width_and_depth(config: Config) -> int:
     return sum(config.dims) * sum(config.depths)
+
+
+def compared(targets: Indices, logits: Reals, others: Reals) -> Agreement:
+    """Compare the answers of logits (N, classes) with those of others, of the photos that have both."""
+    judged = np.isfinite(logits).all(axis=1) & np.isfinite(others).all(axis=1)
+    return agreement(targets[judged], logits[judged].argmax(axis=1), others[judged].argmax(axis=1))
 
 
 def top1_of(targets: Indices, logits: Reals) -> Share:

@@ -14,7 +14,7 @@ from minivan import evaluate, image, learn, output, seeded
 from minivan.card import Card, Label, Preprocessing
 from minivan.checkpoint import Weights, read, write
 from minivan.learn import learning
-from minivan.variants import Config
+from minivan.variants import VARIANTS, Config
 
 CONFIG = Config((8, 8, 8, 8), (1, 1, 1, 1), (2, 2, 2, 2), classes=3)
 CARD = Card("three", Preprocessing(crop=32, resize=32), tuple(Label("", name) for name in ("grey", "green", "cyan")))
@@ -202,3 +202,17 @@ def test_weights_without_a_head_or_with_sigmoid_take_no_classes_beside():
     each = minivan.VAN(CONFIG, seeded.tensors(CONFIG), "numpy", replace(CARD, activation="sigmoid"))
     with pytest.raises(ValueError, match="three answers for each class by itself"):
         learn.check_extension(each, ["red"], ["green"])
+
+
+@pytest.mark.parametrize(
+    ("gained", "lost", "told"),
+    [(9, 1, "are likely to help"), (3, 1, "may help; these are too few"), (4, 4, "will hardly help")],
+)
+def test_whether_more_photos_would_help_is_told_by_those_that_only_one_of_two_heads_answers(root, gained, lost, told):
+    model, examples = minivan.load(root / "three.safetensors", "numpy"), evaluate.open_dataset(root / "photos").examples
+    known = learn.learned(model, learn.featured(model, examples), "photos").report
+    right = known.held_out.top1
+    half = evaluate.Share(right.count - gained + lost, right.of)
+    paired = evaluate.Agreement(right, right.count - gained, gained, lost, right.of - right.count - lost)
+    (line,) = (line for line in replace(known, half=half, paired=paired).advice(VARIANTS["b2"]) if "half of the photos" in line)
+    assert told in line
