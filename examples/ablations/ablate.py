@@ -265,10 +265,8 @@ def fitted_told(rows: list[Row]) -> str:
     fitted = {row["name"]: row["fitted_right"] for row in rows if row.get("fitted_right") is not None}
     starts = ("no far", "K = 3:", "K = 9:", "no attention: u", "as trained")
     no_far, middle, wider, means, trained = (fitted[name] for start in starts for name in fitted if name.startswith(start))
-    if middle - no_far > MARGIN:
-        parted = "which a factor afterwards cannot make up for. It is not reach that parts the two"
-    else:
-        parted = "and for these weights that is worth little"
+    apart = "which a factor afterwards cannot make up for. It is not reach that parts the two"
+    parted = apart if middle - no_far > MARGIN else "and for these weights that is worth little"
     return f"""
 - One number for each channel, which reads nothing at all, has {means} right, where the trained attention has {trained}.
 - The trained near kernel and the far kernel's middle, 5 x 5 in all, have {middle}; with its middle 3 x 3, 11 x 11 in all,
