@@ -38,6 +38,7 @@ def state():
 
 import minivan
 import minivan.explain, minivan.oracle, minivan.predict, minivan.image  # imports may add what they need, once
+import numba, scipy.linalg, scipy.linalg.cython_blas  # so does SciPy, which Numba imports where it is, and some of it later
 before = state()
 from minivan import seeded
 from minivan.van import VAN
