@@ -6,6 +6,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from support import own_classes, tars
+from support.judge import TORCH
 from support.labelled import source
 
 import minivan
@@ -22,8 +23,6 @@ def base():
 
 @pytest.mark.slow
 def test_digits_are_learned_as_well_as_scikit_learn_does_on_pytorchs_features(base, tmp_path):
-    from minivan.engines.torch import TORCH
-
     own_classes.digits(tmp_path, 400, 600)
     _, top1 = own_classes.by_minivan(base, tmp_path)
     judge = own_classes.by_scikit_learn(minivan.VAN(base.config, base.tensors, TORCH, base.card), tmp_path)
@@ -39,8 +38,6 @@ COLLECTIONS = {  # photos to learn from and to be judged by -> how many are judg
 @pytest.mark.once
 @pytest.mark.parametrize("collection", COLLECTIONS)
 def test_photos_are_learned_as_well_as_scikit_learn_does_on_pytorchs_features(base, tmp_path, collection):
-    from minivan.engines.torch import TORCH
-
     make, judged, sure = COLLECTIONS[collection]
     make(tmp_path)
     base = base.with_size(64)
