@@ -138,14 +138,15 @@ def _forked() -> None:
 class Unforked:
     """Short work into which no fork of this process comes: `with unforked.lock(): ...` in whatever thread.
 
-    Each thread has a lock of its own, so that none waits for another one; who forks takes them all. They are reentrant: a
-    signal's handler may fork in the midst of the work of its own thread.
+    Each thread has a lock of its own, so that none waits for another one; who forks takes those of all others. They are
+    reentrant: a signal's handler may fork in the midst of the work of its own thread.
     """
 
     def __init__(self) -> None:
         self._renew()
         if hasattr(os, "register_at_fork"):
-            os.register_at_fork(before=self._take, after_in_parent=self._give, after_in_child=self._renew)
+            for _ in range(2):  # Ctrl-C may end any of these at any line, and the fork goes on: what one left, the next does
+                os.register_at_fork(before=self._take, after_in_parent=self._give, after_in_child=self._renew)
 
     def lock(self) -> contextlib.AbstractContextManager[Any]:
         """Return this thread's lock. Where another one is about to fork, it comes first."""
@@ -157,23 +158,27 @@ class Unforked:
 
     def _renew(self) -> None:
         self._locks: dict[int, Any] = {}  # by the number of a thread, which one after it may have again
-        self._forking = threading.RLock()
+        self._forking: Any = threading.RLock()
         self._by: int | None = None  # the thread that forks
         self._taken: list[Any] = []
 
     def _take(self) -> None:
-        self._forking.acquire()
-        self._by = threading.get_ident()
-        for lock in list(self._locks.values()):
+        own = threading.get_ident()
+        if not self._forking._is_owned():
+            self._forking.acquire()
+        self._by = own
+        for lock in [lock for thread, lock in list(self._locks.items()) if thread != own]:
+            if not lock._is_owned():
+                lock.acquire()
             self._taken.append(lock)
-            lock.acquire()
 
     def _give(self) -> None:
         while self._taken:
-            with contextlib.suppress(RuntimeError):  # Ctrl-C came before it was taken
-                self._taken.pop().release()
+            if self._taken[-1]._is_owned():
+                self._taken[-1].release()
+            self._taken.pop()
         self._by = None
-        with contextlib.suppress(RuntimeError):
+        if self._forking._is_owned():
             self._forking.release()
 
 

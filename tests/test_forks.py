@@ -1,5 +1,6 @@
 """A child forked while other threads load, compile or import: it answers, or says one line, and never waits for ever."""
 
+import contextlib
 import os
 import subprocess
 import sys
@@ -8,6 +9,7 @@ import threading
 import pytest
 from support import ROOT
 
+from minivan import forks
 from minivan.card import Card
 
 SETUP = """
@@ -115,6 +117,60 @@ def test_a_fork_waits_for_the_products_of_other_threads(monkeypatch):
     """Else OpenBLAS, which ends its threads at a fork, leaves the parent's product and the child's undone for ever."""
     monkeypatch.setenv("OPENBLAS_NUM_THREADS", "2")
     assert said(MULTIPLYING, timeout=60) == ["answered"] * 10
+
+
+def test_ctrl_c_while_a_process_forks_leaves_no_lock_behind():
+    """Wherever it comes, between any two instructions: no thread waits for ever at its next product."""
+    others = [threading.RLock() for _ in range(2)]
+    unforked = object.__new__(forks.Unforked)  # at its own forks alone
+    unforked._renew()
+    code = {getattr(forks.Unforked, name).__code__ for name in ("_take", "_give")}
+
+    def fork(strike):
+        """What a fork calls, a step at a time, Ctrl-C at one of the instructions; how many there are."""
+        seen = 0
+
+        def trace(frame, event, argument):
+            nonlocal seen
+            if frame.f_code not in code:
+                return None
+            frame.f_trace_opcodes = True
+            if event in ("call", "opcode"):
+                seen += 1
+                if seen == strike:
+                    raise KeyboardInterrupt
+            return trace
+
+        before = sys.gettrace()
+        for step in (unforked._take, unforked._take, unforked._give, unforked._give):
+            with contextlib.suppress(KeyboardInterrupt):
+                try:
+                    sys.settrace(trace)
+                    step()
+                finally:
+                    sys.settrace(before)
+        return seen
+
+    def free():
+        found = []
+
+        def look():
+            for lock in (*others, unforked._forking):
+                found.append(lock.acquire(blocking=False))
+                if found[-1]:
+                    lock.release()
+
+        thread = threading.Thread(target=look)
+        thread.start()
+        thread.join()
+        return all(found) and unforked._by is None and not unforked._taken
+
+    unforked._locks.update(enumerate(others))
+    instructions = fork(strike=None)
+    assert instructions > 100
+    for strike in range(1, instructions + 1):
+        fork(strike)
+        assert free(), f"Ctrl-C at instruction {strike} of {instructions}"
 
 
 LOCKED = """
