@@ -43,6 +43,18 @@ class Operators(Protocol):
         """x of any shape -> the same shape: the exact form, x / 2 * (1 + erf(x / sqrt 2))."""
         ...
 
+    def relu(self, x: Array) -> Array:
+        """x of any shape -> the same shape: what is above 0, and 0 for the rest."""
+        ...
+
+    def upsample_nearest(self, x: Array, size: Sequence[int]) -> Array:
+        """x (N, C, H, W), size (H', W') -> (N, C, H', W'): at each place the value of the one that it lies in."""
+        ...
+
+    def upsample_bilinear(self, x: Array, size: Sequence[int]) -> Array:
+        """x (N, C, H, W), size (H', W') -> (N, C, H', W'): at each place a mean of four neighbours (align_corners False)."""
+        ...
+
     def linear(self, x: Array, weight: Array, bias: Array | None = None) -> Array:
         """x (N, C_in), weight (C_out, C_in), bias (C_out,) -> (N, C_out)."""
         ...
@@ -147,6 +159,18 @@ class Derivatives(Protocol):
 
     def gelu_input(self, dy: Array, x: Array) -> Array:
         """dy and x of one shape -> dx of that shape."""
+        ...
+
+    def relu_input(self, dy: Array, x: Array) -> Array:
+        """dy and x of one shape -> dx of that shape."""
+        ...
+
+    def upsample_nearest_input(self, dy: Array, size: Sequence[int]) -> Array:
+        """dy (N, C, H', W'), size (H, W) of the forward pass's x -> dx (N, C, H, W)."""
+        ...
+
+    def upsample_bilinear_input(self, dy: Array, size: Sequence[int]) -> Array:
+        """dy (N, C, H', W'), size (H, W) of the forward pass's x -> dx (N, C, H, W)."""
         ...
 
     def linear_input(self, dy: Array, weight: Array) -> Array:

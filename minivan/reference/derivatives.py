@@ -12,7 +12,7 @@ from .. import checks
 from ..checks import Float64, Floating, Whole, float64
 from ..forks import unforked
 from ..operators import Pair
-from .operators import erfc, softmax
+from .operators import between, erfc, nearest_of, softmax
 
 OVER_THE_BATCH = (0, 2, 3)  # all values of a channel
 
@@ -177,6 +177,35 @@ def linear_bias(dy: Floating) -> Float64:
     """(N, classes) -> (classes,): the sum over images."""
     checks.check_floating(dy=dy)
     return float64(float64(dy).sum(axis=0))
+
+
+def relu_input(dy: Floating, x: Floating) -> Float64:
+    """dy where x was above 0, and 0 for the rest."""
+    checks.check_same_shape(dy, x.shape, "x")
+    return np.where(float64(x) > 0, float64(dy), 0.0)
+
+
+def upsample_nearest_input(dy: Floating, size: Sequence[int]) -> Float64:
+    """Each value collects dy from the places that took it."""
+    checks.check_upsample_derivative(dy, size)
+    rows, columns = (nearest_of(places, of) for places, of in zip(dy.shape[2:], size, strict=True))
+    dx = np.zeros((*dy.shape[:2], *size))
+    np.add.at(dx, (slice(None), slice(None), rows[:, None], columns), float64(dy))
+    return dx
+
+
+def upsample_bilinear_input(dy: Floating, size: Sequence[int]) -> Float64:
+    """Each value collects dy from the places that it had a share in, times the share."""
+    checks.check_upsample_derivative(dy, size)
+    dy = float64(dy)
+    for axis, of in ((2, size[0]), (3, size[1])):
+        before, after, near = between(dy.shape[axis], of)
+        moved = np.moveaxis(dy, axis, -1)
+        dx = np.zeros((*moved.shape[:-1], of))
+        np.add.at(dx, (..., before), (1 - near) * moved)
+        np.add.at(dx, (..., after), near * moved)
+        dy = np.moveaxis(dx, -1, axis)
+    return dy
 
 
 def global_average_pool_input(dy: Floating, size: Sequence[int]) -> Float64:

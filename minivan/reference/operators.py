@@ -7,8 +7,10 @@ ValueError for shapes that do not match comes from minivan.checks, as in every e
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 import numpy as np
+import numpy.typing as npt
 
 from .. import checks
 from ..checks import Float64, Floating, float64
@@ -117,6 +119,51 @@ def gelu(x: Floating) -> Float64:
     x = float64(x)
     with np.errstate(invalid="ignore"):  # -inf * 0
         return x / 2 * erfc(-x / math.sqrt(2))
+
+
+def relu(x: Floating) -> Float64:
+    """max(x, 0); NaN stays NaN."""
+    checks.check_floating(x=x)
+    return np.maximum(float64(x), 0.0)
+
+
+def nearest_of(places: int, of: int) -> npt.NDArray[np.intp]:
+    """Return, for each of some places along an axis, which of `of` it lies in: floor(place * of / places).
+
+    In float32, as PyTorch has it: where the quotient is not exact, a place at a border falls where its rounding puts it.
+    """
+    scale = np.float32(of) / np.float32(places)
+    index = np.floor(np.arange(places, dtype=np.float32) * scale).astype(np.intp)
+    return np.minimum(index, of - 1)
+
+
+def upsample_nearest(x: Floating, size: Sequence[int]) -> Float64:
+    """y[n, c, i, j] = x[n, c, floor(i * H / H'), floor(j * W / W')]"""
+    height, width = checks.check_upsample(x, size)
+    return float64(x)[:, :, nearest_of(height, x.shape[2])[:, None], nearest_of(width, x.shape[3])]
+
+
+def between(places: int, of: int) -> tuple[npt.NDArray[np.intp], npt.NDArray[np.intp], Float64]:
+    """Return, for each of some places along an axis of `of`, its neighbour before, the one after, and how near that is, 0..1.
+
+    Places and values are squares of the same whole, compared by their middles: (place + 1/2) * of / places - 1/2.
+    """
+    at = np.maximum((np.arange(places) + 0.5) * (of / places) - 0.5, 0.0)
+    before = np.minimum(at.astype(np.intp), of - 1)
+    return before, np.minimum(before + 1, of - 1), at - before
+
+
+def upsample_bilinear(x: Floating, size: Sequence[int]) -> Float64:
+    """A mean of the four values around each place, by how near they are, first along rows, then along columns."""
+    height, width = checks.check_upsample(x, size)
+    x = float64(x)
+    if x.shape[2:] == (height, width):
+        return x.copy()
+    left, right, near = between(width, x.shape[3])
+    x = (1 - near) * x[..., left] + near * x[..., right]
+    above, below, near = between(height, x.shape[2])
+    near = near[:, None]
+    return (1 - near) * x[:, :, above] + near * x[:, :, below]
 
 
 def linear(x: Floating, weight: Floating, bias: Floating | None = None) -> Float64:
