@@ -1,1 +1,5 @@
-"""Segmentation: a class for every pixel of a photo, by a backbone and a Semantic FPN on its four maps."""
+"""Semantic segmentation: a class for each place of a photo, by a Semantic FPN on a VAN's four maps."""
+
+from .network import SegmentationVAN
+
+__all__ = ["SegmentationVAN"]
