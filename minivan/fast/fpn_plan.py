@@ -17,7 +17,7 @@ from ..fpn import FPNConfig, halvings
 from ..geometry import stage_sizes
 from ..jit import thread_count
 from ..variants import Config
-from .addresses import ALIGNMENT, Address, address_of, aligned, records
+from .addresses import ALIGNMENT, address_of, aligned, records
 from .fpn import band_positions, run_fpn
 from .fpn_pack import pack_fpn
 from .fpn_tables import LevelMaps, PackedPyramid, SharedMaps, Worker, Workplace

@@ -44,7 +44,8 @@ G = np.array([[1, 0, 0], [0.5, 0.5, 0.5], [0.5, -0.5, 0.5], [0, 0, 1]])
 def transform_kernel(weight: NDArray[np.float64]) -> NDArray[np.float64]:
     """G g G^T: (N, C, 3, 3) -> (16, N, C)."""
     n, c = weight.shape[:2]
-    return np.einsum("ir,ncrs,js->ijnc", G, weight, G).reshape(PRODUCTS, n, c)
+    transformed: NDArray[np.float64] = np.einsum("ir,ncrs,js->ijnc", G, weight, G)
+    return transformed.reshape(PRODUCTS, n, c)
 
 
 def tiles_at_once(channels: int, shape: Shape) -> int:
