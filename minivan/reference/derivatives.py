@@ -180,9 +180,10 @@ def linear_bias(dy: Floating) -> Float64:
 
 
 def relu_input(dy: Floating, x: Floating) -> Float64:
-    """dy where x was above 0, and 0 for the rest."""
+    """0 where x was 0 or below it, and dy for the rest, NaN among it, as in PyTorch."""
+    checks.check_floating(dy=dy, x=x)
     checks.check_same_shape(dy, x.shape, "x")
-    return np.where(float64(x) > 0, float64(dy), 0.0)
+    return np.where(float64(x) <= 0, 0.0, float64(dy))
 
 
 def upsample_nearest_input(dy: Floating, size: Sequence[int]) -> Float64:
@@ -203,7 +204,8 @@ def upsample_bilinear_input(dy: Floating, size: Sequence[int]) -> Float64:
         moved = np.moveaxis(dy, axis, -1)
         dx = np.zeros((*moved.shape[:-1], of))
         np.add.at(dx, (..., before), (1 - near) * moved)
-        np.add.at(dx, (..., after), near * moved)
+        shared = near != 0
+        np.add.at(dx, (..., after[shared]), near[shared] * moved[..., shared])
         dy = np.moveaxis(dx, -1, axis)
     return dy
 

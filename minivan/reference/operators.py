@@ -122,9 +122,10 @@ def gelu(x: Floating) -> Float64:
 
 
 def relu(x: Floating) -> Float64:
-    """max(x, 0); NaN stays NaN."""
+    """0 where x is below 0, and x for the rest: -0 and NaN stay what they are, as in PyTorch."""
     checks.check_floating(x=x)
-    return np.maximum(float64(x), 0.0)
+    x = float64(x)
+    return np.where(x < 0, 0.0, x)
 
 
 def nearest_of(places: int, of: int) -> npt.NDArray[np.intp]:
@@ -153,17 +154,20 @@ def between(places: int, of: int) -> tuple[npt.NDArray[np.intp], npt.NDArray[np.
     return before, np.minimum(before + 1, of - 1), at - before
 
 
+def mean_of(a: Float64, b: Float64, near: Float64) -> Float64:
+    """Return values between two, of which the second counts by its share. One whose share is 0 is not read: inf * 0 is NaN."""
+    with np.errstate(invalid="ignore"):
+        return np.where(near == 0, a, (1 - near) * a + near * b)
+
+
 def upsample_bilinear(x: Floating, size: Sequence[int]) -> Float64:
     """A mean of the four values around each place, by how near they are, first along rows, then along columns."""
     height, width = checks.check_upsample(x, size)
     x = float64(x)
-    if x.shape[2:] == (height, width):
-        return x.copy()
     left, right, near = between(width, x.shape[3])
-    x = (1 - near) * x[..., left] + near * x[..., right]
+    x = mean_of(x[..., left], x[..., right], near)
     above, below, near = between(height, x.shape[2])
-    near = near[:, None]
-    return (1 - near) * x[:, :, above] + near * x[:, :, below]
+    return mean_of(x[:, :, above], x[:, :, below], near[:, None])
 
 
 def linear(x: Floating, weight: Floating, bias: Floating | None = None) -> Float64:
