@@ -28,14 +28,15 @@ from ..predict.ahead import Decoding, decode_ahead
 from ..predict.identity import identity as of_backbone
 from ..predict.identity import tensors_sha256
 from ..predict.sources import Given, given
+from ..van import VAN
+from .network import SegmentationVAN
 from .result import Segmentation
-from .windows import bands, padded, paint, scaled_size
+from .windows import WINDOW, bands, padded, paint, scaled_size
 
 if TYPE_CHECKING:
     from PIL import Image
 
     from ..engines import Engine
-    from .network import SegmentationVAN
 
 Side: TypeAlias = int | Literal["full"] | None  # None: as the card says; 'full': the photo as it is
 
@@ -124,7 +125,7 @@ def segmentations(
     """
     if model.config.classes > 256:
         raise ValueError(f"{model.card.name} has {model.config.classes} classes; a mask has a byte for each pixel")
-    settings = model.card.preprocessing
+    model, settings = settled(model), model.card.preprocessing
     work = Scaling(settings, checked_side(side, model.card.side), how, keep_photo)
     ready = decode_ahead(images, work, AHEAD, threads)
     return (_segmented(model, settings, each) for each in ready)
@@ -198,17 +199,33 @@ def _raised(found: Unusable) -> Any:
 def _model(
     model: SegmentationVAN | str | Path | None, weights: str | Path | None, engine: str | Engine | None
 ) -> SegmentationVAN:
-    from ..van import VAN
-    from .network import SegmentationVAN
-
     if not isinstance(model, SegmentationVAN):
         return _kept(model, weights, engine, tuple(map(_stamp, (model, weights))))
     if weights is not None:
         raise ValueError("a model has its backbone: weights are for a head by itself")
-    if engine is None:
-        return model
+    return model if engine is None else on(model, engine)
+
+
+def on(model: SegmentationVAN, engine: str | Engine) -> SegmentationVAN:
+    """Return a model of the same tensors on another engine."""
     backbone = model.backbone
     return SegmentationVAN(VAN(backbone.config, backbone.tensors, engine, backbone.card), model.tensors, model.card)
+
+
+def settled(model: SegmentationVAN) -> SegmentationVAN:
+    """Return a model on the engine that 'auto' stands for, 'fast' or, where that cannot be, 'numpy'; itself on any other.
+
+    However few photos there are: to compile takes no longer than 'numpy' does for one of them.
+    """
+    if model.engine.choose is None:
+        return model
+    chosen = model.engine.choose(model.backbone.config, None, WINDOW, WINDOW)
+    return on(model, "numpy" if chosen.compile_fpn is None else "fast")
+
+
+def make_ready(model: SegmentationVAN) -> None:
+    """Compile, or load, the kernels of a model by one pass over a black photo of the least size."""
+    model(np.zeros((1, 3, SMALLEST_SIDE, SMALLEST_SIDE), np.float32))
 
 
 def _stamp(path: str | Path | None) -> tuple[int, ...] | None:

@@ -60,7 +60,9 @@ def bands(network: Network, picture: Image.Image, settings: Preprocessing) -> It
     tall = picture.height >= picture.width
     long, short = sorted(sides, reverse=True)
     window = [min(padded(side), WINDOW) for side in (long, short)]
-    down, across = (starts(padded(side), *each) for side, each in zip((long, short), ((w, OVERLAP) for w in window), strict=True))
+    down, across = (
+        starts(padded(side), *each) for side, each in zip((long, short), ((w, OVERLAP) for w in window), strict=True)
+    )
     rows, columns = -(-long // STRIDE), -(-short // STRIDE)
     times = _covered(across, window[1], padded(short))
     total, covered = np.zeros((0, 0, 0), np.float32), np.zeros(0, np.float32)
@@ -94,7 +96,7 @@ def _covered(begun: Sequence[int], window: int, length: int) -> Float32:
 
 
 def cut(picture: Image.Image, box: tuple[int, int, int, int], settings: Preprocessing) -> Float32:
-    """Return a window of a picture, normalised, (3, height, width): left, top, width, height. Outside of the picture are zeros."""
+    """Return a window of a picture (left, top, width, height), normalised, (3, height, width); outside of the picture are zeros."""
     left, top, width, height = box
     inside = picture.crop((left, top, min(left + width, picture.width), min(top + height, picture.height)))
     made = np.zeros((3, height, width), np.float32)
