@@ -202,7 +202,8 @@ def widths() -> tuple[int, int]:
 def progress(total: int, what: str = "images", doing: str = "classifying") -> Iterator[Callable[[int], None]]:
     """Give a function that counts finished images, and show them with images per second on standard error.
 
-    `what` are they where they are no images, `doing` is what is done to them. Only where there are more than a few images and someone is watching.
+    `what` are they where they are no images, `doing` is what is done to them.
+    Only where there are more than a few images and someone is watching.
     """
     if total < PROGRESS_FROM or not watched():
         yield lambda count: None

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..errors import WrongCall, printable
-from ..predict import Images, Unusable, find_images
+from ..predict import Unusable, find_images
 from .arguments import (
     IMAGES,
     add_engine,
@@ -57,7 +57,7 @@ def add_head(parser: argparse.ArgumentParser) -> None:
 def add_side(parser: argparse.ArgumentParser) -> None:
     """Add --side."""
     parser.add_argument("--side", type=side, metavar="PIXELS", help=(
-        f"of a photo's shorter side as the network sees it, or {FULL}: not scaled (default: as the head was trained)"))  # fmt: skip
+        f"of photos' shorter sides as the network sees them, or {FULL}: not scaled (default: as the head says)"))  # fmt: skip
 
 
 def side(text: str) -> int | str:
@@ -74,8 +74,8 @@ def load_network(args: argparse.Namespace) -> SegmentationVAN:
     from ..segmentation.files import load
 
     with wrong_calls():
-        how = {"key": args.key, "strict": args.strict, "allow_nonfinite": args.allow_nonfinite}
-        model = load(_file(args.head), _file(args.weights), args.engine, **how)
+        files = _file(args.head), _file(args.weights)
+        model = load(*files, args.engine, key=args.key, strict=args.strict, allow_nonfinite=args.allow_nonfinite)
     for remark in model.card.notes:
         note(remark)
     return model

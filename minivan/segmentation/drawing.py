@@ -57,7 +57,7 @@ def coloured(photo: Image.Image, mask: Image.Image, opacity: float) -> Image.Ima
 def with_legend(picture: Image.Image, areas: Sequence[Area], palette: Sequence[Colour]) -> Image.Image:
     """Return a picture with what its colours mean below it: each class's colour, name and share of the area.
 
-    The text has 14 pixels at least, whatever the picture's size; one that is narrower than a line of it stands on a wider sheet.
+    The text has 14 pixels at least, whatever the picture's size; one that is narrower than its lines stands on a wider sheet.
     """
     size = max(SMALLEST_TEXT, round(math.sqrt(picture.width * picture.height) / TEXT_SHARE))
     font = ImageFont.load_default(size)

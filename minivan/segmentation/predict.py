@@ -158,9 +158,17 @@ class Segmentations(list[Segmentation | Unusable]):
 
 
 @overload
-def segment(photo: Source, model: SegmentationVAN | str | Path | None = None, **settings: Any) -> Segmentation: ...
+def segment(  # type: ignore[overload-overlap]
+    photo: Source, model: SegmentationVAN | str | Path | None = None, *, weights: str | Path | None = None,
+    engine: str | Engine | None = None, side: Side = None, threads: int | None = None, how: Reading | None = None,
+    keep_photo: bool = True,
+) -> Segmentation: ...  # fmt: skip
 @overload
-def segment(photo: Iterable[Source], model: SegmentationVAN | str | Path | None = None, **settings: Any) -> Segmentations: ...
+def segment(
+    photo: Iterable[Source], model: SegmentationVAN | str | Path | None = None, *, weights: str | Path | None = None,
+    engine: str | Engine | None = None, side: Side = None, threads: int | None = None, how: Reading | None = None,
+    keep_photo: bool = True,
+) -> Segmentations: ...  # fmt: skip
 def segment(
     photo: Source | Iterable[Source],
     model: SegmentationVAN | str | Path | None = None,
@@ -245,7 +253,7 @@ def _kept(model: Any, weights: Any, engine: Any, stamps: Any) -> SegmentationVAN
 
 
 def identity(model: SegmentationVAN) -> dict[str, Any]:
-    """Return which head, and which backbone, made a mask: their names, and SHA-256 of their numbers, whatever file they are in."""
+    """Return which head and which backbone these are, by their names and the SHA-256 of their numbers, whatever file has them."""
     backbone = of_backbone(model.backbone)
     return {
         "head": model.card.name, "head_sha256": tensors_sha256(model.config, model.tensors),

@@ -6,7 +6,7 @@ import os
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
@@ -21,7 +21,8 @@ if TYPE_CHECKING:
 MASKS = (".png",)
 
 
-class Area(NamedTuple):
+@dataclass(frozen=True)
+class Area:
     """How much of a photo shows one class."""
 
     index: int
@@ -95,7 +96,7 @@ class Segmentation:
         return {
             "image": self.image, "width": self.width, "height": self.height, "seen": [*self.scaled], "model": self.model,
             "engine": self.engine, "milliseconds": round(self.milliseconds, 1),
-            "classes": [{**area._asdict(), "share": round(area.share, 6)} for area in self.areas], "notes": [*self.notes],
+            "classes": [{**vars(area), "share": round(area.share, 6)} for area in self.areas], "notes": [*self.notes],
         }  # fmt: skip
 
     def __repr__(self) -> str:

@@ -51,7 +51,7 @@ def padded(length: int) -> int:
 
 
 def bands(network: Network, picture: Image.Image, settings: Preprocessing) -> Iterator[Float32]:
-    """Yield a picture's logits, (classes, rows, columns), a band of rows after the other; where it is wide, turned by the diagonal.
+    """Yield a picture's logits, (classes, rows, columns), a band of rows after the other; a wide one is turned.
 
     The rows of all bands together are those of the longer side: ceil(longer / 4), the columns ceil(shorter / 4). The picture is
     normalised by mean and std of `settings`, and padded with zeros at the right and at the bottom to multiples of 32.
@@ -96,7 +96,7 @@ def _covered(begun: Sequence[int], window: int, length: int) -> Float32:
 
 
 def cut(picture: Image.Image, box: tuple[int, int, int, int], settings: Preprocessing) -> Float32:
-    """Return a window of a picture (left, top, width, height), normalised, (3, height, width); outside of the picture are zeros."""
+    """Return a window (left, top, width, height) of a picture, normalised, (3, height, width); outside of it are zeros."""
     left, top, width, height = box
     inside = picture.crop((left, top, min(left + width, picture.width), min(top + height, picture.height)))
     made = np.zeros((3, height, width), np.float32)
