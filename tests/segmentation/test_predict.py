@@ -130,7 +130,7 @@ def test_a_mask_is_a_png_of_indices_in_the_cards_colours(found, tmp_path):
     with Image.open(tmp_path / "mask.png") as written:
         assert written.mode == "P" and written.size == (90, 60)
         assert written.getpalette()[:12] == [value for colour in PALETTE for value in colour]
-    with pytest.raises(ValueError, match="ends in .jpg; masks and overlays are written as .png"):
+    with pytest.raises(ValueError, match=r"ends in \.jpg; masks and overlays are written as \.png"):
         found.save_mask(tmp_path / "mask.jpg")
     assert [path.name for path in tmp_path.iterdir()] == ["mask.png"]
 

@@ -1,5 +1,6 @@
 """Large photos in windows, and from logits to a mask: against brute force, and what is held meanwhile."""
 
+import itertools
 import tracemalloc
 
 import numpy as np
@@ -107,7 +108,7 @@ def test_windows_cover_all_and_end_with_the_photo():
     for length in range(32, 700, 32):
         places = starts(length, 96, 32)
         assert places[0] == 0 and places[-1] + 96 == max(96, length)
-        assert all(0 < after - before <= 64 for before, after in zip(places, places[1:], strict=False))
+        assert all(0 < after - before <= 64 for before, after in itertools.pairwise(places))
 
 
 def test_what_is_held_does_not_grow_with_the_longer_side(small_windows, monkeypatch):
