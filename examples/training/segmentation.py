@@ -74,6 +74,7 @@ def parser() -> argparse.ArgumentParser:
     made.add_argument(
         "--test", action="append", default=[], metavar="PART", help="judge the chosen epoch once on PART/, test say, as well"
     )
+    made.add_argument("--engine", default="fast", help="that computes the maps (default: fast)")
     made.add_argument("--threads", type=int, metavar="N", help="of PyTorch's (default: all)")
     for name, kind, default, text in recipe_options():
         made.add_argument(f"--{name.replace('_', '-')}", type=kind, default=default, help=f"{text} (default: {default})")
@@ -106,7 +107,7 @@ def run(args: argparse.Namespace) -> None:
     if args.threads is not None:
         torch.set_num_threads(args.threads)
     recipe = Recipe(**{field.name: getattr(args, field.name) for field in fields(Recipe) if hasattr(args, field.name)})
-    backbone = minivan.load(args.weights, engine="fast")
+    backbone = minivan.load(args.weights, engine=args.engine)
     config = fpn.FPNConfig(backbone.config.dims, args.channels, args.head_channels, len(args.classes))
     forward, card = Segmenter(config, args.dropout), first_card(args, backbone)
     learned, chosen_by = scenes(args.scenes, "train"), Seen(scenes(args.scenes, "val"), backbone, args.side, SCENES)
