@@ -74,6 +74,7 @@ def parser() -> argparse.ArgumentParser:
     made.add_argument(
         "--test", action="append", default=[], metavar="PART", help="judge the chosen epoch once on PART/, test say, as well"
     )
+    made.add_argument("--knows", default="", metavar="TEXT", help="what the file is to say that it knows")
     made.add_argument("--engine", default="fast", help="that computes the maps (default: fast)")
     made.add_argument("--threads", type=int, metavar="N", help="of PyTorch's (default: all)")
     for name, kind, default, text in recipe_options():
@@ -210,7 +211,7 @@ def class_weights(learned: Sequence[Scene], classes: int, how: str) -> npt.NDArr
     """Return how much a pixel of each class counts: None for all the same.
 
     'median': the median of the classes' frequencies by that of the class, a class's frequency being its share of the pixels of
-    the scenes that show it (Eigen and Fergus 2015, arXiv 1411.4734, section 6.3.2; SegNet). 'root': the square roots of these.
+    the scenes that show it (Eigen and Fergus 2015, arXiv 1411.4734). 'root': the square roots of these.
     """
     if how == "none":
         return None
@@ -226,7 +227,7 @@ def class_weights(learned: Sequence[Scene], classes: int, how: str) -> npt.NDArr
 
 def write(args: argparse.Namespace, model: SegmentationVAN, judged: Mapping[str, Judged]) -> None:
     """Write the head with what was measured of it, by the parts of the scenes it was measured on."""
-    figures = {}
+    figures = {"knows": args.knows} if args.knows else {}
     for part, found in judged.items():
         figures[f"mIoU, {part}"] = f"{found.mean_iou:.1%} of {found.scenes} scenes"
         figures[f"pixels right, {part}"] = f"{found.accuracy:.1%}"
