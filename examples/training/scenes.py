@@ -232,8 +232,8 @@ def frame_of(found: Sequence[Scene], side: int) -> Size:
 class Views(torch.utils.data.Dataset):
     """In every epoch another view of each scene: its four maps and its target. After the last of them comes the first again.
 
-    The numbers of the seed, the view and the scene decide what it shows, so that a training which was stopped goes on with
-    what it would have seen.
+    The numbers of the seed, the view, the epoch and the scene decide what is seen, so that a training which was stopped goes on
+    with what it would have seen.
     """
 
     scenes: Sequence[Scene]
@@ -242,16 +242,17 @@ class Views(torch.utils.data.Dataset):
     frame: Size  # of the largest part that a view shows
     count: int  # of views of each scene
     seed: int = 0
+    crop: int | None = None  # pixels a side of the part of a view that an epoch learns from; None: all of it
     stored: Stored | None = None
-    number: int = 0  # of the view
+    epoch: int = 0
 
     def at(self, epoch: int) -> Views:
         """Return the scenes as an epoch of a training sees them."""
-        return replace(self, number=epoch % self.count)
+        return replace(self, epoch=epoch)
 
     def view(self, number: int, i: int) -> View:
-        random = np.random.default_rng((self.seed, number, i))
-        return varied(self.scenes[i].size, self.side, self.frame, random)
+        """Return view `number` of scene i."""
+        return varied(self.scenes[i].size, self.side, self.frame, np.random.default_rng((self.seed, number, i)))
 
     def inputs(self, preprocessing: Preprocessing) -> Iterator[npt.NDArray[np.float32]]:
         """Yield what the backbone is to see, view by view."""
@@ -270,5 +271,18 @@ class Views(torch.utils.data.Dataset):
     def __getitem__(self, i: int) -> tuple[Maps, npt.NDArray[np.int64]]:
         if self.stored is None:
             raise ValueError("the backbone's maps are not computed yet")
-        target = self.view(self.number, i).target(self.scenes[i], self.classes, padded(self.frame))
-        return self.stored[self.number * len(self.scenes) + i], target
+        number = self.epoch % self.count
+        maps = self.stored[number * len(self.scenes) + i]
+        target = self.view(number, i).target(self.scenes[i], self.classes, padded(self.frame))
+        return self._part(maps, target, i) if self.crop else (maps, target)
+
+    def _part(self, maps: Maps, target: npt.NDArray[np.int64], i: int) -> tuple[Maps, npt.NDArray[np.int64]]:
+        """Return a square part of maps and target that begins and ends with places of the coarsest map."""
+        random, side = np.random.default_rng((self.seed, self.epoch, i, 1)), (self.crop or 0) // COARSEST
+        top, left = (int(random.integers(max(0, length - side) + 1)) for length in maps[-1].shape[1:])
+
+        def cut(array: npt.NDArray, scale: int) -> npt.NDArray:
+            rows, columns = (slice(start * scale, (start + side) * scale) for start in (top, left))
+            return np.ascontiguousarray(array[..., rows, columns])
+
+        return [cut(each, COARSEST // (4 << k)) for k, each in enumerate(maps)], cut(target, COARSEST // TARGET)

@@ -68,6 +68,7 @@ def parser() -> argparse.ArgumentParser:
     made.add_argument("--channels", type=int, default=64, metavar="N", help="of the neck's maps (default: 64)")
     made.add_argument("--head-channels", type=int, default=64, metavar="N", help="of the head's maps (default: 64)")
     made.add_argument("--views", type=int, default=8, metavar="N", help="views of each scene to compute maps of (default: 8)")
+    made.add_argument("--crop", type=int, metavar="PIXELS", help="a side of the part of a view that a step sees (default: all)")
     made.add_argument("--class-weights", choices=WEIGHTS, default="none", help="in the loss (default: none)")
     made.add_argument("--dropout", type=float, default=0.1, metavar="P", help="of the channels read last (default: 0.1)")
     made.add_argument("--maps", type=Path, metavar="FOLDER", help="keep the maps here, for other trainings on the same views")
@@ -107,6 +108,8 @@ def run(args: argparse.Namespace) -> None:
     place(args.output)
     if args.threads is not None:
         torch.set_num_threads(args.threads)
+    if args.crop is not None and (args.crop < 64 or args.crop % 32):
+        raise ValueError(f"a crop is a multiple of 32 pixels from 64 on, not {args.crop}")
     recipe = Recipe(**{field.name: getattr(args, field.name) for field in fields(Recipe) if hasattr(args, field.name)})
     backbone = minivan.load(args.weights, engine=args.engine)
     config = fpn.FPNConfig(backbone.config.dims, args.channels, args.head_channels, len(args.classes))
@@ -170,9 +173,9 @@ def first_card(args: argparse.Namespace, backbone: VAN) -> SegmentationCard:
 def subject(args: argparse.Namespace, learned: Sequence[Scene], card: SegmentationCard) -> str:
     """Say in words what is trained on what: a kept training that says anything else is another one."""
     return (
-        f"{len(learned)} scenes ({digest(learned)}) of {', '.join(card.classes)} at {args.side} pixels in {args.views} views, "
-        f"{args.channels} and {args.head_channels} channels on {card.backbone} ({card.backbone_sha256[:8]}), "
-        f"class weights {args.class_weights}, dropout {args.dropout:g}"
+        f"{len(learned)} scenes ({digest(learned)}) of {', '.join(card.classes)} at {args.side} pixels in {args.views} views "
+        f"cropped to {args.crop}, {args.channels} and {args.head_channels} channels on {card.backbone} "
+        f"({card.backbone_sha256[:8]}), class weights {args.class_weights}, dropout {args.dropout:g}"
     )
 
 
@@ -200,7 +203,7 @@ def views_and_maps(args: argparse.Namespace, learned: Sequence[Scene], chosen_by
             kept = Stored.computed(path, backbone, sizes, inputs)
         return kept
 
-    views = Views(learned, len(args.classes), args.side, frame_of(learned, args.side), args.views, args.seed)
+    views = Views(learned, len(args.classes), args.side, frame_of(learned, args.side), args.views, args.seed, args.crop)
     name = digest(learned, *about, views.frame, args.views, args.seed)
     views = replace(views, stored=stored(name, views.sizes, views.inputs(SCENES)))
     inputs = (chosen_by.input(i) for i in range(len(chosen_by)))

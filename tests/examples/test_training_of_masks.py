@@ -1,5 +1,6 @@
 """examples/training/segmentation.py: scenes and their masks stay together, void counts for nothing, the command's file."""
 
+import dataclasses
 import importlib
 import re
 import sys
@@ -180,6 +181,29 @@ def test_maps_are_kept_in_float16_and_read_again(script, root, backbone, tmp_pat
     assert scenes.Stored.at(path, BACKBONE.dims, seen.sizes[:1]) is None  # of other scenes
 
 
+def test_a_crop_is_the_same_part_of_all_maps_and_of_the_target(script, root, tmp_path):
+    scenes = script("scenes")
+    views = scenes.Views(scenes.scenes(root, "train"), 3, 160, (224, 160), 2, crop=96)
+    maps = [
+        np.indices((160 // (4 << k), 224 // (4 << k)))[:, None].astype(np.float16) * (4 << k) for k in range(4)
+    ]  # in pixels
+    numbers = np.concatenate([np.stack([each.reshape(2, *each.shape[2:])]).ravel() for each in maps] * 12)
+    np.save(tmp_path / "maps.npy", numbers)
+    whole = dataclasses.replace(views, crop=None, stored=scenes.Stored.at(tmp_path / "maps.npy", (2, 2, 2, 2), views.sizes))
+    cropped = dataclasses.replace(whole, crop=96)
+    begun = set()
+    for epoch in range(4):
+        (seen, target), (_, everything) = cropped.at(epoch)[3], whole.at(epoch)[3]
+        assert [each.shape for each in seen] == [(2, 24 >> k, 24 >> k) for k in range(4)] and target.shape == (48, 48)
+        corners = {tuple(each[:, 0, 0].tolist()) for each in seen}
+        assert len(corners) == 1
+        top, left = (int(start) // 2 for start in corners.pop())
+        assert (target == everything[top : top + 48, left : left + 48]).all()
+        begun.add((top, left))
+    assert len(begun) > 1
+    assert (cropped.at(1)[3][1] == cropped.at(1)[3][1]).all()
+
+
 def run(script, root, backbone, output, *options):
     argv = [str(root), "-o", str(output), "--weights", str(backbone), "--classes", "sky,road,tree", "--side", "64"]
     small = ["--channels", "8", "--head-channels", "8", "--views", "2", "--batch", "3", "--average", "0.8", "--engine", "numpy"]
@@ -210,7 +234,7 @@ def test_the_command_learns_and_a_stopped_one_ends_with_the_same_bits(script, ro
     for _ in range(2):
         with pytest.raises(SystemExit, match="130"):
             run(script, root, backbone, whole, "--epochs", "10", "--test", "test")
-    with pytest.raises(SystemExit, match=r"that training had subject 6 scenes .* in 2 views.*, not"):
+    with pytest.raises(SystemExit, match=r"that training had subject 6 scenes .* in 2 views .*, not"):
         run(script, root, backbone, whole, "--epochs", "10", "--class-weights", "median")
     assert run(script, root, backbone, whole, "--epochs", "10", "--test", "test").read_bytes() == expected
     assert list(tmp_path.iterdir()) == [whole]
