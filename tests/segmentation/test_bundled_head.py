@@ -1,5 +1,6 @@
 """The bundled segmentation head: what it says of itself, what the pages say of it, and what it is worth on scenes held back."""
 
+import json
 import re
 import sys
 
@@ -51,6 +52,13 @@ def test_the_pages_say_what_the_file_says(figures):
     assert f"mIoU is {re.search(r'[0-9.]+', figures['mIoU, test'])[0]} %" in (ROOT / "docs/training.md").read_text(
         encoding="utf-8"
     )
+
+
+def test_the_page_has_what_was_tried():
+    page = (ROOT / "docs" / "training.md").read_text(encoding="utf-8")
+    rows = re.findall(r"^\| (\d+) \| (\w+) \| (\S+) \| (\d+) \| ([\d.]+) % \| ([\d.]+) % \|$", page, re.M)
+    tried = json.loads((EXAMPLES / "training" / "tried.json").read_text(encoding="utf-8"))
+    assert len(rows) > 5 and rows == [tuple(map(str, each.values())) for each in tried]
 
 
 @pytest.mark.once
