@@ -25,17 +25,29 @@ from typing import Any, cast
 import numpy as np
 import numpy.typing as npt
 
+from ..fpn import FPNConfig
 from ..operators import Derivatives, Operators
 from ..variants import Config
-from .engine import Deferred, Engine, Plan
+from .engine import Deferred, Engine, MapPlan, Plan
 
-__all__ = ["AUTO", "ENGINES", "EXACT", "FAST", "NUMPY", "Engine", "Plan", "find"]
+__all__ = ["AUTO", "ENGINES", "EXACT", "FAST", "NUMPY", "Engine", "MapPlan", "Plan", "find"]
 
 
 def _compile_fast(config: Config, tensors: Mapping[str, npt.NDArray[np.float32]]) -> Plan:
     from .. import fast
 
     return fast.Plan(config, tensors)
+
+
+def _compile_fast_fpn(
+    config: Config,
+    tensors: Mapping[str, npt.NDArray[np.float32]],
+    fpn_config: FPNConfig,
+    fpn_tensors: Mapping[str, npt.NDArray[np.float32]],
+) -> MapPlan:
+    from ..fast.fpn_plan import FPNPlan
+
+    return FPNPlan(config, tensors, fpn_config, fpn_tensors)
 
 
 def _plan_numpy(config: Config, tensors: Mapping[str, npt.NDArray[np.float32]]) -> Plan:
@@ -57,7 +69,9 @@ NUMPY = Engine(  # what an operator means: plain NumPy, float64
     grad=cast(Derivatives, Deferred("minivan.reference.derivatives")),
 )
 EXACT = Engine("exact", ops=_EXACT_OPS, grad=_EXACT_GRAD)  # Numba, float64 sums in one written order: the same bits anywhere
-FAST = Engine("fast", ops=_EXACT_OPS, grad=_EXACT_GRAD, compile=_compile_fast)  # the network as one compiled function
+FAST = Engine(  # the network as one compiled function, neck and head as another
+    "fast", ops=_EXACT_OPS, grad=_EXACT_GRAD, compile=_compile_fast, compile_fpn=_compile_fast_fpn
+)
 WHOLE_NUMPY = Engine(  # whose hooks see what those of fast do
     "numpy", ops=_EXACT_OPS, grad=_EXACT_GRAD, compile=_plan_numpy, one_by_one=True
 )

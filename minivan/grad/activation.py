@@ -36,7 +36,7 @@ def _gelu_input(dy: Float32, x: Float32, dx: Float32) -> None:
 
 
 def relu_input(dy: Floating, x: Floating) -> Float32:
-    """The derivative of relu: 0 where x is 0 or below it, and dy for the rest, NaN among it, as in PyTorch; float32, any shape."""
+    """The derivative of relu: 0 where x is 0 or less, dy for the rest, NaN among it, as in PyTorch; float32, any shape."""
     checks.check_floating(dy=dy, x=x)
     checks.check_same_shape(dy, x.shape, "x")
     dy, x = checks.float32(dy), checks.float32(x)

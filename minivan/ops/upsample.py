@@ -15,8 +15,8 @@ from ..registers import restore, standard
 def upsample_nearest(x: Floating, size: Sequence[int]) -> Float32:
     """(N, C, H, W) -> (N, C, *size), float32: at each place the value of the one that it lies in.
 
-    torch.nn.functional.interpolate's mode 'nearest', of any size up or down. ValueError for a size, or an x, of no places. Its
-    derivative is minivan.grad.upsample_nearest_input.
+    torch.nn.functional.interpolate's mode 'nearest', to any size, larger or smaller. ValueError for a size, or an x, of no
+    places. Its derivative is minivan.grad.upsample_nearest_input.
     """
     h, w = checks.check_upsample(x, size)
     y = np.empty((*x.shape[:2], h, w), np.float32)
@@ -28,9 +28,9 @@ def upsample_nearest(x: Floating, size: Sequence[int]) -> Float32:
 def upsample_bilinear(x: Floating, size: Sequence[int]) -> Float32:
     """(N, C, H, W) -> (N, C, *size), float32: at each place a mean of the four values around it, by how near they are.
 
-    torch.nn.functional.interpolate's mode 'bilinear' with align_corners False, of any size up or down. A value at distance 1,
-    whose share is 0, is not read: where PyTorch multiplies an infinite one by 0, there is no NaN. ValueError for a size, or an
-    x, of no places. Its derivative is minivan.grad.upsample_bilinear_input.
+    torch.nn.functional.interpolate's mode 'bilinear' with align_corners False, to any size; torch.nn.functional has a function
+    of this operator's name, which aligns corners. A value whose share is 0 is not read: infinity gives no NaN there.
+    ValueError for a size, or an x, of no places. Its derivative is minivan.grad.upsample_bilinear_input.
     """
     h, w = checks.check_upsample(x, size)
     y = np.empty((*x.shape[:2], h, w), np.float32)
@@ -92,7 +92,7 @@ def _nearest(x: Float32, y: Float32) -> None:
 @njit(parallel=True)
 def _bilinear(x: Float32, y: Float32) -> None:
     """For each plane and row of places: two rows of x, each brought to the new width, and their mean, in float64."""
-    count, h_in, w_in = x.shape
+    count, h_in, _ = x.shape
     _, h, w = y.shape
     for plane in prange(count):
         was = standard()
