@@ -15,6 +15,9 @@ from minivan.segmentation.files import write
 
 pytestmark = pytest.mark.loop
 
+SIDES = "the side is a whole number of pixels from 32 to 8192, or 'full' for photos as they are"
+TAKES_A_PLACE = "it is a photo, 'photos/a.png', and a mask would take its place: name another folder"
+
 
 @pytest.fixture(scope="module")
 def head(tmp_path_factory):
@@ -91,13 +94,13 @@ def test_standard_input(command, tmp_path):
     [
         ("photos -o mask.png", "mask.png: one file, and 2 photos: name a folder"),
         ("photos/a.png -o mask.jpg", "mask.jpg: it ends in .jpg; masks are written as .png"),
-        ("photos/a.png -o photos", "photos/a.png: it is a photo, 'photos/a.png', and a mask would take its place: name another folder"),
-        ("photos/a.png -o photos/a.png", "photos/a.png: it is a photo, 'photos/a.png', and a mask would take its place: name another folder"),
+        ("photos/a.png -o photos", f"photos/a.png: {TAKES_A_PLACE}"),
+        ("photos/a.png -o photos/a.png", f"photos/a.png: {TAKES_A_PLACE}"),
         ("photos twice -o out", "out/a.png would be written of both 'photos/a.png' and 'twice/a.png': segment them apart"),
         ("photos -o text", "text: a file of this name stands there: name a folder, or a file that ends in .png"),
         ("photos/a.png -o none/mask.png", "none/mask.png: No such file or directory"),
         ("photos --overlay", "--overlay writes files: say where with -o"),
-        ("photos/a.png --side 31", "the side is a whole number of pixels from 32 to 8192, or 'full' for photos as they are; got 31"),
+        ("photos/a.png --side 31", f"{SIDES}; got 31"),
     ],
 )  # fmt: skip
 def test_a_wrong_call_is_one_line_and_writes_nothing(words, said, command, tmp_path):

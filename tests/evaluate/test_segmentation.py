@@ -134,7 +134,7 @@ def test_a_run_that_was_interrupted_goes_on_and_counts_nothing_twice(made, model
 
 
 def test_an_index_that_is_no_class_ends_it_unless_it_is_to_be_ignored(command, made, tmp_path):
-    root, masks = made
+    masks = made[1]
     (tmp_path / "day").mkdir()
     for name, mask in masks.items():
         Image.fromarray(np.where(mask == 255, 7, mask).astype(np.uint8)).save(tmp_path / "day" / f"{name}.png")
@@ -147,7 +147,7 @@ def test_an_index_that_is_no_class_ends_it_unless_it_is_to_be_ignored(command, m
 
 
 def test_masks_may_number_classes_from_one(command, made, tmp_path):
-    root, masks = made
+    masks = made[1]
     (tmp_path / "day").mkdir()
     for name, mask in masks.items():
         Image.fromarray(np.where(mask == 255, 0, mask + 1).astype(np.uint8)).save(tmp_path / "day" / f"{name}.png")
@@ -182,7 +182,7 @@ def test_photos_and_masks_in_one_archive_and_those_without_a_partner(command, ma
 
 
 def test_masks_that_cannot_be_used_are_named_and_not_counted(command, made, tmp_path):
-    root, masks = made
+    masks = made[1]
     (tmp_path / "day").mkdir()
     Image.fromarray(masks["0"]).save(tmp_path / "day" / "0.png")
     Image.fromarray(masks["0"]).save(tmp_path / "day" / "1.png")
