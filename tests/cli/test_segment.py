@@ -16,7 +16,6 @@ from minivan.segmentation.files import write
 pytestmark = pytest.mark.loop
 
 SIDES = "the side is a whole number of pixels from 32 to 8192, or 'full' for photos as they are"
-TAKES_A_PLACE = "it is a photo, 'photos/a.png', and a mask would take its place: name another folder"
 
 
 @pytest.fixture(scope="module")
@@ -86,7 +85,18 @@ def test_standard_input(command, tmp_path):
     data = io.BytesIO()
     photo().save(data, "PNG")
     assert command("-", "-o", "out", stdin=data.getvalue())[0] == 0
-    assert files(tmp_path / "out") == ["standard-input.png"]
+    assert files(tmp_path / "out") == ["stdin.png"]
+
+
+def test_no_mask_takes_the_place_of_another_or_of_a_photo(command, tmp_path):
+    shutil.copytree("photos", "twice")
+    photo().save(tmp_path / "photos" / "a-overlay.png")
+    before = (tmp_path / "photos" / "a.png").read_bytes()
+    assert command("photos", "twice", "-o", "photos", "--overlay")[0] == 0
+    assert (tmp_path / "photos" / "a.png").read_bytes() == before
+    stems = ["a-2", "a-3", "a-overlay-2", "b", "b-2"]
+    written = {f"{stem}{end}.png" for stem in stems for end in ("", "-overlay")}
+    assert set(files(tmp_path / "photos")) == {"a.png", "b.jpg", "a-overlay.png"} | written
 
 
 @pytest.mark.parametrize(
@@ -94,9 +104,7 @@ def test_standard_input(command, tmp_path):
     [
         ("photos -o mask.png", "mask.png: one file, and 2 photos: name a folder"),
         ("photos/a.png -o mask.jpg", "mask.jpg: it ends in .jpg; masks are written as .png"),
-        ("photos/a.png -o photos", f"photos/a.png: {TAKES_A_PLACE}"),
-        ("photos/a.png -o photos/a.png", f"photos/a.png: {TAKES_A_PLACE}"),
-        ("photos twice -o out", "out/a.png would be written of both 'photos/a.png' and 'twice/a.png': segment them apart"),
+        ("photos/a.png -o photos/a.png", "HERE/photos/a.png: it is the photo itself: choose another name"),
         ("photos -o text", "text: a file of this name stands there: name a folder, or a file that ends in .png"),
         ("photos/a.png -o none/mask.png", "none/mask.png: No such file or directory"),
         ("photos --overlay", "--overlay writes files: say where with -o"),
@@ -108,6 +116,7 @@ def test_a_wrong_call_is_one_line_and_writes_nothing(words, said, command, tmp_p
     (tmp_path / "text").write_text("mine")
     before = files(tmp_path)
     status, out, err = command(*words.split())
+    said = said.replace("HERE", str(tmp_path))
     assert (status, out, err) == (2, "", f"minivan: {said}\n") and files(tmp_path) == before
 
 
