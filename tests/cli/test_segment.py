@@ -82,6 +82,19 @@ def test_json_has_the_shares_the_files_and_what_made_them(command):
     assert lines[0]["head"] == "four" and len(lines[0]["head_sha256"]) == len(lines[0]["weights_sha256"]) == 64
 
 
+def test_how_a_photo_was_read_is_said_and_which_option_would_take_it(command, tmp_path):
+    unused = photo(mode="RGBA")
+    unused.putalpha(0)
+    unused.save("photos/unused.png")
+    (tmp_path / "cut.jpg").write_bytes((tmp_path / "photos" / "b.jpg").read_bytes()[:-300])
+    status, out, err = command("photos/unused.png", "--json")
+    note = "its transparency is 0 everywhere and counts as none"
+    assert (status, err, json.loads(out)["notes"]) == (0, f"note: photos/unused.png: {note}\n", [note])
+    status, _, err = command("cut.jpg")
+    assert status == 2 and "; --truncated takes it as it is" in err and err.count("\n") == 1
+    assert command("cut.jpg", "--truncated")[0] == 0
+
+
 def test_what_a_head_knows_is_said_first(command, tmp_path):
     model = network()
     card = replace(model.card, figures=(("knows", "street scenes: it gives everything else a street's class"),))
