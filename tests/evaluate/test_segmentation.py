@@ -98,7 +98,7 @@ def test_sums_are_exact_beyond_what_32_bits_hold():
     one = counted(np.zeros((2, 2), np.uint8), np.zeros((2, 2), np.uint8), 2)
     assert one.dtype == np.int64
     assert Overlap(one * 2**31 + one, NAMES[:2]).per_class[0].both == 4 * (2**31 + 1)
-    assert counted(np.array([255]), np.array([255]), 256)[255, 255] == 1
+    assert counted(last := np.array([255], np.uint8), last, 256)[255, 255] == 1
 
 
 def test_the_command_prints_what_it_writes(command, made, tmp_path):
@@ -131,6 +131,8 @@ def test_a_run_that_was_interrupted_goes_on_and_counts_nothing_twice(made, model
 
     with pytest.raises(KeyboardInterrupt):
         evaluate_segmentation(model, scenes, journal=tmp_path, advance=stop)
+    lines = (tmp_path / "journal.jsonl").read_bytes().splitlines(keepends=True)
+    (tmp_path / "journal.jsonl").write_bytes(b"".join([*lines, lines[-1]]))
     told = []
     found = evaluate_segmentation(model, scenes, journal=tmp_path, advance=told.append)
     assert told[0] == 1 and np.array_equal(found.overlap.confusion, whole.overlap.confusion)
