@@ -11,7 +11,8 @@ from pathlib import Path
 WEIGHTS = Path(__file__).parents[1] / "weights"  # networks, heads for them, their classes and terms
 LARGEST = {".whl": 13_500_000, ".gz": 22_000_000}  # bytes; the weights are 7.9 million and a head up to 4, the lessons 4
 SCENES = ("tiny_imagenet_val_1000.zip", "camvid.zip")  # what tests are given, and nobody is handed on
-OURS = {"cat.jpg", "coffee.jpg", "astronaut.jpg", "rocket.jpg", "four.jpg"}  # the free photographs of examples/IMAGES.md
+# The free photographs of examples/IMAGES.md.
+OURS = {"cat.jpg", "coffee.jpg", "astronaut.jpg", "rocket.jpg", "four.jpg", "china.jpg"}
 
 for name in sys.argv[1:]:
     path = Path(name)

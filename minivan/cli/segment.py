@@ -21,7 +21,7 @@ from .arguments import (
     wrong_calls,
 )
 from .classify import NARROWEST, progress, widths
-from .printing import complain, console, note, note_all, say_json, say_written, utf8
+from .printing import complain, console, counted, note, note_all, say_json, say_written, utf8
 
 if TYPE_CHECKING:
     from ..segmentation import Segmentation, SegmentationVAN
@@ -116,7 +116,7 @@ def run(args: argparse.Namespace) -> int:
     if others := images.said_of_others():
         complain(others)
     if args.output and not args.json and len(images) > 1:
-        say_written(f"{args.output}: {len(images) - failed:,} masks, {failed:,} photos without one")
+        say_written(f"{args.output}: {counted(len(images) - failed, 'mask')}, {counted(failed, 'photo')} without one")
     return status(failed, len(images))
 
 

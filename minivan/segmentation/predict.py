@@ -125,19 +125,31 @@ def segmentations(
     """
     if model.config.classes > 256:
         raise ValueError(f"{model.card.name} has {model.config.classes} classes; a mask has a byte for each pixel")
-    model, settings = settled(model), model.card.preprocessing
-    work = Scaling(settings, checked_side(side, model.card.side), how, keep_photo)
-    ready = decode_ahead(images, work, AHEAD, threads)
-    return (_segmented(model, settings, each) for each in ready)
+    model = settled(model)
+    return (segmented(model, each) for each in scaled_ahead(model, images, side, threads, how, keep_photo))
 
 
-def _segmented(model: SegmentationVAN, settings: Preprocessing, seen: Scaled) -> Segmentation | Unusable:
+def scaled_ahead(
+    model: SegmentationVAN,
+    images: Iterable[Found | Given],
+    side: Side = None,
+    threads: int | None = None,
+    how: Reading | None = None,
+    keep_photo: bool = False,
+) -> Iterator[Scaled]:
+    """Return the photos as a model's card wants them, each decoded while the one before it is worked on."""
+    work = Scaling(model.card.preprocessing, checked_side(side, model.card.side), how, keep_photo)
+    return decode_ahead(images, work, AHEAD, threads)
+
+
+def segmented(model: SegmentationVAN, seen: Scaled) -> Segmentation | Unusable:
+    """Return a class for every pixel of a photo that is scaled, or why it cannot be used."""
     if seen.picture is None:
         return Unusable(seen.name, seen.fault)
     start = time.perf_counter()
     width, height = seen.size
     mask = np.empty((height, width), np.uint8)
-    paint(mask, (seen.picture.height, seen.picture.width), bands(model, seen.picture, settings))
+    paint(mask, (seen.picture.height, seen.picture.width), bands(model, seen.picture, model.card.preprocessing))
     card, classes = model.card, model.config.classes
     milliseconds = 1000 * (seen.seconds + time.perf_counter() - start)
     names = tuple(card.label(index) for index in range(classes))
@@ -225,10 +237,7 @@ def settled(model: SegmentationVAN) -> SegmentationVAN:
 
     However few photos there are: to compile takes no longer than 'numpy' does for one of them.
     """
-    if model.engine.choose is None:
-        return model
-    chosen = model.engine.choose(model.backbone.config, None, WINDOW, WINDOW)
-    return on(model, "numpy" if chosen.compile_fpn is None else "fast")
+    return model.settled(None, WINDOW, WINDOW)
 
 
 def make_ready(model: SegmentationVAN) -> None:
@@ -253,7 +262,7 @@ def _kept(model: Any, weights: Any, engine: Any, stamps: Any) -> SegmentationVAN
 
 
 def identity(model: SegmentationVAN) -> dict[str, Any]:
-    """Return which head and which backbone these are, by their names and the SHA-256 of their numbers, whatever file has them."""
+    """Return which head and which backbone these are, by their names and the SHA-256 of their numbers."""
     backbone = of_backbone(model.backbone)
     return {
         "head": model.card.name, "head_sha256": tensors_sha256(model.config, model.tensors),

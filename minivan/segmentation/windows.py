@@ -139,7 +139,8 @@ def paint(mask: Mask, scaled: tuple[int, int], found: Iterator[Float32]) -> None
         down = Places.of(top, min(top + rows, height), height, scaled[0])
         low, high = int(down.before[0]), int(down.after[-1])
         while first + held.shape[1] <= high:
-            held, first = np.concatenate([held[:, low - first :], _finite(next(found))], axis=1), low
+            past = min(low - first, held.shape[1])
+            held, first = np.concatenate([held[:, past:], _finite(next(found))], axis=1), first + past
         near = Places(down.before - low, down.after - low, down.weight)
         _fill(mask[top : top + rows], held[:, low - first : high - first + 1], near, across)
 
