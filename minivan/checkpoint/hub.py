@@ -54,7 +54,7 @@ def find_head(name_or_path: str | Path | None = None) -> Path:
     if name_or_path is None:
         if not here:
             raise CheckpointError(
-                "no segmentation head is here", "name a file with one: docs/segmentation.md says which are read"
+                "no segmentation head is here", "name a file with one: docs/checkpoints.md says which are read"
             )
         return here[0]
     named = next((path for path in here if path.stem == name_or_path), None)

@@ -237,10 +237,7 @@ def settled(model: SegmentationVAN) -> SegmentationVAN:
 
     However few photos there are: to compile takes no longer than 'numpy' does for one of them.
     """
-    if model.engine.choose is None:
-        return model
-    chosen = model.engine.choose(model.backbone.config, None, WINDOW, WINDOW)
-    return on(model, "numpy" if chosen.compile_fpn is None else "fast")
+    return model.settled(None, WINDOW, WINDOW)
 
 
 def make_ready(model: SegmentationVAN) -> None:

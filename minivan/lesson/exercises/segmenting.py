@@ -28,7 +28,8 @@ def padded_sizes() -> list[tuple[int, int]]:
 def twice(row: npt.ArrayLike) -> npt.NDArray[np.float64]:
     """A row of numbers brought to twice its length."""
     x = np.asarray(row, np.float64)
-    return upsample_bilinear(x[None, None, None], (1, 2 * x.size))[0, 0, 0]
+    wide: npt.NDArray[np.float64] = upsample_bilinear(x[None, None, None], (1, 2 * x.size))[0, 0, 0]
+    return wide
 
 
 def twice_with_corners(row: npt.ArrayLike) -> npt.NDArray[np.float64]:
@@ -40,7 +41,8 @@ def twice_with_corners(row: npt.ArrayLike) -> npt.NDArray[np.float64]:
 def repeated(row: npt.ArrayLike) -> npt.NDArray[np.float64]:
     """Each number two times."""
     x = np.asarray(row, np.float64)
-    return upsample_nearest(x[None, None, None], (1, 2 * x.size))[0, 0, 0]
+    wide: npt.NDArray[np.float64] = upsample_nearest(x[None, None, None], (1, 2 * x.size))[0, 0, 0]
+    return wide
 
 
 EXERCISES = {
