@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from ..segmentation.writing import Files
 
 FULL = "full"  # the side of a photo that is not scaled
+KNOWS = "knows"  # the figure of a card that says which photos its network can be asked about
 SHOWN = 12  # classes of a photo, the largest; the others are summed up
 
 
@@ -76,6 +77,9 @@ def load_network(args: argparse.Namespace) -> SegmentationVAN:
     with wrong_calls():
         files = _file(args.head), _file(args.weights)
         model = load(*files, args.engine, key=args.key, strict=args.strict, allow_nonfinite=args.allow_nonfinite)
+    for figure, words in model.card.figures:
+        if figure == KNOWS:
+            note(f"{model.card.name} knows {words}")
     for remark in model.card.notes:
         note(remark)
     return model

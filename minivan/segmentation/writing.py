@@ -34,8 +34,8 @@ def files(images: Sequence[Found], output: str | os.PathLike[str], overlay: bool
     """Return what is written of each image. `output` is a file that ends in .png, for one image, or a folder.
 
     In a folder a mask is called as its photo is, and ends in .png; an overlay lies beside it, NAME-overlay.png. They differ,
-    and replace no photo: see `minivan.predict.naming`. Raises ValueError for a file that is to hold several masks, is no .png, or
-    is one of the photos; OSError where no file can be written.
+    and replace no photo: see `minivan.predict.naming`. Raises ValueError for a file that is to hold several masks, is no
+    .png, or is the photo; OSError where no file can be written.
     """
     named = os.fspath(output)
     ends = [".png", f"{OVERLAY}.png"][: 1 + overlay]

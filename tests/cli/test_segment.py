@@ -3,6 +3,7 @@
 import io
 import json
 import shutil
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -10,7 +11,7 @@ from PIL import Image
 from support.scenes import NAMES, network, photo
 
 from minivan.image import read_indices
-from minivan.segmentation import segment
+from minivan.segmentation import SegmentationVAN, segment
 from minivan.segmentation.files import write
 
 pytestmark = pytest.mark.loop
@@ -79,6 +80,15 @@ def test_json_has_the_shares_the_files_and_what_made_them(command):
         ((NAMES[i], int((mask == i).sum())) for i in np.unique(mask)), key=lambda pair: -pair[1]
     )
     assert lines[0]["head"] == "four" and len(lines[0]["head_sha256"]) == len(lines[0]["weights_sha256"]) == 64
+
+
+def test_what_a_head_knows_is_said_first(command, tmp_path):
+    model = network()
+    card = replace(model.card, figures=(("knows", "street scenes: it gives everything else a street's class"),))
+    write("street.safetensors", SegmentationVAN(model.backbone, model.tensors, card), alone=False)
+    status, _, err = command("photos/a.png", "--head", "street.safetensors")
+    assert (status, err) == (0, "note: street knows street scenes: it gives everything else a street's class\n")
+    assert command("photos/a.png", "--head", "street.safetensors", "--quiet")[2] == ""
 
 
 def test_standard_input(command, tmp_path):
