@@ -264,6 +264,11 @@ class SegmentationCard:
         if not all(is_line(text) for text in texts):
             raise ValueError("backbone, source and what was measured are said in texts on one line each")
 
+    @property
+    def sha256(self) -> str:
+        """The SHA-256 of `file` as it is now, 64 hex digits; '' for a head from no file. Raises OSError where it has gone."""
+        return file_sha256(self.file) if self.file else ""
+
     def label(self, index: int) -> str:
         """Return the name of the class at `index`, or a stand-in such as 'class 17' where names are not known."""
         return self.classes[index] if self.classes else f"class {index}"

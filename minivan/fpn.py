@@ -1,22 +1,23 @@
 """Semantic FPN, written once: a feature pyramid's neck on a backbone's four maps, and a head that gives each place a class.
 
-`ops` are the operators of any engine: see minivan.operators. The functions take their parameters under the names they have in
+`ops` are the operators of an engine: see minivan.operators. The functions take their parameters under the names they have in
 the checkpoints of the authors' VAN-Segmentation, which are mmsegmentation's, and hand every array they make to `hook` under
 its path there. Source: Kirillov et al. 2019 (arXiv 1901.02446), figure 3; mmsegmentation's FPN and FPNHead.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
-from .geometry import POINTWISE, Kernel
+from .geometry import POINTWISE, Kernel, stage_sizes
 from .hooks import Hook
 from .model import Parameters
-from .operators import Array, Operators
+from .operators import Array, SegmentationOperators
 from .variants import RUNNING, listed
 
 NECK, HEAD = "neck", "decode_head"
@@ -82,8 +83,20 @@ def config_of(tensors: Mapping[str, Any]) -> FPNConfig:
     return config
 
 
+def multiply_adds(config: FPNConfig, height: int, width: int) -> int:
+    """Return those of the convolutions of neck and head for one image of so many pixels, zero padding included."""
+    shapes, grids = dict(parameter_shapes(config)), stage_sizes(len(config.dims), height, width)
+    found = math.prod(shapes[f"{CONV_SEG}.weight"]) * math.prod(grids[0])
+    for i, grid in enumerate(grids):
+        once = [f"{NECK}.{part}.{i}.conv.weight" for part in ("lateral_convs", "fpn_convs")]
+        found += sum(math.prod(shapes[name]) for name in once) * math.prod(grid)
+        for k in range(halvings(i)):  # the map's sides have been doubled k times
+            found += math.prod(shapes[f"{step_of(i, k)}.conv.weight"]) * math.prod(grid) * 4**k
+    return found
+
+
 def neck(
-    ops: Operators, hook: Hook, features: Sequence[Array], *, lateral_convs: Parameters, fpn_convs: Parameters
+    ops: SegmentationOperators, hook: Hook, features: Sequence[Array], *, lateral_convs: Parameters, fpn_convs: Parameters
 ) -> list[Array]:
     """Each map 1x1 to the same channels; from the coarsest down, each added to the next finer one; 3x3 over the sums.
 
@@ -98,14 +111,14 @@ def neck(
     ]
 
 
-def conv_module(ops: Operators, hook: Hook, x: Array, *, conv: Parameters, bn: Parameters, eps: float) -> Array:
+def conv_module(ops: SegmentationOperators, hook: Hook, x: Array, *, conv: Parameters, bn: Parameters, eps: float) -> Array:
     """3x3, BatchNorm, ReLU."""
     x = hook("conv", ops.conv2d(x, **conv, padding=SMOOTHING.padding))
     x = hook("bn", ops.batch_norm(x, **bn, eps=eps))
     return hook("activate", ops.relu(x))
 
 
-def scale_head(ops: Operators, hook: Hook, x: Array, i: int, parameters: Parameters, eps: float) -> Array:
+def scale_head(ops: SegmentationOperators, hook: Hook, x: Array, i: int, parameters: Parameters, eps: float) -> Array:
     """Bring map i, 1/2^i the size of the finest, to that size: a convolution before each doubling. Map 0 is convolved once."""
     for k in range(halvings(i)):
         x = conv_module(ops, hook.under(str(2 * k)), x, **parameters[str(2 * k)], eps=eps)
@@ -115,7 +128,7 @@ def scale_head(ops: Operators, hook: Hook, x: Array, i: int, parameters: Paramet
 
 
 def head(
-    ops: Operators, hook: Hook, maps: Sequence[Array], *, scale_heads: Parameters, conv_seg: Parameters, eps: float
+    ops: SegmentationOperators, hook: Hook, maps: Sequence[Array], *, scale_heads: Parameters, conv_seg: Parameters, eps: float
 ) -> Array:
     """All maps brought to the size of the finest and added; 1x1. (N, C, H_i, W_i) each -> logits (N, classes, H_0, W_0)"""
     total = scale_head(ops, hook.under("scale_heads.0"), maps[0], 0, scale_heads["0"], eps)
@@ -125,7 +138,9 @@ def head(
     return hook("conv_seg", ops.conv2d(total, **conv_seg))
 
 
-def segment(ops: Operators, hook: Hook, features: Sequence[Array], parameters: Parameters, config: FPNConfig) -> Array:
+def segment(
+    ops: SegmentationOperators, hook: Hook, features: Sequence[Array], parameters: Parameters, config: FPNConfig
+) -> Array:
     """A backbone's maps at 1/4, 1/8, 1/16 and 1/32 of the input -> logits (N, classes, H / 4, W / 4)."""
     maps = neck(ops, hook.under(NECK), features, **parameters[NECK])
     return head(ops, hook.under(HEAD), maps, **parameters[HEAD], eps=config.batch_norm_eps)

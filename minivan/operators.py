@@ -43,18 +43,6 @@ class Operators(Protocol):
         """x of any shape -> the same shape: the exact form, x / 2 * (1 + erf(x / sqrt 2))."""
         ...
 
-    def relu(self, x: Array) -> Array:
-        """x of any shape -> the same shape: what is above 0, and 0 for the rest."""
-        ...
-
-    def upsample_nearest(self, x: Array, size: Sequence[int]) -> Array:
-        """x (N, C, H, W), size (H', W') -> (N, C, H', W'): at each place the value of the one that it lies in."""
-        ...
-
-    def upsample_bilinear(self, x: Array, size: Sequence[int]) -> Array:
-        """x (N, C, H, W), size (H', W') -> (N, C, H', W'): at each place a mean of four neighbours (align_corners False)."""
-        ...
-
     def linear(self, x: Array, weight: Array, bias: Array | None = None) -> Array:
         """x (N, C_in), weight (C_out, C_in), bias (C_out,) -> (N, C_out)."""
         ...
@@ -65,6 +53,22 @@ class Operators(Protocol):
 
     def softmax(self, x: Array) -> Array:
         """x (..., classes) -> the same shape: probabilities along the last axis."""
+        ...
+
+
+class SegmentationOperators(Operators, Protocol):
+    """What a neck and a head of minivan.fpn call besides."""
+
+    def relu(self, x: Array) -> Array:
+        """x of any shape -> the same shape: what is above 0, and 0 for the rest."""
+        ...
+
+    def upsample_nearest(self, x: Array, size: Sequence[int]) -> Array:
+        """x (N, C, H, W), size (H', W') -> (N, C, H', W'): at each place the value of the one that it lies in."""
+        ...
+
+    def upsample_bilinear(self, x: Array, size: Sequence[int]) -> Array:
+        """x (N, C, H, W), size (H', W') -> (N, C, H', W'): at each place a mean of four neighbours (align_corners False)."""
         ...
 
 

@@ -76,27 +76,25 @@ def describe(config: Config, card: Card, usual: bool = False) -> dict[str, str]:
     return texts
 
 
-def describe_segmentation(batch_norm_eps: float, card: SegmentationCard) -> dict[str, str]:
+def describe_segmentation(card: SegmentationCard) -> dict[str, str]:
     """Return the metadata of a Semantic FPN: all there are in a file of its own, or beside `describe`'s of the backbone."""
     said: dict[str, Any] = {
         "classes": card.classes, "palette": card.palette, "side": card.side,
         "mean": card.preprocessing.mean, "std": card.preprocessing.std, "interpolation": card.preprocessing.interpolation,
-        "batch_norm_eps": batch_norm_eps, "backbone": card.backbone, "backbone_sha256": card.backbone_sha256,
+        "backbone": card.backbone, "backbone_sha256": card.backbone_sha256,
         "source": card.source, "source_sha256": card.source_sha256, "figures": card.figures,
     }  # fmt: skip
     return {KEY: VERSION, SEGMENTATION: json.dumps(said)}
 
 
-def understand_segmentation(name: str, metadata: Mapping[str, str], budget: Budget) -> tuple[SegmentationCard, float]:
-    """Return the card that `describe_segmentation` wrote, with this name, and BatchNorm's eps. CheckpointError as for
-    `understand`.
-    """
+def understand_segmentation(name: str, metadata: Mapping[str, str], budget: Budget) -> SegmentationCard:
+    """Return the card that `describe_segmentation` wrote, with this name. CheckpointError as for `understand`."""
     part = f"the metadata's {SEGMENTATION}"
     _check_version(metadata)
     try:
         said = parse_json(metadata[SEGMENTATION], part, budget)
         mean, std = (_channels(said[field], COLOURS) for field in ("mean", "std"))
-        card = SegmentationCard(
+        return SegmentationCard(
             name,
             tuple(_text(each) for each in said["classes"]),
             tuple(_colour(each) for each in said["palette"]),
@@ -108,14 +106,12 @@ def understand_segmentation(name: str, metadata: Mapping[str, str], budget: Budg
             _text(said["source_sha256"]),
             _figures(said["figures"]),
         )
-        eps = _epsilon(said["batch_norm_eps"])
     except CheckpointError:
         raise
     except KeyError as error:
         raise CheckpointError(part, f"{quote(error.args[0])} is missing") from None
     except (TypeError, ValueError, OverflowError) as error:
         raise CheckpointError(part, str(error)) from None
-    return card, eps
 
 
 def _check_version(metadata: Mapping[str, str]) -> None:

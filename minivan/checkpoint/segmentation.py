@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from .. import fpn
-from ..card import SegmentationCard, file_sha256
+from ..card import Label, SegmentationCard
 from . import own_metadata, reading, safetensors_file, semantic_fpn
 from .budget import Budget
 from .error import CheckpointError
@@ -29,6 +29,12 @@ class HeadWeights:
         """'Semantic FPN of 64 channels, 11 classes'."""
         return semantic_fpn.title(self.config).removeprefix("a ")
 
+    @property
+    def unsaid(self) -> tuple[str, ...]:
+        """What it does not say although answers depend on it, and how to say it: a sentence each."""
+        unnamed = "the head has no class names: classes go by their numbers (convert --labels FILE names them)"
+        return () if self.card.classes else (unnamed,)
+
 
 def read_any(
     path: str | Path, key: str | None = None, *, strict: bool = False, allow_nonfinite: bool = False
@@ -39,9 +45,7 @@ def read_any(
     notes say what it is.
     """
     with opened_any(path, key, strict=strict) as found:
-        network = read_opened(found, allow_nonfinite, str(path)) if isinstance(found, Checkpoint) else None
-        head = found.head if isinstance(found, Checkpoint) else found
-        return network, _read(head, allow_nonfinite, str(path)) if head else None
+        return _parts(found, allow_nonfinite, str(path))
 
 
 def read_head(
@@ -54,22 +58,32 @@ def read_head(
     with opened_any(path, key, strict=strict) as found:
         if isinstance(found, Checkpoint) and found.head is None:
             raise CheckpointError("no segmentation head", found.no_head or "these weights classify, or give features")
-    network, head = read_any(path, key, strict=strict, allow_nonfinite=allow_nonfinite)
+        network, head = _parts(found, allow_nonfinite, str(path))
     assert head, "there was one"
     return network, head
 
 
-def _read(head: SemanticFPN, allow_nonfinite: bool, path: str) -> HeadWeights:
+def _parts(found: Checkpoint | SemanticFPN, allow_nonfinite: bool, path: str) -> tuple[Weights | None, HeadWeights | None]:
+    network, head = (found, found.head) if isinstance(found, Checkpoint) else (None, found)
+    weights = read_opened(network, allow_nonfinite, path) if network else None
+    if head is None:
+        return weights, None
     tensors, said = reading.sound(head.stored, dict(fpn.parameter_shapes(head.config)), head.size, allow_nonfinite, path)
-    return HeadWeights(head.config, tensors, head.card, (*head.notes, *said))
+    return weights, HeadWeights(head.config, tensors, head.card, (*head.notes, *said))
+
+
+def named(head: HeadWeights, labels: Sequence[Label]) -> HeadWeights:
+    """Return a head with these names of its classes. Raises ValueError where they are not one a class."""
+    if len(labels) != head.config.classes:
+        raise ValueError(f"{len(labels)} labels for {head.config.classes} classes")
+    return replace(head, card=replace(head.card, classes=tuple(label.name for label in labels)))
 
 
 def with_source_sha256(head: HeadWeights) -> HeadWeights:
     """Return a head with the SHA-256 of the file it came from on its card; what was converted keeps its first."""
-    card = head.card
-    if card.source_sha256 or not card.file:
+    if head.card.source_sha256:
         return head
-    return replace(head, card=replace(card, source_sha256=file_sha256(card.file)))
+    return replace(head, card=replace(head.card, source_sha256=head.card.sha256))
 
 
 def write(path: str | Path, head: HeadWeights, backbone: Weights | None, dtype: str = "float32") -> None:
@@ -78,7 +92,7 @@ def write(path: str | Path, head: HeadWeights, backbone: Weights | None, dtype: 
     `dtype` is float32 or float16. Raises CheckpointError where float16 cannot hold a number and for a head that `read_any`
     would not read again, OSError where the file cannot be written.
     """
-    metadata = own_metadata.describe_segmentation(head.config.batch_norm_eps, head.card)
+    metadata = own_metadata.describe_segmentation(head.card)
     semantic_fpn.check_counts(head.config, head.card)
 
     def check(texts: Mapping[str, str], budget: Budget) -> None:

@@ -62,7 +62,7 @@ class SemanticFPN:
     @property
     def left_out(self) -> str:
         """Say that a backbone was read without it."""
-        return f"{title(self.config)} on it was left out, which minivan segment uses"
+        return f"on it lies {title(self.config)}, which is left out here: minivan segment uses it"
 
 
 def title(config: fpn.FPNConfig) -> str:
@@ -150,11 +150,11 @@ def own(place: Place, held: Held, tensors: Mapping[str, StoredTensor], dims: tup
 
     Raises CheckpointError where tensors or metadata are not what minivan writes.
     """
-    card, eps = own_metadata.understand_segmentation(place.name, held.metadata, held.budget)
+    card = own_metadata.understand_segmentation(place.name, held.metadata, held.budget)
     held.budget.step(TENSOR * len(tensors))
     head = complete(tensors, dims)
     check_counts(head.config, card)
-    return SemanticFPN(replace(head.config, batch_norm_eps=eps), replace(card, file=place.path), head.stored, held.size)
+    return SemanticFPN(head.config, replace(card, file=place.path), head.stored, held.size)
 
 
 def check_counts(config: fpn.FPNConfig, card: SegmentationCard) -> None:

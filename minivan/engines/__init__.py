@@ -55,8 +55,22 @@ def _plan_numpy(config: Config, tensors: Mapping[str, npt.NDArray[np.float32]]) 
     return plan
 
 
+def _plan_numpy_fpn(
+    config: Config,
+    tensors: Mapping[str, npt.NDArray[np.float32]],
+    fpn_config: FPNConfig,
+    fpn_tensors: Mapping[str, npt.NDArray[np.float32]],
+) -> MapPlan:
+    plan: MapPlan = _AUTO.NumpyFPNPlan(config, tensors, fpn_config, fpn_tensors)
+    return plan
+
+
 def _choose(config: Config, images: int | None, height: int, width: int) -> Engine:
     return FAST if _AUTO.choice.of(config, images, height, width) == "fast" else WHOLE_NUMPY
+
+
+def _choose_fpn(config: Config, fpn_config: FPNConfig, images: int | None, height: int, width: int) -> Engine:
+    return FAST if _AUTO.choice.of(config, images, height, width, fpn_config) == "fast" else WHOLE_NUMPY
 
 
 _AUTO: Any = Deferred("minivan.engines.auto")
@@ -73,9 +87,11 @@ FAST = Engine(  # the network as one compiled function, neck and head as another
     "fast", ops=_EXACT_OPS, grad=_EXACT_GRAD, compile=_compile_fast, compile_fpn=_compile_fast_fpn
 )
 WHOLE_NUMPY = Engine(  # whose hooks see what those of fast do
-    "numpy", ops=_EXACT_OPS, grad=_EXACT_GRAD, compile=_plan_numpy, one_by_one=True
+    "numpy", ops=_EXACT_OPS, grad=_EXACT_GRAD, compile=_plan_numpy, compile_fpn=_plan_numpy_fpn, one_by_one=True
 )
-AUTO = Engine("auto", ops=_EXACT_OPS, grad=_EXACT_GRAD, choose=_choose)  # numpy or fast, whichever answers first: see auto
+AUTO = Engine(  # numpy or fast, whichever answers first: see auto
+    "auto", ops=_EXACT_OPS, grad=_EXACT_GRAD, choose=_choose, choose_fpn=_choose_fpn
+)
 
 ENGINES = {engine.name: engine for engine in (AUTO, FAST, EXACT, NUMPY)}
 

@@ -63,6 +63,7 @@ class Engine:
     size: tuple[int, int] | None = None  # the one (H, W) that it takes, where it takes only one
     choose: Callable[[Config, int | None, int, int], Engine] | None = None
     compile_fpn: CompileFPN | None = None
+    choose_fpn: Callable[[Config, FPNConfig, int | None, int, int], Engine] | None = None  # as `choose`, for such a network
     one_by_one: bool = False  # whether its plan, too, takes as long for images at once as for each alone
 
     def __str__(self) -> str:
@@ -87,6 +88,11 @@ class Engine:
     def trains(self) -> bool:
         """Whether it has a training form: BatchNorm by the statistics of the batch, and derivatives by the parameters."""
         return hasattr(self.grad, "batch_norm_training_input") and hasattr(self.ops, "batch_norm_training")
+
+    @property
+    def segments(self) -> bool:
+        """Whether it has what the neck and the head of a Semantic FPN call besides: ReLU and two upsamplings."""
+        return all(hasattr(self.ops, operator) for operator in ("relu", "upsample_nearest", "upsample_bilinear"))
 
     @property
     def any_size(self) -> bool:

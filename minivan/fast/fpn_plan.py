@@ -31,6 +31,11 @@ from .workspace import Place, addresses, release
 _compiled: set[type[Lanes]] = set()
 
 
+def loaded() -> bool:
+    """Tell whether this process has compiled or loaded the kernel of neck and head."""
+    return bool(_compiled)
+
+
 class Sizes(NamedTuple):
     """How many floats each buffer has, in the tables that will hold their addresses: of one image."""
 

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from typing import TypeAlias
+from typing import TypeAlias, cast
 
 import numpy as np
 
 from ..checks import Floating
 from ..engines import EXACT
+from ..operators import SegmentationOperators
 from .replay import Call, Replay
 
 Places: TypeAlias = Callable[[int, int], Floating]  # where so many places lie along an axis of so many values
+OPS = cast(SegmentationOperators, EXACT.ops)
 ALIGNED = "align_corners is true instead of false"
 
 
@@ -27,11 +29,11 @@ def asymmetric(places: int, of: int) -> Floating:
 
 def nearest_faults(call: Call, seen: Replay) -> Iterator[tuple[str, Callable[[], Floating]]]:
     """Another nearest value, or a mean."""
-    yield "bilinear instead of nearest", lambda: EXACT.ops.upsample_bilinear(call.x, call.parameters["size"])
+    yield "bilinear instead of nearest", lambda: OPS.upsample_bilinear(call.x, call.parameters["size"])
     yield ALIGNED, lambda: _nearest(call, lambda places, of: np.rint(aligned(places, of)))
     yield (
         "the nearest is reckoned in whole numbers, not in float32 as in PyTorch",
-        lambda: _nearest(call, lambda places, of: np.arange(places) * of // places),
+        lambda: _nearest(call, lambda places, of: np.floor(np.arange(places) * of / places)),
     )
     yield (
         "the nearest by the places' middles (nearest-exact) instead of their first corners",
@@ -41,7 +43,7 @@ def nearest_faults(call: Call, seen: Replay) -> Iterator[tuple[str, Callable[[],
 
 def bilinear_faults(call: Call, seen: Replay) -> Iterator[tuple[str, Callable[[], Floating]]]:
     """Other places, or no mean."""
-    yield "nearest instead of bilinear", lambda: EXACT.ops.upsample_nearest(call.x, call.parameters["size"])
+    yield "nearest instead of bilinear", lambda: OPS.upsample_nearest(call.x, call.parameters["size"])
     yield ALIGNED, lambda: _bilinear(call, aligned)
     text = "places are compared by their first corners instead of their middles (asymmetric)"
     yield text, lambda: _bilinear(call, asymmetric)
@@ -49,7 +51,7 @@ def bilinear_faults(call: Call, seen: Replay) -> Iterator[tuple[str, Callable[[]
 
 def _nearest(call: Call, places: Places) -> Floating:
     rows, columns = (places(p, of).astype(np.intp) for p, of in zip(call.parameters["size"], call.x.shape[2:], strict=True))
-    return call.x[:, :, rows[:, None], columns]
+    return np.asarray(call.x[:, :, rows[:, None], columns])
 
 
 def _bilinear(call: Call, places: Places) -> Floating:

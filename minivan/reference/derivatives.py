@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -190,24 +191,28 @@ def upsample_nearest_input(dy: Floating, size: Sequence[int]) -> Float64:
     """Each value collects dy from the places that took it."""
     checks.check_upsample_derivative(dy, size)
     rows, columns = (nearest_of(places, of) for places, of in zip(dy.shape[2:], size, strict=True))
-    dx = np.zeros((*dy.shape[:2], *size))
-    np.add.at(dx, (slice(None), slice(None), rows[:, None], columns), float64(dy))
+    dx: Float64 = np.zeros((*dy.shape[:2], *size))
+    taken: Any = (slice(None), slice(None), rows[:, None], columns)
+    np.add.at(dx, taken, float64(dy))
     return dx
 
 
 def upsample_bilinear_input(dy: Floating, size: Sequence[int]) -> Float64:
     """Each value collects dy from the places that it had a share in, times the share."""
     checks.check_upsample_derivative(dy, size)
-    dy = float64(dy)
-    for axis, of in ((2, size[0]), (3, size[1])):
-        before, after, near = between(dy.shape[axis], of)
-        moved = np.moveaxis(dy, axis, -1)
-        dx = np.zeros((*moved.shape[:-1], of))
-        np.add.at(dx, (..., before), (1 - near) * moved)
-        shared = near != 0
-        np.add.at(dx, (..., after[shared]), near[shared] * moved[..., shared])
-        dy = np.moveaxis(dx, -1, axis)
-    return dy
+    rows = _narrowed(float64(dy).swapaxes(2, 3), size[0]).swapaxes(2, 3)
+    return _narrowed(rows, size[1])
+
+
+def _narrowed(dy: Float64, of: int) -> Float64:
+    """Hand back along the last axis. A share of 0 is nothing, of infinity too."""
+    before, after, near = between(dy.shape[-1], of)
+    dx: Float64 = np.zeros((*dy.shape[:-1], of))
+    for neighbour, share in ((before, 1 - near), (after, near)):
+        counts = share != 0
+        taken: Any = (..., neighbour[counts])
+        np.add.at(dx, taken, share[counts] * dy[..., counts])
+    return dx
 
 
 def global_average_pool_input(dy: Floating, size: Sequence[int]) -> Float64:

@@ -134,8 +134,8 @@ def nearest_of(places: int, of: int) -> npt.NDArray[np.intp]:
     In float32, as PyTorch has it: where the quotient is not exact, a place at a border falls where its rounding puts it.
     """
     scale = np.float32(of) / np.float32(places)
-    index = np.floor(np.arange(places, dtype=np.float32) * scale).astype(np.intp)
-    return np.minimum(index, of - 1)
+    index: npt.NDArray[np.intp] = np.floor(np.arange(places, dtype=np.float32) * scale).astype(np.intp)
+    return np.minimum(index, of - 1, dtype=np.intp)
 
 
 def upsample_nearest(x: Floating, size: Sequence[int]) -> Float64:

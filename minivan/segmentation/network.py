@@ -3,21 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any, Self, cast
 
 import numpy as np
 import numpy.typing as npt
 
 from .. import fpn, model, paths
 from ..checks import Float32
-from ..engines import Engine
+from ..engines import ENGINES, Engine, MapPlan
 from ..floating import undisturbed
 from ..hooks import Callback, Hook
+from ..operators import SegmentationOperators
 from ..van import VAN, check_channels
 from ..variants import counted, listed, title, unusual_channels
-
-if TYPE_CHECKING:
-    from .card import SegmentationCard
+from .card import SegmentationCard
 
 
 class SegmentationVAN:
@@ -41,21 +40,43 @@ class SegmentationVAN:
     def _make_ready(self) -> None:
         """Make of the tensors what the engine computes with."""
         self.parameters = paths.nested({name: self.engine.array(tensor) for name, tensor in self.tensors.items()})
-        self.plan = self._compiled(self.engine)
+        self.plan = self._compiled()
+        self._settled: dict[str, Self] = {}  # on the engines that this one has chosen
 
-    def _compiled(self, engine: Engine) -> Any:
-        """Return backbone, neck and head as an engine compiles them together; None where it does not."""
-        compile_fpn = getattr(engine, "compile_fpn", None)
-        return compile_fpn(self.backbone.config, self.backbone.tensors, self.config, self.tensors) if compile_fpn else None
+    def _compiled(self) -> MapPlan | None:
+        """Return backbone, neck and head as the engine compiles them together; None where it does not."""
+        if self.engine.compile_fpn is None:
+            return None
+        return self.engine.compile_fpn(self.backbone.config, self.backbone.tensors, self.config, self.tensors)
 
     @property
     def engine(self) -> Engine:
         """Who computes: the backbone's engine."""
         return self.backbone.engine
 
+    def settled(self, images: int | None = None, height: int | None = None, width: int | None = None) -> Self:
+        """Return this model on the engine that 'auto' takes for so many images of a size; itself on any other engine.
+
+        None is a number of images that is not known, and counts as many; a side is by default that of the card's photos, or of
+        the backbone's. The model that is returned keeps its engine: whoever has many images has them all computed by one.
+        """
+        choose = self.engine.choose_fpn
+        if choose is None:
+            return self
+        side = self.card.side or self.backbone.card.preprocessing.crop
+        with undisturbed():
+            engine = choose(self.backbone.config, self.config, images, height or side, width or side)
+            made = self._settled.get(engine.name)
+            if made is None:
+                made = object.__new__(type(self))
+                vars(made).update(vars(self), backbone=self.backbone.on(engine))
+                made.plan = made._compiled()
+                self._settled[engine.name] = made
+        return made
+
     def __getstate__(self) -> dict[str, Any]:
         """What of a model travels to another process, or into a copy: the tensors, not what was made of them."""
-        return {name: value for name, value in vars(self).items() if name not in ("parameters", "plan")}
+        return {name: value for name, value in vars(self).items() if name not in ("parameters", "plan", "_settled")}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         vars(self).update(state)
@@ -70,15 +91,21 @@ class SegmentationVAN:
         Raises ValueError for another shape or dtype.
         """
         images = self.backbone.checked(x)
+        if hook is None and self.engine.choose_fpn is not None:
+            return self.settled(len(images), *images.shape[2:])(images)
         if hook is None and self.plan is not None:
-            return np.asarray(self.plan(images), np.float32)
+            return self.plan(images)
         engine, backbone = self.engine, self.backbone
+        if not engine.segments:
+            able = ", ".join(name for name, engine in ENGINES.items() if engine.segments)
+            raise ValueError(f"the engine {engine} has no ReLU and no upsampling, which segmentation needs; {able} have")
+        ops = cast(SegmentationOperators, engine.ops)
         with undisturbed():
-            if hook is None and not engine.hooks:
+            if hook is None and not engine.hooks:  # it compiles the backbone alone
                 maps = [engine.array(each) for each in backbone.features(images)]
             else:
-                maps = model.features(engine.ops, Hook(hook), engine.array(images), backbone.parameters, backbone.config)
-            logits = fpn.segment(engine.ops, Hook(hook), maps, self.parameters, self.config)
+                maps = model.features(ops, Hook(hook), engine.array(images), backbone.parameters, backbone.config)
+            logits = fpn.segment(ops, Hook(hook), maps, self.parameters, self.config)
         return np.asarray(logits, np.float32)
 
     def __str__(self) -> str:

@@ -14,7 +14,7 @@ from tolerances import EXACT_BIT_EQUAL_SHARE, EXACT_ULP, FLOAT64, ROUNDED_ONCE, 
 
 import minivan.ops as exact
 import minivan.reference as reference
-from minivan.operators import TrainingOperators
+from minivan.operators import SegmentationOperators, TrainingOperators
 
 # The size of what each operator adds up, which is what float32 rounding is relative to: the operator on absolute values.
 # A result may be far smaller, where terms cancel; PyTorch's 1 + erf(x) in GELU does so for x < -2.
@@ -275,10 +275,11 @@ def test_other_operators_say_what_does_not_fit(ops):
 
 
 def test_every_engine_has_the_same_names_and_signatures():
-    names = ["conv2d", "batch_norm", "layer_norm", "gelu", "relu", "linear", "global_average_pool", "softmax"]
-    for name in [*names, "upsample_nearest", "upsample_bilinear", "batch_norm_training", "batch_norm_update"]:
+    names = ["conv2d", "batch_norm", "layer_norm", "gelu", "linear", "global_average_pool", "softmax"]
+    training, segmentation = ["batch_norm_training", "batch_norm_update"], ["relu", "upsample_nearest", "upsample_bilinear"]
+    for name in [*names, *training, *segmentation]:
         signatures = set()
-        for ops in (exact, reference, TrainingOperators):
+        for ops in (exact, reference, SegmentationOperators if name in segmentation else TrainingOperators):
             parameters = inspect.signature(getattr(ops, name)).parameters.values()
             signatures.add(tuple((p.name, p.default, p.kind) for p in parameters if p.name != "self"))
         assert len(signatures) == 1, f"{name}: {signatures}"

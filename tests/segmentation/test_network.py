@@ -3,6 +3,7 @@
 import copy
 import pickle
 from dataclasses import replace
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -11,12 +12,12 @@ from support.judge import TORCH, torch, torch_fpn
 from support.networks import images, random_fpn_tensors, random_tensors
 from tolerances import FAST, LOGITS
 
-from minivan import fpn, paths
-from minivan.card import Preprocessing
+from minivan import fpn, ops, paths
 from minivan.engines import FAST as FAST_ENGINE
 from minivan.engines import Engine
 from minivan.segmentation import SegmentationVAN
 from minivan.segmentation.card import SegmentationCard
+from minivan.summary import summarise, totals
 from minivan.van import VAN
 from minivan.variants import VARIANTS, Config
 
@@ -35,15 +36,19 @@ def judged(model, x, dtype):
         return net(torch.from_numpy(x).to(dtype)).numpy()
 
 
+SIZES = {"b0": [(33, 50)], "b1": [(64, 64), (97, 70)], "b2": [(32, 32), (90, 161), (128, 96)]}
+
+
 @pytest.mark.parametrize("name", ["b0", *(pytest.param(name, marks=pytest.mark.once) for name in ("b1", "b2"))])
 def test_logits_are_pytorchs_and_closer_to_the_truth(name):
-    """Of the authors' own shape, 256 and 128 channels, on maps whose sides are no multiples of each other."""
+    """Of the authors' own shape, 256 and 128 channels, on maps whose sides are no multiples of each other among others."""
     config = replace(VARIANTS[name], layer_norm_eps=1e-5)
-    model, x = network("exact", config, fpn.FPNConfig(config.dims), seed=7), images(1, 97, 64)
-    got, single, double = model(x), judged(model, x, torch.float32), judged(model, x, torch.float64)
-    assert got.shape == (1, 150, 25, 16) and got.dtype == np.float32
-    assert_close(f"{name} logits", got, single, LOGITS)
-    assert np.abs(got - double).max() < np.abs(single - double).max()
+    model = network("exact", config, fpn.FPNConfig(config.dims), seed=7)
+    for size in SIZES[name]:
+        x = images(1, *size)
+        got, single, double = model(x), judged(model, x, torch.float32), judged(model, x, torch.float64)
+        assert_close(f"{name} logits of {size}", got, single, LOGITS)
+        assert np.abs(got - double).max() < np.abs(single - double).max()
 
 
 @pytest.mark.parametrize("engine", ["exact", "numpy", "fast", "auto", pytest.param("TORCH", marks=pytest.mark.torch)])
@@ -90,9 +95,33 @@ def test_what_travels_to_another_process_is_the_tensors(engine):
 
 
 def test_an_engine_of_ones_own_that_compiles_the_backbone_alone_has_neck_and_head_on_its_operators():
-    mine = Engine("mine", ops=network().engine.ops, compile=FAST_ENGINE.compile)
+    mine = Engine("mine", ops=ops, compile=FAST_ENGINE.compile)
     x = images(1, 48)
     assert_close("logits", network(mine)(x), network()(x), FAST)
+
+
+def test_an_engine_without_the_operators_says_so():
+    plain = Engine("plain", ops=SimpleNamespace(**{name: f for name, f in vars(ops).items() if name != "relu"}))
+    with pytest.raises(ValueError, match="the engine plain has no ReLU and no upsampling, which segmentation needs; auto"):
+        network(plain)(images(1, 40))
+
+
+def test_multiply_adds_are_those_of_the_convolutions():
+    """Counted as they are computed: each output of a convolution has as many as its kernel has weights."""
+    counted = []
+
+    class Counting:
+        def __getattr__(self, name):
+            return getattr(ops, name)
+
+        def conv2d(self, x, weight, bias=None, **how):
+            y = ops.conv2d(x, weight, bias, **how)
+            counted.append(y.size * weight[0].size)
+            return y
+
+    network(Engine("counting", ops=Counting()))(images(1, 50, 37))
+    total = fpn.multiply_adds(SMALL_FPN, 50, 37) + totals(summarise(SMALL, 50, 37))[1]
+    assert sum(counted) == total
 
 
 def test_it_says_what_it_is():
@@ -103,12 +132,7 @@ def test_it_says_what_it_is():
 TENSORS = random_fpn_tensors(SMALL_FPN)
 WRONG = {
     "another backbone": (replace(SMALL, dims=(8, 16, 24, 40)), TENSORS, CARD, r"maps of \(8, 16, 24, 32\) channels.*24, 40\)"),
-    "three stages": (
-        Config(*(SMALL.dims[:3],) * 1, SMALL.depths[:3], SMALL.mlp_ratios[:3]),
-        TENSORS,
-        CARD,
-        "the backbone has 3",
-    ),
+    "three stages": (Config((8, 16, 24), (1, 1, 1), (2, 2, 2)), TENSORS, CARD, "the backbone has 3"),
     "no tensors": (SMALL, {}, CARD, "no Semantic FPN"),
     "a missing one": (SMALL, {k: v for k, v in TENSORS.items() if "fpn_convs.2.conv.bias" not in k}, CARD, "bias is missing"),
     "a strange one": (SMALL, {**TENSORS, "neck.extra": np.ones(1, np.float32)}, CARD, "neck.extra is unknown"),
@@ -141,9 +165,3 @@ def test_images_that_it_does_not_take_are_refused():
     fixed = network(replace(model.engine, name="fixed", size=(64, 64)))
     with pytest.raises(ValueError, match="the engine fixed takes images of 64 x 64 pixels"):
         fixed(images(1, 40))
-
-
-def test_special_preprocessing_is_checked_against_the_backbones_channels():
-    card = replace(CARD, preprocessing=Preprocessing(mean=(0.0,), std=(1.0,)))
-    with pytest.raises(ValueError, match="1 number each"):
-        SegmentationVAN(VAN(SMALL, random_tensors(SMALL)), TENSORS, card)

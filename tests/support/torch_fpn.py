@@ -1,7 +1,7 @@
-"""VAN with Semantic FPN as torch.nn.Modules with mmsegmentation's names: the judge of segmentation, independent of minivan's.
+"""VAN with Semantic FPN as torch.nn.Modules with mmsegmentation's names: the judge of segmentation.
 
-Written from mmsegmentation's `FPN`, `FPNHead` and `EncoderDecoder`, as the authors' VAN-Segmentation configures them; it imports
-nothing of minivan. A state_dict has the backbone's tensors under `backbone.`, then neck's and head's.
+Written from mmsegmentation's `FPN`, `FPNHead` and `EncoderDecoder`, as VAN-Segmentation configures them; it imports nothing of
+minivan. A state_dict has the backbone's tensors under `backbone.`, then neck's and head's.
 """
 
 import math
