@@ -36,11 +36,6 @@ def loaded() -> bool:
     return bool(_compiled)
 
 
-def loaded() -> bool:
-    """Tell whether this process has compiled or loaded the kernel of neck and head."""
-    return bool(_compiled)
-
-
 class Sizes(NamedTuple):
     """How many floats each buffer has, in the tables that will hold their addresses: of one image."""
 
