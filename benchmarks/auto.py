@@ -58,9 +58,10 @@ def seconds(command: Sequence[str], cache: str) -> float:
     return time.perf_counter() - start
 
 
-def compiled(room: str, cache: str) -> float:
-    """Return how long the kernels of a room took to compile, as their files say."""
-    found = [kernel_cache.parts(path.read_bytes()) for path in Path(cache).rglob(f"{room}.*.kernel")]
+def compiled(part: str, cache: str) -> float:
+    """Return how long the kernels of a part took to compile, as their files say."""
+    files = [path for path in Path(cache).rglob("*.kernel") if compiling.part_of(path.name) == part]
+    found = [kernel_cache.parts(path.read_bytes()) for path in files]
     return sum(float(content.seconds) for content in found if content)
 
 
@@ -99,8 +100,8 @@ def main() -> None:
             for engine in ("fast", "exact"):
                 taken = seconds([sys.executable, "-m", "minivan", "warmup", "--engine", engine], warm)
                 print(f"warmup --engine {engine}: {taken:.1f} s", flush=True)
-            for room, reckoned in compiling.SECONDS.items():
-                print(f"to compile {compiling.WHAT[room]}: {compiled(room, warm):.1f} s (reckoned with: {reckoned})")
+            for part, reckoned in compiling.SECONDS.items():
+                print(f"to compile {compiling.WHAT[part]}: {compiled(part, warm):.1f} s (reckoned with: {reckoned})")
         print(said(STEADY, warm), end="", flush=True)
         loads = [float(said(LOADING, warm)) for _ in range(5)]
         print(f"to load fast: {statistics.median(loads):.2f} s", flush=True)

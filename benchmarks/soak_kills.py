@@ -16,9 +16,11 @@ from pathlib import Path
 
 from PIL import Image
 
+from minivan.checkpoint import bundled
+
 ROOT = Path(__file__).parents[1]
 LOST = 20  # seconds after which a process that has not followed its parent is left behind
-COFFEE, BUNDLED = ROOT / "examples" / "coffee.jpg", next((ROOT / "weights").glob("*.safetensors"))
+COFFEE, BUNDLED = ROOT / "examples" / "coffee.jpg", bundled()[0]
 OFFICIAL = ROOT / "tests" / "checkpoints" / "official.pth.tar"
 SMALL = [COFFEE, "--weights", BUNDLED, "--engine", "numpy"]
 WRITERS = {

@@ -23,21 +23,22 @@ if TYPE_CHECKING:
     from .learn import finetune as finetune
     from .predict.classifier import Classifier as Classifier
     from .predict.classifier import classify as classify
+    from .segmentation.predict import segment as segment
     from .van import VAN as VAN
 
 __version__ = "0.2.0"
 
 _MODULES = (
     "backward", "bench", "card", "checkpoint", "doctor", "engines", "evaluate", "explain", "geometry", "grad", "image",
-    "labelled", "learn", "lka", "model", "ops", "oracle", "paths", "predict", "reference", "seeded", "summary", "van",
-    "variants",
+    "labelled", "learn", "lka", "model", "ops", "oracle", "paths", "predict", "reference", "seeded", "segmentation", "summary",
+    "van", "variants",
 )  # fmt: skip
 _NAMES = {  # name -> the module that it is in
     "Classifier": "predict.classifier", "VAN": "van", "classify": "predict.classifier", "finetune": "learn",
-    "list_models": "checkpoint", "load": "checkpoint",
+    "list_models": "checkpoint", "load": "checkpoint", "segment": "segmentation.predict",
 }  # fmt: skip
 
-__all__ = ["VAN", "Classifier", "classify", "finetune", "list_models", "load", *_MODULES]
+__all__ = ["VAN", "Classifier", "classify", "finetune", "list_models", "load", "segment", *_MODULES]
 
 
 def __getattr__(name: str) -> Any:

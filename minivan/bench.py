@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from . import seeded
+from . import fpn, seeded
 from .engines import EXACT, Engine, find
 from .errors import CannotCompute
 from .summary import summarise, totals
@@ -82,6 +82,10 @@ def warm_up(engines: Iterable[str | Engine]) -> Iterator[tuple[str, float]]:
         if engine.gradients:
             model.gradients(x)
             engine.ops.softmax(logits)  # the one operator that no network has; the oracle's test vectors do
+        if engine.compile_fpn is not None:
+            shape = fpn.FPNConfig(SMALL.dims, channels=8, head_channels=8, classes=2)
+            zeros = {name: np.zeros(size, np.float32) for name, size in fpn.parameter_shapes(shape)}
+            engine.compile_fpn(SMALL, model.tensors, shape, zeros)(x)
         if engine is EXACT:  # what training needs besides, and the oracle of a port that trains
             step = model.training_pass(np.zeros((2, *x.shape[1:]), np.float32))
             step.gradients(model.derivatives().cross_entropy_input(step.logits, np.zeros(2, np.int64)))

@@ -14,6 +14,7 @@ from typing import NamedTuple
 from .errors import is_line, quote
 from .geometry import SMALLEST_SIDE
 from .input import named, opened, read_text
+from .palette import MOST_CLASSES, Colour, own_palette
 from .shipped import PACKAGE
 
 MOST_BYTES_OF_LABELS = 8 << 20
@@ -209,3 +210,69 @@ class Card:
     def label(self, index: int) -> Label:
         """Return the class at `index`, or a stand-in such as 'class 17' where names are not known."""
         return self.labels[index] if self.labels else Label("", f"class {index}")
+
+
+LONGEST_NAME = 200  # characters of a class's name in a mask
+# mmsegmentation's: the means and deviations of ImageNet's colours, photos scaled bilinearly. There is no crop.
+SCENES = Preprocessing(mean=PRESETS["hf"].mean, std=PRESETS["hf"].std, interpolation="bilinear")
+
+
+@dataclass(frozen=True)
+class SegmentationCard:
+    """Everything about a segmentation network that is neither a shape nor a tensor. ValueError for what cannot be meant.
+
+    Where there are classes and no palette, the palette is minivan's own: `own_palette`.
+    """
+
+    name: str  # as the user sees it: 'van_b0_camvid_fpn'
+    classes: tuple[str, ...] = ()  # in index order, one line each; empty where the names are not known: see `label`
+    palette: tuple[Colour, ...] = ()  # by class; empty where neither names nor colours are known: see `colours`
+    side: int | None = None  # pixels to which a photo's shorter side is scaled first; None: as it is
+    preprocessing: Preprocessing = SCENES  # its mean and std alone, and the interpolation where there is a `side`
+    backbone_sha256: str = ""  # of a head by itself: predict.identity's of the backbone that it was trained on
+    backbone: str = ""  # and that backbone's name
+    source: str = ""  # the file the weights were converted from
+    source_sha256: str = ""  # and its SHA-256, 64 hex digits
+    figures: tuple[tuple[str, str], ...] = ()  # what was measured: what -> words, in the order to show them in
+    notes: tuple[str, ...] = field(default=(), compare=False)  # what a person should know of how it was read
+    file: Path | None = field(default=None, compare=False)  # where it was read from, if from a file
+
+    def __post_init__(self) -> None:
+        if len(self.classes) > MOST_CLASSES or len(self.palette) > MOST_CLASSES:
+            most = max(len(self.classes), len(self.palette))
+            raise ValueError(f"a mask has a byte for each pixel: it tells {MOST_CLASSES} classes apart, not {most}")
+        for index, name in enumerate(self.classes):
+            if not (isinstance(name, str) and name and is_line(name) and len(name) <= LONGEST_NAME):
+                wanted = f"the name of class {index} is a text on one line of at most {LONGEST_NAME} characters"
+                raise ValueError(f"{wanted}, got {quote(name)}")
+        for index, colour in enumerate(self.palette):
+            if len(colour) != 3 or not all(type(value) is int and 0 <= value <= 255 for value in colour):
+                raise ValueError(f"the colour of class {index} is three whole numbers from 0 to 255, got {quote(str(colour))}")
+        if self.classes and not self.palette:
+            object.__setattr__(self, "palette", own_palette(len(self.classes)))
+        if self.classes and len(self.palette) != len(self.classes):
+            raise ValueError(f"a palette of {len(self.palette)} colours for {len(self.classes)} classes")
+        if self.side is not None and not (type(self.side) is int and SMALLEST_SIDE <= self.side <= LARGEST_VIEW):
+            wanted = f"a photo's shorter side is scaled to {SMALLEST_SIDE} to {LARGEST_VIEW} pixels"
+            raise ValueError(f"{wanted}, got {quote(self.side)}")
+        if self.preprocessing.channels != 3:
+            raise ValueError(f"mean and std of photos are three numbers each, got {self.preprocessing.channels}")
+        for what, digest in (("backbone", self.backbone_sha256), ("source", self.source_sha256)):
+            if digest and not re.fullmatch("[0-9a-f]{64}", digest):
+                raise ValueError(f"the SHA-256 of the {what} has 64 hex digits, got {quote(digest)}")
+        texts = (self.backbone, self.source, *(text for figure in self.figures for text in figure))
+        if not all(is_line(text) for text in texts):
+            raise ValueError("backbone, source and what was measured are said in texts on one line each")
+
+    @property
+    def sha256(self) -> str:
+        """The SHA-256 of `file` as it is now, 64 hex digits; '' for a head from no file. Raises OSError where it has gone."""
+        return file_sha256(self.file) if self.file else ""
+
+    def label(self, index: int) -> str:
+        """Return the name of the class at `index`, or a stand-in such as 'class 17' where names are not known."""
+        return self.classes[index] if self.classes else f"class {index}"
+
+    def colours(self, classes: int) -> tuple[Colour, ...]:
+        """Return the colours of a network of so many classes: the palette, or minivan's own where nobody gave one."""
+        return self.palette or own_palette(classes)

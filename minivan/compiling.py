@@ -11,9 +11,19 @@ import sys
 from collections.abc import Callable, Iterator
 
 SILENT = "MINIVAN_COMPILE_NOTE"  # '0' leaves the note out, for whoever takes all that is on standard error for trouble
-# What is compiled is called by the room that it is for; `python benchmarks/auto.py` measures the seconds.
-WHAT = {"fast": "the fast engine", "ops": "the exact engine", "grad": "the gradients of the fast and exact engines"}
-SECONDS = {"fast": 14, "ops": 15, "grad": 15}  # that a room takes on two quiet cores: fast is one kernel, the others are many
+# What is compiled is called by the room that it is for, or the module; `python benchmarks/auto.py` measures the seconds.
+WHAT = {
+    "fast": "the fast engine",
+    "fast.fpn": "the segmentation of the fast engine",
+    "ops": "the exact engine",
+    "grad": "the gradients of the fast and exact engines",
+}
+SECONDS = {
+    "fast": 14,
+    "fast.fpn": 5,
+    "ops": 15,
+    "grad": 15,
+}  # on two quiet cores: those of fast are one kernel each, the others many
 
 Listener = Callable[[str, bool], None]
 
@@ -34,18 +44,23 @@ def told(listener: Listener) -> Iterator[None]:
         _listeners.remove(listener)
 
 
-def sentence(room: str, problem: str | None = None) -> str:
-    """Return what a person who waits for the kernels of a room is told; `problem` is why they are not kept."""
+def part_of(kernel: str) -> str | None:
+    """Return the key in WHAT of what a kernel belongs to, the longest that its name begins with; None where there is none."""
+    return max((part for part in WHAT if kernel.startswith(f"{part}.")), key=len, default=None)
+
+
+def sentence(part: str, problem: str | None = None) -> str:
+    """Return what a person who waits for a part's kernels is told; `problem` is why they are not kept."""
     then = f"and it is not kept: {problem}" if problem else "once"
-    most = "about" if room == "fast" else "up to"
-    return f"compiling {WHAT[room]} for this machine, {most} {SECONDS[room]} s, {then}"
+    most = "about" if part.startswith("fast") else "up to"
+    return f"compiling {WHAT[part]} for this machine, {most} {SECONDS[part]} s, {then}"
 
 
-def announce(room: str, problem: str | None = None) -> None:
+def announce(part: str, problem: str | None = None) -> None:
     """Print that on standard error, unless somebody listens: for what a program did not ask to have compiled."""
     if not _listeners and os.environ.get(SILENT) != "0":
         with contextlib.suppress(OSError, ValueError, AttributeError):  # the stream may be full, closed or not there
-            sys.stderr.write(f"note: {sentence(room, problem)}\n")
+            sys.stderr.write(f"note: {sentence(part, problem)}\n")
             sys.stderr.flush()
 
 

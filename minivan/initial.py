@@ -1,6 +1,7 @@
 """A network's weights before it is trained, as the authors draw them.
 
-Source: `_init_weights` of VAN-Classification's models/van.py, and torch's defaults for what that leaves alone.
+Source: `_init_weights` of VAN-Classification's models/van.py, and torch's defaults for what that leaves alone; for a Semantic
+FPN, the `init_cfg` of mmsegmentation's FPN and FPNHead, and mmcv's ConvModule.
 """
 
 from __future__ import annotations
@@ -10,11 +11,12 @@ import math
 import numpy as np
 import numpy.typing as npt
 
-from . import paths
+from . import fpn, paths
 from .variants import Config, parameter_shapes
 
 DEPTHWISE = ("conv0", "conv_spatial", "dwconv")  # the last names of convolutions with a group a channel
 LAYER_SCALE = 1e-2  # of every channel: at first, a block adds little to what passes through it
+FPN_HEAD_DEVIATION = 0.01  # of a Semantic FPN's last convolution
 HEAD_DEVIATION = 0.02  # theirs is cut at -2 and 2, a hundred deviations out: nothing is cut
 
 
@@ -36,6 +38,27 @@ def tensors(config: Config, seed: int = 0) -> dict[str, npt.NDArray[np.float32]]
             values = np.full(shape, LAYER_SCALE)
         else:
             values = np.full(shape, float(leaf in ("weight", "running_var")))
+        made[name] = values.astype(np.float32)
+    return made
+
+
+def fpn_tensors(config: fpn.FPNConfig, seed: int = 0) -> dict[str, npt.NDArray[np.float32]]:
+    """Return every tensor of a Semantic FPN to be trained, float32, by its name in mmsegmentation's checkpoint.
+
+    The neck's convolutions are uniform with variance 2 / (fan-in + fan-out) (Xavier), the head's normal with variance
+    2 / fan-out, the last one's have a standard deviation of 0.01. Biases are 0, normalisations' weights 1.
+    """
+    random = np.random.default_rng(seed)
+    made = {}
+    for name, shape in fpn.parameter_shapes(config):
+        if len(shape) == 1:
+            values = np.full(shape, float(name.endswith((".bn.weight", ".running_var"))))
+        elif name.startswith(fpn.NECK):
+            bound = math.sqrt(6 / (math.prod(shape[1:]) + fan_out(name, shape)))
+            values = random.uniform(-bound, bound, shape)
+        else:
+            deviation = FPN_HEAD_DEVIATION if name.startswith(fpn.CONV_SEG) else math.sqrt(2 / fan_out(name, shape))
+            values = random.normal(0, deviation, shape)
         made[name] = values.astype(np.float32)
     return made
 

@@ -56,6 +56,22 @@ class Operators(Protocol):
         ...
 
 
+class SegmentationOperators(Operators, Protocol):
+    """What a neck and a head of minivan.fpn call besides."""
+
+    def relu(self, x: Array) -> Array:
+        """x of any shape -> the same shape: what is above 0, and 0 for the rest."""
+        ...
+
+    def upsample_nearest(self, x: Array, size: Sequence[int]) -> Array:
+        """x (N, C, H, W), size (H', W') -> (N, C, H', W'): at each place the value of the one that it lies in."""
+        ...
+
+    def upsample_bilinear(self, x: Array, size: Sequence[int]) -> Array:
+        """x (N, C, H, W), size (H', W') -> (N, C, H', W'): at each place a mean of four neighbours (align_corners False)."""
+        ...
+
+
 class TrainingOperators(Operators, Protocol):
     """What a forward pass in training form calls besides: BatchNorm by the statistics of the batch."""
 
@@ -147,6 +163,18 @@ class Derivatives(Protocol):
 
     def gelu_input(self, dy: Array, x: Array) -> Array:
         """dy and x of one shape -> dx of that shape."""
+        ...
+
+    def relu_input(self, dy: Array, x: Array) -> Array:
+        """dy and x of one shape -> dx of that shape."""
+        ...
+
+    def upsample_nearest_input(self, dy: Array, size: Sequence[int]) -> Array:
+        """dy (N, C, H', W'), size (H, W) of the forward pass's x -> dx (N, C, H, W)."""
+        ...
+
+    def upsample_bilinear_input(self, dy: Array, size: Sequence[int]) -> Array:
+        """dy (N, C, H', W'), size (H, W) of the forward pass's x -> dx (N, C, H, W)."""
         ...
 
     def linear_input(self, dy: Array, weight: Array) -> Array:

@@ -7,6 +7,7 @@ dies out nor explodes through b3's 38 blocks: every layer has its say in the log
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
 
 import numpy as np
 import numpy.typing as npt
@@ -38,7 +39,12 @@ def rule(name: str, shape: tuple[int, ...]) -> tuple[int, int, int]:
 
 def tensors(config: Config) -> dict[str, npt.NDArray[np.float32]]:
     """Return every parameter of a network of this shape, float32, under its name in the authors' checkpoint."""
-    return {name: values(name, shape, *rule(name, shape)) for name, shape in parameter_shapes(config)}
+    return filled(parameter_shapes(config))
+
+
+def filled(shapes: Iterable[tuple[str, tuple[int, ...]]]) -> dict[str, npt.NDArray[np.float32]]:
+    """Return a tensor for each name and shape, of what stands on a network too: `fpn.parameter_shapes` has such."""
+    return {name: values(name, shape, *rule(name, shape)) for name, shape in shapes}
 
 
 def images(shape: tuple[int, int, int, int]) -> npt.NDArray[np.float32]:

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
-from typing import Any, Self
+from typing import Any, Protocol, Self
 
 import numpy as np
 import numpy.typing as npt
 
 from . import backward, model, paths, training
-from .card import Card, default_preprocessing, input_size, usual_activation
+from .card import Card, Preprocessing, default_preprocessing, input_size, usual_activation
 from .checks import Float32
 from .engines import ENGINES, Engine, Plan, find
 from .floating import undisturbed
@@ -90,7 +90,7 @@ class VAN:
         """
         hook = renamed(hook, tap)
         self._check_classes()
-        images = self._images(x)
+        images = self.checked(x)
         if hook is None and self.engine.choose is not None:
             return self.settled(len(images), *images.shape[2:])(images)
         if self.plan is not None and hook is None:
@@ -103,7 +103,7 @@ class VAN:
     def features(self, x: npt.ArrayLike, hook: Callback | None = None, *, tap: Callback | None = None) -> list[Float32]:
         """Return each stage's output after its LayerNorm, (N, C, H / 4, W / 4) first; arguments as for a call."""
         hook = renamed(hook, tap)
-        images = self._images(x)
+        images = self.checked(x)
         if hook is None and self.engine.choose is not None:
             return self.settled(len(images), *images.shape[2:]).features(images)
         if self.plan is not None and hook is None:
@@ -199,7 +199,7 @@ class VAN:
             able = ", ".join(name for name, engine in ENGINES.items() if engine.trains)
             raise ValueError(f"the engine {self.engine} has no training form; {able} have")
         self._check_classes()
-        images = self._images(x)
+        images = self.checked(x)
         with undisturbed():
             learned = {name: self.engine.array(tensor) for name, tensor in self.tensors.items() if is_learned(name)}
             return training.forward(self.engine, images, paths.nested(learned), self.config, hook)
@@ -254,7 +254,8 @@ class VAN:
         if not self.config.classes:
             raise ValueError("these weights are a backbone without a head: they give features, not classes")
 
-    def _images(self, x: npt.ArrayLike) -> Float32:
+    def checked(self, x: npt.ArrayLike) -> Float32:
+        """Return images as float32 (N, C, H, W); ValueError for what this network and its engine do not take."""
         images = check_images(x, self.config.channels)
         if self.engine.size is not None and images.shape[2:] != self.engine.size:
             height, width = self.engine.size
@@ -262,7 +263,14 @@ class VAN:
         return images
 
 
-def check_channels(config: Config, card: Card) -> None:
+class Prepared(Protocol):
+    """Anything that says how images are prepared: a card."""
+
+    @property
+    def preprocessing(self) -> Preprocessing: ...
+
+
+def check_channels(config: Config, card: Prepared) -> None:
     """Raise ValueError where a card's mean and std are not one number for each channel of the network's images."""
     if card.preprocessing.channels != config.channels:
         given = f"{counted(card.preprocessing.channels, 'number')} each"

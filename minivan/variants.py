@@ -102,9 +102,9 @@ def title_with_shape(config: Config) -> str:
     return title(config) if variant_of(config) else f"{title(config)} {config.dims} x {config.depths}"
 
 
-def counted(channels: int, kind: str = "channel") -> str:
+def counted(channels: int, kind: str = "channel", kinds: str = "") -> str:
     """Return '1 channel' or '13 channels'."""
-    return f"{channels} {kind}{'' if channels == 1 else 's'}"
+    return f"{channels} {kind if channels == 1 else kinds or f'{kind}s'}"
 
 
 def unusual_channels(config: Config) -> str:

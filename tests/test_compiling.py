@@ -49,11 +49,16 @@ def test_a_command_notes_each_engine_once_on_standard_error(cache, capsys):
         compiling.begins("ops.conv._dense", True)
         compiling.begins("ops.pool._pool", True)
         compiling.begins("fast.network.run", True)
+        compiling.begins("fast.fpn.run_fpn", True)
         compiling.begins("grad.conv.dense", False)  # of which a warning has told
     out, err = capsys.readouterr()
     assert not out and err.splitlines() == [
-        f"note: compiling the {engine} engine for this machine, {about} {compiling.SECONDS[room]} s, once"
-        for room, engine, about in (("ops", "exact", "up to"), ("fast", "fast", "about"))
+        f"note: compiling the {what} engine for this machine, {about} {compiling.SECONDS[part]} s, once"
+        for part, what, about in (
+            ("ops", "exact", "up to"),
+            ("fast", "fast", "about"),
+            ("fast.fpn", "segmentation of the fast", "about"),
+        )
     ]
 
 

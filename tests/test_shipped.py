@@ -58,14 +58,17 @@ WITHOUT_COMPILING = """
 import sys, tempfile
 import minivan, minivan.card, minivan.image
 from minivan.checkpoint import bundled, find, here
+from minivan.checkpoint.hub import bundled_heads
 from minivan.lesson import photo
 from minivan.oracle import vectors
+from minivan.segmentation import files
 archive, picture = sys.argv[1:]
 assert minivan.__file__.startswith(archive)
 model = minivan.load(engine="numpy")
 assert model.card.file == find(model.card.name) == find(bundled()[0]) == find(str(bundled()[0]))
 assert len(model.card.sha256) == 64
 assert [entry.fault for entry in here()] == [""]
+assert all(files.load(path, engine="numpy").card.file == path for path in bundled_heads())
 assert len(minivan.card.imagenet1k()) == 1000
 walked = photo.walk(model, photo.example())
 assert minivan.image.decode(picture).size == (40, 30)  # by a process of its own

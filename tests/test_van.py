@@ -18,7 +18,7 @@ from tolerances import LOGITS
 
 from minivan.card import Card
 from minivan.engines import Engine
-from minivan.ops import activation, conv, depthwise, norm, pointwise, pool
+from minivan.ops import activation, conv, depthwise, norm, pointwise, pool, upsample
 from minivan.van import VAN
 from minivan.variants import VARIANTS, Config
 
@@ -91,7 +91,7 @@ sys.path.insert(0, "tests")
 from support.networks import images, random_tensors
 from minivan.van import VAN
 from minivan.engines import Engine
-from minivan.ops import activation, conv, depthwise, norm, pointwise, pool
+from minivan.ops import activation, conv, depthwise, norm, pointwise, pool, upsample
 from minivan.variants import VARIANTS
 import numba
 model = VAN(VARIANTS["b0"], random_tensors(VARIANTS["b0"], seed=7))
@@ -118,7 +118,7 @@ def test_the_same_bytes_with_one_thread_and_with_two():
 
 KERNELS = [
     conv._dense, depthwise._depthwise, depthwise._dilated_depthwise, pointwise._pointwise,
-    norm._batch_norm, norm._layer_norm, activation._gelu, activation._softmax, pool._pool,
+    norm._batch_norm, norm._layer_norm, activation._gelu, activation._softmax, pool._pool, upsample._bilinear,
 ]  # fmt: skip
 
 
@@ -126,6 +126,7 @@ KERNELS = [
 def test_no_kernel_of_exact_is_compiled_with_fused_or_reordered_arithmetic():
     model = VAN(SMALL, random_tensors(SMALL))
     activation.softmax(model(images(1, 32)))
+    upsample.upsample_bilinear(images(1, 32), (5, 7))
     for kernel in KERNELS:
         # compiled afresh: what comes from the cache has no listing
         fresh = numba.njit(**{k: v for k, v in kernel.targetoptions.items() if k in ("parallel",)})(kernel.py_func)

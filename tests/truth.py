@@ -61,6 +61,42 @@ def gelu(x):
     return y
 
 
+def relu(x):
+    y = np.zeros(x.shape)
+    for index in np.ndindex(*x.shape):
+        y[index] = 0.0 if float(x[index]) < 0 else float(x[index])
+    return y
+
+
+def upsample_nearest(x, size):
+    n, c, h, w = x.shape
+    y = np.zeros((n, c, *size))
+    down, across = np.float32(h) / np.float32(size[0]), np.float32(w) / np.float32(size[1])
+    for image, channel, i, j in np.ndindex(*y.shape):
+        row, column = math.floor(np.float32(i) * down), math.floor(np.float32(j) * across)  # PyTorch's, in float32
+        y[image, channel, i, j] = x[image, channel, min(row, h - 1), min(column, w - 1)]
+    return y
+
+
+def upsample_bilinear(x, size):
+    def between(place, places, of):
+        at = max((place + 0.5) * (of / places) - 0.5, 0.0)
+        before = math.floor(at)
+        return before, min(before + 1, of - 1), at - before
+
+    def mean(a, b, near):
+        return a if near == 0 else (1 - near) * a + near * b  # infinity * 0 would be NaN
+
+    n, c, h, w = x.shape
+    y = np.zeros((n, c, *size))
+    for image, channel, i, j in np.ndindex(*y.shape):
+        above, below, down = between(i, size[0], h)
+        left, right, across = between(j, size[1], w)
+        rows = [[float(x[image, channel, row, column]) for column in (left, right)] for row in (above, below)]
+        y[image, channel, i, j] = mean(mean(*rows[0], across), mean(*rows[1], across), down)
+    return y
+
+
 def linear(x, weight, bias=None):
     y = np.zeros((x.shape[0], weight.shape[0]))
     for n, o in np.ndindex(*y.shape):

@@ -89,6 +89,7 @@ class Trained:
     optimizer: torch.optim.Optimizer
     epoch: int = 0  # how many are done
     step: int = 0
+    loss: float = math.nan  # mean of the last epoch's
 
 
 def train(
@@ -106,21 +107,23 @@ def train(
     `tensors` are those to begin with; a BatchNorm's running statistics among them are gathered, all others learned. Where the
     dataset has `at(epoch)`, each epoch's examples are those of what it returns. `keep` is the file of what a stopped training
     goes on from; one that is there already is gone on from. After each epoch, `say(epoch, mean loss, averaged tensors)` is
-    called. Raises ValueError where `keep` is of another recipe or other tensors, and where the loss is no number any more.
+    called, and again for the last epoch of a training that is gone on with: it may have been stopped before that. Raises
+    ValueError where `keep` is of another recipe or other tensors, and where the loss is no number any more.
     """
     torch.manual_seed(recipe.seed)
     state = _begin(tensors, recipe, machine)
     if keep is not None and keep.exists():
         _go_on(state, recipe, keep)
+        say(state.epoch, state.loss, _arrays(state.average))
     ops = Operators(training=True)
     while state.epoch < recipe.epochs:
         batches = _batches(dataset, recipe, state.epoch, machine)
         rates = [learning_rate(recipe, state.step + i, len(batches)) for i in range(len(batches))]
         losses = [_step(forward, ops, loss, state, recipe, batch, rate) for batch, rate in zip(batches, rates, strict=True)]
-        state.epoch += 1
+        state.epoch, state.loss = state.epoch + 1, sum(losses) / len(losses)
         if keep is not None:
             _keep(state, recipe, keep)
-        say(state.epoch, sum(losses) / len(losses), _arrays(state.average))
+        say(state.epoch, state.loss, _arrays(state.average))
     return _arrays(state.average)
 
 
@@ -153,7 +156,7 @@ def _step(
 ) -> float:
     """Learn from one batch; return its loss."""
     device = next(iter(state.tensors.values())).device
-    x, targets = (each.to(device) for each in batch)
+    x, targets = (_on(device, each) for each in batch)
     random = torch.Generator().manual_seed(recipe.seed * 1_000_003 + state.step)  # of this step, whenever it is taken
     with torch.autocast(device.type, torch.bfloat16) if recipe.precision == "bfloat16" else contextlib.nullcontext():
         out = forward(ops, x, state.tensors, random)
@@ -172,6 +175,11 @@ def _step(
         for name, tensor in state.tensors.items():
             state.average[name].lerp_(tensor, 1 - kept)
     return found.item()
+
+
+def _on(device: torch.device, given: Any) -> Any:
+    """Return a tensor, or a list of some, on a device."""
+    return [_on(device, each) for each in given] if isinstance(given, (list, tuple)) else given.to(device)
 
 
 def _batches(dataset: torch.utils.data.Dataset, recipe: Recipe, epoch: int, machine: Machine) -> torch.utils.data.DataLoader:
@@ -202,7 +210,7 @@ def _begin(tensors: Mapping[str, np.ndarray], recipe: Recipe, machine: Machine) 
 def _keep(state: Trained, recipe: Recipe, path: Path) -> None:
     """Write where a training stands, whole or not at all."""
     held = {name: tensor.detach() for name, tensor in state.tensors.items()}
-    said = {"recipe": asdict(recipe), "epoch": state.epoch, "step": state.step}
+    said = {"recipe": asdict(recipe), "epoch": state.epoch, "step": state.step, "loss": state.loss}
     with replacing(path) as file:
         torch.save({**said, "tensors": held, "average": state.average, "optimizer": state.optimizer.state_dict()}, file)
 
@@ -212,7 +220,7 @@ def _go_on(state: Trained, recipe: Recipe, path: Path) -> None:
         kept = torch.load(path, map_location="cpu", weights_only=True)
     except (RuntimeError, EOFError, pickle.UnpicklingError):
         raise ValueError(f"{path}: nothing that a training kept, or damaged: remove it to begin anew") from None
-    if not isinstance(kept, dict) or not {"recipe", "tensors", "average", "optimizer", "epoch", "step"} <= set(kept):
+    if not isinstance(kept, dict) or not {"recipe", "tensors", "average", "optimizer", "epoch", "step", "loss"} <= set(kept):
         raise ValueError(f"{path}: nothing that a training kept: remove it to begin anew")
     differing = [name for name, value in asdict(recipe).items() if kept["recipe"].get(name) != value]
     if differing:
@@ -227,7 +235,7 @@ def _go_on(state: Trained, recipe: Recipe, path: Path) -> None:
             state.tensors[name].copy_(tensor)
             state.average[name].copy_(kept["average"][name])
     state.optimizer.load_state_dict(kept["optimizer"])
-    state.epoch, state.step = kept["epoch"], kept["step"]
+    state.epoch, state.step, state.loss = kept["epoch"], kept["step"], kept["loss"]
 
 
 def _arrays(tensors: Tensors) -> dict[str, np.ndarray]:

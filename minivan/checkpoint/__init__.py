@@ -9,12 +9,13 @@ from ..card import file_sha256
 from ..engines import Engine
 from ..floating import standard
 from ..van import VAN
-from .description import facts, unsaid
+from .description import facts, head_facts, unsaid
 from .download import Fetched, fetch
 from .error import CheckpointError
 from .hub import Here, bundled, find, here, list_models, passed_over
 from .published import SOURCES, published
-from .weights import Checkpoint, Weights, odd_numbers, opened, read, revise, with_source_sha256, write
+from .semantic_fpn import SemanticFPN
+from .weights import Checkpoint, Weights, odd_numbers, opened, opened_any, read, revise, with_source_sha256, write
 
 __all__ = [
     "SOURCES",
@@ -22,17 +23,20 @@ __all__ = [
     "CheckpointError",
     "Fetched",
     "Here",
+    "SemanticFPN",
     "Weights",
     "bundled",
     "facts",
     "fetch",
     "file_sha256",
     "find",
+    "head_facts",
     "here",
     "list_models",
     "load",
     "odd_numbers",
     "opened",
+    "opened_any",
     "passed_over",
     "published",
     "read",

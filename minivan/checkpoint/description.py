@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 from ..card import Card
 from ..errors import shortened, shown
+from ..palette import own_palette
 from ..variants import COLOURS, Config, variant_of
 from .network import PASSED_OVER
 from .search import TOP
+from .semantic_fpn import SemanticFPN
 from .weights import Checkpoint
 
 LONGEST_LIST = 240  # characters of the list of what was passed over
@@ -50,6 +52,26 @@ def facts(checkpoint: Checkpoint) -> dict[str, str]:
     return rows
 
 
+def head_facts(head: SemanticFPN) -> dict[str, str]:
+    """Return all that is known of a segmentation head besides its tensors: what -> words, in the order to show them in."""
+    config, card = head.config, head.card
+    shown_colours = " ".join("#{:02x}{:02x}{:02x}".format(*colour) for colour in card.palette[:3])
+    rows = {
+        "head": f"Semantic FPN: {config.channels} channels, {config.head_channels} before the classes; "
+        f"on maps of {numbers(config.dims)}",
+        "mask": _listed_classes(config.classes, card.classes),
+        "palette": "minivan's own" if card.palette == own_palette(config.classes) else f"{shown_colours}, ...",
+        "scenes": f"{f'shorter side {card.side}' if card.side else 'as large as they are'}, "
+        f"mean {numbers(card.preprocessing.mean)}, std {numbers(card.preprocessing.std)}, {card.preprocessing.interpolation}",
+    }
+    if card.backbone_sha256:
+        rows |= {"backbone": shown(card.backbone) or "without a name", "its weights": f"sha256 {card.backbone_sha256}"}
+    if card.source_sha256:
+        rows |= {"head from": card.source, "head sha256": card.source_sha256}
+    rows |= {shown(what): shortened(words, LONGEST_LIST) for what, words in card.figures if shown(what) not in rows}
+    return rows | ({"head note": "; ".join(head.notes)} if head.notes else {})
+
+
 def unsaid(config: Config, card: Card, names: bool = True) -> list[str]:
     """Return what weights do not say although answers depend on it, and how to say it: a sentence each.
 
@@ -68,9 +90,12 @@ def classes(config: Config, card: Card) -> str:
     """Say how many classes there are, and the first of their names."""
     if not config.classes:
         return "none: a backbone without a head"
-    more = ", ..." if len(card.labels) > 3 else ""
-    names = ", ".join(shown(label.short) for label in card.labels[:3]) + more if card.labels else "their names are not known"
-    return f"{config.classes} ({names})"
+    return _listed_classes(config.classes, [label.short for label in card.labels])
+
+
+def _listed_classes(count: int, names: Sequence[str]) -> str:
+    more = ", ..." if len(names) > 3 else ""
+    return f"{count} ({', '.join(map(shown, names[:3])) + more if names else 'their names are not known'})"
 
 
 def numbers(values: Iterable[float]) -> str:

@@ -6,17 +6,53 @@ normalised as ImageNet's usually are (mmsegmentation, projects/van; the authors'
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping
+from typing import Any
+
+from .openmmlab_config import within
 
 LAYER_NORM_EPS = 1e-5  # torch.nn.LayerNorm's default
 PRESET = "hf"  # of minivan.card.PRESETS: the same means and deviations
 BACKBONE = "backbone"
 NECK, HEAD = "neck", "_head"  # 'decode_head', 'auxiliary_head', 'rpn_head', 'roi_head', 'bbox_head', 'mask_head'
 LIBRARIES = ("mmseg_version", "mmdet_version", "mmcv_version", "mmengine_version")  # what their checkpoints' `meta` say
-NOTE = "the backbone of an OpenMMLab network that does more than classify: its LayerNorm eps is 1e-05"
+ANY = "an OpenMMLab network that does more than classify"
+# Backbones of the authors' first VAN-Segmentation, by `model.backbone.type`: they were built with the authors' eps.
+FIRST, FIRST_EPS = ("van_tiny", "van_small", "van_base", "van_large"), 1e-6
+# How a tensor's name begins in the network around a backbone, two parts of it -> what that is, the first that fits.
+NETWORKS = (
+    (r"decode_head\.scale_heads\.", "a segmentation network with a Semantic FPN"),
+    (r"decode_head\.fpn_bottleneck\.", "a segmentation network with UPerNet's head"),
+    (r"decode_head\.psp_modules\.", "a segmentation network with PSPNet's head"),
+    (r"decode_head\.(?:hamburger|squeeze)\.", "a segmentation network with SegNeXt's head"),
+    (r"decode_head\.(?:image_pool|aspp_modules)\.", "a segmentation network with DeepLab's head"),
+    (r"decode_head\.fusion_conv\.", "a segmentation network with SegFormer's head"),
+    (r"decode_head\.(?:pixel_decoder|transformer_decoder)\.", "a segmentation network with Mask2Former's head"),
+    (r"decode_head\.", "a segmentation network"),
+    (r"(?:roi_head\.)?mask_head\.", "a network that finds objects and their masks"),
+    (r"(?:roi_head|rpn_head|bbox_head)\.", "a network that finds objects"),
+)
+MODULES = ("neck.", "decode_head.", "data_preprocessor.", "roi_head.", "rpn_head.", "bbox_head.", "mask_head.")
 CLASSIFIERS = ("head", "fc", "classifier")  # what the heads of networks are called that classify and do no more
 BOTTOM_UP = "bottom_up"  # what detectron2's feature pyramids call their backbone
 DETECTRON2 = ("proposal_generator", "roi_heads", "sem_seg_head")
+
+
+def title(names: Iterable[str]) -> str:
+    """Say what a network is that has a VAN as its backbone, by the names of its other tensors; '' where they tell nothing."""
+    starts = {".".join((*name.split(".", 2)[:2], "")) for name in names}
+    return next((title for pattern, title in NETWORKS if any(re.match(pattern, start) for start in starts)), "")
+
+
+def note(around: str, eps: float) -> str:
+    """Say whose backbone a network is, where it does not lie there by itself, and which eps it has therefore."""
+    return f"the backbone of {around or ANY}: its LayerNorm eps is {eps:g}"
+
+
+def layer_norm_eps(configuration: Mapping[str, Any]) -> float:
+    """Return the eps of every LayerNorm in such a network's backbone, by its configuration where that is there."""
+    return FIRST_EPS if within(configuration, "model.backbone.type") in FIRST else LAYER_NORM_EPS
 
 
 def is_downstream(label: str, names: str, beside: Iterable[str], contents: object) -> bool:

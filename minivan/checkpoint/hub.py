@@ -15,6 +15,8 @@ from .error import CheckpointError
 from .published import SOURCES
 from .weights import Checkpoint, opened
 
+HEAD = "_fpn"  # how the names of heads end that lie beside the bundled weights: 'van_b0_camvid_fpn'
+
 
 def bundled_folder() -> Path:
     """Return the folder of the weights that come with minivan: inside the package, or the repository's `weights/`."""
@@ -34,8 +36,33 @@ def home_folder() -> Path | None:
 
 
 def bundled() -> list[Path]:
-    """Return the files of the weights that come with minivan."""
-    return shipped.files(bundled_folder(), ".safetensors")
+    """Return the files of the weights that come with minivan: networks, without heads that need one."""
+    return [path for path in shipped.files(bundled_folder(), ".safetensors") if not path.stem.endswith(HEAD)]
+
+
+def bundled_heads() -> list[Path]:
+    """Return the files of segmentation heads that come with minivan."""
+    return [path for path in shipped.files(bundled_folder(), ".safetensors") if path.stem.endswith(HEAD)]
+
+
+def find_head(name_or_path: str | Path | None = None) -> Path:
+    """Return the file of a segmentation head, or of a network with one, that a name or a path means; None: the bundled head.
+
+    Raises CheckpointError where there is no such file; nothing is downloaded.
+    """
+    here = bundled_heads()
+    if name_or_path is None:
+        if not here:
+            raise CheckpointError(
+                "no segmentation head is here", "name a file with one: docs/checkpoints.md says which are read"
+            )
+        return here[0]
+    named = next((path for path in here if path.stem == name_or_path), None)
+    if named is None and not Path(name_or_path).exists() and shipped.content(name_or_path) is None:
+        raise CheckpointError(
+            f"no file {quote(str(name_or_path))}", "nor a segmentation head of that name that comes with minivan"
+        )
+    return named or Path(name_or_path)
 
 
 def cached() -> list[Path]:
@@ -89,7 +116,7 @@ def find(name_or_path: str | Path | None = None) -> Path:
     if not name:
         raise CheckpointError("an empty name", "name weights, or leave the name out for the default")
     if isinstance(name_or_path, str):
-        for path in here:
+        for path in (*here, *bundled_heads()):
             if path.stem == name:
                 return path
         variant = variant_named(name)

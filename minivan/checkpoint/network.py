@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -13,6 +13,7 @@ from ..errors import quote
 from ..variants import Config, is_learned
 from . import diagnoses, reparametrized
 from .budget import Budget
+from .downstream import BACKBONE
 from .error import CheckpointError
 from .inert import Unread
 from .layouts import LAYOUTS, LONGEST_TAIL, Layout, complete, shape_of
@@ -90,6 +91,8 @@ class Network:
     head_outside: bool = False  # whether it lies beside the prefix that the rest lies behind
     rival: str = ""  # a layer beside a network with a head of its own that takes its outputs, or may take its place
     dropped: dict[str, None] = field(default_factory=dict)  # words within names that are taken for a wrapper's
+    around: str = ""  # what stands before the names of the network that has this one as its backbone, wrappers left out
+    is_backbone: bool = False  # whether it lies where such a network has its backbone
     headless: bool = True
 
     def put(self, name: str, parts: dict[str, object]) -> None:
@@ -138,6 +141,19 @@ class Network:
             unknown = f"{len(self.strangers)} of its names are not known, {quote(next(iter(self.strangers)))} first"
             raise CheckpointError(error.what, f"{error.why}; {unknown}") from None
         return config, complete(config, self.named, self.strangers)
+
+    def part_around(self, key: object) -> str:
+        """Return how a tensor is called in the network that has this one as its backbone: 'neck.fpn_convs.0.conv.bias'.
+
+        '' for one of another network, and for a counter.
+        """
+        name = _WRAPPER.sub("", key) if isinstance(key, str) and self.is_backbone else ""
+        return name[len(self.around) :] if name.startswith(self.around) and not _COUNTER.fullmatch(name) else ""
+
+    def forget_aside(self, keys: Iterable[str]) -> None:
+        """Count tensors no more among those that are none of the network's own: something else takes them."""
+        self.aside.subtract(key.partition(".")[0] for key in keys)
+        self.aside = +self.aside
 
     def notes(self) -> Iterator[str]:
         """Say what a person should know of how the tensors were read, a sentence each."""
@@ -200,6 +216,9 @@ def gathered(entries: Mapping[Any, object], cut: str, prefix: str, layout: Layou
     rest = _take_outer_head(network, rest, prefix, siblings)
     network.headless = not any(paths.lies_under(name, paths.HEAD) for name in network.named)
     own = prefix + (layout.backbone if spelled and network.headless else "")
+    whole = _WRAPPER.sub("", cut) + own
+    network.is_backbone = network.headless and f".{whole}".endswith(f".{BACKBONE}.")
+    network.around = whole.removesuffix(f"{BACKBONE}.")
     others = tuple(other for other in siblings if len(other) > len(own))
     for raw, name, value in rest:
         mine = name != OUTSIDE and name.startswith(own) and not name.startswith(others)

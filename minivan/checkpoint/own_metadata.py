@@ -7,9 +7,10 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
-from ..card import Card, Label, Preprocessing, is_commit, usual_activation
+from ..card import SCENES, Card, Label, Preprocessing, SegmentationCard, is_commit, usual_activation
 from ..errors import is_line, printable, quote
 from ..geometry import PATCH_STRIDES
+from ..palette import Colour
 from ..variants import COLOURS, Config
 from .budget import Budget
 from .error import CheckpointError
@@ -20,12 +21,23 @@ USUAL_INTERPOLATION = Preprocessing().interpolation
 KEY, VERSION = "minivan", "1"  # the key that tells minivan's own files from others, and the version of what follows
 
 MOST_FIGURES = 64  # that weights may say of themselves
+SEGMENTATION = "segmentation"  # the key of what is said of a Semantic FPN, JSON
 STRUCTURED = ("shape", "eps", "preprocessing", "labels", "not_sure", "figures")  # JSON, where the others are texts
 
 
 def is_own(metadata: Mapping[str, str]) -> bool:
     """True for the metadata of a file that minivan wrote."""
     return KEY in metadata
+
+
+def is_segmentation(metadata: Mapping[str, str]) -> bool:
+    """True for the metadata of a file with a Semantic FPN in it."""
+    return SEGMENTATION in metadata
+
+
+def is_head_alone(metadata: Mapping[str, str]) -> bool:
+    """True for the metadata of a file with a Semantic FPN and no backbone."""
+    return is_segmentation(metadata) and "shape" not in metadata
 
 
 def describe(config: Config, card: Card, usual: bool = False) -> dict[str, str]:
@@ -64,10 +76,52 @@ def describe(config: Config, card: Card, usual: bool = False) -> dict[str, str]:
     return texts
 
 
-def understand(name: str, metadata: Mapping[str, str], budget: Budget) -> tuple[Config, Card]:
-    """Return what `describe` wrote, on a card with this name. CheckpointError says which part is missing or out of range."""
+def describe_segmentation(card: SegmentationCard) -> dict[str, str]:
+    """Return the metadata of a Semantic FPN: all there are in a file of its own, or beside `describe`'s of the backbone."""
+    said: dict[str, Any] = {
+        "classes": card.classes, "palette": card.palette, "side": card.side,
+        "mean": card.preprocessing.mean, "std": card.preprocessing.std, "interpolation": card.preprocessing.interpolation,
+        "backbone": card.backbone, "backbone_sha256": card.backbone_sha256,
+        "source": card.source, "source_sha256": card.source_sha256, "figures": card.figures,
+    }  # fmt: skip
+    return {KEY: VERSION, SEGMENTATION: json.dumps(said)}
+
+
+def understand_segmentation(name: str, metadata: Mapping[str, str], budget: Budget) -> SegmentationCard:
+    """Return the card that `describe_segmentation` wrote, with this name. CheckpointError as for `understand`."""
+    part = f"the metadata's {SEGMENTATION}"
+    _check_version(metadata)
+    try:
+        said = parse_json(metadata[SEGMENTATION], part, budget)
+        mean, std = (_channels(said[field], COLOURS) for field in ("mean", "std"))
+        return SegmentationCard(
+            name,
+            tuple(_text(each) for each in said["classes"]),
+            tuple(_colour(each) for each in said["palette"]),
+            said["side"],
+            replace(SCENES, mean=mean, std=std, interpolation=_text(said["interpolation"])),
+            _text(said["backbone_sha256"]),
+            _text(said["backbone"]),
+            _text(said["source"]),
+            _text(said["source_sha256"]),
+            _figures(said["figures"]),
+        )
+    except CheckpointError:
+        raise
+    except KeyError as error:
+        raise CheckpointError(part, f"{quote(error.args[0])} is missing") from None
+    except (TypeError, ValueError, OverflowError) as error:
+        raise CheckpointError(part, str(error)) from None
+
+
+def _check_version(metadata: Mapping[str, str]) -> None:
     if metadata[KEY] != VERSION:
         raise CheckpointError(f"minivan's format {quote(metadata[KEY])}", f"a later one wrote it; this knows {VERSION}")
+
+
+def understand(name: str, metadata: Mapping[str, str], budget: Budget) -> tuple[Config, Card]:
+    """Return what `describe` wrote, on a card with this name. CheckpointError says which part is missing or out of range."""
+    _check_version(metadata)
     part = "shape"
     try:
         shape = parse_json(metadata[part], f"the metadata's {part}", budget)
@@ -135,6 +189,13 @@ def _probability(value: Any) -> float:
     if not isinstance(value, float) or not 0 < value < 1:
         raise ValueError(f"a probability of {quote(value)}; it lies between 0 and 1")
     return value
+
+
+def _colour(values: Any) -> Colour:
+    if not isinstance(values, list) or len(values) != 3 or not all(type(value) is int for value in values):
+        raise ValueError("a colour is a list of three whole numbers")
+    red, green, blue = values
+    return red, green, blue
 
 
 def _commit(text: str) -> str:

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from .. import paths
 from ..errors import quote
 from ..variants import Config, is_learned, title_with_shape
-from . import diagnoses
+from . import diagnoses, semantic_fpn
 from .averages import is_optimizers, is_unfinished, says_averaged, swapped, take_nameless
 from .budget import Budget
 from .error import CheckpointError
@@ -62,6 +62,7 @@ class Found:
     notes: tuple[str, ...]  # what a person should know of how it was chosen and read, a sentence each
     passed_over: tuple[str, ...]  # what else the file holds, 'decode_head: 12 tensors'
     beside: tuple[str, ...]  # how the names of tensors begin that lie in one dictionary with the network's: 'decode_head'
+    around: semantic_fpn.Around  # the network that has this one as its backbone, if it is one
 
 
 def understand(whole: object, budget: Budget, key: str | None = None) -> Found:
@@ -98,12 +99,14 @@ def understand(whole: object, budget: Budget, key: str | None = None) -> Found:
             raise
         others = _listed([other for other in places if other is not place])
         raise CheckpointError(f"{error.what} (under {quote(place.label)}; other networks: {others})", error.why) from None
+    beside = tuple(network.aside)
+    around = semantic_fpn.around(network, config.dims, place.holding.entries, budget)
     notes = (*((note,) if note else ()), *network.notes(), *((said,) if said and not nameless else ()))
     unread = _unread_average(network, contents.holdings)
     if unread and key is None and not any(other.is_averaged for other in every):
         notes += (f"averaged weights lie under {quote(unread)}, with names that are not known: they were not read",)
     passed_over = (*network.passed_over(), *_elsewhere(contents, place, nameless))
-    return Found(place.layout, config, stored, place.label, notes, passed_over, tuple(network.aside))
+    return Found(place.layout, config, stored, place.label, notes, passed_over, beside, around)
 
 
 def _places(holdings: Sequence[Holding], budget: Budget, key: str | None) -> Iterator[Place]:

@@ -13,9 +13,12 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from ..card import INTERPOLATIONS, LARGEST_VIEW, Preprocessing
+from ..geometry import SMALLEST_SIDE
 from ..variants import MOST_CHANNELS
 from .beside import CONFIG, PROCESSOR, Beside
+from .error import CheckpointError
 from .openmmlab_config import within
+from .tensor import StoredTensor
 
 PILLOWS = ("nearest", "lanczos", "bilinear", "bicubic", "box", "hamming")  # Image.Resampling by number
 WARPED = 384  # pixels from which ConvNextImageProcessor resizes both sides at will and crops nothing
@@ -23,6 +26,8 @@ CONVNEXT_SHARE = 224 / 256  # of the resized shorter side that it crops, unless 
 TIMM_SIDE, TIMM_SHARE = 224, 0.9  # the authors' models' own, unless their training's arguments say others
 PIPELINES = ("test_dataloader.dataset.pipeline", "test_pipeline", "data.test.pipeline", "val_dataloader.dataset.pipeline")
 NORMALISED = ("data_preprocessor", "model.data_preprocessor")  # where MMEngine's models have mean and std
+FLIPPED = "MultiScaleFlipAug"  # mmsegmentation 0.x has the other steps of a test pipeline inside of it
+RESIZES = ("Resize", "AlignResize")
 SQUEEZED = "both sides are resized to the same length"
 BGR = "colours are in the order BGR"
 
@@ -127,12 +132,9 @@ def of_openmmlab(config: Mapping[str, Any], where: str = "meta.cfg") -> Stated:
     """Read the test pipeline of a configuration that `openmmlab_config.read` gave."""
     said: dict[str, Any] = {}
     beyond: list[str] = []
-    steps = next((found for path in PIPELINES if isinstance(found := within(config, path), list)), [])
     settings = [found for path in NORMALISED if isinstance(found := within(config, path), dict)]
-    for step in steps:
-        if not isinstance(step, dict):
-            continue
-        kind = str(step.get("type")).rpartition(".")[2]
+    for step in _pipeline(config):
+        kind = _kind(step)
         if kind in ("Resize", "ResizeEdge"):
             length = step.get("scale", step.get("size"))
             said["resize"] = _size(length)
@@ -147,6 +149,8 @@ def of_openmmlab(config: Mapping[str, Any], where: str = "meta.cfg") -> Stated:
             said["crop"] = _size(step.get("crop_size"))
         elif kind == "Normalize":
             settings.insert(0, step)
+        elif kind == FLIPPED:
+            settings[:0] = [inner for inner in _steps(step.get("transforms")) if _kind(inner) == "Normalize"]
     said = {name: value for name, value in said.items() if value}
     if settings:
         said |= _means(settings[0].get("mean"), settings[0].get("std"), 255.0)
@@ -155,6 +159,47 @@ def of_openmmlab(config: Mapping[str, Any], where: str = "meta.cfg") -> Stated:
     if "resize" in said and "crop" not in said:
         said["crop"] = said["resize"]
     return Stated(where, said, tuple(beyond))
+
+
+def side_of_scenes(config: Mapping[str, Any]) -> tuple[int | None, str]:
+    """Return to which length a segmentation network's test pipeline scales a photo's shorter side; None where it does not say.
+
+    And a sentence where it does something else besides, '' where it does not. mmsegmentation makes a photo as large as fits
+    into (2048, 512) or (512, 2048) where it keeps the ratio of its sides: but for the longest, that decides the shorter one.
+    """
+    for step in _pipeline(config):
+        flipped = _kind(step) == FLIPPED
+        resize = next((each for each in _steps(step.get("transforms")) if _kind(each) in RESIZES), {}) if flipped else step
+        scale = step.get("img_scale", None if flipped else step.get("scale"))
+        if _kind(resize) in RESIZES and isinstance(scale, list) and len(scale) == 2 and min(map(_size, scale)) >= SMALLEST_SIDE:
+            squeezed = f"its photos were scaled to {scale[0]} x {scale[1]} pixels, and minivan keeps the ratio of their sides"
+            return min(scale), "" if resize.get("keep_ratio", flipped) else squeezed
+    return None, ""
+
+
+def of_tensors(tensors: Mapping[str, StoredTensor]) -> Stated:
+    """Read the mean and std of a data preprocessor that lie among a network's tensors, (channels, 1, 1)."""
+    found = {}
+    for name, tensor in tensors.items():
+        if 1 <= tensor.count <= MOST_CHANNELS:
+            try:
+                found[name] = tensor.read().ravel().tolist()
+            except CheckpointError:  # whatever it is, it is not said in numbers
+                continue
+    return Stated("data_preprocessor", dict(_means(found.get("mean"), found.get("std"), 255.0)))
+
+
+def _pipeline(config: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """Return the steps of the first test pipeline that a configuration has."""
+    return _steps(next((found for path in PIPELINES if isinstance(found := within(config, path), list)), None))
+
+
+def _steps(value: object) -> list[dict[str, Any]]:
+    return [step for step in value if isinstance(step, dict)] if isinstance(value, list) else []
+
+
+def _kind(step: Mapping[str, Any]) -> str:
+    return str(step.get("type")).rpartition(".")[2]
 
 
 def _size(value: object) -> int:

@@ -20,7 +20,6 @@ from ..variants import (
     Config,
     counted,
     is_learned,
-    listed,
     parameter_shapes,
     title_with_shape,
     unusual_channels,
@@ -34,7 +33,9 @@ from . import (
     layouts,
     onnx_written,
     own_metadata,
+    reading,
     safetensors_file,
+    semantic_fpn,
     sidecar,
     stated,
     stated_shape,
@@ -44,12 +45,11 @@ from .folder import Place, locate
 from .library_metadata import huggingface_config
 from .onnx_graph import CLOSE
 from .search import Found, understand
+from .semantic_fpn import SemanticFPN
 from .tensor import StoredTensor
 
-LARGEST_READING = 8  # a file's tensors may span this many times its size: some share bytes, none needs more
 OWN = "minivan's own"
 AUTHORS, HUGGING_FACE = "authors", "huggingface"  # of layouts.LAYOUTS
-VARIANCES = "running_var"
 RANK = re.compile(r"(?:^|[._-])rank[._-]?[0-9]+", re.IGNORECASE)  # in the names of one process's part
 MOST_CLASSES = 8  # whose objects are listed among what was passed over
 
@@ -83,6 +83,8 @@ class Checkpoint:
     notes: tuple[str, ...] = ()
     label: str = ""  # under which keys the network lies, '.' where it is under none; '' in a file that holds nothing else
     passed_over: tuple[str, ...] = ()  # what else the file holds: 'decode_head: 12 tensors'
+    head: SemanticFPN | None = None  # a segmentation network's, on this network
+    no_head: str = ""  # why not, where it has one that minivan does not compute
 
 
 def read(path: str | Path, key: str | None = None, *, strict: bool = False, allow_nonfinite: bool = False) -> Weights:
@@ -98,24 +100,15 @@ def read(path: str | Path, key: str | None = None, *, strict: bool = False, allo
     cannot be read.
     """
     with opened(path, key, strict=strict) as checkpoint:
-        tensors, rounded, odd = _numbers(checkpoint)
-    notes = checkpoint.notes
-    if rounded:
-        notes += (f"{rounded} float64 tensors were rounded to float32, the engines' type",)
-    if odd and not allow_nonfinite:
-        raise CheckpointError(odd, "a training that diverged, or damage; --allow-nonfinite reads them all the same", str(path))
-    if odd:
-        notes += (odd,)
-    return Weights(checkpoint.config, tensors, checkpoint.card, notes)
+        weights = read_opened(checkpoint, allow_nonfinite, str(path))
+    return replace(weights, notes=(*weights.notes, checkpoint.head.left_out)) if checkpoint.head else weights
 
 
-def oddity(name: str, tensor: npt.NDArray[np.float32]) -> str:
-    """Say what is odd about a tensor's numbers: NaN, infinities, variances below 0; '' for nothing."""
-    if not np.isfinite(tensor).all():
-        return f"{name} has {np.count_nonzero(~np.isfinite(tensor)):,} numbers that are NaN or infinite"
-    if name.endswith(VARIANCES) and (tensor < 0).any():
-        return f"{name} has {np.count_nonzero(tensor < 0):,} negative variances"
-    return ""
+def read_opened(checkpoint: Checkpoint, allow_nonfinite: bool, path: str) -> Weights:
+    """Read the tensors of an open checkpoint; what is on its network is left out. Errors as for `read`."""
+    shapes = dict(parameter_shapes(checkpoint.config))  # layer scales are (C, 1, 1) in some files, heads (C, D, 1, 1)
+    tensors, said = reading.sound(checkpoint.stored, shapes, checkpoint.size, allow_nonfinite, path)
+    return Weights(checkpoint.config, tensors, checkpoint.card, (*checkpoint.notes, *said))
 
 
 @contextmanager
@@ -124,6 +117,15 @@ def opened(path: str | Path, key: str | None = None, *, strict: bool = False) ->
 
     Each file is opened once, and everything is read from it; its tensors can be read until the block ends.
     """
+    with opened_any(path, key, strict=strict) as found:
+        if isinstance(found, SemanticFPN):
+            raise CheckpointError(semantic_fpn.ALONE, f"{semantic_fpn.USE} uses it")
+        yield found
+
+
+@contextmanager
+def opened_any(path: str | Path, key: str | None = None, *, strict: bool = False) -> Iterator[Checkpoint | SemanticFPN]:
+    """Open what `opened` does, or a file of minivan's own with a segmentation head by itself."""
     place = locate(Path(path))
     try:
         with formats.opened(place, strict) as held:
@@ -134,12 +136,13 @@ def opened(path: str | Path, key: str | None = None, *, strict: bool = False) ->
         raise error.within(place.path) from None
 
 
-def odd_numbers(checkpoint: Checkpoint) -> str:
+def odd_numbers(checkpoint: Checkpoint | SemanticFPN) -> str:
     """Read an open checkpoint's tensors and say which have NaN, infinities or negative variances; '' for none.
 
     Raises CheckpointError for tensors that cannot be read.
     """
-    return _numbers(checkpoint)[2]
+    shapes = {name: tensor.shape for name, tensor in checkpoint.stored.items()}
+    return reading.numbers(checkpoint.stored, shapes, checkpoint.size)[2]
 
 
 def with_source_sha256(weights: Weights) -> Weights:
@@ -213,16 +216,23 @@ def write(weights: Weights, path: str | Path, dtype: str = "float32", to: str = 
     return (lost,) if ours == theirs else (f"the authors' code has LayerNorm eps {theirs:g}, these weights {ours:g}", lost)
 
 
-def _understood(place: Place, held: formats.Held, key: str | None) -> Checkpoint:
+def _understood(place: Place, held: formats.Held, key: str | None) -> Checkpoint | SemanticFPN:
     if own_metadata.is_own(held.metadata):
         if key is not None:
             raise CheckpointError("minivan's own file holds one network", "leave out --key")
+        tensors, head = held.tensors(), None
+        if own_metadata.is_head_alone(held.metadata):
+            return semantic_fpn.own(place, held, tensors)
         config, card = own_metadata.understand(place.name, held.metadata, held.budget)
         _check_epsilons(config, held)
-        stored = layouts.complete(config, held.tensors())
+        if own_metadata.is_segmentation(held.metadata):
+            on_it = {name: tensor for name, tensor in tensors.items() if name.startswith(semantic_fpn.PARTS)}
+            tensors = {name: tensor for name, tensor in tensors.items() if name not in on_it}
+            head = semantic_fpn.own(place, held, on_it, config.dims)
+        stored = layouts.complete(config, tensors)
         card = replace(card, file=place.path, activation=held.activation or card.activation)
         format = f"{held.format}, {OWN}" if held.is_whole else OWN
-        return Checkpoint(format, held.size, config, card, stored, held.notes)
+        return Checkpoint(format, held.size, config, card, stored, held.notes, head=head)
     found = understand(held.contents, held.budget, key)
     objects = tuple(f"{_objects(count)} of the class {quote(name)}" for name, count in held.made.most_common(MOST_CLASSES))
     if len(held.made) > MOST_CLASSES:
@@ -267,11 +277,13 @@ def _foreign(place: Place, held: formats.Held, found: Found) -> Checkpoint:
     said, preset = stated.of(around), layout.preset
     eps_said = is_huggingface or "layer_norm_eps" in around.config
     doubt = downstream.doubt(found.label, found.beside, held.contents, config.layer_norm_eps)
-    if not config.classes and downstream.is_downstream(found.label, layout.backbone, found.beside, held.contents):
-        preset, said = downstream.PRESET, said.of_colours()
+    if not config.classes and (
+        found.around.title or downstream.is_downstream(found.label, layout.backbone, found.beside, held.contents)
+    ):
+        preset, said = downstream.PRESET, said.of_colours() or stated.of_tensors(found.around.colours)
         if not eps_said:
-            config = replace(config, layer_norm_eps=downstream.LAYER_NORM_EPS)
-            notes += (downstream.NOTE,)
+            config = replace(config, layer_norm_eps=downstream.layer_norm_eps(around.configuration))
+        notes += (downstream.note(found.around.title, config.layer_norm_eps),)
     elif doubt and layout.name == AUTHORS and not eps_said:
         notes += (doubt,)
     if variant_of(config) is None and not (shape_said or held.is_whole):
@@ -300,35 +312,12 @@ def _foreign(place: Place, held: formats.Held, found: Found) -> Checkpoint:
         shards=held.files,
         size_said="crop" in said.fields or class_names.is_published(config) or not config.classes,
     )
-    return Checkpoint(held.format, held.size, config, card, found.stored, notes, found.label, found.passed_over)
+    head, no_head = semantic_fpn.foreign(found.around, around, card, held)
+    label, passed_over = found.label, found.passed_over
+    return Checkpoint(held.format, held.size, config, card, found.stored, notes, label, passed_over, head, no_head)
 
 
 def unknown_preprocessing(taken: Preprocessing) -> str:
     """Say what is taken for the mean and std of a network whose images are no photos, and how to say it better."""
     unknown = f"how its images of {counted(taken.channels)} were prepared is not known"
     return f"{unknown}: mean {taken.mean[0]:g} and std {taken.std[0]:g} are taken (others: convert --mean and --std)"
-
-
-def _numbers(checkpoint: Checkpoint) -> tuple[dict[str, npt.NDArray[np.float32]], int, str]:
-    """Read the tensors as float32, count those that lost digits on the way, and say what is odd about any."""
-    wanted = sum(tensor.extent_bytes for tensor in checkpoint.stored.values())
-    if wanted > LARGEST_READING * checkpoint.size:
-        limit = f"at most {LARGEST_READING} times its size is read"
-        raise CheckpointError(f"tensors that span {wanted} bytes in a file of {checkpoint.size}", limit)
-    tensors: dict[str, npt.NDArray[np.float32]] = {}
-    shapes = dict(parameter_shapes(checkpoint.config))
-    rounded = 0
-    squares: list[float] = []
-    with np.errstate(all="ignore"):
-        for name, tensor in checkpoint.stored.items():
-            try:
-                exact = tensor.read()
-            except CheckpointError as error:
-                raise error.within(name) from None
-            flat = safetensors_file.narrow(name, exact, "float32").ravel()
-            rounded += exact.dtype == np.float64 and not np.array_equal(flat, exact.ravel(), equal_nan=True)
-            squares.append(np.dot(flat, flat))  # finite only where all are; cheap while they are in the processor's cache
-            tensors[name] = flat.reshape(shapes[name])  # layer scales are (C, 1, 1) in some files, heads (C, D, 1, 1)
-        suspects = zip(tensors.items(), np.isfinite(squares), strict=True)
-        odd = [oddity(*item) for item, is_finite in suspects if not is_finite or item[0].endswith(VARIANCES)]
-    return tensors, rounded, listed(filter(None, odd))

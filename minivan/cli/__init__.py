@@ -23,6 +23,7 @@ from .waiting import compiling_noted
 
 COMMANDS = {  # name -> what `--help` says of it
     "classify": "name what a photo shows",
+    "segment": "a class for every pixel of a photo: masks, overlays, shares of the area",
     "evaluate": "how many of a labelled dataset's images are answered rightly",
     "finetune": "your own classes, from a folder of photos for each",
     "embed": "turn photos into vectors, in a file",

@@ -199,10 +199,11 @@ def widths() -> tuple[int, int]:
 
 
 @contextlib.contextmanager
-def progress(total: int, what: str = "images") -> Iterator[Callable[[int], None]]:
+def progress(total: int, what: str = "images", doing: str = "classifying") -> Iterator[Callable[[int], None]]:
     """Give a function that counts finished images, and show them with images per second on standard error.
 
-    `what` are they where they are no images. Only where there are more than a few images and someone is watching.
+    `what` are they where they are no images, `doing` is what is done to them.
+    Only where there are more than a few images and someone is watching.
     """
     if total < PROGRESS_FROM or not watched():
         yield lambda count: None
@@ -216,7 +217,7 @@ def progress(total: int, what: str = "images") -> Iterator[Callable[[int], None]
             speed = task.finished_speed or task.speed
             return Text(f"{speed:.{0 if speed >= 10 else 1}f} {what}/s" if speed else "")
 
-    columns = TextColumn("classifying"), BarColumn(), MofNCompleteColumn(), TextColumn(what), Speed(), TimeRemainingColumn()
+    columns = TextColumn(doing), BarColumn(), MofNCompleteColumn(), TextColumn(what), Speed(), TimeRemainingColumn()
     with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
         task = bar.add_task("", total=total)
         yield lambda count: bar.advance(task, count)

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import argparse
-import os
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, TypeAlias
 
-from ..errors import WrongCall, printable, shortened
+from ..errors import printable, shortened
 from ..predict.storage import bare
+from . import evaluate_segmentation as segmentation
 from .arguments import (
     RIGHT,
     add_activation,
@@ -24,8 +24,9 @@ from .arguments import (
     wrong_calls,
 )
 from .classify import progress
-from .cluster import add_cluster, names_file
-from .printing import columns, complain, console, note, note_all, say_json, say_rows, say_written, utf8
+from .cluster import add_cluster
+from .evaluate_segmentation import FEW, SHOWN, check_folder
+from .printing import columns, complain, console, counted, note, note_all, say_json, say_rows, say_written, utf8
 
 if TYPE_CHECKING:
     from ..evaluate import Evaluation, Share
@@ -35,8 +36,6 @@ DATASET = (
     "'shard-{000..009}.tar'"
 )
 AGAINST = "an engine, weights, an ONNX file or a file of logits (.npy, .npz, .jsonl) to compare the answers with"
-FEW = 12  # classes: as many are shown, of more the weakest
-SHOWN = 10  # pairs of classes, and images that are answered differently
 WIDEST, SHORTEST = 64, 8  # characters of the names in a row, and of one where there is hardly room
 NUMBERS, PARTED = 12, 5  # columns of the numbers in such a row, and what parts names or stands for a name's middle
 
@@ -45,6 +44,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("dataset", nargs="+", metavar="DATASET", help=DATASET)
     add_weights(parser)
     add_engine(parser)
+    segmentation.add_arguments(parser)
     parser.add_argument("--against", metavar="OTHER", help=AGAINST)
     parser.add_argument("--skip-unknown", action="store_true", help="leave out images of classes that the weights lack")
     kept = "a folder for the results; the same command goes on there where it was interrupted"
@@ -58,6 +58,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
+    segmentation.check(args)
+    if args.segmentation:
+        return segmentation.run(args)
     if args.cluster:
         from .cluster import evaluate as evaluate_there
 
@@ -83,8 +86,7 @@ def evaluate_here(args: argparse.Namespace) -> tuple[Evaluation, list[str]]:
     """Evaluate in this process; return what was found out, and what to know of the files that say so."""
     from ..evaluate import evaluate, open_dataset, write
 
-    if args.output and names_file(args.output) and not os.path.isdir(args.output):
-        raise WrongCall(f"{args.output}: evaluate writes its files into a folder: -o FOLDER")
+    check_folder(args.output)
     model = load_model(args)
     with wrong_calls():
         dataset = open_dataset(args.dataset)
@@ -134,11 +136,6 @@ def print_text(found: Evaluation) -> None:
     if found.skipped:
         left = f"{counted(sum(found.skipped.values()), 'image')} of {counted(len(found.skipped), 'class', 'classes')}"
         screen.print(Text(f"\nleft out, because these weights lack the class: {left}"))
-
-
-def counted(number: int, one: str, several: str = "") -> str:
-    """Return '1 image' or '1,000 images'."""
-    return f"{number:,} {one if number == 1 else several or one + 's'}"
 
 
 Rows: TypeAlias = list[tuple[str, ...]]

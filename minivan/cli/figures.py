@@ -7,11 +7,10 @@ import os
 from collections.abc import Sequence
 from pathlib import Path
 
-from ..predict.images import STANDARD_INPUT, Found
+from ..predict import Found
+from ..predict.naming import names as several
 
 ENDINGS = (".png", ".pdf", ".svg")  # minivan.explain.figure.ENDINGS: importing it costs NumPy
-FORBIDDEN = '<>:"|?*'  # in the names of files on Windows
-LONGEST = 180  # bytes of an image's name in its figure's: a name may have 255
 
 
 def is_folder(output: str) -> bool:
@@ -36,27 +35,6 @@ def check_folder(path: str) -> Path:
 def names(folder: str, images: Sequence[Found], what: str) -> list[str]:
     """Return a path in `folder` for the figure of each image, cat_gradcam.png for `what` 'gradcam' in photos/cat.jpg.
 
-    No two are one file, on systems that know no capitals either: the second is cat-2_gradcam.png. None is an image's own
-    file; none is hidden, and none has characters that a file system or a terminal may not take.
+    They differ, and replace no image, as `predict.naming` says: the second is cat-2_gradcam.png.
     """
-    end = Path(os.path.realpath(folder))
-    taken = {os.path.realpath(image.name).casefold() for image in images if image.member is None}
-    paths = []
-    for image in images:
-        base, number = stem(image.name), 1
-        name = f"{base}_{what}.png"
-        while str(end / name).casefold() in taken:
-            number += 1
-            name = f"{base}-{number}_{what}.png"
-        taken.add(str(end / name).casefold())
-        paths.append(os.path.join(folder, name))
-    return paths
-
-
-def stem(image: str) -> str:
-    """Return an image's name without folders and ending, as it can stand in a file's name anywhere."""
-    if image == STANDARD_INPUT:
-        return "stdin"
-    base = os.path.splitext(image.replace("\\", "/").rpartition("/")[2])[0]
-    plain = "".join("_" if c in FORBIDDEN or not c.isprintable() else c for c in base).strip(" .")
-    return plain.encode()[:LONGEST].decode(errors="ignore") or "image"
+    return [path for (path,) in several(folder, images, [f"_{what}.png"])]

@@ -24,8 +24,8 @@ from .arguments import (
 )
 from .classify import progress
 from .cluster import add_cluster, features
-from .evaluate import class_rows, confused_rows, counted, interval, total_rows
-from .printing import complain, console, note, note_all, say, say_json, say_rows, say_written, utf8
+from .evaluate import class_rows, confused_rows, interval, total_rows
+from .printing import complain, console, counted, note, note_all, say, say_json, say_rows, say_written, utf8
 
 if TYPE_CHECKING:
     from ..evaluate import Dataset

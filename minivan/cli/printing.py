@@ -78,6 +78,11 @@ def fitted(line: str, hang: int = 2) -> str:
     return textwrap.fill(line, room, subsequent_indent=further, break_on_hyphens=False, break_long_words=False)
 
 
+def counted(number: int, one: str, several: str = "") -> str:
+    """Return '1 image' or '1,000 images'."""
+    return f"{number:,} {one if number == 1 else several or one + 's'}"
+
+
 def say_rows(headings: Sequence[str], rows: Sequence[Sequence[str]], left: Collection[int] = (0,)) -> None:
     """Print a table with its headings, the columns `left` ranged left and the others right, two spaces between them.
 

@@ -6,7 +6,7 @@ import contextlib
 import os
 from collections.abc import Collection, Iterator
 
-from ..compiling import SILENT, WHAT, sentence, told
+from ..compiling import SILENT, part_of, sentence, told
 from .printing import note
 
 SLOW_IN_PYTHON = {  # what fast says of it is an error
@@ -16,7 +16,7 @@ SLOW_IN_PYTHON = {  # what fast says of it is an error
 
 @contextlib.contextmanager
 def compiling_noted(engine: str | None = None, shown: Collection[type[Warning]] = ()) -> Iterator[None]:
-    """Print one note for each engine whose kernels are about to be compiled in the block; none where they are loaded.
+    """Print one note for each engine, or part of one, that is about to be compiled in the block; none where it is loaded.
 
     Where they cannot be kept, the note says so, and why, unless the warning that does is among those that were `shown` by then:
     PYTHONWARNINGS may leave it out. `engine` is the one that the command was asked for.
@@ -32,10 +32,10 @@ def compiling_noted(engine: str | None = None, shown: Collection[type[Warning]] 
         return None if KernelCacheWarning in shown else state().problem
 
     def listener(kernel: str, kept: bool) -> None:
-        room = kernel.partition(".")[0]
-        if room in WHAT and room not in noted and (kept or why_not()):
-            noted[room] = None if kept else why_not()
-            note(sentence(room, noted[room]))
+        part = part_of(kernel)
+        if part and part not in noted and (kept or why_not()):
+            noted[part] = None if kept else why_not()
+            note(sentence(part, noted[part]))
 
     with contextlib.nullcontext() if os.environ.get(SILENT) == "0" else told(listener):
         try:

@@ -77,15 +77,21 @@ def list_weights() -> int:
 
 def show_file(args: argparse.Namespace) -> int:
     """Print what is known of one checkpoint, and a table of its tensors or of their sums."""
-    from ..checkpoint import facts, find, odd_numbers, opened
+    from ..checkpoint import SemanticFPN, facts, find, head_facts, odd_numbers, opened_any
 
-    with wrong_calls(), opened(find(args.file), args.key, strict=args.strict) as checkpoint:
-        card = checkpoint.card
-        sha256, odd = card.sha256, odd_numbers(checkpoint)
-    stored = checkpoint.stored
+    with wrong_calls(), opened_any(find(args.file), args.key, strict=args.strict) as found:
+        head = found if isinstance(found, SemanticFPN) else found.head
+        rows, stored = ({}, {}) if isinstance(found, SemanticFPN) else (facts(found), dict(found.stored))
+        format = "minivan's own, a segmentation head" if isinstance(found, SemanticFPN) else found.format
+        odd = odd_numbers(found)
+        if head:
+            rows |= head_facts(head)
+            stored |= head.stored
+            odd = odd or odd_numbers(head)
+        sha256 = found.card.sha256
     held = f"{len(stored)} tensors, {_count(stored.values()):,} numbers"
-    say(f"{card.file}: {checkpoint.format}, {checkpoint.size:,} bytes, {held}")
-    print_rows({"sha256": sha256} | facts(checkpoint) | ({"numbers": f"{odd}: loading needs --allow-nonfinite"} if odd else {}))
+    say(f"{found.card.file}: {format}, {found.size:,} bytes, {held}")
+    print_rows({"sha256": sha256} | rows | ({"numbers": f"{odd}: loading needs --allow-nonfinite"} if odd else {}))
     print_table(tensor_rows(stored) if args.tensors else stage_rows(stored))
     return RIGHT
 
@@ -106,13 +112,13 @@ def tensor_rows(stored: Mapping[str, StoredTensor]) -> list[Row]:
 
 
 def stage_rows(stored: Mapping[str, StoredTensor]) -> list[Row]:
-    """Return a row per stage, and one for the head: dtypes, tensors, elements."""
-    from ..paths import HEAD, stage_of
+    """Return a row per stage, and one for the head, or for neck and head: dtypes, tensors, elements."""
+    from ..paths import stage_of
 
     stages: dict[str, list[StoredTensor]] = {}
     for name, tensor in stored.items():
-        stage = HEAD if name.partition(".")[0] == HEAD else f"stage {stage_of(name)}"
-        stages.setdefault(stage, []).append(tensor)
+        stage = stage_of(name)
+        stages.setdefault(f"stage {stage}" if stage else name.partition(".")[0], []).append(tensor)
     return [
         (name, " ".join(sorted({tensor.dtype for tensor in tensors})), f"{len(tensors)} tensors", f"{_count(tensors):,}")
         for name, tensors in stages.items()

@@ -25,11 +25,12 @@ from typing import Any, cast
 import numpy as np
 import numpy.typing as npt
 
+from ..fpn import FPNConfig
 from ..operators import Derivatives, Operators
 from ..variants import Config
-from .engine import Deferred, Engine, Plan
+from .engine import Deferred, Engine, MapPlan, Plan
 
-__all__ = ["AUTO", "ENGINES", "EXACT", "FAST", "NUMPY", "Engine", "Plan", "find"]
+__all__ = ["AUTO", "ENGINES", "EXACT", "FAST", "NUMPY", "Engine", "MapPlan", "Plan", "find"]
 
 
 def _compile_fast(config: Config, tensors: Mapping[str, npt.NDArray[np.float32]]) -> Plan:
@@ -38,13 +39,38 @@ def _compile_fast(config: Config, tensors: Mapping[str, npt.NDArray[np.float32]]
     return fast.Plan(config, tensors)
 
 
+def _compile_fast_fpn(
+    config: Config,
+    tensors: Mapping[str, npt.NDArray[np.float32]],
+    fpn_config: FPNConfig,
+    fpn_tensors: Mapping[str, npt.NDArray[np.float32]],
+) -> MapPlan:
+    from ..fast.fpn_plan import FPNPlan
+
+    return FPNPlan(config, tensors, fpn_config, fpn_tensors)
+
+
 def _plan_numpy(config: Config, tensors: Mapping[str, npt.NDArray[np.float32]]) -> Plan:
     plan: Plan = _AUTO.NumpyPlan(config, tensors)
     return plan
 
 
+def _plan_numpy_fpn(
+    config: Config,
+    tensors: Mapping[str, npt.NDArray[np.float32]],
+    fpn_config: FPNConfig,
+    fpn_tensors: Mapping[str, npt.NDArray[np.float32]],
+) -> MapPlan:
+    plan: MapPlan = _AUTO.NumpyFPNPlan(config, tensors, fpn_config, fpn_tensors)
+    return plan
+
+
 def _choose(config: Config, images: int | None, height: int, width: int) -> Engine:
     return FAST if _AUTO.choice.of(config, images, height, width) == "fast" else WHOLE_NUMPY
+
+
+def _choose_fpn(config: Config, fpn_config: FPNConfig, images: int | None, height: int, width: int) -> Engine:
+    return FAST if _AUTO.choice.of(config, images, height, width, fpn_config) == "fast" else WHOLE_NUMPY
 
 
 _AUTO: Any = Deferred("minivan.engines.auto")
@@ -57,11 +83,15 @@ NUMPY = Engine(  # what an operator means: plain NumPy, float64
     grad=cast(Derivatives, Deferred("minivan.reference.derivatives")),
 )
 EXACT = Engine("exact", ops=_EXACT_OPS, grad=_EXACT_GRAD)  # Numba, float64 sums in one written order: the same bits anywhere
-FAST = Engine("fast", ops=_EXACT_OPS, grad=_EXACT_GRAD, compile=_compile_fast)  # the network as one compiled function
-WHOLE_NUMPY = Engine(  # whose hooks see what those of fast do
-    "numpy", ops=_EXACT_OPS, grad=_EXACT_GRAD, compile=_plan_numpy, one_by_one=True
+FAST = Engine(  # the network as one compiled function, neck and head as another
+    "fast", ops=_EXACT_OPS, grad=_EXACT_GRAD, compile=_compile_fast, compile_fpn=_compile_fast_fpn
 )
-AUTO = Engine("auto", ops=_EXACT_OPS, grad=_EXACT_GRAD, choose=_choose)  # numpy or fast, whichever answers first: see auto
+WHOLE_NUMPY = Engine(  # whose hooks see what those of fast do
+    "numpy", ops=_EXACT_OPS, grad=_EXACT_GRAD, compile=_plan_numpy, compile_fpn=_plan_numpy_fpn, one_by_one=True
+)
+AUTO = Engine(  # numpy or fast, whichever answers first: see auto
+    "auto", ops=_EXACT_OPS, grad=_EXACT_GRAD, choose=_choose, choose_fpn=_choose_fpn
+)
 
 ENGINES = {engine.name: engine for engine in (AUTO, FAST, EXACT, NUMPY)}
 

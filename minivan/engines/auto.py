@@ -16,15 +16,17 @@ import os
 import sys
 import threading
 import warnings
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from sys import is_finalizing
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
-from .. import compiling, kernel_cache, kernel_survey, model, paths, space
+from .. import compiling, fpn, kernel_cache, kernel_survey, model, paths, space
 from ..errors import CannotCompute, NoCompiler, sentence
 from ..floating import standard
+from ..geometry import stage_sizes
 from ..hooks import Hook
 from ..reference import operators
 from ..summary import summarise, totals
@@ -38,8 +40,26 @@ LOAD = 0.5  # to import Numba, load the compiled network, and fold and pack the 
 COMPILE = float(compiling.SECONDS["fast"])  # to compile it first
 MANY = 10_000  # images, where nobody knows how many will come
 
-KERNEL = "fast.network.run"
 TINY = Config((8,), (1,), (2,), classes=1)  # the compiled network is every network's
+TINY_PYRAMID = Config((8,) * fpn.MAPS, (1,) * fpn.MAPS, (1,) * fpn.MAPS, classes=0)
+TINY_FPN = fpn.FPNConfig(TINY_PYRAMID.dims, channels=8, head_channels=8, classes=1)
+
+
+class Part(NamedTuple):
+    """A part of `fast` that is loaded, or compiled, by itself."""
+
+    name: str  # a key of compiling.SECONDS
+    kernel: str
+    load_seconds: float
+    compile_seconds: float
+    loaded: Callable[[], bool]
+    load: Callable[[], None]
+
+
+NETWORK = Part("fast", "fast.network.run", LOAD, COMPILE, lambda: _loaded(), lambda: _load())
+SEGMENTATION = Part(
+    "fast.fpn", "fast.fpn.run_fpn", LOAD / 5, float(compiling.SECONDS["fast.fpn"]), lambda: _fpn_loaded(), lambda: _load_fpn()
+)
 
 
 class EngineWarning(UserWarning):
@@ -52,7 +72,7 @@ class Choice:
     def __init__(self) -> None:
         self.spent = 0.0  # seconds of `numpy` so far, as they are counted
         self.usable = True  # whether `fast` can be had, as far as it has been tried
-        self.lacking = False  # whether it is known, from Numba, that nothing is kept that could be loaded
+        self.lacking: set[str] = set()  # the parts of which it is known, from Numba, that nothing is kept that could be loaded
         self._renew()
         if hasattr(os, "register_at_fork"):
             os.register_at_fork(after_in_child=self._renew)
@@ -60,48 +80,58 @@ class Choice:
     def _renew(self) -> None:
         self._lock = threading.RLock()  # another thread of the parent may have held it
 
-    def of(self, config: Config, images: int | None, height: int, width: int) -> str:
+    def of(self, config: Config, images: int | None, height: int, width: int, fpn_config: fpn.FPNConfig | None = None) -> str:
         """Return 'numpy' or 'fast', for as many images of a size; None stands for a number that is not known.
 
-        Where it is 'fast', that is loaded, or compiled, by then.
+        With `fpn_config`, of a network with that neck and head on it. Where it is 'fast', that is loaded or compiled by then.
         """
+        parts = [NETWORK] if fpn_config is None else [NETWORK, SEGMENTATION]
         if is_finalizing():  # nothing can be loaded any more, and `numpy` is there
             return "numpy"
-        if _loaded():
+        if not _lacking(parts):
             return "fast"
-        work = (MANY if images is None else images) * multiply_adds(config, height, width)
+        each = multiply_adds(config, height, width)
+        if fpn_config is not None:
+            each += fpn.multiply_adds(fpn_config, height, width)
+        work = (MANY if images is None else images) * each
         with self._lock:
-            if self._worth(work, self.start()) and self._ready(work):
+            if self._worth(work, self.start(parts)) and self._ready(work, parts):
                 return "fast"
             self.spent += NUMPY * work
         return "numpy"
 
-    def start(self) -> float:
+    def start(self, parts: Sequence[Part] = (NETWORK,)) -> float:
         """Return the seconds until `fast` can begin: 0 where it has already, infinity where it never can."""
-        if _loaded():
-            return 0.0
-        if not self.usable:
+        lacking = _lacking(parts)
+        if lacking and not self.usable:
             return math.inf
-        return LOAD if not self.lacking and kernel_survey.kept(KERNEL) else COMPILE
+        return sum((part.load_seconds if self._kept(part) else part.compile_seconds for part in lacking), 0.0)
+
+    def _kept(self, part: Part) -> bool:
+        return part.name not in self.lacking and kernel_survey.kept(part.kernel)
 
     def _worth(self, work: float, start: float) -> bool:
         return self.spent + NUMPY * work > start + FAST * work
 
-    def _ready(self, work: float) -> bool:
+    def _ready(self, work: float, parts: Sequence[Part]) -> bool:
         """Load `fast`, or compile it where that is worth it too; whether it can begin now."""
-        if _loaded():  # another thread has, meanwhile
+        wanted = _lacking(parts)
+        if not wanted:  # another thread has, meanwhile
             return True
         try:
             if not space.compiles():
                 raise CannotCompute("this process's address space is too small to compile in (ulimit -v)")
             from ..fast.simd import host_lanes
 
-            self.lacking = not kernel_survey.kept(KERNEL, f"({type(host_lanes()).__name__}(")
-            if self.lacking:
-                if not self._worth(work, COMPILE):
-                    return False
-                compiling.announce("fast", kernel_cache.state().problem)
-            _load()
+            for part in wanted:
+                kept = kernel_survey.kept(part.kernel, f"({type(host_lanes()).__name__}(")
+                (self.lacking.discard if kept else self.lacking.add)(part.name)
+            if not self._worth(work, self.start(parts)):
+                return False
+            for part in wanted:
+                if part.name in self.lacking:
+                    compiling.announce(part.name, kernel_cache.state().problem)
+                part.load()
         except (NoCompiler, CannotCompute) as error:
             self.usable = False
             with contextlib.suppress(EngineWarning):  # where warnings are errors, the answer comes all the same
@@ -113,10 +143,20 @@ class Choice:
 choice = Choice()
 
 
-def _loaded() -> bool:
+def _lacking(parts: Sequence[Part]) -> list[Part]:
+    """Return the parts that this process has neither compiled nor loaded."""
+    return [part for part in parts if not part.loaded()]
+
+
+def _loaded(module: str = "plan") -> bool:
     """Tell whether this process has compiled or loaded `fast`, without importing it."""
-    plan = sys.modules.get(f"{__package__.rpartition('.')[0]}.fast.plan")
+    plan = sys.modules.get(f"{__package__.rpartition('.')[0]}.fast.{module}")
     return bool(getattr(plan, "loaded", bool)())  # it may be half imported
+
+
+def _fpn_loaded() -> bool:
+    """The same of neck and head."""
+    return _loaded("fpn_plan")
 
 
 def _load() -> None:
@@ -124,6 +164,15 @@ def _load() -> None:
     from .. import fast, seeded
 
     fast.Plan(TINY, seeded.tensors(TINY))(np.zeros((1, TINY.channels, 32, 32), np.float32))
+
+
+def _load_fpn() -> None:
+    """The same with neck and head."""
+    from .. import seeded
+    from ..fast.fpn_plan import FPNPlan
+
+    tensors, fpn_tensors = seeded.tensors(TINY_PYRAMID), seeded.filled(fpn.parameter_shapes(TINY_FPN))
+    FPNPlan(TINY_PYRAMID, tensors, TINY_FPN, fpn_tensors)(np.zeros((1, TINY_PYRAMID.channels, 32, 32), np.float32))
 
 
 @functools.lru_cache(maxsize=64)
@@ -152,3 +201,27 @@ class NumpyPlan:
         with np.errstate(all="ignore"), standard():
             maps = model.features(operators, Hook(), x, self.parameters, self.config)
             return [np.asarray(each, np.float32) for each in maps]
+
+
+class NumpyFPNPlan:
+    """The same with the neck and head of a Semantic FPN."""
+
+    def __init__(
+        self,
+        config: Config,
+        tensors: Mapping[str, npt.NDArray[np.float32]],
+        fpn_config: fpn.FPNConfig,
+        fpn_tensors: Mapping[str, npt.NDArray[np.float32]],
+    ) -> None:
+        self.config, self.parameters = config, paths.nested(tensors)
+        self.fpn_config, self.fpn_parameters = fpn_config, paths.nested(fpn_tensors)
+
+    def __call__(self, x: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+        """Return logits (N, classes, H / 4, W / 4), rounded up, for images (N, C, H, W)."""
+        size = stage_sizes(1, *x.shape[2:])[0]
+        logits = np.empty((len(x), self.fpn_config.classes, *size), np.float32)
+        for image, places in zip(x, logits, strict=True):
+            with np.errstate(all="ignore"), standard():
+                maps = model.features(operators, Hook(), image[None], self.parameters, self.config)
+                places[:] = fpn.segment(operators, Hook(), maps, self.fpn_parameters, self.fpn_config)[0]
+        return logits

@@ -13,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ..errors import TOO_LATE, CannotCompute
+from ..fpn import FPNConfig
 from ..operators import Array, Derivatives, Operators
 from ..variants import Config
 
@@ -29,15 +30,29 @@ class Plan(Protocol):
         ...
 
 
+class MapPlan(Protocol):
+    """A backbone with the neck and head of a Semantic FPN, compiled as a whole, for one set of weights."""
+
+    def __call__(self, x: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+        """Return logits (N, classes, H / 4, W / 4), rounded up, for normalised images (N, 3, H, W)."""
+        ...
+
+
+CompileFPN = Callable[
+    [Config, Mapping[str, npt.NDArray[np.float32]], FPNConfig, Mapping[str, npt.NDArray[np.float32]]], MapPlan
+]
+
+
 @dataclass(frozen=True)
 class Engine:
     """Who computes. The name is for people: nothing is decided by it.
 
     `ops` are the operators that minivan.model calls and `grad`, where there are any, their derivatives: modules, or anything
     with these functions (see minivan.operators). Where an engine has `compile(config, tensors)`, the plan that it returns
-    gives logits and features; what needs the arrays between operators, a hook or a derivative, is computed by `ops`. One that
-    has `choose(config, images, H, W)` leaves logits and features to the engine that this returns for so many images (None: not
-    known) of a size.
+    gives logits and features; what needs the arrays between operators, a hook or a derivative, is computed by `ops`. So does
+    that of `compile_fpn(config, tensors, fpn_config, fpn_tensors)` for a network with the neck and head of a Semantic FPN. One
+    that has `choose(config, images, H, W)` leaves logits and features to the engine that this returns for so many images (None:
+    not known) of a size.
     """
 
     name: str
@@ -47,6 +62,8 @@ class Engine:
     array: Callable[[npt.NDArray[np.floating[Any]]], Array] = np.asarray  # from NumPy to the engine's own kind of array
     size: tuple[int, int] | None = None  # the one (H, W) that it takes, where it takes only one
     choose: Callable[[Config, int | None, int, int], Engine] | None = None
+    compile_fpn: CompileFPN | None = None
+    choose_fpn: Callable[[Config, FPNConfig, int | None, int, int], Engine] | None = None  # as `choose`, for such a network
     one_by_one: bool = False  # whether its plan, too, takes as long for images at once as for each alone
 
     def __str__(self) -> str:
@@ -71,6 +88,11 @@ class Engine:
     def trains(self) -> bool:
         """Whether it has a training form: BatchNorm by the statistics of the batch, and derivatives by the parameters."""
         return hasattr(self.grad, "batch_norm_training_input") and hasattr(self.ops, "batch_norm_training")
+
+    @property
+    def segments(self) -> bool:
+        """Whether it has what the neck and the head of a Semantic FPN call besides: ReLU and two upsamplings."""
+        return all(hasattr(self.ops, operator) for operator in ("relu", "upsample_nearest", "upsample_bilinear"))
 
     @property
     def any_size(self) -> bool:

@@ -40,6 +40,7 @@ class Operators:
 
     conv2d = staticmethod(F.conv2d)
     gelu = staticmethod(F.gelu)
+    relu = staticmethod(F.relu)
     linear = staticmethod(F.linear)
 
     def batch_norm(
@@ -67,6 +68,14 @@ class Operators:
     @staticmethod
     def layer_norm(x: Array, weight: Array, bias: Array, eps: float = 1e-6) -> Array:
         return F.layer_norm(x.permute(0, 2, 3, 1), weight.shape, weight, bias, eps).permute(0, 3, 1, 2)
+
+    @staticmethod
+    def upsample_nearest(x: Array, size: Sequence[int]) -> Array:
+        return F.interpolate(x, tuple(size), mode="nearest")
+
+    @staticmethod
+    def upsample_bilinear(x: Array, size: Sequence[int]) -> Array:
+        return F.interpolate(x, tuple(size), mode="bilinear", align_corners=False)
 
     @staticmethod
     def global_average_pool(x: Array) -> Array:
@@ -160,6 +169,21 @@ class Derivatives:
     @staticmethod
     def gelu_input(dy: Array, x: Array) -> Array:
         (dx,) = derived(F.gelu, dy, x)
+        return dx
+
+    @staticmethod
+    def relu_input(dy: Array, x: Array) -> Array:
+        (dx,) = derived(F.relu, dy, x)
+        return dx
+
+    @staticmethod
+    def upsample_nearest_input(dy: Array, size: Sequence[int]) -> Array:
+        (dx,) = derived(lambda x: Operators.upsample_nearest(x, dy.shape[2:]), dy, dy.new_zeros((*dy.shape[:2], *size)))
+        return dx
+
+    @staticmethod
+    def upsample_bilinear_input(dy: Array, size: Sequence[int]) -> Array:
+        (dx,) = derived(lambda x: Operators.upsample_bilinear(x, dy.shape[2:]), dy, dy.new_zeros((*dy.shape[:2], *size)))
         return dx
 
     @staticmethod

@@ -30,12 +30,12 @@ def write(found: Evaluation, folder: str | os.PathLike[str]) -> list[str]:
     folder, remarks = Path(folder), list[str]()
     folder.mkdir(parents=True, exist_ok=True)
     for name, lines in _tables(found).items():
-        _write(folder / name, lines)
+        write_table(folder / name, lines)
     classes, matrix = confusion(found.targets[found.judged], found.answers.top[found.judged])
     if len(classes) <= WIDEST:
         names = [found.label(index) for index in classes]
         rows = ([name, *row] for name, row in zip(names, matrix.tolist(), strict=True))
-        _write(folder / "confusion.csv", [["", *names], *rows])
+        write_table(folder / "confusion.csv", [["", *names], *rows])
     else:
         wide = f"confusion.csv would have {len(classes):,} columns, more than {WIDEST:,}"
         remarks.append(f"{wide}: predictions.csv says the same image by image")
@@ -87,7 +87,7 @@ def _differences(found: Evaluation) -> Iterator[Sequence[Any]]:
         yield found.paths[i], int(found.targets[i]), found.label(int(found.targets[i])), *both
 
 
-def _write(path: Path, lines: Iterable[Sequence[Any]]) -> None:
+def write_table(path: Path, lines: Iterable[Sequence[Any]]) -> None:
     """Write a table with commas between its cells, UTF-8."""
     with replacing(path) as file:
         text = io.TextIOWrapper(file, "utf-8", "backslashreplace", newline="")

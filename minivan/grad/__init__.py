@@ -6,7 +6,7 @@ minivan.ops: float32 tensors, every sum in float64 by one thread in one written 
 minivan.reference.derivatives has the same functions in NumPy, minivan.backward the whole network's backward pass.
 """
 
-from .activation import cross_entropy_input, gelu_input, softmax_input
+from .activation import cross_entropy_input, gelu_input, relu_input, softmax_input
 from .conv import conv2d_bias, conv2d_input, conv2d_weight
 from .norm import (
     batch_norm_input,
@@ -19,6 +19,7 @@ from .norm import (
 )
 from .pointwise import linear_bias, linear_input, linear_weight
 from .pool import global_average_pool_input
+from .upsample import upsample_bilinear_input, upsample_nearest_input
 
 __all__ = [
     "batch_norm_input",
@@ -37,5 +38,8 @@ __all__ = [
     "linear_bias",
     "linear_input",
     "linear_weight",
+    "relu_input",
     "softmax_input",
+    "upsample_bilinear_input",
+    "upsample_nearest_input",
 ]

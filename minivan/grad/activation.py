@@ -1,4 +1,4 @@
-"""The derivatives of GELU, of softmax, and of the cross-entropy of its logarithm."""
+"""The derivatives of GELU, of ReLU, of softmax, and of the cross-entropy of its logarithm."""
 
 from __future__ import annotations
 
@@ -32,6 +32,27 @@ def _gelu_input(dy: Float32, x: Float32, dx: Float32) -> None:
             v = np.float64(x[p])
             slope = 0.5 * erfc(v * -0.7071067811865476) + v * exp(v * v * -0.5) * 0.3989422804014327
             dx[p] = np.float64(dy[p]) * slope
+        restore(was)
+
+
+def relu_input(dy: Floating, x: Floating) -> Float32:
+    """The derivative of relu: 0 where x is 0 or less, dy for the rest, NaN among it, as in PyTorch; float32, any shape."""
+    checks.check_floating(dy=dy, x=x)
+    checks.check_same_shape(dy, x.shape, "x")
+    dy, x = checks.float32(dy), checks.float32(x)
+    dx = np.empty_like(x)
+    with launch.lock, launch:
+        _relu_input(dy.reshape(-1), x.reshape(-1), dx.reshape(-1))
+    return dx
+
+
+@njit(parallel=True)
+def _relu_input(dy: Float32, x: Float32, dx: Float32) -> None:
+    """For each element: nothing is rounded."""
+    for chunk in prange((x.size + CHUNK - 1) // CHUNK):
+        was = standard()
+        for p in range(chunk * CHUNK, min((chunk + 1) * CHUNK, x.size)):
+            dx[p] = np.float32(0) if x[p] <= 0 else dy[p]
         restore(was)
 
 

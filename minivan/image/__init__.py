@@ -10,6 +10,7 @@ from .bands import Bands
 from .bounds import LARGEST_FILE, LARGEST_HELD, LARGEST_PIXELS, LONGEST, ImageError, walked
 from .colour import to_rgb
 from .decoding import Examined, Reading, Source, check_source, decode, examine, is_source, read_source
+from .indices import read_indices
 from .kinds import SUFFIXES
 from .preparing import centre_crop, normalise, prepare, resize, view, viewed
 
@@ -31,6 +32,7 @@ __all__ = [
     "is_source",
     "normalise",
     "prepare",
+    "read_indices",
     "read_source",
     "resize",
     "to_rgb",

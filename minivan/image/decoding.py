@@ -242,6 +242,11 @@ def _look(data: bytes, steps: Steps) -> Look:
     return look
 
 
+def stored_values(data: bytes) -> npt.NDArray[np.generic]:
+    """Return the samples that an image file of one sample a pixel holds, (H, W), whatever they mean. Raises ImageError."""
+    return _named(lambda: _values(data))
+
+
 def _values(file: bytes) -> npt.NDArray[np.generic]:
     """Return what a TIFF file of one sample a pixel holds."""
     return np.asarray(_opened(_look(file, Steps()))[0])

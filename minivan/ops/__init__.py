@@ -10,17 +10,19 @@ Special values follow IEEE 754 through that order, and so PyTorch where it compu
 - NaN and infinities propagate. softmax of a row with NaN or +infinity is NaN throughout; layer_norm likewise, per position.
 - gelu(-infinity) is NaN, gelu(infinity) infinity. An infinite BatchNorm weight gives infinity, where PyTorch's folded form
   gives NaN.
-- Padding is never multiplied: an infinite weight over the border gives no NaN there.
+- Padding is never multiplied: an infinite weight over the border gives no NaN there. Nor is a value whose share in
+  upsample_bilinear is 0, where PyTorch has infinity * 0.
 - Zeros keep their sign as IEEE adds them: a sum starts at its bias, or at +0 without one.
 - Denormals are kept. A sum overflows only if its float32 result does. Which NaN, of the many, is the processor's choice.
 """
 
-from .activation import erf, erfc, exp, gelu, softmax
+from .activation import erf, erfc, exp, gelu, relu, softmax
 from .conv import conv2d, dense_conv2d
 from .depthwise import depthwise_conv2d, dilated_depthwise_conv2d
 from .norm import batch_norm, batch_norm_training, batch_norm_update, layer_norm
 from .pointwise import linear, pointwise_conv2d
 from .pool import global_average_pool
+from .upsample import upsample_bilinear, upsample_nearest
 
 __all__ = [
     "batch_norm",
@@ -38,5 +40,8 @@ __all__ = [
     "layer_norm",
     "linear",
     "pointwise_conv2d",
+    "relu",
     "softmax",
+    "upsample_bilinear",
+    "upsample_nearest",
 ]

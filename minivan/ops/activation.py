@@ -1,4 +1,4 @@
-"""GELU and softmax, and the `exp` and `erf` under them, from +, -, * and / alone.
+"""GELU, ReLU and softmax, and the `exp` and `erf` under them, from +, -, * and / alone.
 
 The C library's exp and erf differ between systems in the last bit, so minivan has its own: the same operations in the
 same order give the same bits wherever float64 is IEEE 754.
@@ -132,6 +132,29 @@ def _gelu(x: Float32, y: Float32) -> None:
         for p in range(chunk * CHUNK, min((chunk + 1) * CHUNK, x.size)):
             v = np.float64(x[p])
             y[p] = v * 0.5 * erfc(v * -0.7071067811865476)
+        restore(was)
+
+
+def relu(x: Floating) -> Float32:
+    """0 where x is below 0, and x for the rest, float32, any shape. relu(-0) is -0 and relu(NaN) NaN, as in PyTorch.
+
+    Its derivative is minivan.grad.relu_input.
+    """
+    checks.check_floating(x=x)
+    x = checks.float32(x)
+    y = np.empty_like(x)
+    with launch.lock, launch:
+        _relu(x.reshape(-1), y.reshape(-1))
+    return y
+
+
+@njit(parallel=True)
+def _relu(x: Float32, y: Float32) -> None:
+    """For each element: nothing is rounded."""
+    for chunk in prange((x.size + CHUNK - 1) // CHUNK):
+        was = standard()
+        for p in range(chunk * CHUNK, min((chunk + 1) * CHUNK, x.size)):
+            y[p] = np.float32(0) if x[p] < 0 else x[p]
         restore(was)
 
 

@@ -31,7 +31,11 @@ LKA = "lka"  # the test vectors of the gate, and the path of what it gives
 DEPTHWISE = ("depthwise_conv2d", "dilated_depthwise_conv2d")  # conv2d with as many groups as channels
 CONVOLUTIONS = ("dense_conv2d", *DEPTHWISE, "pointwise_conv2d")
 COMPOSITES = (LKA, "block", "network")  # of several layers each
-OPERATORS = (*CONVOLUTIONS, "batch_norm", "layer_norm", "gelu", "softmax", "linear", "global_average_pool", *COMPOSITES)
+UPSAMPLINGS = ("upsample_nearest", "upsample_bilinear")
+OPERATORS = (
+    *CONVOLUTIONS, "batch_norm", "layer_norm", "gelu", "relu", "softmax", "linear", "global_average_pool", *UPSAMPLINGS,
+    *COMPOSITES,
+)  # fmt: skip
 ROUNDINGS = 4  # what a single operator may err by in a format shorter than float32
 LEAST = 2.0**-149  # the least float32 above zero
 
@@ -118,6 +122,7 @@ def all_cases() -> Iterator[Case]:
     yield from norms()
     yield from activations()
     yield from sums()
+    yield from upsamplings()
     yield from composites()
 
 
@@ -232,12 +237,17 @@ def norms() -> Iterator[Case]:
 
 
 def activations() -> Iterator[Case]:
-    """Yield the cases of GELU and softmax."""
+    """Yield the cases of GELU, ReLU and softmax."""
     yield Case("gelu", "real", "rounded", drawn("gelu/real/x", (1, 4, 16, 16), -2048, 2047, 8), note="-8 to 8")
     yield Case(
         "gelu", "special", "exact",
         written(0.0, -0.0, np.inf, -np.inf, np.nan, LEAST * 2, -LEAST * 2, 20.0, -40.0, shape=(1, 1, 3, 3)),
         note="gelu(-infinity) is NaN, as in PyTorch; -40 gives -0",
+    )  # fmt: skip
+    yield Case(
+        "relu", "special", "exact",
+        written(0.0, -0.0, np.inf, -np.inf, np.nan, LEAST, -LEAST, 2.0, -3.0, shape=(1, 1, 3, 3)),
+        note="0 takes the place of what is below 0, and of nothing else: -0 stays, as in PyTorch",
     )  # fmt: skip
     yield Case("softmax", "equal", "exact", written(*[3.0] * 8, shape=(2, 4)))
     yield Case("softmax", "real", "rounded", drawn("softmax/real/x", (3, 10), -2048, 2047, 8))
@@ -262,6 +272,28 @@ def sums() -> Iterator[Case]:
     yield Case(pool, "integers", "exact", drawn(f"{pool}/integers/x", (2, 3, 4, 4), -8, 8))
     yield Case(pool, "one_pixel", "exact", drawn(f"{pool}/one_pixel/x", (1, 4, 1, 1), -8, 8))
     yield Case(pool, "real", "rounded", drawn(f"{pool}/real/x", (1, 5, 7, 7), -2048, 2047, 10))
+
+
+def upsamplings() -> Iterator[Case]:
+    """Yield the cases of a map brought to another size."""
+    nearest, bilinear = UPSAMPLINGS
+
+    def resized(operator: str, name: str, shape: tuple[int, ...], size: tuple[int, int], note: str, real: bool = False) -> Case:
+        x = drawn(f"{operator}/{name}/x", shape, *((-2048, 2047, 10) if real else (-4, 4)))
+        return Case(operator, name, "rounded" if real else "exact", x, attributes={"size": size}, note=note)
+
+    yield resized(nearest, "doubled", (2, 3, 4, 5), (8, 10), "between the maps of two stages")
+    yield resized(nearest, "odd_sides", (1, 2, 4, 5), (7, 9), "between the maps of two stages, of a photo with odd sides")
+    yield resized(nearest, "border", (1, 2, 14, 3), (46, 5), "row 23, on a border, falls to the one above: 14 / 46 is rounded")
+    yield resized(nearest, "smaller", (1, 2, 9, 7), (4, 1), "any size is taken")
+    yield resized(bilinear, "doubled", (2, 3, 4, 5), (8, 10), "shares of 1/4 and 3/4: nothing is rounded")
+    yield resized(bilinear, "one_pixel", (1, 2, 1, 1), (3, 4), "its one value everywhere")
+    yield resized(bilinear, "odd_sides", (1, 2, 8, 10), (7, 9), "what was doubled too far", real=True)
+    yield resized(bilinear, "real", (1, 3, 5, 4), (13, 11), "corners that are not aligned", real=True)
+    yield Case(
+        bilinear, "infinity", "exact", written(1.0, np.inf, -0.0, 2.0, shape=(1, 1, 2, 2)), attributes={"size": (3, 2)},
+        note="a value whose share is 0 is not read: infinity times zero would be NaN",
+    )  # fmt: skip
 
 
 def composites() -> Iterator[Case]:

@@ -19,6 +19,7 @@ from .changes import EPSILONS, Change, changes_of, commit
 from .measure import PIECE
 from .replay import Call, Replay
 from .ulp import round_to
+from .upsampling_faults import bilinear_faults, nearest_faults
 
 IMAGENET = PRESETS["hf"].mean, PRESETS["hf"].std
 MULTIPLIED = {"bfloat16": "bfloat16", "tf32": "float16 or tf32", "float16": "float16"}  # alike, but for the range of float16
@@ -223,6 +224,12 @@ def _gelu_faults(call: Call, seen: Replay) -> Iterator[Fault]:
     yield "GELU is applied twice", lambda: call.again(x=call.again())
 
 
+def _relu_faults(call: Call, seen: Replay) -> Iterator[Fault]:
+    yield "GELU instead of ReLU", lambda: EXACT.ops.gelu(call.x)
+    yield "ReLU6 instead of ReLU: what is above 6 becomes 6", lambda: np.minimum(call.again(), 6)
+    yield "a leaky ReLU instead of ReLU, with a slope of 0.01 below 0", lambda: np.where(call.x < 0, 0.01 * call.x, call.x)
+
+
 def _linear_faults(call: Call, seen: Replay) -> Iterator[Fault]:
     yield "softmax is applied already: these are probabilities, not logits", lambda: EXACT.ops.softmax(call.again())
     yield "log-softmax is applied already: these are no logits", lambda: np.log(EXACT.ops.softmax(call.again()))
@@ -239,6 +246,9 @@ OPERATORS: dict[str, Callable[[Call, Replay], Iterator[Fault]]] = {
     "batch_norm": _batch_norm_faults,
     "layer_norm": _layer_norm_faults,
     "gelu": _gelu_faults,
+    "relu": _relu_faults,
+    "upsample_nearest": nearest_faults,
+    "upsample_bilinear": bilinear_faults,
     "linear": _linear_faults,
     "global_average_pool": _pool_faults,
 }

@@ -19,7 +19,7 @@ from ..geometry import CONV_SPATIAL, PATCH_EMBEDS, POINTWISE, Kernel, output_sid
 from ..hooks import Callback, Hook
 from ..operators import Array, Derivatives, TrainingOperators
 from ..paths import INPUT
-from .cases import Case, Tensor, drawn, written
+from .cases import UPSAMPLINGS, Case, Tensor, drawn, written
 from .replay import Run
 
 WHOLE, REAL = (-4, 4, 0), (-2048, 2047, 10)
@@ -38,6 +38,12 @@ def training_cases() -> Iterator[Case]:
     yield from _norms()
     x = drawn("gelu_backward/real/x", (2, 3, 8, 8), -2048, 2047, 9)
     yield Case("gelu_backward", "real", "rounded", x, dy=_dy("gelu_backward/real", (2, 3, 8, 8), REAL))
+    x = drawn("relu_backward/integers/x", (2, 3, 4, 4), *WHOLE)
+    yield Case("relu_backward", "integers", "exact", x, dy=_dy("relu_backward/integers", (2, 3, 4, 4), WHOLE),
+               note="where x is 0, so is dx")  # fmt: skip
+    for operator in UPSAMPLINGS:
+        yield _upsampling(operator, "doubled", (2, 3, 4, 5), (8, 10), "exact", WHOLE)
+        yield _upsampling(operator, "real", (1, 3, 5, 4), (13, 11), "rounded", REAL)
     shape = 2, 4, 3, 3
     for name, kind, numbers in (("integers", "exact", WHOLE), ("real", "rounded", REAL)):
         key = f"layer_scale_backward/{name}"
@@ -73,6 +79,14 @@ def _convolution(
     dy = _dy(key, (x_shape[0], channels[0], *sides), numbers)
     x = drawn(f"{key}/x", x_shape, *numbers)
     return Case("conv2d_backward", name, "rounded" if real else "exact", x, parameters, attributes, note, dy)
+
+
+def _upsampling(
+    operator: str, name: str, shape: tuple[int, ...], size: tuple[int, int], kind: str, numbers: tuple[int, int, int]
+) -> Case:
+    key = f"{operator}_backward/{name}"
+    dy = _dy(key, (*shape[:2], *size), numbers)
+    return Case(f"{operator}_backward", name, kind, drawn(f"{key}/x", shape, *numbers), attributes={"size": size}, dy=dy)
 
 
 def _norms() -> Iterator[Case]:
@@ -141,6 +155,9 @@ BACKWARD: dict[str, Callable[[Derivatives, Array, Array, Arguments], Iterator[tu
     "layer_norm_backward": partial(_norm, "layer_norm"),
     "layer_scale_backward": _layer_scale,
     "gelu_backward": lambda grad, dy, x, given: iter([("dx", grad.gelu_input(dy, x))]),
+    "relu_backward": lambda grad, dy, x, given: iter([("dx", grad.relu_input(dy, x))]),
+    "upsample_nearest_backward": lambda grad, dy, x, given: iter([("dx", grad.upsample_nearest_input(dy, x.shape[2:]))]),
+    "upsample_bilinear_backward": lambda grad, dy, x, given: iter([("dx", grad.upsample_bilinear_input(dy, x.shape[2:]))]),
     "linear_backward": _linear,
     "global_average_pool_backward": lambda grad, dy, x, given: iter([("dx", grad.global_average_pool_input(dy, x.shape[2:]))]),
     "cross_entropy_backward": _cross_entropy,

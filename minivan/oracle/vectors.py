@@ -252,6 +252,8 @@ def _check_attribute(name: str, value: Any) -> None:
         right = type(value) is int and 0 <= value <= LARGEST
     elif name in EPSILONS:
         right = type(value) in (int, float) and 0 <= value < 1
+    elif name == "size":
+        right = isinstance(value, list) and len(value) == 2 and all(type(n) is int and 1 <= n <= LARGEST for n in value)
     elif name in ("dims", "depths", "mlp_ratios"):
         right = isinstance(value, list) and len(value) <= LARGEST and all(type(n) is int and abs(n) < 1 << 63 for n in value)
     else:

@@ -7,7 +7,7 @@ import itertools
 import time
 from collections import deque
 from collections.abc import Iterable, Iterator
-from typing import TYPE_CHECKING, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, Generic, NamedTuple, TypeVar
 
 from .. import processors
 from ..errors import reason
@@ -21,9 +21,10 @@ if TYPE_CHECKING:
     from PIL import Image
 
     from ..card import Preprocessing
-    from ..image import Bands, Reading, Source
+    from ..image import Bands, Examined, Reading, Source
 
 Item = TypeVar("Item")
+Ready = TypeVar("Ready")  # what is made of an image, or says why nothing is
 
 WAITING = 256 << 20  # bytes of images that wait for the network, or make up a batch
 
@@ -58,29 +59,34 @@ def prepare_ahead(
     minivan.image.LARGEST_HELD bytes: an image waits until its share is there, without the clock, and becomes a fault where
     none was given back for LONGEST seconds.
     """
-    from ..image import LARGEST_HELD, LONGEST, Reading
+    return decode_ahead(images, Squares(preprocessing, how, thumbnails), at_once(preprocessing, ahead), threads)
+
+
+def decode_ahead(
+    images: Iterable[Found | Given], work: Decoding[Ready], ahead: int, threads: int | None = None
+) -> Iterator[Ready]:
+    """Yield what `work` makes of the images, in order, as `prepare_ahead` does: at least one of them is on the way."""
+    from ..image import LONGEST
 
     images = iter(images)
-    work = Decoding(preprocessing, how or Reading(), Budget(LARGEST_HELD, LONGEST), thumbnails)
     pool = Threads(threads or processors.budget().threads, "decode")
 
-    def begin(image: Found | Given) -> tuple[Found | Given, Job[Prepared], int]:
+    def begin(image: Found | Given) -> tuple[Found | Given, Job[Ready], int]:
         if not image.waits:
             return image, pool.submit(lambda job: work.prepared(image, job)), 0
         start = time.perf_counter()
         try:
             data = image.source()  # in this thread: only the main one wakes from its wait when Ctrl-C is pressed
         except (ValueError, OSError) as error:
-            there = Prepared(image.name, None, reason(error), time.perf_counter() - start)
+            there = work.failed(image.name, reason(error), time.perf_counter() - start)
             return image, Job(lambda job: there).run(), 0
         size = len(data) if isinstance(data, bytes) else 0
         return image, pool.submit(lambda job: work.prepared(image, job, data)), size
 
-    waiting: deque[tuple[Found | Given, Job[Prepared], int]] = deque()
-    most = at_once(preprocessing, ahead)
+    waiting: deque[tuple[Found | Given, Job[Ready], int]] = deque()
 
     def refill() -> None:
-        while len(waiting) < most and sum(size for _, _, size in waiting) <= WAITING:
+        while len(waiting) < ahead and sum(size for _, _, size in waiting) <= WAITING:
             if (image := next(images, None)) is None:
                 return
             waiting.append(begin(image))
@@ -92,9 +98,11 @@ def prepare_ahead(
             try:
                 done = pool.result(job, LONGEST)
             except TimeoutError as error:
-                done = Prepared(image.name, None, reason(error), float(LONGEST))
+                done = work.failed(image.name, reason(error), float(LONGEST))
+            del job  # which keeps what it has made
             refill()
             yield done
+            del done  # before the next one is waited for
     finally:
         pool.close()
 
@@ -104,47 +112,78 @@ def at_once(preprocessing: Preprocessing, most: int) -> int:
     return max(1, min(most, WAITING // (4 * preprocessing.channels * preprocessing.crop**2)))
 
 
-class Decoding:
-    """How images are decoded and prepared, and what all of them together may hold."""
+class Decoding(Generic[Ready]):
+    """How images are decoded, and what all of them together may hold. What is made of one, a class derived from this says."""
 
-    def __init__(self, preprocessing: Preprocessing, how: Reading, budget: Budget, thumbnails: bool = False) -> None:
-        self.preprocessing, self.how, self.budget, self.thumbnails = preprocessing, how, budget, thumbnails
+    def __init__(self, channels: int, how: Reading | None = None) -> None:
+        from ..image import LARGEST_HELD, LONGEST, Reading
 
-    def prepared(self, image: Found | Given, job: Job[Prepared], data: Source | None = None) -> Prepared:
+        self.channels, self.how, self.budget = channels, how or Reading(), Budget(LARGEST_HELD, LONGEST)
+
+    def ready(self, name: str, examined: Examined, start: float) -> Ready:
+        """Decode one image, and return what is made of it; `start` is when its work began, by time.perf_counter."""
+        raise NotImplementedError
+
+    def failed(self, name: str, fault: str, seconds: float) -> Ready:
+        """Return what stands in the place of an image that cannot be used."""
+        raise NotImplementedError
+
+    def held(self, examined: Examined) -> int:
+        """Return the most bytes that `ready` holds once the picture is decoded, it among them."""
+        raise NotImplementedError
+
+    def prepared(self, image: Found | Given, job: Job[Ready], data: Source | None = None) -> Ready:
         """Read (unless `data` is what it holds), decode and prepare one image; what is wrong with it becomes its fault."""
         if image.fault:
-            return Prepared(image.name, None, image.fault, 0.0)
+            return self.failed(image.name, image.fault, 0.0)
         start = time.perf_counter()
-        x, fault, notes, small = None, "", tuple[str, ...](), b""
         job.begin()
         try:
-            x, notes, small = self._prepared(image, job, data)
+            return self._prepared(image, job, data, start)
         except (ValueError, OSError) as error:
-            fault = reason(error)
-        return Prepared(image.name, x, fault, time.perf_counter() - start, notes, small)
+            return self.failed(image.name, reason(error), time.perf_counter() - start)
 
-    def _prepared(
-        self, image: Found | Given, job: Job[Prepared], data: Source | None
-    ) -> tuple[npt.NDArray[np.float32], tuple[str, ...], bytes]:
+    def _prepared(self, image: Found | Given, job: Job[Ready], data: Source | None, start: float) -> Ready:
         """What the walk holds is taken before the file is read. Where decoding takes more than is left, all is let go first."""
-        from ..image import examine, normalise, view, viewed, walked
+        from ..image import examine, walked
 
-        settings = self.preprocessing
         amount = walked(len(data) if isinstance(data, bytes) else image.size)
         while True:
             with contextlib.ExitStack() as stack:
                 with job.paused():
                     change = stack.enter_context(self.budget.of(amount))
-                examined = examine(image.source() if data is None else data, settings.channels)
-                width, height, planes = examined.look.width, examined.look.height, examined.planes
-                both = max(viewed(width, height, settings, planes), viewed(height, width, settings, planes))
-                needed = max(examined.look.held, both)
+                examined = examine(image.source() if data is None else data, self.channels)
+                needed = max(examined.look.held, self.held(examined))
                 if change(needed):
-                    seen = view(examined.decode(self.how), settings)
-                    x = normalise(seen, settings.mean, settings.std)
-                    return x, tuple(examined.notes), _small(seen) if self.thumbnails else b""
+                    return self.ready(image.name, examined, start)
                 del examined  # the file is read anew after the wait
             amount = max(amount, needed)
+
+
+class Squares(Decoding[Prepared]):
+    """Images as the square that a network sees of each."""
+
+    def __init__(self, preprocessing: Preprocessing, how: Reading | None = None, thumbnails: bool = False) -> None:
+        super().__init__(preprocessing.channels, how)
+        self.preprocessing, self.thumbnails = preprocessing, thumbnails
+
+    def ready(self, name: str, examined: Examined, start: float) -> Prepared:
+        from ..image import normalise, view
+
+        settings = self.preprocessing
+        seen = view(examined.decode(self.how), settings)
+        x = normalise(seen, settings.mean, settings.std)
+        small = _small(seen) if self.thumbnails else b""
+        return Prepared(name, x, "", time.perf_counter() - start, tuple(examined.notes), small)
+
+    def failed(self, name: str, fault: str, seconds: float) -> Prepared:
+        return Prepared(name, None, fault, seconds)
+
+    def held(self, examined: Examined) -> int:
+        from ..image import viewed
+
+        width, height, planes = examined.look.width, examined.look.height, examined.planes
+        return max(viewed(*sides, self.preprocessing, planes) for sides in ((width, height), (height, width)))
 
 
 def _small(seen: Image.Image | Bands) -> bytes:

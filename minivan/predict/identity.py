@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Mapping
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
+
     from ..van import VAN
 
 
@@ -16,18 +20,23 @@ def identity(model: VAN) -> dict[str, Any]:
 
     `sha256` is of the network's shape and numbers, not of a file: the same weights in another format are the same.
     """
-    digest = hashlib.sha256(json.dumps(asdict(model.config), sort_keys=True).encode())
-    for name, tensor in model.tensors.items():
-        digest.update(name.encode())
-        digest.update(tensor.tobytes())
     card = model.card
     said = {
         "weights": card.name,
         "version": card.version,
-        "sha256": digest.hexdigest(),
+        "sha256": tensors_sha256(model.config, model.tensors),
         "preprocessing": asdict(card.preprocessing),
     }
     return plain(said)
+
+
+def tensors_sha256(config: Any, tensors: Mapping[str, npt.NDArray[np.float32]]) -> str:
+    """Return the SHA-256 of a network's shape, a dataclass, and of its numbers by their names, 64 hex digits."""
+    digest = hashlib.sha256(json.dumps(asdict(config), sort_keys=True).encode())
+    for name, tensor in tensors.items():
+        digest.update(name.encode())
+        digest.update(tensor.tobytes())
+    return digest.hexdigest()
 
 
 def plain(said: dict[str, Any]) -> dict[str, Any]:

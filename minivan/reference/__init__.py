@@ -12,8 +12,11 @@ from .operators import (
     global_average_pool,
     layer_norm,
     linear,
+    relu,
     sigmoid,
     softmax,
+    upsample_bilinear,
+    upsample_nearest,
 )
 
 __all__ = [
@@ -25,6 +28,9 @@ __all__ = [
     "global_average_pool",
     "layer_norm",
     "linear",
+    "relu",
     "sigmoid",
     "softmax",
+    "upsample_bilinear",
+    "upsample_nearest",
 ]

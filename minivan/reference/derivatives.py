@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -12,7 +13,7 @@ from .. import checks
 from ..checks import Float64, Floating, Whole, float64
 from ..forks import unforked
 from ..operators import Pair
-from .operators import erfc, softmax
+from .operators import between, erfc, nearest_of, softmax
 
 OVER_THE_BATCH = (0, 2, 3)  # all values of a channel
 
@@ -177,6 +178,41 @@ def linear_bias(dy: Floating) -> Float64:
     """(N, classes) -> (classes,): the sum over images."""
     checks.check_floating(dy=dy)
     return float64(float64(dy).sum(axis=0))
+
+
+def relu_input(dy: Floating, x: Floating) -> Float64:
+    """0 where x was 0 or below it, and dy for the rest, NaN among it, as in PyTorch."""
+    checks.check_floating(dy=dy, x=x)
+    checks.check_same_shape(dy, x.shape, "x")
+    return np.where(float64(x) <= 0, 0.0, float64(dy))
+
+
+def upsample_nearest_input(dy: Floating, size: Sequence[int]) -> Float64:
+    """Each value collects dy from the places that took it."""
+    checks.check_upsample_derivative(dy, size)
+    rows, columns = (nearest_of(places, of) for places, of in zip(dy.shape[2:], size, strict=True))
+    dx: Float64 = np.zeros((*dy.shape[:2], *size))
+    taken: Any = (slice(None), slice(None), rows[:, None], columns)
+    np.add.at(dx, taken, float64(dy))
+    return dx
+
+
+def upsample_bilinear_input(dy: Floating, size: Sequence[int]) -> Float64:
+    """Each value collects dy from the places that it had a share in, times the share."""
+    checks.check_upsample_derivative(dy, size)
+    rows = _narrowed(float64(dy).swapaxes(2, 3), size[0]).swapaxes(2, 3)
+    return _narrowed(rows, size[1])
+
+
+def _narrowed(dy: Float64, of: int) -> Float64:
+    """Hand back along the last axis. A share of 0 is nothing, of infinity too."""
+    before, after, near = between(dy.shape[-1], of)
+    dx: Float64 = np.zeros((*dy.shape[:-1], of))
+    for neighbour, share in ((before, 1 - near), (after, near)):
+        counts = share != 0
+        taken: Any = (..., neighbour[counts])
+        np.add.at(dx, taken, share[counts] * dy[..., counts])
+    return dx
 
 
 def global_average_pool_input(dy: Floating, size: Sequence[int]) -> Float64:

@@ -7,8 +7,10 @@ ValueError for shapes that do not match comes from minivan.checks, as in every e
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 import numpy as np
+import numpy.typing as npt
 
 from .. import checks
 from ..checks import Float64, Floating, float64
@@ -117,6 +119,55 @@ def gelu(x: Floating) -> Float64:
     x = float64(x)
     with np.errstate(invalid="ignore"):  # -inf * 0
         return x / 2 * erfc(-x / math.sqrt(2))
+
+
+def relu(x: Floating) -> Float64:
+    """0 where x is below 0, and x for the rest: -0 and NaN stay what they are, as in PyTorch."""
+    checks.check_floating(x=x)
+    x = float64(x)
+    return np.where(x < 0, 0.0, x)
+
+
+def nearest_of(places: int, of: int) -> npt.NDArray[np.intp]:
+    """Return, for each of some places along an axis, which of `of` it lies in: floor(place * of / places).
+
+    In float32, as PyTorch has it: where the quotient is not exact, a place at a border falls where its rounding puts it.
+    """
+    scale = np.float32(of) / np.float32(places)
+    index: npt.NDArray[np.intp] = np.floor(np.arange(places, dtype=np.float32) * scale).astype(np.intp)
+    return np.minimum(index, of - 1, dtype=np.intp)
+
+
+def upsample_nearest(x: Floating, size: Sequence[int]) -> Float64:
+    """y[n, c, i, j] = x[n, c, floor(i * H / H'), floor(j * W / W')]"""
+    height, width = checks.check_upsample(x, size)
+    return float64(x)[:, :, nearest_of(height, x.shape[2])[:, None], nearest_of(width, x.shape[3])]
+
+
+def between(places: int, of: int) -> tuple[npt.NDArray[np.intp], npt.NDArray[np.intp], Float64]:
+    """Return, for each of some places along an axis of `of`, its neighbour before, the one after, and how near that is, 0..1.
+
+    Places and values are squares of the same whole, compared by their middles: (place + 1/2) * of / places - 1/2.
+    """
+    at = np.maximum((np.arange(places) + 0.5) * (of / places) - 0.5, 0.0)
+    before = np.minimum(at.astype(np.intp), of - 1)
+    return before, np.minimum(before + 1, of - 1), at - before
+
+
+def mean_of(a: Float64, b: Float64, near: Float64) -> Float64:
+    """Return values between two, of which the second counts by its share. One whose share is 0 is not read: inf * 0 is NaN."""
+    with np.errstate(invalid="ignore"):
+        return np.where(near == 0, a, (1 - near) * a + near * b)
+
+
+def upsample_bilinear(x: Floating, size: Sequence[int]) -> Float64:
+    """A mean of the four values around each place, by how near they are, first along rows, then along columns."""
+    height, width = checks.check_upsample(x, size)
+    x = float64(x)
+    left, right, near = between(width, x.shape[3])
+    x = mean_of(x[..., left], x[..., right], near)
+    above, below, near = between(height, x.shape[2])
+    return mean_of(x[:, :, above], x[:, :, below], near[:, None])
 
 
 def linear(x: Floating, weight: Floating, bias: Floating | None = None) -> Float64:

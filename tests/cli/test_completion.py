@@ -33,7 +33,7 @@ NOT_COMPLETED = {  # numbers, names of layers and classes, addresses
     "key", "top_k", "batch_size", "threads", "size", "channels", "K", "d", "C", "classes", "layer", "block", "eps", "resize",
     "crop", "interpolation", "mean", "std", "weights_version", "not_sure", "url", "sha256", "runs", "batch", "layers", "rtol",
     "atol", "max_ulp", "op", "input_size", "revision", "cluster", "workers", "images_per_shard", "chapter",
-    "new_class", "target",
+    "new_class", "target", "side", "ignore",
 }  # fmt: skip
 
 

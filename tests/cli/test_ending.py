@@ -8,7 +8,9 @@ import sys
 import pytest
 from support import CHECKPOINTS, EXAMPLES, ROOT
 
-BUNDLED = next((ROOT / "weights").glob("*.safetensors"))
+from minivan.checkpoint import bundled
+
+BUNDLED = bundled()[0]
 COFFEE = EXAMPLES / "coffee.jpg"
 SMALL = ["--weights", BUNDLED, "--size", "32"]
 WRITERS = {  # each command that writes a file, OUT being the file

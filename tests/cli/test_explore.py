@@ -8,9 +8,10 @@ import pytest
 from PIL import Image
 from support import CHECKPOINTS, ROOT
 
+from minivan.checkpoint import bundled
 from minivan.cli import main
 
-BUNDLED = str(next((ROOT / "weights").glob("*.safetensors")))
+BUNDLED = str(bundled()[0])
 QUICK = ["--engine", "numpy", "--weights", BUNDLED]
 
 

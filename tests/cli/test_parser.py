@@ -1,9 +1,9 @@
 """Mistyped calls: each is one line that names what is near; and the short options."""
 
 import pytest
-from support import ROOT
 
 import minivan
+from minivan.checkpoint import bundled
 
 pytestmark = pytest.mark.loop
 
@@ -46,7 +46,7 @@ def test_the_version_has_a_short_option(run):
 
 def test_quiet_leaves_out_notes_and_what_was_written_and_no_fault(run, tmp_path):
     (tmp_path / "bad.jpg").write_bytes(b"no image")
-    (weights,) = (ROOT / "weights").glob("*.safetensors")
+    weights = bundled()[0]
     assert run("convert", weights, tmp_path / "a.safetensors")[1].startswith(f"{tmp_path / 'a.safetensors'}: ")
     assert run("convert", weights, tmp_path / "b.safetensors", "--quiet") == (0, "", "")
     status, out, err = run("-q", "classify", tmp_path / "bad.jpg", "-k", "1", "--engine", "numpy")

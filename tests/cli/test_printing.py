@@ -12,6 +12,7 @@ import pytest
 from support import EXAMPLES
 
 from minivan import cli
+from minivan.checkpoint import bundled
 from minivan.cli.printing import complain, console, fitted, note, say, say_json
 from minivan.typesetting import joined, width
 
@@ -58,7 +59,7 @@ def test_commands_print_through_these_functions_alone():
 def test_a_hostile_name_of_weights_and_of_a_photo_is_shown_with_its_codes(tmp_path, run):
     photo, weights = (tmp_path / f"a\x1b[2J[bold]\u202e{ending}" for ending in ("b.jpg", "c.safetensors"))
     shutil.copy(EXAMPLES / "coffee.jpg", photo)
-    shutil.copy(next((EXAMPLES.parent / "weights").glob("*.safetensors")), weights)
+    shutil.copy(bundled()[0], weights)
     made = photo.with_suffix(".safetensors")
     for command in (
         ["classify", photo, "--weights", weights, "--engine", "numpy"], ["weights", "show", weights],

@@ -14,7 +14,7 @@ from support.compare import assert_bit_equal, assert_close
 from support.networks import images, random_tensors
 from tolerances import LOGITS
 
-from minivan import compiling, kernel_survey, space
+from minivan import compiling, fpn, kernel_survey, space
 from minivan.engines import EXACT, Engine, auto
 from minivan.engines.auto import COMPILE, FAST, LOAD, NUMPY, Choice, EngineWarning
 from minivan.errors import NoCompiler
@@ -83,6 +83,24 @@ def test_a_call_knows_how_many_images_it_has(machine):
     assert auto.choice.of(SMALL, 1, 32, 32) == "fast", "which is loaded"
 
 
+def test_a_neck_and_a_head_count_too_and_are_loaded_by_themselves(machine, monkeypatch):
+    shape, parts, loads = fpn.FPNConfig((8,) * 4), (auto.NETWORK, auto.SEGMENTATION), []
+    monkeypatch.setattr(auto, "_fpn_loaded", lambda: bool(loads))
+    monkeypatch.setattr(auto, "_load_fpn", lambda: loads.append(1))
+    monkeypatch.setattr(fpn, "multiply_adds", lambda *shape: 2 * WORK)
+    machine.kept = True
+    assert LOAD < auto.choice.start(parts) < 2 * LOAD
+    alone, whole = (int(auto.choice.start(p) / (NUMPY - FAST) / n / WORK) + 1 for p, n in ((parts[:1], 1), (parts, 3)))
+    assert whole < alone
+    for count, engine in ((whole - 1, "numpy"), (whole, "fast")):
+        auto.choice = Choice()
+        assert auto.choice.of(SMALL, count, 96, 96, shape) == engine
+    assert machine.loaded and loads == [1] and auto.choice.of(SMALL, 1, 96, 96, shape) == "fast"
+    loads.clear()
+    auto.choice = Choice()
+    assert auto.choice.of(SMALL, 1, 96, 96) == "fast" and auto.choice.of(SMALL, None, 96, 96, shape) == "fast" and loads == [1]
+
+
 def test_a_file_of_a_kernel_that_cannot_be_loaded_after_all_is_not_compiled_for_less(machine, monkeypatch, capsys):
     monkeypatch.setattr(kernel_survey, "kept", lambda kernel, signature=None: signature is None)
     assert {auto.choice.of(SMALL, 3, 96, 96) for _ in range(4)} == {"numpy"} and auto.choice.lacking
@@ -143,7 +161,7 @@ def test_threads_that_choose_at_once_load_once(machine):
 def test_a_setting_that_cannot_be_is_one_line_for_many_photos_as_for_fast(machine, monkeypatch, run, tmp_path):
     monkeypatch.setenv("MINIVAN_VECTOR", "7")
     monkeypatch.setattr(auto, "MANY", 1)
-    monkeypatch.setattr(auto, "COMPILE", 0.0)
+    monkeypatch.setattr(auto, "NETWORK", auto.NETWORK._replace(compile_seconds=0.0))
     said = (2, "", "minivan: MINIVAN_VECTOR is one of 16, 8, 4, 0, got '7'\n")
     assert run("classify", PHOTOS[0]) == said
     assert run("embed", PHOTOS[0], "-o", tmp_path / "features.npy") == said

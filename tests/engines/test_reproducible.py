@@ -68,8 +68,8 @@ def check(output, level, runs):
 
 def test_threads_and_batch_change_no_bit():
     """One network with 1 and 2 threads, alone and as one of eight. The slow test below does all, compiled at every level."""
-    output = reproduce_in_a_fresh_process(None, "tiny", "tiny-float16", "tiny-gradients")
-    assert output.count("same bits") == 10 and "OTHER" not in output
+    output = reproduce_in_a_fresh_process(None, "tiny", "tiny-fpn", "tiny-float16", "tiny-gradients")
+    assert output.count("same bits") == 14 and "OTHER" not in output
 
 
 def configurations():
@@ -109,7 +109,7 @@ def test_python_itself_gives_the_same_bits_as_numba(tmp_path):
 
 
 def test_this_process_gives_the_recorded_bits_with_its_warm_cache():
-    for name in ("minute", "tiny", "bundled", "b0", *reproduce.REFERENCES, *reproduce.GRADIENTS):
+    for name in ("minute", "tiny", "bundled", "b0", *reproduce.REFERENCES, *reproduce.SEGMENTED, *reproduce.GRADIENTS):
         assert reproduce.digests(name) == reproduce.recorded(name), f"{name}: reproduce.py --write records anew"
 
 

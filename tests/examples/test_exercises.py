@@ -202,6 +202,23 @@ def test_lesson_11():
     assert a.exercise_3() == pytest.approx(left[1] + right[1])
 
 
+def test_lesson_12():
+    a = answers(12)
+    answered = {("sky", "sky"): 60, ("road", "sky"): 10, ("road", "road"): 15, ("road", "car"): 5, ("car", "road"): 5}
+    pixels = [pair for pair, count in {**answered, ("car", "car"): 5}.items() for _ in range(count)]  # truth and answer
+    shares = []
+    for name in ("sky", "road", "car"):
+        truth, answer = ({i for i, pair in enumerate(pixels) if pair[k] == name} for k in (0, 1))
+        shares.append(len(truth & answer) / len(truth | answer))
+    assert a.exercise_1() == pytest.approx(sum(shares) / 3)
+    height, width = next(h for h in range(375, 500) if h % 32 == 0), next(w for w in range(500, 600) if w % 32 == 0)
+    maps = [(len(range(0, height, stride)), len(range(0, width, stride))) for stride in (4, 8, 16, 32)]
+    assert a.exercise_2() == maps
+    for row in ([4.0, 8.0], [1.0, -3.0, 5.0, 2.0], [7.0]):
+        at = [(i + 0.5) / 2 - 0.5 for i in range(2 * len(row))]
+        np.testing.assert_allclose(a.exercise_3(row), np.interp(at, range(len(row)), row), rtol=FLOAT64)
+
+
 def exercise_cells(source):
     """Return the code cells of a lesson that call `check` on an answer."""
     cells = build.parse(source).cells

@@ -60,7 +60,7 @@ def assert_same_text(ours, theirs, where):
 
 
 def test_the_readme_lists_every_lesson():
-    assert [f"{i:02d}" for i in range(1, 12)] == [lesson[:2] for lesson in LESSONS]
+    assert [f"{i:02d}" for i in range(1, 13)] == [lesson[:2] for lesson in LESSONS]
     readme = (EXAMPLES / "README.md").read_text(encoding="utf-8")
     assert all(f"({lesson}.ipynb)" in readme for lesson in LESSONS)
 

@@ -27,7 +27,7 @@ def script(monkeypatch):
     torch.set_num_threads(1)
     yield importlib.import_module
     torch.set_num_threads(threads)
-    for name in ("loop", "network", "photos", "train"):
+    for name in ("judging", "loop", "network", "photos", "scenes", "segmentation", "train"):
         sys.modules.pop(name, None)
 
 
@@ -93,14 +93,19 @@ def test_a_stopped_training_ends_with_the_bits_it_would_have_had(script, tmp_pat
     whole = loop.train(weigh, begin, Line(), loss, recipe, say=lambda epoch, loss, average: losses.append(loss))
     assert losses[-1] < losses[0] / 10
 
+    heard, stops = [], [2, 5]
+
     def stop(epoch, loss, average):
-        if epoch in (2, 5):
+        heard.append((epoch, loss))
+        if epoch in stops:
+            stops.remove(epoch)
             raise KeyboardInterrupt
 
     keep = tmp_path / "kept"
     for _ in range(2):
         with pytest.raises(KeyboardInterrupt):
             loop.train(weigh, begin, Line(), loss, recipe, keep, stop)
+    assert [epoch for epoch, _ in heard] == [1, 2, 2, 3, 4, 5] and heard[1] == heard[2]  # whoever was stopped hears it again
     again = loop.train(weigh, begin, Line(), loss, recipe, keep)
     assert again["weight"].tobytes() == whole["weight"].tobytes()
     with pytest.raises(ValueError, match=r"had learning_rate 1\.0, not 0\.2"):

@@ -17,10 +17,10 @@ LONGEST_MESSAGE = 1500
 
 
 def checkpoint(path: Path) -> None:
-    """A PyTorch file, zip or legacy, or a safetensors file."""
-    from minivan.checkpoint import read
+    """A PyTorch file, zip or legacy, or a safetensors file: a network, a segmentation head, or both."""
+    from minivan.checkpoint.segmentation import read_any
 
-    read(path)
+    read_any(path)
 
 
 def pickled(path: Path) -> None:

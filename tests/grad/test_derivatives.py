@@ -181,6 +181,26 @@ def test_gelu(x, seed):
     judge(autograd(F.gelu, dy, x)[0], "gelu_input", dy, x)
 
 
+@given(feature_maps(), st.integers(0, 2**32 - 1), st.tuples(st.integers(1, 20), st.integers(1, 20)))
+def test_relu_and_the_upsamplings(x, seed, size):
+    x = np.where(np.abs(x) < 0.2, 0, x)  # some zeros, whose slope is 0
+    dy = normal(x.shape, seed)
+    judge(autograd(F.relu, dy, x)[0], "relu_input", dy, x)
+    dy = normal((*x.shape[:2], *size), seed)
+    for mode in ("nearest", "bilinear"):
+        expected = autograd(lambda x, mode=mode: F.interpolate(x, size, mode=mode), dy, x)[0]
+        judge(expected, f"upsample_{mode}_input", dy, size=x.shape[2:])
+
+
+def test_special_values_on_the_way_back_of_relu_and_the_upsamplings():
+    x, dy = np.float32([np.nan, 0, -0.0, 1, -1]), np.float32([1, np.inf, np.inf, np.inf, np.nan])
+    row = np.float32([[[[np.inf, 1, 2, 3]]]])
+    for module, _ in ENGINES.values():
+        np.testing.assert_array_equal(module.relu_input(dy, x), autograd(F.relu, dy, x)[0])
+        assert module.upsample_bilinear_input(row, (1, 4)).tolist() == row.tolist()  # a share of 0 is not handed back
+        assert module.upsample_nearest_input(row, (1, 2)).tolist() == [[[[np.inf, 5]]]]
+
+
 def test_gelus_slope_far_out():
     x = np.float32([-1e30, -40, -10, -5, 0, 5, 10, 40, 1e30])
     for module, _ in ENGINES.values():
@@ -270,6 +290,11 @@ def test_the_other_operators_against_central_differences():
         "layer_norm bias": (lambda v: operators.layer_norm(x, weight, v), dy, bias,
                             reference.layer_norm_parameters(dy, x)[1]),
         "gelu x": (operators.gelu, dy, x, reference.gelu_input(dy, x)),
+        "relu x": (operators.relu, dy, x, reference.relu_input(dy, x)),
+        "upsample_nearest x": (lambda v: operators.upsample_nearest(v, (2, 3)), dy, x[:, :, :1, :2],
+                               reference.upsample_nearest_input(dy, (1, 2))),
+        "upsample_bilinear x": (lambda v: operators.upsample_bilinear(v, (2, 3)), dy, x[:, :, :1, :2],
+                                reference.upsample_bilinear_input(dy, (1, 2))),
         "linear x": (lambda v: operators.linear(v, matrix), flat_dy, flat, reference.linear_input(flat_dy, matrix)),
         "linear weight": (lambda v: operators.linear(flat, v), flat_dy, matrix, reference.linear_weight(flat_dy, flat)),
         "pool x": (operators.global_average_pool, flat, x, reference.global_average_pool_input(flat, (2, 3))),
@@ -296,6 +321,10 @@ def test_the_other_operators_against_central_differences():
         (lambda m: m.layer_norm_input(np.ones((1, 2, 3, 3)), np.ones((1, 2, 3, 4)), np.ones(2)), r"\(1, 2, 3, 4\), got"),
         (lambda m: m.layer_norm_parameters(np.ones((1, 2, 3, 3)), np.ones((1, 2, 3, 4))), "shape of x"),
         (lambda m: m.gelu_input(np.ones(3), np.ones(4)), r"\(4,\), got \(3,\)"),
+        (lambda m: m.relu_input(np.ones(3), np.ones(4)), r"\(4,\), got \(3,\)"),
+        (lambda m: m.relu_input(np.ones(3), np.arange(3)), "floating, got dtype int64"),
+        (lambda m: m.upsample_nearest_input(np.ones((2, 3)), (4, 4)), r"\(N, C, H, W\), got \(2, 3\)"),
+        (lambda m: m.upsample_bilinear_input(np.ones((1, 2, 3, 3)), (4, 0)), r"whole numbers of at least 1, got \(4, 0\)"),
         (lambda m: m.linear_input(np.ones((2, 3)), np.ones((4, 5))), r"\(2, 3\)"),
         (lambda m: m.linear_weight(np.ones((2, 3)), np.ones((4, 5))), r"\(3, 2\)"),
         (lambda m: m.global_average_pool_input(np.ones((2, 3)), (0, 1)), "at least 1"),

@@ -14,7 +14,7 @@ from tolerances import EXACT_BIT_EQUAL_SHARE, EXACT_ULP, FLOAT64, ROUNDED_ONCE, 
 
 import minivan.ops as exact
 import minivan.reference as reference
-from minivan.operators import TrainingOperators
+from minivan.operators import SegmentationOperators, TrainingOperators
 
 # The size of what each operator adds up, which is what float32 rounding is relative to: the operator on absolute values.
 # A result may be far smaller, where terms cancel; PyTorch's 1 + erf(x) in GELU does so for x < -2.
@@ -23,6 +23,8 @@ MAGNITUDE = {
     "linear": lambda x, w, b=None: reference.linear(abs(x), abs(w), None if b is None else abs(b)),
     "batch_norm": lambda x, mean, var, w, b: reference.batch_norm(abs(x), -abs(mean), var, abs(w), abs(b)),
     "gelu": lambda x: abs(x),
+    "relu": lambda x: abs(x),
+    "upsample_nearest": lambda x, size: reference.upsample_nearest(abs(x), size),
     "global_average_pool": lambda x: reference.global_average_pool(abs(x)),
     "softmax": lambda x: reference.softmax(x) * (1 + 2 * abs(x).max()),  # x - max is rounded before exp
 }
@@ -34,7 +36,7 @@ SMALLEST_NORMAL = float(np.finfo(np.float32).tiny)
 def judge(name, operator, *args, **attributes):
     """Hold the reference and `exact` against truth, and all three against PyTorch, on one set of arguments."""
     expected = getattr(truth, operator)(*args, **attributes)
-    before = [None if a is None else a.tobytes() for a in args]
+    before = [None if a is None else np.asarray(a).tobytes() for a in args]
     defined = getattr(reference, operator)(*args, **attributes)
     assert_close(f"numpy {name}", defined, expected, FLOAT64)
     got = getattr(exact, operator)(*args, **attributes)
@@ -49,7 +51,7 @@ def judge(name, operator, *args, **attributes):
         judged = getattr(torch_ops, operator)(*args, **attributes)
         allowed = TORCH_FLOAT32_OPERATOR * MAGNITUDE[operator](*args, **attributes) + SMALLEST_NORMAL
         assert (np.abs(got - judged) <= allowed).all(), describe(f"exact {name} against torch", got, judged)
-    assert before == [None if a is None else a.tobytes() for a in args], f"{name} wrote to its input"
+    assert before == [None if a is None else np.asarray(a).tobytes() for a in args], f"{name} wrote to its input"
     return got
 
 
@@ -107,6 +109,46 @@ def test_gelu(x):
     judge("gelu", "gelu", x)
 
 
+@given(st.integers(0, 300).flatmap(lambda n: arrays((n,))))
+def test_relu(x):
+    assert_bit_equal("relu", judge("relu", "relu", x), torch_ops.relu(x))
+
+
+sizes = st.tuples(st.integers(1, 20), st.integers(1, 20))
+
+
+@given(feature_maps(), sizes)
+def test_upsample_nearest(x, size):
+    got = judge("upsample_nearest", "upsample_nearest", x, size)
+    if x.size:
+        assert_bit_equal("upsample_nearest", got, torch_ops.upsample_nearest(x, size))
+
+
+def test_the_nearest_of_every_size_is_pytorchs():
+    """Along one axis: a place whose quotient is not exact falls where float32's rounding puts it, 14 to 46 first of all."""
+    for of in range(1, 65):
+        x = np.arange(of, dtype=np.float32)[None, None, None]
+        for places in range(1, 201):
+            expected = torch_ops.upsample_nearest(x, (1, places))
+            for ops in (exact, reference):
+                assert (ops.upsample_nearest(x, (1, places)) == expected).all(), (ops.__name__, of, places)
+
+
+@given(feature_maps(), sizes)
+def test_upsample_bilinear(x, size):
+    """PyTorch judges in float64: its float32 code rounds the shares, too, and those by more that lie farther out."""
+    expected = truth.upsample_bilinear(x, size)
+    assert_close("numpy upsample_bilinear", reference.upsample_bilinear(x, size), expected, FLOAT64)
+    before, got = x.tobytes(), exact.upsample_bilinear(x, size)
+    assert got.dtype == np.float32 and x.tobytes() == before
+    assert_bit_equal("exact upsample_bilinear", got, expected.astype(np.float32))
+    assert_bit_equal("of a copy", got, exact.upsample_bilinear(np.ascontiguousarray(x), size))
+    if x.size:
+        assert_close("against torch", got, torch_ops.upsample_bilinear(x.astype(np.float64), size), ROUNDED_ONCE)
+    if size == x.shape[2:]:
+        assert_bit_equal("its own size", got, np.ascontiguousarray(x))
+
+
 @given(st.data(), st.integers(0, 3), st.integers(1, 30), st.integers(1, 20), st.booleans())
 def test_linear(data, n, c, classes, with_bias):
     bias = data.draw(arrays((classes,))) if with_bias else None
@@ -137,13 +179,17 @@ def _big(operator):
         "batch_norm": ("batch_norm", (x, *channel), {}),
         "layer_norm": ("layer_norm", (x, *channel[:2]), {}),
         "gelu": ("gelu", (x * 3,), {}),
+        "relu": ("relu", (x,), {}),
+        "nearest": ("upsample_nearest", (x,), dict(size=(55, 57))),
+        "bilinear": ("upsample_bilinear", (x,), dict(size=(55, 57))),
         "linear": ("linear", (x[..., 0, 0], rng.normal(size=(200, 64)).astype(np.float32), None), {}),
         "pool": ("global_average_pool", (x,), {}),
         "softmax": ("softmax", (x,), {}),
     }[operator]
 
 
-OPERATORS = ["dense", "depthwise", "dilated", "pointwise", "batch_norm", "layer_norm", "gelu", "linear", "pool", "softmax"]
+OPERATORS = ["dense", "depthwise", "dilated", "pointwise", "batch_norm", "layer_norm", "gelu", "relu", "nearest", "bilinear"]
+OPERATORS += ["linear", "pool", "softmax"]
 
 
 @pytest.mark.parametrize("operator", OPERATORS)
@@ -211,6 +257,12 @@ def test_other_operators_say_what_does_not_fit(ops):
         lambda: ops.global_average_pool(X[0]),
         lambda: ops.gelu(np.arange(3)),
         lambda: ops.gelu([1.0]),
+        lambda: ops.relu(np.arange(3)),
+        lambda: ops.upsample_nearest(X[0], (3, 3)),
+        lambda: ops.upsample_nearest(X, (3, 0)),
+        lambda: ops.upsample_bilinear(X, (3,)),
+        lambda: ops.upsample_bilinear(X, (3.0, 3)),
+        lambda: ops.upsample_bilinear(X[:, :, :0], (3, 3)),
         lambda: ops.softmax(np.ones((2, 0), np.float32)),
         lambda: ops.softmax(np.float32(1).reshape(())),
         lambda: ops.batch_norm(X, four, four, None, None),
@@ -218,15 +270,16 @@ def test_other_operators_say_what_does_not_fit(ops):
         lambda: ops.conv2d(X, W, stride=2.0),
         lambda: ops.conv2d(X, W, groups=1.0),
     ]:
-        with pytest.raises(ValueError, match=r"must|do not match|needs|at least"):
+        with pytest.raises(ValueError, match=r"must|do not match|needs|at least|nothing to be upsampled"):
             call()
 
 
 def test_every_engine_has_the_same_names_and_signatures():
     names = ["conv2d", "batch_norm", "layer_norm", "gelu", "linear", "global_average_pool", "softmax"]
-    for name in [*names, "batch_norm_training", "batch_norm_update"]:
+    training, segmentation = ["batch_norm_training", "batch_norm_update"], ["relu", "upsample_nearest", "upsample_bilinear"]
+    for name in [*names, *training, *segmentation]:
         signatures = set()
-        for ops in (exact, reference, TrainingOperators):
+        for ops in (exact, reference, SegmentationOperators if name in segmentation else TrainingOperators):
             parameters = inspect.signature(getattr(ops, name)).parameters.values()
             signatures.add(tuple((p.name, p.default, p.kind) for p in parameters if p.name != "self"))
         assert len(signatures) == 1, f"{name}: {signatures}"

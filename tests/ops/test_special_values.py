@@ -115,12 +115,28 @@ def test_an_infinite_scale_gives_infinity_where_pytorch_gives_nan():
     assert np.isnan(torch_ops.batch_norm(*given)).tolist() == [[[[True, False]]]]
 
 
-@pytest.mark.parametrize("operator", ["gelu", "softmax", "global_average_pool"])
+@pytest.mark.parametrize("operator", ["gelu", "relu", "softmax", "global_average_pool"])
 def test_the_other_operators_of_special_inputs(operator):
     rng = np.random.default_rng(4)
     shape = (2, 9, 4, 4) if operator != "softmax" else (40, 12)
     for _ in range(5):
         assert judge(operator, sprinkled(shape, rng))
+
+
+def test_upsamplings_of_special_inputs():
+    rng = np.random.default_rng(7)
+    for size in ((8, 8), (13, 3)):
+        assert judge("upsample_nearest", sprinkled((2, 9, 4, 4), rng, 0.1), size=size)
+    assert judge("upsample_bilinear", sprinkled((2, 9, 4, 4), rng, 0.1), size=(3, 3))  # no share is 0
+
+
+def test_a_value_whose_share_is_0_is_not_read_where_pytorch_has_infinity_times_0():
+    x = np.float32([[[[1, np.inf, -0.0, LEAST]]]])
+    for engine in (exact, reference):
+        assert_bit_equal("its own size", np.float32(engine.upsample_bilinear(x, (1, 4))), x)
+        assert_bit_equal("its rim", np.float32(engine.upsample_bilinear(x[..., :2], (1, 8)))[..., 0], x[..., 0])
+        assert_bit_equal("nearest", np.float32(engine.upsample_nearest(x, (1, 4))), x)
+    assert np.isnan(torch_ops.upsample_bilinear(x, (1, 4))).tolist() == [[[[False, True, False, False]]]]
 
 
 @pytest.mark.parametrize("row, expected", [
@@ -168,6 +184,8 @@ def test_signed_zeros_elsewhere():
     assert_bit_equal("batch_norm", exact.batch_norm(*turned), truth.batch_norm(*turned).astype(np.float32))
     assert_bit_equal("layer_norm", exact.layer_norm(zeros, one, minus_zero), torch_ops.layer_norm(zeros, one, minus_zero))
     assert np.signbit(exact.gelu(zeros)).ravel().tolist() == [False, True]  # PyTorch on AVX2 loses the sign
+    assert_bit_equal("relu", exact.relu(zeros), torch_ops.relu(zeros))
+    assert_bit_equal("relu", np.float32(reference.relu(zeros)), zeros)
     assert_bit_equal("pool", exact.global_average_pool(zeros), torch_ops.global_average_pool(zeros))
     x, weight = np.full((1, 4), -0.0, np.float32), np.ones((2, 4), np.float32)
     bias = np.float32([0.0, -0.0])
@@ -192,6 +210,7 @@ def test_denormals_are_kept_elsewhere():
     x = (np.float64(LEAST) * np.array([1, -1, 2, -3, 1000, 2**22])).astype(np.float32).reshape(1, 1, 2, 3)
     assert_bit_equal("batch_norm", exact.batch_norm(x, zero, one, one, zero, eps=0.0), x)
     assert_bit_equal("gelu", exact.gelu(2 * x), x)  # gelu(x) is x/2 so near to zero
+    assert_bit_equal("relu", exact.relu(np.abs(x)), np.abs(x))
     assert_bit_equal("pool", exact.global_average_pool(x[..., :1, :1]), x[:, :, 0, 0])
     assert_bit_equal("linear", exact.linear(x.reshape(6, 1), np.ones((1, 1), np.float32)), x.reshape(6, 1))
     small = np.float32([[0.0, -103.0]])  # e^-103 is a denormal

@@ -178,6 +178,9 @@ WAYS_FORWARD = {  # of what has a way back, in PyTorch: its output, from x and t
         x.movedim(1, -1), weight.shape, weight, bias, eps).movedim(-1, 1),
     "layer_scale": lambda x, scale: x * scale[:, None, None],
     "gelu": lambda x: F.gelu(x),
+    "relu": lambda x: F.relu(x),
+    "upsample_nearest": lambda x, size: F.interpolate(x, size, mode="nearest"),
+    "upsample_bilinear": lambda x, size: F.interpolate(x, size, mode="bilinear"),
     "linear": lambda x, weight, bias: F.linear(x, weight, bias),
     "global_average_pool": lambda x: x.mean((2, 3)),
     "cross_entropy": lambda x, target: F.cross_entropy(x, target.long(), reduction="sum"),
@@ -253,6 +256,24 @@ def test_small_variances_betray_a_wrong_eps(folder, tmp_path, run, operator, wro
     np.save(tmp_path / "y.npy", getattr(truth, operator)(case.x.values, **parameters, eps=wrong).astype(np.float32))
     status, out, _ = run("oracle", "compare", folder / operator / "small_variance", tmp_path)
     assert status == 1 and f"hint: wrong eps: {wrong:g} instead of {right:g}" in out
+
+
+def interpolated(mode, **how):
+    return lambda x, size: F.interpolate(x, size, mode=mode, **how)
+
+
+@pytest.mark.parametrize("name, wrong, hint", [
+    ("upsample_bilinear/real", interpolated("bilinear", align_corners=True), "align_corners is true instead of false"),
+    ("upsample_bilinear/odd_sides", interpolated("nearest"), "nearest instead of bilinear"),
+    ("upsample_nearest/odd_sides", interpolated("nearest-exact"), "the nearest by the places' middles"),
+    ("upsample_nearest/border", lambda x, size: x[:, :, np.arange(46) * 14 // 46][..., [0, 0, 1, 1, 2]], "in whole numbers"),
+    ("relu/special", F.gelu, "GELU instead of ReLU"),
+])  # fmt: skip
+def test_what_is_not_the_operator_is_named(folder, tmp_path, run, name, wrong, hint):
+    case = CASES[name]
+    np.save(tmp_path / "y.npy", np.asarray(wrong(torch.from_numpy(case.x.values), **case.attributes)))
+    status, out, err = run("oracle", "compare", folder / name, tmp_path)
+    assert (status, err) == (1, "") and hint in out.split("hint: ")[1].splitlines()[0], out
 
 
 def test_one_operator_alone(tmp_path, run):

@@ -378,6 +378,7 @@ SAFETENSORS = {
     "own labels": fitted(lambda size: own(labels="[" + '["",""],' * (size // 14) + '["",""]]')),
     "own labels that are long": fitted(lambda size: own(labels=json.dumps([["", "\xa0" * (size // 36)]] * 3))),
     "own labels that are lists": fitted(lambda size: own(labels="[" + "[]," * (size // 4) + "[]]")),
+    "own classes of a head": fitted(lambda size: own(segmentation='{"classes": [' + '"",' * (size // 3) + '""]}')),
     "an own source": fitted(lambda size: own(source="\xa0" * (size // 7))),
     "an own number of many digits": fitted(lambda size: own(not_sure="9" * size)),
     "an own part that is missing": fitted(lambda size: own(shape='{"x' + "y" * size + '": 1}')),

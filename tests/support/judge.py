@@ -12,8 +12,8 @@ if importlib.util.find_spec("torch"):
     import torch.nn.functional as F
 
     from minivan.engines.torch import TORCH
-    from support import torch_ops, torch_van
+    from support import torch_fpn, torch_ops, torch_van
 else:
-    torch = F = safetensors_torch = torch_ops = torch_van = TORCH = None
+    torch = F = safetensors_torch = torch_fpn = torch_ops = torch_van = TORCH = None
 
-__all__ = ["TORCH", "F", "safetensors_torch", "torch", "torch_ops", "torch_van"]
+__all__ = ["TORCH", "F", "safetensors_torch", "torch", "torch_fpn", "torch_ops", "torch_van"]

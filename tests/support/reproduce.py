@@ -26,12 +26,14 @@ if __name__ == "__main__":
     sys.path.insert(0, str(ROOT))
 
 import minivan  # noqa: E402  as a script, from the checkout it stands in
-from minivan import seeded  # noqa: E402
+from minivan import fpn, seeded  # noqa: E402
 from minivan.card import Card  # noqa: E402
 from minivan.checkpoint.hub import bundled  # noqa: E402
 from minivan.oracle import cases, trace  # noqa: E402
 from minivan.oracle.arithmetic import ROUNDED, Arithmetic  # noqa: E402
 from minivan.oracle.gradients import Loss  # noqa: E402
+from minivan.segmentation import SegmentationVAN  # noqa: E402
+from minivan.segmentation.card import SegmentationCard  # noqa: E402
 from minivan.van import VAN  # noqa: E402
 from minivan.variants import Config, variant  # noqa: E402
 
@@ -51,9 +53,10 @@ NETWORKS = {  # name -> (shape, or a file of weights; the input's height and wid
 REFERENCES = {  # in a port's own precision, input and weights rounded too: name -> (network, precision)
     f"{name}-{word}": (name, word) for name in ("minute", "tiny", "bundled") for word in ROUNDED
 }
+SEGMENTED = {"tiny-fpn": ("tiny", fpn.FPNConfig(cases.TINY.dims, 8, 6, 5))}  # with a Semantic FPN: name -> (network, its shape)
 GRADIENTS = {"minute-gradients": "minute", "tiny-gradients": "tiny"}  # in training form, of two images' cross-entropy
 BY_PARAMETERS = ("gradient.*.weight", "gradient.*.bias", "gradient.input", "*.running_mean", "*.running_var")
-USUAL = [name for name in (*NETWORKS, *REFERENCES) if not name.startswith("minute")]
+USUAL = [name for name in (*NETWORKS, *REFERENCES, *SEGMENTED) if not name.startswith("minute")]
 REGISTERS = {
     "xmm": r"%xmm\d", "ymm": r"%ymm\d", "zmm": r"%zmm\d", "mask": r"%k[1-7]", "neon": r"\bv\d+\.2d\b",
     "fma": r"\bvfn?m(?:add|sub)|\bfn?m(?:add|sub|la|ls)\b",
@@ -81,11 +84,24 @@ def recording(name: str, place: int | None) -> tuple[trace.Trace, np.ndarray]:
     if name in GRADIENTS:
         model, images = network(GRADIENTS[name])
         return trace.record(model, images[:2], BY_PARAMETERS, loss=Loss((1, 2))), images[:2]
-    network_name, word = REFERENCES.get(name, (name, None))
+    network_name, word = REFERENCES.get(name, (SEGMENTED.get(name, (name,))[0], None))
     model, images = network(network_name)
     batch = images[:1] if place is None else np.roll(images, place, axis=0)
+    if name in SEGMENTED:
+        return segmented(name, model, batch), batch
     arithmetic = None if word is None else Arithmetic(word, everything=True)
     return trace.record(model, batch, LAYERS, arithmetic=arithmetic), batch
+
+
+def segmented(name: str, backbone: VAN, batch: np.ndarray) -> trace.Trace:
+    """Return what the neck and the head on a network make of a batch: the neck's maps, and the logits."""
+    config = SEGMENTED[name][1]
+    tensors = seeded.filled(fpn.parameter_shapes(config))
+    layers: dict[str, np.ndarray] = {}
+    SegmentationVAN(backbone, tensors, SegmentationCard(name))(batch, layers.__setitem__)
+    kept = {path: array for path, array in layers.items() if "fpn_convs" in path or path == fpn.CONV_SEG}
+    said = trace.record(backbone, batch, ["head"]).metadata  # of the backbone, whose weights it names
+    return trace.Trace(kept, batch, said | {"model": f"{backbone.card.name} with Semantic FPN"})
 
 
 def digests(name: str) -> str:
@@ -137,7 +153,7 @@ def main() -> int:
         "names",
         nargs="*",
         metavar="NAME",
-        help=f"of {', '.join([*NETWORKS, *REFERENCES, *GRADIENTS])} (default: all but minute)",
+        help=f"of {', '.join([*NETWORKS, *REFERENCES, *SEGMENTED, *GRADIENTS])} (default: all but minute)",
     )
     parser.add_argument("--write", action="store_true", help="record instead of verifying")
     parser.add_argument("--no-batch", action="store_true", help="leave out the batch of eight")
@@ -146,11 +162,11 @@ def main() -> int:
     if args.set:
         library, _, function = args.set.rpartition(":")
         getattr(ctypes.CDLL(library), function)()
-    if unknown := set(args.names) - {*NETWORKS, *REFERENCES, *GRADIENTS}:
+    if unknown := set(args.names) - {*NETWORKS, *REFERENCES, *SEGMENTED, *GRADIENTS}:
         parser.error(f"unknown network {', '.join(sorted(unknown))}")
     if args.write:
         FOLDER.mkdir(exist_ok=True)
-        for name in args.names or [*NETWORKS, *REFERENCES, *GRADIENTS]:
+        for name in args.names or [*NETWORKS, *REFERENCES, *SEGMENTED, *GRADIENTS]:
             (FOLDER / f"{name}.txt").write_text(digests(name), encoding="utf-8")
         return 0
     import numba

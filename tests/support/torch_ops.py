@@ -32,6 +32,18 @@ def gelu(x):
     return F.gelu(_tensors(x)[0]).numpy()
 
 
+def relu(x):
+    return F.relu(_tensors(x)[0]).numpy()
+
+
+def upsample_nearest(x, size):
+    return F.interpolate(_tensors(x)[0], size, mode="nearest").numpy()
+
+
+def upsample_bilinear(x, size):
+    return F.interpolate(_tensors(x)[0], size, mode="bilinear", align_corners=False).numpy()
+
+
 def linear(x, weight, bias=None):
     return F.linear(*_tensors(x, weight, bias)).numpy()
 

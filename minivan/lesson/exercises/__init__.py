@@ -4,7 +4,7 @@ The modules are named after what their lessons are about. Each computes the righ
 functions; the teacher's key, with the way to each answer, is examples/answers.
 """
 
-from . import kernels, looking, network, ports, precision, training
+from . import kernels, looking, network, ports, precision, segmenting, training
 from .exercise import Exercise, Mistake
 
 EXERCISES: dict[tuple[int, int], Exercise] = {
@@ -14,6 +14,7 @@ EXERCISES: dict[tuple[int, int], Exercise] = {
     **looking.EXERCISES,
     **precision.EXERCISES,
     **training.EXERCISES,
+    **segmenting.EXERCISES,
 }
 
 __all__ = ["EXERCISES", "Exercise", "Mistake"]

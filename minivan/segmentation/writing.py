@@ -1,0 +1,53 @@
+"""Where the masks of photos are written: one file, or a folder with a file for each photo."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+from ..image import SUFFIXES
+from ..output import check_ending, place
+from ..predict import Found
+from ..predict.naming import names
+from .result import MASKS, Segmentation
+
+OVERLAY = "-overlay"  # what the name of an overlay has that its mask's has not
+
+
+class Files(NamedTuple):
+    """What is written of one photo."""
+
+    mask: Path
+    overlay: Path | None  # where one was asked for
+
+    def write(self, found: Segmentation) -> None:
+        """Write them, each whole or not at all, into their folder, which is made where it is missing. Raises OSError."""
+        self.mask.parent.mkdir(parents=True, exist_ok=True)
+        found.save_mask(self.mask)
+        if self.overlay:
+            found.save_overlay(self.overlay)
+
+
+def files(images: Sequence[Found], output: str | os.PathLike[str], overlay: bool = False) -> list[Files]:
+    """Return what is written of each image. `output` is a file that ends in .png, for one image, or a folder.
+
+    In a folder a mask is called as its photo is, and ends in .png; an overlay lies beside it, NAME-overlay.png. They differ,
+    and replace no photo: see `minivan.predict.naming`. Raises ValueError for a file that is to hold several masks, is no
+    .png, or is the photo; OSError where no file can be written.
+    """
+    named = os.fspath(output)
+    ends = [".png", f"{OVERLAY}.png"][: 1 + overlay]
+    if os.path.isdir(named) or named.endswith(("/", os.sep)) or not named.lower().endswith((*SUFFIXES, ".npy")):
+        if os.path.lexists(named) and not os.path.isdir(named):
+            raise ValueError(f"{named}: a file of this name stands there: name a folder, or a file that ends in .png")
+        return [Files(Path(mask), Path(*more) if more else None) for mask, *more in names(named, images, ends)]
+    check_ending(named, MASKS, "masks are")
+    if len(images) != 1:
+        raise ValueError(f"{named}: one file, and {len(images):,} photos: name a folder")
+    paths = [Path(named), Path(named).with_name(f"{Path(named).stem}{OVERLAY}.png")][: 1 + overlay]
+    for path in map(place, paths):
+        if not images[0].member and os.path.realpath(images[0].name) == str(path):
+            raise ValueError(f"{path}: it is the photo itself: choose another name")
+    return [Files(paths[0], paths[1] if overlay else None)]
