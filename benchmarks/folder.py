@@ -18,12 +18,14 @@ the engine is fast.
 from __future__ import annotations
 
 import argparse
+import io
 import itertools
 import re
 import statistics
 import subprocess
 import sys
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -36,6 +38,7 @@ PAGE = ROOT / "docs" / "performance.md"
 BEGIN, END = "<!-- folder: benchmarks/folder.py --write -->", "<!-- end of folder -->"
 SIZE = 500, 375
 QUALITY = 90
+NOISE = 10  # levels at most: 12 megapixels become some 4 MB
 PARTS = "network", "decoder", "folder"
 NETWORKS = {"the bundled weights, 96 x 96": 1, "a b0, 224 x 224": 3}  # -> of how many photos one is taken
 WORKER = """
@@ -74,9 +77,8 @@ print(done / (time.perf_counter() - start))
 """
 
 
-def photos(folder: Path, count: int) -> None:
-    """Write photos, no two the same, each cut out of one of the examples and as large as most of ImageNet's are."""
-    draw = np.random.default_rng(0)
+def cuts(count: int, size: tuple[int, int], draw: np.random.Generator) -> Iterator[Image.Image]:
+    """Yield pictures of a size, no two the same, each a part of one of the photos in examples/."""
     originals = [
         Image.open(ROOT / "examples" / f"{name}.jpg").convert("RGB") for name in ("cat", "coffee", "rocket", "astronaut")
     ]
@@ -85,7 +87,24 @@ def photos(folder: Path, count: int) -> None:
         side = draw.uniform(0.6, 1.0)
         width, height = side * photo.width, side * photo.height
         left, top = draw.uniform(0, photo.width - width), draw.uniform(0, photo.height - height)
-        cut = photo.resize(SIZE, Image.Resampling.BICUBIC, (left, top, left + width, top + height))
+        yield photo.resize(size, Image.Resampling.BICUBIC, (left, top, left + width, top + height))
+
+
+def with_noise(picture: Image.Image, draw: np.random.Generator) -> Image.Image:
+    """Return an enlarged picture with noise of grey, which makes it about as large a JPEG file as a camera's."""
+    noise = draw.integers(-NOISE, NOISE + 1, (picture.height, picture.width, 1), dtype=np.int16)
+    return Image.fromarray(np.clip(np.asarray(picture, np.int16) + noise, 0, 255).astype(np.uint8))
+
+
+def as_jpeg(picture: Image.Image) -> bytes:
+    file = io.BytesIO()
+    picture.save(file, "JPEG", quality=QUALITY)
+    return file.getvalue()
+
+
+def photos(folder: Path, count: int) -> None:
+    """Write photos as large as most of ImageNet's are."""
+    for number, cut in enumerate(cuts(count, SIZE, np.random.default_rng(0))):
         cut.save(folder / f"{number:05}.jpg", quality=QUALITY)
 
 

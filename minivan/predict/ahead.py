@@ -130,12 +130,13 @@ class Decoding:
         from ..image import examine, normalise, view, viewed, walked
 
         settings = self.preprocessing
+        shorter = settings.resize if self.how.draft else 0
         amount = walked(len(data) if isinstance(data, bytes) else image.size)
         while True:
             with contextlib.ExitStack() as stack:
                 with job.paused():
                     change = stack.enter_context(self.budget.of(amount))
-                examined = examine(image.source() if data is None else data, settings.channels)
+                examined = examine(image.source() if data is None else data, settings.channels, shorter)
                 width, height, planes = examined.look.width, examined.look.height, examined.planes
                 both = max(viewed(width, height, settings, planes), viewed(height, width, settings, planes))
                 needed = max(examined.look.held, both)
