@@ -1,6 +1,6 @@
 """What decoding photos small (`--draft`) does to the answers, and what it saves.
 
-    python benchmarks/draft.py [--labelled 1000] [--cuts 40] [--write]
+    python benchmarks/draft.py [--labelled 250] [--cuts 40] [--write]
 
 Photos, each made on the spot, as a JPEG file of quality 90:
 
@@ -131,7 +131,7 @@ def row(name: str, side: int, seen: Seen) -> str:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description="what --draft does to the answers, and what it saves")
-    parser.add_argument("--labelled", type=int, default=1000, help="how many of the labelled photos (1000)")
+    parser.add_argument("--labelled", type=int, default=250, help="how many of the labelled photos (250)")
     parser.add_argument("--cuts", type=int, default=40, help="how many cuts of the photos in examples/ (40)")
     parser.add_argument("--write", action="store_true", help="put the table into docs/images.md")
     args = parser.parse_args()

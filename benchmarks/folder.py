@@ -1,8 +1,10 @@
 """How fast a folder of photos is classified into a file of rows, and how fast its parts are by themselves.
 
     python benchmarks/folder.py [--photos 600] [--rounds 5] [--write]
+    python benchmarks/folder.py --pixels 4000x3000 --photos 48
 
-Photos of 500 x 375 pixels, cut out of those in examples/. Each run is a process of its own, the runs take turns:
+Photos of 500 x 375 pixels, or of other sizes, cut out of those in examples/; what is enlarged has noise. Each run is a process
+of its own, the runs take turns:
 
 - network: the prepared images are in memory, in batches as `classify` makes them;
 - decoder: photos are read, decoded and prepared by as many threads as there are processors, and nothing else is done;
@@ -36,7 +38,7 @@ from versions import interval
 ROOT = Path(__file__).parents[1]
 PAGE = ROOT / "docs" / "performance.md"
 BEGIN, END = "<!-- folder: benchmarks/folder.py --write -->", "<!-- end of folder -->"
-SIZE = 500, 375
+SIZE = 500, 375  # of most of ImageNet's photos
 QUALITY = 90
 NOISE = 10  # levels at most: 12 megapixels become some 4 MB
 PARTS = "network", "decoder", "folder"
@@ -102,10 +104,11 @@ def as_jpeg(picture: Image.Image) -> bytes:
     return file.getvalue()
 
 
-def photos(folder: Path, count: int) -> None:
-    """Write photos as large as most of ImageNet's are."""
-    for number, cut in enumerate(cuts(count, SIZE, np.random.default_rng(0))):
-        cut.save(folder / f"{number:05}.jpg", quality=QUALITY)
+def photos(folder: Path, count: int, size: tuple[int, int]) -> None:
+    """Write photos of a size."""
+    draw = np.random.default_rng(0)
+    for number, cut in enumerate(cuts(count, size, draw)):
+        (folder / f"{number:05}.jpg").write_bytes(as_jpeg(cut if size == SIZE else with_noise(cut, draw)))
 
 
 def speed(part: str, folder: Path, every: int) -> float:
@@ -137,15 +140,22 @@ def table(found: dict[str, Speeds]) -> list[str]:
     return rows
 
 
+def size_of(text: str) -> tuple[int, int]:
+    """Read '4000x3000'."""
+    width, height = map(int, text.split("x"))
+    return width, height
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--photos", type=int, default=600)
     parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--pixels", type=size_of, default=SIZE, metavar="WIDTHxHEIGHT", help="of the photos (500x375)")
     parser.add_argument("--write", action="store_true", help="put the table into docs/performance.md")
     args = parser.parse_args()
     speeds: dict[str, Speeds] = {name: {part: [] for part in PARTS} for name in NETWORKS}
     with tempfile.TemporaryDirectory() as folder:
-        photos(Path(folder), args.photos)
+        photos(Path(folder), args.photos, args.pixels)
         for turn in range(-1, args.rounds):  # the first round is for the caches
             for (network, every), part in itertools.product(NETWORKS.items(), PARTS if turn % 2 else PARTS[::-1]):
                 found = speed(part, Path(folder), every)
@@ -153,7 +163,8 @@ def main() -> None:
                     speeds[network][part].append(found)
     seen = machine("pillow", "numpy", "numba")
     versions = f"Pillow {seen['pillow']}, NumPy {seen['numpy']}, Numba {seen['numba']}"
-    where = f"{args.photos} photos, {args.rounds} rounds, {seen['cores']} processors, {seen['processor']}; {versions}."
+    what = "{} photos of {} x {} pixels, {} rounds".format(args.photos, *args.pixels, args.rounds)
+    where = f"{what}, {seen['cores']} processors, {seen['processor']}; {versions}."
     text = "\n".join([where, "", *table(speeds)])
     print(text)
     if args.write:

@@ -21,7 +21,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -167,14 +167,17 @@ def ours(engine: str) -> bool:
     return ENGINES[engine].build is _minivan
 
 
-def lacking(engines: Sequence[str]) -> str:
-    """Return what is not installed of what some engines need and what to do, one line, or nothing."""
+def lacking(engines: Sequence[str], others: Mapping[str, str] | None = None) -> str:
+    """Return what is not installed of what some engines need and what to do, one line, or nothing.
+
+    `others` are modules that are needed besides, with their packages.
+    """
     needed = {package: name for name in engines for package in ENGINES[name].packages}
     needed |= {package: "the peers' ONNX file" for package in MADE_BY if any(ENGINES[name].onnx for name in engines)}
-    missing = [f"{package} (for {needed[package]})" for package in needed if importlib.util.find_spec(package) is None]
-    if not missing:
-        return ""
-    return f"not installed: {', '.join(missing)}; pip install '.[bench]', or leave engines out with --engines"
+    needed |= others or {}
+    missing = [f"{module} (for {needed[module]})" for module in needed if importlib.util.find_spec(module) is None]
+    advice = "pip install '.[bench]'" + ("" if others else ", or leave engines out with --engines")
+    return f"not installed: {', '.join(missing)}; {advice}" if missing else ""
 
 
 def _module(case: Case) -> torch.nn.Module:
