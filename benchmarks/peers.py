@@ -22,7 +22,7 @@ import statistics
 import sys
 import tempfile
 import textwrap
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -135,6 +135,23 @@ def contest(case: Case, engines: Sequence[str], rounds: int, folder: Path) -> di
     return {"case": list(case), "engines": said, "absent": absent, "ahead": {p: ahead(said, p) for p in PRECISIONS}}
 
 
+def every(
+    cases: Iterable[Case], contest: Callable[[Case, Path], dict[str, Any]], here: dict[str, Any], kept: Path | None
+) -> Iterator[dict[str, Any]]:
+    """Yield what was measured of each case: what a file keeps of this machine, or what is measured now and kept there."""
+    before = json.loads(kept.read_text()) if kept and kept.exists() else {"machine": here, "cases": []}
+    if before["machine"] != here:
+        sys.exit(f"{kept} was measured on another machine, or otherwise: {before['machine']}")
+    done = {Case(*each["case"]): each for each in before["cases"]}
+    with tempfile.TemporaryDirectory() as folder:
+        for case in cases:
+            if case not in done:
+                done[case] = contest(case, Path(folder))
+                if kept:
+                    kept.write_text(json.dumps({"machine": here, "cases": [*done.values()]}, indent=1) + "\n")
+            yield done[case]
+
+
 def show(found: dict[str, Any]) -> None:
     """Print one case, the fastest first."""
     case = Case(*found["case"])
@@ -230,18 +247,10 @@ def main() -> None:
     rounds = FEW if args.quick else args.rounds
     here = {"processor": processor(), **machine(*PACKAGES), "engines": engines, "rounds": rounds}
     print(here)
-    kept = json.loads(args.json.read_text()) if args.json and args.json.exists() else {"machine": here, "cases": []}
-    if kept["machine"] != here:
-        sys.exit(f"{args.json} was measured on another machine, or otherwise: {kept['machine']}")
-    done = {Case(*each["case"]): each for each in kept["cases"]}
-    with tempfile.TemporaryDirectory() as folder:
-        for case in cases:
-            if case not in done:
-                done[case] = contest(case, engines, rounds, Path(folder))
-                if args.json:
-                    args.json.write_text(json.dumps({"machine": here, "cases": [*done.values()]}, indent=1) + "\n")
-            show(done[case])
-    found = [done[case] for case in cases]
+    found = []
+    for each in every(cases, lambda case, folder: contest(case, engines, rounds, folder), here, args.json):
+        found.append(each)
+        show(each)
     print("", *(means(found, precision) for precision in PRECISIONS), sep="\n")
     if args.write:
         sections.write(PAGE, BEGIN, END, processor(), report(found, rounds, peaks(case.threads for case in cases)))
