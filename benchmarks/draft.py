@@ -84,7 +84,7 @@ def plain_cuts(count: int) -> Iterator[Photo]:
 
 
 class Seen(NamedTuple):
-    """What became of some photos without and with draft, (N, classes) probabilities, and the processor time of preparing each."""
+    """What became of some photos, without and with draft: probabilities (N, classes), and the processor time of one."""
 
     whole: np.ndarray
     draft: np.ndarray
