@@ -16,7 +16,6 @@ from minivan import image
 from minivan.card import PRESETS
 from minivan.cli import main
 from minivan.image import ImageError, Reading, bounds
-from minivan.image.headers import jpeg
 from minivan.ops import softmax
 from minivan.predict import find_images, prepare_ahead
 
@@ -44,7 +43,7 @@ def test_no_picture_gets_smaller_than_twice_what_is_needed_nor_stays_larger_than
             examined.decode().size == (-(-width // scale), -(-height // scale)) == (examined.look.width, examined.look.height)
         )
         left = [-(-whole // other) for other in (1, 2, 4, 8)]
-        enough = [side for side in left if side >= jpeg.GAP * shorter]
+        enough = [side for side in left if side >= 2 * shorter]
         assert -(-whole // scale) == (enough[-1] if enough else whole)
         assert not examined.notes
 
