@@ -39,7 +39,7 @@ def test_every_thread_of_a_team_has_its_share_and_meets_the_others_as_often(sche
     whole = totals_of(schedule.rounds(1, 1))
     for threads in (2, 5, 64):
         ((team,),) = schedule.rounds(1, threads)
-        assert team.threads == threads == team.counts.shape[1]
+        assert team.threads == threads == team.counts.shape[1] and (team.counts >= 0).all()
         done = team.counts.sum((0, 1))
         assert done[TAPS] == pytest.approx(whole[TAPS], rel=0.2) and done[PRODUCTS] >= whole[PRODUCTS] * 0.9
         rates = np.array([1.0, 1.0, 0.0])
