@@ -77,7 +77,7 @@ class Trail:
     steps: list[Counts] = field(default_factory=lambda: [Counts()])
 
     def matmul(self, lanes: Any, x: Any, parameters: Any, out: Any, ending: Any, part: Any, spare: Any) -> None:
-        v, rows, positions = vector_width(lanes), tile_rows(lanes), max(0, part.last - part.first)
+        v, rows, positions = vector_width(lanes), tile_rows(lanes), part.last - part.first
         inputs, outputs = x.blocks * v, (part.end - part.pair) * PAIR * v
         now = self.steps[-1]
         now.products += -(-positions // rows) * rows * inputs * outputs
