@@ -1,8 +1,10 @@
 """How fast a folder of photos is classified into a file of rows, and how fast its parts are by themselves.
 
     python benchmarks/folder.py [--photos 600] [--rounds 5] [--write]
+    python benchmarks/folder.py --pixels 4000x3000 --photos 48
 
-Photos of 500 x 375 pixels, cut out of those in examples/. Each run is a process of its own, the runs take turns:
+Photos of 500 x 375 pixels, or of other sizes, cut out of those in examples/; what is enlarged has noise. Each run is a process
+of its own, the runs take turns:
 
 - network: the prepared images are in memory, in batches as `classify` makes them;
 - decoder: photos are read, decoded and prepared by as many threads as there are processors, and nothing else is done;
@@ -18,12 +20,14 @@ the engine is fast.
 from __future__ import annotations
 
 import argparse
+import io
 import itertools
 import re
 import statistics
 import subprocess
 import sys
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -34,8 +38,9 @@ from versions import interval
 ROOT = Path(__file__).parents[1]
 PAGE = ROOT / "docs" / "performance.md"
 BEGIN, END = "<!-- folder: benchmarks/folder.py --write -->", "<!-- end of folder -->"
-SIZE = 500, 375
+SIZE = 500, 375  # of most of ImageNet's photos
 QUALITY = 90
+NOISE = 10  # levels at most: 12 megapixels become some 4 MB
 PARTS = "network", "decoder", "folder"
 NETWORKS = {"the bundled weights, 96 x 96": 1, "a b0, 224 x 224": 3}  # -> of how many photos one is taken
 WORKER = """
@@ -74,9 +79,8 @@ print(done / (time.perf_counter() - start))
 """
 
 
-def photos(folder: Path, count: int) -> None:
-    """Write photos, no two the same, each cut out of one of the examples and as large as most of ImageNet's are."""
-    draw = np.random.default_rng(0)
+def cuts(count: int, size: tuple[int, int], draw: np.random.Generator) -> Iterator[Image.Image]:
+    """Yield pictures of a size, no two the same, each a part of one of the photos in examples/."""
     originals = [
         Image.open(ROOT / "examples" / f"{name}.jpg").convert("RGB") for name in ("cat", "coffee", "rocket", "astronaut")
     ]
@@ -85,8 +89,26 @@ def photos(folder: Path, count: int) -> None:
         side = draw.uniform(0.6, 1.0)
         width, height = side * photo.width, side * photo.height
         left, top = draw.uniform(0, photo.width - width), draw.uniform(0, photo.height - height)
-        cut = photo.resize(SIZE, Image.Resampling.BICUBIC, (left, top, left + width, top + height))
-        cut.save(folder / f"{number:05}.jpg", quality=QUALITY)
+        yield photo.resize(size, Image.Resampling.BICUBIC, (left, top, left + width, top + height))
+
+
+def with_noise(picture: Image.Image, draw: np.random.Generator) -> Image.Image:
+    """Return an enlarged picture with noise of grey, which makes it about as large a JPEG file as a camera's."""
+    noise = draw.integers(-NOISE, NOISE + 1, (picture.height, picture.width, 1), dtype=np.int16)
+    return Image.fromarray(np.clip(np.asarray(picture, np.int16) + noise, 0, 255).astype(np.uint8))
+
+
+def as_jpeg(picture: Image.Image) -> bytes:
+    file = io.BytesIO()
+    picture.save(file, "JPEG", quality=QUALITY)
+    return file.getvalue()
+
+
+def photos(folder: Path, count: int, size: tuple[int, int]) -> None:
+    """Write photos of a size."""
+    draw = np.random.default_rng(0)
+    for number, cut in enumerate(cuts(count, size, draw)):
+        (folder / f"{number:05}.jpg").write_bytes(as_jpeg(cut if size == SIZE else with_noise(cut, draw)))
 
 
 def speed(part: str, folder: Path, every: int) -> float:
@@ -118,15 +140,22 @@ def table(found: dict[str, Speeds]) -> list[str]:
     return rows
 
 
+def size_of(text: str) -> tuple[int, int]:
+    """Read '4000x3000'."""
+    width, height = map(int, text.split("x"))
+    return width, height
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--photos", type=int, default=600)
     parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--pixels", type=size_of, default=SIZE, metavar="WIDTHxHEIGHT", help="of the photos (500x375)")
     parser.add_argument("--write", action="store_true", help="put the table into docs/performance.md")
     args = parser.parse_args()
     speeds: dict[str, Speeds] = {name: {part: [] for part in PARTS} for name in NETWORKS}
     with tempfile.TemporaryDirectory() as folder:
-        photos(Path(folder), args.photos)
+        photos(Path(folder), args.photos, args.pixels)
         for turn in range(-1, args.rounds):  # the first round is for the caches
             for (network, every), part in itertools.product(NETWORKS.items(), PARTS if turn % 2 else PARTS[::-1]):
                 found = speed(part, Path(folder), every)
@@ -134,7 +163,8 @@ def main() -> None:
                     speeds[network][part].append(found)
     seen = machine("pillow", "numpy", "numba")
     versions = f"Pillow {seen['pillow']}, NumPy {seen['numpy']}, Numba {seen['numba']}"
-    where = f"{args.photos} photos, {args.rounds} rounds, {seen['cores']} processors, {seen['processor']}; {versions}."
+    what = "{} photos of {} x {} pixels, {} rounds".format(args.photos, *args.pixels, args.rounds)
+    where = f"{what}, {seen['cores']} processors, {seen['processor']}; {versions}."
     text = "\n".join([where, "", *table(speeds)])
     print(text)
     if args.write:

@@ -127,6 +127,13 @@ def add_photo(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--truncated", action="store_true", help="answer for a JPEG file that ends early, with what is there")
 
 
+def add_draft(parser: argparse.ArgumentParser) -> None:
+    """Add --draft, for `reading`: for commands that show photos to the network alone."""
+    parser.add_argument("--draft", action="store_true", help=(
+        "decode large JPEG photos smaller, as far as the network has no use for more: quicker, answers differ a little"
+    ))  # fmt: skip
+
+
 def add_input_size(parser: argparse.ArgumentParser) -> None:
     """Add --size, for `load_model`: the command asks the network at that size."""
     parser.add_argument("--size", dest="input_size", type=positive, metavar="PIXELS", help=(
@@ -137,7 +144,7 @@ def reading(args: argparse.Namespace) -> Reading:
     """Return how those options say that a photo is read."""
     from ..image import Reading
 
-    return Reading(not args.no_exif, not args.no_icc, args.truncated)
+    return Reading(not args.no_exif, not args.no_icc, args.truncated, getattr(args, "draft", False))
 
 
 def advised(fault: str) -> str:

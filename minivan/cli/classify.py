@@ -14,6 +14,7 @@ from ..predict import Answer, Images, Results, Unusable, answers, find_images, m
 from .arguments import (
     IMAGES,
     add_activation,
+    add_draft,
     add_engine,
     add_input_size,
     add_photo,
@@ -59,6 +60,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_threads(parser)
     add_input_size(parser)
     add_photo(parser)
+    add_draft(parser)
     add_cluster(parser)
 
 

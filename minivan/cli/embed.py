@@ -8,6 +8,7 @@ from ..output import place
 from ..predict import find_images
 from .arguments import (
     IMAGES,
+    add_draft,
     add_engine,
     add_input_size,
     add_photo,
@@ -35,6 +36,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_threads(parser)
     add_input_size(parser)
     add_photo(parser)
+    add_draft(parser)
 
 
 def run(args: argparse.Namespace) -> int:

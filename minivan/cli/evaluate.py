@@ -12,6 +12,7 @@ from . import evaluate_segmentation as segmentation
 from .arguments import (
     RIGHT,
     add_activation,
+    add_draft,
     add_engine,
     add_input_size,
     add_photo,
@@ -54,6 +55,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_threads(parser)
     add_input_size(parser)
     add_photo(parser)
+    add_draft(parser)
     add_cluster(parser)
 
 

@@ -133,12 +133,14 @@ def looking(model: VAN, args: argparse.Namespace) -> Look:
 
     with wrong_calls("--size"):
         explain.view_side(model.card.preprocessing, args.size)
+    how = reading(args)
 
     def look(image: Found) -> Seen:
         if image.fault:
             raise ValueError(image.fault)
         source = image.source()  # a pipe is read here, where Ctrl-C is heard
-        return in_time(lambda: explain.look(model, source, args.size, name=image.name, **reading(args)._asdict()))
+        told = {"exif": how.exif, "icc": how.icc, "truncated": how.truncated}
+        return in_time(lambda: explain.look(model, source, args.size, name=image.name, **told))
 
     return look
 

@@ -68,8 +68,9 @@ def own(model: VAN, args: argparse.Namespace) -> Photo:
     from .. import image, page
 
     remarks: list[str] = []
+    how = reading(args)
     with advising():
-        picture = in_time(lambda: image.decode(args.photo, *reading(args), remarks), args.photo)
+        picture = in_time(lambda: image.decode(args.photo, how.exif, how.icc, how.truncated, remarks), args.photo)
     note_all(args.photo, remarks)
     return page.look(model, Path(args.photo).name, picture)
 

@@ -6,7 +6,7 @@ import importlib
 import io
 import os
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import IO, Any, NamedTuple, TypeAlias, TypeVar
 
 import numpy as np
@@ -19,7 +19,7 @@ from ..variants import COLOURS
 from . import bands, colour, given, orientation, profiles, samples, stretch, unended
 from .apart import available, decoded_apart
 from .bounds import ENDS_EARLY, LARGEST_FILE, STORED, Bytes, ImageError, Look, Steps, patches
-from .headers import WALKS, tiff_bands, tiff_photo
+from .headers import WALKS, jpeg, tiff_bands, tiff_photo
 from .kinds import FIRST, KINDS, check_readable, recognise
 
 Made = TypeVar("Made")
@@ -57,11 +57,16 @@ def decode(
 
 
 class Reading(NamedTuple):
-    """How a photo is read: whether EXIF turns it, a profile colours it, and what is left of a JPEG file is taken."""
+    """How a photo is read: whether EXIF turns it, a profile colours it, and what is left of a JPEG file is taken.
+
+    `draft` is for who makes the photo smaller afterwards: a large JPEG file is decoded at a half, a quarter or an eighth of its
+    sides, as far as the shorter one still has twice the pixels that it is going to be scaled to.
+    """
 
     exif: bool = True
     icc: bool = True
     truncated: bool = False
+    draft: bool = False
 
 
 AS_STATED = Reading()
@@ -77,6 +82,7 @@ class Examined:
     photo: tiff_photo.Photo | None = None  # the samples of a TIFF file that is one, but not as Pillow reads it
     notes: list[str] = field(default_factory=list, compare=False)  # what a person should know of how it was decoded
     picture: Image.Image | None = None  # what Pillow has opened, where there is no file
+    drafted: bool = False  # whether it is decoded as small as whoever asked has use for
 
     @property
     def planes(self) -> int:
@@ -106,7 +112,7 @@ class Examined:
         colours = look.colours if how.icc else ()
         profiles.check(colours)
         opened, found = self._opened(how.truncated)
-        if look.scale > 1:
+        if look.scale > 1 and not self.drafted:
             self.notes.append(f"it is read at 1/{look.scale} of its width and height, {look.width} x {look.height} pixels")
         if look.key and not look.deep:
             opened.info["transparency"] = look.key[0] if len(look.key) == 1 else look.key
@@ -165,13 +171,15 @@ class Examined:
         return picture, b""
 
 
-def examine(source: Source, channels: int = COLOURS) -> Examined:
+def examine(source: Source, channels: int = COLOURS, shorter: int = 0) -> Examined:
     """Read an image file whole and walk over its header. `channels` is how many a network takes.
 
-    Raises as `decode` does, ImageError for an array that has not so many, and TypeError for what is no `Source`.
+    `shorter` is for a photo whose shorter side is going to be scaled to so many pixels, where that may be seen in it: a JPEG
+    file is decoded at a half, a quarter or an eighth of its sides where that leaves twice as many. Raises as `decode` does,
+    ImageError for an array that has not so many channels, and TypeError for what is no `Source`.
     """
     check_source(source)
-    return _named(lambda: _given(source, channels))
+    return _named(lambda: _given(source, channels, shorter))
 
 
 def is_source(value: object) -> bool:
@@ -188,11 +196,15 @@ def check_source(value: object) -> None:
         raise TypeError(f"an image is a path, bytes, an open file, a picture of Pillow's or an array, not {article} {kind}")
 
 
-def _given(source: Source, channels: int) -> Examined:
+def _given(source: Source, channels: int, shorter: int) -> Examined:
     if isinstance(source, np.ndarray):
         source = given.of_array(source, channels)
     if not isinstance(source, Image.Image):
-        return _examined(read_source(source), Steps(), channels)
+        found = _examined(read_source(source), Steps(), channels)
+        if shorter and found.look.kind == "JPEG":
+            look = jpeg.drafted(found.look, shorter)
+            return replace(found, look=look, drafted=look != found.look)
+        return found
     bands.check_photo(channels)
     found = Examined(given.look_at(source), channels, picture=source)
     found.look.check()

@@ -98,15 +98,16 @@ def prepare(
     icc: bool = True,
     truncated: bool = False,
     notes: list[str] | None = None,
+    draft: bool = False,
 ) -> npt.NDArray[np.float32]:
     """Return the network's input for an image, float32 (C, crop, crop), C being `preprocessing.channels`.
 
     `source` is a file's path or bytes, an open file, a picture of Pillow's, or a uint8 array (H, W, 3). A photo becomes grey
     for one channel. For other numbers than 3 and 1 it is an array, or an .npy file, of a shape (H, W, C) or (C, H, W).
-    Arguments and errors as for `decode`; TypeError for anything else.
+    Arguments and errors as for `decode`; `draft` is as for `Reading`, TypeError for anything else.
     """
-    examined = examine(source, preprocessing.channels)
-    picture = examined.decode(Reading(exif, icc, truncated))
+    examined = examine(source, preprocessing.channels, preprocessing.resize if draft else 0)
+    picture = examined.decode(Reading(exif, icc, truncated, draft))
     if notes is not None:
         notes.extend(examined.notes)
     return normalise(view(picture, preprocessing), preprocessing.mean, preprocessing.std)

@@ -115,6 +115,8 @@ def at_once(preprocessing: Preprocessing, most: int) -> int:
 class Decoding(Generic[Ready]):
     """How images are decoded, and what all of them together may hold. What is made of one, a class derived from this says."""
 
+    needed = 0  # pixels of a photo's shorter side that there is use for, where it may be decoded smaller; 0: all of them
+
     def __init__(self, channels: int, how: Reading | None = None) -> None:
         from ..image import LARGEST_HELD, LONGEST, Reading
 
@@ -147,12 +149,13 @@ class Decoding(Generic[Ready]):
         """What the walk holds is taken before the file is read. Where decoding takes more than is left, all is let go first."""
         from ..image import examine, walked
 
+        shorter = self.needed if self.how.draft else 0
         amount = walked(len(data) if isinstance(data, bytes) else image.size)
         while True:
             with contextlib.ExitStack() as stack:
                 with job.paused():
                     change = stack.enter_context(self.budget.of(amount))
-                examined = examine(image.source() if data is None else data, self.channels)
+                examined = examine(image.source() if data is None else data, self.channels, shorter)
                 needed = max(examined.look.held, self.held(examined))
                 if change(needed):
                     return self.ready(image.name, examined, start)
@@ -166,6 +169,7 @@ class Squares(Decoding[Prepared]):
     def __init__(self, preprocessing: Preprocessing, how: Reading | None = None, thumbnails: bool = False) -> None:
         super().__init__(preprocessing.channels, how)
         self.preprocessing, self.thumbnails = preprocessing, thumbnails
+        self.needed = preprocessing.resize
 
     def ready(self, name: str, examined: Examined, start: float) -> Prepared:
         from ..image import normalise, view

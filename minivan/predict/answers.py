@@ -114,19 +114,20 @@ def classify(
     threads: int | None = None,
     icc: bool = True,
     truncated: bool = False,
+    draft: bool = False,
 ) -> Iterator[Answer | Unusable]:
     """Yield, for every image that the paths name, the `top_k` likeliest classes, or why it cannot be used.
 
     `paths` is one path or several, as for `find_images`. Images come in its order, each as soon as its batch is done, and
-    are decoded by `threads` threads (all) while the network computes. `exif`, `icc` and `truncated` are as for
-    `minivan.image.decode`. Raises ValueError for weights without classes, for a `top_k` below 1, and for logits that are no
+    are decoded by `threads` threads (all) while the network computes. `exif`, `icc`, `truncated` and `draft` are as for
+    `minivan.image.Reading`. Raises ValueError for weights without classes, for a `top_k` below 1, and for logits that are no
     numbers.
     """
     if isinstance(paths, (str, os.PathLike)):
         paths = [paths]
     from ..image import Reading
 
-    images, how = find_images(paths, model.config.channels), Reading(exif, icc, truncated)
+    images, how = find_images(paths, model.config.channels), Reading(exif, icc, truncated, draft)
     return answers(model, images, top_k, threads=threads, how=how)
 
 

@@ -291,7 +291,7 @@ def test_a_decoder_without_an_end_is_left_alone(service, monkeypatch):
     released = threading.Event()
     with monkeypatch.context() as slow:
         slow.setattr(minivan.image, "LONGEST", 0.2)
-        slow.setattr(minivan.image, "examine", lambda data, channels: released.wait(60))
+        slow.setattr(minivan.image, "examine", lambda *_: released.wait(60))
         status, _, said = ask(service, body=CAT)
         assert status == 400 and "longer than 0.2 seconds" in said["error"]
     assert ask(service, body=CAT)[0] == 200

@@ -94,7 +94,7 @@ def test_who_needs_more_than_is_left_lets_go_and_reads_anew(photos, monkeypatch)
     both, seen, lock = threading.Barrier(2), [], threading.Lock()
     real = image.examine
 
-    def examine(source, channels):
+    def examine(source, channels, _):
         with lock:
             seen.append(source)
             first = len(seen) <= 2
