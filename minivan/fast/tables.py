@@ -82,6 +82,8 @@ class Maps(NamedTuple):
 
     x: Address  # what a stage's blocks pass on, in turn with y
     y: Address
+    x_operands: Address  # x and y as matrix products read them, unless that is what they are
+    y_operands: Address
     u: Address  # attention's gelu(proj_1 x)
     near: Address  # conv0, later the gated map
     far: Address  # conv_spatial
