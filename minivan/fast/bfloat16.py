@@ -194,5 +194,13 @@ def operand(lanes: Lanes, value: Any) -> Any:
 @overload(operand)
 def compile_operand(lanes: Lanes, value: Any) -> Callable[[Lanes, Any], Any]:
     if shape_of(lanes).operands == FLOATS:
-        return lambda lanes, value: value
-    return lambda lanes, value: round_scalar(value)
+
+        def itself(lanes: Lanes, value: Any) -> Any:
+            return value
+
+        return itself
+
+    def halved(lanes: Lanes, value: Any) -> Any:
+        return round_scalar(value)
+
+    return halved
