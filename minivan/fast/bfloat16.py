@@ -85,6 +85,9 @@ def round_in_place(e: Emit, value: ir.Value) -> ir.Value:
     """Floats -> the nearest whose lower halves are 0, as `rounded` does."""
     builder = e.builder
     whole = ir.VectorType(WORD, e.lanes)
+    if e.lanes == 16 and "+avx512bf16" in host_features():
+        halves = builder.zext(round_by_instruction(e, value), whole)
+        return builder.bitcast(builder.shl(halves, words(e, 16)), e.vector)
     bits = builder.bitcast(value, whole)
     odd = builder.and_(builder.lshr(bits, words(e, 16)), words(e, 1))
     near = builder.add(builder.add(bits, words(e, 0x7FFF)), odd)

@@ -21,7 +21,7 @@ from .addresses import Address, floats_at
 from .bfloat16 import dot_product, halves_at, lower, operand, store_operand, upper
 from .maps import Map, Parameters, Part, copy, moved, pair_of
 from .simd import (
-    FLOATS, PAIR, PAIRS, PLAIN_LANES, Emit, Lanes, Loop, Shape, gelu, halved, int_, is_plain, shape_of, unpack,
+    FLOATS, HALVES, PAIR, PAIRS, PLAIN_LANES, Emit, Lanes, Loop, Shape, gelu, halved, int_, is_plain, shape_of, unpack,
 )  # fmt: skip
 
 LINE = 16  # floats in a cache line
@@ -56,7 +56,7 @@ def added_to(other: Map, scale: Address, operands: Map) -> Ending:
 class Panel(NamedTuple):
     """What a tile reads of the weights: those of one output pair, its biases, and what to ask memory for meanwhile."""
 
-    weight: Address  # [blocks * steps][2][V]
+    weight: Address  # [blocks * steps][2][V]; of halves, as floats, [blocks * steps][2][2][V]
     bias: Address  # [2][V]
     ahead: Address  # one cache line per step
 
@@ -88,10 +88,10 @@ def simd_tile(typing_context: Any, lanes: Any, rows: Any, x: Any, panel: Any, ou
             with Loop(builder, int_(shape.steps), [x_block, w_block, ahead_block, *sums]) as inner:
                 x_k, w_k, ahead_k, *sums = inner.values
                 e.prefetch(ahead_k)
-                weights = [e.load(w_k, j * lanes_count) for j in range(PAIR)]
-                sums = multiplied(e, shape, x_k, weights, sums)
-                across = shape.operand_width // shape.steps
-                inner.next([e.at(x_k, across), e.at(w_k, PAIR * lanes_count), e.at(ahead_k, LINE), *sums])
+                sums = multiplied(e, shape, x_k, w_k, sums)
+                floats = shape.operand_width // shape.steps
+                weights = floats * PAIR * lanes_count
+                inner.next([e.at(x_k, floats), e.at(w_k, weights), e.at(ahead_k, LINE), *sums])
             _, w_block, ahead_block, *sums = inner.values
             outer.next([e.at(x_block, x_step), w_block, ahead_block, *sums])
         sums = outer.values[3:]
@@ -134,31 +134,67 @@ def simd_tile(typing_context: Any, lanes: Any, rows: Any, x: Any, panel: Any, ou
     return types.void(lanes, rows, x, panel, out, ending), emit
 
 
-def multiplied(e: Emit, shape: Shape, x: ir.Value, weights: list[ir.Value], sums: list[ir.Value]) -> list[ir.Value]:
+def multiplied(e: Emit, shape: Shape, x: ir.Value, w: ir.Value, sums: list[ir.Value]) -> list[ir.Value]:
     """The sums of a tile after one step: one input channel in float32, a pair of them in bfloat16."""
     sums, rows = list(sums), len(sums) // PAIR
-
-    def add(weights: list[ir.Value], offset: int, product: Callable[[ir.Value, ir.Value, ir.Value], ir.Value]) -> None:
+    channels = (1, 0) if shape.operands == HALVES else (0,)  # of x, in the order in which weights lie
+    for i, channel in enumerate(channels):
+        weights = [e.load(w, (PAIR * i + j) * e.lanes) for j in range(PAIR)]
         for r in range(rows):
-            value = e.broadcast(x, r * shape.operand_width + offset)
+            value = e.broadcast(x, r * shape.operand_width + channel)
             for j in range(PAIR):
-                sums[PAIR * r + j] = product(value, weights[j], sums[PAIR * r + j])
-
-    if shape.operands == FLOATS:
-        add(weights, 0, e.fma)
-    elif shape.operands == PAIRS:
-        add(weights, 0, lambda value, weight, total: dot_product(e, total, weight, value))
-    else:
-        add([upper(e, weight) for weight in weights], 1, e.fma)
-        add([lower(e, weight) for weight in weights], 0, e.fma)
+                total = sums[PAIR * r + j]
+                pairs = shape.operands == PAIRS
+                sums[PAIR * r + j] = dot_product(e, total, weights[j], value) if pairs else e.fma(value, weights[j], total)
     return sums
+
+
+@intrinsic()
+def simd_unpack(typing_context: Any, lanes: Any, steps: Any, weight: Any, panel: Any) -> Any:
+    """The weights of one output pair, [steps][2][V] in 32-bit pairs, as floats [steps][upper, lower][2][V]."""
+    v = shape_of(lanes).lanes
+
+    def emit(context: Any, builder: ir.IRBuilder, signature: Any, arguments: Any) -> ir.Value:
+        _, steps, weight, panel = arguments
+        e = Emit(builder, v)
+        with Loop(builder, steps, [e.pointer(weight), e.pointer(panel)]) as loop:
+            now, to = loop.values
+            pairs = [e.load(now, j * v) for j in range(PAIR)]
+            for i, part in enumerate((upper, lower)):
+                for j, pair in enumerate(pairs):
+                    e.store(part(e, pair), to, (PAIR * i + j) * v)
+            loop.next([e.at(now, PAIR * v), e.at(to, 2 * PAIR * v)])
+        return context.get_dummy_value()
+
+    return types.void(lanes, steps, weight, panel), emit
+
+
+def unpacked(lanes: Lanes, steps: int, weight: Address, panel: Address) -> Address:
+    """Where a tile reads the weights of an output pair: `weight`, or `panel`, to which they are unpacked; see `overload`."""
+    raise NotImplementedError("unpacked is called from compiled code")
+
+
+@overload(unpacked)
+def compile_unpacked(lanes: Lanes, steps: int, weight: Address, panel: Address) -> Callable[[Lanes, int, Address, Address], int]:
+    if shape_of(lanes).operands != HALVES:
+
+        def packed(lanes: Lanes, steps: int, weight: Address, panel: Address) -> int:
+            return weight
+
+        return packed
+
+    def floats(lanes: Lanes, steps: int, weight: Address, panel: Address) -> int:
+        simd_unpack(lanes, steps, weight, panel)
+        return panel
+
+    return floats
 
 
 def matmul(lanes: Lanes, x: Map, parameters: Parameters, out: Map, ending: Ending, part: Part, spare: Address) -> None:
     """A part of `out`, all input channels of `x`. Compiled code calls it; see `overload`.
 
     parameters: weight [pairs][blocks * steps][2][V], bias [pairs][2][V]; the ending's scale like the bias; a step is an input
-    channel, in bfloat16 a pair of them. spare: room for a tile. `out` may be the ending's `other`. Reads up to a tile beyond
+    channel, in bfloat16 a pair of them. spare: room for a tile and, with halves, for the weights of a pair as floats. `out` may be the ending's `other`. Reads up to a tile beyond
     the part's last position, writes nothing there.
 
     The pair is the outer loop: its weights (128 bytes per input channel) stay in the first-level cache while the
@@ -186,22 +222,23 @@ def compile_matmul(
         for pair in range(part.pair, part.end):
             weight, bias = parameters.weight + pair * panel, parameters.bias + pair * PAIR * v
             ahead = weight + panel
+            floats = unpacked(lanes, x.blocks * steps, weight, spare + rows * PAIR * v)
             y, z, also = pair_of(out, pair), pair_of(ending.other, pair), pair_of(ending.operands, pair)
             scale = ending.scale + pair * PAIR * v
             p, stop = part.first, part.last
             while p + rows <= stop:
                 end = Ending(ending.kind, moved(z, p * v), scale, moved(also, p * width))
-                simd_tile(lanes, rows, moved(x, p * width), Panel(weight, bias, ahead), moved(y, p * across), end)
+                simd_tile(lanes, rows, moved(x, p * width), Panel(floats, bias, ahead), moved(y, p * across), end)
                 p += rows
                 ahead = ahead + lines if ahead + lines < weight + 2 * panel else weight
             while p + half <= stop:
                 end = Ending(ending.kind, moved(z, p * v), scale, moved(also, p * width))
-                simd_tile(lanes, half, moved(x, p * width), Panel(weight, bias, ahead), moved(y, p * across), end)
+                simd_tile(lanes, half, moved(x, p * width), Panel(floats, bias, ahead), moved(y, p * across), end)
                 p += half
             if p < stop:
                 to, second = Map(spare, half * v, PAIR), Map(spare + half * v * PAIR, half * v, PAIR)
                 end = Ending(ending.kind, moved(z, p * v), scale, second)
-                simd_tile(lanes, half, moved(x, p * width), Panel(weight, bias, ahead), to, end)
+                simd_tile(lanes, half, moved(x, p * width), Panel(floats, bias, ahead), to, end)
                 copy_pair(to, moved(y, p * across), (stop - p) * across)
                 if halved(lanes) and ending.kind == RESIDUAL:
                     copy_pair(second, moved(also, p * width), (stop - p) * width)
