@@ -29,7 +29,7 @@ from ..operators import Derivatives, Operators
 from ..variants import Config
 from .engine import Deferred, Engine, Plan
 
-__all__ = ["AUTO", "ENGINES", "EXACT", "FAST", "NUMPY", "Engine", "Plan", "find"]
+__all__ = ["AUTO", "ENGINES", "EXACT", "FAST", "FAST_BFLOAT16", "NAMED", "NUMPY", "PRECISIONS", "Engine", "Plan", "find"]
 
 
 def _compile_fast(config: Config, tensors: Mapping[str, npt.NDArray[np.float32]]) -> Plan:
@@ -38,9 +38,20 @@ def _compile_fast(config: Config, tensors: Mapping[str, npt.NDArray[np.float32]]
     return fast.Plan(config, tensors)
 
 
+def _compile_bfloat16(config: Config, tensors: Mapping[str, npt.NDArray[np.float32]]) -> Plan:
+    from .. import fast
+    from ..fast.bfloat16 import bfloat16_lanes
+
+    return fast.Plan(config, tensors, bfloat16_lanes())
+
+
 def _plan_numpy(config: Config, tensors: Mapping[str, npt.NDArray[np.float32]]) -> Plan:
     plan: Plan = _AUTO.NumpyPlan(config, tensors)
     return plan
+
+
+def _halved() -> Engine:
+    return FAST_BFLOAT16
 
 
 def _choose(config: Config, images: int | None, height: int, width: int) -> Engine:
@@ -57,19 +68,43 @@ NUMPY = Engine(  # what an operator means: plain NumPy, float64
     grad=cast(Derivatives, Deferred("minivan.reference.derivatives")),
 )
 EXACT = Engine("exact", ops=_EXACT_OPS, grad=_EXACT_GRAD)  # Numba, float64 sums in one written order: the same bits anywhere
-FAST = Engine("fast", ops=_EXACT_OPS, grad=_EXACT_GRAD, compile=_compile_fast)  # the network as one compiled function
+FAST = Engine(  # the network as one compiled function
+    "fast", ops=_EXACT_OPS, grad=_EXACT_GRAD, compile=_compile_fast, bfloat16=_halved
+)
+FAST_BFLOAT16 = Engine(  # the same, with the operands of its matrix products in bfloat16
+    "fast-bfloat16", ops=_EXACT_OPS, grad=_EXACT_GRAD, compile=_compile_bfloat16, bfloat16=_halved
+)
 WHOLE_NUMPY = Engine(  # whose hooks see what those of fast do
     "numpy", ops=_EXACT_OPS, grad=_EXACT_GRAD, compile=_plan_numpy, one_by_one=True
 )
-AUTO = Engine("auto", ops=_EXACT_OPS, grad=_EXACT_GRAD, choose=_choose)  # numpy or fast, whichever answers first: see auto
+AUTO = Engine(  # numpy or fast, whichever answers first: see auto
+    "auto", ops=_EXACT_OPS, grad=_EXACT_GRAD, choose=_choose, bfloat16=_halved
+)
 
 ENGINES = {engine.name: engine for engine in (AUTO, FAST, EXACT, NUMPY)}
+NAMED = {**ENGINES, FAST_BFLOAT16.name: FAST_BFLOAT16}
+PRECISIONS = ("auto", "float32", "bfloat16")
 
 
-def find(engine: str | Engine) -> Engine:
-    """Return the built-in engine of a name; an engine of your own as it is. ValueError for any other."""
-    if isinstance(engine, Engine):
-        return engine
-    if engine not in ENGINES:
+def find(engine: str | Engine, precision: str = "auto") -> Engine:
+    """Return the built-in engine of a name; an engine of your own as it is. ValueError for any other.
+
+    `precision` 'bfloat16' asks for 'fast-bfloat16' in the place of 'fast' or 'auto'; no other engine computes in that:
+    ValueError. 'float32' and 'auto' leave every engine as it is.
+    """
+    if precision not in PRECISIONS:
+        raise ValueError(f"no precision is called {precision!r}; there are {', '.join(PRECISIONS)}")
+    found = engine if isinstance(engine, Engine) else _named(engine)
+    if precision == "float32" and found is FAST_BFLOAT16:
+        raise ValueError(f"the engine {found} does not compute in float32: fast does")
+    if precision != "bfloat16":
+        return found
+    if found.bfloat16 is None:
+        raise ValueError(f"the engine {found} does not compute in bfloat16: fast does")
+    return found.bfloat16()
+
+
+def _named(engine: str) -> Engine:
+    if engine not in NAMED:
         raise ValueError(f"no engine is called {engine!r}; the engines are {', '.join(ENGINES)}, or an Engine of your own")
-    return ENGINES[engine]
+    return NAMED[engine]

@@ -47,6 +47,7 @@ class Engine:
     array: Callable[[npt.NDArray[np.floating[Any]]], Array] = np.asarray  # from NumPy to the engine's own kind of array
     size: tuple[int, int] | None = None  # the one (H, W) that it takes, where it takes only one
     choose: Callable[[Config, int | None, int, int], Engine] | None = None
+    bfloat16: Callable[[], Engine] | None = None  # gives the engine that computes in that in its place, if one does
     one_by_one: bool = False  # whether its plan, too, takes as long for images at once as for each alone
 
     def __str__(self) -> str:

@@ -26,8 +26,8 @@ _compiled: set[type[Lanes]] = set()
 
 
 def loaded() -> bool:
-    """Tell whether this process has compiled or loaded the network's kernel."""
-    return bool(_compiled)
+    """Tell whether this process has compiled or loaded the network's kernel in float32."""
+    return bool(_compiled) and type(host_lanes()) in _compiled
 
 
 class Plan:
