@@ -175,7 +175,9 @@ def unpacked(lanes: Lanes, steps: int, weight: Address, panel: Address) -> Addre
 
 
 @overload(unpacked)
-def compile_unpacked(lanes: Lanes, steps: int, weight: Address, panel: Address) -> Callable[[Lanes, int, Address, Address], int]:
+def compile_unpacked(
+    lanes: Lanes, steps: int, weight: Address, panel: Address
+) -> Callable[[Lanes, int, Address, Address], int]:
     if shape_of(lanes).operands != HALVES:
 
         def packed(lanes: Lanes, steps: int, weight: Address, panel: Address) -> int:
