@@ -2,21 +2,22 @@
 
 A bfloat16 is the upper half of a float32: its sign, its exponent, and 7 bits of its mantissa. What a matrix product reads of a
 map is rounded to that where it is stored, its weights where they are packed. Two neighbouring channels then share 32 bits, the
-even one in the lower half, and a product of such pairs is what VDPBF16PS does (AVX512_BF16), one vector of pairs for all lanes:
+even one in the lower half, and VDPBF16PS (AVX512_BF16) multiplies a vector of such pairs by another:
 
-    sum = x[2k+1] * weight[2k+1] + sum,  rounded        the upper halves first
-    sum = x[2k] * weight[2k] + sum,      rounded
+    sum = x[2k+1] * weight[2k+1] + sum        the upper halves first
+    sum = x[2k]   * weight[2k]   + sum
 
-to nearest even, with numbers below 2^-126 taken for zero and results below it made zero, whatever the thread's own settings
-(Intel SDM, VDPBF16PS). Two fused multiply-adds in float32 do the same in a thread that flushes (registers.py), so that all ways
-here give the same bits (a NaN is a NaN):
+each rounded to nearest even, with numbers below 2^-126 taken for zero and results below it made zero, whatever the thread's own
+settings (Intel SDM, VDPBF16PS). Two fused multiply-adds in float32 do the same in a thread that flushes (registers.py), so that
+all ways here give the same bits (a NaN is a NaN):
 
     PAIRS    maps and weights as pairs, multiplied by VDPBF16PS
-    HALVES   weights as pairs, whose halves are parted in registers, for all rows of a tile at once; a map's channels each in the
-             upper half of a float whose lower half is 0, so that a fused multiply-add reads it as it is
+    HALVES   a map's channels each in the upper half of a float whose lower half is 0, so that a fused multiply-add reads it as
+             it is; weights as pairs, whose halves become such floats once for all tiles of a product
 
 Which is faster depends on the processor. An Intel Xeon of the fifth generation does 3.57e9 vectors of fused multiply-adds in a
-second and 1.22e9 of VDPBF16PS: two thirds of the multiply-adds. AMD's since Zen 4 do as many of either, twice the multiply-adds.
+second and 1.22e9 of VDPBF16PS: two thirds of the multiply-adds, and VAN-B0 takes 1.6 times as long by it. Parting the halves in
+every tile left no register free: VAN-B1 took 1.16 times as long as in float32, now 1.02 times.
 """
 
 from __future__ import annotations
@@ -35,8 +36,28 @@ from ..jit import inline, intrinsic
 from .addresses import Address, pointer_to
 from .maps import Grid, Map, moved
 from .simd import (
-    FLOAT, FLOATS, HALVES, PAIRS, SHAPES, Dots16, Emit, Lanes, Lanes4, Lanes8, Lanes16, Plain, Rounded4, Rounded8, Rounded16,
-    RoundedPlain, Shape, halved, host_features, host_lanes, operand_width, shape_of, vector_width,
+    FLOAT,
+    FLOATS,
+    HALVES,
+    PAIRS,
+    Dots16,
+    Emit,
+    Lanes,
+    Lanes4,
+    Lanes8,
+    Lanes16,
+    Plain,
+    Rounded4,
+    Rounded8,
+    Rounded16,
+    RoundedPlain,
+    Shape,
+    halved,
+    host_features,
+    host_lanes,
+    operand_width,
+    shape_of,
+    vector_width,
 )  # fmt: skip
 
 WORD, HALF = ir.IntType(32), ir.IntType(16)
@@ -44,9 +65,9 @@ ROUNDED: dict[type[Lanes], type[Lanes]] = {Lanes16: Rounded16, Lanes8: Rounded8,
 
 
 def bfloat16_lanes() -> Lanes:
-    """Return this machine's vectors, or those of MINIVAN_VECTOR, with bfloat16 operands, by the faster way.
+    """Return this machine's vectors, or those of MINIVAN_VECTOR, with bfloat16 operands, by the way that is likely the faster.
 
-    `sse4a` marks AMD's processors.
+    `sse4a` marks AMD's processors, which do as many VDPBF16PS as fused multiply-adds, by AMD's tables: not measured here.
     """
     lanes, features = host_lanes(), host_features()
     if isinstance(lanes, Lanes16) and "+avx512bf16" in features and "+sse4a" in features:
@@ -64,7 +85,7 @@ def rounded(values: NDArray[np.floating[Any]]) -> NDArray[np.uint16]:
 
 
 def paired(halves: NDArray[np.uint16]) -> NDArray[np.float32]:
-    """Return pairs along an even last axis as floats, which 32-bit words travel as: the first of each pair in the lower half."""
+    """Return pairs along an even last axis, the first in the lower half, as floats: what 32-bit words travel as."""
     words = halves[..., ::2].astype(np.uint32) | halves[..., 1::2].astype(np.uint32) << 16
     return words.view(np.float32)
 

@@ -21,7 +21,21 @@ from .addresses import Address, floats_at
 from .bfloat16 import dot_product, halves_at, lower, operand, store_operand, upper
 from .maps import Map, Parameters, Part, copy, moved, pair_of
 from .simd import (
-    FLOATS, HALVES, PAIR, PAIRS, PLAIN_LANES, Emit, Lanes, Loop, Shape, gelu, halved, int_, is_plain, shape_of, unpack,
+    FLOATS,
+    HALVES,
+    PAIR,
+    PAIRS,
+    PLAIN_LANES,
+    Emit,
+    Lanes,
+    Loop,
+    Shape,
+    gelu,
+    halved,
+    int_,
+    is_plain,
+    shape_of,
+    unpack,
 )  # fmt: skip
 
 LINE = 16  # floats in a cache line
@@ -196,8 +210,8 @@ def matmul(lanes: Lanes, x: Map, parameters: Parameters, out: Map, ending: Endin
     """A part of `out`, all input channels of `x`. Compiled code calls it; see `overload`.
 
     parameters: weight [pairs][blocks * steps][2][V], bias [pairs][2][V]; the ending's scale like the bias; a step is an input
-    channel, in bfloat16 a pair of them. spare: room for a tile and, with halves, for the weights of a pair as floats. `out` may be the ending's `other`. Reads up to a tile beyond
-    the part's last position, writes nothing there.
+    channel, in bfloat16 a pair of them. spare: room for a tile and, with halves, for the weights of a pair as floats. `out` may
+    be the ending's `other`. Reads up to a tile beyond the part's last position, writes nothing there.
 
     The pair is the outer loop: its weights (128 bytes per input channel) stay in the first-level cache while the
     positions stream through. Its first tiles ask for the next pair's weights, which lie behind these: without that the
@@ -307,7 +321,7 @@ def sums_of_floats(lanes: Lanes, x: Map, weight: Address, n: int, p: int, sums: 
 def sums_of_halves(lanes: Lanes, x: Map, weight: Address, n: int, p: int, sums: NDArray[np.float32]) -> None:
     """In float64, where a fused multiply-add of halves and a float32 is rounded as in one step.
 
-    The product, of 16 bits, is exact there; so is the sum, unless one of the two is below 2^-29 of the other, which is then what
+    The product, of 16 bits, is exact there; so is the sum, unless one of the two is below 2^-29 of the other: then that is what
     float32 rounds to.
     """
     v = PLAIN_LANES

@@ -20,8 +20,8 @@ from numpy.typing import ArrayLike, NDArray
 from .. import paths
 from ..variants import Config
 from .addresses import ALIGNMENT, Address, address_of, aligned, records, relocate
-from .maps import Parameters
 from .bfloat16 import paired, rounded
+from .maps import Parameters
 from .simd import FLOATS, PAIR, Shape, pairs_for
 from .tables import Block, Network, Packed, Stage
 from .windows import STEM, STEM_ROW, stem_rows
