@@ -4,6 +4,8 @@
     ...                    what is computed here rounds to nearest even, and takes no number for zero
     restore(was)
 
+`flushing` and `put_back` do the same for code that takes numbers below 2^-126 for zero, as the processor's bfloat16 does.
+
 Each costs a few nanoseconds. A kernel does so in every iteration of its `prange`, since no layer of Numba's promises which of
 its threads run, or that those of the last region are those of the next. Both clobber memory: no load or store is moved across,
 and so nothing that is computed of loaded numbers, or stored. See `floating` for what the register holds.
@@ -25,6 +27,7 @@ X86 = platform.machine().lower() in ("x86_64", "amd64")
 ARM = platform.machine().lower() in ("aarch64", "arm64")
 SUPPORTED = X86 or ARM
 MASK, RIGHT = MXCSR if X86 else FPCR
+FLUSH = 1 << 15 | 1 << 6 if X86 else 1 << 24  # results below 2^-126 become zero, and such operands count as zero
 
 binding.initialize_native_asmparser()  # without it, LLVM ends the process at the first instruction that is written as text
 
@@ -81,6 +84,18 @@ def _restore(was: int) -> None:
 
 
 @inline
+def _flushing() -> int:
+    was: int = control()
+    set_control((was & ~MASK) | RIGHT | FLUSH)
+    return was
+
+
+@inline
+def _put_back(was: int) -> None:
+    set_control(was)
+
+
+@inline
 def _nothing() -> int:
     return 0
 
@@ -92,3 +107,4 @@ def _leave(was: int) -> None:
 
 # Uncompiled kernels run on the thread that called them, whose environment `jit.launch` has set.
 standard, restore = (_standard, _restore) if SUPPORTED and compiles() else (_nothing, _leave)
+flushing, put_back = (_flushing, _put_back) if SUPPORTED and compiles() else (_nothing, _leave)

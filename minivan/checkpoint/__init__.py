@@ -7,6 +7,7 @@ from pathlib import Path
 
 from ..card import file_sha256
 from ..engines import Engine
+from ..engines import find as engine_of
 from ..floating import standard
 from ..van import VAN
 from .description import facts, head_facts, unsaid
@@ -55,6 +56,7 @@ def load(
     strict: bool = False,
     allow_nonfinite: bool = False,
     size: int | None = None,
+    precision: str = "auto",
 ) -> VAN:
     """Return a VAN with the weights of a name ('b0', 'van_b0_tiny_imagenet200') or of any file that `read` takes.
 
@@ -62,11 +64,13 @@ def load(
     those of `read`; what a person should know of how the weights were read is in `card.notes`. `size` has photos prepared as
     squares of so many pixels a side (`VAN.with_size`), by default as the weights were trained. Raises CheckpointError for a
     file that is no VAN and for a name whose weights are not here, with the command that fetches them; OSError, naming the file,
-    where it cannot be read.
+    where it cannot be read. `precision` is that of `engines.find`:
+    'bfloat16' has the engine 'fast', or 'auto', compute its matrix products in that; 'auto' stands for 'float32'.
     """
+    chosen = engine_of(engine, precision)
     with standard():  # some files' weights are computed from what they hold
         weights = read(find(name_or_path), key, strict=strict, allow_nonfinite=allow_nonfinite)
     overlooked = passed_over() if name_or_path is None else ""  # the default might be another
     notes = (*weights.notes, *filter(None, [overlooked]))
-    model = VAN(weights.config, weights.tensors, engine, replace(weights.card, notes=notes))
+    model = VAN(weights.config, weights.tensors, chosen, replace(weights.card, notes=notes))
     return model if size is None else model.with_size(size)

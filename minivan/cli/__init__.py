@@ -14,7 +14,7 @@ import warnings
 from collections.abc import Collection, Iterator
 from typing import TextIO
 
-from .arguments import RIGHT, WRONG, must_compile, prepare_compiler
+from .arguments import RIGHT, WRONG, must_compile, prepare_compiler, settle_precision
 from .ending import none_lost, signals, status_of
 from .parser import Parser
 from .printing import complain, complain_of_all, hushed, say
@@ -92,6 +92,7 @@ def run(argv: list[str], shown: Collection[type[Warning]]) -> int:
     os.environ.setdefault("OMP_WAIT_POLICY", "passive")
     # OpenBLAS's threads wait likewise, and the products of the engine numpy are too small for more than one.
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+    settle_precision(args)
     check_space(must_compile(args))
     prepare_compiler(args)
     with hushed(getattr(args, "quiet", False)), compiling_noted(getattr(args, "engine", None), shown):

@@ -29,8 +29,10 @@ unchecked); 2 a wrong call, or nothing could be judged, be it for want of memory
 interrupted, and 128 more than its number for another signal that ended it (143 for SIGTERM, 129 for SIGHUP)."""
 
 ENGINES = ("auto", "fast", "exact", "numpy")  # minivan.engines.ENGINES by name: importing them costs NumPy; help needs none
+PRECISIONS = ("auto", "float32", "bfloat16")  # minivan.engines.PRECISIONS, likewise
 ACTIVATIONS = ("softmax", "sigmoid")  # minivan.card.ACTIVATIONS, likewise
 COMPILED = ("fast", "exact")  # those of them whose kernels Numba compiles
+BFLOAT16 = "fast-bfloat16"  # what --precision bfloat16 makes of fast and auto
 LARGEST_SIDE = 100_000  # pixels of an input that --size takes: far beyond any memory, short of any overflow
 
 
@@ -95,11 +97,26 @@ def add_strict(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--strict", action="store_true", help="refuse a file with objects of classes that are not known")
 
 
-def add_engine(parser: argparse.ArgumentParser, default: str = "auto", advice: str = "") -> None:
-    """Add --engine, with every built-in engine to choose from; without auto where the engine matters and auto is no default."""
+def add_engine(parser: argparse.ArgumentParser, default: str = "auto", advice: str = "", precision: bool = True) -> None:
+    """Add --engine, with every built-in engine to choose from, and --precision unless the command has another one.
+
+    Without auto where the engine matters and auto is no default.
+    """
     engines = ENGINES if default == "auto" else tuple(name for name in ENGINES if name != "auto")
     said = f"what computes (default: {default}){'; ' if advice else ''}{advice}"
     parser.add_argument("--engine", choices=engines, default=default, help=said)
+    if precision:
+        halves = "what fast's matrix products read: float32, or bfloat16 (default: auto, which is float32)"
+        parser.add_argument("--precision", dest="products", choices=PRECISIONS, default="auto", help=halves)
+
+
+def settle_precision(args: argparse.Namespace) -> None:
+    """Put the engine that computes in the precision of --precision in the place of that of --engine; WrongCall if none does."""
+    if getattr(args, "products", "auto") != "auto":
+        from ..engines import find
+
+        with wrong_calls("--precision"):
+            args.engine = find(args.engine, args.products).name
 
 
 def add_threads(parser: argparse.ArgumentParser) -> None:
@@ -180,7 +197,7 @@ def add_activation(parser: argparse._ActionsContainer, default: str) -> None:
 
 def compiles(args: argparse.Namespace) -> bool:
     """Tell whether a command runs Numba's kernels, or may: whatever it is asked for, or with the engine that was asked for."""
-    return bool(getattr(args, "compiles", getattr(args, "engine", None) in (*COMPILED, "auto")))
+    return bool(getattr(args, "compiles", getattr(args, "engine", None) in (*COMPILED, BFLOAT16, "auto")))
 
 
 def must_compile(args: argparse.Namespace) -> bool:

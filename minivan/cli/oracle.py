@@ -33,7 +33,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     record.add_argument("-o", "--output", metavar="FILE", help="the trace to write, safetensors")
     record.add_argument("--model", metavar="NAME", help="a name (b0, ...) or a file of weights (default: the best usable here)")
     add_reading(record, also=", and such an input")
-    add_engine(record, default="exact")
+    add_engine(record, default="exact", precision=False)
     record.add_argument(
         "--layers", action="append", metavar="GLOB", help="keep only layers whose path matches, 'block1.*' say; may be repeated"
     )

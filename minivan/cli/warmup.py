@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import argparse
 
-from .arguments import COMPILED, NO, RIGHT, add_cache, wrong_calls
+from .arguments import BFLOAT16, COMPILED, NO, RIGHT, add_cache, wrong_calls
 from .printing import say
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--engine", choices=["all", *COMPILED], default="all", help="what to compile (default: all)")
+    said = f"what to compile (default: all; {BFLOAT16} is compiled only where it is asked for)"
+    parser.add_argument("--engine", choices=["all", *COMPILED, BFLOAT16], default="all", help=said)
     add_cache(parser)
     parser.set_defaults(compiles=True)
 

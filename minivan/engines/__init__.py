@@ -30,7 +30,20 @@ from ..operators import Derivatives, Operators
 from ..variants import Config
 from .engine import Deferred, Engine, MapPlan, Plan
 
-__all__ = ["AUTO", "ENGINES", "EXACT", "FAST", "NUMPY", "Engine", "MapPlan", "Plan", "find"]
+__all__ = [
+    "AUTO",
+    "ENGINES",
+    "EXACT",
+    "FAST",
+    "FAST_BFLOAT16",
+    "NAMED",
+    "NUMPY",
+    "PRECISIONS",
+    "Engine",
+    "MapPlan",
+    "Plan",
+    "find",
+]
 
 
 def _compile_fast(config: Config, tensors: Mapping[str, npt.NDArray[np.float32]]) -> Plan:
@@ -50,6 +63,13 @@ def _compile_fast_fpn(
     return FPNPlan(config, tensors, fpn_config, fpn_tensors)
 
 
+def _compile_bfloat16(config: Config, tensors: Mapping[str, npt.NDArray[np.float32]]) -> Plan:
+    from .. import fast
+    from ..fast.bfloat16 import bfloat16_lanes
+
+    return fast.Plan(config, tensors, bfloat16_lanes())
+
+
 def _plan_numpy(config: Config, tensors: Mapping[str, npt.NDArray[np.float32]]) -> Plan:
     plan: Plan = _AUTO.NumpyPlan(config, tensors)
     return plan
@@ -63,6 +83,10 @@ def _plan_numpy_fpn(
 ) -> MapPlan:
     plan: MapPlan = _AUTO.NumpyFPNPlan(config, tensors, fpn_config, fpn_tensors)
     return plan
+
+
+def _halved() -> Engine:
+    return FAST_BFLOAT16
 
 
 def _choose(config: Config, images: int | None, height: int, width: int) -> Engine:
@@ -84,22 +108,42 @@ NUMPY = Engine(  # what an operator means: plain NumPy, float64
 )
 EXACT = Engine("exact", ops=_EXACT_OPS, grad=_EXACT_GRAD)  # Numba, float64 sums in one written order: the same bits anywhere
 FAST = Engine(  # the network as one compiled function, neck and head as another
-    "fast", ops=_EXACT_OPS, grad=_EXACT_GRAD, compile=_compile_fast, compile_fpn=_compile_fast_fpn
+    "fast", ops=_EXACT_OPS, grad=_EXACT_GRAD, compile=_compile_fast, compile_fpn=_compile_fast_fpn, bfloat16=_halved
+)
+FAST_BFLOAT16 = Engine(  # the same, with the operands of its matrix products in bfloat16
+    "fast-bfloat16", ops=_EXACT_OPS, grad=_EXACT_GRAD, compile=_compile_bfloat16, bfloat16=_halved
 )
 WHOLE_NUMPY = Engine(  # whose hooks see what those of fast do
     "numpy", ops=_EXACT_OPS, grad=_EXACT_GRAD, compile=_plan_numpy, compile_fpn=_plan_numpy_fpn, one_by_one=True
 )
 AUTO = Engine(  # numpy or fast, whichever answers first: see auto
-    "auto", ops=_EXACT_OPS, grad=_EXACT_GRAD, choose=_choose, choose_fpn=_choose_fpn
+    "auto", ops=_EXACT_OPS, grad=_EXACT_GRAD, choose=_choose, choose_fpn=_choose_fpn, bfloat16=_halved
 )
 
 ENGINES = {engine.name: engine for engine in (AUTO, FAST, EXACT, NUMPY)}
+NAMED = {**ENGINES, FAST_BFLOAT16.name: FAST_BFLOAT16}
+PRECISIONS = ("auto", "float32", "bfloat16")
 
 
-def find(engine: str | Engine) -> Engine:
-    """Return the built-in engine of a name; an engine of your own as it is. ValueError for any other."""
-    if isinstance(engine, Engine):
-        return engine
-    if engine not in ENGINES:
+def find(engine: str | Engine, precision: str = "auto") -> Engine:
+    """Return the built-in engine of a name; an engine of your own as it is. ValueError for any other.
+
+    `precision` 'bfloat16' asks for 'fast-bfloat16' in the place of 'fast' or 'auto'; no other engine computes in that:
+    ValueError. 'float32' and 'auto' leave every engine as it is.
+    """
+    if precision not in PRECISIONS:
+        raise ValueError(f"no precision is called {precision!r}; there are {', '.join(PRECISIONS)}")
+    found = engine if isinstance(engine, Engine) else _named(engine)
+    if precision == "float32" and found is FAST_BFLOAT16:
+        raise ValueError(f"the engine {found} does not compute in float32: fast does")
+    if precision != "bfloat16":
+        return found
+    if found.bfloat16 is None:
+        raise ValueError(f"the engine {found} does not compute in bfloat16: fast does")
+    return found.bfloat16()
+
+
+def _named(engine: str) -> Engine:
+    if engine not in NAMED:
         raise ValueError(f"no engine is called {engine!r}; the engines are {', '.join(ENGINES)}, or an Engine of your own")
-    return ENGINES[engine]
+    return NAMED[engine]

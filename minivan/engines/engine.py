@@ -64,6 +64,7 @@ class Engine:
     choose: Callable[[Config, int | None, int, int], Engine] | None = None
     compile_fpn: CompileFPN | None = None
     choose_fpn: Callable[[Config, FPNConfig, int | None, int, int], Engine] | None = None  # as `choose`, for such a network
+    bfloat16: Callable[[], Engine] | None = None  # gives the engine that computes in that in its place, if one does
     one_by_one: bool = False  # whether its plan, too, takes as long for images at once as for each alone
 
     def __str__(self) -> str:

@@ -18,7 +18,7 @@ import numpy.typing as npt
 from .. import input, npy
 from ..card import Card, Label, Preprocessing, file_sha256
 from ..checkpoint import load
-from ..engines import ENGINES
+from ..engines import NAMED
 from ..errors import printable, quote, reason
 from ..input import amount
 from ..oracle.arrays import ENCRYPTED, METHODS, PER_BYTE, UNPACKED
@@ -168,7 +168,7 @@ def rival(against: str | os.PathLike[str] | VAN | npt.NDArray[Any], model: VAN) 
     if not isinstance(against, (str, os.PathLike)):
         return _network(against, against.card.name, model)
     name = os.fspath(against)
-    if name in ENGINES:
+    if name in NAMED:
         from ..van import VAN
 
         asked = VAN(model.config, model.tensors, name, model.card).settled()

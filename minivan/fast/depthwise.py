@@ -26,8 +26,9 @@ from numba.extending import overload
 from ..geometry import CONV0, CONV_SPATIAL, DWCONV, Kernel
 from ..jit import carray, inline, intrinsic
 from .addresses import Address, Count, floats_at
+from .bfloat16 import operand, store_operand
 from .maps import Grid, Parameters
-from .simd import PLAIN_LANES, Emit, Lanes, Loop, gelu, is_plain, shape_of, unpack, vector_width
+from .simd import PLAIN_LANES, SHAPES, Emit, Lanes, Loop, Shape, gelu, is_plain, shape_of, unpack, vector_width
 
 LEFT, RIGHT, BOTH = 1, 2, 3  # the edges of the map that a strip touches
 
@@ -85,6 +86,21 @@ def compile_activated(convolution: Convolution) -> Callable[[Convolution], bool]
     return answer
 
 
+def multiplied(convolution: Convolution) -> bool:
+    """Whether a matrix product reads what comes out, a constant to the compiled code that calls it; see `overload`."""
+    return not isinstance(convolution, Conv0)
+
+
+@overload(multiplied)
+def compile_multiplied(convolution: Convolution) -> Callable[[Convolution], bool]:
+    constant = is_multiplied(convolution)
+
+    def answer(convolution: Convolution) -> bool:
+        return constant
+
+    return answer
+
+
 def is_activated(convolution: Any) -> bool:
     """Whether a Numba type is that of Dwconv()."""
     return convolution.instance_class is Dwconv
@@ -106,10 +122,35 @@ class Rows(NamedTuple):
     rows: Count  # how many, at least 1
 
 
-def finish(e: Emit, sums: list[ir.Value], activated: bool, out: ir.Value) -> None:
+def out_width(lanes: Lanes, convolution: Convolution) -> int:
+    """The floats' room of a position in what comes out, a constant to the compiled code that calls it; see `overload`."""
+    shape = SHAPES[type(lanes)]
+    return shape.lanes if isinstance(convolution, Conv0) else shape.operand_width
+
+
+@overload(out_width)
+def compile_out_width(lanes: Lanes, convolution: Convolution) -> Callable[[Lanes, Convolution], int]:
+    constant = shape_of(lanes).operand_width if is_multiplied(convolution) else shape_of(lanes).lanes
+
+    def width(lanes: Lanes, convolution: Convolution) -> int:
+        return constant
+
+    return width
+
+
+def is_multiplied(convolution: Any) -> bool:
+    """Whether what comes out is read by a matrix product, for a Numba type: all but that of Conv0()."""
+    return convolution.instance_class is not Conv0
+
+
+def finish(e: Emit, shape: Shape, convolution: Any, sums: list[ir.Value], out: ir.Value) -> None:
     """Store the sums of neighbouring positions."""
     for r, value in enumerate(sums):
-        e.store(e.gelu(value) if activated else value, out, r * e.lanes)
+        total = e.gelu(value) if is_activated(convolution) else value
+        if is_multiplied(convolution):
+            store_operand(e, shape, total, out, r)
+        else:
+            e.store(total, out, r * e.lanes)
 
 
 @intrinsic(prefer_literal=True)
@@ -138,7 +179,7 @@ def simd_strip(
                     if 0 <= r < positions:
                         sums[r] = e.fma(value, weights[column], sums[r])
             loop.next([e.at(x_now, x_row), e.at(w_now, kernel.side * v), *sums])
-        finish(e, loop.values[2:], is_activated(convolution), e.pointer(out))
+        finish(e, shape_of(lanes), convolution, loop.values[2:], e.pointer(out))
         return context.get_dummy_value()
 
     return types.void(lanes, convolution, size, edges, rows, parameters, out), emit
@@ -160,7 +201,7 @@ def simd_point(typing_context: Any, lanes: Any, convolution: Any, rows: Any, col
                 total = e.fma(e.load(x_now), e.load(w_now), total)
                 inner.next([e.at(x_now, kernel.dilation * v), e.at(w_now, v), total])
             outer.next([e.at(x_start, x_row), e.at(w_start, kernel.side * v), inner.values[2]])
-        finish(e, outer.values[2:], is_activated(convolution), e.pointer(out))
+        finish(e, shape_of(lanes), convolution, outer.values[2:], e.pointer(out))
         return context.get_dummy_value()
 
     return types.void(lanes, convolution, rows, columns, parameters, out), emit
@@ -195,9 +236,9 @@ def plain_point(lanes: Lanes, convolution: Convolution, rows: Rows, columns: int
             weights = carray(floats_at(parameters.weight + (row * kernel.side + column) * v), (v,))
             for i in range(v):
                 y[i] += values[i] * weights[i]
-    if activated(convolution):
-        for i in range(v):
-            y[i] = gelu(y[i])
+    for i in range(v):
+        total = gelu(y[i]) if activated(convolution) else y[i]
+        y[i] = operand(lanes, total) if multiplied(convolution) else total
 
 
 @inline
@@ -205,13 +246,13 @@ def points(
     lanes: Lanes, convolution: Convolution, rows: Rows, width: int, parameters: Parameters, out: Address, first: int, last: int
 ) -> None:
     """Positions first..last of a row of any width, one by one: where strips do not fit. Arguments as of map_row."""
-    v, kernel = vector_width(lanes), kernel_of(convolution)
+    v, kernel, width_out = vector_width(lanes), kernel_of(convolution), out_width(lanes, convolution)
     middle = kernel.side // 2
     for p in range(first, last):
         before, after = min(p // kernel.dilation, middle), min((width - 1 - p) // kernel.dilation, middle)  # taps inside
         inside = Rows(rows.address + (p - before * kernel.dilation) * v, rows.step, rows.rows)
         weights = Parameters(parameters.weight + (middle - before) * v, parameters.bias)
-        point(lanes, convolution, inside, before + 1 + after, weights, out + p * v)
+        point(lanes, convolution, inside, before + 1 + after, weights, out + p * width_out)
 
 
 def map_row(lanes: Lanes, convolution: Convolution, rows: Rows, width: int, parameters: Parameters, out: Address) -> None:
@@ -263,7 +304,7 @@ def strips_of(size: int, reach: int) -> Callable[[Lanes, Convolution, Rows, int,
 
     @inline
     def strips(lanes: Lanes, convolution: Convolution, rows: Rows, width: int, parameters: Parameters, out: Address) -> None:
-        v = vector_width(lanes)
+        across = out_width(lanes, convolution)
         if width == size:
             simd_strip(lanes, convolution, size, BOTH, rows, parameters, out)
             return
@@ -271,14 +312,14 @@ def strips_of(size: int, reach: int) -> Callable[[Lanes, Convolution, Rows, int,
         if size >= reach:
             p = width - size
             simd_strip(lanes, convolution, size, LEFT, rows, parameters, out)
-            simd_strip(lanes, convolution, size, RIGHT, from_column(lanes, rows, p), parameters, out + p * v)
+            simd_strip(lanes, convolution, size, RIGHT, from_column(lanes, rows, p), parameters, out + p * across)
         else:
             points(lanes, convolution, rows, width, parameters, out, 0, reach)
             points(lanes, convolution, rows, width, parameters, out, width - reach, width)
         p = edge
         while p < width - edge:
             p = min(p, width - size - reach)
-            simd_strip(lanes, convolution, size, 0, from_column(lanes, rows, p), parameters, out + p * v)
+            simd_strip(lanes, convolution, size, 0, from_column(lanes, rows, p), parameters, out + p * across)
             p += size
 
     return strips
@@ -308,7 +349,7 @@ def depthwise(
     """
     v, kernel = vector_width(lanes), kernel_of(convolution)
     middle = kernel.side // 2
-    line = grid.width * v
+    line, line_out = grid.width * v, grid.width * out_width(lanes, convolution)
     for phase in range(min(kernel.dilation, band.last - band.first)):
         for row in range(band.first + phase, band.last, kernel.dilation):
             above = min(row // kernel.dilation, middle)  # kernel rows inside the map
@@ -317,5 +358,5 @@ def depthwise(
             weights = Parameters(parameters.weight + (middle - above) * kernel.side * v, parameters.bias)
             map_row(
                 lanes, convolution, Rows(seen, kernel.dilation * line, above + 1 + below), grid.width, weights,
-                out + (row - band.first) * line,
+                out + (row - band.first) * line_out,
             )  # fmt: skip

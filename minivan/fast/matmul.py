@@ -1,6 +1,8 @@
 """Matrix products: every 1x1 convolution, and the patch embeddings once their windows are laid out as rows.
 
 out[n, p] = bias[n] + sum over k of x[k, p] * weight[n, k],    then one of four endings before the only store
+
+x is a map of operands: float32, or bfloat16 (bfloat16.py). The gated sum is one too; a residual is stored both ways.
 """
 
 from __future__ import annotations
@@ -8,14 +10,33 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
+import numpy as np
 from llvmlite import ir
 from numba import types
 from numba.extending import overload
+from numpy.typing import NDArray
 
 from ..jit import carray, inline, intrinsic
 from .addresses import Address, floats_at
+from .bfloat16 import dot_product, halves_at, lower, operand, store_operand, upper
 from .maps import Map, Parameters, Part, copy, moved, pair_of
-from .simd import PAIR, PLAIN_LANES, Emit, Lanes, Loop, gelu, int_, is_plain, shape_of, unpack
+from .simd import (
+    FLOATS,
+    HALVES,
+    PAIR,
+    PAIRS,
+    PLAIN_LANES,
+    Emit,
+    Lanes,
+    Loop,
+    Shape,
+    gelu,
+    halved,
+    int_,
+    is_plain,
+    shape_of,
+    unpack,
+)  # fmt: skip
 
 LINE = 16  # floats in a cache line
 STORE, GELU, GATE, RESIDUAL = range(4)  # sum; gelu(sum); sum * other; sum + other * scale
@@ -27,30 +48,31 @@ class Ending(NamedTuple):
     kind: int  # STORE, GELU, GATE or RESIDUAL
     other: Map
     scale: Address  # one factor per output channel
+    operands: Map  # where a residual is stored as an operand as well, unless operands are float32
 
 
 NO_MAP = Map(0, 0, 0)
-STORED, ACTIVATED = Ending(STORE, NO_MAP, 0), Ending(GELU, NO_MAP, 0)
+STORED, ACTIVATED = Ending(STORE, NO_MAP, 0, NO_MAP), Ending(GELU, NO_MAP, 0, NO_MAP)
 
 
 @inline
 def gated(other: Map) -> Ending:
-    """Sum * other: LKA's gate."""
-    return Ending(GATE, other, 0)
+    """Sum * other, which goes to `out` as an operand: LKA's gate."""
+    return Ending(GATE, other, 0, NO_MAP)
 
 
 @inline
-def added_to(other: Map, scale: Address) -> Ending:
-    """Sum + other * scale: a residual."""
-    return Ending(RESIDUAL, other, scale)
+def added_to(other: Map, scale: Address, operands: Map) -> Ending:
+    """Sum + other * scale: a residual, to `out` and, as an operand, to `operands`."""
+    return Ending(RESIDUAL, other, scale, operands)
 
 
 class Panel(NamedTuple):
     """What a tile reads of the weights: those of one output pair, its biases, and what to ask memory for meanwhile."""
 
-    weight: Address  # [blocks * V][2][V]
+    weight: Address  # [blocks * steps][2][V]; of halves, as floats, [blocks * steps][2][2][V]
     bias: Address  # [2][V]
-    ahead: Address  # one cache line per input channel
+    ahead: Address  # one cache line per step
 
 
 @intrinsic(prefer_literal=True)
@@ -62,49 +84,60 @@ def simd_tile(typing_context: Any, lanes: Any, rows: Any, x: Any, panel: Any, ou
     multiply-adds alone bound it, at 239 of 239 GFLOP/s for maps in the second-level cache. 12 x 2 rows reached 238,
     6 x 4 246 but leaves half a tile idle for 160 or 96 channels, 7 x 4 (no register left to spread a value in) 217.
     """
-    lanes_count, rows_count = shape_of(lanes).lanes, rows.literal_value
+    shape, rows_count = shape_of(lanes), rows.literal_value
+    lanes_count = shape.lanes
 
     def emit(context: Any, builder: ir.IRBuilder, signature: Any, arguments: Any) -> ir.Value:
         _, _, *tuples = arguments
-        (x, x_step, blocks), (w, bias, ahead), (out, out_step, _), (kind, other, scale) = (unpack(builder, t) for t in tuples)
+        (x, x_step, blocks), (w, bias, ahead), (out, out_step, _), ending = (unpack(builder, t) for t in tuples)
+        kind, other, scale, operands = ending
         other, other_step, _ = unpack(builder, other)
+        operands, operands_step, _ = unpack(builder, operands)
         e = Emit(builder, lanes_count)
         bias, scale = e.pointer(bias), e.pointer(scale)
         cells = [(r, j) for r in range(rows_count) for j in range(PAIR)]
         start = [e.load(bias, j * lanes_count) for _, j in cells]
         with Loop(builder, blocks, [e.pointer(x), e.pointer(w), e.pointer(ahead), *start]) as outer:
             x_block, w_block, ahead_block, *sums = outer.values
-            with Loop(builder, int_(lanes_count), [x_block, w_block, ahead_block, *sums]) as inner:
+            with Loop(builder, int_(shape.steps), [x_block, w_block, ahead_block, *sums]) as inner:
                 x_k, w_k, ahead_k, *sums = inner.values
                 e.prefetch(ahead_k)
-                weights = [e.load(w_k, j * lanes_count) for j in range(PAIR)]
-                for r in range(rows_count):
-                    value = e.broadcast(x_k, r * lanes_count)
-                    for j in range(PAIR):
-                        sums[PAIR * r + j] = e.fma(value, weights[j], sums[PAIR * r + j])
-                inner.next([e.at(x_k, 1), e.at(w_k, PAIR * lanes_count), e.at(ahead_k, LINE), *sums])
+                sums = multiplied(e, shape, x_k, w_k, sums)
+                floats = shape.operand_width // shape.steps
+                weights = floats * PAIR * lanes_count
+                inner.next([e.at(x_k, floats), e.at(w_k, weights), e.at(ahead_k, LINE), *sums])
             _, w_block, ahead_block, *sums = inner.values
             outer.next([e.at(x_block, x_step), w_block, ahead_block, *sums])
         sums = outer.values[3:]
         outs = [e.at(e.pointer(out), builder.mul(out_step, int_(j))) for j in range(PAIR)]
         others = [e.at(e.pointer(other), builder.mul(other_step, int_(j))) for j in range(PAIR)]
+        seconds = [e.at(e.pointer(operands), builder.mul(operands_step, int_(j))) for j in range(PAIR)]
 
-        def finish(name: str, end: Callable[[ir.Value, int, int], ir.Value]) -> ir.Block:
+        def finish(name: str, end: Callable[[ir.Value, int, int], None]) -> ir.Block:
             block = builder.append_basic_block(name)
             builder.position_at_end(block)
             for (r, j), value in zip(cells, sums, strict=True):
-                e.store(end(value, r, j), outs[j], r * lanes_count)
+                end(value, r, j)
             builder.branch(done)
             return block
 
+        def store(value: ir.Value, r: int, j: int) -> None:
+            e.store(value, outs[j], r * lanes_count)
+
+        def add_residual(value: ir.Value, r: int, j: int) -> None:
+            value = e.fma(e.load(others[j], r * lanes_count), e.load(scale, j * lanes_count), value)
+            store(value, r, j)
+            if shape.operands != FLOATS:
+                store_operand(e, shape, value, seconds[j], r)
+
+        def apply_gate(value: ir.Value, r: int, j: int) -> None:
+            store_operand(e, shape, builder.fmul(value, e.load(others[j], r * lanes_count)), outs[j], r)
+
         before, done = builder.block, builder.append_basic_block("done")
-        plain = finish("store", lambda value, r, j: value)
-        gelu = finish("gelu", lambda value, r, j: e.gelu(value))
-        gate = finish("gate", lambda value, r, j: builder.fmul(value, e.load(others[j], r * lanes_count)))
-        residual = finish(
-            "residual",
-            lambda value, r, j: e.fma(e.load(others[j], r * lanes_count), e.load(scale, j * lanes_count), value),
-        )
+        plain = finish("store", store)
+        gelu = finish("gelu", lambda value, r, j: store(e.gelu(value), r, j))
+        gate = finish("gate", apply_gate)
+        residual = finish("residual", add_residual)
         builder.position_at_end(before)
         switch = builder.switch(kind, plain)
         for value, block in ((GELU, gelu), (GATE, gate), (RESIDUAL, residual)):
@@ -115,11 +148,70 @@ def simd_tile(typing_context: Any, lanes: Any, rows: Any, x: Any, panel: Any, ou
     return types.void(lanes, rows, x, panel, out, ending), emit
 
 
+def multiplied(e: Emit, shape: Shape, x: ir.Value, w: ir.Value, sums: list[ir.Value]) -> list[ir.Value]:
+    """The sums of a tile after one step: one input channel in float32, a pair of them in bfloat16."""
+    sums, rows = list(sums), len(sums) // PAIR
+    channels = (1, 0) if shape.operands == HALVES else (0,)  # of x, in the order in which weights lie
+    for i, channel in enumerate(channels):
+        weights = [e.load(w, (PAIR * i + j) * e.lanes) for j in range(PAIR)]
+        for r in range(rows):
+            value = e.broadcast(x, r * shape.operand_width + channel)
+            for j in range(PAIR):
+                total = sums[PAIR * r + j]
+                pairs = shape.operands == PAIRS
+                sums[PAIR * r + j] = dot_product(e, total, weights[j], value) if pairs else e.fma(value, weights[j], total)
+    return sums
+
+
+@intrinsic()
+def simd_unpack(typing_context: Any, lanes: Any, steps: Any, weight: Any, panel: Any) -> Any:
+    """The weights of one output pair, [steps][2][V] in 32-bit pairs, as floats [steps][upper, lower][2][V]."""
+    v = shape_of(lanes).lanes
+
+    def emit(context: Any, builder: ir.IRBuilder, signature: Any, arguments: Any) -> ir.Value:
+        _, steps, weight, panel = arguments
+        e = Emit(builder, v)
+        with Loop(builder, steps, [e.pointer(weight), e.pointer(panel)]) as loop:
+            now, to = loop.values
+            pairs = [e.load(now, j * v) for j in range(PAIR)]
+            for i, part in enumerate((upper, lower)):
+                for j, pair in enumerate(pairs):
+                    e.store(part(e, pair), to, (PAIR * i + j) * v)
+            loop.next([e.at(now, PAIR * v), e.at(to, 2 * PAIR * v)])
+        return context.get_dummy_value()
+
+    return types.void(lanes, steps, weight, panel), emit
+
+
+def unpacked(lanes: Lanes, steps: int, weight: Address, panel: Address) -> Address:
+    """Where a tile reads the weights of an output pair: `weight`, or `panel`, to which they are unpacked; see `overload`."""
+    raise NotImplementedError("unpacked is called from compiled code")
+
+
+@overload(unpacked)
+def compile_unpacked(
+    lanes: Lanes, steps: int, weight: Address, panel: Address
+) -> Callable[[Lanes, int, Address, Address], int]:
+    if shape_of(lanes).operands != HALVES:
+
+        def packed(lanes: Lanes, steps: int, weight: Address, panel: Address) -> int:
+            return weight
+
+        return packed
+
+    def floats(lanes: Lanes, steps: int, weight: Address, panel: Address) -> int:
+        simd_unpack(lanes, steps, weight, panel)
+        return panel
+
+    return floats
+
+
 def matmul(lanes: Lanes, x: Map, parameters: Parameters, out: Map, ending: Ending, part: Part, spare: Address) -> None:
     """A part of `out`, all input channels of `x`. Compiled code calls it; see `overload`.
 
-    parameters: weight [pairs][blocks * V][2][V], bias [pairs][2][V]; the ending's scale like the bias; spare: room for one
-    tile. `out` may be the ending's `other`. Reads up to a tile beyond the part's last position, writes nothing there.
+    parameters: weight [pairs][blocks * steps][2][V], bias [pairs][2][V]; the ending's scale like the bias; a step is an input
+    channel, in bfloat16 a pair of them. spare: room for a tile and, with halves, for the weights of a pair as floats. `out` may
+    be the ending's `other`. Reads up to a tile beyond the part's last position, writes nothing there.
 
     The pair is the outer loop: its weights (128 bytes per input channel) stay in the first-level cache while the
     positions stream through. Its first tiles ask for the next pair's weights, which lie behind these: without that the
@@ -135,33 +227,46 @@ def compile_matmul(
 ) -> Callable[[Lanes, Map, Parameters, Map, Ending, Part, Address], None]:
     if is_plain(lanes):
         return plain_matmul
-    v, rows = shape_of(lanes)
+    shape = shape_of(lanes)
+    v, rows, steps, width = shape.lanes, shape.rows, shape.steps, shape.operand_width
     half = rows // 2
 
     def simd_matmul(lanes: Lanes, x: Map, parameters: Parameters, out: Map, ending: Ending, part: Part, spare: Address) -> None:
-        panel = x.blocks * v * PAIR * v
+        panel = x.blocks * steps * PAIR * v
+        lines = x.blocks * steps * LINE
+        across = width if ending.kind == GATE else v  # what a position takes in `out`
         for pair in range(part.pair, part.end):
             weight, bias = parameters.weight + pair * panel, parameters.bias + pair * PAIR * v
             ahead = weight + panel
-            y, z, scale = pair_of(out, pair), pair_of(ending.other, pair), ending.scale + pair * PAIR * v
-            p = part.first * v
-            stop = part.last * v
-            while p + rows * v <= stop:
-                end = Ending(ending.kind, moved(z, p), scale)
-                simd_tile(lanes, rows, moved(x, p), Panel(weight, bias, ahead), moved(y, p), end)
-                p += rows * v
-                ahead = ahead + x.blocks * v * LINE if ahead + x.blocks * v * LINE < weight + 2 * panel else weight
-            while p + half * v <= stop:
-                end = Ending(ending.kind, moved(z, p), scale)
-                simd_tile(lanes, half, moved(x, p), Panel(weight, bias, ahead), moved(y, p), end)
-                p += half * v
+            floats = unpacked(lanes, x.blocks * steps, weight, spare + rows * PAIR * v)
+            y, z, also = pair_of(out, pair), pair_of(ending.other, pair), pair_of(ending.operands, pair)
+            scale = ending.scale + pair * PAIR * v
+            p, stop = part.first, part.last
+            while p + rows <= stop:
+                end = Ending(ending.kind, moved(z, p * v), scale, moved(also, p * width))
+                simd_tile(lanes, rows, moved(x, p * width), Panel(floats, bias, ahead), moved(y, p * across), end)
+                p += rows
+                ahead = ahead + lines if ahead + lines < weight + 2 * panel else weight
+            while p + half <= stop:
+                end = Ending(ending.kind, moved(z, p * v), scale, moved(also, p * width))
+                simd_tile(lanes, half, moved(x, p * width), Panel(floats, bias, ahead), moved(y, p * across), end)
+                p += half
             if p < stop:
-                end = Ending(ending.kind, moved(z, p), scale)
-                simd_tile(lanes, half, moved(x, p), Panel(weight, bias, ahead), Map(spare, half * v, PAIR), end)
-                copy(y.address + p, spare, stop - p)
-                copy(y.address + y.step + p, spare + half * v, stop - p)
+                to, second = Map(spare, half * v, PAIR), Map(spare + half * v * PAIR, half * v, PAIR)
+                end = Ending(ending.kind, moved(z, p * v), scale, second)
+                simd_tile(lanes, half, moved(x, p * width), Panel(floats, bias, ahead), to, end)
+                copy_pair(to, moved(y, p * across), (stop - p) * across)
+                if halved(lanes) and ending.kind == RESIDUAL:
+                    copy_pair(second, moved(also, p * width), (stop - p) * width)
 
     return simd_matmul
+
+
+@inline
+def copy_pair(source: Map, to: Map, count: int) -> None:
+    """Copy the first `count` floats of two blocks."""
+    copy(to.address, source.address, count)
+    copy(to.address + to.step, source.address + source.step, count)
 
 
 def plain_matmul(lanes: Lanes, x: Map, parameters: Parameters, out: Map, ending: Ending, part: Part, spare: Address) -> None:
@@ -169,24 +274,63 @@ def plain_matmul(lanes: Lanes, x: Map, parameters: Parameters, out: Map, ending:
     sums = carray(floats_at(spare), (v,))
     for n in range(PAIR * part.pair, PAIR * part.end):
         b, s = carray(floats_at(parameters.bias + n * v), (v,)), carray(floats_at(ending.scale + n * v), (v,))
-        weight = parameters.weight + n // PAIR * x.blocks * v * PAIR * v + n % PAIR * v
-        weights = carray(floats_at(weight), (x.blocks * v, PAIR, v))
         for p in range(part.first, part.last):
             for i in range(v):
                 sums[i] = b[i]
-            for block in range(x.blocks):
-                values = carray(floats_at(x.address + block * x.step + p * v), (v,))
-                for k in range(v):
-                    for i in range(v):
-                        sums[i] += values[k] * weights[block * v + k, 0, i]
+            plain_sums(lanes, x, parameters.weight, n, p, sums)
             y = carray(floats_at(out.address + n * out.step + p * v), (v,))
             z = carray(floats_at(ending.other.address + n * ending.other.step + p * v), (v,))
+            also = carray(floats_at(ending.operands.address + n * ending.operands.step + p * v), (v,))
             for i in range(v):
                 if ending.kind == GELU:
                     y[i] = gelu(sums[i])
                 elif ending.kind == GATE:
-                    y[i] = sums[i] * z[i]
+                    y[i] = operand(lanes, sums[i] * z[i])
                 elif ending.kind == RESIDUAL:
-                    y[i] = z[i] * s[i] + sums[i]
+                    total = np.float32(z[i] * s[i] + sums[i])
+                    y[i] = total
+                    if halved(lanes):
+                        also[i] = operand(lanes, total)
                 else:
                     y[i] = sums[i]
+
+
+def plain_sums(lanes: Lanes, x: Map, weight: Address, n: int, p: int, sums: NDArray[np.float32]) -> None:
+    """Add to the V sums of one position and the n-th block of outputs. Compiled code calls it; see `overload`."""
+    raise NotImplementedError("plain_sums is called from compiled code")
+
+
+@overload(plain_sums)
+def compile_plain_sums(
+    lanes: Lanes, x: Map, weight: Address, n: int, p: int, sums: NDArray[np.float32]
+) -> Callable[[Lanes, Map, Address, int, int, NDArray[np.float32]], None]:
+    return sums_of_floats if shape_of(lanes).operands == FLOATS else sums_of_halves
+
+
+def sums_of_floats(lanes: Lanes, x: Map, weight: Address, n: int, p: int, sums: NDArray[np.float32]) -> None:
+    v = PLAIN_LANES
+    panel = weight + n // PAIR * x.blocks * v * PAIR * v + n % PAIR * v
+    weights = carray(floats_at(panel), (x.blocks * v, PAIR, v))
+    for block in range(x.blocks):
+        values = carray(floats_at(x.address + block * x.step + p * v), (v,))
+        for k in range(v):
+            for i in range(v):
+                sums[i] += values[k] * weights[block * v + k, 0, i]
+
+
+def sums_of_halves(lanes: Lanes, x: Map, weight: Address, n: int, p: int, sums: NDArray[np.float32]) -> None:
+    """In float64, where a fused multiply-add of halves and a float32 is rounded as in one step.
+
+    The product, of 16 bits, is exact there; so is the sum, unless one of the two is below 2^-29 of the other: then that is what
+    float32 rounds to.
+    """
+    v = PLAIN_LANES
+    panel = weight + n // PAIR * x.blocks * v // 2 * PAIR * v + n % PAIR * v
+    for block in range(x.blocks):
+        values = carray(floats_at(x.address + block * x.step + p * v), (v,))
+        for k in range(0, v, 2):
+            even, odd = np.float64(values[k]), np.float64(values[k + 1])
+            for i in range(v):
+                low, high = halves_at(panel + (block * v + k) // 2 * PAIR * v + i)
+                total = np.float32(odd * high + sums[i])
+                sums[i] = even * low + total

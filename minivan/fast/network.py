@@ -12,25 +12,48 @@ inside attention.
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import numpy as np
 from numpy.typing import NDArray
 
 from ..geometry import DWCONV
 from ..jit import inline, njit
-from ..registers import restore, standard
+from ..registers import flushing, put_back, restore, standard
 from .addresses import Address
-from .depthwise import Band, Conv0, Convolution, ConvSpatial, Dwconv, depthwise, of_block
+from .bfloat16 import operands_at, operands_from, round_map
+from .depthwise import Band, Conv0, Convolution, ConvSpatial, Dwconv, depthwise, of_block, out_width
 from .head import head, pool
 from .maps import Grid, Map, Parameters, Part, copy, map_at, moved, pair_of, plane
 from .matmul import ACTIVATED, NO_MAP, STORED, added_to, gated, matmul
 from .norm import layer_norm
-from .simd import PAIR, Lanes, tile_rows, vector_width
+from .simd import PAIR, Lanes, halved, operand_steps, operand_width, tile_rows, vector_width
 from .tables import Block, Member, Network, Packed, Stage, Tiling
 from .team import meet, share
 from .windows import EMBED, EMBED_TILES, STEM_ROW, STEM_TILES, gather_image, gather_row
 
 REACH = DWCONV.reach  # rows of the MLP's wide map that its depthwise convolution sees above and below
 PROJECTION_TILES = 16  # matrix tiles of positions: few enough for the gated map to stay in the second-level cache
+
+
+class Both(NamedTuple):
+    """A map, and the same as matrix products read it: in float32 that is the map itself."""
+
+    map: Map
+    operands: Map
+
+
+@inline
+def both_at(lanes: Lanes, address: Address, operands: Address, blocks: int, grid: Grid) -> Both:
+    """The map of a grid's positions at one address and its operands at another."""
+    x = map_at(lanes, address, blocks, grid)
+    return Both(x, operands_at(lanes, operands if halved(lanes) else address, blocks, grid))
+
+
+@inline
+def both_from(lanes: Lanes, x: Both, position: int) -> Both:
+    """The same from a later position on."""
+    return Both(moved(x.map, position * vector_width(lanes)), operands_from(lanes, x.operands, position))
 
 
 @inline
@@ -55,7 +78,7 @@ def share_of_positions(lanes: Lanes, positions: int, me: Member) -> tuple[int, i
 
 @inline
 def embed_images(
-    lanes: Lanes, me: Member, net: Network, stage: Stage, images: Address, pixels: Grid, out: Map, grid: Grid
+    lanes: Lanes, me: Member, net: Network, stage: Stage, images: Address, pixels: Grid, out: Both, grid: Grid
 ) -> None:
     """The first patch embedding: windows laid out as rows, a few hundred positions at a time, times the kernel."""
     v, rows = vector_width(lanes), STEM_TILES * tile_rows(lanes)
@@ -69,26 +92,29 @@ def embed_images(
             source = images + image * net.colours * pixels.height * pixels.width
             columns = Map(me.scratch.columns, (end - first) * v, net.stem_rows * STEM_ROW // v)
             gather_image(lanes, source, pixels, net.colours, columns, grid, first - image * each, end - image * each)
+            round_map(lanes, columns, columns, 0, end - first)
             part = Part(0, end - first, 0, stage.pairs)
-            matmul(lanes, columns, stage.embed, moved(out, first * v), STORED, part, me.scratch.spare)
+            matmul(lanes, columns, stage.embed, moved(out.map, first * v), STORED, part, me.scratch.spare)
+            round_map(lanes, out.map, out.operands, first, end)
             first = end
             image += 1
 
 
 @inline
-def embed_maps(lanes: Lanes, me: Member, stage: Stage, x: Map, pixels: Grid, out: Map, grid: Grid) -> None:
-    """The other patch embeddings, on maps of `pixels`: one row of the kernel after the other, added up in `out`."""
-    v, rows = vector_width(lanes), EMBED_TILES * tile_rows(lanes)
-    matrix = stage.pairs * EMBED.side * x.blocks * v * PAIR * v  # floats: the kernel's rows lie one behind the other
+def embed_maps(lanes: Lanes, me: Member, stage: Stage, x: Map, pixels: Grid, out: Both, grid: Grid) -> None:
+    """The other patch embeddings, on operands of `pixels`: one row of the kernel after the other, added up in `out`."""
+    v, width, rows = vector_width(lanes), operand_width(lanes), EMBED_TILES * tile_rows(lanes)
+    matrix = stage.pairs * EMBED.side * x.blocks * operand_steps(lanes) * PAIR * v  # the kernel's rows lie one behind the other
     start, stop = share_of_positions(lanes, grid.images * grid.height * grid.width, me)
     for first in range(start, stop, rows):
         last = min(first + rows, stop)
-        columns = Map(me.scratch.columns, (last - first) * v, EMBED.side * x.blocks)
-        to, part = moved(out, first * v), Part(0, last - first, 0, stage.pairs)
+        columns = Map(me.scratch.columns, (last - first) * width, EMBED.side * x.blocks)
+        to, part = moved(out.map, first * v), Part(0, last - first, 0, stage.pairs)
+        operands = operands_from(lanes, out.operands, first)
         for row in range(EMBED.side):
             gather_row(lanes, x, pixels, row, columns.address, grid, first, last)
             parameters = Parameters(stage.embed.weight + row * matrix, stage.embed.bias if row == 0 else stage.zeros)
-            ending = STORED if row == 0 else added_to(to, stage.ones)
+            ending = STORED if row == 0 else added_to(to, stage.ones, operands)
             matmul(lanes, columns, parameters, to, ending, part, me.scratch.spare)
 
 
@@ -98,26 +124,25 @@ def depthwise_of(
 ) -> None:
     """A band of one block of one image, from x to its place in out; items count the blocks, image by image."""
     block, image = item % x.blocks, item // x.blocks
-    to = plane(lanes, out, block, image, grid) + band.first * grid.width * vector_width(lanes)
+    position = (image * grid.height + band.first) * grid.width
+    to = out.address + block * out.step + position * out_width(lanes, convolution)
     weights = of_block(lanes, convolution, parameters, block)
     depthwise(lanes, convolution, plane(lanes, x, block, image, grid), grid, weights, to, band)
 
 
 @inline
-def attention(lanes: Lanes, me: Member, stage: Stage, block: Block, x: Map, grid: Grid) -> None:
+def attention(lanes: Lanes, me: Member, stage: Stage, block: Block, x: Both, grid: Grid) -> None:
     """x = x * scale + proj_2(u * conv1(conv_spatial(conv0 u))), u = gelu(proj_1 x), on the maps of some images."""
     positions, spare = grid.images * grid.height * grid.width, me.scratch.spare
-    u, near, far = (
-        map_at(lanes, me.maps.u, x.blocks, grid),
-        map_at(lanes, me.maps.near, x.blocks, grid),
-        map_at(lanes, me.maps.far, x.blocks, grid),
-    )
+    blocks = x.map.blocks
+    u, near = map_at(lanes, me.maps.u, blocks, grid), map_at(lanes, me.maps.near, blocks, grid)
+    far, gate = operands_at(lanes, me.maps.far, blocks, grid), operands_at(lanes, me.maps.near, blocks, grid)
     part = share_of_product(lanes, positions, stage.pairs, me)
-    matmul(lanes, x, block.proj_1, u, ACTIVATED, part, spare)
+    matmul(lanes, x.operands, block.proj_1, u, ACTIVATED, part, spare)
     meet(me)
     # Each thread's rows of every map, so that what one operator wrote is in the cache of the core that reads it next; or,
     # where that balances better, all rows of its maps: then conv_spatial reads what the same thread wrote.
-    items = grid.images * x.blocks
+    items = grid.images * blocks
     by_maps = me.size == 1 or -(-items // me.size) * grid.height < -(-grid.height // me.size) * items
     start, stop = share(items, me) if by_maps else (0, items)
     top, bottom = (0, grid.height) if by_maps else share(grid.height, me)
@@ -137,15 +162,15 @@ def attention(lanes: Lanes, me: Member, stage: Stage, block: Block, x: Map, grid
         length = positions
     for first in range(part.first, part.last, length):
         some = Part(first, min(first + length, part.last), part.pair, part.end)
-        matmul(lanes, far, block.conv1, near, gated(u), some, spare)
+        matmul(lanes, far, block.conv1, gate, gated(u), some, spare)
         if length == positions:
             meet(me)
-        matmul(lanes, near, block.proj_2, x, added_to(x, block.scale), some, spare)
+        matmul(lanes, gate, block.proj_2, x.map, added_to(x.map, block.scale, x.operands), some, spare)
     meet(me)
 
 
 @inline
-def mlp_by_rows(lanes: Lanes, me: Member, stage: Stage, block: Block, x: Map, y: Map, grid: Grid, band: int) -> None:
+def mlp_by_rows(lanes: Lanes, me: Member, stage: Stage, block: Block, x: Both, y: Both, grid: Grid, band: int) -> None:
     """y = x + fc2(gelu(dwconv(fc1 x))) for one image, a band of rows at a time: the wide map stays in the cache.
 
     A band's 3x3 taps need one row of the wide map above and one below; the last two rows of a band are kept for the next,
@@ -153,7 +178,7 @@ def mlp_by_rows(lanes: Lanes, me: Member, stage: Stage, block: Block, x: Map, y:
     """
     line, hidden, spare = grid.width * vector_width(lanes), PAIR * stage.hidden_pairs, me.scratch.spare
     wide = Map(me.scratch.wide, (band + 2 * REACH) * line, hidden)
-    active = Map(me.scratch.active, band * line, hidden)
+    active = Map(me.scratch.active, band * grid.width * operand_width(lanes), hidden)
     start, stop = share(grid.height, me)
     done = max(start - REACH, 0)  # rows of the wide map up to here are computed
     top_before = 0
@@ -166,7 +191,8 @@ def mlp_by_rows(lanes: Lanes, me: Member, stage: Stage, block: Block, x: Map, y:
                 copy(to, to + (top - top_before) * line, (done - top) * line)
         need = min(last + REACH, grid.height)
         rows = Part(0, (need - done) * grid.width, 0, stage.hidden_pairs)
-        matmul(lanes, moved(x, done * line), block.fc1, moved(wide, (done - top) * line), STORED, rows, spare)
+        more = operands_from(lanes, x.operands, done * grid.width)
+        matmul(lanes, more, block.fc1, moved(wide, (done - top) * line), STORED, rows, spare)
         done, top_before = need, top
         for c in range(hidden):
             depthwise(
@@ -174,34 +200,36 @@ def mlp_by_rows(lanes: Lanes, me: Member, stage: Stage, block: Block, x: Map, y:
                 active.address + c * active.step, Band(first, last, top),
             )  # fmt: skip
         rows = Part(0, (last - first) * grid.width, 0, stage.pairs)
-        residual = added_to(moved(x, first * line), stage.ones)
-        matmul(lanes, active, block.fc2, moved(y, first * line), residual, rows, spare)
+        operands = operands_from(lanes, y.operands, first * grid.width)
+        residual = added_to(moved(x.map, first * line), stage.ones, operands)
+        matmul(lanes, active, block.fc2, moved(y.map, first * line), residual, rows, spare)
     meet(me)
 
 
 @inline
-def mlp_by_channels(lanes: Lanes, me: Member, stage: Stage, block: Block, x: Map, y: Map, grid: Grid) -> None:
+def mlp_by_channels(lanes: Lanes, me: Member, stage: Stage, block: Block, x: Both, y: Both, grid: Grid) -> None:
     """y = x + fc2(gelu(dwconv(fc1 x))) on the maps of some images, a pair of blocks of the wide map at a time.
 
     For the small maps of the last stages: the weights are large there, and each is read once.
     """
     positions, spare = grid.images * grid.height * grid.width, me.scratch.spare
     wide = map_at(lanes, me.scratch.wide, PAIR, grid)
-    hidden = map_at(lanes, me.maps.hidden, PAIR * stage.hidden_pairs, grid)
+    hidden = operands_at(lanes, me.maps.hidden, PAIR * stage.hidden_pairs, grid)
     first, last = share(stage.hidden_pairs, me)
     for pair in range(first, last):
         out = pair_of(wide, -pair)  # so that this pair of fc1's outputs comes to lie where `wide` begins
-        matmul(lanes, x, block.fc1, out, STORED, Part(0, positions, pair, pair + 1), spare)
+        matmul(lanes, x.operands, block.fc1, out, STORED, Part(0, positions, pair, pair + 1), spare)
         for c in range(PAIR):
             weights = of_block(lanes, Dwconv(), block.dwconv, PAIR * pair + c)
             for image in range(grid.images):
+                to = operands_from(lanes, hidden, image * grid.height * grid.width)
                 depthwise(
                     lanes, Dwconv(), plane(lanes, wide, c, image, grid), grid, weights,
-                    plane(lanes, hidden, PAIR * pair + c, image, grid), Band(0, grid.height, 0),
+                    to.address + (PAIR * pair + c) * to.step, Band(0, grid.height, 0),
                 )  # fmt: skip
     meet(me)
     part = share_of_product(lanes, positions, stage.pairs, me)
-    matmul(lanes, hidden, block.fc2, y, added_to(x, stage.ones), part, spare)
+    matmul(lanes, hidden, block.fc2, y.map, added_to(x.map, stage.ones, y.operands), part, spare)
     meet(me)
 
 
@@ -214,20 +242,21 @@ def run(
 
     tilings: Tiling per stage; member: one Member. The stages' outputs stay at `features`, one behind the other.
     """
-    was = standard()
+    was = flushing() if halved(lanes) else standard()
     v = vector_width(lanes)
     stages, blocks = packed.stages, packed.blocks
     me: Member = member[0]
     net: Network = packed.network[0]
     x_address, y_address, features = me.maps.x, me.maps.y, me.maps.features
-    source, before = NO_MAP, pixels
+    x_operands, y_operands = me.maps.x_operands, me.maps.y_operands
+    output, source, before = NO_MAP, NO_MAP, pixels
     for s in range(net.stages):
         stage: Stage = stages[s]
         tiling: Tiling = tilings[s]
         grid = Grid(pixels.images, tiling.height, tiling.width)
-        each = grid.height * grid.width * v  # floats of one image in one block
+        each = grid.height * grid.width
         width = PAIR * stage.pairs
-        x, y = map_at(lanes, x_address, width, grid), map_at(lanes, y_address, width, grid)
+        x, y = both_at(lanes, x_address, x_operands, width, grid), both_at(lanes, y_address, y_operands, width, grid)
         if s == 0:
             embed_images(lanes, me, net, stage, images, pixels, x, grid)
         else:
@@ -237,25 +266,34 @@ def run(
             block: Block = blocks[j]
             for first in range(0, grid.images, tiling.chunk):
                 some = Grid(min(tiling.chunk, grid.images - first), grid.height, grid.width)
-                x_some, y_some = moved(x, first * each), moved(y, first * each)
+                x_some, y_some = both_from(lanes, x, first * each), both_from(lanes, y, first * each)
                 attention(lanes, me, stage, block, x_some, some)
                 if tiling.band > 0:
                     one = Grid(1, grid.height, grid.width)
                     for i in range(some.images):
-                        mlp_by_rows(lanes, me, stage, block, moved(x_some, i * each), moved(y_some, i * each), one, tiling.band)
+                        x_one, y_one = both_from(lanes, x_some, i * each), both_from(lanes, y_some, i * each)
+                        mlp_by_rows(lanes, me, stage, block, x_one, y_one, one, tiling.band)
                 else:
                     mlp_by_channels(lanes, me, stage, block, x_some, y_some, some)
             x, y = y, x
-        source, before = map_at(lanes, features, width, grid), grid
+        output, before = map_at(lanes, features, width, grid), grid
         first, last = share(grid.images * grid.height * grid.width, me)
-        layer_norm(lanes, x, stage.channels, net.eps, stage.norm, source, first, last)
+        layer_norm(lanes, x.map, stage.channels, net.eps, stage.norm, output, first, last)
+        source = output
+        if halved(lanes):
+            source = y.operands  # read by no block any more
+            round_map(lanes, output, source, first, last)
         meet(me)
-        x_address, y_address = x.address, y.address
-        features += width * source.step
+        x_address, y_address = x.map.address, y.map.address
+        x_operands, y_operands = x.operands.address, y.operands.address
+        features += width * output.step
     first, last = share(net.classes, me)
     positions, channels = before.height * before.width, stages[net.stages - 1].channels
     for i in range(pixels.images):
-        pool(lanes, moved(source, i * positions * v), channels, positions, me.scratch.pooled)
+        pool(lanes, moved(output, i * positions * v), channels, positions, me.scratch.pooled)
         to = logits + i * net.classes
         head(me.scratch.pooled, channels, net.head, net.classes, me.scratch.sums, to, first, last)
-    restore(was)
+    if halved(lanes):
+        put_back(was)
+    else:
+        restore(was)

@@ -20,8 +20,9 @@ from numpy.typing import ArrayLike, NDArray
 from .. import paths
 from ..variants import Config
 from .addresses import ALIGNMENT, Address, address_of, aligned, records, relocate
+from .bfloat16 import paired, rounded
 from .maps import Parameters
-from .simd import PAIR, pairs_for
+from .simd import FLOATS, PAIR, Shape, pairs_for
 from .tables import Block, Network, Packed, Stage
 from .windows import STEM, STEM_ROW, stem_rows
 
@@ -31,8 +32,8 @@ Doubles = NDArray[np.float64]
 class Packer:
     """Collects float arrays into one, and hands out where each begins: an Address counted from the array's beginning."""
 
-    def __init__(self, lanes: int) -> None:
-        self.lanes, self.size = lanes, 0
+    def __init__(self, shape: Shape) -> None:
+        self.lanes, self.halved, self.size = shape.lanes, shape.operands != FLOATS, 0
         self.parts: list[tuple[Address, NDArray[np.float32]]] = []
 
     def add(self, array: ArrayLike) -> Address:
@@ -55,11 +56,15 @@ class Packer:
         return self.add(whole)
 
     def matrix(self, weight: Doubles) -> Address:
-        """(N, K) -> [pairs][K][2][V], K and N filled up with zeros; K where it is not that of a map must be whole already."""
+        """(N, K) -> [pairs][K][2][V], K and N filled up with zeros; K where it is not that of a map must be whole already.
+
+        In bfloat16 [pairs][K / 2][2][V], in 32 bits two channels.
+        """
         n, k = weight.shape
         whole = np.zeros((self.padded(n), k))
         whole[:n] = weight
-        return self.add(whole.reshape(-1, PAIR, self.lanes, k).transpose(0, 3, 1, 2))
+        words = paired(rounded(whole)) if self.halved else whole
+        return self.add(words.reshape(-1, PAIR, self.lanes, words.shape[1]).transpose(0, 3, 1, 2))
 
     def pointwise(self, weight: Doubles) -> Address:
         """A 1x1 convolution (N, C)."""
@@ -120,9 +125,9 @@ class Source:
         return a, bias - mean * a
 
 
-def pack(config: Config, tensors: Mapping[str, ArrayLike], lanes: int) -> Packed:
-    """Return a network packed for vectors of so many lanes."""
-    packer, source = Packer(lanes), Source(tensors, config.batch_norm_eps)
+def pack(config: Config, tensors: Mapping[str, ArrayLike], shape: Shape) -> Packed:
+    """Return a network packed for vectors of a shape."""
+    packer, source = Packer(shape), Source(tensors, config.batch_norm_eps)
     stages: list[Stage] = []
     blocks: list[Block] = []
     for i in range(config.stages):

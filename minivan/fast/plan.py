@@ -26,8 +26,8 @@ _compiled: set[type[Lanes]] = set()
 
 
 def loaded() -> bool:
-    """Tell whether this process has compiled or loaded the network's kernel."""
-    return bool(_compiled)
+    """Tell whether this process has compiled or loaded the network's kernel in float32."""
+    return bool(_compiled) and type(host_lanes()) in _compiled
 
 
 class Plan:
@@ -45,7 +45,7 @@ class Plan:
             )
         self.config, self.lanes = config, host_lanes() if lanes is None else lanes
         self.shape = SHAPES[type(self.lanes)]
-        self._workspace = Workspace(config, pack(config, tensors, self.shape.lanes), self.shape)
+        self._workspace = Workspace(config, pack(config, tensors, self.shape), self.shape)
         self._team = Team()
 
     def __call__(self, x: NDArray[np.floating]) -> Floats:

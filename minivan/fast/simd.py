@@ -46,7 +46,29 @@ class Plain(NamedTuple):
     """No intrinsics: loops over 8 scalars, which LLVM vectorises as it likes."""
 
 
-Lanes = Lanes16 | Lanes8 | Lanes4 | Plain
+class Dots16(NamedTuple):
+    """AVX-512 with bfloat16's dot product, VDPBF16PS."""
+
+
+class Rounded16(NamedTuple):
+    """AVX-512, the operands of matrix products rounded to bfloat16; likewise the others."""
+
+
+class Rounded8(NamedTuple):
+    """AVX2."""
+
+
+class Rounded4(NamedTuple):
+    """NEON and SSE."""
+
+
+class RoundedPlain(NamedTuple):
+    """No intrinsics but for the rounding."""
+
+
+Lanes = Lanes16 | Lanes8 | Lanes4 | Plain | Dots16 | Rounded16 | Rounded8 | Rounded4 | RoundedPlain
+
+FLOATS, HALVES, PAIRS = range(3)  # how what a matrix product reads of a map lies in memory: see bfloat16.py
 
 
 class Shape(NamedTuple):
@@ -54,10 +76,26 @@ class Shape(NamedTuple):
 
     lanes: int  # floats in a vector, and channels in a block of the layout
     rows: int  # positions of a matrix tile: rows x 2 accumulators + 2 weights + 1 value fit into the registers
+    operands: int = FLOATS  # or, in bfloat16, HALVES or PAIRS
+
+    @property
+    def operand_width(self) -> int:
+        """The floats' room that an operand's V channels take."""
+        return self.lanes // 2 if self.operands == PAIRS else self.lanes
+
+    @property
+    def steps(self) -> int:
+        """How often a product reads 2 V words of weights for a block of V input channels: one float each, or two halves."""
+        return self.lanes if self.operands == FLOATS else self.lanes // 2
 
 
 # 14 x 2 + 2 + 1 = 31 of 32 registers; every map of a 224 image is a multiple of 7 positions. 6 x 2 + 2 + 1 = 15 of 16.
-SHAPES = {Lanes16: Shape(16, 14), Lanes8: Shape(8, 6), Lanes4: Shape(4, 6), Plain: Shape(8, 6)}
+SHAPES = {
+    Lanes16: Shape(16, 14), Lanes8: Shape(8, 6), Lanes4: Shape(4, 6), Plain: Shape(8, 6),
+    Dots16: Shape(16, 14, PAIRS),
+    Rounded16: Shape(16, 14, HALVES), Rounded8: Shape(8, 6, HALVES), Rounded4: Shape(4, 6, HALVES),
+    RoundedPlain: Shape(8, 6, HALVES),
+}  # fmt: skip
 PLAIN_LANES = SHAPES[Plain].lanes
 PAIR = 2  # vectors of outputs that a matrix tile computes side by side, and blocks that a map's channels are filled up to
 
@@ -75,12 +113,18 @@ def host_lanes() -> Lanes:
         if asked not in named:
             raise ValueError(f"MINIVAN_VECTOR is one of {', '.join(named)}, got {asked!r}")
         return named[asked]()
-    features = cpu_target.target_context.codegen()._get_host_cpu_features()  # what Numba compiles for
+    features = host_features()
     if "+avx512f" in features:
         return Lanes16()
     if "+avx2" in features and "+fma" in features:
         return Lanes8()
     return Lanes4() if platform.machine().lower() in ("arm64", "aarch64") else Plain()
+
+
+def host_features() -> list[str]:
+    """Return what Numba compiles for, in LLVM's words: '+avx512f', '-avx512bf16'."""
+    features: str = cpu_target.target_context.codegen()._get_host_cpu_features()
+    return features.split(",")
 
 
 def shape_of(lanes: Any) -> Shape:
@@ -93,7 +137,7 @@ def shape_of(lanes: Any) -> Shape:
 
 def is_plain(lanes: Any) -> bool:
     """Whether a Numba type is that of Plain()."""
-    return lanes.instance_class is Plain
+    return lanes.instance_class in (Plain, RoundedPlain)
 
 
 def vector_width(lanes: Lanes) -> int:
@@ -124,6 +168,51 @@ def compile_tile_rows(lanes: Lanes) -> Callable[[Lanes], int]:
         return rows
 
     return count
+
+
+def operand_width(lanes: Lanes) -> int:
+    """Shape.operand_width, a constant to the compiler. Compiled code calls it; see `overload`."""
+    return SHAPES[type(lanes)].operand_width
+
+
+@overload(operand_width)
+def compile_operand_width(lanes: Lanes) -> Callable[[Lanes], int]:
+    words = shape_of(lanes).operand_width
+
+    def width(lanes: Lanes) -> int:
+        return words
+
+    return width
+
+
+def operand_steps(lanes: Lanes) -> int:
+    """Shape.steps, a constant to the compiler. Compiled code calls it; see `overload`."""
+    return SHAPES[type(lanes)].steps
+
+
+@overload(operand_steps)
+def compile_operand_steps(lanes: Lanes) -> Callable[[Lanes], int]:
+    steps = shape_of(lanes).steps
+
+    def count(lanes: Lanes) -> int:
+        return steps
+
+    return count
+
+
+def halved(lanes: Lanes) -> bool:
+    """Whether operands are bfloat16, a constant to the compiler. Compiled code calls it; see `overload`."""
+    return SHAPES[type(lanes)].operands != FLOATS
+
+
+@overload(halved)
+def compile_halved(lanes: Lanes) -> Callable[[Lanes], bool]:
+    constant = shape_of(lanes).operands != FLOATS
+
+    def answer(lanes: Lanes) -> bool:
+        return constant
+
+    return answer
 
 
 class Emit:

@@ -82,6 +82,8 @@ class Maps(NamedTuple):
 
     x: Address  # what a stage's blocks pass on, in turn with y
     y: Address
+    x_operands: Address  # x and y as matrix products read them, unless that is what they are
+    y_operands: Address
     u: Address  # attention's gelu(proj_1 x)
     near: Address  # conv0, later the gated map
     far: Address  # conv_spatial
@@ -95,7 +97,7 @@ class Scratch(NamedTuple):
     columns: Address  # windows of a patch embedding, laid out as rows
     wide: Address  # a part of fc1's output
     active: Address  # and of gelu(dwconv)
-    spare: Address  # one matrix tile
+    spare: Address  # one matrix tile; with halves, the weights of a pair of outputs as floats behind it
     pooled: Address  # the mean of the last map
     sums: Address  # the logits as float64
 

@@ -6,7 +6,7 @@ from ..geometry import PATCH_EMBEDS
 from ..jit import carray, inline
 from .addresses import Address, floats_at
 from .maps import Grid, Map
-from .simd import SHAPES, Lanes, vector_width
+from .simd import SHAPES, Lanes, operand_width, vector_width
 
 STEM, EMBED = PATCH_EMBEDS[0], PATCH_EMBEDS[1]  # the first embedding, and the one that all others are like
 if {*PATCH_EMBEDS[1:]} != {EMBED}:
@@ -66,11 +66,11 @@ def gather_image(
 
 @inline
 def gather_row(lanes: Lanes, x: Map, pixels: Grid, tap_row: int, columns: Address, grid: Grid, first: int, last: int) -> None:
-    """The windows of the other embeddings, one row of taps: positions first..last over all images, on a map of `pixels`.
+    """The windows of the other embeddings, one row of taps: positions first..last over all images, on operands of `pixels`.
 
     columns: [3 * blocks][last - first][V], column by column of the kernel; zeros where the tap lies outside the map.
     """
-    v, count = vector_width(lanes), last - first
+    v, count = operand_width(lanes), last - first
     p = first
     while p < last:
         line = p // grid.width  # rows of the output, those of all images counted on

@@ -26,7 +26,7 @@ from ..variants import Config
 from .addresses import ALIGNMENT, FLOAT_BYTES, Address, address_of, aligned, begin_of, records
 from .maps import Grid
 from .rounds import Portion
-from .simd import PAIR, Lanes, Shape, pairs_for
+from .simd import FLOATS, HALVES, PAIR, Lanes, Shape, pairs_for
 from .tables import Maps, Member, Packed, Scratch, Tiling
 from .team import GIVE_WAY, RELEASED
 from .windows import EMBED, EMBED_TILES, STEM_ROW, STEM_TILES, stem_rows
@@ -126,7 +126,7 @@ class Workspace:
 @lru_cache(maxsize=64)
 def sizes_of(config: Config, shape: Shape, portion: Portion, height: int, width: int) -> Sizes:
     """The buffers of a portion's team, each as large as the stage that needs most of it, and every stage's tiling."""
-    v, rows = shape
+    v, rows = shape.lanes, shape.rows
     before, features = 0, 0
     tilings, maps, scratch = [], [], []
     for s, (h, w) in enumerate(stage_sizes(config.stages, height, width)):
@@ -137,14 +137,15 @@ def sizes_of(config: Config, shape: Shape, portion: Portion, height: int, width:
             chunk, band = 1, min(h, max(1, (CACHE // (FLOAT_BYTES * hidden * w) - SEEN) // 2))
         whole, some = channels * portion.images * positions, channels * chunk * positions
         wide = 0 if band else hidden * chunk * positions
-        columns = EMBED_TILES * EMBED.side * before if s else STEM_TILES * stem_rows(config.channels) * STEM_ROW
+        inputs = EMBED.side * before if s else stem_rows(config.channels) * STEM_ROW  # of the patch embedding's matrix
         tilings.append(Tiling(h, w, chunk, band))
-        maps.append(Maps(x=whole, y=whole, u=some, near=some, far=some, hidden=wide, features=0))
+        both = 0 if shape.operands == FLOATS else whole
+        maps.append(Maps(whole, whole, x_operands=both, y_operands=both, u=some, near=some, far=some, hidden=wide, features=0))
         scratch.append(Scratch(
-            columns=rows * columns,
+            columns=(EMBED_TILES if s else STEM_TILES) * rows * inputs,
             wide=hidden * (band + SEEN) * w if band else PAIR * v * chunk * positions,
             active=hidden * band * w,
-            spare=rows * PAIR * v,
+            spare=PAIR * v * (rows + (max(inputs, hidden) if shape.operands == HALVES else 0)),
             pooled=max(config.dims),
             sums=2 * config.classes,  # of float64
         ))  # fmt: skip

@@ -10,7 +10,7 @@ import pytest
 from minivan.fast.addresses import ALIGNMENT, address_of
 from minivan.fast.pack import pack
 from minivan.fast.rounds import Portion, rounds
-from minivan.fast.simd import SHAPES, Lanes8, Lanes16
+from minivan.fast.simd import SHAPES, Dots16, Lanes8, Lanes16, Rounded8
 from minivan.fast.workspace import Workspace, sizes_of
 from minivan.variants import VARIANTS, Config, parameter_shapes
 
@@ -19,10 +19,10 @@ SMALL = Config((8, 16, 24, 32), (1, 1, 1, 1), (8, 8, 4, 4), classes=10)
 
 def workspace(config, shape):
     tensors = {name: np.ones(size, np.float32) for name, size in parameter_shapes(config)}
-    return Workspace(config, pack(config, tensors, shape.lanes), shape)
+    return Workspace(config, pack(config, tensors, shape), shape)
 
 
-@pytest.mark.parametrize("lanes", [Lanes16, Lanes8])
+@pytest.mark.parametrize("lanes", [Lanes16, Lanes8, Dots16, Rounded8])
 @pytest.mark.parametrize(
     ("portions", "size"),
     [([Portion(0, 1, 1)], (32, 32)), ([Portion(2, 3, 4)], (224, 224)), ([Portion(0, 2, 1), Portion(2, 2, 1)], (70, 93))],

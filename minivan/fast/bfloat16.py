@@ -1,0 +1,231 @@
+"""bfloat16: the operands of matrix products in 16 bits, everything else in float32.
+
+A bfloat16 is the upper half of a float32: its sign, its exponent, and 7 bits of its mantissa. What a matrix product reads of a
+map is rounded to that where it is stored, its weights where they are packed. Two neighbouring channels then share 32 bits, the
+even one in the lower half, and VDPBF16PS (AVX512_BF16) multiplies a vector of such pairs by another:
+
+    sum = x[2k+1] * weight[2k+1] + sum        the upper halves first
+    sum = x[2k]   * weight[2k]   + sum
+
+each rounded to nearest even, with numbers below 2^-126 taken for zero and results below it made zero, whatever the thread's own
+settings (Intel SDM, VDPBF16PS). Two fused multiply-adds in float32 do the same in a thread that flushes (registers.py), so that
+all ways here give the same bits (a NaN is a NaN):
+
+    PAIRS    maps and weights as pairs, multiplied by VDPBF16PS
+    HALVES   a map's channels each in the upper half of a float whose lower half is 0, so that a fused multiply-add reads it as
+             it is; weights as pairs, whose halves become such floats once for all tiles of a product
+
+Which is faster depends on the processor. An Intel Xeon of the fifth generation does 3.57e9 vectors of fused multiply-adds in a
+second and 1.22e9 of VDPBF16PS: two thirds of the multiply-adds, and VAN-B0 takes 1.6 times as long by it. Parting the halves in
+every tile left no register free: VAN-B1 took 1.16 times as long as in float32, now 1.02 times.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+from llvmlite import ir
+from numba import types
+from numba.core import cgutils
+from numba.extending import overload
+from numpy.typing import NDArray
+
+from ..jit import inline, intrinsic
+from .addresses import Address, pointer_to
+from .maps import Grid, Map, moved
+from .simd import (
+    FLOAT,
+    FLOATS,
+    HALVES,
+    PAIRS,
+    Dots16,
+    Emit,
+    Lanes,
+    Lanes4,
+    Lanes8,
+    Lanes16,
+    Plain,
+    Rounded4,
+    Rounded8,
+    Rounded16,
+    RoundedPlain,
+    Shape,
+    halved,
+    host_features,
+    host_lanes,
+    operand_width,
+    shape_of,
+    vector_width,
+)  # fmt: skip
+
+WORD, HALF = ir.IntType(32), ir.IntType(16)
+ROUNDED: dict[type[Lanes], type[Lanes]] = {Lanes16: Rounded16, Lanes8: Rounded8, Lanes4: Rounded4, Plain: RoundedPlain}
+
+
+def bfloat16_lanes() -> Lanes:
+    """Return this machine's vectors, or those of MINIVAN_VECTOR, with bfloat16 operands, by the way that is likely the faster.
+
+    `sse4a` marks AMD's processors. On those with AVX512_BF16 OpenVINO is faster in bfloat16 than in float32, which VDPBF16PS
+    alone can explain: there it is taken, though its speed in this engine has not been measured.
+    """
+    lanes, features = host_lanes(), host_features()
+    if isinstance(lanes, Lanes16) and "+avx512bf16" in features and "+sse4a" in features:
+        return Dots16()
+    return ROUNDED[type(lanes)]()
+
+
+def rounded(values: NDArray[np.floating[Any]]) -> NDArray[np.uint16]:
+    """Return the bits of numbers rounded to bfloat16, by way of float32, as VCVTNEPS2BF16 rounds them."""
+    bits = np.ascontiguousarray(values, np.float32).view(np.uint32)
+    size = bits & 0x7FFFFFFF
+    up = (bits >> 16 & 1) + 0x7FFF
+    halves = np.where(size > 0x7F800000, bits | 0x400000, bits + up)  # a NaN stays one
+    return (np.where(size < 0x800000, bits & 0x80000000, halves) >> 16).astype(np.uint16)
+
+
+def paired(halves: NDArray[np.uint16]) -> NDArray[np.float32]:
+    """Return pairs along an even last axis, the first in the lower half, as floats: what 32-bit words travel as."""
+    words = halves[..., ::2].astype(np.uint32) | halves[..., 1::2].astype(np.uint32) << 16
+    return words.view(np.float32)
+
+
+def words(e: Emit, value: int) -> ir.Constant:
+    """A 32-bit number in every lane."""
+    return ir.Constant(ir.VectorType(WORD, e.lanes), [value] * e.lanes)
+
+
+def round_by_instruction(e: Emit, value: ir.Value) -> ir.Value:
+    """VCVTNEPS2BF16: floats -> bfloat16, as 16-bit numbers."""
+    signature = ir.FunctionType(ir.VectorType(HALF, e.lanes), [e.vector])  # of LLVM 14; later ones put theirs in its place
+    function = cgutils.get_or_insert_function(e.builder.module, signature, f"llvm.x86.avx512bf16.cvtneps2bf16.{32 * e.lanes}")
+    return e.builder.call(function, [value])
+
+
+def round_in_place(e: Emit, value: ir.Value) -> ir.Value:
+    """Floats -> the nearest whose lower halves are 0, as `rounded` does."""
+    builder = e.builder
+    whole = ir.VectorType(WORD, e.lanes)
+    if e.lanes == 16 and "+avx512bf16" in host_features():
+        halves = builder.zext(round_by_instruction(e, value), whole)
+        return builder.bitcast(builder.shl(halves, words(e, 16)), e.vector)
+    bits = builder.bitcast(value, whole)
+    odd = builder.and_(builder.lshr(bits, words(e, 16)), words(e, 1))
+    near = builder.add(builder.add(bits, words(e, 0x7FFF)), odd)
+    nothing = builder.fcmp_unordered("uno", value, value)
+    near = builder.select(nothing, builder.or_(bits, words(e, 0x400000)), near)
+    tiny = builder.icmp_unsigned("==", builder.and_(bits, words(e, 0x7F800000)), words(e, 0))
+    near = builder.and_(near, builder.select(tiny, words(e, 0x80000000), words(e, 0xFFFF0000)))
+    return builder.bitcast(near, e.vector)
+
+
+def store_operand(e: Emit, shape: Shape, value: ir.Value, pointer: ir.Value, position: int = 0) -> None:
+    """Store the V channels of one position as matrix products read them, so many positions behind the pointer."""
+    if shape.operands == PAIRS:
+        halves = round_by_instruction(e, value)
+        at = e.builder.bitcast(e.at(pointer, position * shape.operand_width), halves.type.as_pointer())
+        e.builder.store(halves, at, align=2 * e.lanes)
+    else:
+        e.store(round_in_place(e, value) if shape.operands == HALVES else value, pointer, position * e.lanes)
+
+
+def dot_product(e: Emit, sums: ir.Value, weights: ir.Value, values: ir.Value) -> ir.Value:
+    """VDPBF16PS on 16 lanes of pairs."""
+    pairs = ir.VectorType(WORD, e.lanes)
+    signature = ir.FunctionType(e.vector, [e.vector, pairs, pairs])  # of LLVM 14; later ones put theirs in its place
+    function = cgutils.get_or_insert_function(e.builder.module, signature, "llvm.x86.avx512bf16.dpbf16ps.512")
+    return e.builder.call(function, [sums, e.builder.bitcast(weights, pairs), e.builder.bitcast(values, pairs)])
+
+
+def upper(e: Emit, pairs: ir.Value) -> ir.Value:
+    """The upper halves of pairs, as floats."""
+    bits = e.builder.bitcast(pairs, ir.VectorType(WORD, e.lanes))
+    return e.builder.bitcast(e.builder.and_(bits, words(e, 0xFFFF0000)), e.vector)
+
+
+def lower(e: Emit, pairs: ir.Value) -> ir.Value:
+    """The lower halves."""
+    bits = e.builder.bitcast(pairs, ir.VectorType(WORD, e.lanes))
+    return e.builder.bitcast(e.builder.shl(bits, words(e, 16)), e.vector)
+
+
+@intrinsic()
+def simd_round(typing_context: Any, lanes: Any, x: Any, out: Any) -> Any:
+    """One vector of floats at an address, as an operand to another."""
+    shape = shape_of(lanes)
+
+    def emit(context: Any, builder: ir.IRBuilder, signature: Any, arguments: Any) -> ir.Value:
+        _, x, out = arguments
+        e = Emit(builder, shape.lanes)
+        store_operand(e, shape, e.load(e.pointer(x)), e.pointer(out))
+        return context.get_dummy_value()
+
+    return types.void(lanes, x, out), emit
+
+
+@inline
+def round_map(lanes: Lanes, x: Map, out: Map, first: int, last: int) -> None:
+    """Positions first..last of a map as operands; `out` may be x itself. Nothing to do where operands are float32."""
+    if halved(lanes):
+        v, width = vector_width(lanes), operand_width(lanes)
+        for block in range(x.blocks):
+            for p in range(first, last):
+                simd_round(lanes, x.address + block * x.step + p * v, out.address + block * out.step + p * width)
+
+
+@inline
+def operands_at(lanes: Lanes, address: Address, blocks: int, grid: Grid) -> Map:
+    """The map of a grid's positions, as matrix products read it, its blocks one right behind the other."""
+    return Map(address, grid.images * grid.height * grid.width * operand_width(lanes), blocks)
+
+
+@inline
+def operands_from(lanes: Lanes, x: Map, position: int) -> Map:
+    """The same from a later position on."""
+    return moved(x, position * operand_width(lanes))
+
+
+@intrinsic()
+def halves_at(typing_context: Any, address: Any) -> Any:
+    """The lower and the upper half of the pair at an address, as float64: where there are no vectors."""
+
+    def emit(context: Any, builder: ir.IRBuilder, signature: Any, arguments: Any) -> ir.Value:
+        bits = builder.load(pointer_to(builder, arguments[0], WORD), align=4)
+        parts = builder.shl(bits, WORD(16)), builder.and_(bits, WORD(0xFFFF0000))
+        doubles = [builder.fpext(builder.bitcast(part, FLOAT), ir.DoubleType()) for part in parts]
+        return context.make_tuple(builder, signature.return_type, doubles)
+
+    return types.UniTuple(types.float64, 2)(address), emit
+
+
+@intrinsic()
+def round_scalar(typing_context: Any, value: Any) -> Any:
+    """round_in_place for one float32."""
+
+    def emit(context: Any, builder: ir.IRBuilder, signature: Any, arguments: Any) -> ir.Value:
+        e, zero = Emit(builder, 1), WORD(0)
+        value = builder.insert_element(ir.Constant(e.vector, ir.Undefined), arguments[0], zero)
+        return builder.extract_element(round_in_place(e, value), zero)
+
+    return types.float32(types.float32), emit
+
+
+def operand(lanes: Lanes, value: Any) -> Any:
+    """One float32 as an operand, where there are no vectors. Compiled code calls it; see `overload`."""
+    raise NotImplementedError("operand is called from compiled code")
+
+
+@overload(operand)
+def compile_operand(lanes: Lanes, value: Any) -> Callable[[Lanes, Any], Any]:
+    if shape_of(lanes).operands == FLOATS:
+
+        def itself(lanes: Lanes, value: Any) -> Any:
+            return value
+
+        return itself
+
+    def halved(lanes: Lanes, value: Any) -> Any:
+        return round_scalar(value)
+
+    return halved
