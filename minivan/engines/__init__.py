@@ -63,6 +63,18 @@ def _compile_fast_fpn(
     return FPNPlan(config, tensors, fpn_config, fpn_tensors)
 
 
+def _compile_bfloat16_fpn(
+    config: Config,
+    tensors: Mapping[str, npt.NDArray[np.float32]],
+    fpn_config: FPNConfig,
+    fpn_tensors: Mapping[str, npt.NDArray[np.float32]],
+) -> MapPlan:
+    from ..fast.bfloat16 import bfloat16_lanes
+    from ..fast.fpn_plan import FPNPlan
+
+    return FPNPlan(config, tensors, fpn_config, fpn_tensors, bfloat16_lanes())
+
+
 def _compile_bfloat16(config: Config, tensors: Mapping[str, npt.NDArray[np.float32]]) -> Plan:
     from .. import fast
     from ..fast.bfloat16 import bfloat16_lanes
@@ -111,7 +123,12 @@ FAST = Engine(  # the network as one compiled function, neck and head as another
     "fast", ops=_EXACT_OPS, grad=_EXACT_GRAD, compile=_compile_fast, compile_fpn=_compile_fast_fpn, bfloat16=_halved
 )
 FAST_BFLOAT16 = Engine(  # the same, with the operands of its matrix products in bfloat16
-    "fast-bfloat16", ops=_EXACT_OPS, grad=_EXACT_GRAD, compile=_compile_bfloat16, bfloat16=_halved
+    "fast-bfloat16",
+    ops=_EXACT_OPS,
+    grad=_EXACT_GRAD,
+    compile=_compile_bfloat16,
+    compile_fpn=_compile_bfloat16_fpn,
+    bfloat16=_halved,
 )
 WHOLE_NUMPY = Engine(  # whose hooks see what those of fast do
     "numpy", ops=_EXACT_OPS, grad=_EXACT_GRAD, compile=_plan_numpy, compile_fpn=_plan_numpy_fpn, one_by_one=True

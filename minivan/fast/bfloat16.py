@@ -76,6 +76,13 @@ def bfloat16_lanes() -> Lanes:
     return ROUNDED[type(lanes)]()
 
 
+def in_float32(lanes: Lanes) -> Lanes:
+    """Return the same vectors with float32 operands; those that have them already as they are."""
+    if isinstance(lanes, Dots16):
+        return Lanes16()
+    return next((floats() for floats, halves in ROUNDED.items() if isinstance(lanes, halves)), lanes)
+
+
 def rounded(values: NDArray[np.floating[Any]]) -> NDArray[np.uint16]:
     """Return the bits of numbers rounded to bfloat16, by way of float32, as VCVTNEPS2BF16 rounds them."""
     bits = np.ascontiguousarray(values, np.float32).view(np.uint32)

@@ -18,13 +18,14 @@ from ..geometry import stage_sizes
 from ..jit import thread_count
 from ..variants import Config
 from .addresses import ALIGNMENT, address_of, aligned, records
+from .bfloat16 import in_float32
 from .fpn import band_positions, run_fpn
 from .fpn_pack import pack_fpn
 from .fpn_tables import LevelMaps, PackedPyramid, SharedMaps, Worker, Workplace
 from .network import run
 from .plan import Floats, Plan
 from .rounds import Portion
-from .simd import PAIR, Lanes, Shape, pairs_for
+from .simd import PAIR, SHAPES, Lanes, Shape, pairs_for
 from .winograd import PRODUCTS, SEEN, tiles_at_once
 from .workspace import Place, addresses, release
 
@@ -52,7 +53,7 @@ class Sizes(NamedTuple):
 @lru_cache(maxsize=64)
 def sizes_of(config: FPNConfig, shape: Shape, grids: tuple[tuple[int, int], ...]) -> Sizes:
     """The buffers for maps of these (H, W), the finest first."""
-    v, rows = shape
+    v, rows = shape.lanes, shape.rows
     neck, head, classes = (pairs_for(c, v) * PAIR * v for c in (config.channels, config.head_channels, config.classes))
 
     def filled(floats: int) -> int:
@@ -138,7 +139,8 @@ class FPNWorkspace:
 class FPNPlan(Plan):
     """`plan(x)` is the forward pass of VAN, neck and head for one set of weights; see Plan, and SegmentationVAN for x.
 
-    Images are taken one after another, each by all threads together: it is the maps of one that memory has to hold.
+    Neck and head compute in float32, also where the backbone's products read bfloat16. Images are taken one after another, each
+    by all threads together: it is the maps of one that memory has to hold.
     """
 
     def __init__(
@@ -152,7 +154,9 @@ class FPNPlan(Plan):
         bare = {name: tensor for name, tensor in tensors.items() if not name.startswith(f"{paths.HEAD}.")}
         super().__init__(replace(config, classes=0), bare, lanes)
         self.fpn_config = fpn_config
-        self._maps = FPNWorkspace(fpn_config, pack_fpn(fpn_config, fpn_tensors, self.shape), self.shape)
+        self._fpn_lanes = in_float32(self.lanes)
+        shape = SHAPES[type(self._fpn_lanes)]
+        self._maps = FPNWorkspace(fpn_config, pack_fpn(fpn_config, fpn_tensors, shape), shape)
 
     def __call__(self, x: NDArray[np.floating]) -> Floats:
         """Images (N, colours, H, W), any layout in memory -> float32 logits (N, classes, H / 4, W / 4)."""
@@ -167,14 +171,14 @@ class FPNPlan(Plan):
                 (place,) = self._workspace.places([Portion(i, 1, threads)], x, none)
                 maps = self._maps.place(place, logits[i : i + 1])
                 self._team.run(run, place.jobs(self.lanes), partial(release, [place]))
-                self._team.run(run_fpn, maps.jobs(self.lanes), partial(release, [place]))
+                self._team.run(run_fpn, maps.jobs(self._fpn_lanes), partial(release, [place]))
         return logits
 
     def _compile_fpn(self, x: Floats, none: Floats, logits: Floats) -> None:
         """Compile `run_fpn`, or load it, as `_compile` does `run`."""
-        if type(self.lanes) not in _compiled:
+        if type(self._fpn_lanes) not in _compiled:
             if is_finalizing():
                 raise CannotCompute(TOO_LATE)
             (place,) = self._workspace.places([Portion(0, 0, 1)], x, none)
-            run_fpn(*self._maps.place(place, logits[:0]).jobs(self.lanes)[0])
-            _compiled.add(type(self.lanes))
+            run_fpn(*self._maps.place(place, logits[:0]).jobs(self._fpn_lanes)[0])
+            _compiled.add(type(self._fpn_lanes))

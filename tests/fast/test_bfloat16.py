@@ -12,9 +12,10 @@ from support.compare import assert_bit_equal, assert_close
 from support.labelled import logits, photographs
 from support.networks import images, random_tensors
 from tolerances import BFLOAT16
+from tolerances import FAST as FAST_TOLERANCE
 
 import minivan
-from minivan import labelled, ops
+from minivan import fpn, labelled, ops, paths, seeded
 from minivan.engines import AUTO, EXACT, FAST, FAST_BFLOAT16, NUMPY, Engine, find
 from minivan.fast import Plan
 from minivan.fast.addresses import address_of, aligned
@@ -36,9 +37,12 @@ from minivan.fast.simd import (
     host_features,
     shape_of,
 )  # fmt: skip
+from minivan.hooks import Hook
 from minivan.jit import intrinsic
 from minivan.oracle.ulp import round_to
 from minivan.registers import flushing, put_back
+from minivan.segmentation.card import SegmentationCard
+from minivan.segmentation.network import SegmentationVAN
 from minivan.van import VAN
 from minivan.variants import Config
 
@@ -287,6 +291,19 @@ def test_networks_have_the_same_bits_by_every_way_of_vectors_and_on_any_threads_
         assert_bit_equal(name(lanes), other(x), expected)
         for got, whole in zip(other.features(x), maps, strict=True):
             assert_bit_equal(f"{name(lanes)}, features", got, whole)
+
+
+@pytest.mark.slow
+def test_a_semantic_fpn_reads_the_maps_of_a_backbone_in_bfloat16():
+    """It computes in float32 itself: what differs is what the maps differ by."""
+    config = Config((8, 16, 24, 32), (1, 1, 1, 1), (2, 2, 2, 2), classes=0)
+    head = seeded.filled(fpn.parameter_shapes(fpn.FPNConfig(config.dims, 16, 8, 5)))
+    backbone = VAN(config, random_tensors(config), FAST_BFLOAT16)
+    x = images(2, 70, 93, seed=3)
+    got = SegmentationVAN(backbone, head, SegmentationCard("masks"))(x)
+    maps, parameters = backbone.features(x), paths.nested(head)
+    expected = fpn.segment(ops, Hook(), maps, parameters, fpn.config_of(head))
+    assert_close("logits", got, expected, FAST_TOLERANCE)
 
 
 @pytest.mark.slow
