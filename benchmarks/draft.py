@@ -1,4 +1,4 @@
-"""What decoding photos small (`--draft`) does to the answers, and what it saves.
+"""What decoding photos small (`--draft`) does to the answers; large_photos.py says what it saves.
 
     python benchmarks/draft.py [--labelled 250] [--cuts 40] [--write]
 
@@ -20,7 +20,6 @@ import io
 import math
 import sys
 import textwrap
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import NamedTuple
@@ -42,7 +41,7 @@ PAGE = ROOT / "docs" / "images.md"
 BEGIN, END = "<!-- draft: benchmarks/draft.py --write -->", "<!-- end of draft -->"
 SIDES = 96, 224
 SURE = 0.5  # the first class's probability
-HEADS = "photos", "seen at", "number", "read at", "same class", "of the sure", "largest", "median", "right", "milliseconds"
+HEADS = "photos", "seen at", "number", "read at", "same class", "of the sure", "largest", "median", "right"
 ENLARGED = 400, 2048
 PLAIN, SMALLEST = ("coffee", "rocket", "astronaut", "four"), 384
 LARGE = 4000, 3000
@@ -84,11 +83,10 @@ def plain_cuts(count: int) -> Iterator[Photo]:
 
 
 class Seen(NamedTuple):
-    """What became of some photos, without and with draft: probabilities (N, classes), and the processor time of one."""
+    """What became of some photos, without and with draft: probabilities (N, classes)."""
 
     whole: np.ndarray
     draft: np.ndarray
-    seconds: tuple[float, float]
     targets: np.ndarray
     scales: set[int]
 
@@ -97,17 +95,14 @@ def see(model: VAN, photos: Iterator[Photo]) -> Seen:
     """Answer for every photo twice."""
     settings = model.card.preprocessing
     answers: tuple[list[np.ndarray], list[np.ndarray]] = ([], [])
-    seconds, targets, scales = [0.0, 0.0], [], set()
+    targets, scales = [], set()
     for photo in photos:
         for i, draft in enumerate((False, True)):
-            start = time.thread_time()
             x = image.prepare(photo.file, settings, draft=draft)
-            seconds[i] += time.thread_time() - start
             answers[i].append(softmax(model(x[None]))[0])
         targets.append(photo.target)
         scales.add(image.examine(photo.file, 3, settings.resize).look.scale)
-    each = (seconds[0] / len(targets), seconds[1] / len(targets))
-    return Seen(np.array(answers[0]), np.array(answers[1]), each, np.array(targets), scales)
+    return Seen(np.array(answers[0]), np.array(answers[1]), np.array(targets), scales)
 
 
 def row(name: str, side: int, seen: Seen) -> str:
@@ -124,13 +119,12 @@ def row(name: str, side: int, seen: Seen) -> str:
         f"{differences.max():.3f}",
         f"{np.median(differences):.4f}",
         f"{(first == seen.targets).sum()} / {(second == seen.targets).sum()}" if (seen.targets >= 0).all() else "",
-        "{:.0f} / {:.0f}".format(*(1000 * seconds for seconds in seen.seconds)),
     ]
     return f"| {' | '.join(cells)} |"
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description="what --draft does to the answers, and what it saves")
+    parser = argparse.ArgumentParser(description="what --draft does to the answers")
     parser.add_argument("--labelled", type=int, default=250, help="how many of the labelled photos (250)")
     parser.add_argument("--cuts", type=int, default=40, help="how many cuts of the photos in examples/ (40)")
     parser.add_argument("--write", action="store_true", help="put the table into docs/images.md")

@@ -41,10 +41,9 @@ from machine import measured, processor
 from minivan import processors, seeded
 from minivan.fast import network
 from minivan.fast.depthwise import kernel_of
-from minivan.fast.pack import pack
+from minivan.fast.plan import Plan
 from minivan.fast.rounds import Portion, rounds
-from minivan.fast.simd import PAIR, SHAPES, host_lanes, tile_rows, vector_width
-from minivan.fast.workspace import Workspace
+from minivan.fast.simd import PAIR, tile_rows, vector_width
 from minivan.variants import VARIANTS
 
 PAGE = Path(__file__).parents[1] / "docs" / "performance.md"
@@ -170,9 +169,9 @@ class Schedule:
     """How `fast` shares out a network of one variant for inputs of one size."""
 
     def __init__(self, variant: str, size: int) -> None:
-        self.config, self.size, self.lanes = VARIANTS[variant], size, host_lanes()
-        shape = SHAPES[type(self.lanes)]
-        self.workspace = Workspace(self.config, pack(self.config, seeded.tensors(self.config), shape.lanes), shape)
+        self.config, self.size = VARIANTS[variant], size
+        plan = Plan(self.config, seeded.tensors(self.config))
+        self.lanes, self.workspace = plan.lanes, plan._workspace
         self.teams: dict[Portion, Work] = {}
 
     def rounds(self, images: int, threads: int) -> list[list[Work]]:

@@ -17,8 +17,7 @@ MODES = {1: "L", 3: "RGB", 4: "CMYK"}
 BLOCK = 8  # pixels square
 REDUCED = (2, 4, 8)  # what libjpeg divides sides by, while it decodes
 # Times as many pixels a side as are wanted are left for Pillow to make smaller. Of 100 enlarged labelled photos no probability
-# differs from the whole photo's by more than 0.085 for 1, 0.060 for 1.5, 0.038 for 2, 0.020 for 3; they take 19, 20, 21 and
-# 25 ms, and 55 ms whole: benchmarks/draft.py.
+# differs from the whole photo's by more than 0.085 for 1, 0.060 for 1.5, 0.038 for 2, 0.020 for 3: benchmarks/draft.py.
 GAP = 2
 FEW = 64  # scans that cost too little to be counted exactly
 LARGEST_WORK = 3_000_000_000  # pixels times scans, each time that they are decoded: some six seconds
