@@ -70,7 +70,8 @@ def run(args: argparse.Namespace) -> int:
         check_engine(args.against)
     model = load_network(args)
     with wrong_calls():
-        scenes = open_scenes(*args.dataset, args.ignore or (), args.from_one)
+        images, masks = args.dataset
+        scenes = open_scenes(images, masks, args.ignore or (), args.from_one)
     for remark in scenes.notes:
         note(remark)
     with wrong_calls(), progress(len(scenes.scenes), "photos", "segmenting") as advance:

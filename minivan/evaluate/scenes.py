@@ -41,7 +41,7 @@ def open_scenes(
 
     A place is a folder, a .zip or .tar, or a folder in such an archive, 'camvid.zip/test'. A mask is a PNG file that has its
     photo's name, and lies in a folder of the same name; in one place that has both every PNG is a mask. `ignore` and `from_one`
-    are fields of `Scenes`. Raises ValueError where nothing is found, or no mask has a photo; OSError where a place cannot be
+    are those of `Scenes`. Raises ValueError where nothing is found, or no mask has a photo; OSError where a place cannot be
     read.
     """
     one = os.path.realpath(images) == os.path.realpath(masks)

@@ -114,8 +114,7 @@ def evaluate_segmentation(
     indices that `scenes` ignores count for nothing, nor do those of 255 where that is no class. A photo that cannot be used, or
     whose mask cannot, is counted among `faults`. `against` is another engine that is asked about the same photos. `journal` is
     a folder in which each photo is noted as it is done, so that the same call goes on where an interrupted one ended. The rest
-    is that of
-    `minivan.segmentation.segmentations`; `advance` is told how many more photos are done.
+    is that of `minivan.segmentation.segmentations`; `advance` is told how many more photos are done.
 
     Raises ValueError for a mask with an index that is no class and is not ignored, for a `journal` of another evaluation, and
     where no photo could be judged; OSError where a file cannot be read or written.
