@@ -150,9 +150,9 @@ plt.show()
 compare(prediction, changed["branch", 3], "% of the pixels change without branch 4")
 
 # %% [markdown]
-# One photo proves little. The same on CamVid's test scenes, which people labelled pixel by pixel. **mIoU** is the usual
-# measure: for each class the pixels that are both of it and called it, divided by those that are either; then the mean over
-# classes, so that a pole counts as much as the sky.
+# One photo proves little. The same on every third of CamVid's test scenes, which people labelled pixel by pixel. **mIoU** is
+# the usual measure: for each class the pixels that are both of it and called it, divided by those that are either; then the
+# mean over classes, so that a pole counts as much as the sky.
 
 # %%
 measured = which_stage.read()
@@ -174,6 +174,9 @@ for i in range(1, 5):
     print(f"  stage {i}: " + ", ".join(f"{measured['classes'][k]} {lost[k]:.0f} points" for k in worst))
 
 # %% [markdown]
+# Thin things and outlines lean on the finest stage. The road, as grey and smooth as much else, leans on the coarsest, which
+# sees most of the scene at once.
+#
 # **What that does not say.** The network was trained with all its parts. What is left after one was taken away was never
 # trained to do without it: a large loss says that the part is leaned upon, not that nothing else could have done its work.
 #
