@@ -20,7 +20,7 @@ LIBRARIES = ("mmseg_version", "mmdet_version", "mmcv_version", "mmengine_version
 ANY = "an OpenMMLab network that does more than classify"
 # Backbones of the authors' first VAN-Segmentation, by `model.backbone.type`: they were built with the authors' eps.
 FIRST, FIRST_EPS = ("van_tiny", "van_small", "van_base", "van_large"), 1e-6
-# A tensor's name in the network around a backbone -> what that is, the first that fits.
+# How a tensor's name begins in the network around a backbone, two parts of it -> what that is, the first that fits.
 NETWORKS = (
     (r"decode_head\.scale_heads\.", "a segmentation network with a Semantic FPN"),
     (r"decode_head\.fpn_bottleneck\.", "a segmentation network with UPerNet's head"),
@@ -41,8 +41,8 @@ DETECTRON2 = ("proposal_generator", "roi_heads", "sem_seg_head")
 
 def title(names: Iterable[str]) -> str:
     """Say what a network is that has a VAN as its backbone, by the names of its other tensors; '' where they tell nothing."""
-    text = "\n".join(names)
-    return next((title for pattern, title in NETWORKS if re.search(f"^{pattern}", text, re.MULTILINE)), "")
+    starts = {".".join((*name.split(".", 2)[:2], "")) for name in names}
+    return next((title for pattern, title in NETWORKS if any(re.match(pattern, start) for start in starts)), "")
 
 
 def note(around: str, eps: float) -> str:

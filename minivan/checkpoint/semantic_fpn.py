@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from .network import Network
 
 PARTS = (f"{fpn.NECK}.", f"{fpn.HEAD}.")  # how the names of its tensors begin
-TENSOR, TENSOR_MEMORY = 4, 200  # steps and bytes that it takes to look at a tensor's name
+TENSOR, TENSOR_MEMORY = 8, 300  # steps and bytes that it takes to look at a tensor's name
 PALETTES = ("meta.PALETTE", "meta.dataset_meta.palette")
 ALONE = "a segmentation head by itself, without its backbone"
 USE = "python -m minivan segment --head FILE"
@@ -79,7 +79,7 @@ def around(network: Network, dims: tuple[int, ...], entries: Mapping[Any, object
         return Around()
     budget.step(TENSOR * len(entries))
     parts = {key: part for key in entries if (part := network.part_around(key)).startswith(downstream.MODULES)}
-    budget.hold(TENSOR_MEMORY * len(parts))
+    budget.hold(sum(TENSOR_MEMORY + len(part) for part in parts.values()))
     tensors = {part: entries[key] for key, part in parts.items()}
     what = downstream.title(tensors)
     named = {part: tensor for part, tensor in tensors.items() if part.startswith(PARTS)}

@@ -17,6 +17,15 @@ Read in this order:
     workspace   buffers, and what lives as long as an address to it
     plan        all of it as one call
     peak        what the machine could reach
+
+And for segmentation, of which nothing is loaded by who only classifies:
+
+    winograd    3x3 convolutions that join channels, made into matrix products
+    upsample    nearest and bilinear
+    fpn_tables  what compiled code knows of a neck, a head and their buffers
+    fpn         the forward pass of both
+    fpn_pack    their weights folded and laid out
+    fpn_plan    buffers, and all of it as one call
 """
 
 from .plan import Plan

@@ -15,7 +15,7 @@ from ..registers import restore, standard
 from .addresses import Address, floats_at
 from .fpn_tables import Level, LevelMaps, PackedPyramid, Pyramid, Smoothing, Worker
 from .maps import Grid, Map, Part, map_at, moved
-from .matmul import STORED, added_to, matmul
+from .matmul import NO_MAP, STORED, added_to, matmul
 from .network import share_of_positions
 from .simd import PAIR, Lanes, Shape, tile_rows, vector_width
 from .tables import Member
@@ -69,15 +69,6 @@ def smoothed(
 
 
 @inline
-def doubled(lanes: Lanes, me: Member, x: Map, grid: Grid, out: Map) -> None:
-    """A map of one image with twice the rows and columns."""
-    twice = Grid(1, 2 * grid.height, 2 * grid.width)
-    first, last = share(twice.height, me)
-    upsample_bilinear(lanes, x, grid, out, twice, first, last, False)
-    meet(me)
-
-
-@inline
 def sum_and_classify(
     lanes: Lanes, me: Member, worker: Worker, pyramid: Pyramid, maps: NDArray[np.void], logits: Address
 ) -> None:
@@ -108,50 +99,56 @@ def sum_and_classify(
     meet(me)
 
 
-@njit(nogil=True)
+@inline
+def scale_head(
+    lanes: Lanes, me: Member, worker: Worker, steps: NDArray[np.void], pairs: int, here: LevelMaps, x: Map, grid: Grid
+) -> None:
+    """A map of the neck brought to the size of the finest, or half of it, which `sum_and_classify` doubles."""
+    y = x
+    for k in range(len(steps)):
+        last = k == len(steps) - 1
+        out = map_at(lanes, here.last if last else worker.shared.step, PAIR * pairs, grid)
+        smoothed(lanes, me, worker, steps[k], y, out, grid, RELU)
+        if not last or here.apart:
+            twice = Grid(1, 2 * grid.height, 2 * grid.width)
+            y = map_at(lanes, here.doubled if last else worker.shared.twice, PAIR * pairs, twice)
+            first, end = share(twice.height, me)
+            upsample_bilinear(lanes, out, grid, y, twice, first, end, False)
+            meet(me)
+            grid = twice
+
+
+@njit(nogil=True)  # the only one that is cached: the others are compiled into it
 def run_fpn(
-    lanes: Lanes, packed: PackedPyramid, levels_maps: NDArray[np.void], member: NDArray[np.void], worker_: NDArray[np.void],
+    lanes: Lanes, packed: PackedPyramid, maps: NDArray[np.void], member: NDArray[np.void], mine: NDArray[np.void],
     images: int, logits: Address,
 ) -> None:  # fmt: skip
-    """One thread's part of neck and head, for images whose maps `run` has left at this member's `features`.
+    """One thread's part of neck and head, for images whose maps `run` has left, to logits (images, classes, H, W).
 
-    levels_maps: LevelMaps per map; member: one Member; worker_: one Worker. Logits: (images, classes, H, W).
+    maps: LevelMaps per level; member: one Member, the one that `run` was given; mine: one Worker.
     """
     was = standard()
-    v = vector_width(lanes)
     me: Member = member[0]
-    worker: Worker = worker_[0]
+    worker: Worker = mine[0]
     pyramid: Pyramid = packed.pyramid[0]
     levels, steps = packed.levels, packed.steps
-    shared, count = worker.shared, pyramid.levels
+    finest: LevelMaps = maps[0]
     for image in range(images):
-        features = me.maps.features
-        for i in range(count):
-            features += PAIR * levels[i].pairs * images * levels_maps[i].height * levels_maps[i].width * v
-        coarser, small = Map(0, 0, 0), Grid(1, 0, 0)
-        for back in range(count):
-            i = count - 1 - back
+        coarser, small = NO_MAP, Grid(1, 0, 0)
+        for i in range(pyramid.levels - 1, -1, -1):
             level: Level = levels[i]
-            here: LevelMaps = levels_maps[i]
+            here: LevelMaps = maps[i]
             grid = Grid(1, here.height, here.width)
-            each = grid.height * grid.width * v
-            features -= PAIR * level.pairs * images * each
-            x = Map(features + image * each, images * each, PAIR * level.pairs)
+            each = grid.height * grid.width * vector_width(lanes)
+            x = Map(here.features + image * each, images * each, PAIR * level.pairs)
             total = map_at(lanes, here.lateral, PAIR * pyramid.pairs, grid)
             lateral(lanes, me, worker, pyramid, level, x, coarser, small, total, grid)
             meet(me)
+            smooth = map_at(lanes, worker.shared.smooth, PAIR * pyramid.pairs, grid)
+            smoothed(lanes, me, worker, level.smoothing, total, smooth, grid, ANY)
+            own = steps[level.first_step : level.first_step + level.steps]
+            scale_head(lanes, me, worker, own, pyramid.head_pairs, here, smooth, grid)
             coarser, small = total, grid
-            y = map_at(lanes, shared.smooth, PAIR * pyramid.pairs, grid)
-            smoothed(lanes, me, worker, level.smoothing, total, y, grid, ANY)
-            for k in range(level.steps):
-                last = k == level.steps - 1
-                out = map_at(lanes, here.last if last else shared.step, PAIR * pyramid.head_pairs, grid)
-                smoothed(lanes, me, worker, steps[level.first_step + k], y, out, grid, RELU)
-                if not last or here.apart:
-                    twice = Grid(1, 2 * grid.height, 2 * grid.width)
-                    y = map_at(lanes, here.doubled if last else shared.twice, PAIR * pyramid.head_pairs, twice)
-                    doubled(lanes, me, out, grid, y)
-                    grid = twice
-        to = logits + image * pyramid.classes * levels_maps[0].height * levels_maps[0].width
-        sum_and_classify(lanes, me, worker, pyramid, levels_maps, to)
+        to = logits + image * pyramid.classes * finest.height * finest.width
+        sum_and_classify(lanes, me, worker, pyramid, maps, to)
     restore(was)

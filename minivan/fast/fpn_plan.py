@@ -37,7 +37,7 @@ def loaded() -> bool:
 
 
 class Sizes(NamedTuple):
-    """How many floats each buffer has, in the tables that will hold their addresses: of one image."""
+    """How many floats each buffer has, in the tables that will hold their addresses; the backbone's maps are not among them."""
 
     levels: tuple[LevelMaps, ...]
     shared: SharedMaps
@@ -67,6 +67,7 @@ def sizes_of(config: FPNConfig, shape: Shape, grids: tuple[tuple[int, int], ...]
             LevelMaps(
                 height,
                 width,
+                features=0,
                 lateral=filled(neck * places),
                 last=filled(head * places << 2 * doublings),
                 doubled=filled(head * places << 2 * i) if apart else 0,
@@ -119,13 +120,14 @@ class FPNWorkspace:
         if self._room.size < sizes.total(threads):
             self._room = aligned(0)  # the old one goes before the new one comes
             self._room = aligned(sizes.total(threads))
-        at = address_of(self._room)
+        at, features = address_of(self._room), int(backbone.members[0]["maps"]["features"][0])
         levels, workers = [], []
-        for level in sizes.levels:
+        for level, pairs in zip(sizes.levels, self.packed.levels["pairs"].tolist(), strict=True):
             buffers = level.lateral, level.last, level.doubled
             lateral, last, doubled = addresses(buffers, at)
-            levels.append(replace(level, lateral=lateral, last=last, doubled=doubled))
+            levels.append(replace(level, features=features, lateral=lateral, last=last, doubled=doubled))
             at += sum(buffers)
+            features += PAIR * self.shape.lanes * pairs * len(logits) * level.height * level.width
         shared, at = SharedMaps(*addresses(sizes.shared, at)), at + sum(sizes.shared)
         for _ in range(threads):
             own, at = Workplace(*addresses(sizes.own, at)), at + sum(sizes.own)

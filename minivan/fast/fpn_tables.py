@@ -55,10 +55,11 @@ class PackedPyramid(NamedTuple):
 
 @dataclass(frozen=True)
 class LevelMaps:
-    """One record per map and size of image: the map's grid, and where what is computed of it lies; the team shares them."""
+    """One record per level and size of image: its grid, and where its maps lie; the team shares them."""
 
     height: Count
     width: Count
+    features: Address  # the backbone's map, of all images
     lateral: Address  # the neck's sum
     last: Address  # the head's last convolution; of the finest map, the sum of all
     doubled: Address  # that doubled, where that is not yet the size of the finest map

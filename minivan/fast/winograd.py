@@ -34,9 +34,9 @@ SIDE, SEEN = 2, 4  # rows and columns of a tile's outputs, and of the inputs the
 PRODUCTS = SEEN * SEEN
 MIDDLE = SEEN + 1  # the product that each of the four outputs gets once: where the bias is added
 
-CACHE = (
-    1 << 20
-)  # bytes of transformed inputs: they stay in the second-level cache, and the more there are, the rarer are weights read
+# Bytes of transformed inputs that are multiplied at once: they stay in the second-level cache, and the more there are, the
+# rarer are the weights read. 256 KiB, 512, 1 MiB and 2 MiB: 169, 160, 161 and 167 ms for b0 with the authors' channels.
+CACHE = 512 << 10
 
 G = np.array([[1, 0, 0], [0.5, 0.5, 0.5], [0.5, -0.5, 0.5], [0, 0, 1]])
 

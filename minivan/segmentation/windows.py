@@ -150,19 +150,24 @@ def _fill(mask: Mask, logits: Float32, down: Places, across: Places) -> None:
     likeliest = logits.argmax(axis=0).astype(np.uint8)
     below = np.concatenate([likeliest[1:], likeliest[-1:]])
     same = likeliest == below
-    right = np.concatenate([likeliest[:, 1:], likeliest[:, -1:]], axis=1)
-    same &= (likeliest == right) & np.concatenate([same[:, 1:], same[:, -1:]], axis=1)
-    mask[:] = likeliest[np.ix_(down.before, across.before)]
-    y, x = np.nonzero(~same[np.ix_(down.before, across.before)])
-    at_once = max(1, STRIP // len(logits))
-    for first in range(0, len(y), at_once):
-        row, column = y[first : first + at_once], x[first : first + at_once]
-        wide, high = across.weight[column], down.weight[row]
-        upper, lower = (
-            logits[:, rows, across.before[column]] * (1 - wide) + logits[:, rows, across.after[column]] * wide
-            for rows in (down.before[row], down.after[row])
-        )
-        mask[row, column] = (upper * (1 - high) + lower * high).argmax(axis=0)
+    beside = np.concatenate([likeliest[:, 1:], likeliest[:, -1:]], axis=1)
+    same &= (likeliest == beside) & np.concatenate([same[:, 1:], same[:, -1:]], axis=1)
+    cells = np.ix_(down.before, across.before)
+    mask[:] = likeliest[cells]
+    unsure = ~same[cells]
+    by_place = np.ascontiguousarray(logits.transpose(1, 2, 0))  # a pixel's classes side by side: two to three times as fast
+    columns, classes = by_place.shape[1:]
+    rows, pixels = max(1, STRIP // (columns * classes)), max(1, STRIP // classes)
+    for top in range(0, len(mask), rows):
+        part = slice(top, top + rows)
+        low = down.weight[part, None, None]
+        lines = by_place[down.before[part]] * (1 - low) + by_place[down.after[part]] * low  # (rows, columns, classes)
+        y, x = np.nonzero(unsure[part])
+        for first in range(0, len(y), pixels):
+            row, column = y[first : first + pixels], x[first : first + pixels]
+            right = across.weight[column, None]
+            found = lines[row, across.before[column]] * (1 - right) + lines[row, across.after[column]] * right
+            mask[top + row, column] = found.argmax(axis=1)
 
 
 def _finite(logits: Float32) -> Float32:

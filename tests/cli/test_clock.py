@@ -15,6 +15,7 @@ pytestmark = pytest.mark.loop
 COFFEE = str(EXAMPLES / "coffee.jpg")
 COMMANDS = {
     "classify": ["classify", COFFEE, "--engine", "numpy"],
+    "segment": ["segment", COFFEE, "--engine", "numpy", "--quiet"],
     "explain": ["explain", COFFEE, "--engine", "numpy", "--json"],
     "explore": ["explore", COFFEE, "--engine", "numpy"],
     "oracle record": ["oracle", "record", COFFEE, "--engine", "numpy", "--hashes"],

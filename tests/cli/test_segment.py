@@ -2,7 +2,9 @@
 
 import io
 import json
+import os
 import shutil
+import time
 from dataclasses import replace
 
 import numpy as np
@@ -82,6 +84,19 @@ def test_json_has_the_shares_the_files_and_what_made_them(command):
     assert lines[0]["head"] == "four" and len(lines[0]["head_sha256"]) == len(lines[0]["weights_sha256"]) == 64
 
 
+def test_how_a_photo_was_read_is_said_and_which_option_would_take_it(command, tmp_path):
+    unused = photo(mode="RGBA")
+    unused.putalpha(0)
+    unused.save("photos/unused.png")
+    (tmp_path / "cut.jpg").write_bytes((tmp_path / "photos" / "b.jpg").read_bytes()[:-300])
+    status, out, err = command("photos/unused.png", "--json")
+    note = "its transparency is 0 everywhere and counts as none"
+    assert (status, err, json.loads(out)["notes"]) == (0, f"note: photos/unused.png: {note}\n", [note])
+    status, _, err = command("cut.jpg")
+    assert status == 2 and "; --truncated takes it as it is" in err and err.count("\n") == 1
+    assert command("cut.jpg", "--truncated")[0] == 0
+
+
 def test_what_a_head_knows_is_said_first(command, tmp_path):
     model = network()
     card = replace(model.card, figures=(("knows", "street scenes: it gives everything else a street's class"),))
@@ -107,6 +122,26 @@ def test_no_mask_takes_the_place_of_another_or_of_a_photo(command, tmp_path):
     stems = ["a-2", "a-3", "a-overlay-2", "b", "b-2"]
     written = {f"{stem}{end}.png" for stem in stems for end in ("", "-overlay")}
     assert set(files(tmp_path / "photos")) == {"a.png", "b.jpg", "a-overlay.png"} | written
+
+
+def test_a_run_goes_on_where_masks_are_there(command, tmp_path):
+    assert command("photos/a.png", "-o", "masks/")[0] == 0
+    first = (tmp_path / "masks" / "a.png").stat().st_ino
+    status, out, _ = command("photos", "-o", "masks", "--resume")
+    assert status == 0 and "photos/b.jpg" in out and "photos/a.png" not in out
+    assert "masks: 2 masks, 1 of them from the run before, 0 photos without one" in out
+    assert (tmp_path / "masks" / "a.png").stat().st_ino == first
+    status, out, _ = command("photos", "-o", "masks", "--resume", "--overlay", "--json")  # no overlays are there yet
+    assert status == 0 and len(out.splitlines()) == 2
+    os.utime("photos/b.jpg", (time.time() + 100,) * 2)  # changed since
+    assert [json.loads(line)["image"] for line in command("photos", "-o", "masks", "--resume", "--json")[1].splitlines()] == [
+        "photos/b.jpg"
+    ]
+    other = "masks/a.png: other weights, another side or another program made it: choose another folder"
+    assert command("photos", "-o", "masks", "--resume", "--side", "32")[::2] == (2, f"minivan: {other}\n")
+    (tmp_path / "masks" / "a.png").write_text("mine")
+    assert command("photos", "-o", "masks", "--resume")[::2] == (2, f"minivan: {other}\n")
+    assert command("photos", "--resume")[0] == 2
 
 
 @pytest.mark.parametrize(

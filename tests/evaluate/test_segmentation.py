@@ -1,6 +1,7 @@
 """evaluate --segmentation: what is counted of masks, on a tiny network; against sums in plain loops."""
 
 import json
+import re
 import struct
 import zipfile
 import zlib
@@ -8,6 +9,8 @@ import zlib
 import numpy as np
 import pytest
 from PIL import Image
+from support import ROOT
+from support.own_classes import scenes
 from support.scenes import NAMES, network, photo
 
 from minivan import image
@@ -15,7 +18,7 @@ from minivan.evaluate.overlap import Overlap, counted
 from minivan.evaluate.scenes import open_scenes
 from minivan.evaluate.segmentation import evaluate_segmentation
 from minivan.segmentation import segment
-from minivan.segmentation.files import write
+from minivan.segmentation.files import load, write
 
 pytestmark = pytest.mark.loop
 
@@ -95,7 +98,7 @@ def test_sums_are_exact_beyond_what_32_bits_hold():
     one = counted(np.zeros((2, 2), np.uint8), np.zeros((2, 2), np.uint8), 2)
     assert one.dtype == np.int64
     assert Overlap(one * 2**31 + one, NAMES[:2]).per_class[0].both == 4 * (2**31 + 1)
-    assert counted(np.array([255]), np.array([255]), 256)[255, 255] == 1
+    assert counted(last := np.array([255], np.uint8), last, 256)[255, 255] == 1
 
 
 def test_the_command_prints_what_it_writes(command, made, tmp_path):
@@ -128,6 +131,8 @@ def test_a_run_that_was_interrupted_goes_on_and_counts_nothing_twice(made, model
 
     with pytest.raises(KeyboardInterrupt):
         evaluate_segmentation(model, scenes, journal=tmp_path, advance=stop)
+    lines = (tmp_path / "journal.jsonl").read_bytes().splitlines(keepends=True)
+    (tmp_path / "journal.jsonl").write_bytes(b"".join([*lines, lines[-1]]))
     told = []
     found = evaluate_segmentation(model, scenes, journal=tmp_path, advance=told.append)
     assert told[0] == 1 and np.array_equal(found.overlap.confusion, whole.overlap.confusion)
@@ -249,3 +254,18 @@ def grey_png(width, height, bits, packed):
     rows = b"".join(b"\0" + row.tobytes() for row in packed)
     header = struct.pack(">IIBBBBB", width, height, bits, 0, 0, 0, 0)
     return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(rows)) + chunk(b"IEND", b"")
+
+
+@pytest.mark.once
+def test_the_bundled_heads_scenes_are_counted_as_its_card_says(run):
+    """All 233 scenes of CamVid's test part, as the command has them; and as the page shows it."""
+    place = f"{scenes()}/test"
+    status, out, _ = run("evaluate", "--segmentation", place, place, "--ignore", "11", "--json")
+    found = json.loads(out)
+    figures = dict(load().card.figures)
+    assert status == 0 and figures["mIoU, test"] == f"{found['miou']:.1%} of {found['photos']} scenes"
+    assert figures["pixels right, test"] == f"{found['accuracy']:.1%}"
+    page = (ROOT / "docs" / "evaluate.md").read_text(encoding="utf-8")
+    for each in found["classes"]:
+        assert f"{each['iou']:.1%}" in re.search(rf"^.* {each['name']}$", page, re.MULTILINE)[0]
+    assert re.search(rf"^mIoU +{found['miou']:.1%}$", page, re.MULTILINE)

@@ -98,6 +98,17 @@ def test_other_libraries_files_give_the_logits_of_their_tensors(tmp_path, logits
     assert weights.config == CONFIG and weights.notes[-1].startswith("on it lies a Semantic FPN")
 
 
+@pytest.mark.parametrize("key", ["state_dict.student", "state_dict.student.backbone"])
+def test_of_two_networks_the_one_that_is_asked_for_is_read_with_its_head(tmp_path, logits, key):
+    contents = old()
+    other = {name: 2 * tensor for name, tensor in contents["state_dict"].items()}
+    both = saved.prefixed("student.", contents["state_dict"]) | saved.prefixed("teacher.", other)
+    path = pytorch_file.write(contents | {"state_dict": both}, tmp_path / "seg.pth")
+    assert_bit_equal("logits", load(path, engine="numpy", key=key)(X), logits)
+    with pytest.raises(CheckpointError, match="2 networks: 'state_dict"):
+        load(path)
+
+
 def test_pytorch_computes_the_same_of_what_it_saved_itself(tmp_path):
     net = torch_fpn.load(CONFIG, BACKBONE, HEAD, TENSORS)
     state = {name: tensor for name, tensor in net.state_dict().items() if not name.startswith("backbone.head")}

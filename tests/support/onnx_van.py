@@ -136,8 +136,9 @@ class Graph:
         h = self.add("Relu", h) if "relu" in self.forms else self.gelu(h)
         return self.residual(x, f"{path}.layer_scale_2", self.conv(h, f"{path}.mlp.fc2"))
 
-    def model(self, opset=17):
-        x, maps = "pixels", []
+    def stages(self, x):
+        """Each stage's map."""
+        maps = []
         for i, dim in enumerate(self.config.dims, start=1):
             x = self.conv(x, f"patch_embed{i}.proj", *((3, 4) if i == 1 else (1, 2)))
             x = self.batch_norm(x, f"patch_embed{i}.norm")
@@ -145,7 +146,11 @@ class Graph:
                 x = self.block(x, f"block{i}.{j}", dim, dim * self.config.mlp_ratios[i - 1])
             x = self.layer_norm(x, f"norm{i}")
             maps.append(x)
-        outputs = maps if "maps" in self.forms else [self.head(x)]
+        return maps
+
+    def model(self, opset=17):
+        maps = self.stages("pixels")
+        outputs = maps if "maps" in self.forms else [self.head(maps[-1])]
         shape = [1, None] if "maps" not in self.forms else [1, None, None, None]
         sides = [1, 3, 64, 64] if self.tokens in ("", "tokens") else ["n", 3, "h", "w"]
         graph = helper.make_graph(
