@@ -3,6 +3,7 @@
 import io
 import json
 import os
+import re
 import shutil
 import time
 from dataclasses import replace
@@ -10,6 +11,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from PIL import Image
+from support import ROOT
 from support.scenes import NAMES, network, photo
 
 from minivan.image import read_indices
@@ -165,9 +167,21 @@ def test_a_wrong_call_is_one_line_and_writes_nothing(words, said, command, tmp_p
     assert (status, out, err) == (2, "", f"minivan: {said}\n") and files(tmp_path) == before
 
 
-def test_weights_without_a_head_say_so(run, tmp_path):
-    from support import ROOT
+@pytest.mark.slow
+def test_the_page_shows_what_the_bundled_head_says(run):
+    """But for the milliseconds, and a tenth of a percent, which other processors may round otherwise."""
+    page = (ROOT / "docs" / "segmentation.md").read_text(encoding="utf-8")
+    shown = re.search(r"\$ python -m minivan segment examples/china\.jpg.*?\n(.*?)```", page, re.DOTALL)[1].splitlines()
+    status, out, err = run("segment", ROOT / "examples" / "china.jpg")
+    assert status == 0 and err.startswith("note: van_b0_camvid_fpn knows street scenes")
+    printed = out.splitlines()
+    for line, said in zip(shown[1:5], printed[1:5], strict=True):
+        (name, share, *_), (other, number, *_) = line.split(), said.split()
+        assert name == other and abs(float(share[:-1]) - float(number[:-1])) < 0.11
+    assert shown[6].rpartition(" · ")[0] == printed[-2].rpartition(" · ")[0]
 
+
+def test_weights_without_a_head_say_so(run, tmp_path):
     weights = ROOT / "weights" / "van_b0_tiny_imagenet200.safetensors"
     photo().save(tmp_path / "a.png")
     status, _, err = run("segment", tmp_path / "a.png", "--head", weights)
