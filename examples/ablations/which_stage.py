@@ -1,7 +1,7 @@
 """What does each stage add to a mask, and why is the finest not enough? Measured on CamVid's street scenes.
 
-    python examples/ablations/which_stage.py                 all scenes, a minute or two
-    python examples/ablations/which_stage.py --scenes 20     a quick look at the first of each part
+    python examples/ablations/which_stage.py                 every third scene, some minutes
+    python examples/ablations/which_stage.py --scenes 10     a quick look at the first of them
 
 It reads the scenes that MINIVAN_CAMVID names: a zip of train/NAME.jpg with the mask train/NAME.png, and the same in test/. With
 --write it writes which_stage.json beside this file, which lesson 12 quotes.
@@ -18,7 +18,6 @@ import os
 import sys
 import zipfile
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from itertools import islice
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -34,7 +33,8 @@ from minivan.segmentation.windows import bands, cut, padded, paint, scaled_size
 
 FIGURES = Path(__file__).resolve().with_name("which_stage.json")
 VARIABLE = "MINIVAN_CAMVID"
-FEW = 12  # test scenes whose figures are kept too, so that a test can measure them again
+STEP = 3  # every third scene: two that follow one another were a second apart
+FEW = 6  # test scenes whose figures are kept too, so that a test can measure them again
 VOID = 11  # the class of CamVid's masks that is none
 STRIDE = 4  # of the finest map: a linear classifier answers for every fourth pixel
 RIDGE = 1e-3  # of the mean square of a feature: keeps the equations solvable
@@ -45,11 +45,17 @@ Tensors: TypeAlias = Mapping[str, npt.NDArray[np.float32]]
 Counts: TypeAlias = npt.NDArray[np.int64]  # (classes, classes): row the truth, column the answer
 
 
+def read() -> dict[str, Any]:
+    """Return the figures that were measured."""
+    kept: dict[str, Any] = json.loads(FIGURES.read_text(encoding="utf-8"))
+    return kept
+
+
 def scenes(part: str, most: int | None = None) -> Iterator[Scene]:
-    """Yield the photos of 'train' or 'test' with their masks."""
+    """Yield photos of 'train' or 'test' with their masks, every third one."""
     with zipfile.ZipFile(os.environ[VARIABLE]) as archive:
         names = sorted(name for name in archive.namelist() if name.startswith(f"{part}/") and name.endswith(".jpg"))
-        for name in islice(names, most):
+        for name in names[::STEP][:most]:
             with archive.open(name) as file, archive.open(f"{name[:-4]}.png") as mask:
                 yield Image.open(file).convert("RGB"), np.asarray(Image.open(mask))
 
@@ -60,20 +66,19 @@ def without_lateral(tensors: Tensors, i: int) -> dict[str, Any]:
     return {**tensors, **{name: np.zeros_like(tensors[name]) for name in parts}}
 
 
-def without_branches(tensors: Tensors, gone: Iterable[int]) -> dict[str, Any]:
-    """Return the tensors of a head that adds nothing of some of its branches: their last BatchNorm gives 0."""
-    parts = [f"{fpn.step_of(i, fpn.halvings(i) - 1)}.bn.{part}" for i in gone for part in ("weight", "bias")]
+def without_branch(tensors: Tensors, i: int) -> dict[str, Any]:
+    """Return the tensors of a head that adds nothing of its branch i + 1: its last BatchNorm gives 0."""
+    parts = [f"{fpn.step_of(i, fpn.halvings(i) - 1)}.bn.{part}" for part in ("weight", "bias")]
     return {**tensors, **{name: np.zeros_like(tensors[name]) for name in parts}}
 
 
 def variants(model: SegmentationVAN) -> dict[str, SegmentationVAN]:
-    """Return the network as it was trained, without each lateral, without each branch, and with one branch alone."""
+    """Return the network as it was trained, without each lateral, and without each branch of the head."""
     every = range(fpn.MAPS)
     changed = {
         "as trained": model.tensors,
         **{f"without lateral {i + 1}": without_lateral(model.tensors, i) for i in every},
-        **{f"without branch {i + 1}": without_branches(model.tensors, [i]) for i in every},
-        **{f"branch {i + 1} alone": without_branches(model.tensors, set(every) - {i}) for i in every},
+        **{f"without branch {i + 1}": without_branch(model.tensors, i) for i in every},
     }
     return {name: SegmentationVAN(model.backbone, tensors, model.card) for name, tensors in changed.items()}
 
@@ -109,14 +114,14 @@ def figures(found: Counts) -> dict[str, Any]:
     }
 
 
-def taken_away(model: SegmentationVAN, test: Iterable[Scene]) -> dict[str, Any]:
-    """Return the figures of every variant on some scenes."""
+def taken_away(model: SegmentationVAN, test: Iterable[Scene]) -> Iterator[dict[str, Any]]:
+    """Yield the figures of every variant, after each scene those of the scenes so far."""
     changed = variants(model)
     found = {name: np.zeros((VOID, VOID), np.int64) for name in changed}
     for photo, truth in test:
         for name, variant in changed.items():
             found[name] += counts(mask_of(variant, photo), truth)
-    return {name: figures(each) for name, each in found.items()}
+        yield {name: figures(each) for name, each in found.items()}
 
 
 def features(model: SegmentationVAN, photo: Image.Image) -> npt.NDArray[np.float32]:
@@ -174,20 +179,20 @@ def solved(squares: npt.NDArray[Any], products: npt.NDArray[Any], columns: Seque
 
 def measured(model: SegmentationVAN, most: int | None = None) -> dict[str, Any]:
     """Return everything that the lesson quotes."""
-    found = taken_away(model, scenes("test", most))
+    after = list(taken_away(model, scenes("test", most)))
     return {
         "head": model.card.name,
-        "scenes": sum(1 for _ in scenes("test", most)),
+        "scenes": len(after),
         "classes": list(model.card.classes[:VOID]),
-        "taken away": found,
+        "taken away": after[-1],
+        "after the first few": after[min(FEW, len(after)) - 1],
         "linear": linear(model, scenes("train", most), scenes("test", most)),
-        "of the first": {"scenes": FEW, "taken away": taken_away(model, scenes("test", FEW))},
     }
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--scenes", type=int, metavar="N", help="the first N of each part alone")
+    parser.add_argument("--scenes", type=int, metavar="N", help="N scenes of each part alone")
     parser.add_argument("--write", action="store_true", help=f"write {FIGURES.name}")
     args = parser.parse_args()
     if not os.environ.get(VARIABLE):

@@ -70,12 +70,13 @@ def run(args: argparse.Namespace) -> int:
         check_engine(args.against)
     model = load_network(args)
     with wrong_calls():
-        scenes = open_scenes(*args.dataset)
+        images, masks = args.dataset
+        scenes = open_scenes(images, masks, args.ignore or (), args.from_one)
     for remark in scenes.notes:
         note(remark)
     with wrong_calls(), progress(len(scenes.scenes), "photos", "segmenting") as advance:
         found = evaluate_segmentation(
-            model, scenes, ignore=args.ignore or (), from_one=args.from_one, against=args.against, side=args.side,
+            model, scenes, against=args.against, side=args.side,
             journal=args.output, threads=args.threads, how=reading(args), advance=advance,
         )  # fmt: skip
         if args.output:

@@ -38,6 +38,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "where masks go: a file, MASK.png, for one photo, or a folder (default: nothing is written)"))  # fmt: skip
     parser.add_argument("--overlay", action="store_true", help=(
         "write beside each mask the photo with the classes' colours over it and a legend, NAME-overlay.png"))  # fmt: skip
+    parser.add_argument(
+        "--resume", action="store_true", help="leave out photos whose masks are in OUT already, by the same head"
+    )
     add_head(parser)
     add_engine(parser)
     add_side(parser)
@@ -93,34 +96,45 @@ def _file(name: str | None) -> str | Path | None:
 def run(args: argparse.Namespace) -> int:
     if args.overlay and not args.output:
         raise WrongCall("--overlay writes files: say where with -o")
+    if args.resume and not args.output:
+        raise WrongCall("--resume goes on with a folder of masks: say which with -o FOLDER")
     from ..segmentation import identity, segmentations
     from ..segmentation.predict import make_ready, settled
-    from ..segmentation.writing import files
+    from ..segmentation.writing import about, files
 
-    images = find_images(args.paths)
+    images, how = find_images(args.paths), reading(args)
     with wrong_calls():
         planned = files(images, args.output, args.overlay) if args.output else [None] * len(images)
     model = load_network(args)
-    failed = 0
-    with wrong_calls(), progress(len(images), doing="segmenting") as advance:
+    todo = list(zip(images, planned, strict=True))
+    failed = kept = 0
+    with wrong_calls():
         model = settled(model)
-        found = segmentations(model, images, side=args.side, threads=args.threads, how=reading(args), keep_photo=args.overlay)
+        said = about(model, args.side, how) if args.output else ""
+        if args.resume:
+            todo = [(image, there) for image, there in todo if image.fault or not (there and there.are_of(image, said))]
+            kept = len(images) - len(todo)
+    with wrong_calls(), progress(len(todo), doing="segmenting") as advance:
+        found = segmentations(
+            model, [image for image, _ in todo], side=args.side, threads=args.threads, how=how, keep_photo=args.overlay
+        )
         make_ready(model)
         made_by = identity(model) if args.json else {}
-        for answer, there in zip(found, planned, strict=True):
+        for answer, (_, there) in zip(found, todo, strict=True):
             if isinstance(answer, Unusable):
                 complain(f"{answer.image}: {advised(answer.fault)}")
                 failed += 1
             else:
                 if there:
-                    there.write(answer)
+                    there.write(answer, said)
                 print_json(answer, there, made_by) if args.json else print_text(answer, model, there)
                 note_all(answer.image, answer.notes)
             advance(1)
     if others := images.said_of_others():
         complain(others)
     if args.output and not args.json and len(images) > 1:
-        say_written(f"{args.output}: {counted(len(images) - failed, 'mask')}, {counted(failed, 'photo')} without one")
+        before = f", {kept:,} of them from the run before" if args.resume else ""
+        say_written(f"{args.output}: {counted(len(images) - failed, 'mask')}{before}, {counted(failed, 'photo')} without one")
     return status(failed, len(images))
 
 

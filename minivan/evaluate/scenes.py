@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import PurePosixPath
 from typing import NamedTuple
@@ -29,15 +29,20 @@ class Scenes:
 
     name: str  # as the place of the photos was named
     scenes: Sequence[Scene]
+    ignore: frozenset[int] = frozenset()  # indices in masks whose pixels count for nothing
+    from_one: bool = False  # whether masks number the classes from 1, and 0 is none, as ADE20K's do
     notes: Sequence[str] = ()  # what a person should know of how they were paired
 
 
-def open_scenes(images: str | os.PathLike[str], masks: str | os.PathLike[str]) -> Scenes:
+def open_scenes(
+    images: str | os.PathLike[str], masks: str | os.PathLike[str], ignore: Iterable[int] = (), from_one: bool = False
+) -> Scenes:
     """Return the photos of one place with the masks of another, or of the same; nothing is read yet.
 
     A place is a folder, a .zip or .tar, or a folder in such an archive, 'camvid.zip/test'. A mask is a PNG file that has its
-    photo's name, and lies in a folder of the same name; in one place that has both every PNG is a mask. Raises ValueError where
-    nothing is found, or no mask has a photo; OSError where a place cannot be read.
+    photo's name, and lies in a folder of the same name; in one place that has both every PNG is a mask. `ignore` and `from_one`
+    are those of `Scenes`. Raises ValueError where nothing is found, or no mask has a photo; OSError where a place cannot be
+    read.
     """
     one = os.path.realpath(images) == os.path.realpath(masks)
     photos, drawn = _found(os.fspath(images), but=MASKS if one else ""), _found(os.fspath(masks), MASKS)
@@ -48,7 +53,7 @@ def open_scenes(images: str | os.PathLike[str], masks: str | os.PathLike[str]) -
         raise ValueError(f"{os.fspath(masks)}: no mask has the name of a photo: {wanted}")
     notes = [*_alone(os.fspath(images), "photo", "a mask", photos.keys() - drawn.keys())]
     notes += _alone(os.fspath(masks), "mask", "a photo", drawn.keys() - photos.keys())
-    return Scenes(os.fspath(images), tuple(pairs), tuple(notes))
+    return Scenes(os.fspath(images), tuple(pairs), frozenset(ignore), from_one, tuple(notes))
 
 
 def _alone(place: str, what: str, lacked: str, keys: set[str]) -> Iterator[str]:

@@ -101,8 +101,6 @@ def evaluate_segmentation(
     model: SegmentationVAN,
     scenes: Scenes,
     *,
-    ignore: Iterable[int] = (),
-    from_one: bool = False,
     against: str | Engine | None = None,
     side: Side = None,
     journal: str | os.PathLike[str] | None = None,
@@ -113,19 +111,18 @@ def evaluate_segmentation(
     """Ask a model about every pixel of photos that have masks, and count what is right.
 
     `scenes` is from `open_scenes`. A mask has the index of a class at each pixel, and the photo's own size. Pixels of the
-    indices in `ignore` count for nothing, nor do those of 255 where that is no class. `from_one` says that masks number the
-    classes from 1, and that 0 is none, as ADE20K's do. A photo that cannot be used, or whose mask cannot, is counted among
-    `faults`. `against` is another engine that is asked about the same photos. `journal` is a folder in which each photo is
-    noted as it is done, so that the same call goes on where an interrupted one ended. The rest is that of
-    `minivan.segmentation.segmentations`; `advance` is told how many more photos are done.
+    indices that `scenes` ignores count for nothing, nor do those of 255 where that is no class. A photo that cannot be used, or
+    whose mask cannot, is counted among `faults`. `against` is another engine that is asked about the same photos. `journal` is
+    a folder in which each photo is noted as it is done, so that the same call goes on where an interrupted one ended. The rest
+    is that of `minivan.segmentation.segmentations`; `advance` is told how many more photos are done.
 
     Raises ValueError for a mask with an index that is no class and is not ignored, for a `journal` of another evaluation, and
     where no photo could be judged; OSError where a file cannot be read or written.
     """
     model = settled(model)
     other = None if against is None else settled(on(model, against))
-    left_out = tuple(sorted({*ignore, *([NO_LABEL] if model.config.classes <= NO_LABEL else [])}))
-    work = Work(model, scenes.scenes, left_out, from_one, other, side, how or Reading())
+    left_out = tuple(sorted({*scenes.ignore, *([NO_LABEL] if model.config.classes <= NO_LABEL else [])}))
+    work = Work(model, scenes.scenes, left_out, scenes.from_one, other, side, how or Reading())
     with contextlib.ExitStack() as stack:
         kept = None
         if journal is not None:

@@ -7,8 +7,9 @@
 >>> found.save_mask("street.png")  # doctest: +SKIP
 """
 
+from .files import load, write
 from .network import SegmentationVAN
 from .predict import Segmentations, identity, segment, segmentations
 from .result import Area, Segmentation
 
-__all__ = ["Area", "Segmentation", "SegmentationVAN", "Segmentations", "identity", "segment", "segmentations"]
+__all__ = ["Area", "Segmentation", "SegmentationVAN", "Segmentations", "identity", "load", "segment", "segmentations", "write"]

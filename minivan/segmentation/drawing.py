@@ -31,6 +31,7 @@ TEXT_SHARE = 48  # of a photo's mean side that a line of text is one part of
 FEW = 3  # classes in a line
 IMAGE = 60  # characters of a photo's name
 SIDE = 320  # pixels of the longer side of a notebook's picture
+LAST_LETTER = 0x17F  # of the font that comes with Pillow, which is Latin
 BACKGROUND, TEXT, FRAME = (255, 255, 255), (25, 25, 25), (120, 120, 120)
 STRIP = 1 << 20  # pixels that are coloured at once
 
@@ -61,7 +62,7 @@ def with_legend(picture: Image.Image, areas: Sequence[Area], palette: Sequence[C
     """
     size = max(SMALLEST_TEXT, round(math.sqrt(picture.width * picture.height) / TEXT_SHARE))
     font = ImageFont.load_default(size)
-    entries = [(palette[area.index], f"{printable(shortened(area.name, NAME))} {area.share:.1%}") for area in areas[:LEGEND]]
+    entries = [(palette[area.index], f"{_drawn(area)} {area.share:.1%}") for area in areas[:LEGEND]]
     if rest := areas[LEGEND:]:
         entries.append((BACKGROUND, f"and {len(rest)} more {sum(area.share for area in rest):.1%}"))
     gap, line = size // 2, round(1.5 * size)
@@ -133,6 +134,11 @@ def _small(found: Segmentation) -> bytes:
 def _remarks(found: Segmentation) -> list[str]:
     told = [printable(found.model), f"engine {printable(found.engine)}", f"{found.milliseconds:.0f} ms"]
     return [*told, *map(printable, found.notes)]
+
+
+def _drawn(area: Area) -> str:
+    """Return a class's name in letters that Pillow's own font has, or the class's index."""
+    return _name(area) if max(map(ord, area.name)) <= LAST_LETTER else f"class {area.index}"
 
 
 def _name(area: Area) -> str:

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from PIL import Image
 
 MASKS = (".png",)
+ABOUT = "minivan"  # the name of the text in a mask's file that says what made it
 
 
 @dataclass(frozen=True)
@@ -83,13 +84,15 @@ class Segmentation:
         drawn = drawing.coloured(self.photo, self.mask_image(), opacity)
         return drawing.with_legend(drawn, self.areas, self.palette) if legend else drawn
 
-    def save_mask(self, path: str | os.PathLike[str]) -> None:
-        """Write `mask_image` as a PNG, whole or not at all. Raises ValueError for another ending, OSError."""
-        _save(self.mask_image, path)
+    def save_mask(self, path: str | os.PathLike[str], about: str = "") -> None:
+        """Write `mask_image` as a PNG, whole or not at all; `about` becomes its text 'minivan'. Raises ValueError for another
+        ending, OSError.
+        """
+        _save(self.mask_image(), path, about)
 
     def save_overlay(self, path: str | os.PathLike[str], opacity: float = drawing.OPACITY, legend: bool = True) -> None:
         """Write `overlay` as a PNG, whole or not at all. Raises ValueError and OSError."""
-        _save(lambda: self.overlay(opacity, legend), path)
+        _save(self.overlay(opacity, legend), path)
 
     def as_dict(self) -> dict[str, Any]:
         """Return it as JSON knows it: shares of the area rounded to six digits; of the mask its size alone."""
@@ -109,7 +112,12 @@ class Segmentation:
         return drawing.page(self)
 
 
-def _save(make: Any, path: str | os.PathLike[str]) -> None:
+def _save(picture: Image.Image, path: str | os.PathLike[str], about: str = "") -> None:
+    from PIL.PngImagePlugin import PngInfo
+
     check_ending(path, MASKS, "masks and overlays are")
+    said = PngInfo()
+    if about:
+        said.add_text(ABOUT, about)
     with replacing(path) as file:
-        make().save(file, "PNG")
+        picture.save(file, "PNG", pnginfo=said)

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from ..image import SUFFIXES
+from .. import input
+from ..image import SUFFIXES, Reading
 from ..output import check_ending, place
 from ..predict import Found
 from ..predict.naming import names
-from .result import MASKS, Segmentation
+from .network import SegmentationVAN
+from .predict import Side, identity
+from .result import ABOUT, MASKS, Segmentation
 
 OVERLAY = "-overlay"  # what the name of an overlay has that its mask's has not
 
@@ -22,12 +26,28 @@ class Files(NamedTuple):
     mask: Path
     overlay: Path | None  # where one was asked for
 
-    def write(self, found: Segmentation) -> None:
-        """Write them, each whole or not at all, into their folder, which is made where it is missing. Raises OSError."""
+    def write(self, found: Segmentation, about: str = "") -> None:
+        """Write them, each whole or not at all, into their folder, which is made where it is missing. Raises OSError.
+
+        `about`, what made the mask, stands in its file: `are_of` looks there. The mask is the last.
+        """
         self.mask.parent.mkdir(parents=True, exist_ok=True)
-        found.save_mask(self.mask)
         if self.overlay:
             found.save_overlay(self.overlay)
+        found.save_mask(self.mask, about)
+
+    def are_of(self, image: Found, about: str) -> bool:
+        """Tell whether they are there, made since the image was last changed. ValueError where it was not `about` that did."""
+        if image.waits:  # a pipe: what it gives now, nobody has seen
+            return False
+        try:
+            written = os.stat(self.mask).st_mtime
+        except FileNotFoundError:
+            return False
+        if _about(self.mask) != about:
+            raise ValueError(f"{self.mask}: other weights, another side or another program made it: choose another folder")
+        source = image.member.archive if image.member else image.name
+        return written >= os.stat(source).st_mtime and (self.overlay is None or self.overlay.is_file())
 
 
 def files(images: Sequence[Found], output: str | os.PathLike[str], overlay: bool = False) -> list[Files]:
@@ -51,3 +71,20 @@ def files(images: Sequence[Found], output: str | os.PathLike[str], overlay: bool
         if not images[0].member and os.path.realpath(images[0].name) == str(path):
             raise ValueError(f"{path}: it is the photo itself: choose another name")
     return [Files(paths[0], paths[1] if overlay else None)]
+
+
+def about(model: SegmentationVAN, side: Side, how: Reading) -> str:
+    """Return all that decides what a mask is, but for the photo and the engine, as JSON."""
+    said = {**identity(model), "side": side or model.card.side, "reading": how._asdict()}
+    return json.dumps(said, sort_keys=True)
+
+
+def _about(mask: Path) -> str:
+    """Return what made a mask, as its file says it; '' where it says nothing."""
+    from PIL import PngImagePlugin
+
+    try:
+        with input.opened(mask) as file, PngImagePlugin.PngImageFile(file) as opened:
+            return str(opened.info.get(ABOUT, ""))
+    except (ValueError, SyntaxError, OSError, EOFError):  # what Pillow raises for what is no PNG
+        return ""

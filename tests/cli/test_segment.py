@@ -2,12 +2,16 @@
 
 import io
 import json
+import os
+import re
 import shutil
+import time
 from dataclasses import replace
 
 import numpy as np
 import pytest
 from PIL import Image
+from support import ROOT
 from support.scenes import NAMES, network, photo
 
 from minivan.image import read_indices
@@ -122,6 +126,26 @@ def test_no_mask_takes_the_place_of_another_or_of_a_photo(command, tmp_path):
     assert set(files(tmp_path / "photos")) == {"a.png", "b.jpg", "a-overlay.png"} | written
 
 
+def test_a_run_goes_on_where_masks_are_there(command, tmp_path):
+    assert command("photos/a.png", "-o", "masks/")[0] == 0
+    first = (tmp_path / "masks" / "a.png").stat().st_ino
+    status, out, _ = command("photos", "-o", "masks", "--resume")
+    assert status == 0 and "photos/b.jpg" in out and "photos/a.png" not in out
+    assert "masks: 2 masks, 1 of them from the run before, 0 photos without one" in out
+    assert (tmp_path / "masks" / "a.png").stat().st_ino == first
+    status, out, _ = command("photos", "-o", "masks", "--resume", "--overlay", "--json")  # no overlays are there yet
+    assert status == 0 and len(out.splitlines()) == 2
+    os.utime("photos/b.jpg", (time.time() + 100,) * 2)  # changed since
+    assert [json.loads(line)["image"] for line in command("photos", "-o", "masks", "--resume", "--json")[1].splitlines()] == [
+        "photos/b.jpg"
+    ]
+    other = "masks/a.png: other weights, another side or another program made it: choose another folder"
+    assert command("photos", "-o", "masks", "--resume", "--side", "32")[::2] == (2, f"minivan: {other}\n")
+    (tmp_path / "masks" / "a.png").write_text("mine")
+    assert command("photos", "-o", "masks", "--resume")[::2] == (2, f"minivan: {other}\n")
+    assert command("photos", "--resume")[0] == 2
+
+
 @pytest.mark.parametrize(
     ("words", "said"),
     [
@@ -143,9 +167,21 @@ def test_a_wrong_call_is_one_line_and_writes_nothing(words, said, command, tmp_p
     assert (status, out, err) == (2, "", f"minivan: {said}\n") and files(tmp_path) == before
 
 
-def test_weights_without_a_head_say_so(run, tmp_path):
-    from support import ROOT
+@pytest.mark.slow
+def test_the_page_shows_what_the_bundled_head_says(run):
+    """But for the milliseconds, and a tenth of a percent, which other processors may round otherwise."""
+    page = (ROOT / "docs" / "segmentation.md").read_text(encoding="utf-8")
+    shown = re.search(r"\$ python -m minivan segment examples/china\.jpg.*?\n(.*?)```", page, re.DOTALL)[1].splitlines()
+    status, out, err = run("segment", ROOT / "examples" / "china.jpg")
+    assert status == 0 and err.startswith("note: van_b0_camvid_fpn knows street scenes")
+    printed = out.splitlines()
+    for line, said in zip(shown[1:5], printed[1:5], strict=True):
+        (name, share, *_), (other, number, *_) = line.split(), said.split()
+        assert name == other and abs(float(share[:-1]) - float(number[:-1])) < 0.11
+    assert shown[6].rpartition(" · ")[0] == printed[-2].rpartition(" · ")[0]
 
+
+def test_weights_without_a_head_say_so(run, tmp_path):
     weights = ROOT / "weights" / "van_b0_tiny_imagenet200.safetensors"
     photo().save(tmp_path / "a.png")
     status, _, err = run("segment", tmp_path / "a.png", "--head", weights)
