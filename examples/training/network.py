@@ -3,11 +3,14 @@ Semantic FPN as minivan.fpn writes it, on maps that a backbone has computed, and
 
 from __future__ import annotations
 
+import math
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import numpy.typing as npt
 import torch
 import torch.nn.functional as F
 
@@ -19,6 +22,7 @@ from minivan.hooks import Hook  # noqa: E402
 from minivan.variants import Config  # noqa: E402
 
 BRANCHES = ("attn", "mlp.fc2")  # of a block: what is added to its input, but for the layer scale
+VARIANCE, LARGEST = "bn.running_var", 2.0**15  # of a Semantic FPN: how its name ends, and the largest to be held in float16
 LAST_SUM = f"{fpn.HEAD}.sums.{fpn.MAPS - 1}"  # of a Semantic FPN: what its last convolution reads
 
 
@@ -101,3 +105,20 @@ class PixelCrossEntropy:
         total = F.cross_entropy(scaled, targets, weights, ignore_index=self.void, reduction="sum")
         judged = targets[targets != self.void]
         return total / (weights[judged].sum() if weights is not None else len(judged) * total.new_ones(())).clamp(min=1e-6)
+
+
+def narrowed(tensors: Mapping[str, npt.NDArray[np.float32]]) -> dict[str, npt.NDArray[np.float16]]:
+    """Return the tensors of a Semantic FPN in float16.
+
+    A BatchNorm takes no notice of the scale of what it is given. Where one has met a variance that float16 cannot hold, the
+    convolution before it, its mean and its variance are scaled down by a power of two, which rounds nothing.
+    """
+    made = dict(tensors)
+    for name in tensors:
+        if name.endswith(VARIANCE):
+            module = name.removesuffix(VARIANCE)
+            steps = math.ceil(math.log2(max(1.0, float(tensors[name].max()) / LARGEST)) / 2)
+            made[f"{module}conv.weight"] = tensors[f"{module}conv.weight"] * np.float32(2.0**-steps)
+            made[f"{module}bn.running_mean"] = tensors[f"{module}bn.running_mean"] * np.float32(2.0**-steps)
+            made[name] = tensors[name] * np.float32(4.0**-steps)
+    return {name: tensor.astype(np.float16) for name, tensor in made.items()}

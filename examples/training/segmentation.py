@@ -151,9 +151,11 @@ class Best:
 
     def offer(self, mean_iou: float, tensors: Tensors) -> None:
         """Keep tensors if they are better."""
+        from network import narrowed
+
         if mean_iou > self.mean_iou:
             self.mean_iou = mean_iou
-            self.tensors = {name: tensor.astype(np.float16) for name, tensor in tensors.items()}
+            self.tensors = narrowed(tensors)
             with replacing(self.path) as file:
                 np.savez(file, **self.tensors, **{"": mean_iou})
 

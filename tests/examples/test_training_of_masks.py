@@ -146,6 +146,25 @@ def test_first_weights_of_a_pyramid_are_mmsegmentation_s(script):
     assert smooth.tobytes() != initial.fpn_tensors(config, 2)[smoothing].tobytes()
 
 
+def test_a_variance_beyond_float16_changes_nothing(script):
+    network = script("network")
+    config = fpn.FPNConfig((4, 6, 8, 10), 4, 5, 2)
+    tensors = initial.fpn_tensors(config)
+    assert all(kept.tobytes() == tensors[name].astype(np.float16).tobytes() for name, kept in network.narrowed(tensors).items())
+    grown = {name: tensor * np.float32(100) if name.startswith("neck") else tensor for name, tensor in tensors.items()}
+    ops, forward, random = network.Operators(training=True), network.Segmenter(config), torch.Generator().manual_seed(0)
+    maps = [300 * torch.randn(2, dim, 16 >> i, 16 >> i, generator=random) for i, dim in enumerate(config.dims)]
+    held = {name: torch.from_numpy(tensor.copy()) for name, tensor in grown.items()}
+    for _ in range(60):
+        forward(ops, maps, held, None)  # the running statistics are gathered
+    gathered = {name: tensor.numpy() for name, tensor in held.items()}
+    assert max(tensor.max() for name, tensor in gathered.items() if "running_var" in name) > 1e6
+    expected = forward(network.Operators(), maps, held, None)
+    narrow = {name: torch.from_numpy(tensor.astype(np.float32)) for name, tensor in network.narrowed(gathered).items()}
+    off = (forward(network.Operators(), maps, narrow, None) - expected).abs().max()
+    assert off < 8 * np.finfo(np.float16).eps * expected.abs().max()  # as much as rounding alone does
+
+
 def test_class_weights_are_medians_by_frequencies(script, root):
     segmentation, scenes = script("segmentation"), script("scenes").scenes(root, "train")
     masks = [np.asarray(scene.classes(4)) for scene in scenes]

@@ -3,6 +3,7 @@
 import json
 import re
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -56,9 +57,10 @@ def test_the_pages_say_what_the_file_says(figures):
 
 def test_the_page_has_what_was_tried():
     page = (ROOT / "docs" / "training.md").read_text(encoding="utf-8")
-    rows = re.findall(r"^\| (\d+) \| (\w+) \| (\S+) \| (\d+) \| ([\d.]+) % \| ([\d.]+) % \|$", page, re.M)
+    rows = re.findall(r"^\| (\d+) \| (\d+) \| (\w+) \| (\S+) \| (\d+) \| ([\d.]+) % \| ([\d.]+ %|-) \|$", page, re.M)
     tried = json.loads((EXAMPLES / "training" / "tried.json").read_text(encoding="utf-8"))
-    assert len(rows) > 5 and rows == [tuple(map(str, each.values())) for each in tried]
+    said = [{**each, "pixels_right": f"{right} %" if (right := each["pixels_right"]) else "-"} for each in tried]
+    assert len(rows) > 5 and rows == [tuple(map(str, each.values())) for each in said]
 
 
 @pytest.mark.once
@@ -73,7 +75,7 @@ def test_scenes_held_back_are_segmented_as_the_file_says_and_as_pytorch_does(fig
 
     head = load(engine="fast")
     held = {name: torch.from_numpy(tensor) for name, tensor in head.tensors.items()}
-    seen = Seen(read(EXAMPLES.parent / scenes(), "test"), head.backbone, head.card.side, SCENES)
+    seen = Seen(read(Path(scenes()), "test"), head.backbone, head.card.side, SCENES)
     found = Judge(seen.scenes, seen, Segmenter(head.config), head.card.side)(head.tensors)
     assert figures["mIoU, test"] == f"{found.mean_iou:.1%} of {found.scenes} scenes"
     judged = Seen(seen.scenes[::EVERY], load(engine=TORCH).backbone, head.card.side, SCENES)
