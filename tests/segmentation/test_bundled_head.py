@@ -3,6 +3,7 @@
 import json
 import re
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -74,7 +75,7 @@ def test_scenes_held_back_are_segmented_as_the_file_says_and_as_pytorch_does(fig
 
     head = load(engine="fast")
     held = {name: torch.from_numpy(tensor) for name, tensor in head.tensors.items()}
-    seen = Seen(read(EXAMPLES.parent / scenes(), "test"), head.backbone, head.card.side, SCENES)
+    seen = Seen(read(Path(scenes()), "test"), head.backbone, head.card.side, SCENES)
     found = Judge(seen.scenes, seen, Segmenter(head.config), head.card.side)(head.tensors)
     assert figures["mIoU, test"] == f"{found.mean_iou:.1%} of {found.scenes} scenes"
     judged = Seen(seen.scenes[::EVERY], load(engine=TORCH).backbone, head.card.side, SCENES)
