@@ -267,7 +267,7 @@ def interpolated(mode, **how):
     ("upsample_bilinear/odd_sides", interpolated("nearest"), "nearest instead of bilinear"),
     ("upsample_nearest/odd_sides", interpolated("nearest-exact"), "the nearest by the places' middles"),
     ("upsample_nearest/border", lambda x, size: x[:, :, np.arange(46) * 14 // 46][..., [0, 0, 1, 1, 2]], "in whole numbers"),
-    ("relu/special", F.gelu, "GELU instead of ReLU"),
+    ("relu/special", lambda x: F.gelu(x), "GELU instead of ReLU"),
 ])  # fmt: skip
 def test_what_is_not_the_operator_is_named(folder, tmp_path, run, name, wrong, hint):
     case = CASES[name]
