@@ -17,7 +17,7 @@ all ways here give the same bits (a NaN is a NaN):
 
 Which is faster depends on the processor. An Intel Xeon of the fifth generation does 3.57e9 vectors of fused multiply-adds in a
 second and 1.22e9 of VDPBF16PS: two thirds of the multiply-adds, and VAN-B0 takes 1.6 times as long by it. Parting the halves in
-every tile left no register free: VAN-B1 took 1.16 times as long as in float32, now 1.02 times.
+every tile instead of once left no register free: sums went to the stack and back.
 """
 
 from __future__ import annotations
