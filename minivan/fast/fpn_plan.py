@@ -52,7 +52,7 @@ class Sizes(NamedTuple):
 @lru_cache(maxsize=64)
 def sizes_of(config: FPNConfig, shape: Shape, grids: tuple[tuple[int, int], ...]) -> Sizes:
     """The buffers for maps of these (H, W), the finest first."""
-    v, rows = shape
+    v, rows = shape.lanes, shape.rows
     neck, head, classes = (pairs_for(c, v) * PAIR * v for c in (config.channels, config.head_channels, config.classes))
 
     def filled(floats: int) -> int:

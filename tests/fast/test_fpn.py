@@ -68,11 +68,11 @@ def maps_of(config, count, height, width, seed=0):
     return [rng.normal(size=(count, c, *size)).astype(np.float32) for c, size in zip(config.dims, sizes, strict=True)]
 
 
-@settings(max_examples=15)
-@given(st.integers(1, 70), st.integers(1, 40), st.integers(1, 40), st.integers(1, 2), st.integers(32, 80), st.integers(32, 80))
+@settings(max_examples=10)
+@given(st.integers(1, 70), st.integers(1, 40), st.integers(1, 40), st.integers(1, 2), st.integers(32, 70), st.integers(32, 70))
 @example(8, 4, 1, 3, 32, 32)
 @example(40, 33, 5, 1, 64, 96)  # multiples of 32: no map is doubled beyond the finest
-@example(16, 16, 3, 1, 36, 290)  # rows wider than a band
+@example(8, 16, 3, 1, 36, 970)  # rows wider than a band
 def test_logits_are_those_of_the_definition(channels, head_channels, classes, count, height, width):
     config = fpn.FPNConfig(SMALL.dims, channels, head_channels, classes)
     tensors, maps = head_tensors(config), maps_of(config, count, height, width, seed=height)
@@ -90,12 +90,13 @@ def test_every_vector_width_takes_images_of_any_size(lanes):
         assert_close(str(size), plan(x), defined(config, head, exact.features(x)), FAST)
 
 
-@pytest.mark.parametrize("name", [pytest.param(n, marks=pytest.mark.once) if n > "b0" else n for n in VARIANTS])
-def test_the_authors_channels_on_every_variant(name):
-    """256 in the neck, 128 in the head, ADE20K's 150 classes."""
-    config = fpn.FPNConfig(VARIANTS[name].dims)
-    tensors, maps = head_tensors(config), maps_of(config, 1, 64, 96)
-    plan = FPNPlan(VARIANTS[name], random_tensors(VARIANTS[name]), config, tensors)
+@pytest.mark.parametrize("name", ["b0", "b6"])
+def test_the_authors_channels(name):
+    """256 in the neck, 128 in the head, ADE20K's 150 classes: more tiles than are computed at once."""
+    backbone = Config(VARIANTS[name].dims, (1, 1, 1, 1), (1, 1, 1, 1), classes=0)
+    config = fpn.FPNConfig(backbone.dims)
+    tensors, maps = head_tensors(config), maps_of(config, 1, 32, 132)
+    plan = FPNPlan(backbone, random_tensors(backbone), config, tensors)
     assert_close(name, on_maps(plan, maps), defined(config, tensors, maps), FAST)
 
 
