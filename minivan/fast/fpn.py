@@ -54,7 +54,7 @@ def lateral(
         ending = STORED
         if coarser.blocks > 0:
             upsample_nearest(lanes, coarser, small, out, grid, first, last)
-            ending = added_to(moved(out, at), pyramid.ones)
+            ending = added_to(moved(out, at), pyramid.ones, NO_MAP)
         matmul(lanes, moved(x, at), level.lateral, moved(out, at), ending, part, worker.own.spare)
 
 

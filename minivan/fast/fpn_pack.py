@@ -22,7 +22,7 @@ from .winograd import MIDDLE, PRODUCTS, tiles_at_once, transform_kernel
 
 def pack_fpn(config: FPNConfig, tensors: Mapping[str, ArrayLike], shape: Shape) -> PackedPyramid:
     """Return a neck and a head packed for vectors of a shape."""
-    packer, source = Packer(shape.lanes), Source(tensors, config.batch_norm_eps)
+    packer, source = Packer(shape), Source(tensors, config.batch_norm_eps)
     levels: list[Level] = []
     steps: list[Smoothing] = []
     for i in range(len(config.dims)):
