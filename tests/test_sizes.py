@@ -67,7 +67,7 @@ def test_an_evaluation_and_the_engine_beside_it_see_the_chosen_size(tmp_path, mo
             Image.fromarray(numbers.integers(0, 255, (70, 80, 3), np.uint8)).save(tmp_path / "photos" / label / f"{name}.png")
     model = VAN(CONFIG, random_tensors(CONFIG, 5), "numpy", Card("sized", Preprocessing(48, 54)))
     seen = set()
-    monkeypatch.setattr(VAN, "_images", lambda self, x, check=VAN._images: seen.add(x.shape[2:]) or check(self, x))
+    monkeypatch.setattr(VAN, "checked", lambda self, x, check=VAN.checked: seen.add(x.shape[2:]) or check(self, x))
     found = evaluate(model.with_size(64), "photos", against="numpy")
     assert seen == {(64, 64), (32, 32)}  # the latter is the black image that readies a network
     assert found.agreement.same.count == 4

@@ -307,7 +307,7 @@ def test_too_many_pixels_are_refused_before_they_are_decoded(service, monkeypatc
 
 def test_a_fault_of_the_network_is_logged_and_the_next_photo_is_answered(service, monkeypatch, caplog):
     with monkeypatch.context() as broken:
-        broken.setattr(service.network.model, "_images", lambda x: 1 / 0)
+        broken.setattr(service.network.model, "checked", lambda x: 1 / 0)
         status, _, said = ask(service, body=CAT)
         assert status == 500 and said == {"error": "the server failed; its log says more"}
     assert "ZeroDivisionError" in caplog.text

@@ -274,7 +274,7 @@ def photographs():
     return seen[photo.GATED], seen[f"{photo.UNIT}.conv1"], unit
 
 
-def test_how_often_a_place_is_overruled_and_what_docs_say_of_five_photos(photographs):
+def test_how_often_a_place_is_overruled_and_what_docs_say_of_the_photos(photographs):
     u, attention, unit = photographs
     near, far, mix = (unit[step]["weight"] for step in ("conv0", "conv_spatial", "conv1"))
     added = {step: unit[step]["bias"][:, None, None] for step in unit}
