@@ -59,7 +59,13 @@ def test_no_hint_gives_the_answer_away():
 
 
 # Words of a hint that are numbers of the right answer by chance, and say something else: "d (k - 1) + 1".
-GIVEN = {(3, 3): {"1", "3"}, (4, 1): {"1"}, (7, 1): {"1"}, (5, 1): {"4", "2", "8", "32", "64", "160", "256"}, (12, 2): {"16", "32"}}
+GIVEN = {
+    (3, 3): {"1", "3"},
+    (4, 1): {"1"},
+    (5, 1): {"4", "2", "8", "32", "64", "160", "256"},
+    (7, 1): {"1"},
+    (12, 2): {"16", "32"},
+}
 
 
 @pytest.mark.parametrize("nothing", [None, ..., (None, None), lambda *arguments: None])
