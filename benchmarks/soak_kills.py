@@ -38,6 +38,7 @@ WRITERS = {
     "embed": ["embed", "PHOTOS", *SMALL[1:], "--resume", "-o", "OUT/features.npy"],
     "finetune": ["finetune", "PHOTOS", *SMALL[1:], "-o", "OUT/net.safetensors"],
     "evaluate": ["evaluate", "PHOTOS", *SMALL[1:], "-o", "OUT/evaluation"],
+    "segment": ["segment", "PHOTOS", "--engine", "numpy", "--side", "64", "--overlay", "-o", "OUT/masks/"],
 }
 GONE_ON = ("classify", "embed", "evaluate")  # whose journal stays: the same command goes on from there
 JOURNALS = (".partial", "journal.jsonl")
