@@ -9,7 +9,7 @@ even one in the lower half, and VDPBF16PS (AVX512_BF16) multiplies a vector of s
 
 each rounded to nearest even, with numbers below 2^-126 taken for zero and results below it made zero, whatever the thread's own
 settings (Intel SDM, VDPBF16PS). Two fused multiply-adds in float32 do the same in a thread that flushes (registers.py), so that
-all ways here give the same bits (a NaN is a NaN):
+all ways here give the same bits (a NaN is a NaN; on ARM, which flushes before it rounds, a sum just below 2^-126 is zero):
 
     PAIRS    maps and weights as pairs, multiplied by VDPBF16PS
     HALVES   a map's channels each in the upper half of a float whose lower half is 0, so that a fused multiply-add reads it as

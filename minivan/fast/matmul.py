@@ -103,7 +103,7 @@ def simd_tile(typing_context: Any, lanes: Any, rows: Any, x: Any, panel: Any, ou
                 x_k, w_k, ahead_k, *sums = inner.values
                 e.prefetch(ahead_k)
                 sums = multiplied(e, shape, x_k, w_k, sums)
-                floats = shape.operand_width // shape.steps
+                floats = shape.operand_width // shape.steps  # of x in a step: one, or two halves in a float each
                 weights = floats * PAIR * lanes_count
                 inner.next([e.at(x_k, floats), e.at(w_k, weights), e.at(ahead_k, LINE), *sums])
             _, w_block, ahead_block, *sums = inner.values

@@ -18,10 +18,10 @@ import minivan
 from minivan import fpn, labelled, ops, paths, seeded
 from minivan.engines import AUTO, EXACT, FAST, FAST_BFLOAT16, NUMPY, Engine, find
 from minivan.fast import Plan
-from minivan.fast.addresses import address_of, aligned
+from minivan.fast.addresses import address_of, aligned, floats_at
 from minivan.fast.bfloat16 import bfloat16_lanes, paired, rounded, simd_round
 from minivan.fast.maps import Map, Parameters, Part
-from minivan.fast.matmul import added_to, matmul, multiplied
+from minivan.fast.matmul import added_to, matmul, multiplied, plain_sums
 from minivan.fast.pack import pack
 from minivan.fast.simd import (
     PAIR,
@@ -38,7 +38,7 @@ from minivan.fast.simd import (
     shape_of,
 )  # fmt: skip
 from minivan.hooks import Hook
-from minivan.jit import intrinsic
+from minivan.jit import carray, intrinsic
 from minivan.oracle.ulp import round_to
 from minivan.registers import flushing, put_back
 from minivan.segmentation.card import SegmentationCard
@@ -135,6 +135,31 @@ def test_two_products_are_added_one_after_the_other_as_the_instruction_does_it_b
         to[: words.size] = words.ravel()
     steps(lanes, count, address_of(values), x_step, address_of(weights), w_step, address_of(total), 2 * v)
     assert same_bits(total.reshape(count, 2 * v), expected)
+
+
+@numba.njit
+def plain_steps(lanes, count, x, w, sums):
+    was = flushing()
+    for i in range(count):
+        plain_sums(lanes, Map(x + i * 8, 0, 1), w + i * 64, 0, 0, carray(floats_at(sums + i * 8), (8,)))
+    put_back(was)
+
+
+def test_without_vectors_products_of_all_kinds_of_numbers_are_added_likewise():
+    """A block of 8 channels, four pairs one after the other, each sum through float64."""
+    rng, count = np.random.default_rng(4), 2000
+    x, w, sums = cut(numbers(rng, (count, 8, 1))), cut(numbers(rng, (count, 8, 8))), numbers(rng, (count, 8))
+    x[:, 2:], w[:, 2:] = np.where(rng.random(count) < 0.7, 0, x[:, 2:].T).T, np.where(np.isfinite(w[:, 2:]), w[:, 2:], 1)
+    expected = sums
+    for channel in (1, 0, 3, 2, 5, 4, 7, 6):
+        expected = fused(x[:, channel], w[:, channel], expected)
+    assert 0.05 < np.isnan(expected).mean() < 0.5 and np.isinf(expected).any() and (expected == 0).mean() > 0.01
+    values, weights, total = aligned(8 * count), aligned(64 * count), aligned(8 * count)  # of a pair's two blocks the first
+    values[:], total[:] = x.ravel(), sums.ravel()
+    pairs = paired(np.moveaxis(rounded_bits(w), 1, -1)).transpose(0, 2, 1)  # (count, steps, outputs)
+    weights.reshape(count, 4, PAIR, 8)[:, :, 0] = pairs
+    plain_steps(RoundedPlain(), count, address_of(values), address_of(weights), address_of(total))
+    assert same_bits(total.reshape(count, 8), expected)
 
 
 def rounded_bits(halves):
