@@ -21,7 +21,7 @@ FEW = 12  # classes: as many are shown, of more the weakest
 SHOWN = 10  # pairs of classes, and images that are answered differently
 LARGEST_INDEX = 65_535  # in a mask of 16 bits
 OWN = ("head", "side", "ignore", "from_one")  # options of masks alone
-OTHERS = ("cluster", "skip_unknown", "activation", "input_size", "workers")  # of classes alone
+OTHERS = ("cluster", "skip_unknown", "activation", "input_size", "workers", "draft")  # of classes alone
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -96,10 +96,10 @@ def run(args: argparse.Namespace) -> int:
 
 def check_engine(name: str) -> None:
     """Raise WrongCall for what masks are not compared with."""
-    from ..engines import ENGINES
+    from ..engines import NAMED
 
-    if name not in ENGINES:
-        raise WrongCall(f"--segmentation compares with another engine, {', '.join(ENGINES)}; got {printable(name)}")
+    if name not in NAMED:
+        raise WrongCall(f"--segmentation compares with another engine, {', '.join(NAMED)}; got {printable(name)}")
 
 
 def print_text(found: SegmentationEvaluation) -> None:

@@ -151,7 +151,7 @@ def find(engine: str | Engine, precision: str = "auto") -> Engine:
     if precision not in PRECISIONS:
         raise ValueError(f"no precision is called {precision!r}; there are {', '.join(PRECISIONS)}")
     found = engine if isinstance(engine, Engine) else _named(engine)
-    if precision == "float32" and found is FAST_BFLOAT16:
+    if precision == "float32" and found.compile is _compile_bfloat16:  # also of a copy that has travelled
         raise ValueError(f"the engine {found} does not compute in float32: fast does")
     if precision != "bfloat16":
         return found
@@ -162,5 +162,5 @@ def find(engine: str | Engine, precision: str = "auto") -> Engine:
 
 def _named(engine: str) -> Engine:
     if engine not in NAMED:
-        raise ValueError(f"no engine is called {engine!r}; the engines are {', '.join(ENGINES)}, or an Engine of your own")
+        raise ValueError(f"no engine is called {engine!r}; the engines are {', '.join(NAMED)}, or an Engine of your own")
     return NAMED[engine]

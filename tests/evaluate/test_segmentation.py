@@ -205,7 +205,8 @@ def test_masks_that_cannot_be_used_are_named_and_not_counted(command, made, tmp_
     [
         ("--size 64", "--size does not go with --segmentation"),
         ("--skip-unknown", "--skip-unknown does not go with --segmentation"),
-        ("--against other.onnx", "--segmentation compares with another engine, auto, fast, exact, numpy; got other.onnx"),
+        ("--against o.npy", "--segmentation compares with another engine, auto, fast, exact, numpy, fast-bfloat16; got o.npy"),
+        ("--draft", "--draft does not go with --segmentation"),
         ("photos", "--segmentation takes IMAGES and MASKS, got 3 of them; one place that has both is named twice"),
         ("-o results.csv", "results.csv: evaluate writes its files into a folder: -o FOLDER"),
     ],

@@ -218,8 +218,11 @@ def test_precision_is_an_engine_that_travels_and_is_said_in_one_line(run, tmp_pa
     for engine in (EXACT, NUMPY, Engine("own", ops)):
         with pytest.raises(ValueError, match=f"the engine {engine} does not compute in bfloat16: fast does"):
             find(engine, "bfloat16")
-    with pytest.raises(ValueError, match="does not compute in float32"):
-        find("fast-bfloat16", "float32")
+    for engine in ("fast-bfloat16", FAST_BFLOAT16, pickle.loads(pickle.dumps(FAST_BFLOAT16))):
+        with pytest.raises(ValueError, match="does not compute in float32"):
+            find(engine, "float32")
+    with pytest.raises(ValueError, match="the engines are auto, fast, exact, numpy, fast-bfloat16, or"):
+        find("fast16")
     with pytest.raises(ValueError, match="no precision is called 'half'; there are auto, float32, bfloat16"):
         minivan.load(precision="half")
     asked = ("classify", tmp_path / "none.jpg", "--engine", "exact", "--precision", "bfloat16")
