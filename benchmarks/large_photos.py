@@ -40,7 +40,7 @@ import sections
 from folder import as_jpeg, cuts, with_noise
 from machine import measured, processor
 from PIL import Image
-from racers import ENGINES, ROOT, Case, Network, lacking, prepare, race
+from racers import ENGINES, ROOT, Case, Network, lacking, race
 from versions import interval
 
 from minivan import processors, seeded
@@ -218,7 +218,6 @@ def main() -> None:
     found: dict[str, list[tuple[float, float]]] = {name: [] for name in WAYS}
     with tempfile.TemporaryDirectory() as text:
         folder = Path(text)
-        prepare(_case(args.threads), folder, onnx=True)
         (folder / "photos").mkdir()
         draw, size = np.random.default_rng(0), 0
         for number, cut in enumerate(cuts(count, SIZE, draw)):

@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import contextlib
 import importlib.util
-import inspect
 import json
 import os
 import platform
@@ -80,15 +79,7 @@ def case_of(text: str) -> Case:
 def _minivan(case: Case, folder: Path, precision: str) -> Network:
     import minivan
 
-    asked = {} if precision == "float32" else {"precision": precision}
-    if asked and "precision" not in inspect.signature(minivan.load).parameters:
-        raise Unavailable(f"this minivan has no {precision}: minivan.load takes no precision")
-    try:
-        model = minivan.load(folder / f"{case.variant}.safetensors", engine="fast", **asked)
-    except ValueError as error:
-        if asked:
-            raise Unavailable(str(error)) from None
-        raise
+    model = minivan.load(folder / f"{case.variant}.safetensors", engine="fast", precision=precision)
     return lambda x: model(x)
 
 
@@ -304,8 +295,8 @@ def race(engines: Sequence[str], case: Case, folder: Path) -> Iterator[tuple[dic
 
     Also where this process is asked to end: SIGTERM becomes SystemExit.
     """
-    prepare(case, folder, any(ENGINES[name].onnx for name in engines))
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
+    prepare(case, folder, any(ENGINES[name].onnx for name in engines))
     racers: dict[str, Racer] = {}
     absent = {}
     try:
@@ -314,6 +305,8 @@ def race(engines: Sequence[str], case: Case, folder: Path) -> Iterator[tuple[dic
                 racers[name] = Racer(name, case, folder)
             except Unavailable as reason:
                 absent[name] = str(reason)
+        if not racers:
+            raise SystemExit(f"nobody is there to run {case}: {'; '.join(absent.values())}")
         yield racers, absent
     finally:
         for racer in racers.values():

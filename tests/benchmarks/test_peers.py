@@ -1,6 +1,7 @@
 """The race against the peers: who is ahead, what goes into the page, and that nobody runs while another still computes."""
 
 import re
+import signal
 import sys
 import time
 import tomllib
@@ -52,7 +53,8 @@ def test_a_process_has_come_to_rest_before_the_next_one_runs_and_none_outlives_a
     stub = tmp_path / "stub.py"
     stub.write_text(RESTLESS)
     monkeypatch.setattr(racers, "__file__", str(stub))
-    monkeypatch.setattr(racers, "prepare", lambda *_: None)
+    monkeypatch.setattr(racers, "prepare", lambda *_: ready_to_end.append(callable(signal.getsignal(signal.SIGTERM))))
+    before, ready_to_end = signal.signal(signal.SIGTERM, signal.SIG_DFL), []
     case, started = racers.Case("b0", 32, 1, 1), []
     with pytest.raises(KeyboardInterrupt), racers.race(["fast", "openvino"], case, tmp_path) as (running, absent):
         assert absent == {"openvino": "not on this planet"} and list(running) == ["fast"]
@@ -66,6 +68,11 @@ def test_a_process_has_come_to_rest_before_the_next_one_runs_and_none_outlives_a
     while any(map(alive, started)) and time.monotonic() < deadline:
         time.sleep(0.01)
     assert not any(map(alive, started))
+    alone = pytest.raises(SystemExit, match=r"^nobody is there to run b0-32-1-1: not on this planet$")
+    with alone, racers.race(["openvino"], case, tmp_path):
+        pass
+    signal.signal(signal.SIGTERM, before)
+    assert ready_to_end == [True, True]  # before the first process starts
 
 
 def said(*rounds):
