@@ -22,8 +22,8 @@ from pathlib import Path
 from typing import Any
 
 import sections
-from machine import machine, measured, processor
-from peers import PACKAGES, PAGE, WIDTH, ahead, check, engines_of, every, gflop, measure, summary
+from machine import measured, processor
+from peers import PACKAGES, PAGE, WIDTH, ahead, check, engines_of, every, gflop, measure, setting, summary
 from racers import ENGINES, PRECISIONS, Case, ours, race
 
 BEGIN, END = "<!-- growth: benchmarks/growth.py --write -->", "<!-- end of growth -->"
@@ -107,7 +107,7 @@ def main() -> None:
     parser.add_argument("--write", action="store_true", help="put the tables into docs/performance.md")
     args = parser.parse_args()
     engines, rounds = engines_of(args.engines), QUICK if args.quick else ROUNDS
-    here = {"processor": processor(), **machine(*PACKAGES), "engines": engines, "rounds": rounds}
+    here = setting(engines, rounds)
     done = {}
     chosen = sorted({case for name in args.only for case in cases(name, args.quick)})
     for each in every(chosen, lambda case, folder: contest(case, engines, rounds, folder), here, args.json):

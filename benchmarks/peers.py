@@ -135,6 +135,11 @@ def contest(case: Case, engines: Sequence[str], rounds: int, folder: Path) -> di
     return {"case": list(case), "engines": said, "absent": absent, "ahead": {p: ahead(said, p) for p in PRECISIONS}}
 
 
+def setting(engines: Sequence[str], rounds: int) -> dict[str, Any]:
+    """Return what measurements must have in common to stand in one table."""
+    return {**machine(*PACKAGES), "processor": processor(), "engines": [*engines], "rounds": rounds}
+
+
 def every(
     cases: Iterable[Case], contest: Callable[[Case, Path], dict[str, Any]], here: dict[str, Any], kept: Path | None
 ) -> Iterator[dict[str, Any]]:
@@ -245,7 +250,7 @@ def main() -> None:
     usual = [name for name in ENGINES if not (args.quick and "compiled" in name)]
     engines, cases = engines_of(args.engines or ",".join(usual)), chosen(args.only, args.quick)
     rounds = FEW if args.quick else args.rounds
-    here = {"processor": processor(), **machine(*PACKAGES), "engines": engines, "rounds": rounds}
+    here = setting(engines, rounds)
     print(here)
     found = []
     for each in every(cases, lambda case, folder: contest(case, engines, rounds, folder), here, args.json):

@@ -1,5 +1,6 @@
 """The race against the peers: who is ahead, what goes into the page, and that nobody runs while another still computes."""
 
+import json
 import re
 import signal
 import sys
@@ -104,7 +105,7 @@ def test_an_answer_that_is_not_the_others_ends_the_race():
 
 def test_the_page_has_one_section_for_each_processor(tmp_path):
     page = tmp_path / "page.md"
-    page.write_text("# Page\n\n<!-- a -->\n\n### one\n\nold\n\n<!-- b -->\n\nthe rest\n")
+    page.write_text("# Page\n\n<!-- a -->\n\nNo table yet.\n\n### one\n\nold\n\n<!-- b -->\n\nthe rest\n")
     case = {
         "case": ["b0", 224, 1, 2], "engines": {"fast": said((10.0,)), "openvino": said((15.0,))},
         "absent": {"fast bfloat16": "no such thing"},
@@ -119,6 +120,18 @@ def test_the_page_has_one_section_for_each_processor(tmp_path):
     text = page.read_text()
     assert "old" not in text and text.startswith("# Page\n\n<!-- a -->\n\n### one\n\nnew\n\n### two\n\nMeasured")
     assert text.endswith("<!-- b -->\n\nthe rest\n") and body in text
+
+
+def test_what_was_kept_goes_on_only_on_the_same_model_of_processor(tmp_path, monkeypatch):
+    kept = tmp_path / "kept.json"
+    for model in ("Xeon (model 143)", "Xeon (model 207)"):
+        monkeypatch.setattr(peers, "processor", lambda model=model: model)
+        here = peers.setting(["fast"], 3)
+        if kept.exists():
+            with pytest.raises(SystemExit, match="was measured on another machine"):
+                next(peers.every([], lambda *_: {}, here, kept))
+        kept.write_text(json.dumps({"machine": here, "cases": []}))
+    assert [*peers.every([], lambda *_: {}, here, kept)] == []
 
 
 def test_cases_are_chosen_by_how_they_begin_and_what_is_missing_is_one_line(monkeypatch):
