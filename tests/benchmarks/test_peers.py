@@ -122,6 +122,12 @@ def test_the_page_has_one_section_for_each_processor(tmp_path):
     assert text.endswith("<!-- b -->\n\nthe rest\n") and body in text
 
 
+def test_every_place_for_a_table_has_one_or_says_that_none_is_there_yet():
+    pages = {path: path.read_text(encoding="utf-8") for path in (ROOT / "docs").glob("*.md")}
+    assert sum(page.count(" --write -->") for page in pages.values()) > 5
+    assert [path.name for path, page in pages.items() if re.search(r" --write -->\s*<!-- end of ", page)] == []
+
+
 def test_what_was_kept_goes_on_only_on_the_same_model_of_processor(tmp_path, monkeypatch):
     kept = tmp_path / "kept.json"
     for model in ("Xeon (model 143)", "Xeon (model 207)"):
