@@ -151,7 +151,7 @@ def find(engine: str | Engine, precision: str = "auto") -> Engine:
     if precision not in PRECISIONS:
         raise ValueError(f"no precision is called {precision!r}; there are {', '.join(PRECISIONS)}")
     found = engine if isinstance(engine, Engine) else _named(engine)
-    if precision == "float32" and found.compile is _compile_bfloat16:  # also of a copy that has travelled
+    if precision == "float32" and found.halved:
         raise ValueError(f"the engine {found} does not compute in float32: fast does")
     if precision != "bfloat16":
         return found

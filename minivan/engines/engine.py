@@ -81,6 +81,11 @@ class Engine:
         return self.compile is not None and not self.one_by_one
 
     @property
+    def halved(self) -> bool:
+        """Whether it computes in bfloat16: it is then what it gives in its own place."""
+        return self.bfloat16 is not None and self.bfloat16().compile is self.compile
+
+    @property
     def gradients(self) -> bool:
         """Whether it has derivatives."""
         return self.grad is not None

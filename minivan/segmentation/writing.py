@@ -45,7 +45,7 @@ class Files(NamedTuple):
         except FileNotFoundError:
             return False
         if _about(self.mask) != about:
-            raise ValueError(f"{self.mask}: other weights, another side or another program made it: choose another folder")
+            raise ValueError(f"{self.mask}: other weights, another side, precision or program made it: choose another folder")
         source = image.member.archive if image.member else image.name
         return written >= os.stat(source).st_mtime and (self.overlay is None or self.overlay.is_file())
 
@@ -74,8 +74,9 @@ def files(images: Sequence[Found], output: str | os.PathLike[str], overlay: bool
 
 
 def about(model: SegmentationVAN, side: Side, how: Reading) -> str:
-    """Return all that decides what a mask is, but for the photo and the engine, as JSON."""
-    said = {**identity(model), "side": side or model.card.side, "reading": how._asdict()}
+    """Return all that decides what a mask is, but for the photo and which engine of a precision it is, as JSON."""
+    precision = "bfloat16" if model.engine.halved else "float32"
+    said = {**identity(model), "side": side or model.card.side, "precision": precision, "reading": how._asdict()}
     return json.dumps(said, sort_keys=True)
 
 

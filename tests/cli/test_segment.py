@@ -139,8 +139,9 @@ def test_a_run_goes_on_where_masks_are_there(command, tmp_path):
     assert [json.loads(line)["image"] for line in command("photos", "-o", "masks", "--resume", "--json")[1].splitlines()] == [
         "photos/b.jpg"
     ]
-    other = "masks/a.png: other weights, another side or another program made it: choose another folder"
-    assert command("photos", "-o", "masks", "--resume", "--side", "32")[::2] == (2, f"minivan: {other}\n")
+    other = "masks/a.png: other weights, another side, precision or program made it: choose another folder"
+    for differs in (("--side", "32"), ("--engine", "fast", "--precision", "bfloat16")):
+        assert command("photos", "-o", "masks", "--resume", *differs)[::2] == (2, f"minivan: {other}\n")
     (tmp_path / "masks" / "a.png").write_text("mine")
     assert command("photos", "-o", "masks", "--resume")[::2] == (2, f"minivan: {other}\n")
     assert command("photos", "--resume")[0] == 2
