@@ -78,6 +78,7 @@ def config_of(tensors: Mapping[str, Any]) -> FPNConfig:
     for name, shape in expected.items():
         if shapes.get(name) != shape:
             faults.append(f"{name} has the shape {shapes[name]}, not {shape}" if name in shapes else f"{name} is missing")
+    faults += [f"{name} is empty: its shape is {shape}" for name, shape in shapes.items() if 0 in shape]
     if faults:
         raise ValueError(f"these tensors are no Semantic FPN: {listed(faults)}")
     return config
