@@ -81,7 +81,7 @@ def write_onnx(head: str, path: Path) -> None:
     maps = [conv(x, f"{fpn.NECK}.fpn_convs.{i}.conv") for i, x in enumerate(maps)]
     total = ""
     for i, x in enumerate(maps):
-        for k in range(fpn.halvings(i)):
+        for k in range(fpn.step_count(i)):
             x = conv(x, f"{fpn.step_of(i, k)}.conv", bias=False)
             x = graph.add("Relu", graph.batch_norm(x, f"{fpn.step_of(i, k)}.bn"))
             if i:

@@ -156,6 +156,14 @@ def test_the_bits_depend_on_neither_threads_nor_batch(monkeypatch):
     assert plan(x[:0]).shape == (0, 5, 18, 49)
 
 
+def test_it_is_loaded_where_this_machines_vectors_are(monkeypatch):
+    """`auto` need not wait then: of another width's it would."""
+    host, other = type(host_lanes()), Lanes4 if type(host_lanes()) is not Lanes4 else Plain
+    for compiled, loaded in ((set(), False), ({other}, False), ({other, host}, True)):
+        monkeypatch.setattr(fpn_plan, "_compiled", compiled)
+        assert fpn_plan.loaded() == loaded
+
+
 def test_python_threads_share_one_plan_and_a_failure_leaves_it_usable(monkeypatch):
     config = fpn.FPNConfig(SMALL.dims, 8, 8, 3)
     plan = ENGINE.compile_fpn(SMALL, random_tensors(SMALL), config, head_tensors(config))
