@@ -230,10 +230,15 @@ def main() -> None:
         engine, head, onnx = args.serve
         serve(engine, head, Path(onnx), args.threads)
         return
+    names, numbers = args.engines.split(","), args.heads.split(",")
+    if unknown := [name for name in names if name not in ENGINES]:
+        parser.error(f"--engines: {', '.join(unknown)} is none of {', '.join(ENGINES)}")
+    if not {*numbers} <= {str(i) for i in range(len(HEADS))}:
+        parser.error(f"--heads: numbers from 0 to {len(HEADS) - 1}, got {args.heads}")
     found = {}
     with tempfile.TemporaryDirectory() as folder:
-        for head in [list(HEADS)[int(number)] for number in args.heads.split(",")]:
-            found[head] = race(head, args.engines.split(","), args.threads, args.rounds, Path(folder))
+        for head in [list(HEADS)[int(number)] for number in numbers]:
+            found[head] = race(head, names, args.threads, args.rounds, Path(folder))
     seen = machine("numba", "onnxruntime", "openvino")
     versions = f"ONNX Runtime {seen.get('onnxruntime')}, OpenVINO {seen.get('openvino')}, Numba {seen['numba']}"
     where = f"{args.threads} threads, {args.rounds} rounds of {CALLS} calls, {seen['processor']}; {versions}."

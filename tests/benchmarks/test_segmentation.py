@@ -2,6 +2,7 @@
 
 import sys
 
+import pytest
 from support import ROOT
 from support.compare import assert_close
 from tolerances import LOGITS
@@ -30,3 +31,13 @@ def test_the_onnx_of_the_peers_is_the_network(monkeypatch, tmp_path):
 def test_ratios_are_to_the_times_of_fast():
     rows = segmentation.table({"head": {"fast": [2.0, 4.0, 3.0], "OpenVINO": [3.0, 9.0, 6.0]}})
     assert rows[2:] == ["| head | `fast` | 2.0 | 3.0 |  |", "| head | OpenVINO | 3.0 | 6.0 | 1.50, 2.00 |"]
+
+
+@pytest.mark.parametrize(
+    "option, said", [("--engines=fast,tvm", "tvm is none of fast, ONNX"), ("--heads=0,2", "from 0 to 1, got 0,2")]
+)
+def test_what_is_not_there_to_race_is_said_in_a_line(monkeypatch, capsys, option, said):
+    monkeypatch.setattr(sys, "argv", ["segmentation.py", option])
+    with pytest.raises(SystemExit):
+        segmentation.main()
+    assert said in capsys.readouterr().err.splitlines()[-1]
