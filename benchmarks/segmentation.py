@@ -81,7 +81,7 @@ def write_onnx(head: str, path: Path) -> None:
     maps = [conv(x, f"{fpn.NECK}.fpn_convs.{i}.conv") for i, x in enumerate(maps)]
     total = ""
     for i, x in enumerate(maps):
-        for k in range(fpn.halvings(i)):
+        for k in range(fpn.step_count(i)):
             x = conv(x, f"{fpn.step_of(i, k)}.conv", bias=False)
             x = graph.add("Relu", graph.batch_norm(x, f"{fpn.step_of(i, k)}.bn"))
             if i:
@@ -230,10 +230,15 @@ def main() -> None:
         engine, head, onnx = args.serve
         serve(engine, head, Path(onnx), args.threads)
         return
+    names, numbers = args.engines.split(","), args.heads.split(",")
+    if unknown := [name for name in names if name not in ENGINES]:
+        parser.error(f"--engines: {', '.join(unknown)} is none of {', '.join(ENGINES)}")
+    if not {*numbers} <= {str(i) for i in range(len(HEADS))}:
+        parser.error(f"--heads: numbers from 0 to {len(HEADS) - 1}, got {args.heads}")
     found = {}
     with tempfile.TemporaryDirectory() as folder:
-        for head in [list(HEADS)[int(number)] for number in args.heads.split(",")]:
-            found[head] = race(head, args.engines.split(","), args.threads, args.rounds, Path(folder))
+        for head in [list(HEADS)[int(number)] for number in numbers]:
+            found[head] = race(head, names, args.threads, args.rounds, Path(folder))
     seen = machine("numba", "onnxruntime", "openvino")
     versions = f"ONNX Runtime {seen.get('onnxruntime')}, OpenVINO {seen.get('openvino')}, Numba {seen['numba']}"
     where = f"{args.threads} threads, {args.rounds} rounds of {CALLS} calls, {seen['processor']}; {versions}."

@@ -163,19 +163,19 @@ def check_conv2d_derivative(
     return stride, padding, dilation
 
 
-def check_upsample(x: Floating, size: Sequence[int]) -> tuple[int, int]:
+def check_upsample(x: Floating, size: Sequence[int], name: str = "x") -> tuple[int, int]:
     """Return the (H', W') that a map is brought to; ValueError unless both are at least 1 and x has something on it."""
-    check_floating(x=x)
-    if min(check_feature_map(x)[2:]) < 1:
-        raise ValueError(f"x has nothing to be upsampled: its shape is {x.shape}")
-    if len(size) != 2 or not all(isinstance(side, (int, np.integer)) and side >= 1 for side in size):
-        raise ValueError(f"size is (H, W), whole numbers of at least 1, got {tuple(size)}")
+    check_floating(**{name: x})
+    if x.ndim != 4 or min(x.shape[2:]) < 1:
+        raise ValueError(f"{name} must be a map (N, C, H, W) of at least one place, got the shape {x.shape}")
+    if np.ndim(size) != 1 or len(size) != 2 or not all(isinstance(side, (int, np.integer)) and side >= 1 for side in size):
+        raise ValueError(f"size must be (H, W), whole numbers of at least 1, got {size}")
     return int(size[0]), int(size[1])
 
 
 def check_upsample_derivative(dy: Floating, size: Sequence[int]) -> None:
     """Raise ValueError unless dy is a map with something on it, floating, and size the (H, W) of a map."""
-    check_upsample(dy, size)
+    check_upsample(dy, size, "dy")
 
 
 def check_pool_derivative(dy: Floating, size: Sequence[int]) -> None:

@@ -37,7 +37,7 @@ class FPNConfig:
     batch_norm_eps: float = 1e-5
 
 
-def halvings(i: int) -> int:
+def step_count(i: int) -> int:
     """Return how often map i of 0..3 is convolved on its way to the finest one: once, or at every doubling of its sides."""
     return max(1, i)
 
@@ -57,7 +57,7 @@ def parameter_shapes(config: FPNConfig) -> Iterator[tuple[str, tuple[int, ...]]]
         yield f"{NECK}.fpn_convs.{i}.conv.weight", (c, c, side, side)
         yield f"{NECK}.fpn_convs.{i}.conv.bias", (c,)
     for i in range(len(config.dims)):
-        for k in range(halvings(i)):
+        for k in range(step_count(i)):
             yield f"{step_of(i, k)}.conv.weight", (config.head_channels, config.head_channels if k else c, side, side)
             for part in ("weight", "bias", *RUNNING):
                 yield f"{step_of(i, k)}.bn.{part}", (config.head_channels,)
@@ -78,6 +78,7 @@ def config_of(tensors: Mapping[str, Any]) -> FPNConfig:
     for name, shape in expected.items():
         if shapes.get(name) != shape:
             faults.append(f"{name} has the shape {shapes[name]}, not {shape}" if name in shapes else f"{name} is missing")
+    faults += [f"{name} is empty: its shape is {shape}" for name, shape in shapes.items() if 0 in shape]
     if faults:
         raise ValueError(f"these tensors are no Semantic FPN: {listed(faults)}")
     return config
@@ -90,7 +91,7 @@ def multiply_adds(config: FPNConfig, height: int, width: int) -> int:
     for i, grid in enumerate(grids):
         once = [f"{NECK}.{part}.{i}.conv.weight" for part in ("lateral_convs", "fpn_convs")]
         found += sum(math.prod(shapes[name]) for name in once) * math.prod(grid)
-        for k in range(halvings(i)):  # the map's sides have been doubled k times
+        for k in range(step_count(i)):  # the map's sides have been doubled k times
             found += math.prod(shapes[f"{step_of(i, k)}.conv.weight"]) * math.prod(grid) * 4**k
     return found
 
@@ -120,7 +121,7 @@ def conv_module(ops: SegmentationOperators, hook: Hook, x: Array, *, conv: Param
 
 def scale_head(ops: SegmentationOperators, hook: Hook, x: Array, i: int, parameters: Parameters, eps: float) -> Array:
     """Bring map i, 1/2^i the size of the finest, to that size: a convolution before each doubling. Map 0 is convolved once."""
-    for k in range(halvings(i)):
+    for k in range(step_count(i)):
         x = conv_module(ops, hook.under(str(2 * k)), x, **parameters[str(2 * k)], eps=eps)
         if i:
             x = hook(str(2 * k + 1), ops.upsample_bilinear(x, (2 * x.shape[2], 2 * x.shape[3])))

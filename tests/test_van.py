@@ -16,6 +16,7 @@ from support.judge import torch, torch_ops, torch_van
 from support.networks import images, random_tensors
 from tolerances import LOGITS
 
+from minivan import grad
 from minivan.card import Card
 from minivan.engines import Engine
 from minivan.ops import activation, conv, depthwise, norm, pointwise, pool, upsample
@@ -119,6 +120,7 @@ def test_the_same_bytes_with_one_thread_and_with_two():
 KERNELS = [
     conv._dense, depthwise._depthwise, depthwise._dilated_depthwise, pointwise._pointwise,
     norm._batch_norm, norm._layer_norm, activation._gelu, activation._softmax, pool._pool, upsample._bilinear,
+    grad.upsample._bilinear_input,
 ]  # fmt: skip
 
 
@@ -127,6 +129,7 @@ def test_no_kernel_of_exact_is_compiled_with_fused_or_reordered_arithmetic():
     model = VAN(SMALL, random_tensors(SMALL))
     activation.softmax(model(images(1, 32)))
     upsample.upsample_bilinear(images(1, 32), (5, 7))
+    grad.upsample_bilinear_input(images(1, 32), (5, 7))
     for kernel in KERNELS:
         # compiled afresh: what comes from the cache has no listing
         fresh = numba.njit(**{k: v for k, v in kernel.targetoptions.items() if k in ("parallel",)})(kernel.py_func)

@@ -68,7 +68,7 @@ def without_lateral(tensors: Tensors, i: int) -> dict[str, Any]:
 
 def without_branch(tensors: Tensors, i: int) -> dict[str, Any]:
     """Return the tensors of a head that adds nothing of its branch i + 1: its last BatchNorm gives 0."""
-    parts = [f"{fpn.step_of(i, fpn.halvings(i) - 1)}.bn.{part}" for part in ("weight", "bias")]
+    parts = [f"{fpn.step_of(i, fpn.step_count(i) - 1)}.bn.{part}" for part in ("weight", "bias")]
     return {**tensors, **{name: np.zeros_like(tensors[name]) for name in parts}}
 
 

@@ -33,10 +33,10 @@ def pack_fpn(config: FPNConfig, tensors: Mapping[str, ArrayLike], shape: Shape) 
                 lateral=Parameters(packer.pointwise(source.pointwise(lateral)), packer.vector(source(f"{lateral}.bias"))),
                 smoothing=pack_smoothing(packer, source(f"{smooth}.weight"), source(f"{smooth}.bias"), shape),
                 first_step=len(steps),
-                steps=fpn.halvings(i),
+                steps=fpn.step_count(i),
             )
         )
-        for k in range(fpn.halvings(i)):
+        for k in range(fpn.step_count(i)):
             a, b = source.batch_norm(f"{fpn.step_of(i, k)}.bn")
             kernel = source(f"{fpn.step_of(i, k)}.conv.weight") * a[:, None, None, None]
             steps.append(pack_smoothing(packer, kernel, b, shape))

@@ -13,7 +13,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from .. import paths
 from ..errors import TOO_LATE, CannotCompute
-from ..fpn import FPNConfig, halvings
+from ..fpn import FPNConfig, step_count
 from ..geometry import stage_sizes
 from ..jit import thread_count
 from ..variants import Config
@@ -25,7 +25,7 @@ from .fpn_tables import LevelMaps, PackedPyramid, SharedMaps, Worker, Workplace
 from .network import run
 from .plan import Floats, Plan
 from .rounds import Portion
-from .simd import PAIR, SHAPES, Lanes, Shape, pairs_for
+from .simd import PAIR, SHAPES, Lanes, Shape, host_lanes, pairs_for
 from .winograd import PRODUCTS, SEEN, tiles_at_once
 from .workspace import Place, addresses, release
 
@@ -34,7 +34,7 @@ _compiled: set[type[Lanes]] = set()
 
 def loaded() -> bool:
     """Tell whether this process has compiled or loaded the kernel of neck and head."""
-    return bool(_compiled)
+    return bool(_compiled) and type(host_lanes()) in _compiled
 
 
 class Sizes(NamedTuple):
@@ -62,7 +62,7 @@ def sizes_of(config: FPNConfig, shape: Shape, grids: tuple[tuple[int, int], ...]
 
     levels, step, twice = [], 0, 0
     for i, (height, width) in enumerate(grids):
-        places, doublings = height * width, halvings(i) - 1  # before the head's last convolution of this map
+        places, doublings = height * width, step_count(i) - 1  # before the head's last convolution of this map
         apart = i > 0 and (height << i, width << i) != grids[0]
         levels.append(
             LevelMaps(

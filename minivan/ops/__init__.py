@@ -2,8 +2,9 @@
 
 Tensors are float32 and contiguous between operators; inside one, every sum is kept in float64, added up by one thread in
 one written order (bias, input channel, kernel row, kernel column), and rounded to float32 once. The product of two
-float32 numbers is exact in float64, so a machine with fused multiply-add gets the same sum as one without. Nothing here
-depends on the number of threads, the batch or the instruction set.
+float32 numbers is exact in float64, so a machine with fused multiply-add gets the same sum as one without. The products in
+exp, erf and upsample_bilinear are rounded: there nothing may be fused, nor is it (see minivan.jit). Nothing here depends on
+the number of threads, the batch or the instruction set.
 
 Special values follow IEEE 754 through that order, and so PyTorch where it computes in the same one:
 

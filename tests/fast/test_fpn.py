@@ -7,11 +7,12 @@ import numpy as np
 import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
+from support import ROOT
 from support.compare import assert_bit_equal, assert_close
 from support.networks import images, random_tensors
-from tolerances import FAST
+from tolerances import FAST, WINOGRAD
 
-from minivan import fpn, ops, paths, seeded
+from minivan import fpn, initial, ops, paths, reference, seeded
 from minivan.engines import FAST as ENGINE
 from minivan.fast import fpn_plan
 from minivan.fast.addresses import ALIGNMENT, address_of
@@ -90,14 +91,27 @@ def test_every_vector_width_takes_images_of_any_size(lanes):
         assert_close(str(size), plan(x), defined(config, head, exact.features(x)), FAST)
 
 
-@pytest.mark.parametrize("name", ["b0", "b6"])
-def test_the_authors_channels(name):
+def test_the_authors_channels():
     """256 in the neck, 128 in the head, ADE20K's 150 classes: more tiles than are computed at once."""
-    backbone = Config(VARIANTS[name].dims, (1, 1, 1, 1), (1, 1, 1, 1), classes=0)
+    backbone = Config(VARIANTS["b0"].dims, (1, 1, 1, 1), (1, 1, 1, 1), classes=0)
     config = fpn.FPNConfig(backbone.dims)
     tensors, maps = head_tensors(config), maps_of(config, 1, 32, 132)
     plan = FPNPlan(backbone, random_tensors(backbone), config, tensors)
-    assert_close(name, on_maps(plan, maps), defined(config, tensors, maps), FAST)
+    assert_close("b0", on_maps(plan, maps), defined(config, tensors, maps), FAST)
+
+
+def test_winograds_rounding_errors_stay_small_with_many_channels_of_maps_far_from_zero():
+    """Twice the authors' channels in the neck, as it is initialised; what lies far from zero cancels in the kernels' sums."""
+    backbone = Config(VARIANTS["b6"].dims, (1, 1, 1, 1), (1, 1, 1, 1), classes=0)
+    config = fpn.FPNConfig(backbone.dims, 512, 32, 20)
+    tensors, maps = initial.fpn_tensors(config), maps_of(config, 1, 32, 48)
+    for name, tensor in tensors.items():
+        if "lateral_convs" in name and name.endswith("bias"):
+            tensor += 100
+        elif "fpn_convs" in name and name.endswith("weight"):
+            tensor -= tensor.mean(axis=(1, 2, 3), keepdims=True)
+    truth = fpn.segment(reference, Hook(), maps, paths.nested(tensors), config)
+    assert_close("logits", on_maps(FPNPlan(backbone, random_tensors(backbone), config, tensors), maps), truth, WINOGRAD)
 
 
 @pytest.mark.parametrize("lanes", WIDTHS, ids=lambda lanes: type(lanes).__name__)
@@ -123,6 +137,10 @@ def test_whole_numbers_come_out_bit_equal_to_the_definition(lanes):
     assert len(np.unique(expected)) > 100
     plan = FPNPlan(SMALL, random_tensors(SMALL), config, tensors, lanes)
     assert_bit_equal("logits", on_maps(plan, maps), expected)
+    maps[1][0, 3, 4, 9] = np.nan  # reaches as far by Winograd: what a kernel's zeros leave out, its transforms do too
+    spoiled, missing = on_maps(plan, maps), np.isnan(defined(config, tensors, maps))
+    assert 0 < missing[0].sum() < missing[0].size and not missing[1].any()
+    assert_bit_equal("beside NaN", np.where(np.isnan(spoiled), 99, spoiled), np.where(missing, 99, expected))
 
 
 def test_the_bits_depend_on_neither_threads_nor_batch(monkeypatch):
@@ -136,6 +154,14 @@ def test_the_bits_depend_on_neither_threads_nor_batch(monkeypatch):
         assert_bit_equal(f"{threads} threads, one image", plan(x[1:2]), expected[1:2])
     assert_bit_equal("all images at once", on_maps(plan, plan.features(x)), expected)
     assert plan(x[:0]).shape == (0, 5, 18, 49)
+
+
+def test_it_is_loaded_where_this_machines_vectors_are(monkeypatch):
+    """`auto` need not wait then: of another width's it would."""
+    host, other = type(host_lanes()), Lanes4 if type(host_lanes()) is not Lanes4 else Plain
+    for compiled, loaded in ((set(), False), ({other}, False), ({other, host}, True)):
+        monkeypatch.setattr(fpn_plan, "_compiled", compiled)
+        assert fpn_plan.loaded() == loaded
 
 
 def test_python_threads_share_one_plan_and_a_failure_leaves_it_usable(monkeypatch):
@@ -187,3 +213,12 @@ def test_buffers_lie_in_the_room_one_behind_the_other(lanes, size):
     assert address_of(work.room) <= spans[0][0]
     assert sum(spans[-1]) <= address_of(work.room) + work.room.size
     assert plan._maps.place(place, logits).room is work.room
+
+
+def test_the_memory_that_the_page_says():
+    """Of maps that one image needs, by two threads: with the authors' channels, and of sides that are no multiples of 32."""
+    page = " ".join((ROOT / "docs" / "engines.md").read_text(encoding="utf-8").split())
+    for (height, width), said in (((384, 480), "some {} MB for 480 x 384 pixels"), ((360, 480), "{} for 480 x 360")):
+        grids = tuple(stage_sizes(4, height, width))
+        floats = sizes_of(fpn.FPNConfig(VARIANTS["b0"].dims), SHAPES[Lanes16], grids).total(2)
+        assert said.format(round(4 * floats / 1e7) * 10) in page

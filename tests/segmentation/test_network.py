@@ -45,11 +45,13 @@ def test_logits_are_pytorchs_and_closer_to_the_truth(name):
     config = replace(VARIANTS[name], layer_norm_eps=1e-5)
     own = (64, 64) if name == "b0" else (256, 128)
     model = network("exact", config, fpn.FPNConfig(config.dims, *own), seed=7)
+    fast = SegmentationVAN(model.backbone.on(FAST_ENGINE), model.tensors, CARD)
     for size in SIZES[name]:
         x = images(1, *size)
         got, single, double = model(x), judged(model, x, torch.float32), judged(model, x, torch.float64)
         assert_close(f"{name} logits of {size}", got, single, LOGITS)
         assert np.abs(got - double).max() < np.abs(single - double).max()
+        assert_close(f"{name} logits of {size} by fast", fast(x), single, LOGITS)
 
 
 @pytest.mark.parametrize("engine", ["exact", "numpy", "fast", "auto", pytest.param("TORCH", marks=pytest.mark.torch)])
@@ -138,6 +140,8 @@ WRONG = {
     "a missing one": (SMALL, {k: v for k, v in TENSORS.items() if "fpn_convs.2.conv.bias" not in k}, CARD, "bias is missing"),
     "a strange one": (SMALL, {**TENSORS, "neck.extra": np.ones(1, np.float32)}, CARD, "neck.extra is unknown"),
     "a misshapen one": (SMALL, {**TENSORS, "decode_head.conv_seg.bias": np.ones(4, np.float32)}, CARD, r"\(4,\), not \(5,\)"),
+    "no channels": (SMALL, random_fpn_tensors(replace(SMALL_FPN, channels=0)), CARD, r"weight is empty: .*\(0, 8, 1, 1\)"),
+    "no classes": (SMALL, random_fpn_tensors(replace(SMALL_FPN, classes=0)), CARD, r"weight is empty: .*\(0, 10, 1, 1\)"),
     "whole numbers": (SMALL, {**TENSORS, "decode_head.conv_seg.bias": np.ones(5, int)}, CARD, "conv_seg.bias .* int64"),
     "other class names": (SMALL, TENSORS, SegmentationCard("net", ("road", "sky")), "names 2 classes, and the head has 5"),
     "grey photos": (replace(SMALL, channels=1), TENSORS, CARD, "the network takes 1 channel"),
