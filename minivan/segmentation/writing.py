@@ -29,11 +29,11 @@ class Files(NamedTuple):
     def write(self, found: Segmentation, about: str = "") -> None:
         """Write them, each whole or not at all, into their folder, which is made where it is missing. Raises OSError.
 
-        `about`, what made the mask, stands in its file: `are_of` looks there. The mask is the last.
+        `about`, what made them, stands in the files: `files` and `are_of` look there. The mask is the last.
         """
         self.mask.parent.mkdir(parents=True, exist_ok=True)
         if self.overlay:
-            found.save_overlay(self.overlay)
+            found.save_overlay(self.overlay, about=about)
         found.save_mask(self.mask, about)
 
     def are_of(self, image: Found, about: str) -> bool:
@@ -54,23 +54,29 @@ def files(images: Sequence[Found], output: str | os.PathLike[str], overlay: bool
     """Return what is written of each image. `output` is a file that ends in .png, for one image, or a folder.
 
     In a folder a mask is called as its photo is, and ends in .png; an overlay lies beside it, NAME-overlay.png. They differ,
-    and replace no photo: see `minivan.predict.naming`. Raises ValueError for a file that is to hold several masks, is no
-    .png, or is the photo; OSError where no file can be written.
+    see `minivan.predict.naming`, and replace nothing there but what `Files.write` wrote: a photo's labelled mask has the same
+    name. Raises ValueError where another file has it, for a file that is to hold several masks, is no .png, or is the photo;
+    OSError where no file can be written.
     """
     named = os.fspath(output)
     ends = [".png", f"{OVERLAY}.png"][: 1 + overlay]
     if os.path.isdir(named) or named.endswith(("/", os.sep)) or not named.lower().endswith((*SUFFIXES, ".npy")):
         if os.path.lexists(named) and not os.path.isdir(named):
             raise ValueError(f"{named}: a file of this name stands there: name a folder, or a file that ends in .png")
-        return [Files(Path(mask), Path(*more) if more else None) for mask, *more in names(named, images, ends)]
+        paths = names(named, images, ends)
+        for path in (path for each in paths for path in each):
+            if os.path.exists(path) and not _about(path):
+                raise ValueError(f"{path}: a file of this name is there, and segment did not write it: choose another folder")
+        return [Files(Path(mask), Path(*more) if more else None) for mask, *more in paths]
     check_ending(named, MASKS, "masks are")
     if len(images) != 1:
         raise ValueError(f"{named}: one file, and {len(images):,} photos: name a folder")
-    paths = [Path(named), Path(named).with_name(f"{Path(named).stem}{OVERLAY}.png")][: 1 + overlay]
-    for path in map(place, paths):
+    mask = Path(named)
+    beside = mask.with_name(f"{mask.stem}{OVERLAY}.png") if overlay else None
+    for path in map(place, filter(None, (mask, beside))):
         if not images[0].member and os.path.realpath(images[0].name) == str(path):
             raise ValueError(f"{path}: it is the photo itself: choose another name")
-    return [Files(paths[0], paths[1] if overlay else None)]
+    return [Files(mask, beside)]
 
 
 def about(model: SegmentationVAN, side: Side, how: Reading) -> str:
@@ -79,12 +85,12 @@ def about(model: SegmentationVAN, side: Side, how: Reading) -> str:
     return json.dumps(said, sort_keys=True)
 
 
-def _about(mask: Path) -> str:
-    """Return what made a mask, as its file says it; '' where it says nothing."""
+def _about(path: str | Path) -> str:
+    """Return what made a mask or an overlay, as its file says it; '' where it says nothing."""
     from PIL import PngImagePlugin
 
     try:
-        with input.opened(mask) as file, PngImagePlugin.PngImageFile(file) as opened:
+        with input.opened(path) as file, PngImagePlugin.PngImageFile(file) as opened:
             return str(opened.info.get(ABOUT, ""))
     except (ValueError, SyntaxError, OSError, EOFError):  # what Pillow raises for what is no PNG
         return ""

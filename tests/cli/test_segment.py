@@ -141,9 +141,20 @@ def test_a_run_goes_on_where_masks_are_there(command, tmp_path):
     ]
     other = "masks/a.png: other weights, another side or another program made it: choose another folder"
     assert command("photos", "-o", "masks", "--resume", "--side", "32")[::2] == (2, f"minivan: {other}\n")
-    (tmp_path / "masks" / "a.png").write_text("mine")
-    assert command("photos", "-o", "masks", "--resume")[::2] == (2, f"minivan: {other}\n")
     assert command("photos", "--resume")[0] == 2
+
+
+@pytest.mark.parametrize("more", [("--resume",), ("--overlay",)])
+def test_what_segment_did_not_write_it_does_not_replace_in_a_folder(more, command, tmp_path):
+    """A labelled mask has its photo's name, and lies beside it as like as not."""
+    photo(seed=5).convert("L").save("photos/b.png")
+    before = (tmp_path / "photos" / "b.png").read_bytes()
+    said = "photos/b.png: a file of this name is there, and segment did not write it: choose another folder"
+    assert command("photos/b.jpg", "-o", "photos", *more)[::2] == (2, f"minivan: {said}\n")
+    assert (tmp_path / "photos" / "b.png").read_bytes() == before
+    assert files(tmp_path) == ["photos/a.png", "photos/b.jpg", "photos/b.png"]
+    for _ in range(2):  # its own it replaces
+        assert command("photos/b.jpg", "-o", "masks", "--overlay")[0] == 0
 
 
 @pytest.mark.parametrize(
