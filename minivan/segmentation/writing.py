@@ -64,9 +64,9 @@ def files(images: Sequence[Found], output: str | os.PathLike[str], overlay: bool
         if os.path.lexists(named) and not os.path.isdir(named):
             raise ValueError(f"{named}: a file of this name stands there: name a folder, or a file that ends in .png")
         paths = names(named, images, ends)
-        for path in (path for each in paths for path in each):
-            if os.path.exists(path) and not _about(path):
-                raise ValueError(f"{path}: a file of this name is there, and segment did not write it: choose another folder")
+        for there in (path for each in paths for path in each):
+            if os.path.exists(there) and not _about(there):
+                raise ValueError(f"{there}: a file of this name is there, and segment did not write it: choose another folder")
         return [Files(Path(mask), Path(*more) if more else None) for mask, *more in paths]
     check_ending(named, MASKS, "masks are")
     if len(images) != 1:
