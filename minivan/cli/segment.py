@@ -94,6 +94,8 @@ def _file(name: str | None) -> str | Path | None:
 
 
 def run(args: argparse.Namespace) -> int:
+    if args.output == "":  # of a variable that is not set, say
+        raise WrongCall("-o with an empty name: name a file or a folder, or leave it out")
     if args.overlay and not args.output:
         raise WrongCall("--overlay writes files: say where with -o")
     if args.resume and not args.output:

@@ -165,6 +165,7 @@ def test_what_segment_did_not_write_it_does_not_replace_in_a_folder(more, comman
         ("photos/a.png -o photos/a.png", "HERE/photos/a.png: it is the photo itself: choose another name"),
         ("photos -o text", "text: a file of this name stands there: name a folder, or a file that ends in .png"),
         ("photos/a.png -o none/mask.png", "none/mask.png: No such file or directory"),
+        ("photos -o ''", "-o with an empty name: name a file or a folder, or leave it out"),
         ("photos --overlay", "--overlay writes files: say where with -o"),
         ("photos/a.png --side 31", f"{SIDES}; got 31"),
     ],
@@ -173,7 +174,7 @@ def test_a_wrong_call_is_one_line_and_writes_nothing(words, said, command, tmp_p
     shutil.copytree("photos", "twice")
     (tmp_path / "text").write_text("mine")
     before = files(tmp_path)
-    status, out, err = command(*words.split())
+    status, out, err = command(*[word.strip("'") for word in words.split()])
     said = said.replace("HERE", str(tmp_path))
     assert (status, out, err) == (2, "", f"minivan: {said}\n") and files(tmp_path) == before
 
