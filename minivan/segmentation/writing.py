@@ -17,6 +17,7 @@ from .network import SegmentationVAN
 from .predict import Side, identity
 from .result import ABOUT, MASKS, Segmentation
 
+PHOTO = "photo_bytes"  # what is said of the photo among what made its mask
 OVERLAY = "-overlay"  # what the name of an overlay has that its mask's has not
 
 
@@ -37,15 +38,18 @@ class Files(NamedTuple):
         found.save_mask(self.mask, about)
 
     def are_of(self, image: Found, about: str) -> bool:
-        """Tell whether they are there, made since the image was last changed. ValueError where it was not `about` that did."""
+        """Tell whether they are there, of this image, made since it was last changed. ValueError where not `about` did it."""
         if image.waits:  # a pipe: what it gives now, nobody has seen
             return False
         try:
             written = os.stat(self.mask).st_mtime
         except FileNotFoundError:
             return False
-        if _about(self.mask) != about:
+        made_by, bytes_of_photo = _parted(_about(self.mask))
+        if made_by != _parted(about)[0]:
             raise ValueError(f"{self.mask}: other weights, another side or another program made it: choose another folder")
+        if bytes_of_photo != image.size:  # another photo of this name
+            return False
         source = image.member.archive if image.member else image.name
         return written >= os.stat(source).st_mtime and (self.overlay is None or self.overlay.is_file())
 
@@ -83,6 +87,20 @@ def about(model: SegmentationVAN, side: Side, how: Reading) -> str:
     """Return all that decides what a mask is, but for the photo and the engine, as JSON."""
     said = {**identity(model), "side": side or model.card.side, "reading": how._asdict()}
     return json.dumps(said, sort_keys=True)
+
+
+def about_photo(about: str, image: Found) -> str:
+    """Return `about` with what tells a photo from most others of its name: how many bytes its file has."""
+    return json.dumps({**json.loads(about), PHOTO: image.size}, sort_keys=True)
+
+
+def _parted(about: str) -> tuple[object, object]:
+    """Return what made a mask, and how many bytes its photo's file has; of what is no such text, itself and None."""
+    try:
+        said = json.loads(about)
+    except (ValueError, RecursionError):
+        return about, None
+    return (said, said.pop(PHOTO, None)) if isinstance(said, dict) else (about, None)
 
 
 def _about(path: str | Path) -> str:

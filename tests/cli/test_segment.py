@@ -142,6 +142,11 @@ def test_a_run_goes_on_where_masks_are_there(command, tmp_path):
     other = "masks/a.png: other weights, another side or another program made it: choose another folder"
     assert command("photos", "-o", "masks", "--resume", "--side", "32")[::2] == (2, f"minivan: {other}\n")
     assert command("photos", "--resume")[0] == 2
+    (tmp_path / "others").mkdir()
+    photo(seed=7).save("others/a.png")
+    os.utime("others/a.png", (time.time() - 1000,) * 2)  # older than the mask of photos/a.png
+    assert command("others", "-o", "masks", "--resume")[0] == 0
+    assert np.array_equal(read_indices("masks/a.png"), segment("others/a.png", network()).mask)
 
 
 @pytest.mark.parametrize("more", [("--resume",), ("--overlay",)])
