@@ -54,11 +54,11 @@ def numbers(stored: Mapping[str, StoredTensor], shapes: Mapping[str, tuple[int, 
 
 
 def sound(
-    stored: Mapping[str, StoredTensor], shapes: Mapping[str, tuple[int, ...]], size: int, allow_nonfinite: bool, path: str
+    stored: Mapping[str, StoredTensor], shapes: Mapping[str, tuple[int, ...]], size: int, allow_nonfinite: bool
 ) -> tuple[Tensors, tuple[str, ...]]:
     """Return what `numbers` does, and sentences on it; CheckpointError where something is odd, unless `allow_nonfinite`."""
     tensors, rounded, odd = numbers(stored, shapes, size)
     notes = (f"{rounded} float64 tensors were rounded to float32, the engines' type",) if rounded else ()
     if odd and not allow_nonfinite:
-        raise CheckpointError(odd, "a training that diverged, or damage; --allow-nonfinite reads them all the same", path)
+        raise CheckpointError(odd, "a training that diverged, or damage; --allow-nonfinite reads them all the same")
     return tensors, (*notes, *((odd,) if odd else ()))

@@ -45,7 +45,7 @@ def read_any(
     notes say what it is.
     """
     with opened_any(path, key, strict=strict) as found:
-        return _parts(found, allow_nonfinite, str(path))
+        return _parts(found, allow_nonfinite)
 
 
 def read_head(
@@ -58,17 +58,17 @@ def read_head(
     with opened_any(path, key, strict=strict) as found:
         if isinstance(found, Checkpoint) and found.head is None:
             raise CheckpointError("no segmentation head", found.no_head or "these weights classify, or give features")
-        network, head = _parts(found, allow_nonfinite, str(path))
+        network, head = _parts(found, allow_nonfinite)
     assert head, "there was one"
     return network, head
 
 
-def _parts(found: Checkpoint | SemanticFPN, allow_nonfinite: bool, path: str) -> tuple[Weights | None, HeadWeights | None]:
+def _parts(found: Checkpoint | SemanticFPN, allow_nonfinite: bool) -> tuple[Weights | None, HeadWeights | None]:
     network, head = (found, found.head) if isinstance(found, Checkpoint) else (None, found)
-    weights = read_opened(network, allow_nonfinite, path) if network else None
+    weights = read_opened(network, allow_nonfinite) if network else None
     if head is None:
         return weights, None
-    tensors, said = reading.sound(head.stored, dict(fpn.parameter_shapes(head.config)), head.size, allow_nonfinite, path)
+    tensors, said = reading.sound(head.stored, dict(fpn.parameter_shapes(head.config)), head.size, allow_nonfinite)
     return weights, HeadWeights(head.config, tensors, head.card, (*head.notes, *said))
 
 

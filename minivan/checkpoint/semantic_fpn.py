@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
@@ -119,8 +119,13 @@ def complete(tensors: Mapping[str, object], dims: tuple[int, ...] | None = None)
     return Head(config, {name: stored[name] for name, _ in fpn.parameter_shapes(config)})
 
 
-def foreign(found: Around, beside: Beside, backbone: Card, held: Held) -> tuple[SemanticFPN | None, str]:
-    """Return the head around a backbone in another library's file, with what is said of it beside, or why there is none."""
+def foreign(
+    found: Around, beside: Beside, backbone: Card, held: Held, colours: Sequence[str] = ()
+) -> tuple[SemanticFPN | None, str]:
+    """Return the head around a backbone in another library's file, with what is said of it beside, or why there is none.
+
+    `colours` are the notes of how photos' colours were prepared in a way that minivan does not have: they are the head's, too.
+    """
     if found.head is None:
         return None, found.no_head
     config = found.head.config
@@ -141,7 +146,7 @@ def foreign(found: Around, beside: Beside, backbone: Card, held: Held) -> tuple[
         )
     except ValueError as error:
         return None, f"its Semantic FPN cannot be used, {error}"
-    notes = tuple(filter(None, (left_out, unlike, otherwise)))
+    notes = tuple(filter(None, (left_out, unlike, otherwise, *colours)))
     return SemanticFPN(config, card, found.head.stored, held.size, notes), ""
 
 

@@ -100,14 +100,14 @@ def read(path: str | Path, key: str | None = None, *, strict: bool = False, allo
     cannot be read.
     """
     with opened(path, key, strict=strict) as checkpoint:
-        weights = read_opened(checkpoint, allow_nonfinite, str(path))
+        weights = read_opened(checkpoint, allow_nonfinite)
     return replace(weights, notes=(*weights.notes, checkpoint.head.left_out)) if checkpoint.head else weights
 
 
-def read_opened(checkpoint: Checkpoint, allow_nonfinite: bool, path: str) -> Weights:
+def read_opened(checkpoint: Checkpoint, allow_nonfinite: bool) -> Weights:
     """Read the tensors of an open checkpoint; what is on its network is left out. Errors as for `read`."""
     shapes = dict(parameter_shapes(checkpoint.config))  # layer scales are (C, 1, 1) in some files, heads (C, D, 1, 1)
-    tensors, said = reading.sound(checkpoint.stored, shapes, checkpoint.size, allow_nonfinite, path)
+    tensors, said = reading.sound(checkpoint.stored, shapes, checkpoint.size, allow_nonfinite)
     return Weights(checkpoint.config, tensors, checkpoint.card, (*checkpoint.notes, *said))
 
 
@@ -312,7 +312,7 @@ def _foreign(place: Place, held: formats.Held, found: Found) -> Checkpoint:
         shards=held.files,
         size_said="crop" in said.fields or class_names.is_published(config) or not config.classes,
     )
-    head, no_head = semantic_fpn.foreign(found.around, around, card, held)
+    head, no_head = semantic_fpn.foreign(found.around, around, card, held, left)
     label, passed_over = found.label, found.passed_over
     return Checkpoint(held.format, held.size, config, card, found.stored, notes, label, passed_over, head, no_head)
 

@@ -104,7 +104,7 @@ def run(args: argparse.Namespace) -> int:
         what, lost = write(args, network, head)
         size, sha256 = args.output.stat().st_size, checkpoint.file_sha256(args.output)
     doubts = [*(checkpoint.unsaid(network.config, network.card) if network else ()), *(head.unsaid if head else ())]
-    for remark in (*(network.notes if network else ()), *(head.notes if head else ()), *doubts, *lost):
+    for remark in dict.fromkeys((*(network.notes if network else ()), *(head.notes if head else ()), *doubts, *lost)):
         note(remark)
     say_written(f"{args.output}: {what}, {args.dtype}, {size:,} bytes")
     say_written(f"sha256 {sha256}")

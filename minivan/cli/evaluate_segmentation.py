@@ -21,7 +21,7 @@ FEW = 12  # classes: as many are shown, of more the weakest
 SHOWN = 10  # pairs of classes, and images that are answered differently
 LARGEST_INDEX = 65_535  # in a mask of 16 bits
 OWN = ("head", "side", "ignore", "from_one")  # options of masks alone
-OTHERS = ("cluster", "skip_unknown", "activation", "input_size", "workers", "draft")  # of classes alone
+OTHERS = ("model", "cluster", "skip_unknown", "activation", "input_size", "draft", "workers")  # of classes alone
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

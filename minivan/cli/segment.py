@@ -94,13 +94,15 @@ def _file(name: str | None) -> str | Path | None:
 
 
 def run(args: argparse.Namespace) -> int:
+    if args.output == "":  # of a variable that is not set, say
+        raise WrongCall("-o with an empty name: name a file or a folder, or leave it out")
     if args.overlay and not args.output:
         raise WrongCall("--overlay writes files: say where with -o")
     if args.resume and not args.output:
         raise WrongCall("--resume goes on with a folder of masks: say which with -o FOLDER")
     from ..segmentation import identity, segmentations
     from ..segmentation.predict import make_ready, settled
-    from ..segmentation.writing import about, files
+    from ..segmentation.writing import about, about_photo, files
 
     images, how = find_images(args.paths), reading(args)
     with wrong_calls():
@@ -120,13 +122,13 @@ def run(args: argparse.Namespace) -> int:
         )
         make_ready(model)
         made_by = identity(model) if args.json else {}
-        for answer, (_, there) in zip(found, todo, strict=True):
+        for answer, (image, there) in zip(found, todo, strict=True):
             if isinstance(answer, Unusable):
                 complain(f"{answer.image}: {advised(answer.fault)}")
                 failed += 1
             else:
                 if there:
-                    there.write(answer, said)
+                    there.write(answer, about_photo(said, image))
                 print_json(answer, there, made_by) if args.json else print_text(answer, model, there)
                 note_all(answer.image, answer.notes)
             advance(1)

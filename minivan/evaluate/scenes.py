@@ -70,6 +70,8 @@ def _found(place: str, only: str = "", but: str = "") -> dict[str, tuple[str, Fo
     if len(listed) == 1 and listed[0].fault and listed[0].name == archive:
         raise ValueError(f"{place}: {listed[0].fault}")
     for image in listed:
+        if not image.member and image.name == archive:
+            raise ValueError(f"{place}: IMAGES and MASKS are folders or archives, not files")
         path = image.member.name if image.member else os.path.relpath(image.name, archive).replace(os.sep, "/")
         if within and not path.startswith(f"{within}/"):
             continue

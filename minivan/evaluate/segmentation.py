@@ -121,7 +121,7 @@ def evaluate_segmentation(
     """
     model = settled(model)
     other = None if against is None else settled(on(model, against))
-    left_out = tuple(sorted({*scenes.ignore, *([NO_LABEL] if model.config.classes <= NO_LABEL else [])}))
+    left_out = tuple(sorted({*scenes.ignore, *([NO_LABEL] if model.config.classes + scenes.from_one <= NO_LABEL else [])}))
     work = Work(model, scenes.scenes, left_out, scenes.from_one, other, side, how or Reading())
     with contextlib.ExitStack() as stack:
         kept = None

@@ -9,6 +9,7 @@ import base64
 import html
 import io
 import math
+import unicodedata
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
@@ -31,7 +32,7 @@ TEXT_SHARE = 48  # of a photo's mean side that a line of text is one part of
 FEW = 3  # classes in a line
 IMAGE = 60  # characters of a photo's name
 SIDE = 320  # pixels of the longer side of a notebook's picture
-LAST_LETTER = 0x17F  # of the font that comes with Pillow, which is Latin
+NO_LETTER = "\uffff"  # which no font has: what is drawn for it stands for whatever a font has not
 BACKGROUND, TEXT, FRAME = (255, 255, 255), (25, 25, 25), (120, 120, 120)
 STRIP = 1 << 20  # pixels that are coloured at once
 
@@ -62,7 +63,7 @@ def with_legend(picture: Image.Image, areas: Sequence[Area], palette: Sequence[C
     """
     size = max(SMALLEST_TEXT, round(math.sqrt(picture.width * picture.height) / TEXT_SHARE))
     font = ImageFont.load_default(size)
-    entries = [(palette[area.index], f"{_drawn(area)} {area.share:.1%}") for area in areas[:LEGEND]]
+    entries = [(palette[area.index], f"{_drawn(area, font)} {area.share:.1%}") for area in areas[:LEGEND]]
     if rest := areas[LEGEND:]:
         entries.append((BACKGROUND, f"and {len(rest)} more {sum(area.share for area in rest):.1%}"))
     gap, line = size // 2, round(1.5 * size)
@@ -136,9 +137,12 @@ def _remarks(found: Segmentation) -> list[str]:
     return [*told, *map(printable, found.notes)]
 
 
-def _drawn(area: Area) -> str:
-    """Return a class's name in letters that Pillow's own font has, or the class's index."""
-    return _name(area) if max(map(ord, area.name)) <= LAST_LETTER else f"class {area.index}"
+def _drawn(area: Area, font: ImageFont.FreeTypeFont | ImageFont.ImageFont) -> str:
+    """Return a class's name without accents where the font has its letters so, or the class's index."""
+    missing = bytes(font.getmask(NO_LETTER))
+    plain = "".join(c for c in unicodedata.normalize("NFKD", area.name) if not unicodedata.combining(c))
+    known = all(bytes(font.getmask(letter)) != missing for letter in set(plain))
+    return printable(shortened(plain, NAME)) if known else f"class {area.index}"
 
 
 def _name(area: Area) -> str:

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from PIL import Image
 
 MASKS = (".png",)
-ABOUT = "minivan"  # the name of the text in a mask's file that says what made it
+ABOUT = "minivan"  # the name of the text in a mask's or an overlay's file that says what made it
 
 
 @dataclass(frozen=True)
@@ -90,9 +90,11 @@ class Segmentation:
         """
         _save(self.mask_image(), path, about)
 
-    def save_overlay(self, path: str | os.PathLike[str], opacity: float = drawing.OPACITY, legend: bool = True) -> None:
-        """Write `overlay` as a PNG, whole or not at all. Raises ValueError and OSError."""
-        _save(self.overlay(opacity, legend), path)
+    def save_overlay(
+        self, path: str | os.PathLike[str], opacity: float = drawing.OPACITY, legend: bool = True, about: str = ""
+    ) -> None:
+        """Write `overlay` as a PNG, as `save_mask` does. Raises ValueError and OSError."""
+        _save(self.overlay(opacity, legend), path, about)
 
     def as_dict(self) -> dict[str, Any]:
         """Return it as JSON knows it: shares of the area rounded to six digits; of the mask its size alone."""

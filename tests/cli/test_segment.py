@@ -142,9 +142,25 @@ def test_a_run_goes_on_where_masks_are_there(command, tmp_path):
     other = "masks/a.png: other weights, another side, precision or program made it: choose another folder"
     for differs in (("--side", "32"), ("--engine", "fast", "--precision", "bfloat16")):
         assert command("photos", "-o", "masks", "--resume", *differs)[::2] == (2, f"minivan: {other}\n")
-    (tmp_path / "masks" / "a.png").write_text("mine")
-    assert command("photos", "-o", "masks", "--resume")[::2] == (2, f"minivan: {other}\n")
     assert command("photos", "--resume")[0] == 2
+    (tmp_path / "others").mkdir()
+    photo(seed=7).save("others/a.png")
+    os.utime("others/a.png", (time.time() - 1000,) * 2)  # older than the mask of photos/a.png
+    assert command("others", "-o", "masks", "--resume")[0] == 0
+    assert np.array_equal(read_indices("masks/a.png"), segment("others/a.png", network()).mask)
+
+
+@pytest.mark.parametrize("more", [("--resume",), ("--overlay",)])
+def test_what_segment_did_not_write_it_does_not_replace_in_a_folder(more, command, tmp_path):
+    """A labelled mask has its photo's name, and lies beside it as like as not."""
+    photo(seed=5).convert("L").save("photos/b.png")
+    before = (tmp_path / "photos" / "b.png").read_bytes()
+    said = "photos/b.png: a file of this name is there, and segment did not write it: choose another folder"
+    assert command("photos/b.jpg", "-o", "photos", *more)[::2] == (2, f"minivan: {said}\n")
+    assert (tmp_path / "photos" / "b.png").read_bytes() == before
+    assert files(tmp_path) == ["photos/a.png", "photos/b.jpg", "photos/b.png"]
+    for _ in range(2):  # its own it replaces
+        assert command("photos/b.jpg", "-o", "masks", "--overlay")[0] == 0
 
 
 @pytest.mark.parametrize(
@@ -155,6 +171,7 @@ def test_a_run_goes_on_where_masks_are_there(command, tmp_path):
         ("photos/a.png -o photos/a.png", "HERE/photos/a.png: it is the photo itself: choose another name"),
         ("photos -o text", "text: a file of this name stands there: name a folder, or a file that ends in .png"),
         ("photos/a.png -o none/mask.png", "none/mask.png: No such file or directory"),
+        ("photos -o ''", "-o with an empty name: name a file or a folder, or leave it out"),
         ("photos --overlay", "--overlay writes files: say where with -o"),
         ("photos/a.png --side 31", f"{SIDES}; got 31"),
     ],
@@ -163,7 +180,7 @@ def test_a_wrong_call_is_one_line_and_writes_nothing(words, said, command, tmp_p
     shutil.copytree("photos", "twice")
     (tmp_path / "text").write_text("mine")
     before = files(tmp_path)
-    status, out, err = command(*words.split())
+    status, out, err = command(*[word.strip("'") for word in words.split()])
     said = said.replace("HERE", str(tmp_path))
     assert (status, out, err) == (2, "", f"minivan: {said}\n") and files(tmp_path) == before
 

@@ -5,20 +5,24 @@ import re
 import struct
 import zipfile
 import zlib
+from dataclasses import replace
 
 import numpy as np
 import pytest
 from PIL import Image
 from support import ROOT
+from support.networks import random_fpn_tensors, random_tensors
 from support.own_classes import scenes
-from support.scenes import NAMES, network, photo
+from support.scenes import HEAD, NAMES, SHAPE, network, photo
 
 from minivan import image
 from minivan.evaluate.overlap import Overlap, counted
 from minivan.evaluate.scenes import open_scenes
 from minivan.evaluate.segmentation import evaluate_segmentation
-from minivan.segmentation import segment
+from minivan.segmentation import SegmentationVAN, segment
+from minivan.segmentation.card import SegmentationCard
 from minivan.segmentation.files import load, write
+from minivan.van import VAN
 
 pytestmark = pytest.mark.loop
 
@@ -161,6 +165,17 @@ def test_masks_may_number_classes_from_one(command, made, tmp_path):
     assert shifted["confusion"] == known["confusion"] and shifted["ignored"] == known["ignored"]
 
 
+def test_255_counts_where_it_is_a_class(tmp_path):
+    """Of 255 classes that masks number from 1 it is the last."""
+    config = replace(HEAD, classes=255)
+    large = SegmentationVAN(VAN(SHAPE, random_tensors(SHAPE, 1), "numpy"), random_fpn_tensors(config, 1), SegmentationCard("x"))
+    for folder, picture in (("photos", photo(40, 40)), ("masks", Image.new("L", (40, 40), 255))):
+        (tmp_path / folder).mkdir()
+        picture.save(tmp_path / folder / "0.png")
+    found = evaluate_segmentation(large, open_scenes(tmp_path / "photos", tmp_path / "masks", from_one=True))
+    assert found.overlap.per_class[254].pixels == 1600 and found.ignored == 0
+
+
 def test_photos_and_masks_in_one_archive_and_those_without_a_partner(command, made, tmp_path):
     root, masks = made
     with zipfile.ZipFile(tmp_path / "both.zip", "w") as archive:
@@ -181,6 +196,8 @@ def test_photos_and_masks_in_one_archive_and_those_without_a_partner(command, ma
         ((tmp_path / "none", place), "none: no such file or folder"),
         ((root / "photos" / "day", tmp_path / "both.zip" / "train" / "x"), "x: no PNG file there"),
         (("photos", place), "test: no mask has the name of a photo: of day/0.png it would be day/0.png"),
+        (("photos/day/0.png", "masks"), "photos/day/0.png: IMAGES and MASKS are folders or archives, not files"),
+        (("-", "masks"), "-: IMAGES and MASKS are folders or archives, not files"),
     ):
         status, _, err = command(places=places)
         assert status == 2 and err.endswith(f"{said}\n") and err.count("\n") == 1
@@ -205,8 +222,12 @@ def test_masks_that_cannot_be_used_are_named_and_not_counted(command, made, tmp_
     [
         ("--size 64", "--size does not go with --segmentation"),
         ("--skip-unknown", "--skip-unknown does not go with --segmentation"),
-        ("--against o.npy", "--segmentation compares with another engine, auto, fast, exact, numpy, fast-bfloat16; got o.npy"),
         ("--draft", "--draft does not go with --segmentation"),
+        ("--model b0", "--model does not go with --segmentation"),
+        (
+            "--against other.onnx",
+            "--segmentation compares with another engine, auto, fast, exact, numpy, fast-bfloat16; got other.onnx",
+        ),
         ("photos", "--segmentation takes IMAGES and MASKS, got 3 of them; one place that has both is named twice"),
         ("-o results.csv", "results.csv: evaluate writes its files into a folder: -o FOLDER"),
     ],

@@ -130,6 +130,7 @@ def test_pytorch_computes_the_same_of_what_it_saved_itself(tmp_path):
         ({"CLASSES": ["sky", "road", 3]}, "class names under 'meta.CLASSES' are not understood", {"classes": ()}),
         ({"config": OLD.replace("keep_ratio=True", "keep_ratio=False")}, "keeps the ratio of their sides", {"side": 512}),
         ({"config": OLD.replace("(2048, 512)", "(2048, 5)")}, "as they are is taken", {"side": None}),
+        ({"config": OLD.replace("to_rgb=True", "to_rgb=False")}, "colours are in the order BGR: minivan does not", {}),
     ],
 )
 def test_what_is_said_of_classes_colours_and_sizes_is_taken_or_left_out_in_a_sentence(tmp_path, changed, said, expected):
@@ -264,11 +265,12 @@ def test_the_bundled_head_lies_beside_the_bundled_weights_and_is_none_of_them(ap
 
 
 def test_convert_keeps_backbone_and_head_or_one_of_them(tmp_path, logits, run):
-    path = pytorch_file.write(old(CLASSES=None), tmp_path / "seg.pth")
+    path = pytorch_file.write(old(CLASSES=None, config=OLD.replace("to_rgb=True", "to_rgb=False")), tmp_path / "seg.pth")
     names = tmp_path / "names.txt"
     names.write_text("\n".join(CLASSES))
     both, head, bone = (tmp_path / f"{name}.safetensors" for name in ("both", "head", "bone"))
     status, out, err = run("convert", path, both, "--resize", "360", "--labels", names)
+    assert err.count("colours are in the order BGR") == 1  # they are of backbone and head
     assert status == 0 and "0 classes, " in out and ", with Semantic FPN of 5 channels, 3 classes, float32" in out
     card = load(both, engine="numpy").card
     assert (card.classes, card.palette, card.side, card.source) == (CLASSES, PALETTE, 360, "seg.pth")
