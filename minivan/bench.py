@@ -6,13 +6,15 @@ import statistics
 import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
-from typing import NamedTuple
+from typing import NamedTuple, cast
 
 import numpy as np
 
 from . import fpn, seeded
+from .checks import Float32
 from .engines import EXACT, Engine, find
 from .errors import CannotCompute
+from .operators import Derivatives, SegmentationOperators
 from .summary import summarise, totals
 from .van import VAN
 from .variants import Config
@@ -82,6 +84,8 @@ def warm_up(engines: Iterable[str | Engine]) -> Iterator[tuple[str, float]]:
         if engine.gradients:
             model.gradients(x)
             engine.ops.softmax(logits)  # the one operator that no network has; the oracle's test vectors do
+        if engine.gradients and engine.segments:
+            compute_masks(cast(SegmentationOperators, engine.ops), model.derivatives(), x)
         if engine.compile_fpn is not None:
             shape = fpn.FPNConfig(SMALL.dims, channels=8, head_channels=8, classes=2)
             zeros = {name: np.zeros(size, np.float32) for name, size in fpn.parameter_shapes(shape)}
@@ -98,6 +102,14 @@ def warm_up(engines: Iterable[str | Engine]) -> Iterator[tuple[str, float]]:
             differences.distances(layer, layer, np.zeros(1, np.uint32))
             differences.errors(layer, layer, layer, np.zeros(256))
         yield engine.name, time.perf_counter() - start
+
+
+def compute_masks(ops: SegmentationOperators, grad: Derivatives, x: Float32) -> None:
+    """Call what segmentation needs besides the operators of a classifier, and their derivatives."""
+    grad.relu_input(ops.relu(x), x)
+    small, large = x.shape[2:], (x.shape[2] + 1, x.shape[3] + 1)
+    grad.upsample_nearest_input(ops.upsample_nearest(x, large), small)
+    grad.upsample_bilinear_input(ops.upsample_bilinear(x, large), small)
 
 
 def _milliseconds(call: Callable[[], object]) -> float:

@@ -10,6 +10,7 @@ from .. import checks
 from ..checks import Float32, Float64, Floating
 from ..jit import inline, launch, njit, prange
 from ..registers import restore, standard
+from ..resampling import Indices, between, nearest_of
 
 
 def upsample_nearest(x: Floating, size: Sequence[int]) -> Float32:
@@ -21,7 +22,7 @@ def upsample_nearest(x: Floating, size: Sequence[int]) -> Float32:
     h, w = checks.check_upsample(x, size)
     y = np.empty((*x.shape[:2], h, w), np.float32)
     with launch.lock, launch:
-        _nearest(planes(checks.float32(x)), planes(y))
+        _nearest(planes(checks.float32(x)), nearest_of(h, x.shape[2]), nearest_of(w, x.shape[3]), planes(y))
     return y
 
 
@@ -35,7 +36,7 @@ def upsample_bilinear(x: Floating, size: Sequence[int]) -> Float32:
     h, w = checks.check_upsample(x, size)
     y = np.empty((*x.shape[:2], h, w), np.float32)
     with launch.lock, launch:
-        _bilinear(planes(checks.float32(x)), planes(y))
+        _bilinear(planes(checks.float32(x)), *between(h, x.shape[2]), *between(w, x.shape[3]), planes(y))
     return y
 
 
@@ -46,68 +47,39 @@ def planes(x: Float32) -> Float32:
 
 
 @inline
-def nearest_of(place: int, places: int, of: int) -> int:
-    """Return which of `of` along an axis a place of so many lies in: floor(place * of / places), in float32 as PyTorch has it.
-
-    Where the quotient is not exact, a place on a border falls where float32's rounding puts it.
-    """
-    scale = np.float32(of) / np.float32(places)
-    return min(int(np.float32(place) * scale), of - 1)
-
-
-@inline
-def between(place: int, places: int, of: int) -> tuple[int, int, float]:
-    """Return the neighbour before a place, the one after it, and how near the latter is, 0 to 1, along an axis of `of`.
-
-    Places and values are squares of the same whole, compared by their middles: (place + 1/2) * of / places - 1/2.
-    """
-    at = max((place + 0.5) * (np.float64(of) / np.float64(places)) - 0.5, 0.0)
-    before = min(int(at), of - 1)
-    return before, min(before + 1, of - 1), at - before
-
-
-@inline
 def mean_of(a: float, b: float, near: float) -> float:
     """Return a value between two, of which the second counts by its share."""
     return a if near == 0.0 else (1.0 - near) * a + near * b
 
 
 @njit(parallel=True)
-def _nearest(x: Float32, y: Float32) -> None:
-    """For each plane and place: y[i, j] = x[i', j'], the one that (i, j) lies in."""
-    count, h_in, w_in = x.shape
-    _, h, w = y.shape
-    for plane in prange(count):
+def _nearest(x: Float32, rows: Indices, columns: Indices, y: Float32) -> None:
+    """For each plane and place: y[i, j] = x[rows[i], columns[j]]."""
+    for plane in prange(len(y)):
         was = standard()
-        columns = np.empty(w, np.int64)
-        for j in range(w):
-            columns[j] = nearest_of(j, w, w_in)
-        for i in range(h):
-            row = nearest_of(i, h, h_in)
-            for j in range(w):
-                y[plane, i, j] = x[plane, row, columns[j]]
+        for i in range(len(rows)):
+            for j in range(len(columns)):
+                y[plane, i, j] = x[plane, rows[i], columns[j]]
         restore(was)
 
 
 @njit(parallel=True)
-def _bilinear(x: Float32, y: Float32) -> None:
+def _bilinear(
+    x: Float32, above: Indices, below: Indices, down: Float64, left: Indices, right: Indices, across: Float64, y: Float32
+) -> None:
     """For each plane and row of places: two rows of x, each brought to the new width, and their mean, in float64."""
-    count, h_in, _ = x.shape
-    _, h, w = y.shape
-    for plane in prange(count):
+    for plane in prange(len(y)):
         was = standard()
-        rows = np.empty((2, w), np.float64)
-        for i in range(h):
-            above, below, near = between(i, h, h_in)
-            _widen(x[plane, above], rows[0])
-            _widen(x[plane, below], rows[1])
-            for j in range(w):
-                y[plane, i, j] = mean_of(rows[0, j], rows[1, j], near)
+        rows = np.empty((2, len(across)), np.float64)
+        for i in range(len(down)):
+            _widen(x[plane, above[i]], left, right, across, rows[0])
+            _widen(x[plane, below[i]], left, right, across, rows[1])
+            for j in range(len(across)):
+                y[plane, i, j] = mean_of(rows[0, j], rows[1, j], down[i])
         restore(was)
 
 
 @inline
-def _widen(row: Float32, wide: Float64) -> None:
+def _widen(row: Float32, left: Indices, right: Indices, across: Float64, wide: Float64) -> None:
     for j in range(wide.size):
-        left, right, near = between(j, wide.size, row.size)
-        wide[j] = mean_of(np.float64(row[left]), np.float64(row[right]), near)
+        wide[j] = mean_of(np.float64(row[left[j]]), np.float64(row[right[j]]), across[j])

@@ -13,7 +13,8 @@ from .. import checks
 from ..checks import Float64, Floating, Whole, float64
 from ..forks import unforked
 from ..operators import Pair
-from .operators import between, erfc, nearest_of, softmax
+from ..resampling import between, nearest_of
+from .operators import erfc, softmax
 
 OVER_THE_BATCH = (0, 2, 3)  # all values of a channel
 

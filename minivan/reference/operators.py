@@ -10,12 +10,12 @@ import math
 from collections.abc import Sequence
 
 import numpy as np
-import numpy.typing as npt
 
 from .. import checks
 from ..checks import Float64, Floating, float64
 from ..forks import unforked
 from ..operators import Pair
+from ..resampling import between, nearest_of
 
 
 def conv2d(
@@ -128,30 +128,10 @@ def relu(x: Floating) -> Float64:
     return np.where(x < 0, 0.0, x)
 
 
-def nearest_of(places: int, of: int) -> npt.NDArray[np.intp]:
-    """Return, for each of some places along an axis, which of `of` it lies in: floor(place * of / places).
-
-    In float32, as PyTorch has it: where the quotient is not exact, a place at a border falls where its rounding puts it.
-    """
-    scale = np.float32(of) / np.float32(places)
-    index: npt.NDArray[np.intp] = np.floor(np.arange(places, dtype=np.float32) * scale).astype(np.intp)
-    return np.minimum(index, of - 1, dtype=np.intp)
-
-
 def upsample_nearest(x: Floating, size: Sequence[int]) -> Float64:
     """y[n, c, i, j] = x[n, c, floor(i * H / H'), floor(j * W / W')]"""
     height, width = checks.check_upsample(x, size)
     return float64(x)[:, :, nearest_of(height, x.shape[2])[:, None], nearest_of(width, x.shape[3])]
-
-
-def between(places: int, of: int) -> tuple[npt.NDArray[np.intp], npt.NDArray[np.intp], Float64]:
-    """Return, for each of some places along an axis of `of`, its neighbour before, the one after, and how near that is, 0..1.
-
-    Places and values are squares of the same whole, compared by their middles: (place + 1/2) * of / places - 1/2.
-    """
-    at = np.maximum((np.arange(places) + 0.5) * (of / places) - 0.5, 0.0)
-    before = np.minimum(at.astype(np.intp), of - 1)
-    return before, np.minimum(before + 1, of - 1), at - before
 
 
 def mean_of(a: Float64, b: Float64, near: Float64) -> Float64:

@@ -15,7 +15,7 @@ from tolerances import EXACT_BIT_EQUAL_SHARE, EXACT_ULP, FLOAT64, ROUNDED_ONCE, 
 import minivan.ops as exact
 import minivan.reference as reference
 from minivan.operators import SegmentationOperators, TrainingOperators
-from minivan.reference.operators import nearest_of
+from minivan.resampling import nearest_of
 
 # The size of what each operator adds up, which is what float32 rounding is relative to: the operator on absolute values.
 # A result may be far smaller, where terms cancel; PyTorch's 1 + erf(x) in GELU does so for x < -2.
