@@ -364,7 +364,7 @@ def test_a_thread_computes_as_before_afterwards():
     assert_bit_equal("denormal pixels", model(x), model(np.zeros_like(x)))
 
 
-@pytest.mark.slow
+@pytest.mark.once
 def test_labelled_photos_are_answered_as_by_exact():
     """Of 1,000: as many right within 3, the same first class for more than 99 %."""
     half, exact = (minivan.load(engine=engine) for engine in ("fast-bfloat16", "exact"))
