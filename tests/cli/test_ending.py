@@ -121,6 +121,7 @@ def test_a_killed_writer_of_a_folder_leaves_a_hidden_one(tmp_path, server):
 # A file may grow to this size and no further, which is what a full disk is to whoever writes.
 FULL = """
 import resource, sys
+sys.dont_write_bytecode = True  # Python keeps what it could write of a module, and stumbles over half of it the next time
 resource.setrlimit(resource.RLIMIT_FSIZE, (int(sys.argv[1]),) * 2)
 from minivan.cli import main
 sys.exit(main(sys.argv[2:]))

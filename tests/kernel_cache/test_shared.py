@@ -23,6 +23,8 @@ def classify(folder, engine="fast", before=(), limit=None, **settings):
     """Classify a photo in a process of its own; return the likeliest class with its probability, and standard error."""
     environment = os.environ | {"PYTHONPATH": str(ROOT), "MINIVAN_CACHE": str(folder), "MINIVAN_COMPILE_NOTE": "1"} | settings
     command = [*before, sys.executable, "-m", "minivan", "classify", "--json", "--engine", engine, str(CAT)]
+    if limit is not None:  # Python would keep what it can write of a module, and stumble over half of it the next time
+        environment["PYTHONDONTWRITEBYTECODE"] = "1"
     set_limit = None if limit is None else lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit))
     done = subprocess.run(
         command, capture_output=True, text=True, env=environment, timeout=600, check=False, preexec_fn=set_limit
