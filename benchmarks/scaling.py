@@ -41,9 +41,10 @@ from machine import measured, processor
 from minivan import processors, seeded
 from minivan.fast import network
 from minivan.fast.depthwise import kernel_of
+from minivan.fast.lanes import PAIR
 from minivan.fast.plan import Plan
 from minivan.fast.rounds import Portion, rounds
-from minivan.fast.simd import PAIR, tile_rows, vector_width
+from minivan.fast.simd import tile_rows, vector_width
 from minivan.variants import VARIANTS
 
 PAGE = Path(__file__).parents[1] / "docs" / "performance.md"

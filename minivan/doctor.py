@@ -115,7 +115,7 @@ def _processor() -> Finding:
 def _vectors() -> Finding:
     """The width of vectors that the engine fast uses, or why it has none."""
     try:
-        from .fast.simd import SHAPES, Plain, host_lanes
+        from .fast.lanes import SHAPES, Plain, host_lanes
 
         lanes = host_lanes()
     except Exception as error:  # Numba may be missing, or MINIVAN_VECTOR wrong

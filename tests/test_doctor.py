@@ -126,9 +126,9 @@ def test_a_vector_width_that_does_not_exist_is_found():
 
 
 def test_a_processor_without_vectors_is_found_and_one_that_is_asked_to_do_without_is_not(monkeypatch):
-    from minivan.fast import simd
+    from minivan.fast import lanes
 
-    monkeypatch.setattr(simd, "host_lanes", simd.Plain)
+    monkeypatch.setattr(lanes, "host_lanes", lanes.Plain)
     for name in ("NUMBA_CPU_NAME", "NUMBA_CPU_FEATURES", "NUMBA_ENABLE_AVX", "MINIVAN_VECTOR"):
         monkeypatch.delenv(name, raising=False)
     assert "this processor has none" in doctor._vectors().wrong

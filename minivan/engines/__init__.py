@@ -69,15 +69,15 @@ def _compile_bfloat16_fpn(
     fpn_config: FPNConfig,
     fpn_tensors: Mapping[str, npt.NDArray[np.float32]],
 ) -> MapPlan:
-    from ..fast.bfloat16 import bfloat16_lanes
     from ..fast.fpn_plan import FPNPlan
+    from ..fast.lanes import bfloat16_lanes
 
     return FPNPlan(config, tensors, fpn_config, fpn_tensors, bfloat16_lanes())
 
 
 def _compile_bfloat16(config: Config, tensors: Mapping[str, npt.NDArray[np.float32]]) -> Plan:
     from .. import fast
-    from ..fast.bfloat16 import bfloat16_lanes
+    from ..fast.lanes import bfloat16_lanes
 
     return fast.Plan(config, tensors, bfloat16_lanes())
 

@@ -121,7 +121,7 @@ class Choice:
         try:
             if not space.compiles():
                 raise CannotCompute("this process's address space is too small to compile in (ulimit -v)")
-            from ..fast.simd import host_lanes
+            from ..fast.lanes import host_lanes
 
             for part in wanted:
                 kept = kernel_survey.kept(part.kernel, f"({type(host_lanes()).__name__}(")

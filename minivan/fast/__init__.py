@@ -2,9 +2,11 @@
 
 Read in this order:
 
+    lanes       the widths of vectors, and which one this machine has
     simd        the idea: vectors in Numba
     addresses   how compiled code refers to memory; tables that declare which of their numbers are addresses
     maps        how a feature map lies in memory; the named tuples for maps, weights and shares of work
+    halves      numbers rounded to bfloat16, in NumPy
     bfloat16    what matrix products read in 16 bits, and the two ways of multiplying it
     matmul      1x1 convolutions: with
     depthwise   it takes 95 % of the time

@@ -25,77 +25,25 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-import numpy as np
 from llvmlite import ir
 from numba import types
 from numba.core import cgutils
 from numba.extending import overload
-from numpy.typing import NDArray
 
 from ..jit import inline, intrinsic
 from .addresses import Address, pointer_to
-from .maps import Grid, Map, moved
-from .simd import (
-    FLOAT,
+from .lanes import (
     FLOATS,
     HALVES,
     PAIRS,
-    Dots16,
-    Emit,
     Lanes,
-    Lanes4,
-    Lanes8,
-    Lanes16,
-    Plain,
-    Rounded4,
-    Rounded8,
-    Rounded16,
-    RoundedPlain,
     Shape,
-    halved,
     host_features,
-    host_lanes,
-    operand_width,
-    shape_of,
-    vector_width,
-)  # fmt: skip
+)
+from .maps import Grid, Map, moved
+from .simd import FLOAT, Emit, halved, operand_width, shape_of, vector_width
 
 WORD, HALF = ir.IntType(32), ir.IntType(16)
-ROUNDED: dict[type[Lanes], type[Lanes]] = {Lanes16: Rounded16, Lanes8: Rounded8, Lanes4: Rounded4, Plain: RoundedPlain}
-
-
-def bfloat16_lanes() -> Lanes:
-    """Return this machine's vectors, or those of MINIVAN_VECTOR, with bfloat16 operands, by the way that is likely the faster.
-
-    `sse4a` marks AMD's processors. On those with AVX512_BF16 OpenVINO is faster in bfloat16 than in float32, which VDPBF16PS
-    alone can explain: there it is taken, though its speed in this engine has not been measured.
-    """
-    lanes, features = host_lanes(), host_features()
-    if isinstance(lanes, Lanes16) and "+avx512bf16" in features and "+sse4a" in features:
-        return Dots16()
-    return ROUNDED[type(lanes)]()
-
-
-def in_float32(lanes: Lanes) -> Lanes:
-    """Return the same vectors with float32 operands; those that have them already as they are."""
-    if isinstance(lanes, Dots16):
-        return Lanes16()
-    return next((floats() for floats, halves in ROUNDED.items() if isinstance(lanes, halves)), lanes)
-
-
-def rounded(values: NDArray[np.floating[Any]]) -> NDArray[np.uint16]:
-    """Return the bits of numbers rounded to bfloat16, by way of float32, as VCVTNEPS2BF16 rounds them."""
-    bits = np.ascontiguousarray(values, np.float32).view(np.uint32)
-    size = bits & 0x7FFFFFFF
-    up = (bits >> 16 & 1) + 0x7FFF
-    halves = np.where(size > 0x7F800000, bits | 0x400000, bits + up)  # a NaN stays one
-    return (np.where(size < 0x800000, bits & 0x80000000, halves) >> 16).astype(np.uint16)
-
-
-def paired(halves: NDArray[np.uint16]) -> NDArray[np.float32]:
-    """Return pairs along an even last axis, the first in the lower half, as floats: what 32-bit words travel as."""
-    words = halves[..., ::2].astype(np.uint32) | halves[..., 1::2].astype(np.uint32) << 16
-    return words.view(np.float32)
 
 
 def words(e: Emit, value: int) -> ir.Constant:
@@ -111,7 +59,7 @@ def round_by_instruction(e: Emit, value: ir.Value) -> ir.Value:
 
 
 def round_in_place(e: Emit, value: ir.Value) -> ir.Value:
-    """Floats -> the nearest whose lower halves are 0, as `rounded` does."""
+    """Floats -> the nearest whose lower halves are 0, as halves.rounded does."""
     builder = e.builder
     whole = ir.VectorType(WORD, e.lanes)
     if e.lanes == 16 and "+avx512bf16" in host_features():

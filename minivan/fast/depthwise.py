@@ -10,7 +10,7 @@ Taps outside the map are not visited. Which rows of the kernel lie inside is wor
 and the right edge run strips whose code was made without the taps beyond it. On the 7x7 map of stage 4 the 7x7 kernel with
 dilation 3 has 5.9 of 49 taps inside, on stage 3's 14x14 map 19.6.
 
-Which kernel it is travels as lanes do (simd.py), as the type of an empty named tuple: side and dilation are constants in
+Which kernel it is travels as lanes do (lanes.py), as the type of an empty named tuple: side and dilation are constants in
 compiled code. As numbers, they would cost two divisions for each position outside the strips.
 """
 
@@ -27,8 +27,9 @@ from ..geometry import CONV0, CONV_SPATIAL, DWCONV, Kernel
 from ..jit import carray, inline, intrinsic
 from .addresses import Address, Count, floats_at
 from .bfloat16 import operand, store_operand
+from .lanes import PLAIN_LANES, SHAPES, Lanes, Shape
 from .maps import Grid, Parameters
-from .simd import PLAIN_LANES, SHAPES, Emit, Lanes, Loop, Shape, gelu, is_plain, shape_of, unpack, vector_width
+from .simd import Emit, Loop, gelu, is_plain, shape_of, unpack, vector_width
 
 LEFT, RIGHT, BOTH = 1, 2, 3  # the edges of the map that a strip touches
 

@@ -14,10 +14,11 @@ from ..jit import carray, inline, njit
 from ..registers import restore, standard
 from .addresses import Address, floats_at
 from .fpn_tables import Level, LevelMaps, PackedPyramid, Pyramid, Smoothing, Worker
+from .lanes import PAIR, Lanes, Shape
 from .maps import Grid, Map, Part, map_at, moved
 from .matmul import NO_MAP, STORED, added_to, matmul
 from .network import share_of_positions
-from .simd import PAIR, Lanes, Shape, tile_rows, vector_width
+from .simd import tile_rows, vector_width
 from .tables import Member
 from .team import meet, share
 from .upsample import upsample_bilinear, upsample_nearest

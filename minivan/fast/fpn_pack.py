@@ -14,9 +14,9 @@ from .. import fpn
 from ..fpn import FPNConfig
 from .addresses import address_of, records, relocate
 from .fpn_tables import Level, PackedPyramid, Pyramid, Smoothing
+from .lanes import PAIR, Shape, pairs_for
 from .maps import Parameters
 from .pack import Doubles, Packer, Source
-from .simd import PAIR, Shape, pairs_for
 from .winograd import MIDDLE, PRODUCTS, tiles_at_once, transform_kernel
 
 

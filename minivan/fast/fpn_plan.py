@@ -18,14 +18,13 @@ from ..geometry import stage_sizes
 from ..jit import thread_count
 from ..variants import Config
 from .addresses import ALIGNMENT, address_of, aligned, records
-from .bfloat16 import in_float32
 from .fpn import band_positions, run_fpn
 from .fpn_pack import pack_fpn
 from .fpn_tables import LevelMaps, PackedPyramid, SharedMaps, Worker, Workplace
+from .lanes import PAIR, SHAPES, Lanes, Shape, host_lanes, in_float32, pairs_for
 from .network import run
 from .plan import Floats, Plan
 from .rounds import Portion
-from .simd import PAIR, SHAPES, Lanes, Shape, host_lanes, pairs_for
 from .winograd import PRODUCTS, SEEN, tiles_at_once
 from .workspace import Place, addresses, release
 

@@ -6,8 +6,9 @@ import numpy as np
 
 from ..jit import carray, inline
 from .addresses import Address, doubles_at, floats_at
+from .lanes import Lanes
 from .maps import Map, Parameters
-from .simd import Lanes, vector_width
+from .simd import vector_width
 
 
 @inline

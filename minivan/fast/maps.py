@@ -14,7 +14,8 @@ from typing import NamedTuple
 
 from ..jit import carray, inline
 from .addresses import Address, Count, floats_at
-from .simd import PAIR, Lanes, vector_width
+from .lanes import PAIR, Lanes
+from .simd import vector_width
 
 
 class Map(NamedTuple):

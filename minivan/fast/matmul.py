@@ -19,24 +19,9 @@ from numpy.typing import NDArray
 from ..jit import carray, inline, intrinsic
 from .addresses import Address, floats_at
 from .bfloat16 import dot_product, halves_at, lower, operand, store_operand, upper
+from .lanes import FLOATS, HALVES, PAIR, PAIRS, PLAIN_LANES, Lanes, Shape
 from .maps import Map, Parameters, Part, copy, moved, pair_of
-from .simd import (
-    FLOATS,
-    HALVES,
-    PAIR,
-    PAIRS,
-    PLAIN_LANES,
-    Emit,
-    Lanes,
-    Loop,
-    Shape,
-    gelu,
-    halved,
-    int_,
-    is_plain,
-    shape_of,
-    unpack,
-)  # fmt: skip
+from .simd import Emit, Loop, gelu, halved, int_, is_plain, shape_of, unpack
 
 LINE = 16  # floats in a cache line
 STORE, GELU, GATE, RESIDUAL = range(4)  # sum; gelu(sum); sum * other; sum + other * scale

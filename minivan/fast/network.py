@@ -24,10 +24,11 @@ from .addresses import Address
 from .bfloat16 import operands_at, operands_from, round_map
 from .depthwise import Band, Conv0, Convolution, ConvSpatial, Dwconv, depthwise, of_block, out_width
 from .head import head, pool
+from .lanes import PAIR, Lanes
 from .maps import Grid, Map, Parameters, Part, copy, map_at, moved, pair_of, plane
 from .matmul import ACTIVATED, NO_MAP, STORED, added_to, gated, matmul
 from .norm import layer_norm
-from .simd import PAIR, Lanes, halved, operand_steps, operand_width, tile_rows, vector_width
+from .simd import halved, operand_steps, operand_width, tile_rows, vector_width
 from .tables import Block, Member, Network, Packed, Stage, Tiling
 from .team import meet, share
 from .windows import EMBED, EMBED_TILES, STEM_ROW, STEM_TILES, gather_image, gather_row

@@ -13,8 +13,9 @@ from numba.extending import overload
 
 from ..jit import carray, intrinsic
 from .addresses import floats_at
+from .lanes import PLAIN_LANES, Lanes
 from .maps import Map, Parameters, moved
-from .simd import PLAIN_LANES, Emit, Lanes, Loop, is_plain, shape_of, unpack
+from .simd import Emit, Loop, is_plain, shape_of, unpack
 
 
 @intrinsic()

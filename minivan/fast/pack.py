@@ -20,9 +20,9 @@ from numpy.typing import ArrayLike, NDArray
 from .. import paths
 from ..variants import Config
 from .addresses import ALIGNMENT, Address, address_of, aligned, records, relocate
-from .bfloat16 import paired, rounded
+from .halves import paired, rounded
+from .lanes import FLOATS, PAIR, Shape, pairs_for
 from .maps import Parameters
-from .simd import FLOATS, PAIR, Shape, pairs_for
 from .tables import Block, Network, Packed, Stage
 from .windows import STEM, STEM_ROW, stem_rows
 

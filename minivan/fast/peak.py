@@ -8,9 +8,9 @@ import numpy as np
 
 from ..jit import njit
 from .addresses import Address, address_of, aligned
+from .lanes import PAIR, SHAPES, Lanes, host_lanes
 from .maps import Map, Parameters, Part
 from .matmul import STORED, matmul
-from .simd import PAIR, SHAPES, Lanes, host_lanes
 from .team import Team
 
 POSITIONS, INPUTS, OUTPUTS = 336, 256, 256  # a map, a kernel and a result that fit into a second-level cache together

@@ -13,10 +13,10 @@ from ..errors import TOO_LATE, CannotCompute
 from ..geometry import stage_sizes
 from ..jit import compiles, thread_count
 from ..variants import Config
+from .lanes import SHAPES, Lanes, host_lanes
 from .network import run
 from .pack import pack
 from .rounds import Portion, rounds
-from .simd import SHAPES, Lanes, host_lanes
 from .team import Team
 from .workspace import Workspace, release
 
@@ -34,7 +34,7 @@ class Plan:
     """`plan(x)` is VAN's forward pass for one set of weights; see VAN for what x may be.
 
     The bits of an image's logits depend on the weights, the image and the vector width, not on the number of threads nor on
-    the batch that the image is in. Calls from several Python threads take turns. `lanes` is a vector width of simd.py;
+    the batch that the image is in. Calls from several Python threads take turns. `lanes` is a vector width of lanes.py;
     without it, this machine's. CannotCompute where Numba is told not to compile.
     """
 

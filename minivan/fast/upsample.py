@@ -6,8 +6,9 @@ import numpy as np
 
 from ..jit import carray, inline
 from .addresses import floats_at
+from .lanes import Lanes
 from .maps import Grid, Map, copy
-from .simd import Lanes, vector_width
+from .simd import vector_width
 
 
 @inline

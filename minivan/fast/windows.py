@@ -5,8 +5,9 @@ from __future__ import annotations
 from ..geometry import PATCH_EMBEDS
 from ..jit import carray, inline
 from .addresses import Address, floats_at
+from .lanes import SHAPES, Lanes
 from .maps import Grid, Map
-from .simd import SHAPES, Lanes, operand_width, vector_width
+from .simd import operand_width, vector_width
 
 STEM, EMBED = PATCH_EMBEDS[0], PATCH_EMBEDS[1]  # the first embedding, and the one that all others are like
 if {*PATCH_EMBEDS[1:]} != {EMBED}:

@@ -26,9 +26,10 @@ from numpy.typing import NDArray
 from ..jit import carray, inline, intrinsic
 from .addresses import FLOAT_BYTES, Address, floats_at
 from .fpn_tables import Smoothing, Workplace
+from .lanes import PAIR, PLAIN_LANES, Lanes, Shape
 from .maps import Grid, Map, Parameters, Part, copy, pair_of
 from .matmul import STORED, matmul
-from .simd import PAIR, PLAIN_LANES, Emit, Lanes, Shape, is_plain, shape_of, unpack, vector_width
+from .simd import Emit, is_plain, shape_of, unpack, vector_width
 
 SIDE, SEEN = 2, 4  # rows and columns of a tile's outputs, and of the inputs they see
 PRODUCTS = SEEN * SEEN

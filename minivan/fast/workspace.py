@@ -24,9 +24,9 @@ from numpy.typing import NDArray
 from ..geometry import DWCONV, stage_sizes
 from ..variants import Config
 from .addresses import ALIGNMENT, FLOAT_BYTES, Address, address_of, aligned, begin_of, records
+from .lanes import FLOATS, HALVES, PAIR, Lanes, Shape, pairs_for
 from .maps import Grid
 from .rounds import Portion
-from .simd import FLOATS, HALVES, PAIR, Lanes, Shape, pairs_for
 from .tables import Maps, Member, Packed, Scratch, Tiling
 from .team import GIVE_WAY, RELEASED
 from .windows import EMBED, EMBED_TILES, STEM_ROW, STEM_TILES, stem_rows

@@ -19,8 +19,8 @@ from minivan.fast.addresses import (
     records,
     relocate,
 )
+from minivan.fast.lanes import SHAPES
 from minivan.fast.pack import pack
-from minivan.fast.simd import SHAPES
 from minivan.fast.tables import Block, Network, Stage
 from minivan.variants import Config, parameter_shapes
 

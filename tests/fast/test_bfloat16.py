@@ -19,24 +19,25 @@ from minivan import fpn, labelled, ops, paths, seeded
 from minivan.engines import AUTO, EXACT, FAST, FAST_BFLOAT16, NUMPY, Engine, find
 from minivan.fast import Plan
 from minivan.fast.addresses import address_of, aligned, floats_at
-from minivan.fast.bfloat16 import bfloat16_lanes, paired, rounded, simd_round
-from minivan.fast.maps import Map, Parameters, Part
-from minivan.fast.matmul import added_to, matmul, multiplied, plain_sums
-from minivan.fast.pack import pack
-from minivan.fast.simd import (
+from minivan.fast.bfloat16 import simd_round
+from minivan.fast.halves import paired, rounded
+from minivan.fast.lanes import (
     PAIR,
     PAIRS,
     SHAPES,
     Dots16,
-    Emit,
     Lanes16,
     Rounded4,
     Rounded8,
     Rounded16,
     RoundedPlain,
+    bfloat16_lanes,
     host_features,
-    shape_of,
-)  # fmt: skip
+)
+from minivan.fast.maps import Map, Parameters, Part
+from minivan.fast.matmul import added_to, matmul, multiplied, plain_sums
+from minivan.fast.pack import pack
+from minivan.fast.simd import Emit, shape_of
 from minivan.hooks import Hook
 from minivan.jit import carray, intrinsic
 from minivan.oracle.ulp import round_to

@@ -18,8 +18,8 @@ from minivan.fast import fpn_plan
 from minivan.fast.addresses import ALIGNMENT, address_of
 from minivan.fast.fpn import run_fpn
 from minivan.fast.fpn_plan import FPNPlan, sizes_of
+from minivan.fast.lanes import PAIR, SHAPES, Lanes4, Lanes8, Lanes16, Plain, host_lanes
 from minivan.fast.rounds import Portion
-from minivan.fast.simd import PAIR, SHAPES, Lanes4, Lanes8, Lanes16, Plain, host_lanes
 from minivan.geometry import stage_sizes
 from minivan.hooks import Hook
 from minivan.van import VAN

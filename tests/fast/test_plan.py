@@ -17,9 +17,9 @@ from tolerances import FAST
 from minivan.fast import Plan
 from minivan.fast.addresses import address_of, aligned
 from minivan.fast.depthwise import KERNELS, Band, Conv0, ConvSpatial, Dwconv, depthwise
+from minivan.fast.lanes import SHAPES, Lanes4, Lanes8, Lanes16, Plain, host_lanes
 from minivan.fast.maps import Grid, Map, Parameters, Part
 from minivan.fast.matmul import ACTIVATED, matmul
-from minivan.fast.simd import SHAPES, Lanes4, Lanes8, Lanes16, Plain, host_lanes
 from minivan.van import VAN
 from minivan.variants import VARIANTS, Config, parameter_shapes
 
@@ -235,9 +235,9 @@ def test_memory_does_not_grow_over_a_thousand_calls_of_varying_sizes():
 @pytest.mark.slow
 def test_the_environment_chooses_the_vector_width():
     for asked, expected in (("16", "Lanes16"), ("8", "Lanes8"), ("4", "Lanes4"), ("0", "Plain")):
-        script = "from minivan.fast.simd import host_lanes; print(type(host_lanes()).__name__)"
+        script = "from minivan.fast.lanes import host_lanes; print(type(host_lanes()).__name__)"
         assert run_script(script, MINIVAN_VECTOR=asked) == [expected]
-    script = "from minivan.fast.simd import host_lanes\ntry: host_lanes()\nexcept ValueError as e: print(e)"
+    script = "from minivan.fast.lanes import host_lanes\ntry: host_lanes()\nexcept ValueError as e: print(e)"
     assert run_script(script, MINIVAN_VECTOR="12")[:2] == ["MINIVAN_VECTOR", "is"]
 
 

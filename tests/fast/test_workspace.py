@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 
 from minivan.fast.addresses import ALIGNMENT, address_of
+from minivan.fast.lanes import SHAPES, Dots16, Lanes8, Lanes16, Rounded8
 from minivan.fast.pack import pack
 from minivan.fast.rounds import Portion, rounds
-from minivan.fast.simd import SHAPES, Dots16, Lanes8, Lanes16, Rounded8
 from minivan.fast.workspace import Workspace, sizes_of
 from minivan.variants import VARIANTS, Config, parameter_shapes
 
