@@ -18,9 +18,9 @@ from ..geometry import stage_sizes
 from ..jit import thread_count
 from ..variants import Config
 from .addresses import ALIGNMENT, address_of, aligned, records
-from .fpn import band_positions, run_fpn
+from .fpn import run_fpn
 from .fpn_pack import pack_fpn
-from .fpn_tables import LevelMaps, PackedPyramid, SharedMaps, Worker, Workplace
+from .fpn_tables import LevelMaps, PackedPyramid, SharedMaps, Worker, Workplace, band_positions
 from .lanes import PAIR, SHAPES, Lanes, Shape, host_lanes, in_float32, pairs_for
 from .network import run
 from .plan import Floats, Plan

@@ -17,11 +17,13 @@ from numba.extending import overload
 from numpy.typing import NDArray
 
 from ..jit import carray, inline, intrinsic
-from .addresses import Address, floats_at
+from .addresses import Address
 from .bfloat16 import dot_product, halves_at, lower, operand, store_operand, upper
 from .lanes import FLOATS, HALVES, PAIR, PAIRS, PLAIN_LANES, Lanes, Shape
-from .maps import Map, Parameters, Part, copy, moved, pair_of
+from .maps import Map, Parameters, Part
+from .pointers import floats_at
 from .simd import Emit, Loop, gelu, halved, int_, is_plain, shape_of, unpack
+from .views import copy, moved, pair_of
 
 LINE = 16  # floats in a cache line
 STORE, GELU, GATE, RESIDUAL = range(4)  # sum; gelu(sum); sum * other; sum + other * scale
