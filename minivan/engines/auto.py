@@ -124,7 +124,7 @@ class Choice:
             from ..fast.lanes import host_lanes
 
             for part in wanted:
-                kept = kernel_survey.kept(part.kernel, f"({type(host_lanes()).__name__}(")
+                kept = kernel_survey.kept(part.kernel, type(host_lanes()).__name__)
                 (self.lacking.discard if kept else self.lacking.add)(part.name)
             if not self._worth(work, self.start(parts)):
                 return False

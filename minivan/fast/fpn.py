@@ -115,7 +115,7 @@ def scale_head(
             grid = twice
 
 
-@njit(nogil=True)  # the only one that is cached: the others are compiled into it
+@njit(nogil=True, cache=False)  # the only one that is called from outside, and kept: by fpn_plan.py, as object code
 def run_fpn(
     lanes: Lanes, packed: PackedPyramid, maps: NDArray[np.void], member: NDArray[np.void], mine: NDArray[np.void],
     images: int, logits: Address,

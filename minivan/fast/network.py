@@ -236,7 +236,7 @@ def mlp_by_channels(lanes: Lanes, me: Member, stage: Stage, block: Block, x: Bot
     meet(me)
 
 
-@njit(nogil=True)  # the only one that is cached: the others are compiled into it
+@njit(nogil=True, cache=False)  # the only one that is called from outside, and kept: by plan.py, as object code
 def run(
     lanes: Lanes, packed: Packed, tilings: NDArray[np.void], member: NDArray[np.void], images: Address, pixels: Grid,
     logits: Address,
