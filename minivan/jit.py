@@ -6,6 +6,7 @@ and a sum that the source has apart. `exact` rests on that, and a test looks for
 
 from __future__ import annotations
 
+import inspect
 import os
 import threading
 from collections.abc import Callable
@@ -117,8 +118,18 @@ def njit(*, parallel: bool = False, nogil: bool = False, cache: bool = True) -> 
 
 
 def inline(function: Function) -> Function:
-    """A function that is only called from compiled code: it becomes a part of kernels, and is kept on disk as that alone."""
-    return njit(cache=False)(function)
+    """A function that is only called from compiled code: it becomes a part of kernels, and is kept on disk as that alone.
+
+    Numba would compile it anew for every constant that it is called with. Here that counts as any other number.
+    """
+    kernel: Any = njit(cache=False)(function)
+    if not inspect.isfunction(kernel):
+        as_called = kernel.get_call_template
+        unliteral = vars(numba)["types"].unliteral
+        kernel.get_call_template = lambda arguments, named: as_called(
+            [unliteral(each) for each in arguments], {name: unliteral(each) for name, each in named.items()}
+        )
+    return cast(Function, kernel)
 
 
 def intrinsic(*, prefer_literal: bool = False) -> Callable[[Callable[..., Any]], Any]:

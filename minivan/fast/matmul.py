@@ -212,6 +212,14 @@ def matmul(lanes: Lanes, x: Map, parameters: Parameters, out: Map, ending: Endin
 def compile_matmul(
     lanes: Lanes, x: Map, parameters: Parameters, out: Map, ending: Ending, part: Part, spare: Address
 ) -> Callable[[Lanes, Map, Parameters, Map, Ending, Part, Address], None]:
+    if isinstance(parameters, types.Record):  # a table's: compiled for the named tuple alone, which is the same
+
+        def matmul_from_table(
+            lanes: Lanes, x: Map, parameters: Parameters, out: Map, ending: Ending, part: Part, spare: Address
+        ) -> None:
+            matmul(lanes, x, Parameters(parameters.weight, parameters.bias), out, ending, part, spare)
+
+        return matmul_from_table
     if is_plain(lanes):
         return plain_matmul
     shape = shape_of(lanes)
