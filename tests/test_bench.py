@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from support.networks import random_tensors
 
-from minivan import jit, reference, seeded
+from minivan import compiler, jit, reference, seeded
 from minivan.bench import SMALL, measure, warm_up
 from minivan.engines import EXACT, Engine
 from minivan.errors import CannotCompute
