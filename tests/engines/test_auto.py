@@ -224,7 +224,7 @@ def test_all_images_of_a_call_have_one_engine_that_each_answer_names(machine, te
     assert model.engine.name == "auto" and EXACT.choose is None
 
 
-def test_without_numba_auto_answers_as_ever():
+def test_without_numba_and_what_it_compiled_auto_answers_as_ever(tmp_path):
     script = """
 import sys
 sys.modules["numba"] = None
@@ -234,5 +234,8 @@ x = np.zeros((1, 3, 32, 32), np.float32)
 assert (model(x) == model.settled(None, 96, 96)(x)).all()
 print(model.engine, model.settled(1, 32, 32).engine)
 """
-    done = subprocess.run([sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True, check=False)
+    environment = os.environ | {"MINIVAN_CACHE": str(tmp_path)}
+    done = subprocess.run(
+        [sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True, check=False, env=environment
+    )
     assert done.stdout == "auto numpy\n" and done.stderr.count("EngineWarning: numpy answers") == 1, done.stderr
