@@ -20,9 +20,9 @@ from llvmlite import binding
 from numba.core import cgutils, codegen
 from numba.core.compiler_lock import global_compiler_lock
 from numba.core.registry import cpu_target
-from numba.core.runtime import rtsys
+from numba.core.runtime.nrt import rtsys
 
-from .object_code import ObjectCode
+from .object_code import OUTSIDE, ObjectCode
 
 # Compiled code counts references to its arrays. Those handed to a whole program are borrowed, and it makes none.
 COUNTING = ("NRT_incref", "NRT_decref", "NRT_MemInfo_call_dtor")
@@ -46,14 +46,15 @@ def compile_object(dispatcher: Any, signature: tuple[Any, ...]) -> ObjectCode:
 
 def finished_object(dispatcher: Any, signature: tuple[Any, ...]) -> ObjectCode:
     """Have Numba link and optimise it, by its public functions alone, and translate the result once more."""
-    function = numba.njit(no_cpython_wrapper=True, no_cfunc_wrapper=True)(dispatcher.py_func)
+    njit: Any = numba.njit
+    function = njit(no_cpython_wrapper=True, no_cfunc_wrapper=True)(dispatcher.py_func)
     function.compile(signature)
     compiled = function.overloads[signature]
     entry = compiled.fndesc.llvm_func_name
     return _translated(entry, _closed(entry, binding.parse_assembly(compiled.library.get_llvm_str())))
 
 
-class Lowered(codegen.JITCodeLibrary):  # type: ignore[misc]
+class Lowered(codegen.JITCodeLibrary):
     """What Numba makes of one function, not optimised and not translated: LLVM's text and the libraries that it calls."""
 
     def __init__(self, generator: Any, name: str) -> None:
@@ -119,9 +120,9 @@ def _no_wrapper(*arguments: Any, **named: Any) -> None:
 
 
 def _unexecutable(library: Any, description: Any, environment: Any) -> Any:
-    """What Python would call. Numba knows a function by it, so it is another each time; it must be a builtin, and may never run.
+    """What Python would call. It must be a builtin, and another for each function: Numba knows them by it.
 
-    A dispatcher hands it its arguments as if it were Numba's: of this one comes a TypeError.
+    Nobody may call it. Who does gets a TypeError, of the tuple of arguments that a dispatcher hands over.
     """
     return object().__reduce_ex__
 
@@ -141,7 +142,7 @@ def _replaced(owner: Any, **attributes: Any) -> Iterator[None]:
 
 @contextlib.contextmanager
 def _uncollected() -> Iterator[None]:
-    """Collect no garbage: lowering makes millions of objects that are all in use, and looking for cycles takes a fifth of it."""
+    """Collect no garbage: what lowering makes is in use, and looking through it for cycles takes a fifth of the time."""
     enabled = gc.isenabled()
     gc.disable()
     try:
@@ -174,8 +175,8 @@ def _optimize(module: Any) -> None:
 
 def _translated(entry: str, module: Any) -> ObjectCode:
     """Return a module as machine code for the processor that Numba compiles for. RuntimeError where it lacks a function."""
-    missing = [f.name for f in module.functions if f.is_declaration and not f.name.startswith("llvm.")]
-    if missing:
+    declared = {function.name for function in module.functions if function.is_declaration}
+    if missing := sorted(name for name in declared - OUTSIDE if not name.startswith("llvm.")):
         raise RuntimeError(f"compiled code needs {', '.join(missing)} of the process that it was compiled in")
     triple, processor, features = cpu_target.target_context.codegen().magic_tuple()
     target = binding.Target.from_triple(triple)
