@@ -6,91 +6,29 @@ and a sum that the source has apart. `exact` rests on that, and a test looks for
 
 from __future__ import annotations
 
+import inspect
 import os
 import threading
 from collections.abc import Callable
 from typing import Any, TypeVar, cast
 
-from . import floating, kernel_cache
-from .errors import CannotCompute, NoCompiler, quote, reason
+from . import compiler, dispatchers, floating
+from .compiler import compiles, thread_count, threading_layer
+from .compiler import numbas_threads as _numbas
+from .errors import CannotCompute, reason
 from .processors import MOST_THREADS, startable
 from .processors import threads as allowed
 
-try:
-    import numba
-    from numba import prange
-    from numba.extending import intrinsic as numba_intrinsic
-except CannotCompute:  # forked while another thread imported it
-    raise
-except Exception as error:  # with a NumPy that is too new for it, it raises more than ImportError
-    asked = os.environ.get("NUMBA_NUM_THREADS")
-    about = f"NUMBA_NUM_THREADS is {quote(asked)}: " if asked and isinstance(error, ValueError) else ""
-    said = f"Numba cannot be imported ({about}{reason(error)}); the engine numpy works without it, the others do not"
-    raise NoCompiler(said) from error
+numba = compiler.numba()
 
-V2 = ("cx16", "popcnt", "sahf", "sse3", "sse4.1", "sse4.2", "ssse3")
-V3 = (*V2, "avx", "avx2", "bmi", "bmi2", "f16c", "fma", "lzcnt", "movbe", "xsave")
-V4 = (*V3, "avx512bw", "avx512cd", "avx512dq", "avx512f", "avx512vl")
-# Processors by LLVM's name, and what it takes for granted there: the levels of the x86-64 psABI.
-LEVELS: dict[str, tuple[str, ...]] = {"generic": (), "x86-64": (), "x86-64-v2": V2, "x86-64-v3": V3, "x86-64-v4": V4}
+from numba import prange  # noqa: E402 - not where it cannot be imported at all
+from numba.extending import intrinsic as numba_intrinsic  # noqa: E402
 
-
-def _unusable() -> str | None:
-    """Say why this processor cannot run what Numba's settings let it compile; None where it can.
-
-    Of a name alone nothing is to be feared: Numba then lists what this processor lacks. With features, even an empty list of
-    them, it does not, and LLVM takes for granted what a processor of that name has.
-    """
-    from llvmlite import binding
-
-    name, features = vars(numba.config)["CPU_NAME"], vars(numba.config)["CPU_FEATURES"]
-    if features is None:
-        return None
-    if name and name not in LEVELS and name != binding.get_host_cpu_name():
-        return f"NUMBA_CPU_NAME {quote(name)} beside NUMBA_CPU_FEATURES may mean instructions which this processor lacks"
-    asked = dict.fromkeys(LEVELS.get(name or "", ()), "+")
-    for feature in features.split(","):
-        if feature and feature[0] not in "+-":  # at which LLVM would end the process
-            return f"NUMBA_CPU_FEATURES holds {quote(feature)}, which begins with neither + nor -"
-        asked[feature[1:]] = feature[:1]
-    try:
-        here = binding.get_host_cpu_features()
-    except RuntimeError:  # LLVM does not know how to ask this system
-        return None
-    missing = [feature for feature, sign in asked.items() if sign == "+" and not here.get(feature, True)]
-    return f"NUMBA_CPU_FEATURES, or NUMBA_CPU_NAME, means {', '.join(missing)}, which this processor lacks" if missing else None
-
-
-if _why := _unusable():
-    raise NoCompiler(f"{_why}, so that compiled code would end the process: unset both, or use the engine numpy")
-
-__all__ = ["carray", "compiles", "inline", "intrinsic", "launch", "njit", "prange"]
+__all__ = ["carray", "compiles", "inline", "intrinsic", "launch", "njit", "prange", "thread_count", "threading_layer"]
 
 carray: Any = vars(numba)["carray"]  # an array over memory that is known by its address; for compiled code
 
 Function = TypeVar("Function", bound=Callable[..., Any])
-
-
-def threading_layer() -> str | None:
-    """Return which of Numba's threading layers this process has started: 'omp', 'tbb' or 'workqueue'; None before that."""
-    try:
-        return str(vars(numba)["threading_layer"]())
-    except ValueError:
-        return None
-
-
-def thread_count() -> int:
-    """Return on how many threads minivan computes: as many as Numba would, within this process's budget. Starts none."""
-    return min(_numbas(), allowed())
-
-
-def _numbas() -> int:
-    return int(numba.get_num_threads() if threading_layer() else vars(numba.config)["NUMBA_NUM_THREADS"])
-
-
-def compiles() -> bool:
-    """Tell whether Numba compiles at all: with NUMBA_DISABLE_JIT, kernels are run as the Python that they are written in."""
-    return not vars(numba.config)["DISABLE_JIT"]
 
 
 OTHERWISE = "use the engine numpy, or fast, whose hooks and gradients alone (explain, receptive-field) need them"
@@ -173,15 +111,25 @@ def njit(*, parallel: bool = False, nogil: bool = False, cache: bool = True) -> 
     def compiled(function: Function) -> Function:
         kernel = numba.njit(parallel=parallel, nogil=nogil)(function)
         if cache:
-            kernel_cache.attach(kernel)
+            dispatchers.attach(kernel)
         return cast(Function, kernel)
 
     return compiled
 
 
 def inline(function: Function) -> Function:
-    """A function that is only called from compiled code: it becomes a part of kernels, and is kept on disk as that alone."""
-    return njit(cache=False)(function)
+    """A function that is only called from compiled code: it becomes a part of kernels, and is kept on disk as that alone.
+
+    Numba would compile it anew for every constant that it is called with. Here that counts as any other number.
+    """
+    kernel: Any = njit(cache=False)(function)
+    if not inspect.isfunction(kernel):
+        as_called = kernel.get_call_template
+        unliteral = vars(numba)["types"].unliteral
+        kernel.get_call_template = lambda arguments, named: as_called(
+            [unliteral(each) for each in arguments], {name: unliteral(each) for name, each in named.items()}
+        )
+    return cast(Function, kernel)
 
 
 def intrinsic(*, prefer_literal: bool = False) -> Callable[[Callable[..., Any]], Any]:

@@ -56,10 +56,10 @@ def versions() -> list[Version]:
 def kept(kernel: str, signature: str | None = None) -> bool:
     """Tell whether the cache holds a kernel's machine code. Nothing is unpickled, and nothing is raised.
 
-    Without a signature a file of the kernel's name is enough, and Numba is not imported. With the beginning of one, the file
-    must be for that, be sound, and be made with what this process has.
+    Without a signature a file of the kernel's name is enough. With the beginning of one, the file must be for that, be sound,
+    and be made with what this process has.
     """
-    folder = kernel_cache.folder(numba=signature is not None)
+    folder = kernel_cache.folder()
     files = [] if folder is None else [path for path in _files(folder) if path.name.startswith(f"{kernel}-")]
     kernels = [path for path in files if path.suffix == ".kernel"]
     if signature is None or not kernels:

@@ -5,15 +5,19 @@ Read in this order:
     lanes       the widths of vectors, and which one this machine has
     simd        the idea: vectors in Numba
     addresses   how compiled code refers to memory; tables that declare which of their numbers are addresses
+    pointers    an address as what compiled code reads and writes by
     maps        how a feature map lies in memory; the named tuples for maps, weights and shares of work
+    views       maps made from addresses, and parts of maps
     halves      numbers rounded to bfloat16, in NumPy
     bfloat16    what matrix products read in 16 bits, and the two ways of multiplying it
     matmul      1x1 convolutions: with
     depthwise   it takes 95 % of the time
-    windows     patch embeddings, made into matrix products
+    windows     patch embeddings, made into matrix products: the windows' shapes,
+    gather      and how they are laid out
     norm, head  LayerNorm; mean and classifier
     tables      what compiled code knows of a network and of a thread
-    team        threads, and the barrier that they meet at
+    team        threads, one compiled function in each,
+    barrier     and where they meet
     network     the forward pass
     pack        weights folded and laid out
     rounds      a batch divided among threads
@@ -23,7 +27,8 @@ Read in this order:
 
 And for segmentation, of which nothing is loaded by who only classifies:
 
-    winograd    3x3 convolutions that join channels, made into matrix products
+    winograd    3x3 convolutions that join channels, made into matrix products:
+    smoothing   what happens before and after these
     upsample    nearest and bilinear
     fpn_tables  what compiled code knows of a neck, a head and their buffers
     fpn         the forward pass of both

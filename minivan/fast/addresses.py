@@ -16,11 +16,7 @@ from functools import cache
 from typing import Annotated, Any, get_args, get_type_hints
 
 import numpy as np
-from llvmlite import ir
-from numba import types
 from numpy.typing import NDArray
-
-from ..jit import intrinsic
 
 Count = Annotated[int, "count"]  # of channels, rows, threads
 Address = Annotated[int, "address"]  # of a float, counted in floats
@@ -32,8 +28,13 @@ FLOAT_BYTES = 4
 ALIGNMENT = 16  # floats: 64 bytes, a cache line and the widest vector
 
 
-def kinds(table: type) -> Iterator[tuple[str, str | type]]:
-    """Yield each field of a table with its kind ('count', 'address', ...) or, for a nested table, its class."""
+@cache
+def kinds(table: type) -> tuple[tuple[str, str | type], ...]:
+    """Return each field of a table with its kind ('count', 'address', ...) or, for a nested table, its class."""
+    return tuple(_kinds(table))
+
+
+def _kinds(table: type) -> Iterator[tuple[str, str | type]]:
     for name, hint in get_type_hints(table, include_extras=True).items():
         kind = next((mark for mark in get_args(hint)[1:] if mark in DTYPES), None)
         if kind is None and not (isinstance(hint, type) and get_type_hints(hint)):
@@ -80,36 +81,3 @@ def aligned(size: int) -> NDArray[np.float32]:
     array = np.zeros(size + ALIGNMENT, np.float32)
     start = -address_of(array) % ALIGNMENT
     return array[start : start + size]
-
-
-def pointer_to(builder: ir.IRBuilder, address: ir.Value, element: ir.Type) -> ir.Value:
-    """Return an Address as LLVM's pointer to floats or doubles: the one place where addresses become pointers.
-
-    Numba has LLVM optimise and translate a function, and then optimise what is left of it once more wherever it is inlined.
-    Translation may have split a sum of integers into a pointer made from one and an offset, the other: base[index] or
-    index[base]. Where the index then turns out to be 0, LLVM takes the second for an access by way of NULL, which no program
-    can mean, and drops it: outputs stay unwritten. The attribute tells LLVM that 0 is an address like any other. llvmlite
-    does not know its name, but keeps attributes in a set.
-    """
-    set.add(builder.function.attributes, "null_pointer_is_valid")
-    return builder.inttoptr(builder.shl(address, address.type(2)), element.as_pointer())
-
-
-@intrinsic()
-def floats_at(typing_context: Any, address: Any) -> Any:
-    """The address as a pointer to float32, for numba.carray."""
-
-    def emit(context: Any, builder: ir.IRBuilder, signature: Any, arguments: Any) -> ir.Value:
-        return pointer_to(builder, arguments[0], ir.FloatType())
-
-    return types.CPointer(types.float32)(address), emit
-
-
-@intrinsic()
-def doubles_at(typing_context: Any, address: Any) -> Any:
-    """The address, which counts floats, as a pointer to float64."""
-
-    def emit(context: Any, builder: ir.IRBuilder, signature: Any, arguments: Any) -> ir.Value:
-        return pointer_to(builder, arguments[0], ir.DoubleType())
-
-    return types.CPointer(types.float64)(address), emit

@@ -31,7 +31,7 @@ from numba.core import cgutils
 from numba.extending import overload
 
 from ..jit import inline, intrinsic
-from .addresses import Address, pointer_to
+from .addresses import Address
 from .lanes import (
     FLOATS,
     HALVES,
@@ -40,8 +40,10 @@ from .lanes import (
     Shape,
     host_features,
 )
-from .maps import Grid, Map, moved
+from .maps import Grid, Map
+from .pointers import pointer_to
 from .simd import FLOAT, Emit, halved, operand_width, shape_of, vector_width
+from .views import moved
 
 WORD, HALF = ir.IntType(32), ir.IntType(16)
 

@@ -25,10 +25,11 @@ from numba.extending import overload
 
 from ..geometry import CONV0, CONV_SPATIAL, DWCONV, Kernel
 from ..jit import carray, inline, intrinsic
-from .addresses import Address, Count, floats_at
+from .addresses import Address, Count
 from .bfloat16 import operand, store_operand
 from .lanes import PLAIN_LANES, SHAPES, Lanes, Shape
 from .maps import Grid, Parameters
+from .pointers import floats_at
 from .simd import Emit, Loop, gelu, is_plain, shape_of, unpack, vector_width
 
 LEFT, RIGHT, BOTH = 1, 2, 3  # the edges of the map that a strip touches

@@ -1,6 +1,6 @@
 """Semantic FPN as every thread of a team runs it, on the maps that `network.run` has left: compare minivan/fpn.py.
 
-BatchNorm is folded into the head's convolutions, and ReLU happens on their way out (winograd.py). What the neck adds from the
+BatchNorm is folded into the head's convolutions, and ReLU happens on their way out (smoothing.py). What the neck adds from the
 next coarser map is laid out where the sum will stand, some rows at a time, and the lateral convolution adds to it while they
 are in the cache; likewise the head's sum over the maps and its last convolution.
 """
@@ -12,19 +12,20 @@ from numpy.typing import NDArray
 
 from ..jit import carray, inline, njit
 from ..registers import restore, standard
-from .addresses import Address, floats_at
-from .fpn_tables import Level, LevelMaps, PackedPyramid, Pyramid, Smoothing, Worker
-from .lanes import PAIR, Lanes, Shape
-from .maps import Grid, Map, Part, map_at, moved
+from .addresses import Address
+from .barrier import meet, share
+from .fpn_tables import BAND_TILES, Level, LevelMaps, PackedPyramid, Pyramid, Smoothing, Worker
+from .lanes import PAIR, Lanes
+from .maps import Grid, Map, Part
 from .matmul import NO_MAP, STORED, added_to, matmul
 from .network import share_of_positions
+from .pointers import floats_at
 from .simd import tile_rows, vector_width
+from .smoothing import convolve, tiles_of
 from .tables import Member
-from .team import meet, share
 from .upsample import upsample_bilinear, upsample_nearest
-from .winograd import convolve, tiles_of
+from .views import map_at, moved
 
-BAND_TILES = 16  # matrix tiles of positions, or a row: how many are taken from one operator to the next while in the cache
 ANY, RELU = -np.inf, 0.0  # the lowest output of a convolution
 
 
@@ -32,11 +33,6 @@ ANY, RELU = -np.inf, 0.0  # the lowest output of a convolution
 def band_rows(lanes: Lanes, width: int) -> int:
     """Rows of a map that are taken through several operators at once."""
     return max(1, BAND_TILES * tile_rows(lanes) // width)
-
-
-def band_positions(shape: Shape, width: int) -> int:
-    """Return how many positions those rows have at most."""
-    return max(width, BAND_TILES * shape.rows)
 
 
 @inline
@@ -119,7 +115,7 @@ def scale_head(
             grid = twice
 
 
-@njit(nogil=True)  # the only one that is cached: the others are compiled into it
+@njit(nogil=True, cache=False)  # the only one that is called from outside, and kept: by fpn_plan.py, as object code
 def run_fpn(
     lanes: Lanes, packed: PackedPyramid, maps: NDArray[np.void], member: NDArray[np.void], mine: NDArray[np.void],
     images: int, logits: Address,

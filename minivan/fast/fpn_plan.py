@@ -5,35 +5,39 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import lru_cache, partial
-from sys import is_finalizing
 from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from .. import paths
-from ..errors import TOO_LATE, CannotCompute
+from ..compiler import thread_count
 from ..fpn import FPNConfig, step_count
 from ..geometry import stage_sizes
-from ..jit import thread_count
+from ..native import Kernel
 from ..variants import Config
 from .addresses import ALIGNMENT, address_of, aligned, records
-from .fpn import band_positions, run_fpn
 from .fpn_pack import pack_fpn
-from .fpn_tables import LevelMaps, PackedPyramid, SharedMaps, Worker, Workplace
+from .fpn_tables import LevelMaps, PackedPyramid, SharedMaps, Worker, Workplace, band_positions
 from .lanes import PAIR, SHAPES, Lanes, Shape, host_lanes, in_float32, pairs_for
-from .network import run
-from .plan import Floats, Plan
+from .plan import Floats, Plan, run
 from .rounds import Portion
 from .winograd import PRODUCTS, SEEN, tiles_at_once
 from .workspace import Place, addresses, release
 
-_compiled: set[type[Lanes]] = set()
+
+def _source() -> Any:
+    from .fpn import run_fpn
+
+    return run_fpn
+
+
+run_fpn = Kernel("fast.fpn.run_fpn", _source)
 
 
 def loaded() -> bool:
     """Tell whether this process has compiled or loaded the kernel of neck and head."""
-    return bool(_compiled) and type(host_lanes()) in _compiled
+    return run_fpn.loaded(type(host_lanes()))
 
 
 class Sizes(NamedTuple):
@@ -163,8 +167,8 @@ class FPNPlan(Plan):
         size = stage_sizes(self.config.stages, *x.shape[2:])[0]
         none, logits = np.empty((len(x), 0), np.float32), np.empty((len(x), self.fpn_config.classes, *size), np.float32)
         with self._team.turn:
-            self._compile(x, none)
-            self._compile_fpn(x, none, logits)
+            self._load(x, none)
+            self._load_fpn(x, none, logits)
             for i in range(len(x)):
                 threads = self._team.gather(thread_count())
                 (place,) = self._workspace.places([Portion(i, 1, threads)], x, none)
@@ -173,11 +177,8 @@ class FPNPlan(Plan):
                 self._team.run(run_fpn, maps.jobs(self._fpn_lanes), partial(release, [place]))
         return logits
 
-    def _compile_fpn(self, x: Floats, none: Floats, logits: Floats) -> None:
-        """Compile `run_fpn`, or load it, as `_compile` does `run`."""
-        if type(self._fpn_lanes) not in _compiled:
-            if is_finalizing():
-                raise CannotCompute(TOO_LATE)
+    def _load_fpn(self, x: Floats, none: Floats, logits: Floats) -> None:
+        """Load `run_fpn`, or compile it, as `_load` does `run`."""
+        if not run_fpn.loaded(type(self._fpn_lanes)):
             (place,) = self._workspace.places([Portion(0, 0, 1)], x, none)
-            run_fpn(*self._maps.place(place, logits[:0]).jobs(self._fpn_lanes)[0])
-            _compiled.add(type(self._fpn_lanes))
+            run_fpn.load(*self._maps.place(place, logits[:0]).jobs(self._fpn_lanes)[0])

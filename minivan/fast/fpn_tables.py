@@ -9,7 +9,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .addresses import Address, Count
+from .lanes import Shape
 from .maps import Parameters
+
+BAND_TILES = 16  # matrix tiles of positions, or a row: how many are taken from one operator to the next while in the cache
 
 
 @dataclass(frozen=True)
@@ -90,3 +93,8 @@ class Worker:
 
     shared: SharedMaps
     own: Workplace
+
+
+def band_positions(shape: Shape, width: int) -> int:
+    """Return how many positions the rows have at most that are taken through several operators at once."""
+    return max(width, BAND_TILES * shape.rows)

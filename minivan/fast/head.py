@@ -5,9 +5,10 @@ from __future__ import annotations
 import numpy as np
 
 from ..jit import carray, inline
-from .addresses import Address, doubles_at, floats_at
+from .addresses import Address
 from .lanes import Lanes
 from .maps import Map, Parameters
+from .pointers import doubles_at, floats_at
 from .simd import vector_width
 
 

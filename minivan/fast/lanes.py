@@ -11,6 +11,8 @@ import os
 import platform
 from typing import NamedTuple
 
+from ..compiler import processor
+
 
 class Lanes16(NamedTuple):
     """AVX-512: 16 floats in a register, 32 registers."""
@@ -105,9 +107,7 @@ def host_lanes() -> Lanes:
 
 def host_features() -> list[str]:
     """Return what Numba compiles for, in LLVM's words: '+avx512f', '-avx512bf16'."""
-    from numba.core.registry import cpu_target
-
-    features: str = cpu_target.target_context.codegen()._get_host_cpu_features()
+    _, _, features = processor()
     return features.split(",")
 
 

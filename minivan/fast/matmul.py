@@ -17,11 +17,13 @@ from numba.extending import overload
 from numpy.typing import NDArray
 
 from ..jit import carray, inline, intrinsic
-from .addresses import Address, floats_at
+from .addresses import Address
 from .bfloat16 import dot_product, halves_at, lower, operand, store_operand, upper
 from .lanes import FLOATS, HALVES, PAIR, PAIRS, PLAIN_LANES, Lanes, Shape
-from .maps import Map, Parameters, Part, copy, moved, pair_of
+from .maps import Map, Parameters, Part
+from .pointers import floats_at
 from .simd import Emit, Loop, gelu, halved, int_, is_plain, shape_of, unpack
+from .views import copy, moved, pair_of
 
 LINE = 16  # floats in a cache line
 STORE, GELU, GATE, RESIDUAL = range(4)  # sum; gelu(sum); sum * other; sum + other * scale
@@ -210,6 +212,14 @@ def matmul(lanes: Lanes, x: Map, parameters: Parameters, out: Map, ending: Endin
 def compile_matmul(
     lanes: Lanes, x: Map, parameters: Parameters, out: Map, ending: Ending, part: Part, spare: Address
 ) -> Callable[[Lanes, Map, Parameters, Map, Ending, Part, Address], None]:
+    if isinstance(parameters, types.Record):  # a table's: compiled for the named tuple alone, which is the same
+
+        def matmul_from_table(
+            lanes: Lanes, x: Map, parameters: Parameters, out: Map, ending: Ending, part: Part, spare: Address
+        ) -> None:
+            matmul(lanes, x, Parameters(parameters.weight, parameters.bias), out, ending, part, spare)
+
+        return matmul_from_table
     if is_plain(lanes):
         return plain_matmul
     shape = shape_of(lanes)

@@ -21,17 +21,19 @@ from ..geometry import DWCONV
 from ..jit import inline, njit
 from ..registers import flushing, put_back, restore, standard
 from .addresses import Address
+from .barrier import meet, share
 from .bfloat16 import operands_at, operands_from, round_map
 from .depthwise import Band, Conv0, Convolution, ConvSpatial, Dwconv, depthwise, of_block, out_width
+from .gather import gather_image, gather_row
 from .head import head, pool
 from .lanes import PAIR, Lanes
-from .maps import Grid, Map, Parameters, Part, copy, map_at, moved, pair_of, plane
+from .maps import Grid, Map, Parameters, Part
 from .matmul import ACTIVATED, NO_MAP, STORED, added_to, gated, matmul
 from .norm import layer_norm
 from .simd import halved, operand_steps, operand_width, tile_rows, vector_width
 from .tables import Block, Member, Network, Packed, Stage, Tiling
-from .team import meet, share
-from .windows import EMBED, EMBED_TILES, STEM_ROW, STEM_TILES, gather_image, gather_row
+from .views import copy, map_at, moved, pair_of, plane
+from .windows import EMBED, EMBED_TILES, STEM_ROW, STEM_TILES
 
 REACH = DWCONV.reach  # rows of the MLP's wide map that its depthwise convolution sees above and below
 PROJECTION_TILES = 16  # matrix tiles of positions: few enough for the gated map to stay in the second-level cache
@@ -234,7 +236,7 @@ def mlp_by_channels(lanes: Lanes, me: Member, stage: Stage, block: Block, x: Bot
     meet(me)
 
 
-@njit(nogil=True)  # the only one that is cached: the others are compiled into it
+@njit(nogil=True, cache=False)  # the only one that is called from outside, and kept: by plan.py, as object code
 def run(
     lanes: Lanes, packed: Packed, tilings: NDArray[np.void], member: NDArray[np.void], images: Address, pixels: Grid,
     logits: Address,

@@ -12,10 +12,11 @@ from numba import types
 from numba.extending import overload
 
 from ..jit import carray, intrinsic
-from .addresses import floats_at
 from .lanes import PLAIN_LANES, Lanes
-from .maps import Map, Parameters, moved
+from .maps import Map, Parameters
+from .pointers import floats_at
 from .simd import Emit, Loop, is_plain, shape_of, unpack
+from .views import moved
 
 
 @intrinsic()

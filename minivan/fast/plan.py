@@ -4,17 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from functools import partial
-from sys import is_finalizing
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from ..errors import TOO_LATE, CannotCompute
+from ..compiler import compiles, thread_count
+from ..errors import CannotCompute
 from ..geometry import stage_sizes
-from ..jit import compiles, thread_count
+from ..native import Kernel
 from ..variants import Config
 from .lanes import SHAPES, Lanes, host_lanes
-from .network import run
 from .pack import pack
 from .rounds import Portion, rounds
 from .team import Team
@@ -22,12 +22,19 @@ from .workspace import Workspace, release
 
 Floats = NDArray[np.float32]
 
-_compiled: set[type[Lanes]] = set()
+
+def _source() -> Any:
+    from .network import run
+
+    return run
+
+
+run = Kernel("fast.network.run", _source)
 
 
 def loaded() -> bool:
     """Tell whether this process has compiled or loaded the network's kernel in float32."""
-    return bool(_compiled) and type(host_lanes()) in _compiled
+    return run.loaded(type(host_lanes()))
 
 
 class Plan:
@@ -65,7 +72,7 @@ class Plan:
         x = np.require(x, np.float32, ["C_CONTIGUOUS", "ALIGNED"])  # an address counts floats: it cannot point between them
         logits = np.empty((len(x), self.config.classes), np.float32)
         with self._team.turn:
-            self._compile(x, logits)
+            self._load(x, logits)
             for portions in rounds(len(x), x.shape[2], x.shape[3], self._team.gather(thread_count())):
                 places = self._workspace.places(portions, x, logits)
                 jobs = [job for place in places for job in place.jobs(self.lanes)]
@@ -75,14 +82,11 @@ class Plan:
                         whole[portion.first : portion.first + portion.images] = part[:, : whole.shape[1]]
         return logits
 
-    def _compile(self, x: Floats, logits: Floats) -> None:
-        """Compile `run`, or load it, once per process and vector width, by a pass over no images in this thread alone.
+    def _load(self, x: Floats, logits: Floats) -> None:
+        """Load `run`, or compile it, once per process and vector width, in this thread alone.
 
         So that no helper waits at a barrier while another thread compiles, and whatever ends the compiling is raised here.
         """
-        if type(self.lanes) not in _compiled:
-            if is_finalizing():
-                raise CannotCompute(TOO_LATE)
+        if not run.loaded(type(self.lanes)):
             (place,) = self._workspace.places([Portion(0, 0, 1)], x, logits)
-            run(*place.jobs(self.lanes)[0])
-            _compiled.add(type(self.lanes))
+            run.load(*place.jobs(self.lanes)[0])

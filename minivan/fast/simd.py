@@ -20,8 +20,8 @@ from numba.core import cgutils
 from numba.extending import overload
 
 from ..jit import inline
-from .addresses import pointer_to
 from .lanes import FLOATS, SHAPES, Lanes, Plain, RoundedPlain, Shape
+from .pointers import pointer_to
 
 FLOAT, INT = ir.FloatType(), ir.IntType(64)
 

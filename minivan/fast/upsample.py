@@ -5,10 +5,11 @@ from __future__ import annotations
 import numpy as np
 
 from ..jit import carray, inline
-from .addresses import floats_at
 from .lanes import Lanes
-from .maps import Grid, Map, copy
+from .maps import Grid, Map
+from .pointers import floats_at
 from .simd import vector_width
+from .views import copy
 
 
 @inline

@@ -18,7 +18,7 @@ import minivan
 from minivan import fpn, labelled, ops, paths, seeded
 from minivan.engines import AUTO, EXACT, FAST, FAST_BFLOAT16, NUMPY, Engine, find
 from minivan.fast import Plan
-from minivan.fast.addresses import address_of, aligned, floats_at
+from minivan.fast.addresses import address_of, aligned
 from minivan.fast.bfloat16 import simd_round
 from minivan.fast.halves import paired, rounded
 from minivan.fast.lanes import (
@@ -37,6 +37,7 @@ from minivan.fast.lanes import (
 from minivan.fast.maps import Map, Parameters, Part
 from minivan.fast.matmul import added_to, matmul, multiplied, plain_sums
 from minivan.fast.pack import pack
+from minivan.fast.pointers import floats_at
 from minivan.fast.simd import Emit, shape_of
 from minivan.hooks import Hook
 from minivan.jit import carray, intrinsic

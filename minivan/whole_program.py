@@ -1,0 +1,187 @@
+"""A compiled function and all that it calls as one program, optimised once and translated once.
+
+Numba gives every function that it compiles a library of its own. It optimises the function, links in what that calls, optimises
+the sum, translates it to machine code, and does most of this again for every caller that links it in.
+
+Here the functions that are called are lowered, to LLVM's text, and no more; nor do they get the wrappers by which Python would
+call them. At the end the texts are linked, each once, into a module of which nothing but the entry can be seen from outside.
+So LLVM inlines what is small or called once, leaves the rest as functions, and all of it is optimised and translated once.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import gc
+from collections.abc import Iterator
+from typing import Any
+
+import numba
+from llvmlite import binding
+from numba.core import cgutils, codegen
+from numba.core.compiler_lock import global_compiler_lock
+from numba.core.registry import cpu_target
+from numba.core.runtime.nrt import rtsys
+
+from .object_code import OUTSIDE, ObjectCode
+
+# Compiled code counts references to its arrays. Those handed to a whole program are borrowed, and it makes none.
+COUNTING = ("NRT_incref", "NRT_decref", "NRT_MemInfo_call_dtor")
+NOTHING = "define void @{}(i8* %counted) {{ ret void }}"
+
+
+def compile_object(dispatcher: Any, signature: tuple[Any, ...]) -> ObjectCode:
+    """Compile what numba.njit returned for arguments of these Numba types: arrays among them stay the caller's.
+
+    Where this Numba's private parts are not as expected, it works in its own way (`finished_object`).
+    """
+    with global_compiler_lock, _uncollected():
+        try:
+            entry, library = _lower(dispatcher, signature)
+            module = _closed(entry, library.linked())
+            _optimize(module)
+            return _translated(entry, module)
+        except Exception:  # of any kind: they are somebody else's. An error of the function itself comes again
+            return finished_object(dispatcher, signature)
+
+
+def finished_object(dispatcher: Any, signature: tuple[Any, ...]) -> ObjectCode:
+    """Have Numba link and optimise it, by its public functions alone, and translate the result once more."""
+    njit: Any = numba.njit
+    function = njit(no_cpython_wrapper=True, no_cfunc_wrapper=True)(dispatcher.py_func)
+    function.compile(signature)
+    compiled = function.overloads[signature]
+    entry = compiled.fndesc.llvm_func_name
+    return _translated(entry, _closed(entry, binding.parse_assembly(compiled.library.get_llvm_str())))
+
+
+class Lowered(codegen.JITCodeLibrary):
+    """What Numba makes of one function, not optimised and not translated: LLVM's text and the libraries that it calls."""
+
+    def __init__(self, generator: Any, name: str) -> None:
+        codegen.CodeLibrary.__init__(self, generator, name)
+        self._texts: list[str] = []
+        self._called: list[Any] = []
+        self._to_link: Any = None
+
+    def add_ir_module(self, ir_module: Any) -> None:
+        self._texts.append(cgutils.normalize_ir_text(str(ir_module)))
+
+    def add_linking_library(self, library: Any) -> None:
+        if library is not rtsys.library:
+            self._called.append(library)
+
+    def finalize(self) -> None:
+        self._finalized = True
+
+    def linked(self) -> Any:
+        """Return a new module of this function and all that it calls."""
+        found: dict[Any, None] = {}
+        waiting: list[Any] = [self]
+        while waiting:
+            library = waiting.pop()
+            if library not in found:
+                found[library] = None
+                waiting += library._called if isinstance(library, Lowered) else ()
+        whole = binding.parse_assembly(str(self._codegen._create_empty_module(self.name)))
+        for library in found:
+            if isinstance(library, Lowered):
+                for text in library._texts:
+                    whole.link_in(binding.parse_assembly(text))
+            else:  # compiled before, in Numba's way
+                whole.link_in(library._get_module_for_linking(), preserve=True)
+        whole.verify()
+        return whole
+
+    def _get_module_for_linking(self) -> Any:
+        """What Numba asks for where a function that it compiles in its own way calls this one."""
+        if self._to_link is None:
+            self._to_link = self.linked()
+            for function in self._to_link.functions:
+                if not function.is_declaration and function.linkage == binding.Linkage.external:
+                    function.linkage = "linkonce_odr"
+        return self._to_link
+
+
+def _lower(dispatcher: Any, signature: tuple[Any, ...]) -> tuple[str, Lowered]:
+    """Return a function's symbol and library. TypeError where Numba chooses libraries in a way that is not expected."""
+    context = cpu_target.target_context
+    cpu_target.typing_context.refresh()
+    context.refresh()  # makes known what was imported since: before anything is replaced
+    own = {"cached_internal_func": {}, "create_cpython_wrapper": _no_wrapper, "create_cfunc_wrapper": _no_wrapper}
+    with _replaced(context.codegen(), _library_class=Lowered), _replaced(context, get_executable=_unexecutable, **own):
+        compiled = dispatcher._compiler.compile(signature, None)
+    if not isinstance(compiled.library, Lowered):
+        raise TypeError("this Numba chooses its libraries in another way")
+    return compiled.fndesc.llvm_func_name, compiled.library
+
+
+def _no_wrapper(*arguments: Any, **named: Any) -> None:
+    """Make nothing by which Python could call a function."""
+
+
+def _unexecutable(library: Any, description: Any, environment: Any) -> Any:
+    """What Python would call. It must be a builtin, and another for each function: Numba knows them by it.
+
+    Nobody may call it. Who does gets a TypeError, of the tuple of arguments that a dispatcher hands over.
+    """
+    return object().__reduce_ex__
+
+
+@contextlib.contextmanager
+def _replaced(owner: Any, **attributes: Any) -> Iterator[None]:
+    """Give an object other attributes for a while."""
+    before = {name: value for name, value in vars(owner).items() if name in attributes}
+    try:
+        vars(owner).update(attributes)
+        yield
+    finally:
+        for name in attributes:
+            vars(owner).pop(name)
+        vars(owner).update(before)
+
+
+@contextlib.contextmanager
+def _uncollected() -> Iterator[None]:
+    """Collect no garbage: what lowering makes is in use, and looking through it for cycles takes a fifth of the time."""
+    enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if enabled:
+            gc.enable()
+
+
+def _closed(entry: str, module: Any) -> Any:
+    """Let nothing of a module be seen but its entry, and define what it lacks. RuntimeError where that is another thing."""
+    for name in COUNTING:
+        if any(function.name == name and function.is_declaration for function in module.functions):
+            module.link_in(binding.parse_assembly(NOTHING.format(name)))
+    for thing in (*module.functions, *module.global_variables):
+        if not thing.is_declaration and thing.name != entry:
+            thing.linkage = "internal"
+    return module
+
+
+def _optimize(module: Any) -> None:
+    """Run LLVM's optimisation with Numba's settings, as Numba does at the end of each function."""
+    passes = cpu_target.target_context.codegen()._module_pass_manager()
+    if isinstance(passes, tuple):  # since Numba 0.62, with what it was built by
+        manager, builder = passes
+        manager.run(module, builder)
+    else:
+        passes.run(module)
+
+
+def _translated(entry: str, module: Any) -> ObjectCode:
+    """Return a module as machine code for the processor that Numba compiles for. RuntimeError where it lacks a function."""
+    declared = {function.name for function in module.functions if function.is_declaration}
+    if missing := sorted(name for name in declared - OUTSIDE if not name.startswith("llvm.")):
+        raise RuntimeError(f"compiled code needs {', '.join(missing)} of the process that it was compiled in")
+    triple, processor, features = cpu_target.target_context.codegen().magic_tuple()
+    target = binding.Target.from_triple(triple)
+    position = "static" if target.name.startswith("x86") else "default"  # as Numba's, which is loaded in the same way
+    machine = target.create_target_machine(
+        cpu=processor, features=features, opt=3, reloc=position, codemodel="jitdefault", jit=True
+    )  # fmt: skip
+    return ObjectCode(entry, machine.emit_object(module))
