@@ -33,7 +33,7 @@ class Packer:
     """Collects float arrays into one, and hands out where each begins: an Address counted from the array's beginning."""
 
     def __init__(self, shape: Shape) -> None:
-        self.lanes, self.halved, self.size = shape.lanes, shape.operands != FLOATS, 0
+        self.shape, self.lanes, self.halved, self.size = shape, shape.lanes, shape.operands != FLOATS, 0
         self.parts: list[tuple[Address, NDArray[np.float32]]] = []
 
     def add(self, array: ArrayLike) -> Address:
@@ -84,7 +84,7 @@ class Packer:
         """(N, colours, 7, 7) -> a matrix over rows of 8, 22 of them for three colours: see windows.py"""
         colours = weight.shape[1]
         rows = colours * STEM.side
-        whole = np.zeros((len(weight), stem_rows(colours), STEM_ROW))
+        whole = np.zeros((len(weight), stem_rows(colours, self.shape), STEM_ROW))
         whole[:, :rows, : STEM.side] = weight.reshape(-1, rows, STEM.side)
         return self.matrix(whole.reshape(len(weight), -1))
 
@@ -136,7 +136,8 @@ def pack(config: Config, tensors: Mapping[str, ArrayLike], shape: Shape) -> Pack
     head = Parameters(0, 0)
     if config.classes:
         head = Parameters(packer.add(source(f"{paths.HEAD}.weight").T), packer.add(source(f"{paths.HEAD}.bias")))
-    network = Network(config.stages, config.classes, config.channels, stem_rows(config.channels), head, config.layer_norm_eps)
+    stem = stem_rows(config.channels, shape)
+    network = Network(config.stages, config.classes, config.channels, stem, head, config.layer_norm_eps)
     weights = packer.finish()
     packed = Packed(weights, records([network], Network), records(stages, Stage), records(blocks, Block))
     for array, table in ((packed.network, Network), (packed.stages, Stage), (packed.blocks, Block)):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from ..geometry import PATCH_EMBEDS
 from ..jit import carray, inline
 from .addresses import Address, floats_at
-from .lanes import SHAPES, Lanes
+from .lanes import SHAPES, Lanes, Shape
 from .maps import Grid, Map
 from .simd import operand_width, vector_width
 
@@ -22,9 +22,10 @@ WIDEST = max(shape.lanes for shape in SHAPES.values())
 STEM_TILES, EMBED_TILES = 8, 16
 
 
-def stem_rows(colours: int) -> int:
+def stem_rows(colours: int, shape: Shape) -> int:
     """Rows of the stem's matrix for images of so many colours: 22 for three, as a row of zeros ends a block of 16."""
-    return -(-colours * STEM.side * STEM_ROW // WIDEST) * WIDEST // STEM_ROW
+    block = max(WIDEST, shape.operand_lanes)
+    return -(-colours * STEM.side * STEM_ROW // block) * block // STEM_ROW
 
 
 @inline
