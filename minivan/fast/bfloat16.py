@@ -12,7 +12,8 @@ settings (Intel SDM, VDPBF16PS). Two fused multiply-adds in float32 do the same 
 all ways here give the same bits (a NaN is a NaN; on ARM, which flushes before it rounds, a sum just below 2^-126 is zero):
 
     PAIRS    maps and weights as pairs, multiplied by VDPBF16PS
-    TILES    likewise, the 32 channels of two blocks side by side, as AMX's tiles have them: see amx.py, which sums otherwise
+    MATRICES maps as pairs and weights in fours, multiplied by ARM's BFMMLA: see bfmmla.py, which sums otherwise
+    TILES    as pairs, the 32 channels of two blocks side by side, as AMX's tiles have them: see amx.py, which sums otherwise
     HALVES   a map's channels each in the upper half of a float whose lower half is 0, so that a fused multiply-add reads it as
              it is; weights as pairs, whose halves become such floats once for all tiles of a product
 
@@ -36,6 +37,7 @@ from .addresses import Address, pointer_to
 from .lanes import (
     FLOATS,
     HALVES,
+    MATRICES,
     PAIR,
     PAIRS,
     TILES,
@@ -88,7 +90,7 @@ def rounded_halves(e: Emit, value: ir.Value) -> ir.Value:
 
 def store_operand(e: Emit, shape: Shape, value: ir.Value, pointer: ir.Value, position: int = 0) -> None:
     """Store the V channels of one position as matrix products read them, so many positions behind the pointer."""
-    if shape.operands in (PAIRS, TILES):
+    if shape.operands in (PAIRS, TILES, MATRICES):
         halves = rounded_halves(e, value)
         at = e.builder.bitcast(e.at(pointer, position * shape.operand_width), halves.type.as_pointer())
         e.builder.store(halves, at, align=2 * e.lanes)

@@ -42,6 +42,14 @@ class SoftTiles16(NamedTuple):
     """The same, each instruction on tiles done in software: soft_tiles.py."""
 
 
+class Matrices4(NamedTuple):
+    """NEON with bfloat16's matrix product, BFMMLA."""
+
+
+class SoftMatrices4(NamedTuple):
+    """The same, the instruction made of others, which every processor has: bfmmla.py."""
+
+
 class Rounded16(NamedTuple):
     """AVX-512, the operands of matrix products rounded to bfloat16; likewise the others."""
 
@@ -58,9 +66,13 @@ class RoundedPlain(NamedTuple):
     """No intrinsics but for the rounding."""
 
 
-Lanes = Lanes16 | Lanes8 | Lanes4 | Plain | Dots16 | Tiles16 | SoftTiles16 | Rounded16 | Rounded8 | Rounded4 | RoundedPlain
+Lanes = (
+    Lanes16 | Lanes8 | Lanes4 | Plain | Dots16 | Tiles16 | SoftTiles16 | Matrices4 | SoftMatrices4
+    | Rounded16 | Rounded8 | Rounded4 | RoundedPlain
+)  # fmt: skip
 
-FLOATS, HALVES, PAIRS, TILES = range(4)  # how what a matrix product reads of a map lies in memory: see bfloat16.py, amx.py
+# How what a matrix product reads of a map and its weights lie in memory: see bfloat16.py, amx.py and bfmmla.py.
+FLOATS, HALVES, PAIRS, TILES, MATRICES = range(5)
 TILE_ROWS, TILE_FLOATS = 16, 16  # of a tile of AMX: rows, and the floats or pairs of bfloat16 in one
 TILE_POSITIONS = 2 * TILE_ROWS  # that are multiplied at once
 SOFT_TILES = 8 * TILE_ROWS * TILE_FLOATS + TILE_FLOATS  # floats that software needs for eight tiles and their configuration
@@ -71,7 +83,7 @@ class Shape(NamedTuple):
 
     lanes: int  # floats in a vector, and channels in a block of the layout
     rows: int  # positions of a matrix tile: rows x 2 accumulators + 2 weights + 1 value fit into the registers
-    operands: int = FLOATS  # or, in bfloat16, HALVES, PAIRS or TILES
+    operands: int = FLOATS  # or, in bfloat16, one of the others
 
     @property
     def operand_lanes(self) -> int:
@@ -81,7 +93,7 @@ class Shape(NamedTuple):
     @property
     def operand_width(self) -> int:
         """The floats' room that a block of operands takes of each position."""
-        return self.operand_lanes // 2 if self.operands in (PAIRS, TILES) else self.lanes
+        return self.lanes if self.operands in (FLOATS, HALVES) else self.operand_lanes // 2
 
     @property
     def steps(self) -> int:
@@ -104,6 +116,7 @@ class Shape(NamedTuple):
 SHAPES = {
     Lanes16: Shape(16, 14), Lanes8: Shape(8, 6), Lanes4: Shape(4, 6), Plain: Shape(8, 6),
     Dots16: Shape(16, 14, PAIRS), Tiles16: Shape(16, 14, TILES), SoftTiles16: Shape(16, 14, TILES),
+    Matrices4: Shape(4, 8, MATRICES), SoftMatrices4: Shape(4, 8, MATRICES),
     Rounded16: Shape(16, 14, HALVES), Rounded8: Shape(8, 6, HALVES), Rounded4: Shape(4, 6, HALVES),
     RoundedPlain: Shape(8, 6, HALVES),
 }  # fmt: skip
@@ -147,14 +160,16 @@ ROUNDED: dict[type[Lanes], type[Lanes]] = {Lanes16: Rounded16, Lanes8: Rounded8,
 def bfloat16_lanes() -> Lanes:
     """Return this machine's vectors, or those of MINIVAN_VECTOR, with bfloat16 operands, by the way that is likely the fastest.
 
-    AMX's tiles where processor and system have them, unless MINIVAN_VECTOR asks for vectors. `sse4a` marks AMD's processors. On
-    those with AVX512_BF16 OpenVINO is faster in bfloat16 than in float32, which VDPBF16PS alone can explain: there it is taken.
-    The speed of neither in this engine has been measured.
+    AMX's tiles or ARM's BFMMLA where processor and system have them, unless MINIVAN_VECTOR asks for vectors. `sse4a` marks
+    AMD's processors. On those with AVX512_BF16 OpenVINO is faster in bfloat16 than in float32, which VDPBF16PS alone can
+    explain: there it is taken. The speed of none of these in this engine has been measured.
     """
     lanes, features = host_lanes(), host_features()
-    tiles = TILE_FEATURES.issubset(features) and not os.environ.get("MINIVAN_VECTOR")
-    if isinstance(lanes, Lanes16) and tiles and tiles_granted():
-        return Tiles16()
+    if not os.environ.get("MINIVAN_VECTOR"):
+        if isinstance(lanes, Lanes16) and TILE_FEATURES.issubset(features) and tiles_granted():
+            return Tiles16()
+        if isinstance(lanes, Lanes4) and "+bf16" in features:
+            return Matrices4()
     if isinstance(lanes, Lanes16) and "+avx512bf16" in features and "+sse4a" in features:
         return Dots16()
     return ROUNDED[type(lanes)]()
@@ -164,4 +179,6 @@ def in_float32(lanes: Lanes) -> Lanes:
     """Return the same vectors with float32 operands; those that have them already as they are."""
     if isinstance(lanes, Dots16 | Tiles16 | SoftTiles16):
         return Lanes16()
+    if isinstance(lanes, Matrices4 | SoftMatrices4):
+        return Lanes4()
     return next((floats() for floats, halves in ROUNDED.items() if isinstance(lanes, halves)), lanes)

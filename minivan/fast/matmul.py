@@ -19,7 +19,8 @@ from numpy.typing import NDArray
 from ..jit import carray, inline, intrinsic
 from .addresses import Address, floats_at
 from .bfloat16 import dot_product, halves_at, lower, operand, store_operand, upper
-from .lanes import FLOATS, HALVES, PAIR, PAIRS, PLAIN_LANES, TILES, Lanes, Shape
+from .bfmmla import exchanged, multiplied_by_block
+from .lanes import FLOATS, HALVES, MATRICES, PAIR, PAIRS, PLAIN_LANES, TILES, Lanes, Shape, SoftMatrices4
 from .maps import Map, Parameters, Part, copy, moved, pair_of
 from .simd import Emit, Loop, gelu, halved, int_, is_plain, shape_of, unpack
 
@@ -70,7 +71,7 @@ def simd_tile(typing_context: Any, lanes: Any, rows: Any, x: Any, panel: Any, ou
     6 x 4 246 but leaves half a tile idle for 160 or 96 channels, 7 x 4 (no register left to spread a value in) 217.
     """
     shape, rows_count = shape_of(lanes), rows.literal_value
-    lanes_count = shape.lanes
+    lanes_count, soft = shape.lanes, lanes.instance_class is SoftMatrices4
 
     def emit(context: Any, builder: ir.IRBuilder, signature: Any, arguments: Any) -> ir.Value:
         _, _, *tuples = arguments
@@ -80,18 +81,24 @@ def simd_tile(typing_context: Any, lanes: Any, rows: Any, x: Any, panel: Any, ou
         bias = e.pointer(bias)
         cells = [(r, j) for r in range(rows_count) for j in range(PAIR)]
         start = [e.load(bias, j * lanes_count) for _, j in cells]
+        matrices = shape.operands == MATRICES
+        start, turns = (exchanged(e, start), 1) if matrices else (start, shape.steps)
         with Loop(builder, blocks, [e.pointer(x), e.pointer(w), e.pointer(ahead), *start]) as outer:
             x_block, w_block, ahead_block, *sums = outer.values
-            with Loop(builder, int_(shape.steps), [x_block, w_block, ahead_block, *sums]) as inner:
+            with Loop(builder, int_(turns), [x_block, w_block, ahead_block, *sums]) as inner:
                 x_k, w_k, ahead_k, *sums = inner.values
                 e.prefetch(ahead_k)
-                sums = multiplied(e, shape, x_k, w_k, sums)
-                floats = shape.operand_width // shape.steps  # of x in a step: one, or two halves in a float each
+                if matrices:
+                    sums = multiplied_by_block(e, soft, x_k, w_k, sums)
+                else:
+                    sums = multiplied(e, shape, x_k, w_k, sums)
+                floats = shape.operand_width // turns  # of x in a step: one, or two halves in a float each
                 weights = floats * PAIR * lanes_count
                 inner.next([e.at(x_k, floats), e.at(w_k, weights), e.at(ahead_k, LINE), *sums])
             _, w_block, ahead_block, *sums = inner.values
             outer.next([e.at(x_block, x_step), w_block, ahead_block, *sums])
-        end_tile(e, shape, outer.values[3:], out, ending)
+        sums = outer.values[3:]
+        end_tile(e, shape, exchanged(e, sums) if matrices else sums, out, ending)
         return context.get_dummy_value()
 
     return types.void(lanes, rows, x, panel, out, ending), emit

@@ -20,8 +20,8 @@ from numpy.typing import ArrayLike, NDArray
 from .. import paths
 from ..variants import Config
 from .addresses import ALIGNMENT, Address, address_of, aligned, records, relocate
-from .halves import paired, rounded
-from .lanes import FLOATS, PAIR, Shape, pairs_for
+from .halves import in_fours, paired, rounded
+from .lanes import FLOATS, MATRICES, PAIR, Shape, pairs_for
 from .maps import Parameters
 from .tables import Block, Network, Packed, Stage
 from .windows import STEM, STEM_ROW, stem_rows
@@ -58,12 +58,14 @@ class Packer:
     def matrix(self, weight: Doubles) -> Address:
         """(N, K) -> [pairs][K][2][V], K and N filled up with zeros; K where it is not that of a map must be whole already.
 
-        In bfloat16 [pairs][K / 2][2][V], in 32 bits two channels.
+        In bfloat16 [pairs][K / 2][2][V], in 32 bits two channels; for BFMMLA as in_fours has them.
         """
         n, k = weight.shape
         whole = np.zeros((self.padded(n), k))
         whole[:n] = weight
         words = paired(rounded(whole)) if self.halved else whole
+        if self.shape.operands == MATRICES:
+            return self.add(in_fours(words))
         return self.add(words.reshape(-1, PAIR, self.lanes, words.shape[1]).transpose(0, 3, 1, 2))
 
     def pointwise(self, weight: Doubles) -> Address:

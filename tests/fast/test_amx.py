@@ -7,7 +7,8 @@ import sys
 import numba
 import numpy as np
 import pytest
-from llvmlite import binding, ir
+from llvmlite import ir
+from support.assembly import assembly
 from support.bfloat16 import REFERENCE, cut, fused, numbers, rounded_bits, same_bits
 from support.compare import assert_bit_equal, assert_close
 from support.networks import images, random_tensors
@@ -71,20 +72,6 @@ def test_linux_is_asked_for_tiles_and_believed(monkeypatch, answer, granted):
     assert len(asked) == 1
 
 
-def assembly(body, arguments, features):
-    """Return what LLVM makes of a function of pointers and numbers for x86-64 with some features, whatever runs here."""
-    binding.initialize_all_targets()
-    binding.initialize_all_asmprinters()
-    module = ir.Module()
-    module.triple = "x86_64-unknown-linux-gnu"
-    function = ir.Function(module, ir.FunctionType(ir.VoidType(), arguments), "function")
-    builder = ir.IRBuilder(function.append_basic_block())
-    body(builder, *function.args)
-    builder.ret_void()
-    machine = binding.Target.from_triple(module.triple).create_target_machine(features=features, opt=3)
-    return machine.emit_assembly(binding.parse_assembly(str(module)))
-
-
 @pytest.mark.parametrize("count", [1, 2])
 def test_a_product_is_the_instructions_that_it_should_be_and_no_sum_leaves_its_tile(count):
     """For each 32 channels, `count` and 2 loads and a product for each pair; before and behind, the sums' loads and stores."""
@@ -96,7 +83,8 @@ def test_a_product_is_the_instructions_that_it_should_be_and_no_sum_leaves_its_t
         processor.release()
 
     pointer = FLOAT.as_pointer()
-    text = assembly(body, [pointer, INT, INT, pointer, pointer, pointer], "+amx-tile,+amx-bf16")
+    arguments = pointer, INT, INT, pointer, pointer, pointer
+    text = assembly("x86_64-unknown-linux-gnu", "+amx-tile,+amx-bf16", arguments, body)
     instructions = re.findall(r"^\s+(ldtilecfg|tile\w+|tdp\w+|j\w+)\s*(.*)$", text, re.MULTILINE)
     names = [name for name, _ in instructions]
     sums = PAIR * count
