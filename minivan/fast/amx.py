@@ -32,7 +32,7 @@ from ..jit import intrinsic
 from . import soft_tiles
 from .addresses import Address
 from .bfloat16 import operand_pair
-from .lanes import PAIR, TILE_FLOATS, TILE_POSITIONS, TILE_ROWS, TILES, Lanes, SoftTiles16
+from .lanes import PAIR, TILE_FLOATS, TILE_POSITIONS, TILE_ROWS, TILES, Lanes
 from .maps import Map, Parameters, Part, moved, pair_of
 from .matmul import GATE, Ending, end_tile, matmul
 from .simd import INT, Emit, Loop, int_, shape_of, unpack
@@ -117,7 +117,7 @@ class Software:
 
 def instructions(lanes: Any, context: Any, builder: ir.IRBuilder, spare: ir.Value) -> Instructions:
     """The processor's, or those in software, whose tiles lie behind the sums in a thread's spare room."""
-    if lanes.instance_class is SoftTiles16:
+    if shape_of(lanes).software:
         return Software(context, builder, builder.add(spare, int_(PAIR * TILE_FLOATS * TILE_POSITIONS)))
     return Processor(builder)
 

@@ -21,6 +21,7 @@ from collections.abc import Sequence
 from llvmlite import ir
 from numba.core import cgutils
 
+from .lanes import Shape
 from .simd import Emit
 
 CHANNELS, OUTPUTS = 4, 2
@@ -78,9 +79,9 @@ def product_in_software(e: Emit, sums: ir.Value, values: ir.Value, weights: ir.V
     return sums
 
 
-def multiplied_by_block(e: Emit, soft: bool, x: ir.Value, w: ir.Value, sums: Sequence[ir.Value]) -> list[ir.Value]:
+def multiplied_by_block(e: Emit, shape: Shape, x: ir.Value, w: ir.Value, sums: Sequence[ir.Value]) -> list[ir.Value]:
     """The sums of a tile, 2 x 2 each, after a block of 4 channels: x[positions][4], w[4][2 outputs][4], as pairs."""
-    found, product = list(sums), product_in_software if soft else matrix_product
+    found, product = list(sums), product_in_software if shape.software else matrix_product
 
     def operand(pointer: ir.Value, offset: int) -> ir.Value:
         at = e.builder.bitcast(e.at(pointer, offset), HALVES.as_pointer())

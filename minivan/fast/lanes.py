@@ -84,6 +84,7 @@ class Shape(NamedTuple):
     lanes: int  # floats in a vector, and channels in a block of the layout
     rows: int  # positions of a matrix tile: rows x 2 accumulators + 2 weights + 1 value fit into the registers
     operands: int = FLOATS  # or, in bfloat16, one of the others
+    software: bool = False  # whether the instructions for matrices are done in software, as tests have it
 
     @property
     def operand_lanes(self) -> int:
@@ -108,15 +109,15 @@ class Shape(NamedTuple):
     def spare(self, channels: int) -> int:
         """Floats that a product of at most so many input channels works in: sums, unpacked weights, tiles in software."""
         if self.operands == TILES:
-            return PAIR * self.lanes * TILE_POSITIONS + SOFT_TILES
+            return PAIR * self.lanes * TILE_POSITIONS + (SOFT_TILES if self.software else 0)
         return PAIR * self.lanes * (self.rows + (channels if self.operands == HALVES else 0))
 
 
 # 14 x 2 + 2 + 1 = 31 of 32 registers; every map of a 224 image is a multiple of 7 positions. 6 x 2 + 2 + 1 = 15 of 16.
 SHAPES = {
     Lanes16: Shape(16, 14), Lanes8: Shape(8, 6), Lanes4: Shape(4, 6), Plain: Shape(8, 6),
-    Dots16: Shape(16, 14, PAIRS), Tiles16: Shape(16, 14, TILES), SoftTiles16: Shape(16, 14, TILES),
-    Matrices4: Shape(4, 8, MATRICES), SoftMatrices4: Shape(4, 8, MATRICES),
+    Dots16: Shape(16, 14, PAIRS), Tiles16: Shape(16, 14, TILES), SoftTiles16: Shape(16, 14, TILES, software=True),
+    Matrices4: Shape(4, 8, MATRICES), SoftMatrices4: Shape(4, 8, MATRICES, software=True),
     Rounded16: Shape(16, 14, HALVES), Rounded8: Shape(8, 6, HALVES), Rounded4: Shape(4, 6, HALVES),
     RoundedPlain: Shape(8, 6, HALVES),
 }  # fmt: skip

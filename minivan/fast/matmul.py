@@ -20,7 +20,7 @@ from ..jit import carray, inline, intrinsic
 from .addresses import Address, floats_at
 from .bfloat16 import dot_product, halves_at, lower, operand, store_operand, upper
 from .bfmmla import exchanged, multiplied_by_block
-from .lanes import FLOATS, HALVES, MATRICES, PAIR, PAIRS, PLAIN_LANES, TILES, Lanes, Shape, SoftMatrices4
+from .lanes import FLOATS, HALVES, MATRICES, PAIR, PAIRS, PLAIN_LANES, TILES, Lanes, Shape
 from .maps import Map, Parameters, Part, copy, moved, pair_of
 from .simd import Emit, Loop, gelu, halved, int_, is_plain, shape_of, unpack
 
@@ -71,7 +71,7 @@ def simd_tile(typing_context: Any, lanes: Any, rows: Any, x: Any, panel: Any, ou
     6 x 4 246 but leaves half a tile idle for 160 or 96 channels, 7 x 4 (no register left to spread a value in) 217.
     """
     shape, rows_count = shape_of(lanes), rows.literal_value
-    lanes_count, soft = shape.lanes, lanes.instance_class is SoftMatrices4
+    lanes_count, matrices = shape.lanes, shape.operands == MATRICES
 
     def emit(context: Any, builder: ir.IRBuilder, signature: Any, arguments: Any) -> ir.Value:
         _, _, *tuples = arguments
@@ -81,17 +81,13 @@ def simd_tile(typing_context: Any, lanes: Any, rows: Any, x: Any, panel: Any, ou
         bias = e.pointer(bias)
         cells = [(r, j) for r in range(rows_count) for j in range(PAIR)]
         start = [e.load(bias, j * lanes_count) for _, j in cells]
-        matrices = shape.operands == MATRICES
         start, turns = (exchanged(e, start), 1) if matrices else (start, shape.steps)
         with Loop(builder, blocks, [e.pointer(x), e.pointer(w), e.pointer(ahead), *start]) as outer:
             x_block, w_block, ahead_block, *sums = outer.values
             with Loop(builder, int_(turns), [x_block, w_block, ahead_block, *sums]) as inner:
                 x_k, w_k, ahead_k, *sums = inner.values
                 e.prefetch(ahead_k)
-                if matrices:
-                    sums = multiplied_by_block(e, soft, x_k, w_k, sums)
-                else:
-                    sums = multiplied(e, shape, x_k, w_k, sums)
+                sums = (multiplied_by_block if matrices else multiplied)(e, shape, x_k, w_k, sums)
                 floats = shape.operand_width // turns  # of x in a step: one, or two halves in a float each
                 weights = floats * PAIR * lanes_count
                 inner.next([e.at(x_k, floats), e.at(w_k, weights), e.at(ahead_k, LINE), *sums])

@@ -32,14 +32,15 @@ def test_the_instruction_is_taken_where_the_processor_has_it_and_nobody_asked_fo
 
 def test_a_block_of_four_channels_is_as_many_instructions_as_sums_and_no_sum_leaves_its_register():
     """A tile of 8 positions: 16 of them, four vectors of values and four of weights, and nothing on the stack."""
-    rows = SHAPES[Matrices4].rows
+    shape = SHAPES[Matrices4]
+    rows = shape.rows
 
     def body(builder, x, step, blocks, weight, out):
         e = Emit(builder, 4)
         start = bfmmla.exchanged(e, [e.load(out, 4 * i) for i in range(PAIR * rows)])
         with Loop(builder, blocks, [x, weight, *start]) as loop:
             x_now, w_now, *sums = loop.values
-            sums = bfmmla.multiplied_by_block(e, False, x_now, w_now, sums)
+            sums = bfmmla.multiplied_by_block(e, shape, x_now, w_now, sums)
             loop.next([e.at(x_now, step), e.at(w_now, 16), *sums])
         for i, total in enumerate(bfmmla.exchanged(e, loop.values[2:])):
             e.store(total, out, 4 * i)
