@@ -9,9 +9,13 @@ Read in this order:
     maps        how a feature map lies in memory; the named tuples for maps, weights and shares of work
     views       maps made from addresses, and parts of maps
     halves      numbers rounded to bfloat16, in NumPy
-    bfloat16    what matrix products read in 16 bits, and the two ways of multiplying it
+    bfloat16    what matrix products read in 16 bits, and the ways of multiplying it
     matmul      1x1 convolutions: with
     depthwise   it takes 95 % of the time
+    amx         bfloat16's products on tiles, and with what the system must
+    permission  be asked for first;
+    soft_tiles  the tiles in software
+    bfmmla      ARM's, two positions at a time
     windows     patch embeddings, made into matrix products: the windows' shapes,
     gather      and how they are laid out
     norm, head  LayerNorm; mean and classifier

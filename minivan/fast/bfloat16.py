@@ -12,6 +12,8 @@ settings (Intel SDM, VDPBF16PS). Two fused multiply-adds in float32 do the same 
 all ways here give the same bits (a NaN is a NaN; on ARM, which flushes before it rounds, a sum just below 2^-126 is zero):
 
     PAIRS    maps and weights as pairs, multiplied by VDPBF16PS
+    MATRICES maps as pairs and weights in fours, multiplied by ARM's BFMMLA: see bfmmla.py, which sums otherwise
+    TILES    as pairs, the 32 channels of two blocks side by side, as AMX's tiles have them: see amx.py, which sums otherwise
     HALVES   a map's channels each in the upper half of a float whose lower half is 0, so that a fused multiply-add reads it as
              it is; weights as pairs, whose halves become such floats once for all tiles of a product
 
@@ -35,14 +37,17 @@ from .addresses import Address
 from .lanes import (
     FLOATS,
     HALVES,
+    MATRICES,
+    PAIR,
     PAIRS,
+    TILES,
     Lanes,
     Shape,
     host_features,
 )
 from .maps import Grid, Map
 from .pointers import pointer_to
-from .simd import FLOAT, Emit, halved, operand_width, shape_of, vector_width
+from .simd import FLOAT, Emit, halved, operand_width, shape_of, tiled, vector_width
 from .views import moved
 
 WORD, HALF = ir.IntType(32), ir.IntType(16)
@@ -54,7 +59,7 @@ def words(e: Emit, value: int) -> ir.Constant:
 
 
 def round_by_instruction(e: Emit, value: ir.Value) -> ir.Value:
-    """VCVTNEPS2BF16: floats -> bfloat16, as 16-bit numbers."""
+    """VCVTNEPS2BF16: floats -> bfloat16, as 16-bit numbers, where the processor has it."""
     signature = ir.FunctionType(ir.VectorType(HALF, e.lanes), [e.vector])  # of LLVM 14; later ones put theirs in its place
     function = cgutils.get_or_insert_function(e.builder.module, signature, f"llvm.x86.avx512bf16.cvtneps2bf16.{32 * e.lanes}")
     return e.builder.call(function, [value])
@@ -77,10 +82,18 @@ def round_in_place(e: Emit, value: ir.Value) -> ir.Value:
     return builder.bitcast(near, e.vector)
 
 
+def rounded_halves(e: Emit, value: ir.Value) -> ir.Value:
+    """Floats -> bfloat16, as 16-bit numbers, on every processor."""
+    if e.lanes == 16 and "+avx512bf16" in host_features():
+        return round_by_instruction(e, value)
+    bits = e.builder.bitcast(round_in_place(e, value), ir.VectorType(WORD, e.lanes))
+    return e.builder.trunc(e.builder.lshr(bits, words(e, 16)), ir.VectorType(HALF, e.lanes))
+
+
 def store_operand(e: Emit, shape: Shape, value: ir.Value, pointer: ir.Value, position: int = 0) -> None:
     """Store the V channels of one position as matrix products read them, so many positions behind the pointer."""
-    if shape.operands == PAIRS:
-        halves = round_by_instruction(e, value)
+    if shape.operands in (PAIRS, TILES, MATRICES):
+        halves = rounded_halves(e, value)
         at = e.builder.bitcast(e.at(pointer, position * shape.operand_width), halves.type.as_pointer())
         e.builder.store(halves, at, align=2 * e.lanes)
     else:
@@ -127,20 +140,48 @@ def round_map(lanes: Lanes, x: Map, out: Map, first: int, last: int) -> None:
     if halved(lanes):
         v, width = vector_width(lanes), operand_width(lanes)
         for block in range(x.blocks):
+            to = operand_block(lanes, out, block)
             for p in range(first, last):
-                simd_round(lanes, x.address + block * x.step + p * v, out.address + block * out.step + p * width)
+                simd_round(lanes, x.address + block * x.step + p * v, to + p * width)
 
 
 @inline
 def operands_at(lanes: Lanes, address: Address, blocks: int, grid: Grid) -> Map:
-    """The map of a grid's positions, as matrix products read it, its blocks one right behind the other."""
-    return Map(address, grid.images * grid.height * grid.width * operand_width(lanes), blocks)
+    """`blocks` blocks of V channels of a grid's positions, as matrix products read them, one right behind the other."""
+    return operands_of(lanes, Map(address, grid.images * grid.height * grid.width * operand_width(lanes), blocks))
+
+
+@inline
+def operands_of(lanes: Lanes, x: Map) -> Map:
+    """A map of operands of so many blocks of V channels: as many blocks, or half as many with two of them side by side."""
+    return Map(x.address, x.step, x.blocks // PAIR if tiled(lanes) else x.blocks)
+
+
+@inline
+def operands_in(lanes: Lanes, x: Map) -> Map:
+    """The place of a map's operands in that map itself, which they replace."""
+    return Map(x.address, x.step * PAIR, x.blocks // PAIR) if tiled(lanes) else x
+
+
+@inline
+def operand_block(lanes: Lanes, x: Map, block: int) -> Address:
+    """Where the operands of a block of V channels begin."""
+    if tiled(lanes):
+        return x.address + block // PAIR * x.step + block % PAIR * (vector_width(lanes) // 2)
+    return x.address + block * x.step
 
 
 @inline
 def operands_from(lanes: Lanes, x: Map, position: int) -> Map:
     """The same from a later position on."""
     return moved(x, position * operand_width(lanes))
+
+
+@inline
+def operand_pair(lanes: Lanes, x: Map, pair: int) -> Map:
+    """Where the operands of two blocks of V channels lie."""
+    begin = operand_block(lanes, x, PAIR * pair)
+    return Map(begin, operand_block(lanes, x, PAIR * pair + 1) - begin, PAIR)
 
 
 @intrinsic()

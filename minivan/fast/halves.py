@@ -21,3 +21,8 @@ def paired(halves: NDArray[np.uint16]) -> NDArray[np.float32]:
     """Return pairs along an even last axis, the first in the lower half, as floats: what 32-bit words travel as."""
     words = halves[..., ::2].astype(np.uint32) | halves[..., 1::2].astype(np.uint32) << 16
     return words.view(np.float32)
+
+
+def in_fours(pairs: NDArray[Any]) -> NDArray[Any]:
+    """Return weights (N, K / 2) in pairs as BFMMLA reads them: [N / 8][K / 4][4][2][2], of two outputs four channels each."""
+    return pairs.reshape(-1, 4, 2, pairs.shape[1] // 2, 2).transpose(0, 3, 1, 2, 4)

@@ -12,6 +12,7 @@ import platform
 from typing import NamedTuple
 
 from ..compiler import processor
+from .permission import tiles_granted
 
 
 class Lanes16(NamedTuple):
@@ -34,6 +35,22 @@ class Dots16(NamedTuple):
     """AVX-512 with bfloat16's dot product, VDPBF16PS."""
 
 
+class Tiles16(NamedTuple):
+    """AVX-512 with AMX: tiles of bfloat16, TDPBF16PS. For a processor without, LLVM compiles none and ends the process."""
+
+
+class SoftTiles16(NamedTuple):
+    """The same, each instruction on tiles done in software: soft_tiles.py."""
+
+
+class Matrices4(NamedTuple):
+    """NEON with bfloat16's matrix product, BFMMLA."""
+
+
+class SoftMatrices4(NamedTuple):
+    """The same, the instruction made of others, which every processor has: bfmmla.py."""
+
+
 class Rounded16(NamedTuple):
     """AVX-512, the operands of matrix products rounded to bfloat16; likewise the others."""
 
@@ -50,9 +67,16 @@ class RoundedPlain(NamedTuple):
     """No intrinsics but for the rounding."""
 
 
-Lanes = Lanes16 | Lanes8 | Lanes4 | Plain | Dots16 | Rounded16 | Rounded8 | Rounded4 | RoundedPlain
+Lanes = (
+    Lanes16 | Lanes8 | Lanes4 | Plain | Dots16 | Tiles16 | SoftTiles16 | Matrices4 | SoftMatrices4
+    | Rounded16 | Rounded8 | Rounded4 | RoundedPlain
+)  # fmt: skip
 
-FLOATS, HALVES, PAIRS = range(3)  # how what a matrix product reads of a map lies in memory: see bfloat16.py
+# How what a matrix product reads of a map and its weights lie in memory: see bfloat16.py, amx.py and bfmmla.py.
+FLOATS, HALVES, PAIRS, TILES, MATRICES = range(5)
+TILE_ROWS, TILE_FLOATS = 16, 16  # of a tile of AMX: rows, and the floats or pairs of bfloat16 in one
+TILE_POSITIONS = 2 * TILE_ROWS  # that are multiplied at once
+SOFT_TILES = 8 * TILE_ROWS * TILE_FLOATS + TILE_FLOATS  # floats that software needs for eight tiles and their configuration
 
 
 class Shape(NamedTuple):
@@ -60,23 +84,41 @@ class Shape(NamedTuple):
 
     lanes: int  # floats in a vector, and channels in a block of the layout
     rows: int  # positions of a matrix tile: rows x 2 accumulators + 2 weights + 1 value fit into the registers
-    operands: int = FLOATS  # or, in bfloat16, HALVES or PAIRS
+    operands: int = FLOATS  # or, in bfloat16, one of the others
+    software: bool = False  # whether the instructions for matrices are done in software, as tests have it
+
+    @property
+    def operand_lanes(self) -> int:
+        """Channels in a block of operands: V, or those of two blocks, which fill a row of a tile."""
+        return PAIR * self.lanes if self.operands == TILES else self.lanes
 
     @property
     def operand_width(self) -> int:
-        """The floats' room that an operand's V channels take."""
-        return self.lanes // 2 if self.operands == PAIRS else self.lanes
+        """The floats' room that a block of operands takes of each position."""
+        return self.lanes if self.operands in (FLOATS, HALVES) else self.operand_lanes // 2
 
     @property
     def steps(self) -> int:
-        """How often a product reads 2 V words of weights for a block of V input channels: one float each, or two halves."""
-        return self.lanes if self.operands == FLOATS else self.lanes // 2
+        """How often a product reads 2 V words of weights for a block of operands: for one float each, or two halves."""
+        return self.lanes if self.operands == FLOATS else self.operand_lanes // 2
+
+    @property
+    def overread(self) -> int:
+        """How many positions beyond the last one a matrix tile may read."""
+        return max(self.rows, TILE_ROWS) if self.operands == TILES else self.rows
+
+    def spare(self, channels: int) -> int:
+        """Floats that a product of at most so many input channels works in: sums, unpacked weights, tiles in software."""
+        if self.operands == TILES:
+            return PAIR * self.lanes * TILE_POSITIONS + (SOFT_TILES if self.software else 0)
+        return PAIR * self.lanes * (self.rows + (channels if self.operands == HALVES else 0))
 
 
 # 14 x 2 + 2 + 1 = 31 of 32 registers; every map of a 224 image is a multiple of 7 positions. 6 x 2 + 2 + 1 = 15 of 16.
 SHAPES = {
     Lanes16: Shape(16, 14), Lanes8: Shape(8, 6), Lanes4: Shape(4, 6), Plain: Shape(8, 6),
-    Dots16: Shape(16, 14, PAIRS),
+    Dots16: Shape(16, 14, PAIRS), Tiles16: Shape(16, 14, TILES), SoftTiles16: Shape(16, 14, TILES, software=True),
+    Matrices4: Shape(4, 8, MATRICES), SoftMatrices4: Shape(4, 8, MATRICES, software=True),
     Rounded16: Shape(16, 14, HALVES), Rounded8: Shape(8, 6, HALVES), Rounded4: Shape(4, 6, HALVES),
     RoundedPlain: Shape(8, 6, HALVES),
 }  # fmt: skip
@@ -111,16 +153,23 @@ def host_features() -> list[str]:
     return features.split(",")
 
 
+TILE_FEATURES = {"+amx-tile", "+amx-bf16", "+avx512bf16"}  # the last one rounds what is stored
 ROUNDED: dict[type[Lanes], type[Lanes]] = {Lanes16: Rounded16, Lanes8: Rounded8, Lanes4: Rounded4, Plain: RoundedPlain}
 
 
 def bfloat16_lanes() -> Lanes:
-    """Return this machine's vectors, or those of MINIVAN_VECTOR, with bfloat16 operands, by the way that is likely the faster.
+    """Return this machine's vectors, or those of MINIVAN_VECTOR, with bfloat16 operands, by the way that is likely the fastest.
 
-    `sse4a` marks AMD's processors. On those with AVX512_BF16 OpenVINO is faster in bfloat16 than in float32, which VDPBF16PS
-    alone can explain: there it is taken, though its speed in this engine has not been measured.
+    AMX's tiles or ARM's BFMMLA where processor and system have them, unless MINIVAN_VECTOR asks for vectors. `sse4a` marks
+    AMD's processors. On those with AVX512_BF16 OpenVINO is faster in bfloat16 than in float32, which VDPBF16PS alone can
+    explain: there it is taken. The speed of none of these in this engine has been measured.
     """
     lanes, features = host_lanes(), host_features()
+    if not os.environ.get("MINIVAN_VECTOR"):
+        if isinstance(lanes, Lanes16) and TILE_FEATURES.issubset(features) and tiles_granted():
+            return Tiles16()
+        if isinstance(lanes, Lanes4) and "+bf16" in features:
+            return Matrices4()
     if isinstance(lanes, Lanes16) and "+avx512bf16" in features and "+sse4a" in features:
         return Dots16()
     return ROUNDED[type(lanes)]()
@@ -128,6 +177,8 @@ def bfloat16_lanes() -> Lanes:
 
 def in_float32(lanes: Lanes) -> Lanes:
     """Return the same vectors with float32 operands; those that have them already as they are."""
-    if isinstance(lanes, Dots16):
+    if isinstance(lanes, Dots16 | Tiles16 | SoftTiles16):
         return Lanes16()
+    if isinstance(lanes, Matrices4 | SoftMatrices4):
+        return Lanes4()
     return next((floats() for floats, halves in ROUNDED.items() if isinstance(lanes, halves)), lanes)

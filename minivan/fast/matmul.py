@@ -7,7 +7,7 @@ x is a map of operands: float32, or bfloat16 (bfloat16.py). The gated sum is one
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -19,7 +19,8 @@ from numpy.typing import NDArray
 from ..jit import carray, inline, intrinsic
 from .addresses import Address
 from .bfloat16 import dot_product, halves_at, lower, operand, store_operand, upper
-from .lanes import FLOATS, HALVES, PAIR, PAIRS, PLAIN_LANES, Lanes, Shape
+from .bfmmla import exchanged, multiplied_by_block
+from .lanes import FLOATS, HALVES, MATRICES, PAIR, PAIRS, PLAIN_LANES, TILES, Lanes, Shape
 from .maps import Map, Parameters, Part
 from .pointers import floats_at
 from .simd import Emit, Loop, gelu, halved, int_, is_plain, shape_of, unpack
@@ -72,67 +73,75 @@ def simd_tile(typing_context: Any, lanes: Any, rows: Any, x: Any, panel: Any, ou
     6 x 4 246 but leaves half a tile idle for 160 or 96 channels, 7 x 4 (no register left to spread a value in) 217.
     """
     shape, rows_count = shape_of(lanes), rows.literal_value
-    lanes_count = shape.lanes
+    lanes_count, matrices = shape.lanes, shape.operands == MATRICES
 
     def emit(context: Any, builder: ir.IRBuilder, signature: Any, arguments: Any) -> ir.Value:
         _, _, *tuples = arguments
-        (x, x_step, blocks), (w, bias, ahead), (out, out_step, _), ending = (unpack(builder, t) for t in tuples)
-        kind, other, scale, operands = ending
-        other, other_step, _ = unpack(builder, other)
-        operands, operands_step, _ = unpack(builder, operands)
+        x, panel, out, ending = tuples
+        (x, x_step, blocks), (w, bias, ahead) = unpack(builder, x), unpack(builder, panel)
         e = Emit(builder, lanes_count)
-        bias, scale = e.pointer(bias), e.pointer(scale)
+        bias = e.pointer(bias)
         cells = [(r, j) for r in range(rows_count) for j in range(PAIR)]
         start = [e.load(bias, j * lanes_count) for _, j in cells]
+        start, turns = (exchanged(e, start), 1) if matrices else (start, shape.steps)
         with Loop(builder, blocks, [e.pointer(x), e.pointer(w), e.pointer(ahead), *start]) as outer:
             x_block, w_block, ahead_block, *sums = outer.values
-            with Loop(builder, int_(shape.steps), [x_block, w_block, ahead_block, *sums]) as inner:
+            with Loop(builder, int_(turns), [x_block, w_block, ahead_block, *sums]) as inner:
                 x_k, w_k, ahead_k, *sums = inner.values
                 e.prefetch(ahead_k)
-                sums = multiplied(e, shape, x_k, w_k, sums)
-                floats = shape.operand_width // shape.steps  # of x in a step: one, or two halves in a float each
+                sums = (multiplied_by_block if matrices else multiplied)(e, shape, x_k, w_k, sums)
+                floats = shape.operand_width // turns  # of x in a step: one, or two halves in a float each
                 weights = floats * PAIR * lanes_count
                 inner.next([e.at(x_k, floats), e.at(w_k, weights), e.at(ahead_k, LINE), *sums])
             _, w_block, ahead_block, *sums = inner.values
             outer.next([e.at(x_block, x_step), w_block, ahead_block, *sums])
         sums = outer.values[3:]
-        outs = [e.at(e.pointer(out), builder.mul(out_step, int_(j))) for j in range(PAIR)]
-        others = [e.at(e.pointer(other), builder.mul(other_step, int_(j))) for j in range(PAIR)]
-        seconds = [e.at(e.pointer(operands), builder.mul(operands_step, int_(j))) for j in range(PAIR)]
-
-        def finish(name: str, end: Callable[[ir.Value, int, int], None]) -> ir.Block:
-            block = builder.append_basic_block(name)
-            builder.position_at_end(block)
-            for (r, j), value in zip(cells, sums, strict=True):
-                end(value, r, j)
-            builder.branch(done)
-            return block
-
-        def store(value: ir.Value, r: int, j: int) -> None:
-            e.store(value, outs[j], r * lanes_count)
-
-        def add_residual(value: ir.Value, r: int, j: int) -> None:
-            value = e.fma(e.load(others[j], r * lanes_count), e.load(scale, j * lanes_count), value)
-            store(value, r, j)
-            if shape.operands != FLOATS:
-                store_operand(e, shape, value, seconds[j], r)
-
-        def apply_gate(value: ir.Value, r: int, j: int) -> None:
-            store_operand(e, shape, builder.fmul(value, e.load(others[j], r * lanes_count)), outs[j], r)
-
-        before, done = builder.block, builder.append_basic_block("done")
-        plain = finish("store", store)
-        gelu = finish("gelu", lambda value, r, j: store(e.gelu(value), r, j))
-        gate = finish("gate", apply_gate)
-        residual = finish("residual", add_residual)
-        builder.position_at_end(before)
-        switch = builder.switch(kind, plain)
-        for value, block in ((GELU, gelu), (GATE, gate), (RESIDUAL, residual)):
-            switch.add_case(ir.Constant(kind.type, value), block)
-        builder.position_at_end(done)
+        end_tile(e, shape, exchanged(e, sums) if matrices else sums, out, ending)
         return context.get_dummy_value()
 
     return types.void(lanes, rows, x, panel, out, ending), emit
+
+
+def end_tile(e: Emit, shape: Shape, sums: Sequence[ir.Value], out: ir.Value, ending: ir.Value) -> None:
+    """Store the sums of neighbouring positions, two vectors each, by one of the four endings."""
+    builder, v = e.builder, e.lanes
+    (out, out_step, _), (kind, other, scale, operands) = unpack(builder, out), unpack(builder, ending)
+    (other, other_step, _), (operands, operands_step, _) = unpack(builder, other), unpack(builder, operands)
+    scale = e.pointer(scale)
+    outs = [e.at(e.pointer(out), builder.mul(out_step, int_(j))) for j in range(PAIR)]
+    others = [e.at(e.pointer(other), builder.mul(other_step, int_(j))) for j in range(PAIR)]
+    seconds = [e.at(e.pointer(operands), builder.mul(operands_step, int_(j))) for j in range(PAIR)]
+
+    def finish(name: str, end: Callable[[ir.Value, int, int], None]) -> ir.Block:
+        block = builder.append_basic_block(name)
+        builder.position_at_end(block)
+        for i, value in enumerate(sums):
+            end(value, i // PAIR, i % PAIR)
+        builder.branch(done)
+        return block
+
+    def store(value: ir.Value, r: int, j: int) -> None:
+        e.store(value, outs[j], r * v)
+
+    def add_residual(value: ir.Value, r: int, j: int) -> None:
+        value = e.fma(e.load(others[j], r * v), e.load(scale, j * v), value)
+        store(value, r, j)
+        if shape.operands != FLOATS:
+            store_operand(e, shape, value, seconds[j], r)
+
+    def apply_gate(value: ir.Value, r: int, j: int) -> None:
+        store_operand(e, shape, builder.fmul(value, e.load(others[j], r * v)), outs[j], r)
+
+    before, done = builder.block, builder.append_basic_block("done")
+    plain = finish("store", store)
+    gelu = finish("gelu", lambda value, r, j: store(e.gelu(value), r, j))
+    gate = finish("gate", apply_gate)
+    residual = finish("residual", add_residual)
+    builder.position_at_end(before)
+    switch = builder.switch(kind, plain)
+    for value, block in ((GELU, gelu), (GATE, gate), (RESIDUAL, residual)):
+        switch.add_case(ir.Constant(kind.type, value), block)
+    builder.position_at_end(done)
 
 
 def multiplied(e: Emit, shape: Shape, x: ir.Value, w: ir.Value, sums: list[ir.Value]) -> list[ir.Value]:
@@ -211,7 +220,7 @@ def matmul(lanes: Lanes, x: Map, parameters: Parameters, out: Map, ending: Endin
 @overload(matmul)
 def compile_matmul(
     lanes: Lanes, x: Map, parameters: Parameters, out: Map, ending: Ending, part: Part, spare: Address
-) -> Callable[[Lanes, Map, Parameters, Map, Ending, Part, Address], None]:
+) -> Callable[[Lanes, Map, Parameters, Map, Ending, Part, Address], None] | None:
     if isinstance(parameters, types.Record):  # a table's: compiled for the named tuple alone, which is the same
 
         def matmul_from_table(
@@ -223,6 +232,8 @@ def compile_matmul(
     if is_plain(lanes):
         return plain_matmul
     shape = shape_of(lanes)
+    if shape.operands == TILES:
+        return None  # amx.py has another
     v, rows, steps, width = shape.lanes, shape.rows, shape.steps, shape.operand_width
     half = rows // 2
 

@@ -21,9 +21,10 @@ from ..geometry import DWCONV
 from ..jit import inline, njit
 from ..registers import flushing, put_back, restore, standard
 from .addresses import Address
+from .amx import begin_tiles, end_tiles
 from .barrier import meet, share
-from .bfloat16 import operands_at, operands_from, round_map
-from .depthwise import Band, Conv0, Convolution, ConvSpatial, Dwconv, depthwise, of_block, out_width
+from .bfloat16 import operand_block, operands_at, operands_from, operands_in, operands_of, round_map
+from .depthwise import Band, Conv0, Convolution, ConvSpatial, Dwconv, depthwise, multiplied, of_block, out_width
 from .gather import gather_image, gather_row
 from .head import head, pool
 from .lanes import PAIR, Lanes
@@ -95,9 +96,10 @@ def embed_images(
             source = images + image * net.colours * pixels.height * pixels.width
             columns = Map(me.scratch.columns, (end - first) * v, net.stem_rows * STEM_ROW // v)
             gather_image(lanes, source, pixels, net.colours, columns, grid, first - image * each, end - image * each)
-            round_map(lanes, columns, columns, 0, end - first)
+            operands = operands_in(lanes, columns)
+            round_map(lanes, columns, operands, 0, end - first)
             part = Part(0, end - first, 0, stage.pairs)
-            matmul(lanes, columns, stage.embed, moved(out.map, first * v), STORED, part, me.scratch.spare)
+            matmul(lanes, operands, stage.embed, moved(out.map, first * v), STORED, part, me.scratch.spare)
             round_map(lanes, out.map, out.operands, first, end)
             first = end
             image += 1
@@ -128,7 +130,8 @@ def depthwise_of(
     """A band of one block of one image, from x to its place in out; items count the blocks, image by image."""
     block, image = item % x.blocks, item // x.blocks
     position = (image * grid.height + band.first) * grid.width
-    to = out.address + block * out.step + position * out_width(lanes, convolution)
+    begin = operand_block(lanes, out, block) if multiplied(convolution) else out.address + block * out.step
+    to = begin + position * out_width(lanes, convolution)
     weights = of_block(lanes, convolution, parameters, block)
     depthwise(lanes, convolution, plane(lanes, x, block, image, grid), grid, weights, to, band)
 
@@ -181,7 +184,7 @@ def mlp_by_rows(lanes: Lanes, me: Member, stage: Stage, block: Block, x: Both, y
     """
     line, hidden, spare = grid.width * vector_width(lanes), PAIR * stage.hidden_pairs, me.scratch.spare
     wide = Map(me.scratch.wide, (band + 2 * REACH) * line, hidden)
-    active = Map(me.scratch.active, band * grid.width * operand_width(lanes), hidden)
+    active = operands_of(lanes, Map(me.scratch.active, band * grid.width * operand_width(lanes), hidden))
     start, stop = share(grid.height, me)
     done = max(start - REACH, 0)  # rows of the wide map up to here are computed
     top_before = 0
@@ -200,7 +203,7 @@ def mlp_by_rows(lanes: Lanes, me: Member, stage: Stage, block: Block, x: Both, y
         for c in range(hidden):
             depthwise(
                 lanes, Dwconv(), wide.address + c * wide.step, grid, of_block(lanes, Dwconv(), block.dwconv, c),
-                active.address + c * active.step, Band(first, last, top),
+                operand_block(lanes, active, c), Band(first, last, top),
             )  # fmt: skip
         rows = Part(0, (last - first) * grid.width, 0, stage.pairs)
         operands = operands_from(lanes, y.operands, first * grid.width)
@@ -228,7 +231,7 @@ def mlp_by_channels(lanes: Lanes, me: Member, stage: Stage, block: Block, x: Bot
                 to = operands_from(lanes, hidden, image * grid.height * grid.width)
                 depthwise(
                     lanes, Dwconv(), plane(lanes, wide, c, image, grid), grid, weights,
-                    to.address + (PAIR * pair + c) * to.step, Band(0, grid.height, 0),
+                    operand_block(lanes, to, PAIR * pair + c), Band(0, grid.height, 0),
                 )  # fmt: skip
     meet(me)
     part = share_of_product(lanes, positions, stage.pairs, me)
@@ -249,6 +252,7 @@ def run(
     v = vector_width(lanes)
     stages, blocks = packed.stages, packed.blocks
     me: Member = member[0]
+    begin_tiles(lanes, me.scratch.spare)
     net: Network = packed.network[0]
     x_address, y_address, features = me.maps.x, me.maps.y, me.maps.features
     x_operands, y_operands = me.maps.x_operands, me.maps.y_operands
@@ -296,6 +300,7 @@ def run(
         pool(lanes, moved(output, i * positions * v), channels, positions, me.scratch.pooled)
         to = logits + i * net.classes
         head(me.scratch.pooled, channels, net.head, net.classes, me.scratch.sums, to, first, last)
+    end_tiles(lanes, me.scratch.spare)
     if halved(lanes):
         put_back(was)
     else:

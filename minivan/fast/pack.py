@@ -21,8 +21,8 @@ from numpy.typing import ArrayLike, NDArray
 from .. import paths
 from ..variants import Config
 from .addresses import ALIGNMENT, Address, address_of, aligned, records, relocate
-from .halves import paired, rounded
-from .lanes import FLOATS, PAIR, Shape, pairs_for
+from .halves import in_fours, paired, rounded
+from .lanes import FLOATS, MATRICES, PAIR, Shape, pairs_for
 from .maps import Parameters
 from .tables import Block, Network, Packed, Stage
 from .windows import STEM, STEM_ROW, stem_rows
@@ -35,7 +35,7 @@ class Packer:
 
     def __init__(self, shape: Shape, expected: int) -> None:
         """`expected` is about how many floats will come: the array grows where that is too few, which copies it."""
-        self.lanes, self.halved, self.size = shape.lanes, shape.operands != FLOATS, 0
+        self.shape, self.lanes, self.halved, self.size = shape, shape.lanes, shape.operands != FLOATS, 0
         self._room = aligned(expected + expected // 8)  # what is never written takes no memory
 
     def add(self, array: NDArray[np.floating[Any]]) -> Address:
@@ -60,11 +60,13 @@ class Packer:
     def matrix(self, weight: NDArray[np.floating[Any]]) -> Address:
         """(N, K) -> [pairs][K][2][V], K and N filled up with zeros; K where it is not that of a map must be whole already.
 
-        In bfloat16 [pairs][K / 2][2][V], in 32 bits two channels.
+        In bfloat16 [pairs][K / 2][2][V], in 32 bits two channels; for BFMMLA as in_fours has them.
         """
         n, k = weight.shape
         whole = filled(weight, self.padded(n), k)
         words = paired(rounded(whole)) if self.halved else whole
+        if self.shape.operands == MATRICES:
+            return self.add(in_fours(words))
         return self.add(words.reshape(-1, PAIR, self.lanes, words.shape[1]).transpose(0, 3, 1, 2))
 
     def pointwise(self, weight: NDArray[np.floating[Any]]) -> Address:
@@ -81,7 +83,8 @@ class Packer:
     def stem(self, weight: Doubles) -> Address:
         """(N, colours, 7, 7) -> a matrix over rows of 8, 22 of them for three colours: see windows.py"""
         colours = weight.shape[1]
-        whole = filled(weight.reshape(-1, colours * STEM.side, STEM.side), len(weight), stem_rows(colours), STEM_ROW)
+        rows = stem_rows(colours, self.shape)
+        whole = filled(weight.reshape(-1, colours * STEM.side, STEM.side), len(weight), rows, STEM_ROW)
         return self.matrix(whole.reshape(len(weight), -1))
 
     def embed(self, weight: Doubles) -> Address:
@@ -150,7 +153,8 @@ def pack(config: Config, tensors: Mapping[str, ArrayLike], shape: Shape) -> Pack
         head = Parameters(
             packer.add(source.unfolded(f"{paths.HEAD}.weight").T), packer.add(source.unfolded(f"{paths.HEAD}.bias"))
         )
-    network = Network(config.stages, config.classes, config.channels, stem_rows(config.channels), head, config.layer_norm_eps)
+    stem = stem_rows(config.channels, shape)
+    network = Network(config.stages, config.classes, config.channels, stem, head, config.layer_norm_eps)
     weights = packer.finish()
     packed = Packed(weights, records([network], Network), records(stages, Stage), records(blocks, Block))
     for array, table in ((packed.network, Network), (packed.stages, Stage), (packed.blocks, Block)):

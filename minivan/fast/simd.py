@@ -20,7 +20,7 @@ from numba.core import cgutils
 from numba.extending import overload
 
 from ..jit import inline
-from .lanes import FLOATS, SHAPES, Lanes, Plain, RoundedPlain, Shape
+from .lanes import FLOATS, SHAPES, TILES, Lanes, Plain, RoundedPlain, Shape
 from .pointers import pointer_to
 
 FLOAT, INT = ir.FloatType(), ir.IntType(64)
@@ -107,6 +107,21 @@ def halved(lanes: Lanes) -> bool:
 @overload(halved)
 def compile_halved(lanes: Lanes) -> Callable[[Lanes], bool]:
     constant = shape_of(lanes).operands != FLOATS
+
+    def answer(lanes: Lanes) -> bool:
+        return constant
+
+    return answer
+
+
+def tiled(lanes: Lanes) -> bool:
+    """Whether operands lie as tiles have them, a constant to the compiler. Compiled code calls it; see `overload`."""
+    return SHAPES[type(lanes)].operands == TILES
+
+
+@overload(tiled)
+def compile_tiled(lanes: Lanes) -> Callable[[Lanes], bool]:
+    constant = shape_of(lanes).operands == TILES
 
     def answer(lanes: Lanes) -> bool:
         return constant

@@ -97,7 +97,7 @@ class Scratch(NamedTuple):
     columns: Address  # windows of a patch embedding, laid out as rows
     wide: Address  # a part of fc1's output
     active: Address  # and of gelu(dwconv)
-    spare: Address  # one matrix tile; with halves, the weights of a pair of outputs as floats behind it
+    spare: Address  # one matrix tile; behind it, with halves, the weights of a pair of outputs as floats, or tiles in software
     pooled: Address  # the mean of the last map
     sums: Address  # the logits as float64
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from ..geometry import PATCH_EMBEDS
-from .lanes import SHAPES
+from .lanes import SHAPES, Shape
 
 STEM, EMBED = PATCH_EMBEDS[0], PATCH_EMBEDS[1]  # the first embedding, and the one that all others are like
 if {*PATCH_EMBEDS[1:]} != {EMBED}:
@@ -18,6 +18,7 @@ WIDEST = max(shape.lanes for shape in SHAPES.values())
 STEM_TILES, EMBED_TILES = 8, 16
 
 
-def stem_rows(colours: int) -> int:
+def stem_rows(colours: int, shape: Shape) -> int:
     """Rows of the stem's matrix for images of so many colours: 22 for three, as a row of zeros ends a block of 16."""
-    return -(-colours * STEM.side * STEM_ROW // WIDEST) * WIDEST // STEM_ROW
+    block = max(WIDEST, shape.operand_lanes)
+    return -(-colours * STEM.side * STEM_ROW // block) * block // STEM_ROW

@@ -24,7 +24,7 @@ from numpy.typing import NDArray
 from ..geometry import DWCONV, stage_sizes
 from ..variants import Config
 from .addresses import ALIGNMENT, FLOAT_BYTES, Address, address_of, aligned, begin_of, records
-from .lanes import FLOATS, HALVES, PAIR, Lanes, Shape, pairs_for
+from .lanes import FLOATS, PAIR, Lanes, Shape, pairs_for
 from .maps import Grid
 from .rounds import Portion
 from .tables import Maps, Member, Packed, Scratch, Tiling
@@ -137,7 +137,7 @@ def sizes_of(config: Config, shape: Shape, portion: Portion, height: int, width:
             chunk, band = 1, min(h, max(1, (CACHE // (FLOAT_BYTES * hidden * w) - SEEN) // 2))
         whole, some = channels * portion.images * positions, channels * chunk * positions
         wide = 0 if band else hidden * chunk * positions
-        inputs = EMBED.side * before if s else stem_rows(config.channels) * STEM_ROW  # of the patch embedding's matrix
+        inputs = EMBED.side * before if s else stem_rows(config.channels, shape) * STEM_ROW  # of the patch embedding's matrix
         tilings.append(Tiling(h, w, chunk, band))
         both = 0 if shape.operands == FLOATS else whole
         maps.append(Maps(whole, whole, x_operands=both, y_operands=both, u=some, near=some, far=some, hidden=wide, features=0))
@@ -145,7 +145,7 @@ def sizes_of(config: Config, shape: Shape, portion: Portion, height: int, width:
             columns=(EMBED_TILES if s else STEM_TILES) * rows * inputs,
             wide=hidden * (band + SEEN) * w if band else PAIR * v * chunk * positions,
             active=hidden * band * w,
-            spare=PAIR * v * (rows + (max(inputs, hidden) if shape.operands == HALVES else 0)),
+            spare=shape.spare(max(inputs, hidden)),
             pooled=max(config.dims),
             sums=2 * config.classes,  # of float64
         ))  # fmt: skip
@@ -154,7 +154,7 @@ def sizes_of(config: Config, shape: Shape, portion: Portion, height: int, width:
 
     def filled(floats: int) -> int:
         """As many as keep the next buffer aligned; a matrix tile may read that far beyond the last position."""
-        return -(-(floats + rows * v) // ALIGNMENT) * ALIGNMENT
+        return -(-(floats + shape.overread * v) // ALIGNMENT) * ALIGNMENT
 
     largest = Maps(*map(max, zip(*maps, strict=True)))._replace(features=features)
     own = Scratch(*map(max, zip(*scratch, strict=True)))

@@ -2,12 +2,12 @@
 
 import pickle
 import threading
-from types import SimpleNamespace
 
 import numba
 import numpy as np
 import pytest
 from numba import types
+from support.bfloat16 import REFERENCE, cut, fused, numbers, rounded_bits, same_bits
 from support.compare import assert_bit_equal, assert_close
 from support.labelled import logits, photographs
 from support.networks import images, random_tensors
@@ -41,7 +41,6 @@ from minivan.fast.pointers import floats_at
 from minivan.fast.simd import Emit, shape_of
 from minivan.hooks import Hook
 from minivan.jit import carray, intrinsic
-from minivan.oracle.ulp import round_to
 from minivan.registers import flushing, put_back
 from minivan.segmentation.card import SegmentationCard
 from minivan.segmentation.network import SegmentationVAN
@@ -58,41 +57,6 @@ THIRTEEN, ONE = (Config(dims, (1,) * len(dims), (2,) * len(dims), 4, channels=c)
 
 def name(lanes):
     return type(lanes).__name__
-
-
-def numbers(rng, size):
-    """Return float32 of all kinds: any bits; near 1, whose sums cancel; near 2^-64, whose products are near 2^-126; special."""
-    bits, kind = rng.integers(0, 2**32, size).astype(np.uint32), rng.integers(0, 5, size)
-    for each, least, most in ((0, 0, 3), (1, 120, 134), (2, 60, 68)):  # exponents
-        bits = np.where(kind == each, bits & 0x807FFFFF | rng.integers(least, most, size).astype(np.uint32) << 23, bits)
-    rare = np.float32([0, np.inf, np.nan, 1, 2.0**-126, 2.0**-127, 2.0**-63, np.finfo(np.float32).max]).view(np.uint32)
-    return np.where(kind == 3, bits & 0x80000000 | rng.choice(rare, size), bits).view(np.float32)
-
-
-def cut(values):
-    """Return the upper halves of float32 numbers alone, as float32: any of them a bfloat16."""
-    return (values.view(np.uint32) & 0xFFFF0000).view(np.float32)
-
-
-def fused(a, b, c):
-    """a * b + c of bfloat16 a and b, rounded to float32 once; numbers below 2^-126 are zero, of what goes in and comes out.
-
-    In float64 the product is exact; the sum is, too, or one of the two is far below the other's last bit. What is below 2^-126
-    is seen after rounding to 24 bits: of the sum times 2^100.
-    """
-    with np.errstate(all="ignore"):
-        a, b, c = (np.where(np.abs(v) < 2.0**-126, np.copysign(0.0, v), v).astype(np.float64) for v in (a, b, c))
-        total = a * b + c
-        near = total.astype(np.float32)
-        tiny = np.abs((total * 2.0**100).astype(np.float32)) < 2.0**-26
-    return np.where(tiny, np.copysign(np.float32(0), near), near)
-
-
-def same_bits(got, expected):
-    """Tell whether two arrays have the same bits, all NaN being one."""
-    nothing = np.float32(np.nan)
-    one, two = (np.where(np.isnan(values), nothing, values).view(np.uint32) for values in (got, expected))
-    return np.array_equal(one, two)
 
 
 @intrinsic()
@@ -162,11 +126,6 @@ def test_without_vectors_products_of_all_kinds_of_numbers_are_added_likewise():
     weights.reshape(count, 4, PAIR, 8)[:, :, 0] = pairs
     plain_steps(RoundedPlain(), count, address_of(values), address_of(weights), address_of(total))
     assert same_bits(total.reshape(count, 8), expected)
-
-
-def rounded_bits(halves):
-    """The upper halves of numbers that are bfloat16 already."""
-    return (halves.view(np.uint32) >> 16).astype(np.uint16)
 
 
 @numba.njit
@@ -278,16 +237,6 @@ def test_matrix_products_have_the_written_order_whatever_the_way_and_the_tile(la
     operands = operands.copy().view(np.uint16) if shape.operands == PAIRS else rounded_bits(np.ascontiguousarray(operands))
     assert np.array_equal(operands.reshape(positions, n), rounded(expected))
     assert not out.reshape(PAIR, -1)[:, positions * v :].any()
-
-
-def rounding_operands(x, weight, bias=None, stride=1, padding=0, dilation=1, groups=1):
-    """exact's convolution, input and weight rounded to bfloat16 where it is a matrix product."""
-    if groups == 1:
-        x, weight = (np.asarray(round_to(values, "bfloat16"), np.float32) for values in (x, weight))
-    return ops.conv2d(x, weight, bias, stride, padding, dilation, groups)
-
-
-REFERENCE = Engine("exact, operands in bfloat16", ops=SimpleNamespace(**{**vars(ops), "conv2d": rounding_operands}))
 
 
 @pytest.mark.slow

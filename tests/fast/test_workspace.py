@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from minivan.fast.addresses import ALIGNMENT, address_of
-from minivan.fast.lanes import SHAPES, Dots16, Lanes8, Lanes16, Rounded8
+from minivan.fast.lanes import SHAPES, Dots16, Lanes8, Lanes16, Rounded8, Tiles16
 from minivan.fast.pack import pack
 from minivan.fast.rounds import Portion, rounds
 from minivan.fast.workspace import Workspace, sizes_of
@@ -22,7 +22,7 @@ def workspace(config, shape):
     return Workspace(config, pack(config, tensors, shape), shape)
 
 
-@pytest.mark.parametrize("lanes", [Lanes16, Lanes8, Dots16, Rounded8])
+@pytest.mark.parametrize("lanes", [Lanes16, Lanes8, Dots16, Tiles16, Rounded8])
 @pytest.mark.parametrize(
     ("portions", "size"),
     [([Portion(0, 1, 1)], (32, 32)), ([Portion(2, 3, 4)], (224, 224)), ([Portion(0, 2, 1), Portion(2, 2, 1)], (70, 93))],
