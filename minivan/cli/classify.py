@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from ..errors import WrongCall, printable
 from ..output import place
-from ..predict import Answer, Images, Results, Unusable, answers, find_images, make_ready, table
+from ..predict import Answer, Images, Unusable, answers, find_images, make_ready
 from .arguments import (
     IMAGES,
     add_activation,
@@ -82,6 +82,8 @@ def run(args: argparse.Namespace) -> int:
 
         return classify(args)
     if args.output:
+        from ..predict import table
+
         with wrong_calls():
             table.check(args.output)
             place(args.output)
@@ -124,6 +126,8 @@ def point_at_fetch(model: VAN, unsure: int) -> None:
 
 def record(model: VAN, images: Images, args: argparse.Namespace) -> int:
     """Write a row for each image into the file of --output; what an interrupted run has done lies beside it."""
+    from ..predict import Results
+
     failed = 0
     with wrong_calls(), Results(model, images, args.output, args.top_k, reading(args), args.resume) as results:
         note_unused(results.run)
