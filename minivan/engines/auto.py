@@ -102,8 +102,8 @@ class Choice:
         return "numpy"
 
     def least(self, parts: Sequence[Part]) -> float:
-        """Return the seconds that `start` gives at best, where all is kept: for one photo nobody has to look whether it is."""
-        return sum((part.load_seconds for part in _lacking(parts)), 0.0)
+        """Return the seconds that `start` gives at best: for one photo nobody has to look whether anything is kept."""
+        return sum((min(part.load_seconds, part.compile_seconds) for part in _lacking(parts)), 0.0)
 
     def start(self, parts: Sequence[Part] = (NETWORK,)) -> float:
         """Return the seconds until `fast` can begin: 0 where it has already, infinity where it never can."""
