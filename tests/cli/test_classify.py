@@ -244,7 +244,7 @@ from minivan.cli import main
 status = main(["classify", sys.argv[1], "--threads", "1"])
 others = {"torch", "onnx", "onnxruntime", "google.protobuf", "h5py", "openvino", "matplotlib", "hypothesis", "pytest"}
 others |= {"pillow_heif", "pyarrow"}
-others |= {"http.client", "ssl", "email", "zipfile", "difflib"}  # what one photo does not need, and loads slowly
+others |= {"http.client", "ssl", "email", "zipfile", "difflib", "rich"}  # what one photo does not need, and loads slowly
 unneeded = {"checkpoint": "dcp download foreign hdf5_apart inert keras onnx_file onnx_graph onnx_written paddle search "
     "semantic_fpn sources torchfile transfer", "image": "headers.heif headers.png headers.tiff samples",
     "predict": "classifier results storage table"}
