@@ -10,13 +10,14 @@ with most to do. So from the counts follows:
 - times as fast: the same, each barrier taking BARRIER seconds for each thread of its team, and each round WAKE to wake them;
 - traffic: the bytes of weights and maps that all threads read and write, in the time that this takes: what caches and memory
   would have to deliver. Taps that lie side by side are read once, weights once for each call of a product;
-- in smaller teams: what the batch would gain if the threads were divided into teams of equal size, as many as is best, each of
-  which takes image by image. `fast` gives each thread images of its own, or all threads the same ones.
+- in one team: times as fast if all threads took together what is left when no thread can have images of its own, a single small
+  image too. `fast` divides it among teams (`minivan/fast/rounds.py`), by two numbers that this model gave.
 
 How long work takes is fitted to the measured times of `fast` on one thread of this machine: seconds for a multiply-add of a
 matrix product, for one of a depthwise convolution, and for a float that is laid out, normalised or copied. The times on two
 threads take no part in that: they are the check. Other cores' clocks, memory and caches are taken for this one's: a machine
-whose clock falls with the number of cores, or whose threads lie on two chips, gives less.
+whose clock falls with the number of cores, or whose threads lie on two chips, gives less. No machine with so many cores was at
+hand: nothing here is measured on more than two.
 
 `--write` puts the tables into docs/performance.md.
 """
@@ -26,7 +27,7 @@ from __future__ import annotations
 import argparse
 import textwrap
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import astuple, dataclass, field
 from functools import cache
 from importlib import import_module
@@ -43,7 +44,7 @@ from minivan.fast import network
 from minivan.fast.depthwise import kernel_of
 from minivan.fast.lanes import PAIR
 from minivan.fast.plan import Plan
-from minivan.fast.rounds import Portion, rounds
+from minivan.fast.rounds import Portion, at_once, rounds
 from minivan.fast.simd import tile_rows, vector_width
 from minivan.variants import VARIANTS
 
@@ -55,7 +56,7 @@ BARRIER = (
 WAKE = 50e-6  # seconds to wake a team up
 FLOAT = 4  # bytes
 FITTED = [(v, side, 1) for v, side in (("b0", 96), ("b0", 160), ("b0", 224), ("b0", 384), ("b1", 224), ("b2", 224))]
-CASES = "b0-224-1", "b0-224-8", "b0-224-64", "b0-1024-1", "b2-224-1", "b2-224-8"
+CASES = "b0-96-1", "b0-96-8", "b0-224-1", "b0-224-8", "b0-224-64", "b0-1024-1", "b2-224-1", "b2-224-8"
 THREADS = 1, 2, 4, 8, 16, 32, 64
 
 
@@ -166,6 +167,22 @@ class Work(NamedTuple):
         return float((self.counts[:, :, :3] @ rates).max(axis=1).sum())
 
 
+Division = Callable[[int, int, int, int], Iterator[list[Portion]]]
+
+
+def in_one_team(images: int, height: int, width: int, threads: int) -> Iterator[list[Portion]]:
+    """Yield what `rounds` does while each thread has images of its own, then what is left over for all threads together."""
+    first = 0
+    for portions in rounds(images, height, width, threads):
+        if len(portions) < threads or images - first < threads:
+            break
+        yield portions
+        first += sum(portion.images for portion in portions)
+    while first < images:
+        yield [Portion(first, count := min(max(at_once(height, width), 1), images - first), threads)]
+        first += count
+
+
 class Schedule:
     """How `fast` shares out a network of one variant for inputs of one size."""
 
@@ -175,9 +192,9 @@ class Schedule:
         self.lanes, self.workspace = plan.lanes, plan._workspace
         self.teams: dict[Portion, Work] = {}
 
-    def rounds(self, images: int, threads: int) -> list[list[Work]]:
-        """Return what happens at once, one after the other, as `fast` divides a batch."""
-        divided = rounds(images, self.size, self.size, threads)
+    def rounds(self, images: int, threads: int, divide: Division = rounds) -> list[list[Work]]:
+        """Return what happens at once, one after the other, as `fast` divides a batch, or as `divide` does."""
+        divided = divide(images, self.size, self.size, threads)
         return [[self.team(portion._replace(first=0)) for portion in portions] for portions in divided]
 
     def team(self, portion: Portion) -> Work:
@@ -208,13 +225,6 @@ def seconds(divided: Iterable[list[Work]], rates: np.ndarray, threads: int, barr
         total += max(work.seconds(rates) + wait for work, wait in zip(teams, waits, strict=True))
         total += WAKE * (threads > 1) * barriers
     return total
-
-
-def in_smaller_teams(schedule: Schedule, images: int, threads: int, rates: np.ndarray) -> float:
-    """Return how long a batch would take in as many teams of equal size as is best, each of which takes image by image."""
-    divisions = [teams for teams in range(1, min(images, threads) + 1) if threads % teams == 0]
-    each = {teams: schedule.team(Portion(0, 1, threads // teams)) for teams in divisions}
-    return min(-(-images // teams) * seconds([[work]], rates, threads) for teams, work in each.items())
 
 
 def least_seconds(variant: str, size: int, images: int, threads: int, tries: int = 15) -> float:
@@ -254,7 +264,7 @@ def fitted(schedules: Callable[[str, int], Schedule]) -> tuple[np.ndarray, dict[
 def table(cases: Iterable[tuple[str, int, int]], threads: Iterable[int], schedules: Callable[[str, int], Schedule],
           rates: np.ndarray) -> list[str]:  # fmt: skip
     """Return a row for each case and number of threads."""
-    heads = "case", "threads", "milliseconds", "times as fast", "by shares alone", "barriers", "traffic", "in smaller teams"
+    heads = "case", "threads", "milliseconds", "times as fast", "by shares alone", "barriers", "traffic", "in one team"
     rows = [f"| {' | '.join(heads)} |", f"|---|{'--:|' * (len(heads) - 1)}"]
     for variant, size, images in cases:
         schedule = schedules(variant, size)
@@ -264,9 +274,10 @@ def table(cases: Iterable[tuple[str, int, int]], threads: Iterable[int], schedul
             whole, even = (seconds(divided, rates, count, barriers) for barriers in (True, False))
             waits = sum(max(len(work.counts) - 1 if work.threads > 1 else 0 for work in teams) for teams in divided)
             moved = sum(float(work.counts[:, :, 3:].sum()) for teams in divided for work in teams)
+            together = seconds(schedule.rounds(images, count, in_one_team), rates, count)
             cells = [f"{variant}-{size}-{images}", f"{count}", f"{1000 * whole:.2f}", f"{alone / whole:.1f}",
                      f"{alone / even:.1f}", f"{waits}", f"{moved / whole / 1e9:.0f} GB/s",
-                     f"{alone / in_smaller_teams(schedule, images, count, rates):.1f}"]  # fmt: skip
+                     f"{alone / together:.1f}"]  # fmt: skip
             rows.append(f"| {' | '.join(cells)} |")
     return rows
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import math
 import operator
 import re
@@ -22,6 +21,8 @@ MOST_BYTES_OF_LABELS = 8 << 20
 
 def file_sha256(*paths: str | Path) -> str:
     """Return the SHA-256 of a regular file, or of several one after the other, 64 hex digits. Raises OSError."""
+    import hashlib  # OpenSSL's, which one photo has no use for
+
     digest = hashlib.sha256()
     for path in paths:
         with opened(path) as file, named(path):

@@ -13,7 +13,6 @@ pool, head
 
 from __future__ import annotations
 
-import difflib
 import re
 from collections.abc import Iterable, Mapping
 from typing import Any
@@ -202,6 +201,8 @@ def check_known(wanted: Iterable[str], known: Iterable[str], kind: str = "layer"
     paths = list(known)
     for path in wanted:
         if path not in paths:
+            import difflib
+
             near = difflib.get_close_matches(str(path), paths, n=4, cutoff=0.5)
             begin = f"they begin with {', '.join(paths[:3])}"
             raise ValueError(f"no {kind} is called {path!r}; {suggestion(near, begin)}")

@@ -13,7 +13,6 @@ import contextlib
 import functools
 import math
 import os
-import platform
 import threading
 from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
@@ -52,6 +51,8 @@ def name() -> str:
         for line in _lines(Path("/proc/cpuinfo")):
             if line.startswith("model name"):
                 return line.partition(":")[2].strip()
+    import platform
+
     return platform.processor() or platform.machine()
 
 

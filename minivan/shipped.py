@@ -10,8 +10,6 @@ from __future__ import annotations
 import errno
 import functools
 import os
-import zipfile
-import zlib
 from pathlib import Path
 from typing import Any
 
@@ -56,6 +54,11 @@ def content(path: str | os.PathLike[str]) -> bytes | None:
 
     Raises OSError, naming the file, where the zip is gone or has become another.
     """
+    if not in_zip():
+        return None
+    import zipfile
+    import zlib
+
     try:
         found = _inside(path)
         read: bytes | None = found.read_bytes() if found is not None and found.is_file() else None

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -183,6 +182,8 @@ def tensor_faults(config: Config, found: Shapes, strangers: Shapes | None = None
         yield f"{quote(name)} {'(no tensor)' if shape is None else shape} is unknown"
     for name, shape in expected.items():
         if name not in found:
+            import difflib
+
             near = difflib.get_close_matches(name, list(strangers)[:MOST_NEAR], 1, 0.8) if strangers and hints else []
             hints -= bool(near)
             yield f"{name} {shape} is missing{f', near it is {quote(near[0])}' if near else ''}"

@@ -1,9 +1,14 @@
-"""Checkpoints in, weights out: PyTorch files read without PyTorch, safetensors, and minivan's own."""
+"""Checkpoints in, weights out: PyTorch files read without PyTorch, safetensors, and minivan's own.
+
+What weights that are here do not need, downloads and heads, is imported when a name of it is first used.
+"""
 
 from __future__ import annotations
 
+import importlib
 from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from ..card import file_sha256
 from ..engines import Engine
@@ -11,12 +16,19 @@ from ..engines import find as engine_of
 from ..floating import standard
 from ..van import VAN
 from .description import facts, head_facts, unsaid
-from .download import Fetched, fetch
 from .error import CheckpointError
 from .hub import Here, bundled, find, here, list_models, passed_over
-from .published import SOURCES, published
-from .semantic_fpn import SemanticFPN
-from .weights import Checkpoint, Weights, odd_numbers, opened, opened_any, read, revise, with_source_sha256, write
+from .open_checkpoint import Checkpoint
+from .weights import Weights, odd_numbers, opened, opened_any, read, revise, with_source_sha256, write
+
+if TYPE_CHECKING:
+    from .download import Fetched, fetch
+    from .semantic_fpn import SemanticFPN
+    from .sources import SOURCES, published
+
+_NAMES = {  # name -> the module that it is in
+    "Fetched": "download", "SOURCES": "sources", "SemanticFPN": "semantic_fpn", "fetch": "download", "published": "sources",
+}  # fmt: skip
 
 __all__ = [
     "SOURCES",
@@ -46,6 +58,16 @@ __all__ = [
     "with_source_sha256",
     "write",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    if name in _NAMES:
+        return getattr(importlib.import_module(f"{__name__}.{_NAMES[name]}"), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return [*globals(), *_NAMES]
 
 
 def load(

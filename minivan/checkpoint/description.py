@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING
 
 from ..card import Card
 from ..errors import shortened, shown
 from ..palette import own_palette
 from ..variants import COLOURS, Config, variant_of
-from .network import PASSED_OVER
-from .search import TOP
-from .semantic_fpn import SemanticFPN
-from .weights import Checkpoint
+
+if TYPE_CHECKING:
+    from .open_checkpoint import Checkpoint
+    from .semantic_fpn import SemanticFPN
 
 LONGEST_LIST = 240  # characters of the list of what was passed over
 
@@ -21,6 +22,9 @@ def facts(checkpoint: Checkpoint) -> dict[str, str]:
 
     The file's own SHA-256 is not among them, because it takes reading the whole file: `checkpoint.card.sha256`.
     """
+    from .network import PASSED_OVER
+    from .search import TOP
+
     config, card = checkpoint.config, checkpoint.card
     preprocessing = card.preprocessing
     rows = {

@@ -14,7 +14,7 @@ from ..variants import variant_of
 from .error import CheckpointError
 from .hub import home_folder, variant_named
 from .partial import CONVERTED, scratch
-from .published import MAIN, Source, located, published
+from .sources import MAIN, Source, located, published
 from .transfer import Progress, is_address, shown, transfer
 from .weights import Weights, read, write
 

@@ -1,4 +1,7 @@
-"""What a checkpoint's files hold, whatever their format: dictionaries of tensors, each read when it is asked for."""
+"""What a checkpoint's files hold, whatever their format: dictionaries of tensors, each read when it is asked for.
+
+Safetensors come first, as the bundled weights do; what reads another format is imported with the first file of it.
+"""
 
 from __future__ import annotations
 
@@ -12,16 +15,11 @@ from typing import Any
 
 from .. import input
 from ..errors import quote
-from . import hdf5_apart, keras, paddle, safetensors_file
+from . import safetensors_file
 from .budget import Budget
-from .dcp import Distributed
 from .error import CheckpointError
 from .folder import Place
-from .onnx_file import graph_of
-from .onnx_graph import Network
-from .shards import Shards
 from .sniff import kind_of
-from .torchfile import open_torch
 
 
 @dataclass(frozen=True)
@@ -59,6 +57,8 @@ def opened(place: Place, strict: bool = False) -> Iterator[Held]:
         if place.is_index:
             yield _sharded(place, stack, strict)
         elif place.is_distributed:
+            from .dcp import Distributed
+
             parts = Distributed(place.path, stack)
             files = tuple(parts.paths)
             yield Held("PyTorch distributed", parts.size, parts.budget, parts.tensors, files=files, is_flat=True)
@@ -72,6 +72,9 @@ def opened(place: Place, strict: bool = False) -> Iterator[Held]:
 
 
 def _onnx(file: BufferedIOBase, path: Path, stack: ExitStack, budget: Budget) -> Held:
+    from .onnx_file import graph_of
+    from .onnx_graph import Network
+
     graph = graph_of(file, path, stack, budget)
     network = Network(graph, budget)
     epsilons = network.layer_norm_eps, network.batch_norm_eps
@@ -84,11 +87,16 @@ def _onnx(file: BufferedIOBase, path: Path, stack: ExitStack, budget: Budget) ->
 def _one(file: BufferedIOBase, budget: Budget, strict: bool, stack: ExitStack) -> Held:
     size, kind = file.seek(0, 2), kind_of(file)
     if kind == "hdf5":
+        from . import hdf5_apart, keras
+
         arrays, epsilons = keras.as_pytorch(hdf5_apart.contents_apart(file, budget, stack, keras.OPTIMIZER), budget)
         return Held("Keras HDF5", size, budget, arrays, epsilons=epsilons, is_flat=True)
     if kind == "safetensors":
         tensors, metadata = safetensors_file.contents(file, budget)
         return Held("safetensors", size, budget, tensors, metadata, is_flat=True)
+    from . import paddle
+    from .torchfile import open_torch
+
     torch = open_torch(file, budget, strict)
     if torch.format == "pickle" and isinstance(torch.contents, dict) and paddle.is_paddle(torch.contents, budget):
         return Held(paddle.FORMAT, size, budget, paddle.as_pytorch(torch.contents, budget))
@@ -96,6 +104,8 @@ def _one(file: BufferedIOBase, budget: Budget, strict: bool, stack: ExitStack) -
 
 
 def _sharded(place: Place, stack: ExitStack, strict: bool) -> Held:
+    from .shards import Shards
+
     shards = Shards(place.path, stack)
     format, made = "", Counter[str]()
 

@@ -6,14 +6,16 @@ import fnmatch
 import os
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from .. import shipped
 from ..errors import printable, quote, sentence
 from ..home import user_cache
 from ..variants import VARIANTS, canonical
 from .error import CheckpointError
-from .published import SOURCES
-from .weights import Checkpoint, opened
+
+if TYPE_CHECKING:
+    from .open_checkpoint import Checkpoint
 
 HEAD = "_fpn"  # how the names of heads end that lie beside the bundled weights: 'van_b0_camvid_fpn'
 
@@ -140,6 +142,8 @@ def list_models(pattern: str = "*", *, here: bool = False) -> list[str]:
     >>> list_models("b[0-2]"), list_models("*imagenet200", here=True)
     (['b0', 'b1', 'b2'], ['van_b0_tiny_imagenet200'])
     """
+    from .sources import SOURCES
+
     fetched = [path.stem for path in cached()]
     usable = {variant for variant in VARIANTS if any(name.startswith(f"van_{variant}_") for name in fetched)}
     offered = set() if here else {source.variant for source in SOURCES}
@@ -168,6 +172,8 @@ class Here:
 
 def here() -> list[Here]:
     """Open every file of weights on this machine, the default first, and return what each says. Nothing is raised."""
+    from .weights import opened
+
     places = [("fetched", path) for path in cached()] + [("bundled", path) for path in bundled()]
     found = []
     for number, (place, path) in enumerate(places):

@@ -11,8 +11,9 @@ from ..card import Label, SegmentationCard
 from . import own_metadata, reading, safetensors_file, semantic_fpn
 from .budget import Budget
 from .error import CheckpointError
+from .open_checkpoint import Checkpoint
 from .semantic_fpn import SemanticFPN
-from .weights import Checkpoint, Weights, opened_any, read_opened
+from .weights import Weights, opened_any, read_opened
 
 
 @dataclass(frozen=True)

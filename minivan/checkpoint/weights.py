@@ -8,50 +8,24 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
 
-from ..card import Card, Label, Preprocessing, default_preprocessing
-from ..errors import printable, quote
+from ..card import Card, Label, Preprocessing
 from ..van import check_channels
-from ..variants import (
-    COLOURS,
-    Config,
-    counted,
-    is_learned,
-    parameter_shapes,
-    title_with_shape,
-    unusual_channels,
-    variant_of,
-)
-from . import (
-    beside,
-    class_names,
-    downstream,
-    formats,
-    layouts,
-    onnx_written,
-    own_metadata,
-    reading,
-    safetensors_file,
-    semantic_fpn,
-    sidecar,
-    stated,
-    stated_shape,
-)
+from ..variants import Config, is_learned, parameter_shapes, title_with_shape, unusual_channels
+from . import formats, layouts, own_metadata, reading, safetensors_file
 from .error import CheckpointError
 from .folder import Place, locate
-from .library_metadata import huggingface_config
-from .onnx_graph import CLOSE
-from .search import Found, understand
-from .semantic_fpn import SemanticFPN
-from .tensor import StoredTensor
+from .open_checkpoint import Checkpoint
+
+if TYPE_CHECKING:
+    from .semantic_fpn import SemanticFPN
 
 OWN = "minivan's own"
-AUTHORS, HUGGING_FACE = "authors", "huggingface"  # of layouts.LAYOUTS
 RANK = re.compile(r"(?:^|[._-])rank[._-]?[0-9]+", re.IGNORECASE)  # in the names of one process's part
-MOST_CLASSES = 8  # whose objects are listed among what was passed over
 
 
 @dataclass(frozen=True)
@@ -69,22 +43,6 @@ class Weights:
         count = sum(tensor.size for name, tensor in self.tensors.items() if is_learned(name))
         shape = f"{title_with_shape(self.config)}{unusual_channels(self.config)}"
         return f"{shape}, {self.config.classes} classes, {count:,} parameters"
-
-
-@dataclass(frozen=True)
-class Checkpoint:
-    """An open checkpoint, understood: `stored` has the network's tensors by the authors' names, each read when asked."""
-
-    format: str
-    size: int  # bytes of the file, or of all its shards and their index
-    config: Config
-    card: Card
-    stored: dict[str, StoredTensor]
-    notes: tuple[str, ...] = ()
-    label: str = ""  # under which keys the network lies, '.' where it is under none; '' in a file that holds nothing else
-    passed_over: tuple[str, ...] = ()  # what else the file holds: 'decode_head: 12 tensors'
-    head: SemanticFPN | None = None  # a segmentation network's, on this network
-    no_head: str = ""  # why not, where it has one that minivan does not compute
 
 
 def read(path: str | Path, key: str | None = None, *, strict: bool = False, allow_nonfinite: bool = False) -> Weights:
@@ -118,7 +76,9 @@ def opened(path: str | Path, key: str | None = None, *, strict: bool = False) ->
     Each file is opened once, and everything is read from it; its tensors can be read until the block ends.
     """
     with opened_any(path, key, strict=strict) as found:
-        if isinstance(found, SemanticFPN):
+        if not isinstance(found, Checkpoint):
+            from . import semantic_fpn
+
             raise CheckpointError(semantic_fpn.ALONE, f"{semantic_fpn.USE} uses it")
         yield found
 
@@ -178,6 +138,8 @@ def revise(
         config = replace(config, layer_norm_eps=eps)
     if preprocessing is not None:
         if preprocessing != card.preprocessing:
+            from .foreign import unknown_preprocessing
+
             notes = tuple(note for note in notes if note != unknown_preprocessing(card.preprocessing))
             card = replace(card, size_said=True)
         card = replace(card, preprocessing=preprocessing)
@@ -204,11 +166,15 @@ def write(weights: Weights, path: str | Path, dtype: str = "float32", to: str = 
     if to == "onnx":
         if dtype != "float32":
             raise CheckpointError(f"an ONNX file in {dtype}", "it is written in float32, which exact computes in")
+        from . import onnx_written
+
         return (onnx_written.write(path, weights.config, weights.tensors, weights.card),)
     if to == "minivan":
         metadata = own_metadata.describe(weights.config, weights.card)
         safetensors_file.write(path, weights.tensors, metadata, dtype, partial(own_metadata.understand, weights.card.name))
         return ()
+    from . import sidecar
+
     sidecar.check(path)
     safetensors_file.write(path, weights.tensors, {"format": "pt"}, dtype)
     lost = sidecar.write(path, weights.config, weights.card)
@@ -221,8 +187,11 @@ def _understood(place: Place, held: formats.Held, key: str | None) -> Checkpoint
         if key is not None:
             raise CheckpointError("minivan's own file holds one network", "leave out --key")
         tensors, head = held.tensors(), None
-        if own_metadata.is_head_alone(held.metadata):
-            return semantic_fpn.own(place, held, tensors)
+        if own_metadata.is_segmentation(held.metadata):
+            from . import semantic_fpn
+
+            if own_metadata.is_head_alone(held.metadata):
+                return semantic_fpn.own(place, held, tensors)
         config, card = own_metadata.understand(place.name, held.metadata, held.budget)
         _check_epsilons(config, held)
         if own_metadata.is_segmentation(held.metadata):
@@ -233,91 +202,18 @@ def _understood(place: Place, held: formats.Held, key: str | None) -> Checkpoint
         card = replace(card, file=place.path, activation=held.activation or card.activation)
         format = f"{held.format}, {OWN}" if held.is_whole else OWN
         return Checkpoint(format, held.size, config, card, stored, held.notes, head=head)
-    found = understand(held.contents, held.budget, key)
-    objects = tuple(f"{_objects(count)} of the class {quote(name)}" for name, count in held.made.most_common(MOST_CLASSES))
-    if len(held.made) > MOST_CLASSES:
-        objects += (f"objects of {len(held.made) - MOST_CLASSES} more classes",)
-    return _foreign(place, held, replace(found, passed_over=(*found.passed_over, *objects)))
+    from . import foreign
+
+    return foreign.understood(place, held, key)
 
 
 def _check_epsilons(config: Config, held: formats.Held) -> None:
     """Raise CheckpointError where a graph computes with other epsilons than the metadata beside it say."""
+    if held.epsilons is None:
+        return
+    from .onnx_graph import CLOSE
+
     said = config.layer_norm_eps, config.batch_norm_eps
-    if held.epsilons and any(abs(a - b) > CLOSE * b for a, b in zip(held.epsilons, said, strict=True)):
+    if any(abs(a - b) > CLOSE * b for a, b in zip(held.epsilons, said, strict=True)):
         computed = "the epsilons {:g} and {:g} in the graph".format(*held.epsilons)
         raise CheckpointError(computed, "its metadata say {:g} and {:g}: somebody changed one of the two".format(*said))
-
-
-def _objects(count: int) -> str:
-    return "1 object" if count == 1 else f"{count:,} objects"
-
-
-def _foreign(place: Place, held: formats.Held, found: Found) -> Checkpoint:
-    """Complete what was found in another library's file with what its layout implies: eps, preprocessing, class names."""
-    layout, config = found.layout, found.config
-    if held.epsilons:
-        config = replace(config, layer_norm_eps=held.epsilons[0], batch_norm_eps=held.epsilons[1])
-    notes = (*place.notes, *held.notes, *found.notes)
-    kept, unused = sidecar.beside(place.path, place.name, config, held.budget)
-    if kept:
-        card = replace(kept[1], file=place.path, shards=held.files)
-        return Checkpoint(held.format, held.size, kept[0], card, found.stored, notes, found.label, found.passed_over)
-    notes += unused
-    is_huggingface = layout.name == HUGGING_FACE
-    folder = place.path.parent if is_huggingface else place.folder
-    around = beside.gathered(held.contents, folder, is_huggingface, held.budget)
-    other = "" if is_huggingface else stated_shape.is_of_another(around.config, config)
-    if other:
-        around = replace(around, config={}, processor={})
-        notes += (f"{beside.CONFIG} is of another network, {other}: it was not used, nor was {beside.PROCESSOR}",)
-    config, activation = huggingface_config(around.config, config, is_huggingface)
-    shape_said, uncompared = stated_shape.compared(around, config, is_huggingface)
-    names = class_names.said(around, config.classes, held.budget) if config.classes else class_names.Names()
-    notes += (*around.notes, *uncompared, *((names.note,) if names.note else ()))
-    said, preset = stated.of(around), layout.preset
-    eps_said = is_huggingface or "layer_norm_eps" in around.config
-    doubt = downstream.doubt(found.label, found.beside, held.contents, config.layer_norm_eps)
-    if not config.classes and (
-        found.around.title or downstream.is_downstream(found.label, layout.backbone, found.beside, held.contents)
-    ):
-        preset, said = downstream.PRESET, said.of_colours() or stated.of_tensors(found.around.colours)
-        if not eps_said:
-            config = replace(config, layer_norm_eps=downstream.layer_norm_eps(around.configuration))
-        notes += (downstream.note(found.around.title, config.layer_norm_eps),)
-    elif doubt and layout.name == AUTHORS and not eps_said:
-        notes += (doubt,)
-    if variant_of(config) is None and not (shape_said or held.is_whole):
-        depths = " ".join(map(str, config.depths))
-        guess = f"dims {config.dims} and depths {depths} are no published variant's: if blocks are missing from the file, it is"
-        notes += (f"{guess} another network",)
-    labels = names.labels
-    if not labels and not names.note:
-        labels = class_names.usual_labels(config)
-    elif labels and len(labels) != config.classes:
-        notes += (f"its {len(labels)} class names are left out: it has {config.classes} classes",)
-        labels = ()
-    preprocessing, left = said.applied(default_preprocessing(config.channels, preset))
-    notes += left
-    if config.channels != COLOURS and "mean" not in said.fields:
-        notes += (unknown_preprocessing(preprocessing),)
-    source = printable(place.name if place.is_distributed else place.path.name)
-    card = Card(
-        place.name,
-        preprocessing,
-        labels,
-        layout.name,
-        source,
-        file=place.path,
-        activation=held.activation or activation,
-        shards=held.files,
-        size_said="crop" in said.fields or class_names.is_published(config) or not config.classes,
-    )
-    head, no_head = semantic_fpn.foreign(found.around, around, card, held, left)
-    label, passed_over = found.label, found.passed_over
-    return Checkpoint(held.format, held.size, config, card, found.stored, notes, label, passed_over, head, no_head)
-
-
-def unknown_preprocessing(taken: Preprocessing) -> str:
-    """Say what is taken for the mean and std of a network whose images are no photos, and how to say it better."""
-    unknown = f"how its images of {counted(taken.channels)} were prepared is not known"
-    return f"{unknown}: mean {taken.mean[0]:g} and std {taken.std[0]:g} are taken (others: convert --mean and --std)"

@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import argparse
 import os
-import tempfile
 import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..errors import WrongCall
-from ..predict.storage import bare
 from .arguments import WRONG, advised, load_model, positive, reading, status, wrong_calls
 from .printing import complain, note, say_written
 
@@ -70,6 +68,7 @@ def check(args: argparse.Namespace) -> None:
     from .. import cluster
     from ..engines import FAST, find
     from ..predict import table
+    from ..predict.storage import bare
 
     if not args.output:
         raise WrongCall("--cluster writes a file of rows for each shard: say into which folder with -o FOLDER")
@@ -104,7 +103,7 @@ def classify(args: argparse.Namespace) -> int:
 def evaluate(args: argparse.Namespace) -> tuple[Evaluation, list[str]]:
     """Evaluate on a cluster, `evaluate --cluster`; return what was found out, and what to know of the files that say so."""
     from ..evaluate import sharded
-    from ..predict.storage import within
+    from ..predict.storage import bare, within
 
     check(args)
     if args.against:
@@ -133,6 +132,8 @@ def reported(found: Evaluation, output: str) -> list[str]:
 
     if not is_address(output):
         return write(found, output)
+    import tempfile
+
     with tempfile.TemporaryDirectory(prefix="minivan-") as made:
         remarks = write(found, made)
         for name in sorted(os.listdir(made)):

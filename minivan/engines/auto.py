@@ -23,7 +23,7 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from .. import compiling, fpn, kernel_cache, kernel_survey, model, paths, space
+from .. import compiling, fpn, model, paths, space
 from ..compiler import numba
 from ..errors import CannotCompute, NoCompiler, sentence
 from ..floating import standard
@@ -96,10 +96,15 @@ class Choice:
             each += fpn.multiply_adds(fpn_config, height, width)
         work = (MANY if images is None else images) * each
         with self._lock:
-            if self._worth(work, self.start(parts)) and self._ready(work, parts):
+            worth = self._worth(work, self.least(parts)) and self._worth(work, self.start(parts))
+            if worth and self._ready(work, parts):
                 return "fast"
             self.spent += NUMPY * work
         return "numpy"
+
+    def least(self, parts: Sequence[Part]) -> float:
+        """Return the seconds that `start` gives at best: for one photo nobody has to look whether anything is kept."""
+        return sum((min(part.load_seconds, part.compile_seconds) for part in _lacking(parts)), 0.0)
 
     def start(self, parts: Sequence[Part] = (NETWORK,)) -> float:
         """Return the seconds until `fast` can begin: 0 where it has already, infinity where it never can."""
@@ -109,6 +114,8 @@ class Choice:
         return sum((part.load_seconds if self._kept(part) else part.compile_seconds for part in lacking), 0.0)
 
     def _kept(self, part: Part) -> bool:
+        from .. import kernel_survey
+
         return part.name not in self.lacking and kernel_survey.kept(part.kernel)
 
     def _worth(self, work: float, start: float) -> bool:
@@ -122,6 +129,7 @@ class Choice:
         try:
             if not space.compiles():
                 raise CannotCompute("this process's address space is too small to compile in (ulimit -v)")
+            from .. import kernel_cache, kernel_survey
             from ..fast.lanes import host_lanes
 
             for part in wanted:

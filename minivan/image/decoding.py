@@ -7,7 +7,7 @@ import io
 import os
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
-from typing import IO, Any, NamedTuple, TypeAlias, TypeVar
+from typing import IO, TYPE_CHECKING, Any, NamedTuple, TypeAlias, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -16,11 +16,14 @@ from PIL import Image
 from .. import input, npy
 from ..processors import startable
 from ..variants import COLOURS
-from . import bands, colour, given, orientation, profiles, samples, stretch, unended
+from . import bands, colour, given, headers, orientation, profiles, stretch, unended
 from .apart import available, decoded_apart
 from .bounds import ENDS_EARLY, LARGEST_FILE, STORED, Bytes, ImageError, Look, Steps, patches
-from .headers import WALKS, jpeg, tiff_bands, tiff_photo
+from .headers import jpeg
 from .kinds import FIRST, KINDS, check_readable, recognise
+
+if TYPE_CHECKING:
+    from .headers import tiff_bands, tiff_photo
 
 Made = TypeVar("Made")
 Source: TypeAlias = str | os.PathLike[str] | bytes | IO[bytes] | Image.Image | npt.NDArray[Any]
@@ -140,6 +143,8 @@ class Examined:
         if self.picture is not None:
             return self.picture.copy(), b""  # whoever hands it over keeps it as it is
         if self.photo is not None:
+            from . import samples
+
             stored = self.photo.stored
             picture, notes = samples.picture(self.photo, stored.planes(map(_values, stored.files())))
             self.notes.extend(notes)
@@ -236,11 +241,16 @@ def _examined(data: bytes, steps: Steps, channels: int) -> Examined:
         found = Examined(bands.look_at_array(data, channels), channels)
     else:
         kind = recognise(data[:FIRST])
-        stored = tiff_bands.find(data, Steps(), channels) if kind == "TIFF" else None
+        stored, photo = None, None
+        if kind == "TIFF":
+            from .headers import tiff_bands, tiff_photo
+
+            stored = tiff_bands.find(data, Steps(), channels)
         if stored is None:
             bands.check_photo(channels)
         look = stored.look if stored else _look(data, steps)
-        photo = tiff_photo.find(data, Steps()) if kind == "TIFF" and stored is None else None
+        if kind == "TIFF" and stored is None:
+            photo = tiff_photo.find(data, Steps())
         found = Examined(photo.stored.look if photo else look, channels, stored, photo)
     found.look.check()
     return found
@@ -249,7 +259,7 @@ def _examined(data: bytes, steps: Steps, channels: int) -> Examined:
 def _look(data: bytes, steps: Steps) -> Look:
     kind = recognise(data[:FIRST])
     check_readable(kind)
-    look = WALKS[kind](data, steps)
+    look = headers.walk(kind, data, steps)
     look.check()
     return look
 

@@ -6,14 +6,23 @@
 ...     print(answer.image, answer.top[0].label, f"{answer.top[0].probability:.0%}")
 examples/coffee.jpg espresso 98%
 
-Importing it costs next to nothing: NumPy and Pillow are imported with the first image.
+Importing it costs next to nothing: NumPy and Pillow are imported with the first image, what writes files with the first file.
 """
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
 
 from .ahead import Prepared, batches, prepare_ahead
 from .answers import Answer, Guess, Unusable, answers, classify, guesses, make_ready
-from .classifier import Answers, Classifier
 from .images import STANDARD_INPUT, Found, Images, find_images
-from .results import Results
+
+if TYPE_CHECKING:
+    from .classifier import Answers, Classifier
+    from .results import Results
+
+_NAMES = {"Answers": "classifier", "Classifier": "classifier", "Results": "results"}  # name -> the module that it is in
 
 __all__ = [
     "STANDARD_INPUT",
@@ -34,3 +43,13 @@ __all__ = [
     "make_ready",
     "prepare_ahead",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    if name in _NAMES:
+        return getattr(importlib.import_module(f"{__name__}.{_NAMES[name]}"), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return [*globals(), *_NAMES]

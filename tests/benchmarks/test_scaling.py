@@ -38,7 +38,7 @@ def test_every_thread_of_a_team_has_its_share_and_meets_the_others_as_often(sche
     """A team whose members passed unequal numbers of barriers would never end, and would make no array here."""
     whole = totals_of(schedule.rounds(1, 1))
     for threads in (2, 5, 64):
-        ((team,),) = schedule.rounds(1, threads)
+        team = schedule.team(scaling.Portion(0, 1, threads))
         assert team.threads == threads == team.counts.shape[1] and (team.counts >= 0).all()
         done = team.counts.sum((0, 1))
         assert done[TAPS] == pytest.approx(whole[TAPS], rel=0.2) and done[PRODUCTS] >= whole[PRODUCTS] * 0.9
@@ -48,7 +48,8 @@ def test_every_thread_of_a_team_has_its_share_and_meets_the_others_as_often(sche
 
 
 def test_a_batch_is_shared_by_images_first(schedule):
-    divided = schedule.rounds(6, 4)
+    assert [[work.threads for work in teams] for teams in schedule.rounds(6, 4)] == [[1] * 4, [2, 2]]
+    divided = schedule.rounds(6, 4, scaling.in_one_team)
     assert [[work.threads for work in teams] for teams in divided] == [[1] * 4, [4]]
     rates = np.array([1e-9, 2e-9, 0.0])
     alone = scaling.seconds(schedule.rounds(1, 1), rates, 1)

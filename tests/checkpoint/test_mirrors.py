@@ -7,7 +7,7 @@ from support.loopback import OFFICIAL_SHA256
 
 from minivan.card import Card
 from minivan.checkpoint import CheckpointError, fetch, published, read
-from minivan.checkpoint.published import HUB, located
+from minivan.checkpoint.sources import HUB, located
 
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
 SMALL = "/Visual-Attention-Network/van-small/resolve"

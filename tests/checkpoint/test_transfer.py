@@ -1,7 +1,6 @@
 """Servers that never come to an end, send too much, or lead somewhere else: each ends a download in one line."""
 
 import gzip
-import importlib
 import io
 import itertools
 import math
@@ -11,8 +10,8 @@ import pytest
 import requests
 from support.loopback import OFFICIAL
 
-from minivan.checkpoint import SOURCES, CheckpointError, fetch, published, transfer
-from minivan.checkpoint.published import COPIES, LARGEST
+from minivan.checkpoint import SOURCES, CheckpointError, fetch, published, sources, transfer
+from minivan.checkpoint.sources import COPIES, LARGEST
 from minivan.variants import VARIANTS, parameter_shapes
 
 MEGABYTE = bytes(1 << 20)
@@ -78,7 +77,7 @@ ENDLESS = {
 @pytest.mark.parametrize("fault", ENDLESS)
 def test_an_answer_that_is_too_much(home, server, fault, monkeypatch):
     answer, words = ENDLESS[fault]
-    monkeypatch.setattr(importlib.import_module("minivan.checkpoint.published"), "LARGEST", 8 << 20)
+    monkeypatch.setattr(sources, "LARGEST", 8 << 20)
     server.faults = [answer]
     with pytest.raises(CheckpointError, match=words) as caught:
         fetch("b0", url=server.url())

@@ -7,7 +7,7 @@ from support import ROOT
 
 from minivan import errors
 from minivan.checkpoint import error, transfer
-from minivan.checkpoint.published import LARGEST
+from minivan.checkpoint.sources import LARGEST
 from minivan.cli import ending
 from minivan.evaluate import shards, tables
 from minivan.image import bounds

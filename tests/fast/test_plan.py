@@ -128,17 +128,26 @@ def test_the_bits_depend_on_neither_threads_nor_batch(threads, lanes, config):
                 assert_bit_equal("features", got, whole[first:last])
 
 
-def test_more_threads_than_cores_meet_at_the_barrier_and_give_the_same_bits():
+def test_more_threads_than_cores_and_teams_of_them_meet_at_their_barriers_and_give_the_same_bits():
     script = (
         "import sys; sys.path[:0] = ['tests']; import numba\n"
         "from support.networks import images, random_tensors; from minivan.fast import Plan\n"
-        "from minivan.variants import VARIANTS\n"
+        "from minivan.fast.rounds import rounds; from minivan.variants import VARIANTS, Config\n"
         "plan, x = Plan(VARIANTS['b0'], random_tensors(VARIANTS['b0'])), images(1, 96)\n"
         "results = []\n"
         "for n in (1, 3, 5, 8): numba.set_num_threads(n); results.append(plan(x).tobytes())\n"
-        "assert len(set(results)) == 1; print('same')"
+        "assert len(set(results)) == 1\n"
+        "small = Config((8, 16, 24, 32), (1, 1, 1, 1), (2, 2, 2, 2), classes=5)\n"
+        "plan, x, shapes = Plan(small, random_tensors(small)), images(9, 40, 52), set()\n"
+        "numba.set_num_threads(1); expected = plan(x)\n"
+        "for n in range(3, 10):\n"
+        "    numba.set_num_threads(n)\n"
+        "    for count in range(2, 10):\n"
+        "        assert plan(x[:count]).tobytes() == expected[:count].tobytes(), (n, count)\n"
+        "        shapes |= {(len(teams), team.threads) for teams in rounds(count, 40, 52, n) for team in teams}\n"
+        "assert {(2, 2), (2, 3), (3, 2), (3, 3), (4, 2), (1, 5)} <= shapes, shapes; print('same')"
     )
-    env = {**os.environ, "NUMBA_NUM_THREADS": "8", "PYTHONPATH": str(ROOT)}
+    env = {**os.environ, "NUMBA_NUM_THREADS": "9", "PYTHONPATH": str(ROOT)}
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, env=env, cwd=ROOT, timeout=300)
     assert done.stdout == "same\n", done.stderr
 

@@ -10,7 +10,7 @@ import pytest
 from minivan.fast.addresses import ALIGNMENT, address_of
 from minivan.fast.lanes import SHAPES, Dots16, Lanes8, Lanes16, Rounded8, Tiles16
 from minivan.fast.pack import pack
-from minivan.fast.rounds import Portion, rounds
+from minivan.fast.rounds import Portion, at_once, rounds
 from minivan.fast.workspace import Workspace, sizes_of
 from minivan.variants import VARIANTS, Config, parameter_shapes
 
@@ -82,20 +82,15 @@ def test_the_room_grows_to_the_largest_call_and_is_used_again():
     assert room(2, 64) is larger
 
 
-@pytest.mark.parametrize("threads", [1, 2, 3])
-@pytest.mark.parametrize("size", [32, 224, 640])
-@pytest.mark.parametrize("images", [0, 1, 2, 7, 20])
-def test_every_image_is_in_one_portion_and_no_round_has_more_threads(images, size, threads):
-    seen = []
-    for portions in rounds(images, size, size, threads):
-        assert sum(portion.threads for portion in portions) == threads
-        seen += [image for p in portions for image in range(p.first, p.first + p.images)]
-    assert seen == list(range(images))
+@pytest.mark.parametrize("size", [64, 224, 384])
+def test_teams_take_no_more_memory_than_threads_with_images_of_their_own(size):
+    def floats(teams):
+        return sum(sizes_of(VARIANTS["b0"], SHAPES[Lanes8], t._replace(first=0), size, size).total(t.threads) for t in teams)
 
-
-def test_no_thread_waits_for_another_while_each_can_have_images_of_its_own():
-    assert list(rounds(5, 64, 64, 2)) == [[Portion(0, 2, 1), Portion(2, 2, 1)], [Portion(4, 1, 2)]]
-    assert list(rounds(2, 640, 640, 2)) == [[Portion(0, 1, 2)], [Portion(1, 1, 2)]]  # too large for one each
+    for threads in (4, 9, 16):
+        (alone,) = rounds(threads * at_once(size, size), size, size, threads)
+        assert {team.threads for team in alone} == {1}
+        assert all(floats(teams) <= floats(alone) for n in range(2, threads) for teams in rounds(n, size, size, threads))
 
 
 def test_sizes_follow_the_largest_stage():
