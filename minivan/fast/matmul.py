@@ -208,7 +208,8 @@ def matmul(lanes: Lanes, x: Map, parameters: Parameters, out: Map, ending: Endin
     raise NotImplementedError("matmul is called from compiled code")
 
 
-@overload(matmul)
+# Numba compiles an overload once for each set of options of its callers: with these, an overload has those of the others.
+@overload(matmul, jit_options={"no_cpython_wrapper": False})
 def compile_matmul(
     lanes: Lanes, x: Map, parameters: Parameters, out: Map, ending: Ending, part: Part, spare: Address
 ) -> Callable[[Lanes, Map, Parameters, Map, Ending, Part, Address], None]:
