@@ -52,7 +52,9 @@ class Kernel:
                 self._functions[variant] = self._found(variant) or self._compiled(variant, arguments)
 
     def __call__(self, *arguments: Any) -> None:
-        """Call what `load` has loaded; other Python threads run meanwhile."""
+        """Call it, and load it first where that has not been done; other Python threads run meanwhile."""
+        if type(arguments[0]) not in self._functions:
+            self.load(*arguments)
         self._functions[type(arguments[0])](*arguments)
 
     def _found(self, variant: type) -> Function | None:

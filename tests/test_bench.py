@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from support.networks import random_tensors
 
-from minivan import jit, reference, seeded
+from minivan import compiler, jit, reference, seeded
 from minivan.bench import SMALL, measure, warm_up
 from minivan.engines import EXACT, Engine
 from minivan.errors import CannotCompute
@@ -57,7 +57,8 @@ def test_fast_is_measured_without_any_of_numbas_threads(monkeypatch):
         raise ValueError("No threading layer could be loaded.")
 
     monkeypatch.setattr(numba, "get_num_threads", refuse)
-    monkeypatch.setattr(jit, "threading_layer", lambda: None)
+    for module in (jit, compiler):
+        monkeypatch.setattr(module, "threading_layer", lambda: None)
     assert measure(SMALL, size=(32, 32), runs=1).engine == "fast"
     with pytest.raises(CannotCompute, match=r"unset NUMBA_THREADING_LAYER .* \(explain, receptive-field\)"):
         measure(SMALL, size=(32, 32), runs=1, threads=1)

@@ -77,7 +77,7 @@ def test_what_fails_only_when_it_is_kept_is_said_at_the_end(cache, monkeypatch, 
     def fail(*arguments):
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
-    monkeypatch.setattr(kernel_cache, "_write", fail)
+    monkeypatch.setattr(kernel_cache, "write", fail)
     with warnings.catch_warnings(action=action), own_warnings() as shown, compiling_noted(shown=shown):
         answer()
     begins, told = capsys.readouterr().err.splitlines()

@@ -8,7 +8,7 @@ import threading
 import pytest
 from support import ROOT
 
-from minivan import jit
+from minivan import compiler, jit
 from minivan.errors import CannotCompute
 
 SCRIPT = """
@@ -150,13 +150,13 @@ def _has_tbb():
 @pytest.mark.parametrize("features", ["nonsense", "+avx2,fma"])
 def test_features_that_llvm_would_end_the_process_for_are_one_line(monkeypatch, features):
     monkeypatch.setattr(jit.numba.config, "CPU_FEATURES", features)
-    assert "begins with neither" in jit._unusable()
+    assert "begins with neither" in compiler.unusable(jit.numba.config)
 
 
 def test_features_that_this_processor_lacks_are_not_compiled_for(monkeypatch):
     from llvmlite import binding
 
-    here = dict.fromkeys(jit.V3, True) | {"avx512f": False, "avx512vl": True}
+    here = dict.fromkeys(compiler.V3, True) | {"avx512f": False, "avx512vl": True}
     monkeypatch.setattr(binding, "get_host_cpu_features", lambda: here)
     monkeypatch.setattr(binding, "get_host_cpu_name", lambda: "haswell")
     for name, features, missing in (
@@ -177,12 +177,12 @@ def test_features_that_this_processor_lacks_are_not_compiled_for(monkeypatch):
     ):
         monkeypatch.setattr(jit.numba.config, "CPU_NAME", name)
         monkeypatch.setattr(jit.numba.config, "CPU_FEATURES", features)
-        why = jit._unusable()
+        why = compiler.unusable(jit.numba.config)
         assert (why is None) == (missing is None) and (missing is None or missing in why), (name, features)
     here["bmi2"] = False
     monkeypatch.setattr(jit.numba.config, "CPU_NAME", "x86-64-v3")
     monkeypatch.setattr(jit.numba.config, "CPU_FEATURES", "+avx2,+fma")
-    assert "bmi2" in jit._unusable()
+    assert "bmi2" in compiler.unusable(jit.numba.config)
 
 
 @pytest.mark.slow

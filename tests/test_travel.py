@@ -17,7 +17,7 @@ from support.kernels import kernel as new_kernel
 from support.networks import images, random_tensors
 from tolerances import FAST
 
-from minivan import kernel_cache
+from minivan import dispatchers, native
 from minivan.card import Card
 from minivan.engines import ENGINES, engine
 from minivan.errors import CannotCompute
@@ -140,9 +140,9 @@ threading.Thread(target=outlive).start()
 
 
 def test_a_first_call_when_python_loads_nothing_any_more_is_one_line(monkeypatch):
-    for module in (engine, plan, kernel_cache):
+    for module in (engine, native, dispatchers):
         monkeypatch.setattr(module, "is_finalizing", lambda: True)
-    monkeypatch.setattr(plan, "_compiled", set())
+    monkeypatch.setattr(plan.run, "_functions", {})
     fast, x = model_on("fast"), images(1, 32)
     for first in (lambda: fast(x), lambda: engine.Deferred("minivan.ops").conv2d, lambda: new_kernel()(3.0)):
         with pytest.raises(CannotCompute, match="have the model answer once before"):

@@ -24,6 +24,7 @@ import numpy as np
 import numpy.typing as npt
 
 from .. import compiling, fpn, kernel_cache, kernel_survey, model, paths, space
+from ..compiler import numba
 from ..errors import CannotCompute, NoCompiler, sentence
 from ..floating import standard
 from ..geometry import stage_sizes
@@ -36,7 +37,7 @@ from ..variants import Config
 # choice is, and costs as much.
 NUMPY = 0.85e-9  # for each multiply-add of the network
 FAST = 0.02e-9  # likewise
-LOAD = 0.5  # to import Numba, load the compiled network, and fold and pack the weights
+LOAD = 0.07  # to load the compiled network, and fold and pack the weights
 COMPILE = float(compiling.SECONDS["fast"])  # to compile it first
 MANY = 10_000  # images, where nobody knows how many will come
 
@@ -130,6 +131,7 @@ class Choice:
                 return False
             for part in wanted:
                 if part.name in self.lacking:
+                    numba()  # nobody is told of what cannot be
                     compiling.announce(part.name, kernel_cache.state().problem)
                 part.load()
         except (NoCompiler, CannotCompute) as error:

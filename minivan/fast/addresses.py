@@ -28,8 +28,13 @@ FLOAT_BYTES = 4
 ALIGNMENT = 16  # floats: 64 bytes, a cache line and the widest vector
 
 
-def kinds(table: type) -> Iterator[tuple[str, str | type]]:
-    """Yield each field of a table with its kind ('count', 'address', ...) or, for a nested table, its class."""
+@cache
+def kinds(table: type) -> tuple[tuple[str, str | type], ...]:
+    """Return each field of a table with its kind ('count', 'address', ...) or, for a nested table, its class."""
+    return tuple(_kinds(table))
+
+
+def _kinds(table: type) -> Iterator[tuple[str, str | type]]:
     for name, hint in get_type_hints(table, include_extras=True).items():
         kind = next((mark for mark in get_args(hint)[1:] if mark in DTYPES), None)
         if kind is None and not (isinstance(hint, type) and get_type_hints(hint)):

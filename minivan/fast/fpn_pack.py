@@ -22,7 +22,8 @@ from .winograd import MIDDLE, PRODUCTS, tiles_at_once, transform_kernel
 
 def pack_fpn(config: FPNConfig, tensors: Mapping[str, ArrayLike], shape: Shape) -> PackedPyramid:
     """Return a neck and a head packed for vectors of a shape."""
-    packer, source = Packer(shape), Source(tensors, config.batch_norm_eps)
+    source = Source(tensors, config.batch_norm_eps)
+    packer = Packer(shape, 2 * source.floats)  # 16 products of a kernel of 9
     levels: list[Level] = []
     steps: list[Smoothing] = []
     for i in range(len(config.dims)):

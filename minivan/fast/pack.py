@@ -13,6 +13,7 @@ identity statistics, powers of two, small integers.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -30,18 +31,21 @@ Doubles = NDArray[np.float64]
 
 
 class Packer:
-    """Collects float arrays into one, and hands out where each begins: an Address counted from the array's beginning."""
+    """Collects arrays in one of float32, and hands out where each begins: an Address counted from the array's beginning."""
 
-    def __init__(self, shape: Shape) -> None:
+    def __init__(self, shape: Shape, expected: int) -> None:
+        """`expected` is about how many floats will come: the array grows where that is too few, which copies it."""
         self.lanes, self.halved, self.size = shape.lanes, shape.operands != FLOATS, 0
-        self.parts: list[tuple[Address, NDArray[np.float32]]] = []
+        self._room = aligned(expected + expected // 8)  # what is never written takes no memory
 
-    def add(self, array: ArrayLike) -> Address:
+    def add(self, array: NDArray[np.floating[Any]]) -> Address:
         """Round to float32 and append; return the offset in floats."""
-        flat = np.asarray(array, np.float32).ravel()
         offset = self.size
-        self.parts.append((offset, flat))
-        self.size += -(-flat.size // ALIGNMENT) * ALIGNMENT
+        self.size += -(-array.size // ALIGNMENT) * ALIGNMENT
+        if self.size > self._room.size:
+            before, self._room = self._room, aligned(2 * self.size)
+            self._room[:offset] = before[:offset]
+        self._room[offset : offset + array.size].reshape(array.shape)[...] = array
         return offset
 
     def padded(self, channels: int) -> int:
@@ -51,57 +55,54 @@ class Packer:
     def vector(self, values: ArrayLike, channels: int | None = None) -> Address:
         """(C,) -> (C filled up with zeros,)"""
         values = np.asarray(values, np.float64)
-        whole = np.zeros(self.padded(len(values) if channels is None else channels))
-        whole[: len(values)] = values
-        return self.add(whole)
+        return self.add(filled(values, self.padded(len(values) if channels is None else channels)))
 
-    def matrix(self, weight: Doubles) -> Address:
+    def matrix(self, weight: NDArray[np.floating[Any]]) -> Address:
         """(N, K) -> [pairs][K][2][V], K and N filled up with zeros; K where it is not that of a map must be whole already.
 
         In bfloat16 [pairs][K / 2][2][V], in 32 bits two channels.
         """
         n, k = weight.shape
-        whole = np.zeros((self.padded(n), k))
-        whole[:n] = weight
+        whole = filled(weight, self.padded(n), k)
         words = paired(rounded(whole)) if self.halved else whole
         return self.add(words.reshape(-1, PAIR, self.lanes, words.shape[1]).transpose(0, 3, 1, 2))
 
-    def pointwise(self, weight: Doubles) -> Address:
+    def pointwise(self, weight: NDArray[np.floating[Any]]) -> Address:
         """A 1x1 convolution (N, C)."""
         n, c = weight.shape
-        whole = np.zeros((n, self.padded(c)))
-        whole[:, :c] = weight
-        return self.matrix(whole)
+        return self.matrix(filled(weight, n, self.padded(c)))
 
-    def depthwise(self, weight: Doubles) -> Address:
+    def depthwise(self, weight: NDArray[np.floating[Any]]) -> Address:
         """(C, 1, K, K) -> [blocks][K * K][V]"""
         c, taps = len(weight), weight[0].size
-        whole = np.zeros((self.padded(c), taps))
-        whole[:c] = weight.reshape(c, taps)
+        whole = filled(weight.reshape(c, taps), self.padded(c), taps)
         return self.add(whole.reshape(-1, self.lanes, taps).transpose(0, 2, 1))
 
     def stem(self, weight: Doubles) -> Address:
         """(N, colours, 7, 7) -> a matrix over rows of 8, 22 of them for three colours: see windows.py"""
         colours = weight.shape[1]
-        rows = colours * STEM.side
-        whole = np.zeros((len(weight), stem_rows(colours), STEM_ROW))
-        whole[:, :rows, : STEM.side] = weight.reshape(-1, rows, STEM.side)
+        whole = filled(weight.reshape(-1, colours * STEM.side, STEM.side), len(weight), stem_rows(colours), STEM_ROW)
         return self.matrix(whole.reshape(len(weight), -1))
 
     def embed(self, weight: Doubles) -> Address:
         """(N, C, 3, 3) -> three matrices one behind the other, one per kernel row, over (kernel column, channel)"""
         n, c, rows, columns = weight.shape
-        whole = np.zeros((n, rows, columns, self.padded(c)))
-        whole[..., :c] = weight.transpose(0, 2, 3, 1)
+        whole = filled(weight.transpose(0, 2, 3, 1), n, rows, columns, self.padded(c))
         first, *_ = [self.matrix(whole[:, row].reshape(n, -1)) for row in range(rows)]
         return first
 
     def finish(self) -> NDArray[np.float32]:
         """Return the array, its first float at a multiple of 64 bytes."""
-        whole = aligned(self.size)
-        for offset, part in self.parts:
-            whole[offset : offset + part.size] = part
-        return whole
+        return self._room[: self.size]
+
+
+def filled(array: NDArray[Any], *shape: int) -> NDArray[Any]:
+    """Return an array filled up with zeros to a shape, the same array where it has that already."""
+    if array.shape == shape:
+        return array
+    whole = np.zeros(shape, array.dtype)
+    whole[tuple(map(slice, array.shape))] = array
+    return whole
 
 
 class Source:
@@ -109,6 +110,16 @@ class Source:
 
     def __init__(self, tensors: Mapping[str, ArrayLike], eps: float) -> None:
         self.tensors, self.eps = tensors, eps
+
+    def unfolded(self, path: str) -> NDArray[np.floating[Any]]:
+        """A tensor that is packed as it is: no need to make it longer first."""
+        found = np.asarray(self.tensors[path])
+        return found if found.dtype == np.float32 else self(path)
+
+    @property
+    def floats(self) -> int:
+        """All floats of all tensors."""
+        return sum(np.size(tensor) for tensor in self.tensors.values())
 
     def __call__(self, path: str) -> Doubles:
         return np.asarray(self.tensors[path], np.float64)
@@ -127,7 +138,8 @@ class Source:
 
 def pack(config: Config, tensors: Mapping[str, ArrayLike], shape: Shape) -> Packed:
     """Return a network packed for vectors of a shape."""
-    packer, source = Packer(shape), Source(tensors, config.batch_norm_eps)
+    source = Source(tensors, config.batch_norm_eps)
+    packer = Packer(shape, source.floats)
     stages: list[Stage] = []
     blocks: list[Block] = []
     for i in range(config.stages):
@@ -135,7 +147,9 @@ def pack(config: Config, tensors: Mapping[str, ArrayLike], shape: Shape) -> Pack
         blocks += [pack_block(packer, source, paths.block(i + 1, j)) for j in range(config.depths[i])]
     head = Parameters(0, 0)
     if config.classes:
-        head = Parameters(packer.add(source(f"{paths.HEAD}.weight").T), packer.add(source(f"{paths.HEAD}.bias")))
+        head = Parameters(
+            packer.add(source.unfolded(f"{paths.HEAD}.weight").T), packer.add(source.unfolded(f"{paths.HEAD}.bias"))
+        )
     network = Network(config.stages, config.classes, config.channels, stem_rows(config.channels), head, config.layer_norm_eps)
     weights = packer.finish()
     packed = Packed(weights, records([network], Network), records(stages, Stage), records(blocks, Block))
@@ -172,14 +186,14 @@ def pack_block(packer: Packer, source: Source, path: str) -> Block:
     attn, lka, mlp = f"{path}.attn", f"{path}.{paths.UNIT}", f"{path}.mlp"
     (a_1, b_1), (a_2, b_2) = source.batch_norm(f"{path}.norm1"), source.batch_norm(f"{path}.norm2")
     s_1, s_2 = source(f"{path}.layer_scale_1"), source(f"{path}.layer_scale_2")
-    proj_1, conv1, proj_2 = (source.pointwise(name) for name in (f"{attn}.proj_1", f"{lka}.conv1", f"{attn}.proj_2"))
+    proj_1, proj_2, conv1 = source.pointwise(f"{attn}.proj_1"), source.pointwise(f"{attn}.proj_2"), f"{lka}.conv1.weight"
     fc1, fc2 = source.pointwise(f"{mlp}.fc1"), source.pointwise(f"{mlp}.fc2")
 
     def bias(name: str) -> Doubles:
         return source(f"{name}.bias")
 
     def depthwise(name: str) -> Parameters:
-        return Parameters(packer.depthwise(source(f"{name}.weight")), packer.vector(bias(name)))
+        return Parameters(packer.depthwise(source.unfolded(f"{name}.weight")), packer.vector(bias(name)))
 
     # The small ones in the order of their use, then the matrices in theirs: each matrix asks memory for what lies behind it
     # (matmul.py), the last one for the next block's small ones.
@@ -195,7 +209,7 @@ def pack_block(packer: Packer, source: Source, path: str) -> Block:
         proj_1=Parameters(packer.pointwise(proj_1 * a_1), proj_1_bias),
         conv0=conv0,
         conv_spatial=conv_spatial,
-        conv1=Parameters(packer.pointwise(conv1), conv1_bias),
+        conv1=Parameters(packer.pointwise(source.unfolded(conv1)[..., 0, 0]), conv1_bias),
         proj_2=Parameters(packer.pointwise(proj_2 * s_1[:, None]), proj_2_bias),
         scale=scale,
         fc1=Parameters(packer.pointwise(fc1 * a_2), fc1_bias),

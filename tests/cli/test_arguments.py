@@ -115,14 +115,14 @@ from minivan import cli, kernel_cache
 from minivan.cli import summary
 
 def run(args):
-    kernel_cache._warn("full\x1b")
+    kernel_cache.warn("full\x1b")
     warnings.warn_explicit("theirs", RuntimeWarning, "elsewhere", 7)
     return 0
 
 summary.run = run
 cli.main(["summary"])
 kernel_cache._warned = None
-kernel_cache._warn("full")
+kernel_cache.warn("full")
 """
     said = "kernels are compiled in this process alone: full{}. MINIVAN_CACHE can name another folder to keep them in."
     done = python(code)

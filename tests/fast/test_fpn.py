@@ -16,8 +16,7 @@ from minivan import fpn, initial, ops, paths, reference, seeded
 from minivan.engines import FAST as ENGINE
 from minivan.fast import fpn_plan
 from minivan.fast.addresses import ALIGNMENT, address_of
-from minivan.fast.fpn import run_fpn
-from minivan.fast.fpn_plan import FPNPlan, sizes_of
+from minivan.fast.fpn_plan import FPNPlan, run_fpn, sizes_of
 from minivan.fast.lanes import PAIR, SHAPES, Lanes4, Lanes8, Lanes16, Plain, host_lanes
 from minivan.fast.rounds import Portion
 from minivan.geometry import stage_sizes
@@ -160,7 +159,7 @@ def test_it_is_loaded_where_this_machines_vectors_are(monkeypatch):
     """`auto` need not wait then: of another width's it would."""
     host, other = type(host_lanes()), Lanes4 if type(host_lanes()) is not Lanes4 else Plain
     for compiled, loaded in ((set(), False), ({other}, False), ({other, host}, True)):
-        monkeypatch.setattr(fpn_plan, "_compiled", compiled)
+        monkeypatch.setattr(run_fpn, "_functions", dict.fromkeys(compiled))
         assert fpn_plan.loaded() == loaded
 
 
@@ -174,7 +173,7 @@ def test_python_threads_share_one_plan_and_a_failure_leaves_it_usable(monkeypatc
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
-        patch.setattr(fpn_plan, "run_fpn", fail)
+        patch.setitem(run_fpn._functions, type(host_lanes()), fail)
         plan(inputs[0])
     wrong = []
 

@@ -10,7 +10,7 @@ import pytest
 from numba.core import caching, compiler
 from support.kernels import answer, files
 
-from minivan import kernel_cache
+from minivan import dispatchers, kernel_cache
 
 
 def fail_with(code):
@@ -25,8 +25,8 @@ def test_a_save_that_fails_costs_one_warning(cache, monkeypatch, warned, place):
     code = errno.ENOSPC
     with monkeypatch.context() as patch:
         if place == "dumps":
-            internals = kernel_cache._internals()._replace(dumps=fail_with(code))
-            patch.setattr(kernel_cache, "_internals", lambda: internals)
+            internals = dispatchers._internals()._replace(dumps=fail_with(code))
+            patch.setattr(dispatchers, "_internals", lambda: internals)
         elif place == "reduce":
             patch.setattr(compiler.CompileResult, "_reduce", fail_with(code))
         else:
@@ -78,7 +78,7 @@ CALLS = ("mkdir", "open", "replace", "lstat", "stat", "scandir", "urandom", "wri
 )
 def test_whichever_call_of_a_save_fails_the_answer_comes_with_one_warning(cache, monkeypatch, warned, call, code):
     number = getattr(errno, code)
-    real = kernel_cache._write
+    real = kernel_cache.write
 
     def write(*arguments):  # the calls before are made for the load as well
         with monkeypatch.context() as patch:
@@ -89,7 +89,7 @@ def test_whichever_call_of_a_save_fails_the_answer_comes_with_one_warning(cache,
             real(*arguments)
 
     with monkeypatch.context() as patch:
-        patch.setattr(kernel_cache, "_write", write)
+        patch.setattr(kernel_cache, "write", write)
         assert not answer()
     said = warned()
     if call != "scandir":  # pathlib's glob may leave out what it cannot list
@@ -177,10 +177,10 @@ def test_a_numba_that_works_otherwise_compiles_every_time(cache, monkeypatch, wa
     if change is other_rebuild:
         answer()
     change(monkeypatch)
-    kernel_cache._internals.cache_clear()
+    dispatchers._internals.cache_clear()
     try:
         assert not answer() and not answer(3)
         assert len(warned()) == 1 and kernel_cache.state().problem
     finally:
         monkeypatch.undo()
-        kernel_cache._internals.cache_clear()
+        dispatchers._internals.cache_clear()

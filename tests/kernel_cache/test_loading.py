@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from support.kernels import answer, files, kernel
 
-from minivan import jit, kernel_cache
+from minivan import compiler, jit, kernel_cache
 from minivan.ops import activation
 
 
@@ -86,7 +86,7 @@ def test_another_kernels_code_of_the_same_signature_is_not_taken_for_it(cache):
     assert called(exp) == (right, 0) and called(exp) == (right, 1)
 
 
-@pytest.mark.parametrize("setting", kernel_cache.SETTINGS)
+@pytest.mark.parametrize("setting", compiler.SETTINGS)
 def test_a_setting_of_numbas_that_a_program_changes_later_leads_to_another_kernel(cache, monkeypatch, setting):
     from numba import config
 

@@ -95,7 +95,7 @@ def test_in_a_folder_that_is_not_sticky_a_name_that_is_taken_is_refused(cache, m
 def test_a_folder_that_somebody_makes_after_the_look_is_not_read(cache, tmp_path, monkeypatch, warned):
     plant(cache, tmp_path / "proof")
     make_foreign(monkeypatch, cache)
-    monkeypatch.setattr(kernel_cache, "_place", lambda numba=True: kernel_cache.State(cache, "a test", None))
+    monkeypatch.setattr(kernel_cache, "_place", lambda: kernel_cache.State(cache, "a test", None))
     assert not answer()
     assert not (tmp_path / "proof").exists() and len(warned()) == 1
 
