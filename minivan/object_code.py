@@ -8,10 +8,12 @@ from __future__ import annotations
 
 import ctypes
 import struct
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
+from sys import is_finalizing
 from typing import Any, NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
 # What object code may call besides itself: memory in bulk, and fused multiply-adds where a processor has none.
 OUTSIDE = {"memcpy", "memmove", "memset", "bzero", "fma", "fmaf", "sqrt", "sqrtf"}
@@ -54,19 +56,24 @@ def missing(code: bytes) -> set[str]:
     return names
 
 
-def flattened(arguments: tuple[Any, ...]) -> Iterator[int]:
-    """Yield the numbers that Numba's calling convention makes of integers, 1-D arrays, and (named) tuples of such.
+def flattened(arguments: tuple[Any, ...], into: list[int]) -> list[int]:
+    """Append the numbers that Numba's calling convention makes of integers, 1-D arrays, and (named) tuples of such.
 
     An array is: who owns it, twice (nobody: the caller does), its items, their bytes, its address, its shape, its strides.
     """
     for argument in arguments:
         if isinstance(argument, tuple):
-            yield from flattened(argument)
+            flattened(argument, into)
         elif isinstance(argument, np.ndarray):
-            yield from (0, 0, argument.size, argument.itemsize, argument.__array_interface__["data"][0])
-            yield from (*argument.shape, *argument.strides)
+            into += (0, 0, argument.size, argument.itemsize, _begin(argument), *argument.shape, *argument.strides)
         else:
-            yield argument
+            into.append(argument)
+    return into
+
+
+def _begin(array: NDArray[Any]) -> int:
+    """Return where an array begins. The other way is slow for records, and this one imports, which ends with the process."""
+    return int(array.__array_interface__["data"][0] if is_finalizing() else array.ctypes.data)
 
 
 class Function:
@@ -79,7 +86,7 @@ class Function:
 
     def __call__(self, *arguments: Any) -> None:
         """Call it; see `flattened`. It returns nothing. RuntimeError where it ends with an error, which none here does."""
-        numbers = tuple(flattened(arguments))
+        numbers = flattened(arguments, [])
         if self._call is None:
             # int32 status(nothing *result, error **, ...): see CPUCallConv in numba/core/callconv.py
             types = [ctypes.c_void_p, ctypes.c_void_p] + [ctypes.c_int64] * len(numbers)

@@ -217,7 +217,12 @@ def matmul(lanes: Lanes, x: Map, parameters: Parameters, out: Map, ending: Endin
     raise NotImplementedError("matmul is called from compiled code")
 
 
-@overload(matmul)
+# Numba compiles an overload anew for callers of other options, and overloads have others than the functions of `inline`. So that
+# `matmul` can call itself and be compiled once, it has theirs.
+AS_INLINE: Any = {"no_cpython_wrapper": False}
+
+
+@overload(matmul, jit_options=AS_INLINE)
 def compile_matmul(
     lanes: Lanes, x: Map, parameters: Parameters, out: Map, ending: Ending, part: Part, spare: Address
 ) -> Callable[[Lanes, Map, Parameters, Map, Ending, Part, Address], None] | None:
