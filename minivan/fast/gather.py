@@ -2,13 +2,37 @@
 
 from __future__ import annotations
 
-from ..jit import carray, inline
-from .addresses import Address
+from typing import Any
+
+from llvmlite import ir
+from numba import types
+from numba.core import cgutils
+
+from ..jit import carray, inline, intrinsic
+from .addresses import FLOAT_BYTES, Address
 from .lanes import Lanes
 from .maps import Grid, Map
 from .pointers import floats_at
-from .simd import operand_width, vector_width
+from .simd import Emit, operand_width, vector_width
 from .windows import EMBED, STEM, STEM_ROW
+
+
+@intrinsic()
+def copy_window(typing_context: Any, source: Any, to: Any) -> Any:
+    """A row of one of the stem's windows: STEM.side pixels, and zeros up to STEM_ROW."""
+
+    def emit(context: Any, builder: ir.IRBuilder, signature: Any, arguments: Any) -> ir.Value:
+        source, to = arguments
+        e = Emit(builder, STEM_ROW)
+        bit, number, pointer = ir.IntType(1), ir.IntType(32), e.vector.as_pointer()
+        mask = ir.Constant(ir.VectorType(bit, STEM_ROW), [i < STEM.side for i in range(STEM_ROW)])
+        signature = ir.FunctionType(e.vector, [pointer, number, mask.type, e.vector])
+        load = cgutils.get_or_insert_function(builder.module, signature, f"llvm.masked.load.v{STEM_ROW}f32.p0")
+        pixels = builder.bitcast(e.pointer(source), pointer)
+        e.store(builder.call(load, [pixels, ir.Constant(number, FLOAT_BYTES), mask, e.constant(0.0)]), e.pointer(to))
+        return context.get_dummy_value()
+
+    return types.void(source, to), emit
 
 
 @inline
@@ -24,7 +48,8 @@ def gather_image(
     part = min(v, STEM_ROW)
     for k in range(0, columns.blocks * v, part):
         row, offset = k // STEM_ROW, k % STEM_ROW
-        to = carray(floats_at(columns.address + k // v * columns.step + k % v), ((count - 1) * v + part,))
+        target = columns.address + k // v * columns.step + k % v
+        to = carray(floats_at(target), ((count - 1) * v + part,))
         p = first
         while p < last:
             line = p // grid.width
@@ -36,10 +61,8 @@ def gather_image(
             end = (stop - line * grid.width) * STEM.stride - STEM.padding
             for left in range(begin, end, STEM.stride):
                 if inside and part == STEM_ROW and left >= 0 and left + STEM.side <= pixels.width:
-                    for i in range(STEM.side):
-                        to[at + i] = rows[row // STEM.side * pixels.height + y, left + i]
-                    for i in range(STEM.side, STEM_ROW):
-                        to[at + i] = 0
+                    line_of_pixels = image + (row // STEM.side * pixels.height + y) * pixels.width
+                    copy_window(line_of_pixels + left, target + at)
                 else:
                     for i in range(part):
                         x = left + offset + i

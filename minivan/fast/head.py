@@ -30,14 +30,14 @@ def head(
     pooled: Address, channels: int, parameters: Parameters, classes: int, sums: Address, logits: Address, first: int, last: int
 ) -> None:
     """Logits first..last of one image; weight: [channels][classes], so that lanes run over classes; sums: for float64."""
-    w, b = carray(floats_at(parameters.weight), (channels, classes)), carray(floats_at(parameters.bias), (classes,))
-    x, y = carray(floats_at(pooled), (channels,)), carray(floats_at(logits), (classes,))
-    total = carray(doubles_at(sums), (classes,))
-    for j in range(first, last):
+    count = last - first  # loops begin at 0: LLVM makes vectors of those alone whose indices cannot be negative
+    x, y = carray(floats_at(pooled), (channels,)), carray(floats_at(logits + first), (count,))
+    total, b = carray(doubles_at(sums + 2 * first), (count,)), carray(floats_at(parameters.bias + first), (count,))
+    for j in range(count):
         total[j] = b[j]
     for c in range(channels):
-        value = np.float64(x[c])
-        for j in range(first, last):
-            total[j] += value * w[c, j]
-    for j in range(first, last):
+        value, w = np.float64(x[c]), carray(floats_at(parameters.weight + c * classes + first), (count,))
+        for j in range(count):
+            total[j] += value * w[j]
+    for j in range(count):
         y[j] = total[j]
