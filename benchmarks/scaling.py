@@ -124,6 +124,7 @@ class Trail:
 
 
 COUNTED = "matmul", "depthwise", "gather_image", "gather_row", "layer_norm", "pool", "head", "copy", "meet"
+UNCOUNTED = "standard", "restore", "begin_tiles", "end_tiles"  # which do nothing in Python
 
 
 @cache
@@ -210,7 +211,7 @@ class Schedule:
 
     def _trail(self, job: tuple[Any, ...]) -> Trail:
         trail = Trail()
-        counters = {name: getattr(trail, name) for name in COUNTED} | {"standard": lambda: 0, "restore": lambda was: None}
+        counters = {name: getattr(trail, name) for name in COUNTED} | dict.fromkeys(UNCOUNTED, lambda *_: None)
         lanes, packed, tilings, member, *rest = job
         tables = packed._replace(**{name: plain(getattr(packed, name)) for name in ("network", "stages", "blocks")})
         in_python(network, counters, {})["run"](lanes, tables, plain(tilings), plain(member), *rest)
