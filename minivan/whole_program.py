@@ -7,10 +7,10 @@ Here the functions that are called are lowered, to LLVM's text, and no more; nor
 call them. At the end the texts are linked, each once, into a module of which nothing but the entry can be seen from outside.
 So LLVM inlines what is small or called once, leaves the rest as functions, and all of it is optimised and translated once.
 
-The network of `fast`, 76 functions, takes 4.7 s, where Numba's own way took 16.0 (two quiet cores of an Intel Xeon with AVX-512),
-and is as fast, within 1 %. Numba's Python bounds it now: type inference and lowering are two thirds, LLVM a quarter. So a second
-process for half of LLVM's part could save half a second at most. Tried and rejected, in seconds of optimisation, of translation,
-and kilobytes of code (before the matrix products were compiled once for all):
+The network of `fast`, 79 functions, takes 5.0 s, where Numba's own way took 16.0 (two quiet cores of an Intel Xeon with
+AVX-512), and is as fast, within 1 %. Numba's Python bounds it now: type inference and lowering are two thirds, LLVM a quarter.
+So a second process for half of LLVM's part could save half a second at most. Tried and rejected, in seconds of optimisation,
+of translation, and kilobytes of code (before the matrix products were compiled once for all):
 
     this: Numba's full pipeline               1.06   0.45   104
     its cheap one first, as Numba does        1.36   0.57   125

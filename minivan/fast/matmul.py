@@ -217,8 +217,8 @@ def matmul(lanes: Lanes, x: Map, parameters: Parameters, out: Map, ending: Endin
     raise NotImplementedError("matmul is called from compiled code")
 
 
-# Numba compiles an overload anew for callers of other options, and overloads have others than the functions of `inline`. So that
-# `matmul` can call itself and be compiled once, it has theirs.
+# Numba compiles an overload anew for callers of other options, and overloads have others than the functions of `inline`. So
+# that `matmul` can call itself and be compiled once, it has theirs.
 AS_INLINE: Any = {"no_cpython_wrapper": False}
 
 

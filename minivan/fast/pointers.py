@@ -16,8 +16,8 @@ def pointer_to(builder: ir.IRBuilder, address: ir.Value, element: ir.Type) -> ir
     Numba has LLVM optimise and translate a function, and then optimise what is left of it once more wherever it is inlined.
     Translation may have split a sum of integers into a pointer made from one and an offset, the other: base[index] or
     index[base]. Where the index then turns out to be 0, LLVM takes the second for an access by way of NULL, which no program
-    can mean, and drops it: outputs stay unwritten. The attribute tells LLVM that 0 is an address like any other. llvmlite
-    does not know its name, but keeps attributes in a set. Whole programs (whole_program.py) are not optimised again once they are
+    can mean, and drops it: outputs stay unwritten. The attribute tells LLVM that 0 is an address like any other. llvmlite does
+    not know its name, but keeps attributes in a set. Whole programs (whole_program.py) are not optimised again once they are
     translated; what a test has Numba compile by itself is, and so is a program where that falls back to Numba's way.
     """
     set.add(builder.function.attributes, "null_pointer_is_valid")

@@ -129,7 +129,7 @@ def test_how_each_method_s_figure_is_read():
 def test_what_auto_reckons_with():
     rows = [row[1] for row in table(text("docs/engines.md"), "seconds, on two cores")]
     compiling = [f"{part.compile_seconds:.0f}" for part in (auto.NETWORK, auto.SEGMENTATION)]
-    assert rows == [f"{1e9 * auto.NUMPY:.2f}", f"{1e9 * auto.FAST:.2f}", f"{auto.LOAD:.1f}", *compiling]
+    assert rows == [f"{1e9 * auto.NUMPY:.2f}", f"{1e9 * auto.FAST:.2f}", f"{auto.LOAD:.2f}", *compiling]
     works = [auto.multiply_adds(minivan.load().config, side, side) / 1e9 for side in (96, 224)]
     assert "a b0 takes {:.2f} x 10^9 at 96 x 96, {:.2f} x 10^9 at 224 x 224".format(*works) in text("docs/engines.md")
     for page in ("docs/engines.md", "README.md"):
