@@ -6,6 +6,10 @@ output of the strip that it belongs to: 16 loads and 3 weights for the 42 multip
 Loading the input anew for every tap needs 45 loads and is bound by them: 105 against 77 microseconds for 256 channels of a
 56 x 56 map.
 
+On an Intel Xeon with two 512-bit units, conv0 of VAN-B0 runs at 94 % of the peak of multiply-adds and conv_spatial at 90 %, on
+maps of 7 x 7 at 61 and 20 %: those take 0.1 % of the network's time. The MLP's takes 12.7 cycles a vector, where its 9
+multiply-adds and GELU's 15 instructions need 12, in the first-level cache as in the second.
+
 Taps outside the map are not visited. Which rows of the kernel lie inside is worked out once per row of the map; at the left
 and the right edge run strips whose code was made without the taps beyond it. On the 7x7 map of stage 4 the 7x7 kernel with
 dilation 3 has 5.9 of 49 taps inside, on stage 3's 14x14 map 19.6.
