@@ -35,8 +35,9 @@ def conv2d(
     (s_h, s_w), (p_h, p_w), (d_h, d_w), (h, w) = checks.check_conv2d(x, weight, bias, stride, padding, dilation, groups)
     n = x.shape[0]
     c_out, c_group, k_h, k_w = weight.shape
-    padded = np.pad(float64(x), ((0, 0), (0, 0), (p_h, p_h), (p_w, p_w)))
-    padded = padded.reshape(n, groups, c_group, *padded.shape[2:])  # (N, G, C / G, H + 2P, W + 2P)
+    height, width = x.shape[2:]
+    padded = np.zeros((n, groups, c_group, height + 2 * p_h, width + 2 * p_w))  # (N, G, C / G, H + 2P, W + 2P)
+    padded[..., p_h : p_h + height, p_w : p_w + width] = float64(x).reshape(n, groups, c_group, height, width)
     kernel = float64(weight).reshape(groups, c_out // groups, c_group, k_h, k_w)
     y: Float64 = np.zeros((n, groups, c_out // groups, h, w))
     for a in range(k_h):
@@ -107,7 +108,8 @@ def layer_norm(x: Floating, weight: Floating, bias: Floating, eps: float = 1e-6)
 
 def erfc(x: Float64) -> Float64:
     """1 - erf(x), of each number by itself, for an array of any shape."""
-    return np.fromiter(map(math.erfc, x.flat), np.float64, x.size).reshape(x.shape)
+    numbers = x.ravel().data  # Python's own, one by one, which it makes in less time than NumPy's
+    return np.fromiter(map(math.erfc, numbers), np.float64, x.size).reshape(x.shape)
 
 
 def gelu(x: Floating) -> Float64:
