@@ -9,7 +9,6 @@ from __future__ import annotations
 import re
 import unicodedata
 from collections.abc import Iterable, Iterator
-from itertools import accumulate
 
 NEVER_FIRST = frozenset("，。、；：！？）】》」』”’％…,.;:!?)]%")
 NEVER_LAST = frozenset("（【《「『“‘([")
@@ -34,14 +33,6 @@ def to_left(text: str, columns: int) -> str:
 def to_right(text: str, columns: int) -> str:
     """Return a text with spaces before it up to so many columns."""
     return " " * (columns - width(text)) + text
-
-
-def shortened(text: str, columns: int, ending: str = "…") -> str:
-    """Return a text of at most so many columns, of at least one: what is left out of a longer one stands as its ending."""
-    if width(text) <= columns:
-        return text
-    taken = accumulate(map(width, text))
-    return "".join(c for c, end in zip(text, taken, strict=True) if end <= columns - width(ending)) + ending
 
 
 def joined(texts: Iterable[str]) -> str:

@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING
 from ..errors import WrongCall, printable
 from ..output import place
 from ..predict import Answer, Images, Unusable, answers, find_images, make_ready
-from ..typesetting import shortened, to_left, width
 from .arguments import (
     IMAGES,
     add_activation,
@@ -29,19 +28,7 @@ from .arguments import (
     wrong_calls,
 )
 from .cluster import add_cluster
-from .printing import (
-    columns,
-    complain,
-    fitted,
-    note,
-    note_all,
-    say_json,
-    say_lines,
-    say_written,
-    styled,
-    utf8,
-    watched,
-)
+from .printing import columns, complain, console, note, note_all, say_json, say_written, utf8, watched
 
 if TYPE_CHECKING:
     from rich.progress import Task
@@ -53,8 +40,7 @@ PROGRESS_FROM = 4  # images: fewer are done before a progress bar could be read
 BAR = 24  # characters of a bar at probability 1
 SHORTEST_BAR = 6  # of a smaller one nothing can be read
 LABEL = 32  # columns of a class's name on a terminal
-RANKS = 3  # columns of a rank for which there is room on any terminal
-NUMBERS = 14 + RANKS  # columns of rank and percentage, and what parts all four
+NUMBERS = 17  # columns of rank and percentage, and what parts all four
 NARROWEST = 32  # columns of a terminal on which a name can still be read
 
 
@@ -185,33 +171,30 @@ def print_json(answer: Answer, model: VAN) -> None:
 
 def print_text(answer: Answer, model: VAN) -> None:
     """A table with a bar per class, then which weights answered and how long they took."""
-    say_lines(text_lines(answer, model))
+    from rich.table import Table
+    from rich.text import Text
 
-
-def text_lines(answer: Answer, model: VAN) -> Iterator[str]:
-    """Yield the lines of an answer: cells with a space on both sides, ranged in columns."""
     block, dot = ("█", "·") if utf8() else ("#", "-")
     label, bar = widths()
-    names, ranks = [printable(guess.label) for guess in answer.top], len(str(len(answer.top)))
-    label -= max(0, ranks - RANKS)
-    if sys.stdout.isatty():
-        names = [shortened(name, label, "…" if utf8() else "...") for name in names]
-    label = max(label, *map(width, names))
-    for line in fitted(printable(answer.image), hang=0).split("\n"):
-        yield styled(line, "bold")
-    for rank, (guess, name) in enumerate(zip(answer.top, names, strict=True), 1):
-        cells = f" {rank:>{ranks}}  {to_left(name, label)}  {f'{guess.probability:.1%}':>6} "
-        drawn = block * round(guess.probability * bar)
-        yield f"{cells} {styled(drawn, 'cyan')}{' ' * (bar - len(drawn))} " if bar else cells
+    table = Table(box=None, show_header=False, padding=(0, 1))
+    table.add_column(justify="right", no_wrap=True)
+    table.add_column(overflow="ellipsis", no_wrap=True, min_width=label, max_width=label if sys.stdout.isatty() else None)
+    table.add_column(justify="right", width=6)
+    if bar:
+        table.add_column(no_wrap=True, min_width=bar)
+    for rank, guess in enumerate(answer.top, 1):
+        drawn = [Text(block * round(guess.probability * bar), style="cyan")] if bar else []
+        table.add_row(str(rank), Text(printable(guess.label)), f"{guess.probability:.1%}", *drawn)
+    screen = console(NARROWEST)  # below it the terminal wraps lines, where rich would cut numbers
+    screen.print(Text(printable(answer.image), style="bold"))
+    screen.print(table)
     if answer.sure is False:
-        limit = f"  not sure: below {model.card.not_sure:.0%}, the limit that the card of these weights sets"
-        for line in fitted(limit, hang=0).split("\n"):
-            yield styled(line, "yellow")
+        screen.print(
+            Text(f"  not sure: below {model.card.not_sure:.0%}, the limit that the card of these weights sets", style="yellow")
+        )
     itself = f" {dot} each class for itself (sigmoid)" if answer.activation == "sigmoid" else ""
     said = f"{model}{itself} {dot} engine {answer.engine} {dot} {answer.milliseconds:.0f} ms"
-    for line in fitted(f"  {printable(said)}", hang=0).split("\n"):
-        yield styled(line, "dim")
-    yield ""
+    screen.print(Text(f"  {printable(said)}\n", style="dim"))
 
 
 def widths() -> tuple[int, int]:

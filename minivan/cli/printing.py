@@ -7,7 +7,6 @@ could turn a name around: they are shown as their codes, in JSON as its own esca
 from __future__ import annotations
 
 import contextlib
-import os
 import sys
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
@@ -19,9 +18,6 @@ if TYPE_CHECKING:
     from rich.console import Console
 
 WIDEST = 1 << 20  # columns, where there is no terminal
-STYLES = {"bold": 1, "dim": 2, "yellow": 33, "cyan": 36}  # ECMA-48's numbers
-COLOURS = range(30, 38)  # those of them that NO_COLOR forbids
-PLAIN = ("dumb", "unknown")  # terminals that show no style
 
 _hushed = False  # whether --quiet asks for answers and faults alone
 
@@ -80,24 +76,6 @@ def fitted(line: str, hang: int = 2) -> str:
     import textwrap
 
     return textwrap.fill(line, room, subsequent_indent=further, break_on_hyphens=False, break_long_words=False)
-
-
-def styled(text: str, style: str) -> str:
-    """Return text that is printable in one of STYLES, for a terminal that shows it; for all others as it is.
-
-    An answer of a few lines need not wait for rich, which takes longer to import than the network for a small photo.
-    """
-    shown = sys.stdout.isatty() and os.environ.get("TERM", "").lower() not in PLAIN
-    if sys.platform == "win32":  # an older console would show the codes themselves
-        shown = shown and "WT_SESSION" in os.environ
-    if not text or not shown or (STYLES[style] in COLOURS and os.environ.get("NO_COLOR")):
-        return text
-    return f"\x1b[{STYLES[style]}m{text}\x1b[0m"
-
-
-def say_lines(lines: Iterable[str]) -> None:
-    """Print lines that are fitted, printable and perhaps styled, as one answer that whoever reads it has at once."""
-    print("\n".join(lines), flush=True)
 
 
 def counted(number: int, one: str, several: str = "") -> str:
