@@ -39,6 +39,12 @@ class Kernel:
         """Tell whether this process has loaded it, or compiled it, for a type of its first argument."""
         return variant in self._functions
 
+    def lacks(self, variant: type) -> bool:
+        """Tell whether it must be loaded first. Raises CannotCompute where Python is ending, and loads nothing any more."""
+        if not self.loaded(variant) and is_finalizing():
+            raise CannotCompute(TOO_LATE)
+        return not self.loaded(variant)
+
     def load(self, *arguments: Any) -> None:
         """Load it, or compile it first, for arguments such as these; it is not called.
 
@@ -46,9 +52,7 @@ class Kernel:
         """
         variant = type(arguments[0])
         with self._lock:
-            if variant not in self._functions:
-                if is_finalizing():
-                    raise CannotCompute(TOO_LATE)
+            if self.lacks(variant):
                 self._functions[variant] = self._found(variant) or self._compiled(variant, arguments)
 
     def __call__(self, *arguments: Any) -> None:

@@ -179,6 +179,6 @@ class FPNPlan(Plan):
 
     def _load_fpn(self, x: Floats, none: Floats, logits: Floats) -> None:
         """Load `run_fpn`, or compile it, as `_load` does `run`."""
-        if not run_fpn.loaded(type(self._fpn_lanes)):
+        if run_fpn.lacks(type(self._fpn_lanes)):
             (place,) = self._workspace.places([Portion(0, 0, 1)], x, none)
             run_fpn.load(*self._maps.place(place, logits[:0]).jobs(self._fpn_lanes)[0])

@@ -87,6 +87,6 @@ class Plan:
 
         So that no helper waits at a barrier while another thread compiles, and whatever ends the compiling is raised here.
         """
-        if not run.loaded(type(self.lanes)):
+        if run.lacks(type(self.lanes)):  # asked before tables are made: at Python's end they cannot be
             (place,) = self._workspace.places([Portion(0, 0, 1)], x, logits)
             run.load(*place.jobs(self.lanes)[0])
