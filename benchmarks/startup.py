@@ -25,8 +25,8 @@ photo, engine = sys.argv[1:]
 import numpy as np
 lap('import NumPy')
 if engine == 'fast':
-    import numba
-    lap('import Numba')
+    import llvmlite.binding
+    lap('import LLVM')
     import minivan.fast
     lap('import minivan.fast, its kernels not yet loaded')
 import minivan.cli.classify
@@ -44,6 +44,8 @@ x = minivan.image.prepare(photo, model.card.preprocessing)
 lap('import minivan.image, decode and prepare the photo')
 model(x[None])
 lap('the network')
+if 'numba' in sys.modules:
+    raise SystemExit('Numba was imported: nothing was kept, or a variable NUMBA_... had it asked')
 """
 
 
