@@ -108,7 +108,7 @@ def layer_norm(x: Floating, weight: Floating, bias: Floating, eps: float = 1e-6)
 
 def erfc(x: Float64) -> Float64:
     """1 - erf(x), of each number by itself, for an array of any shape."""
-    numbers = x.ravel().data  # Python's own, one by one, which it makes in less time than NumPy's
+    numbers = np.asarray(x, np.float64).ravel().data  # Python's own, one by one, which it makes in less time than NumPy's
     return np.fromiter(map(math.erfc, numbers), np.float64, x.size).reshape(x.shape)
 
 

@@ -2,13 +2,17 @@
 
 import gc
 import itertools
+import os
+import subprocess
+import sys
 import weakref
 
 import numpy as np
 import pytest
+from support import ROOT
 
 from minivan.fast.addresses import ALIGNMENT, address_of
-from minivan.fast.lanes import SHAPES, Dots16, Lanes8, Lanes16, Rounded8, Tiles16
+from minivan.fast.lanes import SHAPES, TILE_ROWS, TILES, Dots16, Lanes8, Lanes16, Rounded8, Tiles16, host_lanes
 from minivan.fast.pack import pack
 from minivan.fast.rounds import Portion, at_once, rounds
 from minivan.fast.workspace import Workspace, sizes_of
@@ -98,3 +102,20 @@ def test_sizes_follow_the_largest_stage():
     assert sizes.maps.x >= 32 * 56 * 56
     assert sizes.maps.features >= 32 * 56 * 56 + 64 * 28 * 28 + 160 * 14 * 14 + 256 * 7 * 7
     assert sizes.tilings["height"].tolist() == [56, 28, 14, 7]
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="pages are guarded by Linux's calls")
+@pytest.mark.parametrize(
+    "lanes", [type(host_lanes()).__name__, pytest.param("SoftTiles16", marks=[pytest.mark.slow, pytest.mark.once])]
+)
+def test_no_thread_reaches_beyond_a_buffer(lanes):
+    """Each buffer ends where memory ends, and holds NaN before it is written."""
+    command = [sys.executable, str(ROOT / "tests" / "support" / "guarded.py"), lanes]
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(ROOT), str(ROOT / "tests")])}
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout) == (0, "sound\n"), done.stderr
+
+
+def test_tiles_may_read_as_many_positions_as_they_have_rows():
+    assert all(shape.overread >= TILE_ROWS for shape in SHAPES.values() if shape.operands == TILES)
+    assert all(shape.overread >= shape.rows for shape in SHAPES.values())
