@@ -57,17 +57,28 @@ def numba() -> Any:
     return numba
 
 
+def llvm() -> Any:
+    """Return LLVM's binding, imported. Raises NoCompiler where it cannot be: Numba cannot do without it either."""
+    try:
+        from llvmlite import binding
+    except CannotCompute:  # forked while another thread imported it
+        raise
+    except Exception as error:  # OSError where its library lacks another one
+        said = f"llvmlite cannot be imported ({reason(error)}); the engine numpy works without it, the others do not"
+        raise NoCompiler(said) from error
+    return binding
+
+
 def unusable(config: Any) -> str | None:
     """Say why this processor cannot run what Numba's settings let it compile; None where it can.
 
     Of a name alone nothing is to be feared: Numba then lists what this processor lacks. With features, even an empty list of
     them, it does not, and LLVM takes for granted what a processor of that name has.
     """
-    from llvmlite import binding
-
     name, features = config.CPU_NAME, config.CPU_FEATURES
     if features is None:
         return None
+    binding = llvm()
     if name and name not in LEVELS and name != binding.get_host_cpu_name():
         return f"NUMBA_CPU_NAME {quote(name)} beside NUMBA_CPU_FEATURES may mean instructions which this processor lacks"
     wanted = dict.fromkeys(LEVELS.get(name or "", ()), "+")
@@ -103,8 +114,7 @@ def _told() -> bool:
 @functools.lru_cache(maxsize=1)
 def _without_avx() -> bool:
     """Whether Numba would leave out AVX though LLVM says that it is here."""
-    from llvmlite import binding
-
+    binding = llvm()
     if not _features(binding).get("avx"):
         return False
     if binding.get_host_cpu_name() in WITHOUT_AVX:
@@ -136,8 +146,7 @@ def processor() -> tuple[str, str, str]:
 
 @functools.lru_cache(maxsize=1)
 def _host() -> tuple[str, str, str]:
-    from llvmlite import binding
-
+    binding = llvm()
     features = _features(binding)
     return binding.get_process_triple(), binding.get_host_cpu_name(), features.flatten() if features else ""
 
@@ -160,8 +169,8 @@ def version(package: str) -> str:
 
     One that is not imported is looked for where it would be: `metadata.version` alone takes longer than all else here.
     """
-    if sys.modules.get(package):
-        return str(sys.modules[package].__version__)
+    if imported_version := getattr(sys.modules.get(package), "__version__", None):  # another thread may be importing it
+        return str(imported_version)
     spec = PathFinder.find_spec(package)
     try:
         text = Path(spec.origin or "").with_name("_version.py").read_text() if spec else ""

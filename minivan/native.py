@@ -15,7 +15,7 @@ from typing import Any
 from . import compiling, kernel_cache
 from .compiler import imported, numba, processor
 from .errors import TOO_LATE, CannotCompute, WrongCall, sentence
-from .object_code import OUTSIDE, Function, ObjectCode, missing
+from .object_code import OUTSIDE, OWN_ADDRESS, Function, ObjectCode, missing
 
 
 class Kernel:
@@ -89,6 +89,8 @@ class Kernel:
         try:
             if strange := missing(object_code.code) - OUTSIDE:
                 raise ValueError(f"{self.name} refers to {', '.join(sorted(strange))}, which only this process has")
+            if OWN_ADDRESS.encode() in object_code.code:
+                raise ValueError(f"{self.name} holds addresses of this process")
             if found := kernel_cache.find(self.name, variant.__name__):
                 kernel_cache.write(*found, seconds, object_code.whole())
         except Exception as error:

@@ -15,8 +15,10 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-# What object code may call besides itself: memory in bulk, and fused multiply-adds where a processor has none.
-OUTSIDE = {"memcpy", "memmove", "memset", "bzero", "fma", "fmaf", "sqrt", "sqrtf"}
+# What object code may call besides itself: memory in bulk, fused multiply-adds where a processor has none, and what
+# NUMBA_BOUNDSCHECK and NUMBA_FULL_TRACEBACKS have it say together.
+OUTSIDE = {"memcpy", "memmove", "memset", "bzero", "fma", "fmaf", "sqrt", "sqrtf", "printf"}
+OWN_ADDRESS = "numba.dynamic.globals"  # begins the name of what holds an address of the process that compiled it
 ELF64 = b"\x7fELF\x02\x01"  # with the lower byte first
 SYMBOLS = 2  # the type of ELF's section of them
 

@@ -32,7 +32,7 @@ from numba.core.compiler_lock import global_compiler_lock
 from numba.core.registry import cpu_target
 from numba.core.runtime.nrt import rtsys
 
-from .object_code import OUTSIDE, ObjectCode
+from .object_code import OUTSIDE, OWN_ADDRESS, ObjectCode
 
 # Compiled code counts references to its arrays. Those handed to a whole program are borrowed, and it makes none.
 COUNTING = ("NRT_incref", "NRT_decref", "NRT_MemInfo_call_dtor")
@@ -168,7 +168,7 @@ def _closed(entry: str, module: Any) -> Any:
         if any(function.name == name and function.is_declaration for function in module.functions):
             module.link_in(binding.parse_assembly(NOTHING.format(name)))
     for thing in (*module.functions, *module.global_variables):
-        if not thing.is_declaration and thing.name != entry:
+        if not thing.is_declaration and thing.name != entry and not thing.name.startswith(OWN_ADDRESS):
             thing.linkage = "internal"
     return module
 

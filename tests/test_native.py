@@ -169,6 +169,29 @@ def test_code_that_needs_this_process_is_run_and_not_kept(process, monkeypatch):
     assert not list(process.folder.iterdir())
 
 
+def test_code_with_addresses_of_this_process_is_run_and_not_kept(process, monkeypatch):
+    process.file.unlink()
+    monkeypatch.setattr(native, "OWN_ADDRESS", "fast")  # which every symbol of it holds
+    with pytest.warns(KernelCacheWarning, match="holds addresses of this process"):
+        assert not process.answer()
+    assert not list(process.folder.iterdir())
+
+
+def test_llvmlite_that_cannot_be_imported_is_one_line(process, monkeypatch):
+    monkeypatch.setattr(compiler, "asked", lambda: None)
+    monkeypatch.setitem(sys.modules, "llvmlite", None)
+    compiler._host.cache_clear()
+    with pytest.raises(NoCompiler, match="llvmlite cannot be imported"):
+        process.answer()
+    compiler._host.cache_clear()
+
+
+def test_numba_that_another_thread_is_importing_has_its_version_all_the_same(monkeypatch):
+    known = compiler.version("numba")
+    monkeypatch.setitem(sys.modules, "numba", types.ModuleType("numba"))
+    assert compiler.version("numba") == known
+
+
 def test_threads_that_need_it_at_once_load_it_once(process, kept, monkeypatch):
     _, _, x, logits = kept
     made, answers = [], []

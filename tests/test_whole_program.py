@@ -1,5 +1,6 @@
 """Programs that are compiled as a whole: what they compute, and what is not done on the way."""
 
+import ctypes
 import gc
 from collections import Counter
 from typing import NamedTuple
@@ -18,7 +19,7 @@ from minivan.compiler import processor
 from minivan.fast import Plan, plan
 from minivan.fast.lanes import Lanes4, Lanes8, Lanes16, Plain, host_lanes
 from minivan.native import Kernel
-from minivan.object_code import Function
+from minivan.object_code import OWN_ADDRESS, Function
 from minivan.variants import Config
 
 
@@ -106,6 +107,21 @@ def test_a_program_that_needs_the_process_is_refused():
 
     with pytest.raises(RuntimeError, match="of the process that it was compiled in"):
         whole_program.compile_object(says, (numba.int64,))
+
+
+def test_an_address_of_the_process_can_be_told_from_the_object_code():
+    labs = ctypes.CDLL(None).labs
+    labs.argtypes, labs.restype = [ctypes.c_long], ctypes.c_long
+
+    @numba.njit
+    def absolute(numbers):
+        numbers[0] = labs(numbers[0])
+
+    for way in (whole_program.compile_object, whole_program.finished_object):
+        object_code, numbers = way(absolute, (numba.int64[::1],)), np.array([-7])
+        Function(object_code, processor())(numbers)
+        assert numbers == [7] and OWN_ADDRESS.encode() in object_code.code
+    assert OWN_ADDRESS.encode() not in whole_program.compile_object(add_scaled, signature_of(ARGUMENTS)).code
 
 
 class Anew(Kernel):

@@ -161,7 +161,10 @@ def _lacking(parts: Sequence[Part]) -> list[Part]:
 def _loaded(module: str = "plan") -> bool:
     """Tell whether this process has compiled or loaded `fast`, without importing it."""
     plan = sys.modules.get(f"{__package__.rpartition('.')[0]}.fast.{module}")
-    return bool(getattr(plan, "loaded", bool)())  # it may be half imported
+    try:
+        return bool(getattr(plan, "loaded", bool)())  # it may be half imported
+    except (NoCompiler, CannotCompute):  # so that it cannot even be told which vectors it would have
+        return False
 
 
 def _fpn_loaded() -> bool:

@@ -73,6 +73,27 @@ def test_whoever_asks_for_one_image_after_another_waits_at_most_twice_as_long_as
     assert 1 < switched < 4000 and machine.seconds == start
 
 
+@pytest.mark.parametrize("lacking", ["numba", "llvmlite"])
+def test_numpy_answers_each_time_where_it_cannot_even_be_told_which_vectors_fast_would_have(lacking):
+    script = f"""
+import sys, warnings
+sys.modules[{lacking!r}] = None
+warnings.simplefilter("ignore")
+import numpy as np, minivan
+from minivan.engines.auto import choice
+model = minivan.load()
+choice.spent = 100.0  # seconds, which fast would have been worth
+for _ in range(3):
+    model(np.zeros((1, 3, 32, 32), np.float32))
+print(choice.usable)
+"""
+    environment = os.environ | {"PYTHONPATH": str(ROOT), "NUMBA_OPT": "2"}  # so that Numba must be asked
+    done = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, env=environment, timeout=300, check=False
+    )
+    assert (done.stdout, done.stderr) == ("False\n", "")
+
+
 def test_a_call_knows_how_many_images_it_has(machine):
     enough = int((LOAD / (NUMPY - FAST)) / WORK) + 1
     machine.kept = True

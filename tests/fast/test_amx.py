@@ -225,7 +225,10 @@ def test_whole_numbers_are_multiplied_exactly_on_any_number_of_positions_and_end
     maps = (Map(address_of(array), room, array.size // room) for array in (values, others, out, also, gates))
     x_map, other_map, out_map, also_map, gate_map = maps
     parameters = Parameters(address_of(weights), address_of(biases))
-    for to, ending in ((out_map, added_to(other_map, address_of(scales), also_map)), (gate_map, gated(other_map))):
+    for to, ending in (
+        (out_map, added_to.py_func(other_map, address_of(scales), also_map)),
+        (gate_map, gated.py_func(other_map)),
+    ):
         part = Part(first, last, 0, n // 32)
         run_matmul(SoftTiles16(), x_map, parameters, to, ending, part, address_of(spare))
         assert not spare[PAIR * 16 * 32 :].any()  # the tiles are released
