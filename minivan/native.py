@@ -17,6 +17,8 @@ from .compiler import imported, numba, processor
 from .errors import TOO_LATE, CannotCompute, WrongCall, sentence
 from .object_code import OUTSIDE, OWN_ADDRESS, Function, ObjectCode, missing
 
+AGAIN = "this thread is loading the engine fast already, interrupted by what calls it again: have signal handlers call it later"
+
 
 class Kernel:
     """A function that is compiled for each type of its first argument, a named tuple: once in a process.
@@ -33,7 +35,7 @@ class Kernel:
             os.register_at_fork(after_in_child=self._renew)
 
     def _renew(self) -> None:
-        self._lock = threading.Lock()  # another thread of the parent may have held it
+        self._lock: Any = threading.RLock()  # another thread of the parent may have held it
 
     def loaded(self, variant: type) -> bool:
         """Tell whether this process has loaded it, or compiled it, for a type of its first argument."""
@@ -51,6 +53,8 @@ class Kernel:
         Raises CannotCompute where that cannot be, and NoCompiler where it would have to be compiled, and Numba is not there.
         """
         variant = type(arguments[0])
+        if self._lock._is_owned():
+            raise CannotCompute(AGAIN)
         with self._lock:
             if self.lacks(variant):
                 self._functions[variant] = self._found(variant) or self._compiled(variant, arguments)

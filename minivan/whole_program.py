@@ -22,7 +22,7 @@ from __future__ import annotations
 
 import contextlib
 import gc
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import numba
@@ -138,28 +138,39 @@ def _unexecutable(library: Any, description: Any, environment: Any) -> Any:
 
 
 @contextlib.contextmanager
-def _replaced(owner: Any, **attributes: Any) -> Iterator[None]:
+def _meanwhile(change: Callable[[], None], undo: Callable[[], None]) -> Iterator[None]:
+    """Change something for a while, and undo it whatever comes: Ctrl-C at any moment too. To undo it twice does no harm."""
+    came: BaseException | None = None
+    try:
+        change()
+        yield
+    finally:
+        while True:  # nothing is called outside of `try`: between calls, the next Ctrl-C may come
+            try:
+                undo()
+                break
+            except BaseException as error:
+                came = came or error
+        if came is not None:
+            raise came
+
+
+def _replaced(owner: Any, **attributes: Any) -> contextlib.AbstractContextManager[None]:
     """Give an object other attributes for a while."""
-    before = {name: value for name, value in vars(owner).items() if name in attributes}
-    try:
-        vars(owner).update(attributes)
-        yield
-    finally:
-        for name in attributes:
-            vars(owner).pop(name)
-        vars(owner).update(before)
+    own = vars(owner)
+    before = {name: value for name, value in own.items() if name in attributes}
+
+    def undo() -> None:
+        for name in attributes.keys() - before.keys():
+            own.pop(name, None)
+        own.update(before)
+
+    return _meanwhile(lambda: own.update(attributes), undo)
 
 
-@contextlib.contextmanager
-def _uncollected() -> Iterator[None]:
+def _uncollected() -> contextlib.AbstractContextManager[None]:
     """Collect no garbage: what lowering makes is in use, and looking through it for cycles takes a fifth of the time."""
-    enabled = gc.isenabled()
-    gc.disable()
-    try:
-        yield
-    finally:
-        if enabled:
-            gc.enable()
+    return _meanwhile(gc.disable, gc.enable) if gc.isenabled() else contextlib.nullcontext()
 
 
 def _closed(entry: str, module: Any) -> Any:

@@ -16,7 +16,7 @@ from support import EXAMPLES, ROOT
 from support.networks import images, random_tensors
 
 from minivan import compiler, compiling, kernel_cache, native, object_code
-from minivan.errors import NoCompiler
+from minivan.errors import CannotCompute, NoCompiler
 from minivan.fast import Plan, plan
 from minivan.fast.lanes import host_lanes
 from minivan.kernel_cache import KernelCacheWarning
@@ -203,6 +203,21 @@ def test_threads_that_need_it_at_once_load_it_once(process, kept, monkeypatch):
     for thread in threads:
         thread.join()
     assert made == [1] and answers == [logits.tobytes()] * 4
+
+
+def test_a_signal_handler_that_calls_what_it_interrupts_is_told_so_and_waits_for_nobody(process, kept, monkeypatch):
+    _, model, x, logits = kept
+    said = []
+
+    def find(*_):  # as if the signal came here
+        with pytest.raises(CannotCompute, match="already") as error:
+            plan.run.load(host_lanes())
+        said.append(str(error.value))
+
+    with monkeypatch.context() as patched:
+        patched.setattr(kernel_cache, "find", find)
+        model(x)
+    assert said and model(x).tolist() == logits.tolist()
 
 
 def translated(text):

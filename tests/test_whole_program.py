@@ -2,6 +2,7 @@
 
 import ctypes
 import gc
+import sys
 from collections import Counter
 from typing import NamedTuple
 
@@ -149,3 +150,33 @@ def test_logits_are_bit_for_bit_those_of_numbas_own_way(lanes, monkeypatch):
         monkeypatch.setattr(plan, "run", Anew("fast.network.run", plan.run._source))
         logits.append(Plan(config, tensors, lanes)(x))
     assert_bit_equal("logits", *logits)
+
+
+def test_ctrl_c_at_any_call_leaves_nothing_replaced():
+    """What is changed for a while is as before, and garbage is collected: an interrupt comes before or behind a call."""
+
+    class Owner:
+        pass
+
+    owner, struck = Owner(), 0
+    owner.kept = 1
+    for at in range(1, 40):
+        events = 0
+
+        def strike(frame, event, argument, at=at):
+            nonlocal events
+            resumed = frame.f_code.co_name == "_meanwhile" and event in ("call", "return")  # no `try` sees an error of those
+            events += frame.f_code.co_filename == whole_program.__file__ and not resumed
+            if events == at:
+                raise KeyboardInterrupt  # which takes this function away
+
+        try:
+            sys.setprofile(strike)
+            with whole_program._uncollected(), whole_program._replaced(owner, kept=2, new=3):
+                pass
+        except KeyboardInterrupt:
+            struck += 1
+        finally:
+            sys.setprofile(None)
+        assert vars(owner) == {"kept": 1} and gc.isenabled(), at
+    assert struck > 10
