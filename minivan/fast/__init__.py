@@ -16,7 +16,7 @@ Read in this order:
     permission  be asked for first;
     soft_tiles  the tiles in software
     bfmmla      ARM's, two positions at a time,
-    arm         where the processor can
+    arm         and whether the processor has it
     windows     patch embeddings, made into matrix products: the windows' shapes,
     gather      and how they are laid out
     norm, head  LayerNorm; mean and classifier

@@ -1,4 +1,4 @@
-"""Whether this machine's ARM processor has BFMMLA: the system says so where LLVM, whose list of features has it not, does not.
+"""Whether an ARM processor has BFMMLA, as the system says: LLVM, up to 22, does not list it among a Linux machine's features.
 
 Linux hands every process what its processor has in the auxiliary vector, and macOS knows it by a name:
 https://docs.kernel.org/arch/arm64/elf_hwcaps.html (the numbers are in arch/arm64/include/uapi/asm/hwcap.h) and

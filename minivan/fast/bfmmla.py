@@ -56,9 +56,9 @@ def exchanged(e: Emit, sums: Sequence[ir.Value]) -> list[ir.Value]:
 def allow(function: ir.Function) -> None:
     """Let LLVM use the instruction in a function, where it is not among the features that it compiles all others for.
 
-    It would end the process otherwise. The attribute takes the place of those features, so that they are said again: into this
-    function LLVM then inlines what it calls, and it inlines this one nowhere. llvmlite does not know the attribute: see
-    `pointers.pointer_to`.
+    It would end the process otherwise. The attribute takes the place of those features, so that it repeats them: into this
+    function LLVM then inlines what that calls, and the function itself only where the instruction is allowed too. llvmlite does
+    not know the attribute's name: see `pointers.pointer_to`.
     """
     features = ",".join(feature for feature in (*host_features(), "+bf16") if feature)
     set.add(function.attributes, f'"target-features"="{features}"')

@@ -118,7 +118,7 @@ def test_a_block_of_four_channels_is_as_many_instructions_as_sums_and_no_sum_lea
 
 @pytest.mark.slow
 def test_in_a_whole_program_the_function_with_the_tiles_alone_may_use_the_instruction_and_inlines_what_it_calls():
-    """Optimised for this machine's features, whichever it is, and then translated for an ARM processor of which nothing is said."""
+    """Optimised for this machine, whichever it is, and then translated for an ARM processor of which nothing is said."""
 
     @numba.njit
     def product(lanes, x, parameters, out, ending, part, spare):
