@@ -15,7 +15,8 @@ Read in this order:
     amx         bfloat16's products on tiles, and with what the system must
     permission  be asked for first;
     soft_tiles  the tiles in software
-    bfmmla      ARM's, two positions at a time
+    bfmmla      ARM's, two positions at a time,
+    arm         and whether the processor has it
     windows     patch embeddings, made into matrix products: the windows' shapes,
     gather      and how they are laid out
     norm, head  LayerNorm; mean and classifier

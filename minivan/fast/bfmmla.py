@@ -21,7 +21,7 @@ from collections.abc import Sequence
 from llvmlite import ir
 from numba.core import cgutils
 
-from .lanes import Shape
+from .lanes import Shape, host_features
 from .simd import Emit
 
 CHANNELS, OUTPUTS = 4, 2
@@ -53,6 +53,17 @@ def exchanged(e: Emit, sums: Sequence[ir.Value]) -> list[ir.Value]:
     return found
 
 
+def allow(function: ir.Function) -> None:
+    """Let LLVM use the instruction in a function, where it is not among the features that it compiles all others for.
+
+    It would end the process otherwise. The attribute takes the place of those features, so that it repeats them: into this
+    function LLVM then inlines what that calls, and the function itself only where the instruction is allowed too. llvmlite does
+    not know the attribute's name: see `pointers.pointer_to`.
+    """
+    features = ",".join(feature for feature in (*host_features(), "+bf16") if feature)
+    set.add(function.attributes, f'"target-features"="{features}"')
+
+
 def matrix_product(e: Emit, sums: ir.Value, values: ir.Value, weights: ir.Value) -> ir.Value:
     """BFMMLA: 2 positions x 2 outputs."""
     halves = ir.VectorType(BFloat(), 2 * CHANNELS)
@@ -82,6 +93,8 @@ def product_in_software(e: Emit, sums: ir.Value, values: ir.Value, weights: ir.V
 def multiplied_by_block(e: Emit, shape: Shape, x: ir.Value, w: ir.Value, sums: Sequence[ir.Value]) -> list[ir.Value]:
     """The sums of a tile, 2 x 2 each, after a block of 4 channels: x[positions][4], w[4][2 outputs][4], as pairs."""
     found, product = list(sums), product_in_software if shape.software else matrix_product
+    if not shape.software:
+        allow(e.builder.function)
 
     def operand(pointer: ir.Value, offset: int) -> ir.Value:
         at = e.builder.bitcast(e.at(pointer, offset), HALVES.as_pointer())

@@ -12,6 +12,7 @@ import platform
 from typing import NamedTuple
 
 from ..compiler import processor
+from .arm import has_matrix_product
 from .permission import tiles_granted
 
 
@@ -160,7 +161,8 @@ ROUNDED: dict[type[Lanes], type[Lanes]] = {Lanes16: Rounded16, Lanes8: Rounded8,
 def bfloat16_lanes() -> Lanes:
     """Return this machine's vectors, or those of MINIVAN_VECTOR, with bfloat16 operands, by the way that is likely the fastest.
 
-    AMX's tiles or ARM's BFMMLA where processor and system have them, unless MINIVAN_VECTOR asks for vectors. `sse4a` marks
+    AMX's tiles or ARM's BFMMLA where processor and system have them, unless MINIVAN_VECTOR asks for vectors. LLVM does not say
+    of ARM's processors whether they have it, and then the system does; "-bf16" is said by NUMBA_CPU_FEATURES. `sse4a` marks
     AMD's processors. On those with AVX512_BF16 OpenVINO is faster in bfloat16 than in float32, which VDPBF16PS alone can
     explain: there it is taken. The speed of none of these in this engine has been measured.
     """
@@ -168,7 +170,7 @@ def bfloat16_lanes() -> Lanes:
     if not os.environ.get("MINIVAN_VECTOR"):
         if isinstance(lanes, Lanes16) and TILE_FEATURES.issubset(features) and tiles_granted():
             return Tiles16()
-        if isinstance(lanes, Lanes4) and "+bf16" in features:
+        if isinstance(lanes, Lanes4) and "-bf16" not in features and ("+bf16" in features or has_matrix_product()):
             return Matrices4()
     if isinstance(lanes, Lanes16) and "+avx512bf16" in features and "+sse4a" in features:
         return Dots16()
