@@ -14,6 +14,7 @@ import re
 import sys
 from importlib.machinery import PathFinder
 from pathlib import Path
+from sys import is_finalizing
 from typing import Any
 
 from .errors import CannotCompute, NoCompiler, quote, reason
@@ -40,6 +41,8 @@ V4 = (*V3, "avx512bw", "avx512cd", "avx512dq", "avx512f", "avx512vl")
 # Processors by LLVM's name, and what it takes for granted there: the levels of the x86-64 psABI.
 LEVELS: dict[str, tuple[str, ...]] = {"generic": (), "x86-64": (), "x86-64-v2": V2, "x86-64-v3": V3, "x86-64-v4": V4}
 
+last: dict[str, Any] = {}  # Numba, once it was asked for: finalizers can import nothing any more
+
 
 def numba() -> Any:
     """Return Numba, imported. Raises NoCompiler where it cannot be, or is told to make code that would end the process."""
@@ -54,6 +57,7 @@ def numba() -> Any:
         raise NoCompiler(said) from error
     if why := unusable(numba.config):
         raise NoCompiler(f"{why}, so that compiled code would end the process: unset both, or use the engine numpy")
+    last["numba"] = numba
     return numba
 
 
@@ -95,7 +99,9 @@ def unusable(config: Any) -> str | None:
 
 
 def imported() -> Any:
-    """Return Numba if something in this process has imported it; else None."""
+    """Return Numba if something in this process has imported it; else None. While Python ends, no module can be looked up."""
+    if is_finalizing():
+        return last.get("numba")
     return numba() if sys.modules.get("numba") else None
 
 
