@@ -14,6 +14,7 @@ from support.compare import assert_bit_equal, assert_close
 from support.networks import images, random_tensors
 from tolerances import BFLOAT16
 
+from minivan import floating
 from minivan.fast import Plan, amx, lanes, permission, soft_tiles
 from minivan.fast.addresses import address_of, aligned
 from minivan.fast.halves import paired, rounded
@@ -131,7 +132,11 @@ def software():
     def run(arrays, sizes, **others):
         tiles[:] = 7
         asked = configuration(sizes, **others)
-        once(address_of(tiles), at(asked), tuple(map(at, arrays)), tuple(array.strides[0] for array in arrays))
+        before = floating.control()
+        try:
+            once(address_of(tiles), at(asked), tuple(map(at, arrays)), tuple(array.strides[0] for array in arrays))
+        finally:
+            floating.set_control(before)  # where it raised, this thread flushes still
         return tiles
 
     return run
