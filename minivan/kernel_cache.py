@@ -49,7 +49,7 @@ from .trust import distrust, distrust_status, untaken
 # Modules and packages whose text can become a part of a kernel or of its file. They have no assert: python -O runs the same.
 KERNEL_SOURCES = (
     "compiler", "differences", "dispatchers", "fast", "floating", "geometry", "grad", "jit", "kernel_cache", "native",
-    "object_code", "ops", "registers", "whole_program",
+    "object_code", "ops", "registers", "translation", "whole_program",
 )  # fmt: skip
 NAMED = "MINIVAN_CACHE"
 DAY = 86400  # seconds

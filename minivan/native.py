@@ -85,7 +85,7 @@ class Kernel:
                 return function
         compiling.begins(self.name, kept=kernel_cache.state().problem is None)
         start = time.perf_counter()
-        from .whole_program import compile_object
+        from .translation import compile_object
 
         dispatcher = self._source()
         object_code = compile_object(dispatcher, tuple(map(dispatcher.typeof_pyval, arguments)))

@@ -25,43 +25,18 @@ import gc
 from collections.abc import Callable, Iterator
 from typing import Any
 
-import numba
 from llvmlite import binding
 from numba.core import cgutils, codegen
 from numba.core.compiler_lock import global_compiler_lock
 from numba.core.registry import cpu_target
 from numba.core.runtime.nrt import rtsys
 
-from .object_code import OUTSIDE, OWN_ADDRESS, ObjectCode
 
-# Compiled code counts references to its arrays. Those handed to a whole program are borrowed, and it makes none.
-COUNTING = ("NRT_incref", "NRT_decref", "NRT_MemInfo_call_dtor")
-NOTHING = "define void @{}(i8* %counted) {{ ret void }}"
-
-
-def compile_object(dispatcher: Any, signature: tuple[Any, ...]) -> ObjectCode:
-    """Compile what numba.njit returned for arguments of these Numba types: arrays among them stay the caller's.
-
-    Where this Numba's private parts are not as expected, it works in its own way (`finished_object`).
-    """
+def linked(dispatcher: Any, signature: tuple[Any, ...]) -> tuple[str, Any]:
+    """Lower what numba.njit returned, for arguments of these Numba types. Return its symbol, and a module with all it calls."""
     with global_compiler_lock, _uncollected():
-        try:
-            entry, library = _lower(dispatcher, signature)
-            module = _closed(entry, library.linked())
-            _optimize(module)
-            return _translated(entry, module)
-        except Exception:  # of any kind: they are somebody else's. An error of the function itself comes again
-            return finished_object(dispatcher, signature)
-
-
-def finished_object(dispatcher: Any, signature: tuple[Any, ...]) -> ObjectCode:
-    """Have Numba link and optimise it, by its public functions alone, and translate the result once more."""
-    njit: Any = numba.njit
-    function = njit(no_cpython_wrapper=True, no_cfunc_wrapper=True)(dispatcher.py_func)
-    function.compile(signature)
-    compiled = function.overloads[signature]
-    entry = compiled.fndesc.llvm_func_name
-    return _translated(entry, _closed(entry, binding.parse_assembly(compiled.library.get_llvm_str())))
+        entry, library = _lower(dispatcher, signature)
+        return entry, library.linked()
 
 
 class Lowered(codegen.JITCodeLibrary):
@@ -173,36 +148,12 @@ def _uncollected() -> contextlib.AbstractContextManager[None]:
     return _meanwhile(gc.disable, gc.enable) if gc.isenabled() else contextlib.nullcontext()
 
 
-def _closed(entry: str, module: Any) -> Any:
-    """Let nothing of a module be seen but its entry, and define what it lacks. RuntimeError where that is another thing."""
-    for name in COUNTING:
-        if any(function.name == name and function.is_declaration for function in module.functions):
-            module.link_in(binding.parse_assembly(NOTHING.format(name)))
-    for thing in (*module.functions, *module.global_variables):
-        if not thing.is_declaration and thing.name != entry and not thing.name.startswith(OWN_ADDRESS):
-            thing.linkage = "internal"
-    return module
-
-
-def _optimize(module: Any) -> None:
+def optimize(module: Any) -> None:
     """Run LLVM's optimisation with Numba's settings, as Numba does at the end of each function."""
-    passes = cpu_target.target_context.codegen()._module_pass_manager()
-    if isinstance(passes, tuple):  # since Numba 0.62, with what it was built by
-        manager, builder = passes
-        manager.run(module, builder)
-    else:
-        passes.run(module)
-
-
-def _translated(entry: str, module: Any) -> ObjectCode:
-    """Return a module as machine code for the processor that Numba compiles for. RuntimeError where it lacks a function."""
-    declared = {function.name for function in module.functions if function.is_declaration}
-    if missing := sorted(name for name in declared - OUTSIDE if not name.startswith("llvm.")):
-        raise RuntimeError(f"compiled code needs {', '.join(missing)} of the process that it was compiled in")
-    triple, processor, features = cpu_target.target_context.codegen().magic_tuple()
-    target = binding.Target.from_triple(triple)
-    position = "static" if target.name.startswith("x86") else "default"  # as Numba's, which is loaded in the same way
-    machine = target.create_target_machine(
-        cpu=processor, features=features, opt=3, reloc=position, codemodel="jitdefault", jit=True
-    )  # fmt: skip
-    return ObjectCode(entry, machine.emit_object(module))
+    with global_compiler_lock:
+        passes = cpu_target.target_context.codegen()._module_pass_manager()
+        if isinstance(passes, tuple):  # since Numba 0.62, with what it was built by
+            manager, builder = passes
+            manager.run(module, builder)
+        else:
+            passes.run(module)

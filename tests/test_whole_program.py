@@ -15,7 +15,8 @@ from numba.core.runtime import rtsys
 from support.compare import assert_bit_equal
 from support.networks import images, random_tensors
 
-from minivan import jit, kernel_cache, whole_program
+import minivan
+from minivan import jit, kernel_cache, translation, whole_program
 from minivan.compiler import processor
 from minivan.fast import Plan, plan
 from minivan.fast.lanes import Lanes4, Lanes8, Lanes16, Plain, host_lanes
@@ -61,6 +62,7 @@ def answer(object_code):
 def counted(monkeypatch):
     """How often Numba, or the module itself, did what takes long."""
     rtsys.initialize(cpu_target.target_context)  # which Numba compiles before the first function of a process
+    translation.whole_programs()  # which tries a small one first
     counts = Counter()
 
     def count(owner, name):
@@ -74,16 +76,16 @@ def counted(monkeypatch):
 
     for name in ("_optimize_functions", "_optimize_final_module", "_finalize_final_module"):
         count(codegen.CPUCodeLibrary, name)
-    for name in ("_optimize", "_translated"):
-        count(whole_program, name)
+    count(whole_program, "optimize")
+    count(translation, "translated")
     return counts
 
 
 def test_what_a_program_calls_is_neither_optimised_nor_translated_by_itself(counted):
     collecting = gc.isenabled()
-    object_code = whole_program.compile_object(add_scaled, signature_of(ARGUMENTS))
+    object_code = translation.compile_object(add_scaled, signature_of(ARGUMENTS))
     assert answer(object_code) == 5 + 5 + 6 + 9
-    assert counted == {"_optimize": 1, "_translated": 1}
+    assert counted == {"optimize": 1, "translated": 1}
     assert gc.isenabled() == collecting
 
     # What was lowered for it can be called by what Numba then compiles in its own way, and by no Python.
@@ -94,11 +96,35 @@ def test_what_a_program_calls_is_neither_optimised_nor_translated_by_itself(coun
         scaled(Scale(3), 7)
 
 
-def test_numba_compiles_a_program_where_its_private_parts_are_others(counted, monkeypatch):
-    monkeypatch.setattr(codegen.CPUCodegen, "create_library", lambda self, name: codegen.JITCodeLibrary(self, name))
-    object_code = whole_program.compile_object(add_scaled, signature_of(ARGUMENTS))
+@pytest.mark.parametrize("broken", ["create_library", "_create_empty_module", "gone"])
+def test_numba_compiles_a_program_where_its_private_parts_are_others(counted, monkeypatch, broken):
+    """That is found out by a function of two lines, before anything that others call is lowered."""
+    if broken == "gone":
+        monkeypatch.setitem(sys.modules, "minivan.whole_program", None)
+        monkeypatch.delattr(minivan, "whole_program")
+    elif broken == "create_library":
+        monkeypatch.setattr(codegen.CPUCodegen, broken, lambda self, name: codegen.JITCodeLibrary(self, name))
+    else:
+        monkeypatch.delattr(codegen.CPUCodegen, broken, raising=False)
+        monkeypatch.delattr(codegen.Codegen, broken, raising=False)
+    translation.whole_programs.cache_clear()
+    try:
+        assert translation.whole_programs() is None
+        monkeypatch.undo()
+        object_code = translation.compile_object(add_scaled, signature_of(ARGUMENTS))
+    finally:
+        translation.whole_programs.cache_clear()
     assert answer(object_code) == 25
-    assert counted["_optimize"] == 0 and counted["_finalize_final_module"] > 0
+    assert counted["optimize"] == 0
+
+
+def test_an_error_of_the_function_itself_is_numbas():
+    @numba.njit
+    def wrong(number):
+        return number.nothing
+
+    with pytest.raises(numba.TypingError):
+        translation.compile_object(wrong, (numba.int64,))
 
 
 def test_a_program_that_needs_the_process_is_refused():
@@ -107,7 +133,7 @@ def test_a_program_that_needs_the_process_is_refused():
         print(number)
 
     with pytest.raises(RuntimeError, match="of the process that it was compiled in"):
-        whole_program.compile_object(says, (numba.int64,))
+        translation.compile_object(says, (numba.int64,))
 
 
 def test_an_address_of_the_process_can_be_told_from_the_object_code():
@@ -118,11 +144,11 @@ def test_an_address_of_the_process_can_be_told_from_the_object_code():
     def absolute(numbers):
         numbers[0] = labs(numbers[0])
 
-    for way in (whole_program.compile_object, whole_program.finished_object):
+    for way in (translation.compile_object, translation.finished_object):
         object_code, numbers = way(absolute, (numba.int64[::1],)), np.array([-7])
         Function(object_code, processor())(numbers)
         assert numbers == [7] and OWN_ADDRESS.encode() in object_code.code
-    assert OWN_ADDRESS.encode() not in whole_program.compile_object(add_scaled, signature_of(ARGUMENTS)).code
+    assert OWN_ADDRESS.encode() not in translation.compile_object(add_scaled, signature_of(ARGUMENTS)).code
 
 
 class Anew(Kernel):
@@ -145,8 +171,8 @@ def test_logits_are_bit_for_bit_those_of_numbas_own_way(lanes, monkeypatch):
     tensors, x = random_tensors(config), images(2, 61, 83)
     monkeypatch.setattr(kernel_cache, "write", lambda *parts: None)
     logits = []
-    for way in (whole_program.compile_object, whole_program.finished_object):
-        monkeypatch.setattr(whole_program, "compile_object", way)
+    for way in (translation.compile_object, translation.finished_object):
+        monkeypatch.setattr(translation, "compile_object", way)
         monkeypatch.setattr(plan, "run", Anew("fast.network.run", plan.run._source))
         logits.append(Plan(config, tensors, lanes)(x))
     assert_bit_equal("logits", *logits)

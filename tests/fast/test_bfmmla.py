@@ -15,7 +15,7 @@ from support.compare import assert_bit_equal, assert_close
 from support.networks import images, random_tensors
 from tolerances import BFLOAT16
 
-from minivan import whole_program
+from minivan import translation, whole_program
 from minivan.fast import Plan, arm, bfmmla, lanes
 from minivan.fast.lanes import PAIR, SHAPES, Lanes4, Matrices4, Rounded4, SoftMatrices4
 from minivan.fast.maps import Map, Parameters, Part
@@ -125,11 +125,9 @@ def test_in_a_whole_program_the_function_with_the_tiles_alone_may_use_the_instru
         matmul(lanes, x, parameters, out, ending, part, spare)
 
     x = Map(0, 0, 0)
-    arguments = Matrices4(), x, Parameters(0, 0), x, gated(x), Part(0, 0, 0, 0), 0
-    with whole_program.global_compiler_lock:
-        entry, library = whole_program._lower(product, tuple(map(typeof, arguments)))
-        module = whole_program._closed(entry, library.linked())
-        whole_program._optimize(module)
+    arguments = Matrices4(), x, Parameters(0, 0), x, gated.py_func(x), Part(0, 0, 0, 0), 0
+    entry, module = whole_program.linked(product, tuple(map(typeof, arguments)))
+    whole_program.optimize(translation.closed(entry, module))
     texts = {function.name: str(function) for function in module.functions if not function.is_declaration}
     users = [name for name, text in texts.items() if "@llvm.aarch64.neon.bfmmla(" in text]
     assert len(users) == 1
