@@ -1,4 +1,8 @@
-"""LayerNorm, in float64: it takes little time, and so its result is that of the engine `exact`, given the same map."""
+"""LayerNorm, in float64: it takes little time, and so its result is that of the engine `exact`, given the same map.
+
+But where float64's last bits decide how float32 is rounded, once in many millions: there is one division for a position, and a
+multiplication for each channel, where `exact` divides. By divisions the network's LayerNorms took 1.5 times as long.
+"""
 
 from __future__ import annotations
 
@@ -56,11 +60,12 @@ def simd_layer_norm(typing_context: Any, lanes: Any, x: Any, channels: Any, eps:
         variance = builder.select(builder.fcmp_ordered("<", variance, variance.type(0.0)), variance.type(0.0), variance)
         root = ir.FunctionType(ir.DoubleType(), [ir.DoubleType()])
         sqrt = builder.module.declare_intrinsic("llvm.sqrt", [ir.DoubleType()], root)
-        deviation = everywhere(builder.call(sqrt, [builder.fadd(variance, eps)]))
+        deviation = builder.call(sqrt, [builder.fadd(variance, eps)])
+        scale = everywhere(builder.fdiv(deviation.type(1.0), deviation))
         mean = everywhere(mean)
         with Loop(builder, blocks, [e.pointer(x), e.pointer(weight), e.pointer(bias), e.pointer(out)]) as loop:
             now, w, b, y = loop.values
-            value = builder.fdiv(builder.fsub(widen(e.load(now)), mean), deviation)
+            value = builder.fmul(builder.fsub(widen(e.load(now)), mean), scale)
             value = e.call("fma", value, widen(e.load(w)), widen(e.load(b)))
             e.store(builder.fptrunc(value, e.vector), y)
             loop.next([e.at(now, x_step), e.at(w, v), e.at(b, v), e.at(y, out_step)])
@@ -109,9 +114,9 @@ def plain_layer_norm(
                 total += values[i]
                 squares += np.float64(values[i]) * values[i]
         mean = total / channels
-        deviation = math.sqrt(max(squares / channels - mean * mean, 0.0) + eps)
+        scale = 1.0 / math.sqrt(max(squares / channels - mean * mean, 0.0) + eps)
         for block in range(x.blocks):
             values = carray(floats_at(x.address + block * x.step + p * v), (v,))
             y = carray(floats_at(out.address + block * out.step + p * v), (v,))
             for i in range(v):
-                y[i] = (values[i] - mean) / deviation * w[block, i] + b[block, i]
+                y[i] = (values[i] - mean) * scale * w[block, i] + b[block, i]
