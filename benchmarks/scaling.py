@@ -110,9 +110,6 @@ class Trail:
     ) -> None:
         self._moved(channels * (last - first))
 
-    def copy(self, to: Any, source: Any, count: Any) -> None:
-        self._moved(count)
-
     def meet(self, me: Any) -> None:
         self.steps.append(Counts())
 
@@ -123,7 +120,7 @@ class Trail:
         now.written += FLOAT * floats
 
 
-COUNTED = "matmul", "depthwise", "gather_image", "gather_row", "layer_norm", "pool", "head", "copy", "meet"
+COUNTED = "matmul", "depthwise", "gather_image", "gather_row", "layer_norm", "pool", "head", "meet"
 UNCOUNTED = "standard", "restore", "begin_tiles", "end_tiles"  # which do nothing in Python
 
 

@@ -34,7 +34,7 @@ from .bfloat16 import operand, store_operand
 from .lanes import PLAIN_LANES, SHAPES, Lanes, Shape
 from .maps import Grid, Parameters
 from .pointers import floats_at
-from .simd import Emit, Loop, gelu, is_plain, shape_of, unpack, vector_width
+from .simd import INT, Emit, Loop, gelu, is_plain, shape_of, unpack, vector_width
 
 LEFT, RIGHT, BOTH = 1, 2, 3  # the edges of the map that a strip touches
 
@@ -113,11 +113,13 @@ def is_activated(convolution: Any) -> bool:
 
 
 class Band(NamedTuple):
-    """Rows first..last of a map are wanted; what there is of the map begins with row `top`."""
+    """Rows first..last of a map are wanted, of which there is a ring of rows: the map's row `top` and those below it, and where
+    the ring ends further ones from its beginning on. A whole map is a ring that never ends."""
 
     first: int
     last: int
-    top: int
+    top: int  # at most `ring` rows above the first that a tap sees
+    ring: int  # rows that there is room for
 
 
 class Rows(NamedTuple):
@@ -126,6 +128,8 @@ class Rows(NamedTuple):
     address: Address  # of the first of them, at the output's column or where a function says
     step: int  # floats from one to the next
     rows: Count  # how many, at least 1
+    end: Address  # of the ring that they lie in: Dwconv's go on from its beginning there
+    ring: int  # floats from its beginning to its end
 
 
 def out_width(lanes: Lanes, convolution: Convolution) -> int:
@@ -159,6 +163,17 @@ def finish(e: Emit, shape: Shape, convolution: Any, sums: list[ir.Value], out: i
             e.store(total, out, r * e.lanes)
 
 
+def below(e: Emit, convolution: Any, rows: ir.Value, x: ir.Value) -> ir.Value:
+    """The pointer to what the next row of a kernel sees, from that to what this one does."""
+    builder = e.builder
+    _, step, _, end, ring = unpack(builder, rows)
+    further = e.at(x, step)
+    if not is_activated(convolution):
+        return further
+    beyond = builder.icmp_unsigned(">=", builder.ptrtoint(further, INT), builder.ptrtoint(e.pointer(end), INT))
+    return builder.select(beyond, e.at(further, builder.neg(ring)), further)
+
+
 @intrinsic(prefer_literal=True)
 def simd_strip(
     typing_context: Any, lanes: Any, convolution: Any, size: Any, edges: Any, rows: Any, parameters: Any, out: Any
@@ -173,7 +188,7 @@ def simd_strip(
 
     def emit(context: Any, builder: ir.IRBuilder, signature: Any, arguments: Any) -> ir.Value:
         rows, parameters, out = arguments[4:]
-        (x, x_row, count), (w, bias) = unpack(builder, rows), unpack(builder, parameters)
+        (x, _, count, *_), (w, bias) = unpack(builder, rows), unpack(builder, parameters)
         e = Emit(builder, v)
         with Loop(builder, count, [e.pointer(x), e.pointer(w), *[e.load(e.pointer(bias))] * positions]) as loop:
             x_now, w_now, *sums = loop.values
@@ -184,7 +199,7 @@ def simd_strip(
                     r = i + kernel.reach - column * kernel.dilation
                     if 0 <= r < positions:
                         sums[r] = e.fma(value, weights[column], sums[r])
-            loop.next([e.at(x_now, x_row), e.at(w_now, kernel.side * v), *sums])
+            loop.next([below(e, convolution, rows, x_now), e.at(w_now, kernel.side * v), *sums])
         finish(e, shape_of(lanes), convolution, loop.values[2:], e.pointer(out))
         return context.get_dummy_value()
 
@@ -198,7 +213,7 @@ def simd_point(typing_context: Any, lanes: Any, convolution: Any, rows: Any, col
 
     def emit(context: Any, builder: ir.IRBuilder, signature: Any, arguments: Any) -> ir.Value:
         rows, columns, parameters, out = arguments[2:]
-        (x, x_row, count), (w, bias) = unpack(builder, rows), unpack(builder, parameters)
+        (x, _, count, *_), (w, bias) = unpack(builder, rows), unpack(builder, parameters)
         e = Emit(builder, v)
         with Loop(builder, count, [e.pointer(x), e.pointer(w), e.load(e.pointer(bias))]) as outer:
             x_start, w_start, total = outer.values
@@ -206,7 +221,7 @@ def simd_point(typing_context: Any, lanes: Any, convolution: Any, rows: Any, col
                 x_now, w_now, total = inner.values
                 total = e.fma(e.load(x_now), e.load(w_now), total)
                 inner.next([e.at(x_now, kernel.dilation * v), e.at(w_now, v), total])
-            outer.next([e.at(x_start, x_row), e.at(w_start, kernel.side * v), inner.values[2]])
+            outer.next([below(e, convolution, rows, x_start), e.at(w_start, kernel.side * v), inner.values[2]])
         finish(e, shape_of(lanes), convolution, outer.values[2:], e.pointer(out))
         return context.get_dummy_value()
 
@@ -237,8 +252,11 @@ def plain_point(lanes: Lanes, convolution: Convolution, rows: Rows, columns: int
     for i in range(v):
         y[i] = b[i]
     for row in range(rows.rows):
+        start = rows.address + row * rows.step
+        if start >= rows.end:
+            start -= rows.ring
         for column in range(columns):
-            values = carray(floats_at(rows.address + row * rows.step + column * kernel.dilation * v), (v,))
+            values = carray(floats_at(start + column * kernel.dilation * v), (v,))
             weights = carray(floats_at(parameters.weight + (row * kernel.side + column) * v), (v,))
             for i in range(v):
                 y[i] += values[i] * weights[i]
@@ -256,7 +274,7 @@ def points(
     middle = kernel.side // 2
     for p in range(first, last):
         before, after = min(p // kernel.dilation, middle), min((width - 1 - p) // kernel.dilation, middle)  # taps inside
-        inside = Rows(rows.address + (p - before * kernel.dilation) * v, rows.step, rows.rows)
+        inside = from_column(lanes, rows, p - before * kernel.dilation)
         weights = Parameters(parameters.weight + (middle - before) * v, parameters.bias)
         point(lanes, convolution, inside, before + 1 + after, weights, out + p * width_out)
 
@@ -334,7 +352,7 @@ def strips_of(size: int, reach: int) -> Callable[[Lanes, Convolution, Rows, int,
 @inline
 def from_column(lanes: Lanes, rows: Rows, column: int) -> Rows:
     """The same rows from a column on."""
-    return Rows(rows.address + column * vector_width(lanes), rows.step, rows.rows)
+    return Rows(rows.address + column * vector_width(lanes), rows.step, rows.rows, rows.end, rows.ring)
 
 
 @inline
@@ -350,7 +368,7 @@ def depthwise(
 ) -> None:
     """A band of one block's map in one image, padding so that the map keeps its size; GELU after dwconv.
 
-    x: where row band.top lies; parameters: those of the block; out: where row band.first goes. Rows are taken a dilation
+    x: where the band's ring begins; parameters: those of the block; out: where row band.first goes. Rows are taken a dilation
     apart, so that the rows of x which one output row reads serve the next.
     """
     v, kernel = vector_width(lanes), kernel_of(convolution)
@@ -359,10 +377,11 @@ def depthwise(
     for phase in range(min(kernel.dilation, band.last - band.first)):
         for row in range(band.first + phase, band.last, kernel.dilation):
             above = min(row // kernel.dilation, middle)  # kernel rows inside the map
-            below = min((grid.height - 1 - row) // kernel.dilation, middle)
-            seen = x + (row - band.top - above * kernel.dilation) * line
+            under = min((grid.height - 1 - row) // kernel.dilation, middle)
+            seen = row - above * kernel.dilation - band.top  # of the ring's rows, the first that a tap sees
+            if seen >= band.ring:
+                seen -= band.ring
+            ring = band.ring * line
+            rows = Rows(x + seen * line, kernel.dilation * line, above + 1 + under, x + ring, ring)
             weights = Parameters(parameters.weight + (middle - above) * kernel.side * v, parameters.bias)
-            map_row(
-                lanes, convolution, Rows(seen, kernel.dilation * line, above + 1 + below), grid.width, weights,
-                out + (row - band.first) * line_out,
-            )  # fmt: skip
+            map_row(lanes, convolution, rows, grid.width, weights, out + (row - band.first) * line_out)

@@ -33,7 +33,7 @@ from .matmul import ACTIVATED, NO_MAP, STORED, added_to, gated, matmul
 from .norm import layer_norm
 from .simd import halved, operand_steps, operand_width, tile_rows, vector_width
 from .tables import Block, Member, Network, Packed, Stage, Tiling
-from .views import copy, map_at, moved, pair_of, plane
+from .views import map_at, moved, pair_of, plane
 from .windows import EMBED, EMBED_TILES, STEM_ROW, STEM_TILES
 
 REACH = DWCONV.reach  # rows of the MLP's wide map that its depthwise convolution sees above and below
@@ -152,7 +152,7 @@ def attention(lanes: Lanes, me: Member, stage: Stage, block: Block, x: Both, gri
     by_maps = me.size == 1 or -(-items // me.size) * grid.height < -(-grid.height // me.size) * items
     start, stop = share(items, me) if by_maps else (0, items)
     top, bottom = (0, grid.height) if by_maps else share(grid.height, me)
-    band = Band(top, bottom, 0)
+    band = Band(top, bottom, 0, grid.height)
     for item in range(start, stop):
         depthwise_of(lanes, Conv0(), block.conv0, u, near, grid, item, band)
         if by_maps:
@@ -179,31 +179,31 @@ def attention(lanes: Lanes, me: Member, stage: Stage, block: Block, x: Both, gri
 def mlp_by_rows(lanes: Lanes, me: Member, stage: Stage, block: Block, x: Both, y: Both, grid: Grid, band: int) -> None:
     """y = x + fc2(gelu(dwconv(fc1 x))) for one image, a band of rows at a time: the wide map stays in the cache.
 
-    A band's 3x3 taps need one row of the wide map above and one below; the last two rows of a band are kept for the next,
-    so only the rows where two threads meet are computed twice.
+    A band's 3x3 taps need one row of the wide map above and one below; the last two rows of a band stay for the next, in a ring
+    of rows, so only the rows where two threads meet are computed twice.
     """
     line, hidden, spare = grid.width * vector_width(lanes), PAIR * stage.hidden_pairs, me.scratch.spare
-    wide = Map(me.scratch.wide, (band + 2 * REACH) * line, hidden)
+    ring = band + 2 * REACH  # rows of the wide map that there is room for
+    wide = Map(me.scratch.wide, ring * line, hidden)
     active = operands_of(lanes, Map(me.scratch.active, band * grid.width * operand_width(lanes), hidden))
     start, stop = share(grid.height, me)
-    done = max(start - REACH, 0)  # rows of the wide map up to here are computed
-    top_before = 0
+    done = top = max(start - REACH, 0)  # rows of the wide map up to `done` are computed; `top` lies where `wide` begins
     for first in range(start, stop, band):
         last = min(first + band, stop)
-        top = max(first - REACH, 0)  # the row of the map at the beginning of `wide`
-        if first > start:
-            for c in range(hidden):
-                to = wide.address + c * wide.step
-                copy(to, to + (top - top_before) * line, (done - top) * line)
+        if first - REACH >= top + ring:
+            top += ring
         need = min(last + REACH, grid.height)
-        rows = Part(0, (need - done) * grid.width, 0, stage.hidden_pairs)
-        more = operands_from(lanes, x.operands, done * grid.width)
-        matmul(lanes, more, block.fc1, moved(wide, (done - top) * line), STORED, rows, spare)
-        done, top_before = need, top
+        while done < need:  # to the end of the ring, then from its beginning on
+            at = done - top if done < top + ring else done - top - ring
+            count = min(need - done, ring - at)
+            rows = Part(0, count * grid.width, 0, stage.hidden_pairs)
+            more = operands_from(lanes, x.operands, done * grid.width)
+            matmul(lanes, more, block.fc1, moved(wide, at * line), STORED, rows, spare)
+            done += count
         for c in range(hidden):
             depthwise(
                 lanes, Dwconv(), wide.address + c * wide.step, grid, of_block(lanes, Dwconv(), block.dwconv, c),
-                operand_block(lanes, active, c), Band(first, last, top),
+                operand_block(lanes, active, c), Band(first, last, top, ring),
             )  # fmt: skip
         rows = Part(0, (last - first) * grid.width, 0, stage.pairs)
         operands = operands_from(lanes, y.operands, first * grid.width)
@@ -231,7 +231,7 @@ def mlp_by_channels(lanes: Lanes, me: Member, stage: Stage, block: Block, x: Bot
                 to = operands_from(lanes, hidden, image * grid.height * grid.width)
                 depthwise(
                     lanes, Dwconv(), plane(lanes, wide, c, image, grid), grid, weights,
-                    operand_block(lanes, to, PAIR * pair + c), Band(0, grid.height, 0),
+                    operand_block(lanes, to, PAIR * pair + c), Band(0, grid.height, 0, grid.height),
                 )  # fmt: skip
     meet(me)
     part = share_of_product(lanes, positions, stage.pairs, me)

@@ -266,7 +266,7 @@ def test_depthwise_rows_of_every_width_are_pytorchs_and_stay_within_the_map(lane
             array[:] = rng.normal(size=array.size)
         out[:] = 7
         at = [address_of(array) for array in (x, weight, bias, out)]
-        band = Band(first=0, last=height, top=0)
+        band = Band(first=0, last=height, top=0, ring=height)
         called(lanes, convolution, at[0], Grid(1, height, width), Parameters(at[1], at[2]), at[3], band)
         size = height * width * v
         maps, weights = torch.from_numpy(x[:size].astype(np.float64)), torch.from_numpy(weight.astype(np.float64))
