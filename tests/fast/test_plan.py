@@ -14,12 +14,13 @@ from support.judge import torch
 from support.networks import images, random_tensors
 from tolerances import FAST
 
-from minivan.fast import Plan
-from minivan.fast.addresses import address_of, aligned
+from minivan.fast import Plan, workspace
+from minivan.fast.addresses import FLOAT_BYTES, address_of, aligned
 from minivan.fast.depthwise import KERNELS, Band, Conv0, ConvSpatial, Dwconv, depthwise
-from minivan.fast.lanes import SHAPES, Lanes4, Lanes8, Lanes16, Plain, host_lanes
+from minivan.fast.lanes import PAIR, SHAPES, Lanes4, Lanes8, Lanes16, Plain, host_lanes, pairs_for
 from minivan.fast.maps import Grid, Map, Parameters, Part
 from minivan.fast.matmul import ACTIVATED, matmul
+from minivan.fast.rounds import Portion
 from minivan.jit import inline
 from minivan.van import VAN
 from minivan.variants import VARIANTS, Config, parameter_shapes
@@ -126,6 +127,34 @@ def test_the_bits_depend_on_neither_threads_nor_batch(threads, lanes, config):
             assert_bit_equal(f"{count} threads, images {first} to {last}", plan(x[first:last]), expected[first:last])
             for got, whole in zip(plan.features(x[first:last]), maps, strict=True):
                 assert_bit_equal("features", got, whole[first:last])
+
+
+@pytest.mark.parametrize("lanes", WIDTHS, ids=lambda lanes: type(lanes).__name__)
+def test_bands_of_any_height_give_the_bits_of_whole_maps(threads, monkeypatch, lanes):
+    """A band's rows lie in a ring, which goes on from its beginning at another row for each height and each thread."""
+    config = Config((8, 16), (1, 1), (2, 3), classes=5)
+    plan = Plan(config, random_tensors(config), lanes)
+    x, heights = images(2, 77, 59), set()
+
+    def logits(cache, small):
+        monkeypatch.setattr(workspace, "CACHE", cache)
+        monkeypatch.setattr(workspace, "SMALL_MAP", small)
+        monkeypatch.setattr(workspace, "SMALL_SHARED_MAP", small)
+        workspace.sizes_of.cache_clear()
+        heights.add(int(workspace.sizes_of(config, plan.shape, Portion(0, 1, 1), 77, 59).tilings[0]["band"]))
+        return plan(x[:1])
+
+    expected = logits(0, 1 << 30)
+    row = FLOAT_BYTES * 15 * pairs_for(2 * 8, plan.shape.lanes) * PAIR * plan.shape.lanes  # bytes of the first stage's wide map
+    try:
+        for count in range(1, numba.config.NUMBA_NUM_THREADS + 1):
+            threads(count)
+            for band in range(1, 21):
+                assert_bit_equal(f"{band} rows, {count} threads", logits((2 * band + 2) * row, 0), expected)
+    finally:
+        monkeypatch.undo()
+        workspace.sizes_of.cache_clear()
+    assert heights == set(range(21))
 
 
 def test_more_threads_than_cores_and_teams_of_them_meet_at_their_barriers_and_give_the_same_bits():
