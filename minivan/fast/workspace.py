@@ -37,8 +37,8 @@ CACHE = 1200 << 10
 # Bytes of a whole wide map that is computed at once, by channels. One thread on an Intel Xeon, times those with 4 MiB: VAN-B0
 # 0.995, B1 0.99 at 224 x 224 and 0.98 at 384, B2 0.99 and 0.98; with 1 MiB the same. On an AMD EPYC with half the second-level
 # cache VAN-B0's first stage, of 3 MiB, took 633 microseconds at once and 653 by rows. A team passes half of the map from core
-# to core: 6.8 against 6.0 milliseconds for the network there; on the Xeon 1 and 2 MiB come to the same. CACHE on the Xeon, times
-# those with 1200 KiB: 600 KiB 1.00 for VAN-B0, but 1.04 for B1 and 1.06 for B2 at 384 x 384; 900 and 1600 within 1 % for all.
+# to core: 6.8 against 6.0 milliseconds for the network there; on the Xeon 1 and 2 MiB come to the same. CACHE on the Xeon,
+# times those with 1200 KiB: 600 KiB 1.00 for B0, but 1.04 for B1 and 1.06 for B2 at 384 x 384; 900 and 1600 within 1 % for all.
 SMALL_MAP, SMALL_SHARED_MAP = 2 << 20, 1 << 20
 CHUNK = 784  # positions of a stage that are worked on at once: small maps of several images together
 SEEN = 2 * DWCONV.reach  # rows of the wide map that a band sees beyond its own
