@@ -37,6 +37,7 @@ from .views import map_at, moved, pair_of, plane
 from .windows import EMBED, EMBED_TILES, STEM_ROW, STEM_TILES
 
 REACH = DWCONV.reach  # rows of the MLP's wide map that its depthwise convolution sees above and below
+BALANCED = 1.05  # times less work for the thread with most, for which a product is divided by channels
 PROJECTION_TILES = 16  # matrix tiles of positions: few enough for the gated map to stay in the second-level cache
 
 
@@ -62,10 +63,14 @@ def both_from(lanes: Lanes, x: Both, position: int) -> Both:
 
 @inline
 def share_of_product(lanes: Lanes, positions: int, pairs: int, me: Member) -> Part:
-    """This thread's part of a matrix product: some positions of all pairs or, where that balances better, the reverse."""
+    """This thread's part of a matrix product: some positions of all pairs or, where that balances better, the reverse.
+
+    By channels each thread reads what the others wrote. Two threads that did so for a gain of a 660th, in VAN-B1's first stage
+    at 384 x 384, took 54.8 milliseconds for the network, and take 53.3.
+    """
     rows = tile_rows(lanes)
     tiles = (positions + rows - 1) // rows
-    if -(-pairs // me.size) * tiles < -(-tiles // me.size) * pairs:
+    if BALANCED * -(-pairs // me.size) * tiles < -(-tiles // me.size) * pairs:
         first, last = share(pairs, me)
         return Part(0, positions, first, last)
     first, last = share(tiles, me)
@@ -183,23 +188,28 @@ def mlp_by_rows(lanes: Lanes, me: Member, stage: Stage, block: Block, x: Both, y
     of rows, so only the rows where two threads meet are computed twice.
     """
     line, hidden, spare = grid.width * vector_width(lanes), PAIR * stage.hidden_pairs, me.scratch.spare
+    start, stop = share(grid.height, me)
+    bands = max(1, -(-(stop - start) // band))
+    band = max(1, -(-(stop - start) // bands))  # so that none is so low that it waits for its weights
     ring = band + 2 * REACH  # rows of the wide map that there is room for
     wide = Map(me.scratch.wide, ring * line, hidden)
     active = operands_of(lanes, Map(me.scratch.active, band * grid.width * operand_width(lanes), hidden))
-    start, stop = share(grid.height, me)
     done = top = max(start - REACH, 0)  # rows of the wide map up to `done` are computed; `top` lies where `wide` begins
     for first in range(start, stop, band):
         last = min(first + band, stop)
         if first - REACH >= top + ring:
             top += ring
         need = min(last + REACH, grid.height)
-        while done < need:  # to the end of the ring, then from its beginning on
-            at = done - top if done < top + ring else done - top - ring
-            count = min(need - done, ring - at)
-            rows = Part(0, count * grid.width, 0, stage.hidden_pairs)
-            more = operands_from(lanes, x.operands, done * grid.width)
-            matmul(lanes, more, block.fc1, moved(wide, at * line), STORED, rows, spare)
-            done += count
+        at = done - top if done < top + ring else done - top - ring
+        turn = min(need, done + ring - at)  # rows from here on go to the beginning of the ring
+        above, below = operands_from(lanes, x.operands, done * grid.width), operands_from(lanes, x.operands, turn * grid.width)
+        for pair in range(stage.hidden_pairs):  # its weights serve both parts
+            rows = Part(0, (turn - done) * grid.width, pair, pair + 1)
+            matmul(lanes, above, block.fc1, moved(wide, at * line), STORED, rows, spare)
+            if turn < need:
+                rows = Part(0, (need - turn) * grid.width, pair, pair + 1)
+                matmul(lanes, below, block.fc1, wide, STORED, rows, spare)
+        done = need
         for c in range(hidden):
             depthwise(
                 lanes, Dwconv(), wide.address + c * wide.step, grid, of_block(lanes, Dwconv(), block.dwconv, c),
