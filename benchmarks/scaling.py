@@ -14,7 +14,7 @@ with most to do. So from the counts follows:
   image too. `fast` divides it among teams (`minivan/fast/rounds.py`), by two numbers that this model gave.
 
 How long work takes is fitted to the measured times of `fast` on one thread of this machine: seconds for a multiply-add of a
-matrix product, for one of a depthwise convolution, and for a float that is laid out, normalised or copied. The times on two
+matrix product, for one of a depthwise convolution, and for a float that is laid out, normalised or averaged. The times on two
 threads take no part in that: they are the check. Other cores' clocks, memory and caches are taken for this one's: a machine
 whose clock falls with the number of cores, or whose threads lie on two chips, gives less. No machine with so many cores was at
 hand: nothing here is measured on more than two.
@@ -66,7 +66,7 @@ class Counts:
 
     products: float = 0  # multiply-adds of matrix products, in whole tiles
     taps: float = 0  # and of depthwise convolutions, those within the map
-    moves: float = 0  # floats laid out, normalised, averaged or copied
+    moves: float = 0  # floats laid out, normalised or averaged
     read: float = 0  # bytes
     written: float = 0
 
@@ -76,16 +76,21 @@ class Trail:
     """The counts of one thread of a team, from barrier to barrier."""
 
     steps: list[Counts] = field(default_factory=lambda: [Counts()])
+    seen: set[tuple[int, int, int]] = field(default_factory=set)  # what products read since the last convolution or barrier
 
     def matmul(self, lanes: Any, x: Any, parameters: Any, out: Any, ending: Any, part: Any, spare: Any) -> None:
         v, rows, positions = vector_width(lanes), tile_rows(lanes), part.last - part.first
         inputs, outputs = x.blocks * v, (part.end - part.pair) * PAIR * v
         now = self.steps[-1]
         now.products += -(-positions // rows) * rows * inputs * outputs
-        now.read += FLOAT * (inputs * outputs + positions * inputs)
+        now.read += FLOAT * inputs * outputs
+        if (operands := (x.address, part.first, part.last)) not in self.seen:  # a pair of outputs after the other reads them
+            now.read += FLOAT * positions * inputs
+            self.seen.add(operands)
         now.written += FLOAT * positions * outputs
 
     def depthwise(self, lanes: Any, convolution: Any, x: Any, grid: Any, parameters: Any, out: Any, band: Any) -> None:
+        self.seen.clear()
         kernel, v = kernel_of(convolution), vector_width(lanes)
         rows = inside(kernel, grid.height, int(band.first), int(band.last))
         now, positions = self.steps[-1], (band.last - band.first) * grid.width
@@ -111,6 +116,7 @@ class Trail:
         self._moved(channels * (last - first))
 
     def meet(self, me: Any) -> None:
+        self.seen.clear()
         self.steps.append(Counts())
 
     def _moved(self, floats: float) -> None:

@@ -113,12 +113,12 @@ def is_activated(convolution: Any) -> bool:
 
 
 class Band(NamedTuple):
-    """Rows first..last of a map are wanted, of which there is a ring of rows: the map's row `top` and those below it, and where
-    the ring ends further ones from its beginning on. A whole map is a ring that never ends."""
+    """Rows first..last of a map are wanted. What there is of it lies in a ring of rows: row `top` and those below it and, where
+    the ring ends, the next ones from its beginning on, for Dwconv alone. A whole map is a ring that nothing goes beyond."""
 
     first: int
     last: int
-    top: int  # at most `ring` rows above the first that a tap sees
+    top: int  # less than twice the ring above every row that a tap sees
     ring: int  # rows that there is room for
 
 
@@ -164,7 +164,7 @@ def finish(e: Emit, shape: Shape, convolution: Any, sums: list[ir.Value], out: i
 
 
 def below(e: Emit, convolution: Any, rows: ir.Value, x: ir.Value) -> ir.Value:
-    """The pointer to what the next row of a kernel sees, from that to what this one does."""
+    """From the pointer to what one row of a kernel sees, that to what the next one does: at the ring's end its beginning."""
     builder = e.builder
     _, step, _, end, ring = unpack(builder, rows)
     further = e.at(x, step)

@@ -37,7 +37,7 @@ from .views import map_at, moved, pair_of, plane
 from .windows import EMBED, EMBED_TILES, STEM_ROW, STEM_TILES
 
 REACH = DWCONV.reach  # rows of the MLP's wide map that its depthwise convolution sees above and below
-BALANCED = 1.05  # times less work for the thread with most, for which a product is divided by channels
+BALANCED = 1.05  # a product is divided by channels where the thread with most then has so many times less to do
 PROJECTION_TILES = 16  # matrix tiles of positions: few enough for the gated map to stay in the second-level cache
 
 
@@ -174,51 +174,66 @@ def attention(lanes: Lanes, me: Member, stage: Stage, block: Block, x: Both, gri
     for first in range(part.first, part.last, length):
         some = Part(first, min(first + length, part.last), part.pair, part.end)
         matmul(lanes, far, block.conv1, gate, gated(u), some, spare)
-        if length == positions:
+        if not alone:
             meet(me)
         matmul(lanes, gate, block.proj_2, x.map, added_to(x.map, block.scale, x.operands), some, spare)
     meet(me)
 
 
+class Ring(NamedTuple):
+    """Rows of the MLP's wide map, `top` and those below it; where the ring ends, the next ones from its beginning on."""
+
+    map: Map
+    rows: int  # that there is room for
+    top: int
+
+
 @inline
-def mlp_by_rows(lanes: Lanes, me: Member, stage: Stage, block: Block, x: Both, y: Both, grid: Grid, band: int) -> None:
-    """y = x + fc2(gelu(dwconv(fc1 x))) for one image, a band of rows at a time: the wide map stays in the cache.
+def widen(lanes: Lanes, me: Member, stage: Stage, block: Block, x: Both, grid: Grid, ring: Ring, first: int, last: int) -> None:
+    """Rows first..last of the wide map, fc1 x, into the ring. A pair's weights stay in the cache for both of its parts."""
+    at = first - ring.top if first < ring.top + ring.rows else first - ring.top - ring.rows
+    turn = min(last, first + ring.rows - at)  # rows from here on go to the beginning of the ring
+    to = moved(ring.map, at * grid.width * vector_width(lanes))
+    above, below = operands_from(lanes, x.operands, first * grid.width), operands_from(lanes, x.operands, turn * grid.width)
+    for pair in range(stage.hidden_pairs):
+        part = Part(0, (turn - first) * grid.width, pair, pair + 1)
+        matmul(lanes, above, block.fc1, to, STORED, part, me.scratch.spare)
+        if turn < last:
+            part = Part(0, (last - turn) * grid.width, pair, pair + 1)
+            matmul(lanes, below, block.fc1, ring.map, STORED, part, me.scratch.spare)
+
+
+@inline
+def mlp_by_rows(lanes: Lanes, me: Member, stage: Stage, block: Block, x: Both, y: Both, grid: Grid, most: int) -> None:
+    """y = x + fc2(gelu(dwconv(fc1 x))) for one image, bands of at most so many rows at a time: the wide map stays in the cache.
 
     A band's 3x3 taps need one row of the wide map above and one below; the last two rows of a band stay for the next, in a ring
     of rows, so only the rows where two threads meet are computed twice.
     """
-    line, hidden, spare = grid.width * vector_width(lanes), PAIR * stage.hidden_pairs, me.scratch.spare
+    line, hidden = grid.width * vector_width(lanes), PAIR * stage.hidden_pairs
     start, stop = share(grid.height, me)
-    bands = max(1, -(-(stop - start) // band))
-    band = max(1, -(-(stop - start) // bands))  # so that none is so low that it waits for its weights
-    ring = band + 2 * REACH  # rows of the wide map that there is room for
-    wide = Map(me.scratch.wide, ring * line, hidden)
-    active = operands_of(lanes, Map(me.scratch.active, band * grid.width * operand_width(lanes), hidden))
-    done = top = max(start - REACH, 0)  # rows of the wide map up to `done` are computed; `top` lies where `wide` begins
-    for first in range(start, stop, band):
-        last = min(first + band, stop)
-        if first - REACH >= top + ring:
-            top += ring
+    bands = -(-(stop - start) // most)  # as high as one another, to a row: a low one would wait for its weights
+    height = -(-(stop - start) // max(bands, 1))
+    rows = height + 2 * REACH  # of the ring
+    wide = Map(me.scratch.wide, rows * line, hidden)
+    active = operands_of(lanes, Map(me.scratch.active, height * grid.width * operand_width(lanes), hidden))
+    done = top = max(start - REACH, 0)  # rows of the wide map up to `done` are computed
+    for i in range(bands):
+        first, last = start + (stop - start) * i // bands, start + (stop - start) * (i + 1) // bands
+        if first - REACH >= top + rows:
+            top += rows
         need = min(last + REACH, grid.height)
-        at = done - top if done < top + ring else done - top - ring
-        turn = min(need, done + ring - at)  # rows from here on go to the beginning of the ring
-        above, below = operands_from(lanes, x.operands, done * grid.width), operands_from(lanes, x.operands, turn * grid.width)
-        for pair in range(stage.hidden_pairs):  # its weights serve both parts
-            rows = Part(0, (turn - done) * grid.width, pair, pair + 1)
-            matmul(lanes, above, block.fc1, moved(wide, at * line), STORED, rows, spare)
-            if turn < need:
-                rows = Part(0, (need - turn) * grid.width, pair, pair + 1)
-                matmul(lanes, below, block.fc1, wide, STORED, rows, spare)
+        widen(lanes, me, stage, block, x, grid, Ring(wide, rows, top), done, need)
         done = need
         for c in range(hidden):
             depthwise(
                 lanes, Dwconv(), wide.address + c * wide.step, grid, of_block(lanes, Dwconv(), block.dwconv, c),
-                operand_block(lanes, active, c), Band(first, last, top, ring),
+                operand_block(lanes, active, c), Band(first, last, top, rows),
             )  # fmt: skip
-        rows = Part(0, (last - first) * grid.width, 0, stage.pairs)
+        part = Part(0, (last - first) * grid.width, 0, stage.pairs)
         operands = operands_from(lanes, y.operands, first * grid.width)
         residual = added_to(moved(x.map, first * line), stage.ones, operands)
-        matmul(lanes, active, block.fc2, moved(y.map, first * line), residual, rows, spare)
+        matmul(lanes, active, block.fc2, moved(y.map, first * line), residual, part, me.scratch.spare)
     meet(me)
 
 

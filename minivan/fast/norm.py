@@ -1,7 +1,7 @@
 """LayerNorm, in float64: it takes little time, and so its result is that of the engine `exact`, given the same map.
 
-But where float64's last bits decide how float32 is rounded, once in many millions: there is one division for a position, and a
-multiplication for each channel, where `exact` divides. By divisions the network's LayerNorms took 1.5 times as long.
+Except where float64's last bits decide how float32 is rounded, once in many millions: one division for a position and a
+multiplication for each of its channels, where `exact` divides. By divisions the network's LayerNorms took 1.5 times as long.
 """
 
 from __future__ import annotations

@@ -39,12 +39,13 @@ ODD = Config((33, 50, 70), (1, 1, 2), (3, 2, 1), classes=7, layer_norm_eps=1e-5)
 ONE, SEVEN = (Config((8, 16), (1, 1), (2, 2), classes=4, channels=channels) for channels in (1, 7))
 
 
+COUNTS = 1, 2, 3, 5, 9  # of threads, whatever the machine has
+
+
 @pytest.fixture
-def threads():
-    """Set Numba's number of threads; put back afterwards."""
-    before = numba.get_num_threads()
-    yield numba.set_num_threads
-    numba.set_num_threads(before)
+def threads(monkeypatch):
+    """Have the engine take so many threads."""
+    return lambda count: monkeypatch.setattr("minivan.fast.plan.thread_count", lambda: count)
 
 
 @pytest.mark.parametrize("lanes", WIDTHS, ids=lambda lanes: type(lanes).__name__)
@@ -120,7 +121,7 @@ def test_the_bits_depend_on_neither_threads_nor_batch(threads, lanes, config):
     plan = Plan(config, random_tensors(config, seed=6), lanes)
     x = images(5, 70, 93, seed=8)
     expected, maps = plan(x), plan.features(x)
-    for count in range(1, numba.config.NUMBA_NUM_THREADS + 1):
+    for count in COUNTS:
         threads(count)
         assert_bit_equal(f"{count} threads", plan(x), expected)
         for first, last in ((0, 1), (1, 4), (4, 5)):
@@ -134,49 +135,53 @@ def test_bands_of_any_height_give_the_bits_of_whole_maps(threads, monkeypatch, l
     """A band's rows lie in a ring, which goes on from its beginning at another row for each height and each thread."""
     config = Config((8, 16), (1, 1), (2, 3), classes=5)
     plan = Plan(config, random_tensors(config), lanes)
-    x, heights = images(2, 77, 59), set()
+    x, heights = images(1, 77, 59), set()
 
-    def logits(cache, small):
-        monkeypatch.setattr(workspace, "CACHE", cache)
-        monkeypatch.setattr(workspace, "SMALL_MAP", small)
-        monkeypatch.setattr(workspace, "SMALL_SHARED_MAP", small)
+    def outputs(cache, small):
+        with monkeypatch.context() as patched:
+            patched.setattr(workspace, "CACHE", cache)
+            patched.setattr(workspace, "SMALL_MAP", small)
+            patched.setattr(workspace, "SMALL_SHARED_MAP", small)
+            workspace.sizes_of.cache_clear()
+            heights.add(int(workspace.sizes_of(config, plan.shape, Portion(0, 1, 1), 77, 59).tilings[0]["band"]))
+            found = [plan(x), *plan.features(x)]
         workspace.sizes_of.cache_clear()
-        heights.add(int(workspace.sizes_of(config, plan.shape, Portion(0, 1, 1), 77, 59).tilings[0]["band"]))
-        return plan(x[:1])
+        return found
 
-    expected = logits(0, 1 << 30)
+    expected = outputs(0, 1 << 30)
     row = FLOAT_BYTES * 15 * pairs_for(2 * 8, plan.shape.lanes) * PAIR * plan.shape.lanes  # bytes of the first stage's wide map
-    try:
-        for count in range(1, numba.config.NUMBA_NUM_THREADS + 1):
-            threads(count)
-            for band in range(1, 21):
-                assert_bit_equal(f"{band} rows, {count} threads", logits((2 * band + 2) * row, 0), expected)
-    finally:
-        monkeypatch.undo()
-        workspace.sizes_of.cache_clear()
+    for count in COUNTS:
+        threads(count)
+        for band in range(1, 21):
+            for got, whole in zip(outputs((2 * band + 2) * row, 0), expected, strict=True):
+                assert_bit_equal(f"{band} rows, {count} threads", got, whole)
     assert heights == set(range(21))
 
 
 def test_more_threads_than_cores_and_teams_of_them_meet_at_their_barriers_and_give_the_same_bits():
     script = (
-        "import sys; sys.path[:0] = ['tests']; import numba\n"
-        "from support.networks import images, random_tensors; from minivan.fast import Plan\n"
+        "import sys; sys.path[:0] = ['tests']\n"
+        "from support.networks import images, random_tensors; from minivan.fast import Plan, plan as module\n"
         "from minivan.fast.rounds import rounds; from minivan.variants import VARIANTS, Config\n"
         "plan, x = Plan(VARIANTS['b0'], random_tensors(VARIANTS['b0'])), images(1, 96)\n"
         "results = []\n"
-        "for n in (1, 3, 5, 8): numba.set_num_threads(n); results.append(plan(x).tobytes())\n"
+        "for n in (1, 3, 5, 8): module.thread_count = lambda: n; results.append(plan(x).tobytes())\n"
         "assert len(set(results)) == 1\n"
         "small = Config((8, 16, 24, 32), (1, 1, 1, 1), (2, 2, 2, 2), classes=5)\n"
         "plan, x, shapes = Plan(small, random_tensors(small)), images(9, 40, 52), set()\n"
-        "numba.set_num_threads(1); expected = plan(x)\n"
+        "module.thread_count = lambda: 1; expected = plan(x)\n"
         "for n in range(3, 10):\n"
-        "    numba.set_num_threads(n)\n"
+        "    module.thread_count = lambda: n\n"
         "    for count in range(2, 10):\n"
         "        assert plan(x[:count]).tobytes() == expected[:count].tobytes(), (n, count)\n"
         "        shapes |= {(len(teams), team.threads) for teams in rounds(count, 40, 52, n) for team in teams}\n"
-        "assert {(2, 2), (2, 3), (3, 2), (3, 3), (4, 2), (1, 5)} <= shapes, shapes; print('same')"
+        "assert {(2, 2), (2, 3), (3, 2), (3, 3), (4, 2), (1, 5)} <= shapes, shapes\n"
+        # A stage of 16 matrix tiles of positions, on more threads than tiles: some have nothing to do and meet all the same.
+        "x, results = images(1, 256, 16 * plan.shape.rows), []\n"
+        "for n in (1, 16, 17, 20): module.thread_count = lambda: n; results.append(plan(x).tobytes())\n"
+        "assert next(rounds(1, *x.shape[2:], 20))[0].threads > 16 and len(set(results)) == 1; print('same')"
     )
-    env = {**os.environ, "NUMBA_NUM_THREADS": "9", "PYTHONPATH": str(ROOT)}
+    env = {**os.environ, "PYTHONPATH": str(ROOT)}
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, env=env, cwd=ROOT, timeout=300)
     assert done.stdout == "same\n", done.stderr
 

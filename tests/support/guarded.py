@@ -4,6 +4,7 @@ The buffers are filled with NaN: what is read before it was written shows. Linux
 """
 
 import ctypes
+import itertools
 import mmap
 import sys
 
@@ -20,6 +21,7 @@ CONFIGS = (
     Config((40,), (1,), (2,), classes=4, channels=1),
 )
 SIZES = (1, 32, 32), (2, 33, 47), (1, 96, 200)
+BANDS = (1 << 30, 0), (0, 0), (0, 1 << 16), (0, 1 << 30)  # bytes: whole wide maps; bands of one row, of a few, of all
 FORBIDDEN = 0  # PROT_NONE
 
 kept = []  # every buffer, as long as the process
@@ -42,14 +44,17 @@ def guarded(floats):
 
 def main():
     workspace.addresses = lambda sizes, at: [address_of(guarded(size)) for size in sizes]
-    for config in CONFIGS:
-        network = Plan(config, random_tensors(config, seed=3), getattr(lanes, sys.argv[1])())
-        for size in SIZES:
-            x, found = images(*size, channels=config.channels), []
-            for count in (1, 2, 3):
-                plan.thread_count = lambda count=count: count
+    networks = [Plan(config, random_tensors(config, seed=3), getattr(lanes, sys.argv[1])()) for config in CONFIGS]
+    for (config, network), size in itertools.product(zip(CONFIGS, networks, strict=True), SIZES):
+        x, found = images(*size, channels=config.channels), []
+        for count in (1, 2, 3):
+            plan.thread_count = lambda count=count: count
+            for small, cache in BANDS:
+                workspace.SMALL_MAP = workspace.SMALL_SHARED_MAP = small
+                workspace.CACHE = cache
+                workspace.sizes_of.cache_clear()
                 found.append(network(x).tobytes())
-            assert np.isfinite(np.frombuffer(found[0], np.float32)).all() and len({*found}) == 1, (config, size)
+        assert np.isfinite(np.frombuffer(found[0], np.float32)).all() and len({*found}) == 1, (config, size)
     print("sound")
 
 
