@@ -14,8 +14,8 @@ with most to do. So from the counts follows:
   image too. `fast` divides it among teams (`minivan/fast/rounds.py`), by two numbers that this model gave.
 
 How long work takes is fitted to the measured times of `fast` on one thread of this machine: seconds for a multiply-add of a
-matrix product, for one of a depthwise convolution, and for a float that is laid out, normalised or averaged. The times on two
-threads take no part in that: they are the check. Other cores' clocks, memory and caches are taken for this one's: a machine
+matrix product, for one of a depthwise convolution, and for a byte that is read. The times on two threads take no part in that:
+they are the check. Other cores' clocks, memory and caches are taken for this one's: a machine
 whose clock falls with the number of cores, or whose threads lie on two chips, gives less. No machine with so many cores was at
 hand: nothing here is measured on more than two.
 
@@ -66,9 +66,11 @@ class Counts:
 
     products: float = 0  # multiply-adds of matrix products, in whole tiles
     taps: float = 0  # and of depthwise convolutions, those within the map
-    moves: float = 0  # floats laid out, normalised or averaged
     read: float = 0  # bytes
     written: float = 0
+
+
+RATED = 3  # of these, as many of the first take time
 
 
 @dataclass
@@ -121,7 +123,6 @@ class Trail:
 
     def _moved(self, floats: float) -> None:
         now = self.steps[-1]
-        now.moves += floats
         now.read += FLOAT * floats
         now.written += FLOAT * floats
 
@@ -168,7 +169,7 @@ class Work(NamedTuple):
 
     def seconds(self, rates: np.ndarray) -> float:
         """The sum of the largest times between barriers, without those of the barriers themselves."""
-        return float((self.counts[:, :, :3] @ rates).max(axis=1).sum())
+        return float((self.counts[:, :, :RATED] @ rates).max(axis=1).sum())
 
 
 Division = Callable[[int, int, int, int], Iterator[list[Portion]]]
@@ -249,13 +250,13 @@ def least_seconds(variant: str, size: int, images: int, threads: int, tries: int
 
 
 def fitted(schedules: Callable[[str, int], Schedule]) -> tuple[np.ndarray, dict[tuple[str, int, int], float]]:
-    """Return the seconds of a product, a tap and a moved float, and the measured times that they were fitted to.
+    """Return the seconds of a product, a tap and a byte that is read, and the measured times that they were fitted to.
 
     Of all rates that are not negative those whose relative errors have the least squares.
     """
     times = {case: least_seconds(*case, 1) for case in FITTED}
-    counts = np.array([sum(w.counts.sum((0, 1)) for ws in schedules(v, s).rounds(n, 1) for w in ws)[:3] for v, s, n in FITTED])
-    rows = counts / np.array([*times.values()])[:, None]
+    counts = np.array([sum(w.counts.sum((0, 1)) for ws in schedules(v, s).rounds(n, 1) for w in ws) for v, s, n in FITTED])
+    rows = counts[:, :RATED] / np.array([*times.values()])[:, None]
     used = [True] * rows.shape[1]
     while True:
         rates = np.zeros(rows.shape[1])
@@ -277,7 +278,7 @@ def table(cases: Iterable[tuple[str, int, int]], threads: Iterable[int], schedul
             divided = schedule.rounds(images, count)
             whole, even = (seconds(divided, rates, count, barriers) for barriers in (True, False))
             waits = sum(max(len(work.counts) - 1 if work.threads > 1 else 0 for work in teams) for teams in divided)
-            moved = sum(float(work.counts[:, :, 3:].sum()) for teams in divided for work in teams)
+            moved = sum(float(work.counts[:, :, 2:].sum()) for teams in divided for work in teams)
             together = seconds(schedule.rounds(images, count, in_one_team), rates, count)
             cells = [f"{variant}-{size}-{images}", f"{count}", f"{1000 * whole:.2f}", f"{alone / whole:.1f}",
                      f"{alone / even:.1f}", f"{waits}", f"{moved / whole / 1e9:.0f} GB/s",
@@ -317,10 +318,10 @@ def main() -> None:
     args = parser.parse_args()
     schedules = cache(Schedule)
     rates, times = fitted(schedules)
-    product, tap, move = 1e12 * rates
+    product, tap, byte = 1e12 * rates
     said = (
         f"{measured('numpy', 'numba')} Fitted: {product:.1f} picoseconds for a multiply-add of a matrix product "
-        f"({2e-9 / rates[0]:.0f} GFLOP/s), {tap:.1f} for one of a depthwise convolution, {move:.0f} for a float that is moved. "
+        f"({2e-9 / rates[0]:.0f} GFLOP/s), {tap:.1f} for one of a depthwise convolution, {byte:.1f} for a byte that is read. "
         f"Assumed: {1e6 * BARRIER:g} microseconds for each thread at a barrier, {1e6 * WAKE:g} to wake a team."
     )
     parts = [textwrap.fill(said, 128), "\n".join(check(schedules, rates, times))]
