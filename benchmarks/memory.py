@@ -23,7 +23,6 @@ import resource, sys
 import numpy as np
 def peak():
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (1 << 20 if sys.platform == 'darwin' else 1 << 10)
-import numba
 imported = peak()
 from minivan import seeded
 from minivan.van import VAN

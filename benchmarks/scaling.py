@@ -15,9 +15,9 @@ with most to do. So from the counts follows:
 
 How long work takes is fitted to the measured times of `fast` on one thread of this machine: seconds for a multiply-add of a
 matrix product, for one of a depthwise convolution, and for a byte that is read. The times on two threads take no part in that:
-they are the check. Other cores' clocks, memory and caches are taken for this one's: a machine
-whose clock falls with the number of cores, or whose threads lie on two chips, gives less. No machine with so many cores was at
-hand: nothing here is measured on more than two.
+they are the check. Other cores' clocks, memory and caches are taken for this one's: a machine whose clock falls with the number
+of cores, or whose threads lie on two chips, gives less. No machine with so many cores was at hand: nothing here is measured on
+more than two.
 
 `--write` puts the tables into docs/performance.md.
 """
@@ -70,7 +70,7 @@ class Counts:
     written: float = 0
 
 
-RATED = 3  # of these, as many of the first take time
+RATED = 3  # the first so many fields are what time is fitted to; writing costs nothing of its own
 
 
 @dataclass

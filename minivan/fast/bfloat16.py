@@ -18,7 +18,7 @@ all ways here give the same bits (a NaN is a NaN; on ARM, which flushes before i
              it is; weights as pairs, whose halves become such floats once for all tiles of a product
 
 Which is faster depends on the processor. An Intel Xeon of the fifth generation does 3.57e9 vectors of fused multiply-adds in a
-second and 1.22e9 of VDPBF16PS: two thirds of the multiply-adds, and VAN-B0 takes 1.6 times as long by it. Parting the halves in
+second and 1.22e9 of VDPBF16PS: two thirds of the multiply-adds, and VAN-B0 takes 1.7 times as long by it. Parting the halves in
 every tile instead of once left no register free: sums went to the stack and back.
 """
 

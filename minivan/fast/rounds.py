@@ -16,11 +16,12 @@ SOLO_POSITIONS = 4 * 56 * 56  # and positions of the first stage: larger images 
 # was at hand. It was asked for VAN-B0 and B2 at 64 to 384 pixels, 2 to 16 images, 3 to 64 threads.
 #
 # How much of its even share of the threads each image has to get, so that a batch is divided among so many teams. The times,
-# over those of one team of all threads: for 3/4 0.67 in the mean, for 7/8 0.646 and 1.09 at most, for 9/10 0.648, for 1 0.71.
+# over those of one team of all threads: for 3/4 0.76 in the mean and 1.74 at most, for 7/8 and 9/10 0.75 and 1.39, for 1 0.81.
 FAIR = 7 / 8
 # Rows of the first stage's map, were it a square, to each thread of a team: with more threads the barriers cost more than the
-# shares save. B0 is quickest on 10, 12, 20, 32 and 48 threads at 64, 96, 160, 224 and 384 pixels, and on 64 it would take 2.0
-# times as long at 64 and 1.7 at 96. B2 is wider and could use more threads: this costs it 12 % at 96 pixels and 7 % at 224.
+# shares save. B0 is quickest on 10, 12, 20, 28 and 48 threads at 64, 96, 160, 224 and 384 pixels, and on 64 it would take 1.8
+# times as long at 64 and 1.6 at 96. B2 is wider and could use more threads: this costs it 36 % at 64 pixels, 12 % at 96 and 6 %
+# at 224.
 ROWS = 2
 
 

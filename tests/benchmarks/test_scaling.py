@@ -1,6 +1,7 @@
 """The model of many cores counts what `fast` does: all of it, and as many barriers for every thread."""
 
 import sys
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -14,7 +15,7 @@ from minivan.geometry import CONV_SPATIAL
 from minivan.summary import summarise, totals
 from minivan.variants import VARIANTS
 
-PRODUCTS, TAPS = 0, 1
+PRODUCTS, TAPS, READ, WRITTEN = range(4)
 
 
 @pytest.fixture(scope="module")
@@ -31,7 +32,7 @@ def test_the_counts_are_those_of_the_network(schedule):
     _, multiply_adds = totals(summarise(VARIANTS["b0"], 64, 64))
     whole = totals_of(schedule.rounds(1, 1))
     assert 1 < (whole[PRODUCTS] + whole[TAPS]) / multiply_adds < 1.6
-    assert np.allclose(totals_of(schedule.rounds(8, 1))[TAPS], 8 * whole[TAPS])
+    assert np.allclose(totals_of(schedule.rounds(8, 1))[[TAPS, WRITTEN]], 8 * whole[[TAPS, WRITTEN]])
 
 
 def test_every_thread_of_a_team_has_its_share_and_meets_the_others_as_often(schedule):
@@ -65,10 +66,24 @@ def test_taps_beyond_the_map_are_not_counted():
     assert scaling.inside(CONV_SPATIAL, side, 2, 6) == by_hand
 
 
+def test_a_product_reads_its_weights_each_time_and_its_map_once(schedule):
+    trail, v = scaling.Trail(), scaling.vector_width(schedule.lanes)
+    x = SimpleNamespace(blocks=2, address=0)
+    for pair in (0, 1):
+        part = SimpleNamespace(first=0, last=100, pair=pair, end=pair + 1)
+        trail.matmul(schedule.lanes, x, None, None, None, part, None)
+    inputs, outputs, positions = 2 * v, 2 * scaling.PAIR * v, 100
+    (counts,) = trail.steps
+    assert counts.read == scaling.FLOAT * (inputs * outputs + positions * inputs)
+    assert counts.written == scaling.FLOAT * positions * outputs
+
+
 def test_rates_are_fitted_and_never_negative(schedule, monkeypatch):
-    rates = np.array([2e-11, 5e-11, 0.0])
+    rates = np.array([2e-11, 5e-11, 3e-11])
     monkeypatch.setattr(scaling, "FITTED", [("b0", 64, images) for images in (1, 2, 3, 4)])
-    monkeypatch.setattr(scaling, "least_seconds", lambda *case: float(totals_of(schedule.rounds(case[2], 1))[:3] @ rates))
+    monkeypatch.setattr(
+        scaling, "least_seconds", lambda *case: float(totals_of(schedule.rounds(case[2], 1))[: scaling.RATED] @ rates)
+    )
     found, times = scaling.fitted(lambda *_: schedule)
     assert (found >= 0).all()
     for (_, _, images), seconds in times.items():
