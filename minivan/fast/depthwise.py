@@ -118,7 +118,7 @@ class Band(NamedTuple):
 
     first: int
     last: int
-    top: int  # less than twice the ring above every row that a tap sees
+    top: int  # not below the first row that a tap sees, and less than two rings above the last
     ring: int  # rows that there is room for
 
 

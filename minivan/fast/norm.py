@@ -1,7 +1,8 @@
-"""LayerNorm, in float64: it takes little time, and so its result is that of the engine `exact`, given the same map.
+"""LayerNorm, in float64, which takes little time.
 
-Except where float64's last bits decide how float32 is rounded, once in many millions: one division for a position and a
-multiplication for each of its channels, where `exact` divides. By divisions the network's LayerNorms took 1.5 times as long.
+Given the same map its result is that of the engine `exact`, but where float64's last bits decide how float32 is rounded, once
+in many millions: here the variance takes one pass, and a position one division and a multiplication for each of its channels,
+where `exact` takes two passes and divides. By divisions the network's LayerNorms took 1.5 times as long.
 """
 
 from __future__ import annotations

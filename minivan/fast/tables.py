@@ -74,7 +74,7 @@ class Tiling:
     height: Count
     width: Count
     chunk: Count  # images
-    band: Count  # rows of the MLP's wide map; 0: all of them, some channels at a time
+    band: Count  # at most so many rows of the MLP's wide map at a time; 0: all of them, some channels at a time
 
 
 class Maps(NamedTuple):

@@ -32,13 +32,14 @@ from .team import GIVE_WAY, RELEASED
 from .windows import EMBED, EMBED_TILES, STEM_ROW, STEM_TILES, stem_rows
 
 # Bytes of the wide map that a band of rows may take, both before and after its 3x3 convolution. Bands of 1, 3, 4 and 6 rows
-# of VAN-B2's first stage: 2333, 2227, 2151 and 2186 microseconds; no bands, by channels: 2190.
+# of VAN-B2's first stage: 2333, 2227, 2151 and 2186 microseconds; no bands, by channels: 2190. On an Intel Xeon, times those
+# with 1200 KiB: 600 KiB 1.00 for B0, but 1.04 for B1 and 1.06 for B2 at 384 x 384; 900 and 1600 within 1 % for all.
 CACHE = 1200 << 10
 # Bytes of a whole wide map that is computed at once, by channels. One thread on an Intel Xeon, times those with 4 MiB: VAN-B0
-# 0.995, B1 0.99 at 224 x 224 and 0.98 at 384, B2 0.99 and 0.98; with 1 MiB the same. On an AMD EPYC with half the second-level
-# cache VAN-B0's first stage, of 3 MiB, took 633 microseconds at once and 653 by rows. A team passes half of the map from core
-# to core: 6.8 against 6.0 milliseconds for the network there; on the Xeon 1 and 2 MiB come to the same. CACHE on the Xeon,
-# times those with 1200 KiB: 600 KiB 1.00 for B0, but 1.04 for B1 and 1.06 for B2 at 384 x 384; 900 and 1600 within 1 % for all.
+# 0.995, B1 0.99 at 224 x 224 and 0.98 at 384, B2 0.99 and 0.98; with 1 MiB the same. Before bands kept their last
+# rows in a ring, on an AMD EPYC with half the second-level cache, VAN-B0's first stage, of 3 MiB, took 633 microseconds at once
+# and 653 by rows; since then it was not measured there. A team passes half of the map from core to core: 6.8 against 6.0
+# milliseconds for the network on the EPYC; on the Xeon 1 and 2 MiB come to the same.
 SMALL_MAP, SMALL_SHARED_MAP = 2 << 20, 1 << 20
 # Positions of a stage that are worked on at once: small maps of several images together. Eight images at 224 x 224 on an Intel
 # Xeon, times those with 784, whose wide maps do not stay in the second-level cache: VAN-B1 0.975, B2 0.97, B0 1.00; 392 within

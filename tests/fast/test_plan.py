@@ -17,7 +17,21 @@ from tolerances import FAST
 from minivan.fast import Plan, workspace
 from minivan.fast.addresses import FLOAT_BYTES, address_of, aligned
 from minivan.fast.depthwise import KERNELS, Band, Conv0, ConvSpatial, Dwconv, depthwise
-from minivan.fast.lanes import PAIR, SHAPES, Lanes4, Lanes8, Lanes16, Plain, host_lanes, pairs_for
+from minivan.fast.lanes import (
+    PAIR,
+    SHAPES,
+    Dots16,
+    Lanes4,
+    Lanes8,
+    Lanes16,
+    Plain,
+    Rounded16,
+    SoftMatrices4,
+    SoftTiles16,
+    host_features,
+    host_lanes,
+    pairs_for,
+)
 from minivan.fast.maps import Grid, Map, Parameters, Part
 from minivan.fast.matmul import ACTIVATED, matmul
 from minivan.fast.rounds import Portion
@@ -34,6 +48,9 @@ WIDTHS = [
     )
     for lanes in (Lanes16(), Lanes8(), Lanes4(), Plain())
 ]
+# In bfloat16 a row of operands takes as many floats as one of the map (tiles, halves) or half as many (pairs).
+PAIRED = [SoftMatrices4(), *([Dots16()] if "+avx512bf16" in host_features() else [])]
+BFLOAT16_WIDTHS = [pytest.param(lanes, marks=pytest.mark.once) for lanes in (Rounded16(), SoftTiles16(), *PAIRED)]
 SMALL = Config((8, 16, 24, 32), (1, 2, 2, 1), (8, 8, 4, 4), classes=10)
 ODD = Config((33, 50, 70), (1, 1, 2), (3, 2, 1), classes=7, layer_norm_eps=1e-5)
 ONE, SEVEN = (Config((8, 16), (1, 1), (2, 2), classes=4, channels=channels) for channels in (1, 7))
@@ -130,7 +147,7 @@ def test_the_bits_depend_on_neither_threads_nor_batch(threads, lanes, config):
                 assert_bit_equal("features", got, whole[first:last])
 
 
-@pytest.mark.parametrize("lanes", WIDTHS, ids=lambda lanes: type(lanes).__name__)
+@pytest.mark.parametrize("lanes", [*WIDTHS, *BFLOAT16_WIDTHS], ids=lambda lanes: type(lanes).__name__)
 def test_bands_of_any_height_give_the_bits_of_whole_maps(threads, monkeypatch, lanes):
     """A band's rows lie in a ring, which goes on from its beginning at another row for each height and each thread."""
     config = Config((8, 16), (1, 1), (2, 3), classes=5)
